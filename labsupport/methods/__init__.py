@@ -1,0 +1,1 @@
+"""The methods of the lecture, one module per lecture section."""
