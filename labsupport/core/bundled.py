@@ -1,0 +1,92 @@
+"""The files that come with the workbook: where they are, and that they are what was shipped.
+
+Every bundled file is listed with its SHA-256 in `data/SHA256SUMS`. A file is checked when it is
+asked for, once per process, so that a damaged download shows up as a sentence and never as a
+strange picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from labsupport.core.errors import DamagedData, nearest
+
+SUMS = "SHA256SUMS"
+
+
+def folder() -> Path:
+    """The folder of the bundled data: `$LABS_DATA`, or `data` beside the package."""
+    chosen = os.environ.get("LABS_DATA")
+    return Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "data"
+
+
+def path(name: str) -> Path:
+    """The place of a bundled file, after a look at its checksum.
+
+    `name` is relative to the data folder, with forward slashes. Raises `DamagedData` when the
+    file is missing, is not the one that was shipped, or never was one of ours.
+
+    >>> path("weights/squeezenet1_1.safetensors").name
+    'squeezenet1_1.safetensors'
+    """
+    expected = _listed(name)
+    file = folder() / name
+    try:
+        status = file.stat()
+        found = _sha256(file, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise DamagedData(
+            f"The bundled file {file} cannot be read ({error.strerror}). {_way_out(name)}"
+        ) from error
+    if found != expected:
+        raise DamagedData(
+            f"The bundled file {file} is damaged: it is not the file that was shipped "
+            f"(its SHA-256 begins with {found[:12]}, expected {expected[:12]}). {_way_out(name)}"
+        )
+    return file
+
+
+def names(under: str = "") -> list[str]:
+    """The names of all bundled files, or of those below one of the data folder's folders."""
+    return [name for name in _all_listed() if name.startswith(under)]
+
+
+def _listed(name: str) -> str:
+    listed = _all_listed()
+    if name not in listed:
+        close = ", ".join(nearest(name, listed))
+        raise DamagedData(f"There is no bundled file {name!r}. The nearest names: {close}.")
+    return listed[name]
+
+
+def _all_listed() -> dict[str, str]:
+    sums = folder() / SUMS
+    try:
+        return _parsed(sums, sums.stat().st_mtime_ns)
+    except (OSError, ValueError) as error:
+        raise DamagedData(
+            f"The list of bundled files, {sums}, cannot be read. If LABS_DATA is set, it must "
+            f"name the workbook's data folder. {_way_out(SUMS)}"
+        ) from error
+
+
+@lru_cache(maxsize=8)
+def _parsed(sums: Path, _mtime: int) -> dict[str, str]:
+    pairs = (line.split("  ", 1) for line in sums.read_text("utf-8").splitlines())
+    return {name: digest for digest, name in pairs}
+
+
+@lru_cache(maxsize=4096)
+def _sha256(file: Path, _size: int, _mtime: int) -> str:
+    """The size and the time are there to notice that the file was changed meanwhile."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _way_out(name: str) -> str:
+    return (
+        f"To bring it back, type in the project's folder: git checkout -- data/{name} "
+        "(without git: download the project again)."
+    )
