@@ -1,0 +1,93 @@
+"""The workbook's commands: `python3 -m labsupport lab`, `test`, `doctor` and the rest.
+
+Until the environment exists there is only the standard library, so every module here imports
+anything else inside the function that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+from labsupport.core.errors import LabError, nearest
+
+
+@dataclass(frozen=True)
+class Command:
+    """A word to type, the module that knows what to do, and what it is for.
+
+    The module has `main` and `add_arguments`, with the prefix if one is given.
+    """
+
+    module: str
+    purpose: str
+    prefix: str = ""
+
+    def load(self) -> ModuleType:
+        """The module."""
+        return importlib.import_module(f"labsupport.commands.{self.module}")
+
+
+COMMANDS = {
+    "lab": Command("lab", "make the environment if need be, and open the notebooks"),
+    "test": Command("gates", "check everything: lint, types, tests, notebooks, browser"),
+    "doctor": Command("doctor", "what is there, what is wrong, and what mends it"),
+    "solve": Command("solve", "write the notebooks with all exercises solved", "solve_"),
+    "handout": Command("solve", "write the folder that an instructor gives to a class", "handout_"),
+    "bench": Command("bench", "time our way and other ways side by side"),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what is asked; the exit status is 0 if all is well. Faults are told in a sentence."""
+    try:
+        return dispatch(arguments)
+    except LabError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Find the command, read its options, carry it out."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        close = nearest(name, COMMANDS, count=1)[0]
+        raise LabError(
+            f"There is no command '{name}'; the nearest is: python3 -m labsupport {close}"
+        )
+    module, prefix = COMMANDS[name].load(), COMMANDS[name].prefix
+    parser = ArgumentParser(
+        prog=f"python3 -m labsupport {name}",
+        description=COMMANDS[name].purpose,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    getattr(module, f"{prefix}add_arguments")(parser)
+    options, rest = parser.parse_known_args(arguments[1:])
+    if rest and "rest" not in options:
+        parser.error(f"what is {' '.join(rest)}? Try --help")
+    options.rest = rest
+    status: int = getattr(module, f"{prefix}main")(options)
+    return status
+
+
+def overview() -> str:
+    """What there is to type.
+
+    >>> print(overview().splitlines()[0])
+    python3 -m labsupport COMMAND
+    """
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {command.purpose}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        ["python3 -m labsupport COMMAND", "", *lines, "", "COMMAND --help tells more."]
+    )

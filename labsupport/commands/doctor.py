@@ -1,0 +1,248 @@
+"""`doctor`: what is there, what is wrong, and the one line that mends it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from labsupport.commands import environment, interpreters, machine
+from labsupport.commands.requirements import ROOT, Requirement, oldest_python, unmet, wanted
+from labsupport.core import bundled
+from labsupport.core.errors import DamagedData
+
+INSTALL = "python3 -m labsupport lab"
+MANAGER = "@jupyter-widgets/jupyterlab-manager"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row: what was looked at, what was found, and for a fault the line that mends it."""
+
+    topic: str
+    words: str
+    mend: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """ "ok", or "FAULT" when there is something to mend."""
+        return "FAULT" if self.mend else "ok"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """`doctor` has no options."""
+    parser.epilog = "The exit status is 0 if all is well, else 1."
+
+
+def main(options: Namespace) -> int:
+    """Examine the environment that the labs would use, and print a table."""
+    if not unmet(wanted()) or not environment.whole(()):
+        return report(options)
+    return interpreters.within(interpreters.inside(environment.HOME), report, options)
+
+
+def report(_options: Namespace) -> int:
+    """Print the findings in a table, then how many faults there are."""
+    findings = [finding for look in EXAMINATIONS for finding in examined(look)]
+    print(table(findings))
+    faults = [finding for finding in findings if finding.mend]
+    print(f"\n{len(faults)} to mend." if faults else "\nAll is well.")
+    return 1 if faults else 0
+
+
+def examined(look: Callable[[], list[Finding]]) -> list[Finding]:
+    """What one look finds; a look that fails is a finding too, not the end of the table."""
+    try:
+        return look()
+    except Exception as error:
+        topic = look.__name__.removeprefix("look_at_")
+        words = f"could not be examined: {type(error).__name__}: {error}"
+        return [Finding(topic, words, "python3 -m labsupport test --quick")]
+
+
+def table(findings: Iterable[Finding]) -> str:
+    """The findings as text, a column each for topic and verdict."""
+    rows = list(findings)
+    width = max(len(row.topic) for row in rows)
+    lines = []
+    for row in rows:
+        lines.append(f"{row.topic:{width}}  {row.verdict:5}  {row.words}")
+        if row.mend:
+            lines.append(f"{'':{width}}         mend: {row.mend}")
+    return "\n".join(lines)
+
+
+def look_at_python() -> list[Finding]:
+    """The interpreter and its environment."""
+    words = f"{platform.python_version()} ({sys.executable}), {oldest_python()} or newer is needed"
+    stamp = environment.Stamp.read(environment.HOME)
+    found = [Finding("Python", words)]
+    if stamp is not None and not stamp.finished:
+        found.append(Finding("environment", "an install into .venv was interrupted", INSTALL))
+    elif Path(sys.prefix).resolve() == environment.HOME.resolve():
+        found.append(Finding("environment", ".venv, beside the README"))
+    else:
+        found.append(Finding("environment", f"this Python's own, {sys.prefix}"))
+    return found
+
+
+def look_at_packages() -> list[Finding]:
+    """Each package of pyproject.toml: which version there is."""
+    return [package(requirement) for requirement in wanted()]
+
+
+def package(requirement: Requirement) -> Finding:
+    """One package: required and found."""
+    bounds = str(requirement).removeprefix(requirement.name) or "any version"
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(requirement.name, f"missing ({bounds} is needed)", INSTALL)
+    good = requirement.admits(version)
+    words = f"{version} ({bounds}{'' if good else ' is needed'})"
+    return Finding(requirement.name, words, "" if good else INSTALL)
+
+
+def look_at_test_tools() -> list[Finding]:
+    """What `test` needs on top; its absence is no fault."""
+    missing = [lack.name for lack in unmet(wanted("test")[len(wanted()) :])]
+    words = f"missing: {', '.join(missing)}; 'test' installs them" if missing else "all there"
+    browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    seen = browser or "no Chromium; the browser tests will be skipped"
+    return [Finding("test tools", words), Finding("test browser", seen)]
+
+
+def look_at_widgets() -> list[Finding]:
+    """ipywidgets on both sides: JupyterLab must draw them, and the kernel must have them."""
+    try:
+        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+        from jupyter_core.paths import jupyter_path
+    except ImportError:
+        return [Finding("widgets", "no Jupyter in this environment", INSTALL)]
+    places = [Path(folder, MANAGER, "package.json") for folder in jupyter_path("labextensions")]
+    place = next(filter(Path.exists, places), None)
+    if place is None:
+        mend = f"{sys.executable} -m pip install --force-reinstall jupyterlab_widgets"
+        server = Finding("widgets, server", f"JupyterLab lacks {MANAGER}", mend)
+    else:
+        version = json.loads(place.read_text(encoding="utf-8"))["version"]
+        server = Finding("widgets, server", f"{MANAGER} {version}")
+    try:
+        spec = KernelSpecManager().get_kernel_spec("python3")
+    except NoSuchKernel:
+        return [server, Finding("widgets, kernel", "no kernel called python3", KERNEL_MEND)]
+    return [server, kernel(spec.argv[0])]
+
+
+KERNEL_MEND = f"{sys.executable} -m ipykernel install --sys-prefix"
+
+
+def kernel(command: str) -> Finding:
+    """The kernel's interpreter: does it find the widgets and the workbook?"""
+    python = sys.executable if command.startswith("python") else command
+    question = "import ipykernel, ipywidgets, labsupport; print(ipywidgets.__version__)"
+    try:
+        reply = subprocess.run(
+            [python, "-c", question],
+            env=interpreters.surroundings(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        words = f"the kernel python3 is {python}, and that lacks ipywidgets or the workbook"
+        return Finding("widgets, kernel", words, KERNEL_MEND)
+    return Finding("widgets, kernel", f"ipywidgets {reply.stdout.strip()} ({python})")
+
+
+def look_at_device() -> list[Finding]:
+    """The hardware that will compute."""
+    try:
+        import torch
+        import torchvision
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        mend = f"{sys.executable} -m pip install --force-reinstall torch torchvision"
+        return [Finding("device", f"PyTorch does not start: {reason}", mend)]
+    del torch, torchvision
+    from labsupport.core import device
+
+    try:
+        return [Finding("device", device.describe(device.pick()))]
+    except ValueError as error:
+        return [Finding("device", str(error), f"unset {device.VARIABLE}")]
+
+
+def look_at_room() -> list[Finding]:
+    """Memory and disk."""
+    memory, disk = machine.total_memory(), machine.free_disk(ROOT)
+    found = []
+    if memory is None:
+        found.append(Finding("memory", "this system does not tell"))
+    else:
+        mend = "close other programs, or use a computer with 4 GB" if memory < 3e9 else ""
+        found.append(Finding("memory", machine.in_words(memory), mend))
+    mend = f"make room on the disk of {ROOT}" if disk < 5e8 else ""
+    return [*found, Finding("disk", f"{machine.in_words(disk)} free", mend)]
+
+
+def look_at_data() -> list[Finding]:
+    """The bundled files, folder by folder, each compared with its checksum."""
+    try:
+        names = bundled.names()
+    except DamagedData as error:
+        return [Finding("data", str(error), "git checkout -- data")]
+    folders = dict.fromkeys(name.partition("/")[0] for name in names)
+    return [bundled_folder(f, [n for n in names if n.startswith(f)]) for f in folders]
+
+
+def bundled_folder(folder: str, names: list[str]) -> Finding:
+    """One folder of the data."""
+    damaged, size = [], 0
+    for name in names:
+        try:
+            size += bundled.path(name).stat().st_size
+        except DamagedData:
+            damaged.append(name)
+    if damaged:
+        words = f"damaged or missing: {', '.join(damaged[:3])}{' ...' if damaged[3:] else ''}"
+        paths = " ".join(f"data/{name}" for name in damaged[:3])
+        mend = f"git checkout -- {paths if len(damaged) < 4 else f'data/{folder}'}"
+        return Finding(f"data/{folder}", words, mend)
+    count = "1 file" if len(names) == 1 else f"{len(names)} files"
+    return Finding(f"data/{folder}", f"{count}, {machine.in_words(size)}, as shipped")
+
+
+def look_at_networks() -> list[Finding]:
+    """Which networks work without a connection."""
+    try:
+        from labsupport.core import networks
+    except (ImportError, OSError, RuntimeError):
+        return [Finding("networks", "not to be told without PyTorch", INSTALL)]
+    offline = networks.offline_names()
+    others = [name for name in networks.names() if name not in offline]
+    found = [Finding("networks, offline", ", ".join(offline) or "none", "" if offline else RESTORE)]
+    if others:
+        found.append(Finding("networks, online", f"{', '.join(others)} (downloaded on first use)"))
+    return found
+
+
+RESTORE = "git checkout -- data/weights"
+EXAMINATIONS: tuple[Callable[[], list[Finding]], ...] = (
+    look_at_python,
+    look_at_packages,
+    look_at_test_tools,
+    look_at_widgets,
+    look_at_device,
+    look_at_room,
+    look_at_data,
+    look_at_networks,
+)

@@ -1,0 +1,153 @@
+"""The steps that make `.venv` whole: the environment, PyTorch, everything else, a last look."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from labsupport.commands import faults, wheels
+from labsupport.commands.interpreters import Interpreter, inside
+from labsupport.commands.requirements import ROOT, wanted
+
+FULL = re.compile(r"No space left|Errno 28\b|WinError 112|Disk quota exceeded|Errno 122\b")
+UNREACHABLE = re.compile(
+    r"NewConnectionError|NameResolutionError|name resolution|getaddrinfo failed|nodename nor serv"
+    r"|Network is unreachable|No route to host|Connection refused|Max retries exceeded"
+    r"|ConnectTimeout|ReadTimeout|timed out|RemoteDisconnected|Connection reset|ProxyError"
+)
+PIP_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:,]+ ")
+
+
+def install(home: Path, base: Interpreter, extras: Sequence[str] = ()) -> None:
+    """Bring the environment in `home` to what pyproject.toml lists; a `Fault` when it cannot."""
+    begun = time.monotonic()
+    if Interpreter.at(inside(home)) is None:
+        print(f"[1/3] An environment with Python {base.version} in {home}", flush=True)
+        make_venv(home, base)
+    python = inside(home)
+    log = home / "install.log"
+    log.unlink(missing_ok=True)
+    discard_half_installed(home)
+    source = choose_source(home, extras)
+    if source is not None and source.index is not None:
+        install_torch(python, source.index, log)
+    print("[3/3] The workbook and all other packages", flush=True)
+    if pip(python, ["--editable", f".[{','.join(extras)}]" if extras else "."], log):
+        raise diagnosis(home, log)
+    interpreter = Interpreter.at(python)
+    if interpreter is None or (lacking := interpreter.lacking(*extras)):
+        missing = ", ".join(lack.wanted for lack in lacking) if interpreter else "Python itself"
+        raise faults.install_failed(f"it ended well, and still there is no {missing}", log)
+    print(f"Installed in {time.monotonic() - begun:.0f} s.", flush=True)
+
+
+def make_venv(home: Path, base: Interpreter) -> None:
+    """An empty environment, with pip."""
+    if not base.can_make_environments:
+        raise faults.no_venv_module(str(base.path), base.version)
+    status, words = attend([str(base.path), "-m", "venv", str(home)], quiet=True)
+    if FULL.search(words):
+        raise faults.no_space(home)
+    if status or Interpreter.at(inside(home)) is None:
+        raise faults.venv_failed(str(base.path), last_line(words))
+
+
+def choose_source(home: Path, extras: Sequence[str]) -> wheels.TorchSource | None:
+    """Which PyTorch to take (None: it is there already), said aloud; a full disk is a `Fault`."""
+    interpreter = Interpreter.at(inside(home))
+    lacking = {lack.name for lack in interpreter.lacking(*extras)} if interpreter else set()
+    source = wheels.choose(inside(home)) if lacking & {"torch", "torchvision"} else None
+    words = source.words if source else "PyTorch is there already"
+    print(f"[2/3] {words}; {wheels.download_words(source, extras)}", flush=True)
+    needed, free = wheels.disk_needed(source, extras), shutil.disk_usage(home).free
+    if lacking and free < needed:
+        raise faults.no_space(home, needed, free)
+    return source
+
+
+def install_torch(python: Path, index: str, log: Path) -> None:
+    """PyTorch from its own index; should that fail, the usual index has it too, and is taken."""
+    requirements = [str(need) for need in wanted() if need.name in ("torch", "torchvision")]
+    if pip(python, ["--index-url", index, *requirements], log):
+        if FULL.search(tail(log)):
+            raise faults.no_space(python.parents[1])
+        print("That did not work; the usual build is taken instead, about 3 GB.", flush=True)
+
+
+def pip(python: Path, arguments: Sequence[str], log: Path) -> int:
+    """pip's exit status; it shows its progress itself, and keeps its story in `log`."""
+    command = [str(python), "-m", "pip", "install", "--retries", "2", "--log", str(log)]
+    return attend([*command, *arguments])[0]
+
+
+def attend(command: list[str], *, quiet: bool = False) -> tuple[int, str]:
+    """A program's exit status and (when quiet) what it printed; Ctrl-C ends it, as a `Fault`."""
+    settled = {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**environment, **settled},
+        text=True,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+    ) as child:
+        try:
+            words, _ = child.communicate()
+        except KeyboardInterrupt:
+            end(child)
+            raise faults.stopped() from None
+    return child.returncode, words or ""
+
+
+def end(child: subprocess.Popen[str]) -> None:
+    """Give a program that was told to stop ten seconds for it, then end it."""
+    try:
+        child.wait(timeout=10)
+    except (KeyboardInterrupt, subprocess.TimeoutExpired):
+        child.kill()
+
+
+def discard_half_installed(home: Path) -> None:
+    """Forget packages whose install was cut off, so that pip does not take them for whole.
+
+    pip writes a package's INSTALLER only after all of its files.
+    """
+    for folder in home.glob("[Ll]ib*/**/site-packages/*.dist-info"):
+        if not (folder / "INSTALLER").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def diagnosis(home: Path, log: Path) -> faults.Fault:
+    """The fault that pip's log tells of."""
+    story = tail(log)
+    errors = [line for line in story.splitlines() if line.lstrip().startswith("ERROR")]
+    last_words = last_line("\n".join(errors) or story)
+    if FULL.search(story):
+        return faults.no_space(home)
+    if UNREACHABLE.search(story):
+        return faults.no_network(last_words)
+    return faults.install_failed(last_words, log)
+
+
+def tail(log: Path, lines: int = 80) -> str:
+    """The end of pip's log, without its time stamps."""
+    if not log.exists():
+        return ""
+    story = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(PIP_STAMP.sub("", line) for line in story[-lines:])
+
+
+def last_line(words: str) -> str:
+    """The last line that says something, shortened.
+
+    >>> last_line("ERROR: no such thing\\n\\n")
+    'no such thing'
+    """
+    lines = [line.strip().removeprefix("ERROR: ") for line in words.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "no word"

@@ -1,0 +1,135 @@
+"""Python interpreters: which one there is, how old it is, what it lacks, how to hand over to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labsupport.commands import faults
+from labsupport.commands.requirements import (
+    ROOT,
+    Unmet,
+    oldest_python,
+    order,
+    unmet,
+    wanted,
+)
+
+# Understood by any Python 3, so that one that is too old can still say how old it is.
+QUESTION = """
+import importlib.util, json, sys
+there = all(importlib.util.find_spec(name) for name in ("venv", "ensurepip"))
+print(json.dumps({"version": "%d.%d.%d" % sys.version_info[:3], "venv": there}))
+"""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python that starts, its version, and whether it can make environments."""
+
+    path: Path
+    version: str
+    can_make_environments: bool
+
+    @classmethod
+    def at(cls, path: Path | str) -> Interpreter | None:
+        """The interpreter at that path, or None when nothing there starts as a Python 3."""
+        try:
+            reply = subprocess.run(
+                [str(path), "-c", QUESTION], capture_output=True, text=True, timeout=60, check=True
+            )
+            facts = json.loads(reply.stdout)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            return None
+        return cls(Path(path), facts["version"], facts["venv"])
+
+    @classmethod
+    def named(cls, name: str | None = None) -> Interpreter:
+        """The interpreter that a person names, or the running one; too old or absent: a `Fault`."""
+        found = shutil.which(name) if name else base_executable()
+        interpreter = cls.at(found) if found else None
+        if interpreter is None:
+            raise faults.no_such_python(name or sys.executable)
+        if order(interpreter.version) < order(oldest_python()):
+            raise faults.python_too_old(str(found), interpreter.version, oldest_python())
+        return interpreter
+
+    @property
+    def feature_version(self) -> str:
+        """The part of the version that compiled packages depend on, such as 3.11."""
+        return ".".join(self.version.split(".")[:2])
+
+    def lacking(self, *extras: str) -> list[Unmet]:
+        """What its environment lacks of pyproject.toml's list."""
+        if self.path.absolute() == Path(sys.executable).absolute():
+            return unmet(wanted(*extras))
+        question = [str(self.path), "-m", "labsupport.commands.requirements", *extras]
+        reply = subprocess.run(question, cwd=ROOT, capture_output=True, text=True, check=False)
+        if reply.returncode:
+            return [Unmet(need.name, str(need), None) for need in wanted(*extras)]
+        return [Unmet(**lack) for lack in json.loads(reply.stdout)]
+
+
+def running() -> Interpreter:
+    """The interpreter that executes this."""
+    return Interpreter(Path(sys.executable), "{}.{}.{}".format(*sys.version_info[:3]), True)
+
+
+def base_executable() -> str:
+    """The running interpreter, or the one that its virtual environment was made from."""
+    return str(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def inside(home: Path) -> Path:
+    """Where a virtual environment keeps its interpreter.
+
+    >>> inside(Path("/labs/.venv")).name.startswith("python")
+    True
+    """
+    return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def surroundings(**more: str) -> dict[str, str]:
+    """Environment variables for what the commands start: our folder is importable, kernels ours."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    settled = {"PYTHONPATH": os.pathsep.join(paths), "JUPYTER_PREFER_ENV_PATH": "1"}
+    return {**os.environ, **settled, **more}
+
+
+def hand_over(command: Sequence[str | Path], environment: Mapping[str, str]) -> int:
+    """Go on as another program, in the workbook's folder; its exit status is ours.
+
+    Where the system allows it, it takes our place, so that Ctrl-C reaches it alone. Windows has
+    no such thing: there it is waited for, and Ctrl-C is left to it.
+    """
+    words = [str(word) for word in command]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if sys.platform == "win32":
+        return wait_for(words, environment)
+    os.chdir(ROOT)
+    os.execve(words[0], words, dict(environment))
+
+
+def wait_for(words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """The exit status of a program that answers to Ctrl-C itself."""
+    with subprocess.Popen(words, cwd=ROOT, env=dict(environment)) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue
+
+
+def within(python: Path, act: Callable[[Namespace], int], options: Namespace) -> int:
+    """Do it here if that is the running interpreter; else give the whole command to that one."""
+    if python.absolute() == Path(sys.executable).absolute():
+        return act(options)
+    return hand_over([python, "-m", "labsupport", *sys.argv[1:]], surroundings())

@@ -1,0 +1,101 @@
+"""`lab`: JupyterLab on this computer alone, open at the first notebook."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from labsupport.commands import environment, faults, interpreters
+from labsupport.commands.requirements import ROOT
+
+SETTINGS = ROOT / "labsupport" / "jupyter"
+FIRST = "notebooks/00_start_here.ipynb"
+HOST = "127.0.0.1"
+USUAL_PORTS = range(8888, 8899)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of `lab`."""
+    parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    parser.add_argument("--port", type=int, help="listen there (default: a free port)")
+    parser.add_argument("--python", metavar="NAME", help="make the environment with this Python")
+
+
+def main(options: Namespace) -> int:
+    """Make the environment ready, then become JupyterLab."""
+    port = free_port() if options.port is None else checked_port(options.port)
+    python = environment.ready(python=options.python)
+    token = secrets.token_hex(24)
+    print(f"The workbook opens at {address(port, token)}")
+    print("Ctrl-C, twice, closes it.", flush=True)
+    command = server_command(python, port, browser=not options.no_browser)
+    return interpreters.hand_over(command, interpreters.surroundings(JUPYTER_TOKEN=token))
+
+
+def server_command(python: Path, port: int, *, browser: bool) -> list[str]:
+    """The words that start JupyterLab; its token comes in JUPYTER_TOKEN, unseen by other users."""
+    command = [
+        str(python),
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={ROOT}",
+        f"--ServerApp.ip={HOST}",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.open_browser={browser}",
+        f"--LabApp.app_settings_dir={SETTINGS}",
+        f"--LabApp.default_url={first_page()}",
+    ]
+    as_root = sys.platform != "win32" and os.geteuid() == 0
+    return [*command, "--allow-root"] if as_root else command
+
+
+def first_page() -> str:
+    """The path in JupyterLab's address that opens the first notebook."""
+    return f"/lab/tree/{FIRST}" if (ROOT / FIRST).exists() else "/lab"
+
+
+def address(port: int, token: str) -> str:
+    """Where a browser finds the workbook.
+
+    >>> address(8888, "secret").startswith("http://127.0.0.1:8888/lab")
+    True
+    """
+    return f"http://{HOST}:{port}{first_page()}?token={token}"
+
+
+def checked_port(port: int) -> int:
+    """The port that was asked for, if it can be had; a `Fault` if not."""
+    if not 1 <= port <= 65535:
+        raise faults.bad_port(port)
+    try:
+        listen(port)
+    except PermissionError:
+        raise faults.bad_port(port) from None
+    except OSError:
+        raise faults.port_taken(port) from None
+    return port
+
+
+def free_port() -> int:
+    """A port nobody listens on, near the one that people know from Jupyter."""
+    for port in (*USUAL_PORTS, 0):
+        try:
+            return listen(port)
+        except OSError:
+            continue
+    raise faults.no_port()
+
+
+def listen(port: int) -> int:
+    """Listen there for a moment (0: anywhere), and tell where; an `OSError` if that cannot be."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as ear:
+        if sys.platform != "win32":
+            ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        ear.bind((HOST, port))
+        ear.listen()
+        return int(ear.getsockname()[1])
