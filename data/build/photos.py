@@ -9,18 +9,16 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from credits import find, table
 from PIL import Image
 from sources import DATA, scratch
 
 LONGEST = 512
+QUALITY = 82
 EXACT = ("coffee", "chelsea", "china")
-COLUMNS = ("name", "file", "title", "category", "label", "imagenet")
-
-
-def rows(table: str) -> list[dict[str, str]]:
-    path = Path(__file__).with_name(table)
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+COLUMNS = (
+    "name", "file", "title", "category", "label", "imagenet", "author", "licence", "origin",
+)  # fmt: skip
 
 
 def write_index(folder: Path, entries: list[dict[str, str]]) -> None:
@@ -30,24 +28,26 @@ def write_index(folder: Path, entries: list[dict[str, str]]) -> None:
         writer.writerows(entries)
 
 
-def write_photo(source: Path, target: Path, *, exact: bool) -> None:
+def write_photo(source: Path, target: Path, *, exact: bool = False) -> None:
     picture = Image.open(source).convert("RGB")
     if exact:
         picture.save(target, lossless=True, quality=100, method=6)
         return
     picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
-    picture.save(target, quality=85, method=6)
+    picture.save(target, quality=QUALITY, method=6)
 
 
 def main() -> None:
     sources = scratch("Make the bundled photos.")
     folder = DATA / "photos"
     folder.mkdir(exist_ok=True)
-    entries = rows("photos.csv")
+    for old in folder.glob("*.webp"):
+        old.unlink()
+    entries = table("photos.csv")
     for entry in entries:
-        entry["file"] = f"{entry['name']}.webp"
-        exact = entry["name"] in EXACT
-        write_photo(sources / entry["source"], folder / entry["file"], exact=exact)
+        source, credit = find(sources, entry["source"])
+        entry.update(vars(credit), file=f"{entry['name']}.webp")
+        write_photo(source, folder / entry["file"], exact=entry["name"] in EXACT)
     write_index(folder, entries)
 
 

@@ -86,7 +86,8 @@ def check(images: Tensor) -> None:
     if low < -_TOLERANCE or high > 1 + _TOLERANCE:
         raise BadImage(
             f"The image's values go from {low:.3g} to {high:.3g}; an image lies in [0, 1]. "
-            "Networks normalize by themselves: divide by 255 if these are 0 ... 255, else image.clamp(0, 1)."
+            "Networks normalize by themselves: divide by 255 if these are 0 ... 255, else "
+            "image.clamp(0, 1)."
         )
 
 
