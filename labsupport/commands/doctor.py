@@ -200,8 +200,10 @@ def look_at_data() -> list[Finding]:
         names = bundled.names()
     except DamagedData as error:
         return [Finding("data", str(error), "git checkout -- data")]
-    folders = dict.fromkeys(name.partition("/")[0] for name in names)
-    return [bundled_folder(f, [n for n in names if n.startswith(f)]) for f in folders]
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folders.setdefault(name.partition("/")[0], []).append(name)
+    return [bundled_folder(folder, held) for folder, held in folders.items()]
 
 
 def bundled_folder(folder: str, names: list[str]) -> Finding:

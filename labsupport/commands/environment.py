@@ -27,7 +27,7 @@ HOME = ROOT / ".venv"
 
 @dataclass(frozen=True)
 class Stamp:
-    """What was installed: pyproject's fingerprint, the Python, the extras, and if it is finished."""
+    """What was installed: pyproject's fingerprint, the Python, the extras; and if all is there."""
 
     fingerprint: str
     python: str

@@ -112,10 +112,10 @@ def hand_over(command: Sequence[str | Path], environment: Mapping[str, str]) -> 
     words = [str(word) for word in command]
     sys.stdout.flush()
     sys.stderr.flush()
-    if sys.platform == "win32":
-        return wait_for(words, environment)
-    os.chdir(ROOT)
-    os.execve(words[0], words, dict(environment))
+    if sys.platform != "win32":
+        os.chdir(ROOT)
+        os.execve(words[0], words, dict(environment))
+    return wait_for(words, environment)
 
 
 def wait_for(words: Sequence[str], environment: Mapping[str, str]) -> int:
