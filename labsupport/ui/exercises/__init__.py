@@ -1,0 +1,23 @@
+"""Exercises as a notebook sees them: check an answer, get help, keep count, predict and look."""
+
+from .checking import NotAsExpected, check, hint, progress, solution, use, verdict_on
+from .judging import Case, Exercise, Law, Mistake, Verdict, judge
+from .quiz import predict, reveal
+
+__all__ = [
+    "Case",
+    "Exercise",
+    "Law",
+    "Mistake",
+    "NotAsExpected",
+    "Verdict",
+    "check",
+    "hint",
+    "judge",
+    "predict",
+    "progress",
+    "reveal",
+    "solution",
+    "use",
+    "verdict_on",
+]

@@ -1,0 +1,135 @@
+"""Cards: what a check, a hint or a question looks like, as HTML and as plain text."""
+
+from __future__ import annotations
+
+import html
+import re
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from IPython.display import display
+
+Mood = Literal["right", "wrong", "open", "note"]
+
+SIGNS: dict[Mood, str] = {"right": "✓", "wrong": "✗", "open": "○", "note": "i"}
+
+# The text keeps the theme's own colour; the accents have a contrast of at least 4.5 with their
+# white signs, and are lightened in dark themes by mixing with the text's colour.
+STYLE = """
+.lab-card{--a:#0b62a8;max-width:46em;margin:.3em 0;padding:.7em 1em .75em;border-radius:8px;
+ border:1px solid color-mix(in srgb,currentColor 16%,transparent);border-left:5px solid var(--a);
+ background:color-mix(in srgb,var(--a) 7%,transparent);
+ font:14px/1.5 var(--jp-content-font-family,system-ui,sans-serif);
+ color:var(--jp-content-font-color1,inherit);overflow-wrap:anywhere}
+.lab-right{--a:#1a7f37}.lab-wrong{--a:#a8480b}.lab-open{--a:#5b6470}.lab-note{--a:#0b62a8}
+.lab-card p{margin:.35em 0 0}.lab-card code{font-size:.93em;background:none;padding:0;color:inherit}
+.lab-head{display:flex;gap:.6em;align-items:center;font-weight:600}
+.lab-sign{flex:none;width:1.55em;height:1.55em;border-radius:50%;background:var(--a);color:#fff;
+ font:700 13px/1.55em system-ui,sans-serif;text-align:center;font-size:13px}
+.lab-word{flex:none}.lab-name{font-weight:400;opacity:.85}
+.lab-card dl{display:grid;grid-template-columns:max-content 1fr;gap:.25em 1em;margin:.55em 0 0}
+.lab-card dt{font-weight:400;opacity:.75}.lab-card dd{margin:0}
+.lab-card details{margin-top:.5em}.lab-card summary{cursor:pointer;width:fit-content}
+.lab-card summary:focus-visible,.lab-card input:focus-visible{outline:2px solid var(--a);
+ outline-offset:3px;border-radius:3px}
+.lab-card pre{margin:.45em 0 0;padding:.6em .8em;border-radius:5px;overflow:auto;color:inherit;
+ background:color-mix(in srgb,currentColor 7%,transparent);
+ font:13px/1.45 var(--jp-code-font-family,monospace)}
+.lab-card table.lab-numbers{border-collapse:collapse;margin:.15em 0;
+ font:13px/1.4 var(--jp-code-font-family,monospace);display:inline-block}
+.lab-card table.lab-numbers tr{background:none!important}
+.lab-card table.lab-numbers td{padding:.12em .6em;text-align:right!important;
+ border:1px solid color-mix(in srgb,currentColor 22%,transparent)}
+.lab-card mark{color:inherit;background:none;font-weight:700;border-bottom:2px solid var(--a)}
+.lab-card mark::before{content:"≠ "}
+"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card: a sign and a word, a headline, facts by name, and folded parts."""
+
+    mood: Mood
+    word: str
+    name: str = ""
+    text: str = ""
+    facts: tuple[tuple[str, str, str], ...] = ()  # (term, text, HTML that stands for the text)
+    after: str = ""
+    body: str = ""  # HTML between the facts and `after`
+    folds: tuple[tuple[str, str], ...] = ()  # (summary, HTML)
+    told: tuple[str, ...] = field(default=())  # lines of the plain text that HTML folds away
+
+    def _repr_html_(self) -> str:
+        name = f'<span class="lab-name">{inline(self.name)}</span>' if self.name else ""
+        head = (
+            f'<div class="lab-head"><span class="lab-sign" aria-hidden="true">{SIGNS[self.mood]}'
+            f'</span><span class="lab-word">{html.escape(self.word)}</span>{name}</div>'
+        )
+        text = f"<p>{inline(self.text)}</p>" if self.text else ""
+        after = f"<p>{inline(self.after)}</p>" if self.after else ""
+        folds = "".join(fold_html(summary, inner) for summary, inner in self.folds)
+        return framed(head + text + _facts(self.facts) + self.body + after + folds, self.mood)
+
+    def __repr__(self) -> str:
+        head = f"{SIGNS[self.mood]} {self.word}" + (f": {plain(self.name)}" if self.name else "")
+        facts = [f"{term}: {plain(text)}" for term, text, _ in self.facts]
+        lines = [plain(self.text), *facts, plain(self.after), *self.told]
+        return "\n".join([head, *(textwrap.indent(line, "  ") for line in lines if line)])
+
+
+def show(card: object) -> None:
+    """Put a card into the output of the running cell, wherever in the cell the call stands."""
+    display(card)  # type: ignore[no-untyped-call]
+
+
+def framed(inner: str, mood: Mood) -> str:
+    """HTML inside the frame of a card. Lab's own keyboard shortcuts stay out of it."""
+    return (
+        f'<style>{STYLE}</style><div class="lab-card lab-{mood}" role="status" '
+        f'data-lm-suppress-shortcuts="true">{inner}</div>'
+    )
+
+
+def _facts(facts: Iterable[tuple[str, str, str]]) -> str:
+    rows = "".join(
+        f"<dt>{html.escape(term)}</dt><dd>{table or inline(text)}</dd>"
+        for term, text, table in facts
+    )
+    return f"<dl>{rows}</dl>" if rows else ""
+
+
+def fold_html(summary: str, inner: str, *, opened: bool = False) -> str:
+    """A part that opens on a click or the Enter key."""
+    state = " open" if opened else ""
+    return f"<details{state}><summary>{inline(summary)}</summary>{inner}</details>"
+
+
+def preformatted(text: str) -> str:
+    """Text with its own line breaks, in a fixed-width font."""
+    return f"<pre>{html.escape(text.rstrip())}</pre>"
+
+
+def inline(text: str) -> str:
+    """A line of text as HTML: `code`, **strong**, *emphasis*; everything else is escaped.
+
+    >>> inline("`a < b` is **not** a*b*c")
+    '<code>a &lt; b</code> is <strong>not</strong> a*b*c'
+    """
+    parts = re.split(r"(`[^`]+`)", text)
+    return "".join(
+        f"<code>{html.escape(part[1:-1])}</code>" if part.startswith("`") and len(part) > 2
+        else _emphasized(html.escape(part))
+        for part in parts
+    )  # fmt: skip
+
+
+def _emphasized(text: str) -> str:
+    strong = re.sub(r"\*\*(\S(?:.*?\S)?)\*\*", r"<strong>\1</strong>", text)
+    return re.sub(r"(?<![\w*])\*(\S(?:[^*]*\S)?)\*(?![\w*])", r"<em>\1</em>", strong)
+
+
+def plain(text: str) -> str:
+    """The same line for a terminal: without the marks of emphasis."""
+    return re.sub(r"\*\*(\S(?:.*?\S)?)\*\*", r"\1", text)

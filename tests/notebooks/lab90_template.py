@@ -1,0 +1,102 @@
+"""The exercises of the template notebook: what a module in `labsupport/exercises` looks like."""
+
+from collections.abc import Sequence
+
+import torch
+
+from labsupport.exercises import Case, Exercise, Law, Mistake
+
+
+def _moving_average(row: torch.Tensor, width: int) -> torch.Tensor:
+    return row.unfold(0, width, 1).mean(dim=1)
+
+
+def _rows() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(90)
+    return [
+        Case("an edge", torch.tensor([0.0, 0.0, 3.0, 3.0]), 2, expected=torch.tensor([0, 1.5, 3])),
+        Case("a window of one", torch.tensor([5.0, 1.0, 2.0]), 1),
+        Case("a window as long as the row", torch.tensor([1.0, 2.0, 6.0]), 3),
+        Case("twenty random numbers", torch.rand(20, generator=seeded), 4),
+    ]
+
+
+def _shift_breaks(function) -> str | None:
+    row = torch.tensor([1.0, 4.0, 2.0, 0.0])
+    if torch.allclose(function(row + 10, 2), function(row, 2) + 10):
+        return None
+    return "the average of a row that is brighter by 10 is not larger by 10."
+
+
+MOVING_AVERAGE = Exercise(
+    id="90.1",
+    title="A moving average",
+    minutes=6,
+    function="moving_average",
+    reference=_moving_average,
+    cases=_rows,
+    hints=(
+        "How many windows of `width` numbers fit into the row? Try it with 4 numbers and width 2.",
+        "The window number `i` is `row[i : i + width]`.",
+        "`torch.stack([... for i in range(len(row) - width + 1)])`",
+    ),
+    mistakes=(
+        Mistake(
+            "the sum of each window; divide it by `width`.",
+            lambda row, width: row.unfold(0, width, 1).sum(dim=1),
+        ),
+        Mistake(
+            "the average of the whole row, not of each window.",
+            lambda row, width: row.mean().expand(len(row) - width + 1),
+        ),
+        Mistake(
+            "the windows do not overlap: they must move by one place.",
+            lambda row, width: row.unfold(0, width, width).mean(dim=1),
+        ),
+    ),
+    laws=(Law("A brighter row has a brighter average.", _shift_breaks),),
+)
+
+
+def _strongest(response: torch.Tensor) -> tuple[int, int]:
+    row, column = divmod(int(response.argmax()), response.shape[1])
+    return row, column
+
+
+def _maps() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(91)
+    return [
+        Case("a small map", torch.tensor([[0.0, 1.0, 9.0], [2.0, 3.0, 4.0]]), expected=(0, 2)),
+        Case("a map with negative numbers", torch.tensor([[-9.0, -2.0], [-1.0, -5.0]])),
+        Case("a tall random map", torch.rand(7, 4, generator=seeded)),
+    ]
+
+
+STRONGEST = Exercise(
+    id="90.2",
+    title="Where a filter answers most",
+    minutes=5,
+    function="strongest",
+    reference=_strongest,
+    cases=_maps,
+    hints=(
+        "Look at every position and remember the best one so far.",
+        "`response.max(dim=1).values` is the best value of each row.",
+    ),
+    mistakes=(
+        Mistake(
+            "(column, row): the row comes first.",
+            lambda response: _strongest(response)[::-1],
+        ),
+        Mistake(
+            "the number of the place counted along all rows; turn it into (row, column).",
+            lambda response: int(response.argmax()),
+        ),
+        Mistake(
+            "the largest absolute value; a strong negative answer is no answer.",
+            lambda response: _strongest(response.abs()),
+        ),
+    ),
+)
+
+EXERCISES = (MOVING_AVERAGE, STRONGEST)

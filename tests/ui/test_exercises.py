@@ -1,0 +1,667 @@
+"""The mechanics of exercises: no student function may break them, and each verdict has words."""
+
+import json
+import random
+import re
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labsupport.core.errors import BadSetting
+from labsupport.exercises import Case, Exercise, Law, Mistake, UnknownExercise
+from labsupport.ui.exercises import (
+    NotAsExpected,
+    cards,
+    check,
+    checking,
+    hint,
+    judge,
+    predict,
+    progress,
+    quiz,
+    reveal,
+    solution,
+    use,
+    verdict_on,
+)
+from labsupport.ui.exercises.code import fingerprint
+from labsupport.ui.exercises.comparing import difference
+from labsupport.ui.exercises.judging import is_stub
+from labsupport.ui.exercises.memory import Memory, Record
+from labsupport.ui.exercises.values import as_table, in_words, kind
+
+SOLUTION = "def double(row):\n    return torch.stack([2 * one for one in row])\n"
+
+
+def exercise(**changes) -> Exercise:
+    settings = {
+        "id": "77.1",
+        "title": "Twice a row",
+        "minutes": 3,
+        "function": "double",
+        "reference": lambda row: row * 2,
+        "cases": lambda: [
+            Case("three numbers", torch.tensor([1.0, -2.0, 4.0])),
+            Case("five more", torch.tensor([0.0, 1.0, 5.0, -3.0, 2.0])),
+        ],
+        "hints": ("Two of each.", "`*` works on whole tensors.", "`row * 2`"),
+        "mistakes": (Mistake("the square, not the double.", lambda row: row**2),),
+        "seconds": 0.5,
+    }
+    return Exercise(**(settings | changes))
+
+
+class Registry:
+    """Stands for `labsupport.exercises`, with the one exercise above in it."""
+
+    def __init__(self, one: Exercise, file: Path | None) -> None:
+        self.one, self.file = one, file
+
+    def find(self, name: str) -> Exercise:
+        if name != self.one.id:
+            raise UnknownExercise(f'There is no exercise "{name}". There are: {self.one.id}.')
+        return self.one
+
+    def all_exercises(self) -> tuple[Exercise, ...]:
+        return (self.one,)
+
+    def solution_file(self, one: Exercise) -> Path | None:
+        return self.file
+
+
+@pytest.fixture
+def desk(monkeypatch, tmp_path):
+    """A fresh session in which exercise 77.1 exists; gives the list of what was shown."""
+    file = tmp_path / "77_1_double.py"
+    file.write_text(SOLUTION)
+    shown: list[object] = []
+    monkeypatch.setenv("LABS_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("LABS_STRICT", raising=False)
+    monkeypatch.setattr(checking, "_desk", checking._Desk())
+    monkeypatch.setattr(checking, "_registry", lambda: Registry(exercise(), file))
+    for module in (checking, quiz):
+        monkeypatch.setattr(module, "show", shown.append)
+    return shown
+
+
+def double(row):
+    return row + row
+
+
+def changes_its_input(row):
+    row *= 2
+    return row
+
+
+def raises(row):
+    values = list(row)
+    return values[99]
+
+
+def loops_over_range(row):
+    for i in row:
+        for _ in range(i):
+            pass
+
+
+def never_ends(row):
+    while True:
+        pass
+
+
+def swallows_and_never_ends(row):
+    while True:
+        try:  # noqa: SIM105 - as a student writes it
+            time.sleep(0.01)
+        except Exception:
+            pass
+
+
+def unready(row):
+    def later():
+        raise NotImplementedError
+
+    return later() if len(row) else None
+
+
+def hostile_error(row):
+    class Nasty(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    raise Nasty
+
+
+class HostileValue:
+    def __eq__(self, other):
+        raise RuntimeError("not to be compared")
+
+    def __repr__(self):
+        raise RuntimeError("not to be shown")
+
+    __hash__ = None
+
+
+# ---- the verdict ----------------------------------------------------------------------------
+
+
+WRONG = {
+    "none": (lambda row: print(row), "None", "`return`"),
+    "ellipsis": (lambda row: [...][0], "`...`", "placeholder"),
+    "a list": (lambda row: [2.0 * float(x) for x in row], "a list of 3", "tensor"),
+    "numpy": (lambda row: row.numpy() * 2, "NumPy array", "tensor"),
+    "text": (lambda row: "2, -4, 8", "a text", ""),
+    "a number": (lambda row: row.sum() * 2, "shape is ()", "one axis too many"),
+    "a generator": (lambda row: (2 * x for x in row), "a generator", "round brackets"),
+    "a function": (lambda row: row.double, "function double", "round brackets"),
+    "truths": (lambda row: row > 0, "True and False", "comparison"),
+    "too short": (lambda row: (2 * row)[:-1], "(2,)", "one too many or too few"),
+    "one axis more": (lambda row: (2 * row)[None], "(1, 3)", "`squeeze`"),
+    "sign": (lambda row: -2 * row, "numbers", "sign is turned"),
+    "scaled": (lambda row: 3 * row, "numbers", "1.5 times too large"),
+    "shifted": (lambda row: 2 * row + 1, "numbers", "too large by 1"),
+    "nan": (lambda row: 2 * row / (row * 0), "NaN", "division by zero"),
+    "zeros": (lambda row: row * 0, "numbers", "never filled"),
+    "declared mistake": (lambda row: row * row, "numbers", "the square, not"),
+    "input changed": (changes_its_input, "changes its own input", "clone"),
+    "raises": (raises, "IndexError", "index"),
+    "wrong dtype": (loops_over_range, "TypeError", "wrong type"),
+    "too many parameters": (lambda row, more: row, "cannot be called as `double(row)`", "renamed"),
+    "never ends": (never_ends, "no answer within 0.5 seconds", "loop that never ends"),
+    "swallows errors": (swallows_and_never_ends, "no answer within 0.5", "never ends"),
+    "exit": (lambda row: sys.exit(0), "exit", "`return`"),
+    "interrupted": (lambda row: (_ for _ in ()).throw(KeyboardInterrupt), "interrupted", ""),
+    "recursion": (lambda row: WRONG["recursion"][0](row), "RecursionError", "calls itself"),
+    "misspelt": (lambda row: rwo * 2, "NameError", "misspelt"),  # noqa: F821
+    "shapes": (lambda row: row + torch.zeros(7), "RuntimeError", "two shapes"),
+    "hostile error": (hostile_error, "Nasty", ""),
+    "hostile value": (lambda row: HostileValue(), "HostileValue", ""),
+    "torch's own": (lambda row: torch.empty(1, device="meta").item(), "Error", ""),
+    "called": (torch.zeros(3), "not a function", "round brackets"),
+    "nothing": (None, "not a function", "round brackets"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_answers_get_words(name):
+    function, headline, guess = WRONG[name]
+    verdict = judge(exercise(), function)
+    assert verdict.state == "wrong"
+    assert headline in verdict.headline
+    assert guess in verdict.looks_like
+
+
+def test_the_words_tell_input_expected_and_got_of_the_first_failure():
+    verdict = judge(exercise(), lambda row: 2 * row.clamp(min=0) + row.clamp(max=0))
+    facts = {term: text for term, text, _ in verdict.facts}
+    assert facts["Input"] == "three numbers: double([1, -2, 4])"
+    assert facts["Expected"] == "[2, -4, 8]"
+    assert facts["Got"] == "[2, -2, 8]"
+    assert facts["Where"] == "1 of 3 differ; the first at [1]: expected -4, got -2"
+
+
+def test_an_error_is_shown_with_the_line_of_the_students_cell():
+    facts = {term: text for term, text, _ in judge(exercise(), raises).facts}
+    assert "`return values[99]`" in facts["Where"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        double,
+        lambda row: torch.cat([row[:1] * 2, row[1:] * 2]),
+        lambda row: (row * 2).double(),
+        lambda row: (row * 2).requires_grad_(),
+        np.vectorize(lambda x: 2 * x) and (lambda row: 2 * row + 1e-7),
+    ],
+)
+def test_right_answers_are_right_whatever_their_precision(function):
+    assert judge(exercise(), function).state == "right"
+
+
+STUBS = """
+def documented(row):
+    "Twice."
+    raise NotImplementedError
+def called(row): raise NotImplementedError("write me")
+def passing(row): pass
+def dots(row):
+    "Twice."
+    ...
+def returning(row): return None
+"""
+
+
+def test_stubs_are_not_done_and_nothing_else_is_a_stub():
+    space: dict = {}
+    exec(STUBS, space)
+    stubs = [space[name] for name in ("documented", "called", "passing", "dots", "returning")]
+    assert [judge(exercise(), stub).state for stub in stubs] == ["not done"] * 5
+    for code in ("lambda row: row", "lambda row: 0", "lambda row: print(row)", "lambda row: ()"):
+        assert not is_stub(eval(code)), code
+    assert not is_stub(torch.relu)
+
+
+def test_a_stub_inside_the_function_is_not_done():
+    assert judge(exercise(), unready).state == "not done"
+
+
+def test_the_courses_own_version_is_no_answer():
+    one = exercise()
+    assert judge(one, one.reference).state == "not done"
+
+
+def test_a_law_that_does_not_hold_is_told():
+    def broken(function):
+        return None if function(torch.ones(1)).item() == 2 else "1 does not become 2."
+
+    laws = (Law("One becomes two.", broken),)
+    only_small = lambda row: row * 2 if len(row) > 1 else row  # noqa: E731
+    verdict = judge(exercise(laws=laws), only_small)
+    assert (verdict.state, verdict.looks_like) == ("wrong", "1 does not become 2.")
+    assert judge(exercise(laws=laws), double).state == "right"
+    raised = judge(exercise(laws=(Law("Fits.", lambda f: f(1, 2, 3)),)), double)
+    assert "TypeError" in raised.headline
+
+
+def test_a_declared_mistake_must_hold_for_all_cases():
+    first_only = Mistake("wrong guess.", lambda row: row * 3 if len(row) == 3 else row)
+    verdict = judge(exercise(mistakes=(first_only,)), lambda row: row * 3)
+    assert "1.5 times" in verdict.looks_like
+
+
+def test_judging_leaves_no_trace():
+    torch.manual_seed(5), random.seed(5)
+    array = np.random.get_state()  # noqa: NPY002
+    before = torch.get_rng_state().clone(), random.getstate(), array[1].tolist()
+
+    def careless(row):
+        torch.set_grad_enabled(False)
+        torch.rand(3), random.random(), np.random.rand(3)  # noqa: NPY002
+        return 2 * row
+
+    assert judge(exercise(), careless).state == "right"
+    assert torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert np.random.get_state()[1].tolist() == before[2]  # noqa: NPY002
+
+
+def test_what_a_function_prints_is_kept_for_the_card(capsys):
+    verdict = judge(exercise(), lambda row: print("row is", row))
+    assert "row is tensor" in verdict.printed
+    assert capsys.readouterr().out == ""
+
+
+def test_no_timer_is_left_running():
+    signal = pytest.importorskip("signal")
+    judge(exercise(seconds=0.2), never_ends)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) != signal.SIG_IGN
+    time.sleep(0.3)
+
+
+# ---- comparing ------------------------------------------------------------------------------
+
+GRID = torch.tensor([[1.0, 2.0, -3.0], [4.0, 5.5, 6.0], [7.0, 8.0, 10.0]])
+ROW = torch.tensor([0.5, 3.0, -2.0, 7.0, 1.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "guess"),
+    [
+        (GRID, GRID.T, "rows and columns are swapped"),
+        (GRID, GRID.flip(1), "left and right"),
+        (GRID, GRID.flip(0), "top and bottom"),
+        (GRID, GRID.abs(), "signs are lost"),
+        (GRID, GRID.clamp(min=0), "negative numbers were set to zero"),
+        (GRID, GRID**2, "squared"),
+        (GRID**2, GRID.abs(), "a square is missing"),
+        (GRID.softmax(-1), GRID, "a softmax is missing"),
+        (GRID, GRID.softmax(-1), "a softmax too many"),
+        (GRID, GRID.floor(), "rounded to whole numbers"),
+        (ROW, ROW.roll(1), "moved by one place"),
+        (GRID, torch.nn.functional.pad(GRID[1:2, 1:2], (1,) * 4), ""),
+        (torch.zeros(2, 3), torch.zeros(3, 2), "rows and columns are swapped"),
+        (torch.zeros(1, 2, 3), torch.zeros(2, 3, 1), "the axes are in another order"),
+        (torch.zeros(5, 4), torch.zeros(6, 4), "one too many or too few"),
+        ([1, 2, 3], [3, 2, 1], "opposite order"),
+        ([1, 2, 3], [1, 2], "one too many or too few"),
+        ("Goldfish", "goldfish ", "capital letters"),
+        (True, 1.0, "comparison"),
+        (torch.tensor([True, False]), torch.tensor([False, True]), "swapped"),
+        (0.25, 63.75, "255 times too large"),
+        (2.0, torch.ones(3), "from many numbers to one"),
+        ({"a": 1.0}, {"b": 1.0}, ""),
+        ({"a": 1.0}, {"a": -1.0}, "sign"),
+    ],
+)
+def test_differences_look_like_something(expected, got, guess):
+    found = difference(expected, got)
+    assert found is not None
+    assert guess in found.looks_like
+
+
+def test_a_border_that_is_wrong_is_told_apart():
+    inner = GRID.repeat(2, 2)
+    wrong = inner.clone()
+    wrong[0] = 9.0
+    wrong[:, -1] = 3.3
+    assert "border" in difference(inner, wrong).looks_like
+
+
+@pytest.mark.parametrize(
+    ("expected", "got"),
+    [
+        (1.0, 1),
+        (1, torch.tensor(1.0)),
+        (torch.tensor(2.0), 2.0),
+        ([1, 2], (1, 2)),
+        (torch.ones(3), torch.ones(3, dtype=torch.int64)),
+        (torch.tensor([float("nan")]), torch.tensor([float("nan")])),
+        (True, np.True_),
+        (torch.ones(2, dtype=torch.bfloat16), torch.ones(2)),
+        (None, None),
+        ({"a": torch.ones(2)}, {"a": torch.ones(2)}),
+    ],
+)
+def test_equal_values_agree(expected, got):
+    assert difference(expected, got) is None
+
+
+@given(
+    st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=6),
+    st.integers(0, 5),
+    st.floats(0.01, 50),
+)
+def test_any_changed_number_is_noticed(numbers, place, gap):
+    expected = torch.tensor(numbers)
+    got = expected.clone()
+    got[place % len(numbers)] += max(gap, 0.02 * float(expected.abs().max()))
+    assert difference(expected, got) is not None
+    assert difference(expected, expected.clone()) is None
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
+def test_any_value_has_words(value):
+    assert in_words(value)
+    assert kind(value)
+    assert difference(value, value) is None
+
+
+def test_tables_mark_what_differs_and_only_small_arrays_have_one():
+    table = as_table(GRID, GRID + torch.eye(3), tolerance=(1e-4, 1e-5))
+    assert table.count("<mark>") == 3
+    assert table.count("<td>") == 9
+    assert as_table(torch.zeros(40, 40), torch.zeros(40, 40), tolerance=(0, 0)) == ""
+    assert as_table(torch.zeros(2), torch.zeros(3), tolerance=(0, 0)) == ""
+
+
+# ---- the fingerprint ------------------------------------------------------------------------
+
+
+def made(code: str, **names):
+    space = dict(names)
+    exec(code, space)
+    return space["f"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("def f(x): return x + 1", "def f(x):\n\n    # more\n    return x + 1", True),
+        ("def f(x): return x + 1", "def f(x): return x + 2", False),
+        ("def f(x): return x + 1", "def f(x): return x - 1", False),
+        ("def f(x, k=1): return x + k", "def f(x, k=2): return x + k", False),
+        ("def f(x, *, k=1): return x + k", "def f(x, *, k=2): return x + k", False),
+        ("def f(x): return x.sin()", "def f(x): return x.cos()", False),
+        ("f = (lambda k: lambda x: x + k)(1)", "f = (lambda k: lambda x: x + k)(2)", False),
+        ("def f(x): return [i + 1 for i in x]", "def f(x): return [i + 2 for i in x]", False),
+        ("def f(x): return x in {'a', 'b'}", "def f(x): return x in {'b', 'a'}", True),
+        ("g = abs\ndef f(x): return g(x)", "g = len\ndef f(x): return g(x)", False),
+        ("def g(x): return x\nf = lambda x: g(x)", "def g(x): return 0\nf = lambda x: g(x)", False),
+        ("K = 1\ndef f(x): return x + K", "K = 2\ndef f(x): return x + K", False),
+        ("def f(x): return f(x - 1) if x else 0", "def f(x): return f(x - 1) if x else 1", False),
+    ],
+)  # fmt: skip
+def test_the_fingerprint_follows_the_code(one, other, same):
+    assert (fingerprint(made(one)) == fingerprint(made(other))) is same
+
+
+def test_the_fingerprint_sees_tensors_that_the_code_uses():
+    code = "def f(x): return x * KERNEL"
+    ones, twos = (fingerprint(made(code, KERNEL=torch.full((3,), v))) for v in (1.0, 2.0))
+    assert ones != twos
+    assert fingerprint(torch.relu) == fingerprint(torch.relu)
+    assert fingerprint([].append)
+    assert fingerprint(Exercise)
+
+
+# ---- check, use, hint, solution, progress ---------------------------------------------------
+
+
+def test_check_shows_one_card_and_never_raises(desk):
+    for function, _, _ in WRONG.values():
+        assert check("77.1", function) is None
+    check("77.9", double)
+    check("", double)
+    assert len(desk) == len(WRONG) + 2
+    assert [card.word for card in desk[-2:]] == ["No such exercise"] * 2
+    assert "77.1" in desk[-1].text
+
+
+def test_check_finds_the_function_in_the_notebook(desk, monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "double", double, raising=False)
+    check("77.1")
+    assert desk[0].word == "Right"
+
+
+def test_check_survives_a_fault_of_its_own(desk, monkeypatch):
+    monkeypatch.setattr(checking, "judge", lambda *_: 1 / 0)
+    check("77.1", double)
+    assert "The check itself stopped" in desk[0].text
+
+
+def test_use_gives_a_right_function_and_else_the_courses(desk):
+    assert use("77.1", double) is double
+    assert desk == []
+    wrong = lambda row: row  # noqa: E731
+    assert use("77.1", wrong)(torch.ones(2)).tolist() == [2.0, 2.0]
+    assert "the course's version of `double`" in desk[0].text
+    with pytest.raises(UnknownExercise, match=r"77\.1"):
+        use("99.9", double)
+
+
+def test_an_edited_function_is_judged_again(desk):
+    first, edited = made("def f(row): return row * 2"), made("def f(row): return row * 3")
+    assert use("77.1", first) is first
+    assert use("77.1", edited) is not edited
+
+
+def test_use_judges_the_same_code_once(desk, monkeypatch):
+    calls = []
+    monkeypatch.setattr(checking, "judge", lambda *a: calls.append(a) or judge(*a))
+    use("77.1", made("def f(row): return row * 2"))
+    use("77.1", made("def f(row): return row * 2"))
+    assert len(calls) == 1
+    check("77.1", made("def f(row): return row * 2"))
+    assert len(calls) == 2
+
+
+def test_hints_come_one_by_one(desk):
+    for _ in range(4):
+        hint("77.1")
+    assert [len(card.facts) for card in desk] == [1, 2, 3, 3]
+    first = desk[0]._repr_html_()
+    assert first.count("<details>") == 2
+    assert first.index("Next hint (2 of 3)") < first.index("Next hint (3 of 3)")
+    assert "row * 2" not in repr(desk[0])
+    assert "solution(" in repr(desk[2])
+
+
+def test_the_solution_is_asked_for_twice_until_the_answer_is_right(desk):
+    solution("77.1")
+    assert "torch.stack" not in repr(desk[0])
+    assert "Are you sure" in repr(desk[0])
+    assert "<details>" in desk[0]._repr_html_()
+    solution("77.1", anyway=True)
+    assert "torch.stack" in repr(desk[1])
+    check("77.1", double)
+    solution("77.1")
+    assert "torch.stack" in repr(desk[3])
+    assert "<details>" not in desk[3]._repr_html_()
+
+
+def test_without_the_solutions_folder_the_card_says_so(desk, monkeypatch):
+    monkeypatch.setattr(checking, "_registry", lambda: Registry(exercise(), None))
+    solution("77.1")
+    assert "your instructor" in desk[0].text
+
+
+def standing(desk) -> str:
+    progress()
+    return desk[-1].facts[0][1]
+
+
+def test_progress_follows_the_function_as_it_is_now(desk, monkeypatch):
+    main = sys.modules["__main__"]
+    assert "not started" in standing(desk)
+    monkeypatch.setattr(main, "double", made("def f(row): return row"), raising=False)
+    check("77.1")
+    assert "not right yet" in standing(desk)
+    monkeypatch.setattr(main, "double", made("def f(row): return 2 * row"))
+    assert "edited since its check" in standing(desk)
+    check("77.1")
+    assert "right" in standing(desk)
+    assert desk[-1].text == "1 of 1 exercises are right."
+    monkeypatch.setattr(checking, "_desk", checking._Desk())  # the next session
+    monkeypatch.delattr(main, "double")
+    assert standing(desk) == "Twice a row: right"
+
+
+def test_the_strict_mode_of_the_tests_raises(desk, monkeypatch):
+    stub = made("def f(row): raise NotImplementedError")
+    monkeypatch.setenv("LABS_STRICT", "solved")
+    check("77.1", double)
+    for function in (stub, lambda row: row, "double"):
+        with pytest.raises(NotAsExpected, match=r"77\.1"):
+            check("77.1", function)
+    with pytest.raises(NotAsExpected):
+        check("78.1", double)
+    monkeypatch.setenv("LABS_STRICT", "student")
+    check("77.1", stub)
+    with pytest.raises(NotAsExpected):
+        check("77.1", double)
+
+
+def test_verdict_on_shows_and_keeps_nothing(desk):
+    assert verdict_on("77.1", double).state == "right"
+    assert desk == []
+    assert "not started" in standing(desk)
+
+
+# ---- memory ---------------------------------------------------------------------------------
+
+
+def test_memory_goes_on_without_a_disk(tmp_path):
+    file = tmp_path / "a file"
+    file.write_text("no folder")
+    memory = Memory(file / "below")
+    memory.keep("05.1", Record("right", "abc"))
+    assert memory.recall("05.1") == Record("right", "abc")
+    assert Memory(file / "below").recall("05.1") is None
+
+
+def test_memory_goes_on_in_a_folder_that_is_read_only(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    memory = Memory(tmp_path)
+    memory.keep("05.1", Record("right", "abc"))
+    assert memory.recall("05.1") == Record("right", "abc")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"state": "divine", "code": "x"}', "\0"])
+def test_memory_ignores_a_record_that_is_none(tmp_path, content):
+    (tmp_path / "05.1.json").write_text(content)
+    assert Memory(tmp_path).recall("05.1") is None
+
+
+def test_memory_keeps_one_small_file_for_each_exercise(tmp_path):
+    memory = Memory(tmp_path)
+    memory.keep("05.1", Record("wrong", "a"))
+    memory.keep("05.1", Record("right", "b"))
+    assert [path.name for path in tmp_path.iterdir()] == ["05.1.json"]
+    assert json.loads((tmp_path / "05.1.json").read_text())["state"] == "right"
+    assert Memory(tmp_path).recall("05.1") == Record("right", "b")
+
+
+# ---- cards and questions --------------------------------------------------------------------
+
+
+def test_a_card_has_a_role_a_word_and_a_sign_and_escapes_everything(desk):
+    check("77.1", lambda row: "<script>alert(1)</script>")
+    page = desk[0]._repr_html_()
+    assert 'role="status"' in page
+    assert "✗" in page
+    assert "Not yet" in page
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    text = repr(desk[0])
+    assert text.startswith("✗ Not yet: Exercise 77.1 — Twice a row\n")
+    assert "<" not in text.replace("<script>alert(1)</script>", "")
+
+
+def test_a_card_is_readable_without_html():
+    card = cards.Card("note", "Hint", facts=(("1 of 2", "**Two** of `each`.", ""),))
+    assert repr(card) == "i Hint\n  1 of 2: Two of `each`."
+
+
+def contrast(colour: str, other: str = "#ffffff") -> float:
+    def light(code: str) -> float:
+        parts = [int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((light(colour), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_signs_stand_out_from_their_discs():
+    accents = re.findall(r"--a:(#\w{6})", cards.STYLE)
+    assert len(accents) == 5
+    assert min(contrast(one) for one in accents) >= 4.5
+
+
+def test_predict_folds_the_answer(desk):
+    predict("Which is larger?", ["a", "b"], answer="b", why="It is `2 * a`.")
+    page = desk[0]._repr_html_()
+    assert page.count('type="radio"') == 2
+    assert page.count("✓ Right") == 1
+    assert "The answer: <strong>b</strong>. It is <code>2 * a</code>." in page
+    assert "2 * a" not in repr(desk[0])
+    predict("Why?", answer="Because.", why="So it is.")
+    free = desk[1]._repr_html_()
+    assert free.index("<details>") < free.index("Because.")
+    assert "Because" not in repr(desk[1])
+
+
+@pytest.mark.parametrize("options", [["a", "c"], ["b", "b"], "ab"])
+def test_predict_refuses_an_answer_that_is_no_option(desk, options):
+    with pytest.raises(BadSetting):
+        predict("Which?", options, answer="b")
+
+
+def test_reveal_folds_markdown(desk):
+    reveal("What you should see", "A peak at **1**, $x^2$.")
+    data = desk[0].data
+    assert data.startswith("<details><summary><strong>What you should see</strong></summary>\n\n")
+    assert "$x^2$" in data
