@@ -1,0 +1,133 @@
+"""Which hardware computes, asked in this one place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from labsupport.core.errors import BadSetting
+
+VARIABLE = "LABS_DEVICE"
+# Blocks of more than 32 MiB are mapped afresh at every use, so a CPU likes small batches.
+_BATCH = {"cpu": 8, "mps": 32, "cuda": 128}
+
+
+def pick(name: str | torch.device | None = None) -> torch.device:
+    """The device to compute on: CUDA where there is one, then Apple's MPS, then the CPU.
+
+    A `name` ("cpu", "cuda:1") or the environment variable LABS_DEVICE decides otherwise.
+
+    Errors: `BadSetting` for a device that this machine does not have.
+
+    >>> pick("cpu")
+    device(type='cpu')
+    """
+    asked = str(name) if name is not None else os.environ.get(VARIABLE, "")
+    if not asked or asked == "auto":
+        return torch.device(available()[0])
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise BadSetting(_no_device(asked)) from None
+    known = available()
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type not in known or (device.index or 0) >= count:
+        raise BadSetting(_no_device(asked))
+    return device
+
+
+def available() -> list[str]:
+    """The kinds of device on this machine, the fastest first."""
+    found = ["cuda"] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return [*found, "cpu"]
+
+
+def _no_device(asked: str) -> str:
+    return (
+        f"no device {asked!r} here; this machine has {', '.join(available())} "
+        f"(unset {VARIABLE}, or set it to one of them)"
+    )
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for a person."""
+    if device.type == "cuda":
+        return f"GPU ({torch.cuda.get_device_name(device)})"
+    if device.type == "mps":
+        return "Apple GPU (MPS)"
+    cores = torch.get_num_threads()
+    return f"CPU ({platform.machine()}, {cores} {'thread' if cores == 1 else 'threads'})"
+
+
+def in_batches(
+    fn: Callable[[torch.Tensor], torch.Tensor],
+    items: torch.Tensor | Sequence[torch.Tensor],
+    *,
+    device: torch.device | None = None,
+    batch: int | None = None,
+    autocast: bool = False,
+    progress: Callable[[float], object] | None = None,
+) -> torch.Tensor:
+    """Apply `fn` to items a batch at a time; the results, joined, are on the CPU.
+
+    `items` is (N, ...) or a sequence of N tensors of one shape. When the device runs out of
+    memory the batch is halved and the work goes on; a batch of one that does not fit raises.
+    `progress` is called with the share that is done. On a GPU the batch travels channels-last,
+    and in half precision where `autocast` allows it.
+    """
+    device = device or torch.device("cpu")
+    size = batch or _BATCH.get(device.type, 8)
+    parts: list[torch.Tensor] = []
+    done = 0
+    while done < len(items):
+        chunk = items[done : done + size]
+        stacked = chunk if isinstance(chunk, torch.Tensor) else torch.stack(list(chunk))
+        try:
+            with torch.no_grad(), _half_precision(device, autocast):
+                parts.append(_single_precision(fn(_travel(stacked, device))).cpu())
+        except RuntimeError as error:
+            if not _out_of_memory(error) or size == 1:
+                raise
+            size //= 2
+            _forget_cached_memory(device)
+            continue
+        done += len(stacked)
+        if progress is not None:
+            progress(done / len(items))
+    return torch.cat(parts) if parts else torch.empty(0)
+
+
+def _travel(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
+    if batch.ndim == 4:
+        return batch.to(device, memory_format=torch.channels_last)
+    return batch.to(device)
+
+
+def _single_precision(result: torch.Tensor) -> torch.Tensor:
+    return result.float() if result.dtype in {torch.bfloat16, torch.float16} else result
+
+
+@contextlib.contextmanager
+def _half_precision(device: torch.device, wanted: bool) -> Iterator[None]:
+    if wanted and device.type == "cuda":
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            yield
+    else:
+        yield
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
+
+
+def _forget_cached_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,205 @@
+"""What one node of a traced network does, whether it was written as a module, function or method.
+
+Everything that has to know about single operations (receptive fields, the gradient rules of the
+ReLU, the incremental occlusion) asks here, so `nn.ReLU`, `F.relu` and `x.relu()` are one thing.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+Pair = tuple[int, int]  # (rows, columns)
+
+_MODULE_KINDS: dict[type[nn.Module], str] = {
+    nn.Conv2d: "conv",
+    nn.Linear: "linear",
+    nn.ReLU: "relu",
+    nn.ReLU6: "relu6",
+    nn.MaxPool2d: "max_pool",
+    nn.AvgPool2d: "avg_pool",
+    nn.AdaptiveAvgPool2d: "adaptive_pool",
+    nn.BatchNorm2d: "norm",
+    nn.LocalResponseNorm: "norm",
+    nn.Dropout: "dropout",
+    nn.Dropout2d: "dropout",
+    nn.Identity: "identity",
+    nn.Flatten: "flatten",
+}
+_POINTWISE_MODULES = (
+    nn.ELU,
+    nn.GELU,
+    nn.Hardsigmoid,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.Sigmoid,
+    nn.SiLU,
+    nn.Softplus,
+    nn.Tanh,
+)
+_FUNCTION_KINDS: dict[Any, str] = {
+    F.relu: "relu",
+    torch.relu: "relu",
+    F.relu6: "relu6",
+    F.max_pool2d: "max_pool",
+    torch.max_pool2d: "max_pool",
+    F.avg_pool2d: "avg_pool",
+    F.adaptive_avg_pool2d: "adaptive_pool",
+    F.dropout: "dropout",
+    torch.cat: "concat",
+    operator.add: "add",
+    torch.add: "add",
+    torch.flatten: "flatten",
+    F.linear: "linear",
+    torch.tanh: "pointwise",
+    torch.sigmoid: "pointwise",
+    F.silu: "pointwise",
+}
+_METHOD_KINDS = {"relu": "relu", "flatten": "flatten", "add": "add", "tanh": "pointwise"}
+
+# Each output position depends on the input at the same position and on nothing else.
+POINTWISE = frozenset({"relu", "relu6", "norm", "dropout", "identity", "pointwise", "normalize"})
+WINDOWED = frozenset({"conv", "max_pool", "avg_pool"})
+MERGING = frozenset({"concat", "add"})
+
+
+class Normalize(nn.Module):
+    """The first layer of every network: images in [0, 1] become what the weights expect.
+
+    `mean` and `std` are one number for each of the three colours.
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One node: its kind and, where it slides a window over its input, that window.
+
+    `kernel`, `stride`, `padding` (before the first row and column) and `dilation` are
+    (rows, columns). `inputs` are the nodes that it reads.
+    """
+
+    node: fx.Node
+    kind: str
+    inputs: tuple[fx.Node, ...]
+    module: nn.Module | None = None
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    count_padding: bool = True  # an average pool that divides by the whole window at the border
+
+    @property
+    def reach(self) -> Pair:
+        """How many input rows and columns one output position spans."""
+        return (
+            self.dilation[0] * (self.kernel[0] - 1) + 1,
+            self.dilation[1] * (self.kernel[1] - 1) + 1,
+        )
+
+
+def operation(node: fx.Node, root: nn.Module) -> Operation:
+    """Read a node of a traced graph whose modules live in `root`."""
+    module = root.get_submodule(str(node.target)) if node.op == "call_module" else None
+    inputs = tuple(node.all_input_nodes)
+    kind = _kind(node, module)
+    if kind in WINDOWED:
+        return _windowed(node, kind, inputs, module)
+    return Operation(node, kind, inputs, module)
+
+
+def _kind(node: fx.Node, module: nn.Module | None) -> str:
+    if node.op in {"placeholder", "get_attr"}:
+        return node.op
+    if module is not None:
+        if isinstance(module, Normalize):
+            return "normalize"
+        if isinstance(module, _POINTWISE_MODULES):
+            return "pointwise"
+        kind = next((k for cls, k in _MODULE_KINDS.items() if isinstance(module, cls)), "other")
+        return _settle(kind, node, module)
+    if node.op == "call_function":
+        return _settle(_FUNCTION_KINDS.get(node.target, "other"), node, None)
+    return _settle(_METHOD_KINDS.get(str(node.target), "other"), node, None)
+
+
+def _settle(kind: str, node: fx.Node, module: nn.Module | None) -> str:
+    """Cases that look like a known kind but compute something else are "other"."""
+    if kind in MERGING and any(source.op == "get_attr" for source in node.all_input_nodes):
+        return "other"
+    if kind == "concat" and not _joins_channels(node):
+        return "other"
+    if kind == "add" and (len(node.all_input_nodes) != 2 or argument(node, 2, "alpha", 1) != 1):
+        return "other"
+    if kind == "conv" and getattr(module, "padding_mode", "zeros") != "zeros":
+        return "other"
+    if kind == "dropout" and module is None and argument(node, 2, "training", True):
+        return "other"
+    return kind
+
+
+def _joins_channels(node: fx.Node) -> bool:
+    parts = argument(node, 0, "tensors", ())
+    # The same node twice is one input of a graph, so it needs a general treatment.
+    apart = len(parts) == len(node.all_input_nodes)
+    return apart and argument(node, 1, "dim", 0) in (1, -3)
+
+
+def argument(node: fx.Node, place: int, name: str, default: Any) -> Any:
+    """A call's argument, given by place or by name."""
+    if len(node.args) > place:
+        return node.args[place]
+    return node.kwargs.get(name, default)
+
+
+def _windowed(
+    node: fx.Node, kind: str, inputs: tuple[fx.Node, ...], module: nn.Module | None
+) -> Operation:
+    def setting(place: int, name: str, default: Any) -> Any:
+        if module is not None:
+            return getattr(module, name, default)
+        return argument(node, place, name, default)
+
+    kernel = _pair(setting(1, "kernel_size", 1))
+    stride = setting(2, "stride", None)
+    dilation = _pair(setting(4, "dilation", 1) if kind != "avg_pool" else 1)
+    padding = setting(3, "padding", 0)
+    if padding == "same":
+        # PyTorch puts the smaller half of the padding first.
+        total = tuple(d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
+        padding = (total[0] // 2, total[1] // 2)
+    elif padding == "valid":
+        padding = 0
+    return Operation(
+        node,
+        kind,
+        inputs,
+        module,
+        kernel,
+        _pair(stride if stride else kernel),
+        _pair(padding),
+        dilation,
+        bool(setting(5, "count_include_pad", True)) if kind == "avg_pool" else True,
+    )
+
+
+def _pair(value: Any) -> Pair:
+    if isinstance(value, int):
+        return (value, value)
+    first, second = (tuple(value) * 2)[:2]
+    return (int(first), int(second))

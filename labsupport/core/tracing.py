@@ -1,0 +1,158 @@
+"""A module's computation as a graph that no method has to be afraid of.
+
+`trace` copies the module, writes its forward pass down as a `torch.fx` graph with torchvision's
+node names, and takes every in-place operation out of it. The module itself is left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+import warnings
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+from torchvision.models.feature_extraction import NodePathTracer
+
+from labsupport.core.errors import CannotTrace
+from labsupport.core.operations import Normalize
+
+LAYER_NAME = "layer_name"  # the key in node.meta
+
+_OUT_OF_PLACE: dict[Any, Any] = {
+    F.relu_: F.relu,
+    torch.relu_: torch.relu,
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+}
+
+
+def trace(module: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> fx.GraphModule:
+    """The graph of a copy of `module` in eval mode, its weights frozen, behind a `Normalize`.
+
+    Every node knows its layer's name as `node.meta[LAYER_NAME]`.
+
+    Errors: `CannotTrace` says why the forward pass cannot be written down.
+    """
+    own = copy.deepcopy(module).eval().requires_grad_(False)
+    tracer = NodePathTracer()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = tracer.trace(own)
+    except Exception as error:
+        raise CannotTrace(
+            f"{type(module).__name__} cannot be traced: {error} "
+            "(its forward pass must not depend on the values in a tensor; "
+            "move such a decision out of forward, or into a module of its own)"
+        ) from error
+    names = _placeholders_and_names(graph, tracer, type(module).__name__)
+    for node, name in names.items():
+        node.meta[LAYER_NAME] = name
+    _remove_in_place(graph, own)
+    return _behind_normalize(own, graph, Normalize(mean, std))
+
+
+def subgraph(whole: fx.GraphModule, wanted: tuple[fx.Node, ...]) -> fx.GraphModule:
+    """A module that computes the wanted nodes' values, as a tuple, and nothing that they do not
+    need."""
+    needed: set[fx.Node] = set()
+    waiting = list(wanted)
+    while waiting:
+        node = waiting.pop()
+        if node not in needed:
+            needed.add(node)
+            waiting.extend(node.all_input_nodes)
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in whole.graph.nodes:
+        if node in needed or node.op == "placeholder":
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output(tuple(copies[node] for node in wanted))
+    return fx.GraphModule(whole, graph)
+
+
+def _placeholders_and_names(
+    graph: fx.Graph, tracer: NodePathTracer, title: str
+) -> dict[fx.Node, str]:
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    if not inputs:
+        raise CannotTrace(f"{title}.forward takes no image: it needs one tensor argument")
+    for extra in inputs[1:]:
+        if extra.args == ():
+            raise CannotTrace(
+                f"{title}.forward wants {len(inputs)} tensors ({extra.target} has no default); "
+                "a classifier here takes one: the images"
+            )
+        extra.replace_all_uses_with(extra.args[0])
+        graph.erase_node(extra)
+    _only_scores(graph, title)
+    kept = set(graph.nodes)
+    return {node: name for node, name in tracer.node_to_qualname.items() if node in kept}
+
+
+def _only_scores(graph: fx.Graph, title: str) -> None:
+    (result,) = next(node for node in graph.nodes if node.op == "output").args
+    if not isinstance(result, fx.Node):
+        raise CannotTrace(
+            f"{title}.forward gives back a {type(result).__name__}; "
+            "a classifier here gives back one tensor: the scores (N, classes)"
+        )
+
+
+def _remove_in_place(graph: fx.Graph, root: nn.Module) -> None:
+    for node in list(graph.nodes):
+        if not node.args or not isinstance(node.args[0], fx.Node):
+            continue
+        if not _make_out_of_place(node, root):
+            continue
+        # After an in-place operation, the old name means the new value.
+        changed = node.args[0]
+        later = False
+        for user in list(graph.nodes):
+            if later and changed in user.all_input_nodes:
+                user.replace_input_with(changed, node)
+            later = later or user is node
+    for module in root.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+
+
+def _make_out_of_place(node: fx.Node, root: nn.Module) -> bool:
+    """Rewrite the node where it works in place; say whether it did."""
+    if node.op == "call_module":
+        return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
+    if node.op == "call_function":
+        if node.target in _OUT_OF_PLACE:
+            node.target = _OUT_OF_PLACE[node.target]
+            return True
+        if node.kwargs.get("inplace"):
+            node.kwargs = {**node.kwargs, "inplace": False}
+            return True
+        if node.target is F.relu and len(node.args) > 1 and node.args[1]:
+            node.args = node.args[:1]
+            return True
+    if node.op == "call_method" and str(node.target).endswith("_"):
+        plain = str(node.target).rstrip("_")
+        if not str(node.target).startswith("_") and hasattr(torch.Tensor, plain):
+            node.target = plain
+            return True
+    return False
+
+
+def _behind_normalize(root: nn.Module, graph: fx.Graph, normalize: Normalize) -> fx.GraphModule:
+    images = next(node for node in graph.nodes if node.op == "placeholder")
+    name = "normalize"
+    while hasattr(root, name):
+        name = f"{name}_"
+    root.add_module(name, normalize)
+    with graph.inserting_after(images):
+        first = graph.call_module(name, (images,))
+    first.meta[LAYER_NAME] = name
+    images.replace_all_uses_with(first, delete_user_cb=lambda user: user is not first)
+    graph.lint()
+    return fx.GraphModule(root, graph)
