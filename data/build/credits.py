@@ -51,20 +51,21 @@ def _from_notes(notes: str, name: str) -> Credit:
 
 def _credit(block: str) -> Credit:
     fields = dict(re.findall(r"^(Copyright|License|Source|Comment): *(.+)$", block, re.MULTILINE))
+    licence = re.sub(r"^(CC-BY(-SA)?) ", r"\1-", fields["License"]).replace("Domain", "domain")
     comment = fields.get("Comment", "")
     photo = re.search(r"(?:photo|image) by (.+?), license (.+?), source at (\S+)", comment)
     painter = re.search(r"painting by (.+?),", comment)
     if photo:
         author, _, link = photo.groups()
-        return Credit(author, fields["License"], f"gcompris-qt-data; {_commons(link)}")
+        return Credit(author, licence, f"gcompris-qt-data; {_commons(link)}")
     if painter:
-        return Credit(painter[1], fields["License"], "gcompris-qt-data")
+        return Credit(painter[1], licence, "gcompris-qt-data")
     return Credit(
-        fields["Copyright"], fields["License"], f"gcompris-qt-data; {_commons(fields['Source'])}"
+        fields["Copyright"].lstrip("© "), licence, f"gcompris-qt-data; {_commons(fields['Source'])}"
     )
 
 
 def _commons(link: str) -> str:
     """The file's name on Wikimedia Commons; other links keep their last part."""
     name = unquote(link.strip().rstrip("/").rsplit("/", 1)[-1]).replace("_", " ")
-    return f"Wikimedia Commons, {name}" if "wikimedia" in link else f"{name}"
+    return f"Wikimedia Commons, {name}" if "wikimedia" in link else f"Flickr, {name}"
