@@ -82,7 +82,7 @@ def recipe(name: str) -> Recipe:
 
 
 def _torchvision_names() -> list[str]:
-    return torchvision.models.list_models(module=torchvision.models)
+    return list(torchvision.models.list_models(module=torchvision.models))
 
 
 def _lenet5() -> Recipe:
@@ -100,7 +100,7 @@ def _lenet5() -> Recipe:
 
 
 def _torchvision(name: str) -> Recipe:
-    published = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    published = torchvision.models.get_model_weights(name).DEFAULT
     transforms = published.transforms()
     mean, std = tuple(transforms.mean), tuple(transforms.std)
     settings: dict[str, Any] = {}
@@ -114,8 +114,8 @@ def _torchvision(name: str) -> Recipe:
         lambda: torchvision.models.get_model(name, weights=None, **settings),
         lambda: tuple(published.meta["categories"]),
         (transforms.crop_size[0],) * 2,
-        mean,  # type: ignore[arg-type]
-        std,  # type: ignore[arg-type]
+        mean,
+        std,
         bundled="weights/squeezenet1_1.safetensors" if name == "squeezenet1_1" else None,
         published=published,
     )

@@ -341,7 +341,7 @@ class _Reading:
         """Each wanted index inside the recomputed window, negative or too large outside."""
         if self.window is None:
             return np.full(self.wanted.shape, -1)
-        return self.wanted - self.window.start[:, None]
+        return np.asarray(self.wanted - self.window.start[:, None])
 
 
 def _row_numbers(rows: _Reading, columns: _Reading, padding: int) -> np.ndarray:
@@ -349,7 +349,7 @@ def _row_numbers(rows: _Reading, columns: _Reading, padding: int) -> np.ndarray:
     height, width = rows.length, columns.length
     clean = _cross(rows.wanted * width, columns.wanted)
     inside = _both(rows.within(), columns.within())
-    numbers = np.where(inside, clean, height * width + padding)
+    numbers: np.ndarray = np.where(inside, clean, height * width + padding)
     if rows.window is not None and columns.window is not None:
         high, wide = rows.window.size, columns.window.size
         down, across = rows.recomputed(), columns.recomputed()

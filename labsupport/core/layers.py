@@ -178,15 +178,16 @@ class _Field:
     last: int
 
 
-def fields(
-    operations: Sequence[Operation], shapes: Mapping[fx.Node, Size]
-) -> dict[fx.Node, tuple[Pair | None, Pair | None]]:
+Fields = dict[fx.Node, tuple[Pair | None, Pair | None]]  # stride and receptive field of a node
+
+
+def fields(operations: Sequence[Operation], shapes: Mapping[fx.Node, Size]) -> Fields:
     """For each node its stride and its unclipped receptive field, (rows, columns) in pixels.
 
     One sweep from the image to the scores: the recurrence that the lecture does by hand.
     """
     found: dict[fx.Node, tuple[_Field, _Field]] = {}
-    result: dict[fx.Node, tuple[Pair | None, Pair | None]] = {}
+    result: Fields = {}
     for operation in operations:
         node = operation.node
         known = [source for source in operation.inputs if source in found]

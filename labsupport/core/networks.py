@@ -27,7 +27,7 @@ from labsupport.core.errors import (
     UnknownLayer,
     nearest,
 )
-from labsupport.core.layers import Layer, Size
+from labsupport.core.layers import Fields, Layer, Size
 from labsupport.core.operations import Operation, Pair, operation
 from labsupport.core.targets import Target
 
@@ -130,7 +130,11 @@ class Network:
     """A traced classifier. Build one with `load` or `wrap`.
 
     `name`, `source` (where the weights came from, in words), `device`, `categories`, `input_size`
-    (height, width), `layers` (in execution order) describe it; calling it computes scores.
+    (height, width), `mean` and `std` of its normalization and `layers` (in execution order)
+    describe it; calling it computes scores.
+
+    For methods that need more, `graph` is the traced module, `operations` what its nodes do,
+    `output` the node of the scores.
     """
 
     def __init__(
@@ -146,15 +150,21 @@ class Network:
     ) -> None:
         self.name, self.source, self.input_size = name, source, input_size
         self.device = devices.pick(device)
-        self.graph = traced.to(self.device, memory_format=torch.channels_last)
+        self.graph = traced.to(self.device).to(memory_format=torch.channels_last)
         nodes = [node for node in traced.graph.nodes if node.op not in {"get_attr", "output"}]
         self.operations: tuple[Operation, ...] = tuple(operation(node, traced) for node in nodes)
-        self._output = next(n for n in traced.graph.nodes if n.op == "output").args[0]
+        normalize = next(o.module for o in self.operations if o.kind == "normalize")
+        self.mean, self.std = (
+            tuple(round(value, 6) for value in buffer.flatten().tolist())
+            for buffer in normalize.buffers()  # type: ignore[union-attr]
+        )
+        self.output = next(n for n in traced.graph.nodes if n.op == "output").args[0]
         self._architecture = architecture
         self._lock = threading.RLock()
         self._parts: dict[tuple[fx.Node, ...], fx.GraphModule] = {}
         self._shapes: dict[Pair, dict[fx.Node, Size]] = {}
         self._layers: dict[fx.Node, Layer] | None = None
+        self._fields: Fields = {}
         self._by_name: dict[str, fx.Node] = {}
         self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
         classes = self._count_classes()
@@ -180,7 +190,7 @@ class Network:
 
     def scores(self, images_: torch.Tensor) -> torch.Tensor:
         """The same for images that were checked before, as an optimization's steps are."""
-        return self.part((self._output,))(self.send(images_))[0]  # type: ignore[no-any-return]
+        return self.part((self.output,))(self.send(images_))[0]  # type: ignore[no-any-return]
 
     def predict(self, images_: torch.Tensor, k: int = 5) -> list[list[Prediction]]:
         """For each image its `k` most probable categories, the best first."""
@@ -306,7 +316,7 @@ class Network:
 
     def node_of(self, target: Target) -> fx.Node:
         """The node whose activations hold the target's value."""
-        return self._output if target.layer is None else self.node(target.layer)
+        return self.output if target.layer is None else self.node(target.layer)
 
     # Layers
 
@@ -339,6 +349,11 @@ class Network:
             )
         return found
 
+    def stride(self, node: fx.Node) -> Pair:
+        """How many image pixels, (rows, columns), lie between neighbours in a node's map."""
+        self._describe_layers()
+        return self._fields[node][0] or self.input_size
+
     def _describe_layers(self) -> dict[fx.Node, Layer]:
         with self._lock:
             if self._layers is None:
@@ -348,7 +363,7 @@ class Network:
 
     def _find_layers(self) -> dict[fx.Node, Layer]:
         shapes = self.shapes(self.input_size)
-        fields = layers.fields(self.operations, shapes)
+        fields = self._fields = layers.fields(self.operations, shapes)
         shown = [o for o in self.operations if o.kind not in {"placeholder", "normalize"}]
         shown = [o for o in shown if len(shapes[o.node]) > 1]
         dotted = [str(o.node.meta[tracing.LAYER_NAME]) for o in shown]
@@ -428,7 +443,7 @@ class Network:
         )
 
     def _count_classes(self) -> int:
-        shape = self.shapes(self.input_size)[self._output]
+        shape = self.shapes(self.input_size)[self.output]
         if len(shape) != 2:
             raise CannotTrace(
                 f"{self.name} gives back {shape or 'no tensor'}; a classifier gives (N, classes)"

@@ -119,7 +119,7 @@ def _remove_in_place(graph: fx.Graph, root: nn.Module) -> None:
             later = later or user is node
     for module in root.modules():
         if hasattr(module, "inplace"):
-            module.inplace = False
+            module.inplace = False  # type: ignore[assignment]
 
 
 def _make_out_of_place(node: fx.Node, root: nn.Module) -> bool:

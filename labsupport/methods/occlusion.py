@@ -1,0 +1,524 @@
+"""Occlusion: hide a part of the image and see what the network's answer loses.
+
+Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014: a square
+slides over the image, and for each of its positions the network answers anew. Where the answer
+breaks down, there was something that it needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torchvision.transforms.v2 import functional as transforms
+
+from labsupport.core import workers
+from labsupport.core.errors import BadImage, BadSetting, nearest
+from labsupport.core.incremental import Chunk, CleanImage, Follower, Output, Recomputation
+from labsupport.core.layers import Box, Layer
+from labsupport.core.networks import Network, TargetLike
+from labsupport.core.operations import Pair
+from labsupport.core.targets import Target
+
+VIEWS = ("score", "probability", "best_class", "activity")
+FILLS = ("mean", "grey", "black", "white", "noise", "blur")
+Fill = str | tuple[float, float, float] | torch.Tensor
+Progress = Callable[[float], object]
+
+_BATCH = 8  # larger plain batches are slower on a CPU
+_CHUNK_BYTES = 3 * 2**20  # of the largest layer's windows, so that they stay in the cache
+_COARSEST = 8  # the first frame's step, in strides
+
+
+@dataclass(frozen=True)
+class OcclusionMap:
+    """What the network answers for every position of the occluding window.
+
+    `values` has one matrix (rows, columns) per view: "score" and "probability" of the target,
+    "best_class" (the index of the most probable class) and "activity" (the total activation of
+    one feature map, which `units` names). `clean` has the same for the untouched image. `rows`
+    and `columns` say which pixels each position hides: (first, one past the last). `computed` is
+    False where a position still shows its neighbour's value, on the way from a coarse map to a
+    fine one. `how` says whether the network allowed the incremental way.
+    """
+
+    target: Target
+    values: Mapping[str, torch.Tensor]
+    clean: Mapping[str, float]
+    rows: tuple[Pair, ...]
+    columns: tuple[Pair, ...]
+    image_size: Pair
+    computed: torch.Tensor
+    how: str
+    units: Mapping[str, Target]  # the feature map of each view of activity
+
+    @property
+    def progress(self) -> float:
+        """The share of the positions that is computed, 0 to 1."""
+        return float(self.computed.float().mean())
+
+    def box(self, row: int, column: int) -> Box:
+        """What a position hides: (left, top, right, bottom) in image pixels."""
+        (top, bottom), (left, right) = self.rows[row], self.columns[column]
+        return (left, top, right, bottom)
+
+    def lowest(self, view: str = "score") -> Pair:
+        """The position (row, column) that hurts the answer most."""
+        place = int(self.values[view].argmin())
+        return divmod(place, len(self.columns))
+
+    def pixels(self, view: str = "score") -> torch.Tensor:
+        """The map in image pixels, (H, W): for each pixel the mean over the windows that hide it.
+
+        A pixel that no window hides (there is one only where the stride is larger than the
+        window) has the clean value.
+        """
+        if view == "best_class":
+            raise BadSetting("classes have no mean: values['best_class'] is the map of indices")
+        down = _covering(self.rows, self.image_size[0])  # (H, rows)
+        across = _covering(self.columns, self.image_size[1])
+        total = down @ self.values[view].double() @ across.T
+        count = down.sum(1)[:, None] * across.sum(1)[None, :]
+
+        covered = torch.where(count > 0, total / count.clamp_min(1), self.clean[view])
+        return covered.to(torch.float32)
+
+
+def occlusion_map(
+    network: Network,
+    image: torch.Tensor,
+    target: TargetLike,
+    *,
+    window: int | Pair = 32,
+    stride: int | Pair = 8,
+    fill: Fill = "mean",
+    views: Sequence[str] = ("score",),
+    progress: Progress | None = None,
+) -> OcclusionMap:
+    """Hide every part of an image (1, 3, H, W) in turn and record what becomes of the target.
+
+    `window` and `stride` are in pixels, or (rows, columns). The positions start at the upper left
+    corner, one stride apart; the last ones are clipped at the border, so every pixel is hidden
+    once. `fill` is what hides it: "mean" (the network's mean colour: zero after normalization),
+    "grey", "black", "white", "noise" (always the same), "blur", a colour (red, green, blue) in
+    [0, 1], or an image (1, 3, H, W) that shows through.
+    `views` says what is recorded, see `OcclusionMap`. "activity" is of the strongest feature map
+    of the last layer with maps; "activity:fire5" of the strongest in that layer,
+    "activity:fire5:12" of its channel 12.
+
+    The result is exact. Where the network allows it, only what the window can change is computed
+    again; `how` says so. `progress` is called with the share that is done.
+
+    Errors: `BadSetting` (window, stride, fill, views), `BadImage`, `UnknownClass`, `UnknownLayer`.
+
+    >>> from torch import nn
+    >>> from labsupport.core import networks
+    >>> bright = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    >>> network = networks.wrap(bright, categories=["dark", "bright"], input_size=16)
+    >>> occluded = occlusion_map(network, torch.ones(1, 3, 16, 16), "bright", window=8, stride=4)
+    >>> occluded.values["score"].shape
+    torch.Size([3, 3])
+    """
+    study = _Study.prepare(network, image, target, _Settings(window, stride, fill, tuple(views)))
+    *_, last = _explore(study, 1, progress)
+    return last
+
+
+def occlusion_frames(
+    network: Network,
+    image: torch.Tensor,
+    target: TargetLike,
+    *,
+    window: int | Pair = 32,
+    stride: int | Pair = 8,
+    fill: Fill = "mean",
+    views: Sequence[str] = ("score",),
+) -> Iterator[OcclusionMap]:
+    """`occlusion_map` as frames: at once a coarse map of the whole image, then finer ones.
+
+    No position is computed twice, and the last frame is what `occlusion_map` gives. Close the
+    generator to stop.
+    """
+    study = _Study.prepare(network, image, target, _Settings(window, stride, fill, tuple(views)))
+    return _explore(study, _COARSEST, None)
+
+
+# What is asked
+
+
+@dataclass(frozen=True)
+class _Settings:
+    window: int | Pair
+    stride: int | Pair
+    fill: Fill
+    views: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Study:
+    """Everything that is known before the first position is computed."""
+
+    network: Network
+    image: torch.Tensor
+    fill: torch.Tensor  # the image that shows through the window
+    target: Target
+    views: tuple[str, ...]
+    units: Mapping[str, Target]
+    rows: tuple[Pair, ...]
+    columns: tuple[Pair, ...]
+
+    @classmethod
+    def prepare(
+        cls, network: Network, image: torch.Tensor, target: TargetLike, settings: _Settings
+    ) -> _Study:
+        network.check(image)
+        if len(image) != 1:
+            raise BadImage(f"one image at a time: this is a batch of {len(image)}")
+        image = image.detach()
+        size = (image.shape[2], image.shape[3])
+        wanted = network.target(target)
+        views = _checked_views(settings.views, wanted)
+        window, stride = _pair("window", settings.window), _pair("stride", settings.stride)
+        rows, columns = _positions(size, window, stride)
+        fill = fill_image(network, image, settings.fill)
+        units = {v: _unit(network, image, v) for v in views if v.startswith("activity")}
+        return cls(network, image, fill, wanted, views, units, rows, columns)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What the network has to compute: all scores, the target's own number, maps' means."""
+        found = [Output(self.network.output)] if self._all_scores else []
+        if self._own_number:
+            node = self.network.node_of(self.target)
+            found.append(Output(node, self.target.index, self.target.position))
+        for unit in self.units.values():
+            found.append(Output(self.network.node_of(unit), unit.index))
+        return tuple(found)
+
+    @property
+    def _all_scores(self) -> bool:
+        return bool({"probability", "best_class"} & set(self.views))
+
+    @property
+    def _own_number(self) -> bool:
+        return "score" in self.views and not (self._all_scores and self.target.layer is None)
+
+    def read(self, answers: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The views (N,) from the answers (N, channels) to `outputs`."""
+        left = list(answers)
+        found: dict[str, torch.Tensor] = {}
+        if self._all_scores:
+            scores = left.pop(0)
+            found["probability"] = scores.softmax(1)[:, self.target.index]
+            found["best_class"] = scores.argmax(1)
+            found["score"] = scores[:, self.target.index]
+        if self._own_number:
+            found["score"] = left.pop(0)[:, 0]
+        for view, unit in self.units.items():
+            shape = self.network.shapes(self.size)[self.network.node_of(unit)]
+            found[view] = left.pop(0)[:, 0] * math.prod(shape[2:])  # the mean to the total
+        return {view: found[view] for view in self.views}
+
+    @property
+    def size(self) -> Pair:
+        return (self.image.shape[2], self.image.shape[3])
+
+
+def _pair(name: str, value: int | Pair) -> Pair:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise BadSetting(f"{name} is a number of pixels above 0, or (rows, columns), not {value!r}")
+    return (pair[0], pair[1])
+
+
+def _positions(size: Pair, window: Pair, stride: Pair) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    if window[0] > size[0] or window[1] > size[1]:
+        raise BadSetting(
+            f"a window of {window[0]} x {window[1]} pixels is larger than the image "
+            f"({size[0]} x {size[1]}): make it smaller"
+        )
+    down, across = (
+        tuple(
+            (place * step, min(length, place * step + side))
+            for place in range(math.ceil((length - side) / step) + 1)
+        )
+        for length, side, step in zip(size, window, stride, strict=True)
+    )
+    return down, across
+
+
+def _checked_views(views: Sequence[str], target: Target) -> tuple[str, ...]:
+    chosen = tuple(dict.fromkeys(views))
+    for view in chosen:
+        if view not in VIEWS and not view.startswith("activity:"):
+            raise BadSetting(f"no view {view!r}; did you mean {nearest(view, VIEWS, 1)[0]!r}?")
+    if not chosen:
+        raise BadSetting(f"name at least one view: {', '.join(VIEWS)}")
+    if "probability" in chosen and target.layer is not None:
+        raise BadSetting(
+            f"{target} is no class, so it has no probability: ask for the view 'score'"
+        )
+    return chosen
+
+
+def fill_image(network: Network, image: torch.Tensor, fill: Fill = "mean") -> torch.Tensor:
+    """What an occluding window of this fill shows, over the whole image, (1, 3, H, W).
+
+    Errors: `BadSetting` for an unknown fill, a colour outside [0, 1] or an image of another size.
+    """
+    if isinstance(fill, torch.Tensor):
+        if fill.shape != image.shape:
+            raise BadSetting(f"the fill is {tuple(fill.shape)}, the image {tuple(image.shape)}")
+        network.check(fill)
+        return fill.detach()
+    if not isinstance(fill, str):
+        return torch.empty_like(image).copy_(_colour(fill))
+    if fill == "noise":
+        generator = torch.Generator().manual_seed(0)
+        return torch.rand(image.shape, generator=generator)
+    if fill == "blur":
+        side = max(3, min(image.shape[2:]) // 8) | 1  # odd
+        blurred: torch.Tensor = transforms.gaussian_blur(image, [side, side], [side / 4] * 2)
+        return blurred.clamp(0, 1)
+    colours = {"mean": network.mean, "grey": (0.5,) * 3, "black": (0.0,) * 3, "white": (1.0,) * 3}
+    if fill not in colours:
+        raise BadSetting(
+            f"no fill {fill!r}; did you mean {nearest(fill, FILLS, 1)[0]!r}? "
+            "A colour is (red, green, blue) in [0, 1]"
+        )
+    return torch.empty_like(image).copy_(_colour(colours[fill]))
+
+
+def _colour(colour: Sequence[float]) -> torch.Tensor:
+    values = torch.tensor([float(part) for part in colour])
+    if values.shape != (3,) or not bool(((values >= 0) & (values <= 1)).all()):
+        raise BadSetting(f"a colour is (red, green, blue) in [0, 1], not {tuple(colour)}")
+    return values.view(1, 3, 1, 1)
+
+
+def _unit(network: Network, image: torch.Tensor, view: str) -> Target:
+    """The feature map of a view of activity: the one named, or the strongest of the layer."""
+    _, layer, channel = (*view.split(":"), "", "")[:3]
+    place = network.layer(layer) if layer else _last_maps(network)
+    if not place.has_map:
+        raise BadSetting(f"{place.title} has no feature maps: name a layer that has")
+    if channel:
+        if not channel.isdecimal():
+            raise BadSetting(f"{view!r} names no channel: write it as 'activity:{layer}:12'")
+        return network.target((place.name, int(channel)))
+    maps = network.activations(image, [place.name])[place.name]
+    return network.target((place.name, int(maps.sum((0, 2, 3)).argmax())))
+
+
+def _last_maps(network: Network) -> Layer:
+    """The last layer of feature maps before the head."""
+    kinds = {"relu", "relu6", "max_pool", "concat", "add", "conv", "avg_pool", "pointwise"}
+    fitting = [
+        layer
+        for layer in network.layers
+        if layer.has_map
+        and layer.kind in kinds
+        and layer.shape[1:] != (1, 1)
+        and layer.shape[0] != len(network.categories)
+    ]
+    if not fitting:
+        raise BadSetting(f"{network.name} has no feature maps, so it has no 'activity'")
+    return fitting[-1]
+
+
+# How it is computed
+
+
+def _explore(study: _Study, coarsest: int, progress: Progress | None) -> Iterator[OcclusionMap]:
+    """Frames of the map, from every `coarsest`-th position to every one."""
+    engine = _engine(study)
+    canvas = _Canvas(study, engine)
+    for step in _halved(coarsest):
+        chunks = _chunks(study, step, coarsest, engine)
+        jobs = workers.in_order(engine.make, chunks, threads=engine.threads)
+        with contextlib.closing(jobs):  # type: ignore[type-var]
+            for chunk, answers in jobs:
+                canvas.paint(chunk, step, study.read(answers))
+                if progress is not None:
+                    progress(canvas.share)
+                if step < coarsest:
+                    yield canvas.frame()
+        if step == coarsest:
+            yield canvas.frame()
+
+
+def _halved(step: int) -> Iterator[int]:
+    while step >= 1:
+        yield step
+        step //= 2
+
+
+def _chunks(study: _Study, step: int, coarsest: int, engine: _Engine | _PlainEngine) -> list[Chunk]:
+    """The positions that a level adds to the coarser ones before it, in chunks."""
+    rows, columns = study.rows[::step], study.columns[::step]
+    if step == coarsest:
+        return list(_grid(rows, columns, engine))
+    old_rows, old_columns = study.rows[:: 2 * step], study.columns[:: 2 * step]
+    new_rows = [span for span in rows if span not in set(old_rows)]
+    new_columns = [span for span in columns if span not in set(old_columns)]
+    return [*_grid(new_rows, columns, engine), *_grid(old_rows, new_columns, engine)]
+
+
+def _grid(
+    rows: Sequence[Pair], columns: Sequence[Pair], engine: _Engine | _PlainEngine
+) -> Iterator[Chunk]:
+    side = max(1, math.isqrt(engine.per_chunk))
+    for down in _in_phase(rows, engine.phase[0], side):
+        for across in _in_phase(columns, engine.phase[1], max(1, engine.per_chunk // side)):
+            yield Chunk(down, across)
+
+
+def _in_phase(spans: Sequence[Pair], phase: int, most: int) -> Iterator[tuple[Pair, ...]]:
+    """Spans that start at equal places modulo the total stride, at most so many together."""
+    for start in sorted({first % phase for first, _ in spans}):
+        alike = [span for span in spans if span[0] % phase == start]
+        parts = math.ceil(len(alike) / most)
+        for part in range(parts):
+            yield tuple(alike[part * len(alike) // parts : (part + 1) * len(alike) // parts])
+
+
+class _Canvas:
+    """The map while it is painted."""
+
+    def __init__(self, study: _Study, engine: _Engine | _PlainEngine) -> None:
+        self.study, self.how = study, engine.how
+        shape = (len(study.rows), len(study.columns))
+        clean = study.read(engine.clean)
+        self.clean = {view: value[0].item() for view, value in clean.items()}
+        self.values = {view: value[0].expand(shape).clone() for view, value in clean.items()}
+        self.computed = torch.zeros(shape, dtype=torch.bool)
+        self._row = {span: place for place, span in enumerate(study.rows)}
+        self._column = {span: place for place, span in enumerate(study.columns)}
+
+    @property
+    def share(self) -> float:
+        return float(self.computed.float().mean())
+
+    def paint(self, chunk: Chunk, step: int, values: Mapping[str, torch.Tensor]) -> None:
+        """Each position paints a block of `step` x `step` around itself, until finer ones come."""
+        before, after = step // 2, (step + 1) // 2
+        places = [(self._row[r], self._column[c]) for r in chunk.rows for c in chunk.columns]
+        for number, (row, column) in enumerate(places):
+            block = (
+                slice(max(0, row - before), row + after),
+                slice(max(0, column - before), column + after),
+            )
+            for view, value in values.items():
+                self.values[view][block] = value[number]
+            self.computed[row, column] = True
+
+    def frame(self) -> OcclusionMap:
+        study = self.study
+        return OcclusionMap(
+            study.target,
+            {view: value.clone() for view, value in self.values.items()},
+            dict(self.clean),
+            study.rows,
+            study.columns,
+            study.size,
+            self.computed.clone(),
+            self.how,
+            study.units,
+        )
+
+
+class _Engine:
+    """Answers for chunks of positions by recomputing windows.
+
+    `make` builds one thread's way to compute them; `clean` is the answer for the untouched image.
+    """
+
+    how = "incremental: only what the window can change is computed again"
+
+    def __init__(self, study: _Study, plan: Recomputation) -> None:
+        device = study.network.device
+        self.threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self.phase = _total_stride(plan)
+        self.per_chunk = _boxes_per_chunk(plan, study)
+        self._image = CleanImage(plan, study.image, study.fill)
+        self.clean = [_reduced(self._image.values[o.node], o).cpu() for o in plan.outputs]
+
+    def make(self) -> Callable[[Chunk], list[torch.Tensor]]:
+        return Follower(self._image).follow
+
+
+class _PlainEngine:
+    """The same by computing everything again, in batches."""
+
+    threads = 1
+    phase = (1, 1)
+    per_chunk = _BATCH
+
+    def __init__(self, study: _Study) -> None:
+        self._study = study
+        self.how = (
+            f"plain batches: {study.network.name} has layers that see the whole image early on"
+        )
+        self.clean = self._answers(study.image)
+
+    def make(self) -> Callable[[Chunk], list[torch.Tensor]]:
+        return self._follow
+
+    def _follow(self, chunk: Chunk) -> list[torch.Tensor]:
+        batch = self._study.image.repeat(chunk.count, 1, 1, 1)
+        boxes = [(rows, columns) for rows in chunk.rows for columns in chunk.columns]
+        for hidden, ((top, bottom), (left, right)) in zip(batch, boxes, strict=True):
+            hidden[:, top:bottom, left:right] = self._study.fill[0, :, top:bottom, left:right]
+        return self._answers(batch)
+
+    def _answers(self, images: torch.Tensor) -> list[torch.Tensor]:
+        network, outputs = self._study.network, self._study.outputs
+        part = network.part(tuple(output.node for output in outputs))
+        with torch.no_grad():
+            values = part(network.send(images))
+        return [_reduced(value, o).cpu() for value, o in zip(values, outputs, strict=True)]
+
+
+def _reduced(value: torch.Tensor, output: Output) -> torch.Tensor:
+    """A node's activations as what the output asks for, (N, channels)."""
+    if output.position is not None:
+        value = value[:, :, output.position[0], output.position[1]]
+    means = value.flatten(2).mean(2) if value.ndim > 2 else value
+    return means if output.channel is None else means.narrow(1, output.channel, 1)
+
+
+def _engine(study: _Study) -> _Engine | _PlainEngine:
+    network, outputs, size = study.network, study.outputs, study.size
+    plan = network.remember(
+        ("recomputation", outputs, size), lambda: Recomputation(network, outputs, size)
+    )
+    return _Engine(study, plan) if plan.possible else _PlainEngine(study)
+
+
+def _total_stride(plan: Recomputation) -> Pair:
+    """After so many pixels a window falls on all maps as before."""
+    rows = columns = 1
+    for operation in plan.windowed:
+        stride = plan.network.stride(operation.node)
+        rows, columns = max(rows, stride[0]), max(columns, stride[1])
+    return (rows, columns)
+
+
+def _boxes_per_chunk(plan: Recomputation, study: _Study) -> int:
+    rows, columns = plan.cones(Chunk(study.rows[:1], study.columns[:1]))
+    largest = max(
+        rows[o.node].size * columns[o.node].size * plan.channels(o.node) for o in plan.windowed
+    )
+    room = _CHUNK_BYTES if study.network.device.type == "cpu" else 64 * _CHUNK_BYTES
+    return max(1, room // (4 * largest))
+
+
+def _covering(spans: Sequence[Pair], length: int) -> torch.Tensor:
+    """Which pixels each span hides, (length, spans), as 0.0 and 1.0."""
+    pixels = torch.arange(length)[:, None]
+    first, end = torch.tensor(spans).T
+    hides: torch.Tensor = (pixels >= first) & (pixels < end)
+    return hides.double()
