@@ -1,0 +1,225 @@
+"""Every notebook is built like its template, and each rule refuses a notebook that breaks it."""
+
+import copy
+from pathlib import Path
+
+import notebook_rules as rules
+import pytest
+from notebook_rules import HERE, RULES, complaints, lab, template_of
+
+NOTEBOOKS = sorted((HERE.parents[1] / "notebooks").glob("*.ipynb"))
+TEMPLATES = [HERE / "template.ipynb", HERE / "template_short.ipynb"]
+
+
+@pytest.mark.parametrize("path", [*TEMPLATES, *NOTEBOOKS], ids=lambda path: path.stem)
+def test_notebook_keeps_every_rule(path: Path):
+    found = complaints(lab(path), lab(template_of(path)))
+    assert found == [], "\n" + "\n".join(found)
+
+
+# ---- mutants: the template, broken in one place ---------------------------------------------
+
+
+class Mutant:
+    """A copy of the template's cells to be broken."""
+
+    def __init__(self) -> None:
+        self.notebook = copy.deepcopy(lab(TEMPLATES[0]).notebook)
+        self.cells = self.notebook["cells"]
+
+    def cell(self, name: str) -> dict:
+        return next(one for one in self.cells if one["id"] == name)
+
+    def place(self, name: str) -> int:
+        return self.cells.index(self.cell(name))
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        source = "".join(self.cell(name)["source"])
+        assert old in source, f"{old!r} is not in {name}"
+        self.cell(name)["source"] = source.replace(old, new)
+
+    def add(self, name: str, *lines: str, tags: tuple[str, ...] = (), kind: str = "code") -> None:
+        cell = {"cell_type": kind, "id": "new", "metadata": {"tags": list(tags)} if tags else {}}
+        if kind == "code":
+            cell |= {"execution_count": None, "outputs": []}
+        cell["source"] = "\n".join(lines)
+        self.cells.insert(self.place(name) + 1, cell)
+
+    def drop(self, *names: str) -> None:
+        for name in names:
+            self.cells.remove(self.cell(name))
+
+
+MUTANTS = {
+    "valid": [
+        lambda m: m.notebook.update(nbformat=3),
+        lambda m: m.cell("slide").update(cell_type="program"),
+    ],
+    "ids": [
+        lambda m: m.cell("slide").update(id="setup"),
+        lambda m: m.cell("slide").pop("id"),
+    ],
+    "metadata": [
+        lambda m: m.notebook["metadata"].update(widgets={}),
+        lambda m: m.notebook["metadata"]["kernelspec"].update(name="my-env"),
+        lambda m: m.notebook["metadata"]["language_info"].update(version="3.11.7"),
+        lambda m: m.cell("slide")["metadata"].update(collapsed=True),
+    ],
+    "outputs": [
+        lambda m: m.cell("slide").update(execution_count=3),
+        lambda m: m.cell("slide").update(
+            outputs=[{"output_type": "stream", "name": "stdout", "text": "5"}]
+        ),
+    ],
+    "known_tags": [
+        lambda m: m.cell("slide")["metadata"].update(tags=["by-hands"]),
+        lambda m: m.cell("exercise-1-cell")["metadata"].update(tags=["exercise:05.1"]),
+    ],
+    "opening": [
+        lambda m: m.edit("title", "# Lab 90", "# Lab 09"),
+        lambda m: m.edit("title", "**You need to know:**", "You need to know:"),
+        lambda m: m.drop("title"),
+    ],
+    "time_needed": [
+        lambda m: m.edit("title", "45 minutes", "100 minutes"),
+        lambda m: m.edit("title", "45 minutes", "an hour"),
+    ],
+    "outline": [
+        lambda m: m.drop("recap"),
+        lambda m: m.edit("wrong", "## What can go wrong", "## What may go wrong"),
+        lambda m: m.add("recap", "## More", kind="markdown"),
+        lambda m: m.cells.append(m.cells.pop(m.place("reading"))),
+    ],
+    "topic_numbers": [
+        lambda m: m.edit("topic-2", "## 2. ", "## 3. "),
+        lambda m: m.drop("topic-3", "topic-2"),
+    ],
+    "code_where_the_template_has_it": [
+        lambda m: m.drop("paper-check-numbers"),
+        lambda m: m.drop("wrong-look"),
+        lambda m: m.drop("shrink-by-hand", "shrink-by-tool", "topic-3-question"),
+    ],
+    "bullets": [
+        lambda m: m.edit("recap", "- A stride can hide what lies between its places.", ""),
+        lambda m: m.edit("goals", "- **slide**", "**slide**"),
+    ],
+    "rhythm": [
+        lambda m: m.cell("box-by-hand").update(metadata={}),
+        lambda m: m.drop("topic-2-question"),
+        lambda m: m.drop("topic-1-answer"),
+        lambda m: [m.edit(c, "allclose", "equal") for c in ("pool-by-network", "box-by-tool")],
+    ],
+    "questions": [
+        lambda m: m.edit("questions", "<summary>Answer</summary>\n\n28.", "<summary>A</summary>"),
+        lambda m: m.edit("questions", "<details>", "<p>"),
+    ],
+    "folds": [
+        lambda m: m.edit("topic-1-answer", "</details>", ""),
+        lambda m: m.edit("topic-1-answer", "</summary>\n\n", "</summary>\n"),
+        lambda m: m.edit("topic-1-answer", "<summary>", "<em>"),
+    ],
+    "presenter": [
+        lambda m: m.drop("presenter-opening"),
+        lambda m: m.add("slide", "1 + 1", tags=("presenter",)),
+    ],
+    "progress_shown": [lambda m: m.edit("progress", "progress()", "1")],
+    "cell_count": [
+        lambda m: [m.add("slide", "1") for _ in range(20)],
+        lambda m: m.drop(*[c["id"] for c in m.cells[:17]]),
+        lambda m: m.add("slide", " "),
+    ],
+    "code_lines": [
+        lambda m: m.add("slide", *["x = 1"] * 26),
+        lambda m: [m.add("slide", *["x = 1"] * 16) for _ in range(6)],
+        lambda m: [m.add("slide", *["x = 1"] * 7) for _ in range(30)],
+    ],
+    "setup": [
+        lambda m: m.edit("setup", "import torch\n", "import torch\na = 1\nb = 2\nc = 3\n"),
+        lambda m: m.cell("setup").update(metadata={}),
+        lambda m: m.cell("slide").update(metadata={"tags": ["setup"]}),
+        lambda m: m.add("goals", "1 + 1"),
+    ],
+    "plain_python": [
+        lambda m: m.add("slide", "!pip install einops"),
+        lambda m: m.add("slide", "%matplotlib inline"),
+        lambda m: m.add("slide", "x = = 1"),
+    ],
+    "definitions": [
+        lambda m: m.cell("slide").update(metadata={}),
+        lambda m: m.add("slide", "class Window:", "    pass"),
+        lambda m: m.add("slide", "if True:", "    def f(): ..."),
+    ],
+    "nothing_from_outside": [
+        lambda m: m.add("slide", 'address = "https://example.org/a.png"'),
+        lambda m: m.add("slide", "import urllib.request"),
+        lambda m: m.add("slide", 'torch.hub.load("a", "b")'),
+        lambda m: m.add("slide", 'networks.load("alexnet", weights="torchvision")'),
+    ],
+    "no_pyplot": [
+        lambda m: m.add("slide", "import matplotlib.pyplot as plt"),
+        lambda m: m.add("slide", "from matplotlib import pyplot"),
+        lambda m: m.add("slide", "widgets.interact(slide)"),
+    ],
+    "panels_have_a_static_picture": [lambda m: m.drop("warm-up-picture")],
+    "exercise_numbers": [
+        lambda m: m.drop("exercise-2-cell"),
+        lambda m: m.cell("exercise-2-cell")["metadata"].update(tags=["exercise:90.3"]),
+    ],
+    "exercise_stubs": [
+        lambda m: m.edit("exercise-1-cell", "raise NotImplementedError", "return row"),
+        lambda m: m.edit("exercise-1-cell", "    raise", "    row += 1\n    raise"),
+        lambda m: m.edit("exercise-1-cell", '    """The average', '    words = """The average'),
+        lambda m: m.edit("exercise-1-cell", "def ", "def other(): ...\n\n\ndef "),
+    ],
+    "exercise_words": [
+        lambda m: m.edit("exercise-1", "6 minutes", "5 minutes"),
+        lambda m: m.edit("exercise-1", "A moving average", "The moving average"),
+        lambda m: m.add("exercise-1", "1"),
+    ],
+    "exercise_checks": [
+        lambda m: m.add("exercise-1-cell", "1"),
+        lambda m: m.edit("exercise-1-check", "90.1", "90.2"),
+        lambda m: m.edit("exercise-1-check", ", moving_average", ""),
+    ],
+    "exercise_solutions": [
+        lambda m: m.cell("exercise-2-cell")["metadata"].update(tags=["exercise:90.3"]),
+    ],
+    "exercises_are_used_through_use": [
+        lambda m: m.edit("exercise-1-use", 'use("90.1", moving_average)', "moving_average"),
+        lambda m: m.add("exercise-2-check", "strongest(maps[1])"),
+    ],
+    "links": [
+        lambda m: m.edit("next", "#1.-A-window-slides", "#1.-No-such-heading"),
+        lambda m: m.edit("next", "#1.-A-window-slides", "99_missing.ipynb"),
+        lambda m: m.edit("reading", "[A guide to convolution arithmetic]", "[]"),
+        lambda m: m.edit("reading", "- Dumoulin", "![](template.ipynb)\n- Dumoulin"),
+    ],
+}  # fmt: skip
+CASES = [(name, i) for name, breaks in MUTANTS.items() for i in range(len(breaks))]
+
+
+def test_every_rule_has_its_mutants():
+    assert set(MUTANTS) == set(RULES)
+
+
+@pytest.mark.parametrize(("name", "index"), CASES)
+def test_the_rule_refuses_its_mutant(name: str, index: int):
+    mutant = Mutant()
+    MUTANTS[name][index](mutant)
+    broken = lab(TEMPLATES[0], mutant.notebook)
+    assert list(RULES[name](broken, lab(TEMPLATES[0])))
+
+
+def test_a_missing_solution_is_noticed(monkeypatch):
+    monkeypatch.setattr(rules, "solution_file", lambda exercise: None)
+    found = list(RULES["exercise_solutions"](lab(TEMPLATES[0]), lab(TEMPLATES[0])))
+    assert found == ["90.1 has no solution", "90.2 has no solution"]
+
+
+def test_notebooks_that_link_to_each_other_are_followed(tmp_path):
+    mutant = Mutant()
+    mutant.edit("next", "#1.-A-window-slides", "05_occlusion.ipynb#Setup")
+    rule, here = RULES["links"], tmp_path / "90_template.ipynb"
+    assert list(rule(lab(here, mutant.notebook), lab(TEMPLATES[0])))
+    (tmp_path / "05_occlusion.ipynb").touch()
+    assert not list(rule(lab(here, mutant.notebook), lab(TEMPLATES[0])))
