@@ -259,6 +259,11 @@ class Network:
                 self._remembered.popitem(last=False)
             return self._remembered[key]  # type: ignore[no-any-return]
 
+    def forget(self) -> None:
+        """Drop what `remember` keeps."""
+        with self._lock:
+            self._remembered.clear()
+
     # Classes and targets
 
     def class_index(self, name: str | int) -> int:

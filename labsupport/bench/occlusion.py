@@ -1,0 +1,154 @@
+"""Occlusion maps against Captum and against plain batches, all at their best settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import nn
+
+from labsupport.bench._contest import HEADING, Contest, hold, machine, text
+from labsupport.core import catalog, images, networks
+from labsupport.core.networks import Network
+from labsupport.methods.occlusion import OcclusionMap, fill_image, occlusion_map
+
+_CLASS = 388  # giant panda, in every ImageNet network
+
+
+def bench() -> None:
+    """Print the ratios; "below" marks one that does not reach what is wanted."""
+    print(machine())
+    print(HEADING)
+    for contest in _contests():
+        for line in hold(contest):
+            print(text(line), flush=True)
+
+
+def _contests() -> Iterator[Contest]:
+    yield from _squeezenet()
+    for name, wanted in (("alexnet", 2.4), ("resnet18", 2.0), ("vgg16", 4.5)):
+        network = networks.load(name, weights="random")
+        yield Contest(
+            f"{name}, score, window 32, stride 8",
+            partial(_ours, network, 32, 8),
+            {"plain batches of 8, channels-last": partial(_plain, network, 32, 8)},
+            {"plain batches of 8, channels-last": wanted},
+            rounds=1 if name == "vgg16" else 3,
+            equal=_same,
+        )
+
+
+def _squeezenet() -> Iterator[Contest]:
+    network = networks.load()
+    plain = "plain batches of 8, channels-last"
+    captum = {"Captum, default": (1, False), "Captum, 8 at a time, channels-last": (8, True)}
+    peers = {name: partial(_captum, 32, 8, *setting) for name, setting in captum.items()}
+    yield Contest(
+        "squeezenet1_1, score, window 32, stride 8",
+        partial(_ours, network, 32, 8),
+        {**peers, plain: partial(_plain, network, 32, 8)},
+        {**dict(zip(captum, (10.0, 3.3), strict=True)), plain: 4.3},
+        rounds=3,
+        equal=_same,
+    )
+    yield Contest(
+        "the same, cold (no plan kept)",
+        partial(_ours, network, 32, 8),
+        {plain: partial(_plain, network, 32, 8)},
+        {plain: 3.2},
+        prepare=network.forget,
+    )
+    yield Contest(
+        "the same, probability",
+        partial(_ours, network, 32, 8, "probability"),
+        {plain: partial(_plain, network, 32, 8, "probability")},
+        {plain: 2.3},
+        equal=_same,
+    )
+    for window, stride, wanted in ((16, 4, 3.8), (64, 8, 2.4)):
+        yield Contest(
+            f"squeezenet1_1, score, window {window}, stride {stride}",
+            partial(_ours, network, window, stride),
+            {plain: partial(_plain, network, window, stride)},
+            {plain: wanted},
+            rounds=3,
+            equal=_same,
+        )
+
+
+def _image() -> torch.Tensor:
+    return images.standard(images.sample("giant_panda"))
+
+
+def _ours(network: Network, window: int, stride: int, view: str = "score") -> torch.Tensor:
+    return _map(network, window, stride, view).values[view]
+
+
+def _map(network: Network, window: int, stride: int, view: str) -> OcclusionMap:
+    return occlusion_map(
+        network, _image(), _CLASS, window=window, stride=stride, views=(view,), fill="black"
+    )
+
+
+def _plain(network: Network, window: int, stride: int, view: str = "score") -> torch.Tensor:
+    """The loop that everybody writes first, at its best: batches of 8, channels-last, no
+    gradients."""
+    image = _image()
+    fill = fill_image(network, image, "black")
+    spans = [(i, min(224, i + window)) for i in range(0, 224 - window + stride, stride)]
+    found: list[torch.Tensor] = []
+    boxes = [(rows, columns) for rows in spans for columns in spans]
+    with torch.no_grad():
+        for first in range(0, len(boxes), 8):
+            batch = image.repeat(len(boxes[first : first + 8]), 1, 1, 1)
+            for hidden, ((top, bottom), (left, right)) in zip(batch, boxes[first:], strict=False):
+                hidden[:, top:bottom, left:right] = fill[0, :, top:bottom, left:right]
+            found.append(network.scores(batch))
+    scores = torch.cat(found)
+    values = scores if view == "score" else scores.softmax(1)
+    return values[:, _CLASS].view(len(spans), len(spans))
+
+
+def _captum(window: int, stride: int, at_once: int, channels_last: bool) -> torch.Tensor:
+    """The scores behind Captum's attributions, on the bare torchvision module."""
+    from captum.attr import Occlusion
+
+    module, image = _bare(channels_last)
+    scores: list[torch.Tensor] = []
+
+    def forward(batch: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = module(batch)
+        scores.append(answer[:, _CLASS].detach())
+        return answer
+
+    black = (0 - torch.tensor(catalog.IMAGENET_MEAN)) / torch.tensor(catalog.IMAGENET_STD)
+    Occlusion(forward).attribute(
+        image,
+        sliding_window_shapes=(3, window, window),
+        strides=(3, stride, stride),
+        baselines=black.view(1, 3, 1, 1).expand_as(image),
+        target=_CLASS,
+        perturbations_per_eval=at_once,
+    )
+    side = -(-(224 - window) // stride) + 1
+    # Its first call is the clean image; then it goes down the columns.
+    return torch.cat(scores[1:]).view(side, side).T
+
+
+def _bare(channels_last: bool) -> tuple[nn.Module, torch.Tensor]:
+    recipe = catalog.recipe("squeezenet1_1")
+    state, source = catalog.state(recipe, "auto")
+    module = catalog.build(recipe, state, source).eval().requires_grad_(False)
+    mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in (recipe.mean, recipe.std))
+    image = (_image() - mean) / std
+    if channels_last:
+        module = module.to(memory_format=torch.channels_last)
+        image = image.contiguous(memory_format=torch.channels_last)
+    return module, image
+
+
+def _same(ours: object, theirs: object) -> bool:
+    if not isinstance(ours, torch.Tensor) or not isinstance(theirs, torch.Tensor):
+        return False
+    return bool((ours - theirs).abs().max() <= 1e-4 * theirs.abs().max().clamp_min(1))
