@@ -218,8 +218,8 @@ def _sheet(name: str, split: str) -> LabelledImages:
     """Tiles of one grey sheet, row by row, with a line of `labels.csv` for each."""
     if split not in SPLITS:
         raise BadSetting(f"A split is 'train' or 'test', not {split!r}.")
-    sheet = bundled.path(f"{name}/{split}.webp")
-    rows = _rows(bundled.path(f"{name}/{split}.csv"), 0)
+    sheet, table = bundled.path(f"{name}/{split}.webp"), bundled.path(f"{name}/{split}.csv")
+    rows = _rows(table, table.stat().st_mtime_ns)
     labels = torch.tensor([int(row["label"]) for row in rows])
     categories = dict(sorted((int(row["label"]), row["category"]) for row in rows))
     grey = load(sheet)[0, 0]
