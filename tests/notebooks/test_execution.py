@@ -2,7 +2,7 @@
 
 nbval runs one notebook at a time, in a kernel of this very Python, on a copy. A cell that raises
 is a failed test there. LABS_STRICT makes each `check` raise unless it comes out as expected: still
-to be done in the student's state, right in the solved one.
+to be done in the student's state, right in the solved one. The network is cut off meanwhile.
 """
 
 import json
@@ -48,10 +48,9 @@ def run(notebook: Path, state: str) -> tuple[int, str, float]:
         str(notebook.parent),
         str(notebook),
     ]
-    surroundings = os.environ | {
+    surroundings = offline(notebook.parent / "attempts.txt") | {
         "LABS_STRICT": state,
         "LABS_STATE": str(notebook.parent / "state"),
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
     }
     start = time.perf_counter()
     done = subprocess.run(
@@ -60,17 +59,34 @@ def run(notebook: Path, state: str) -> tuple[int, str, float]:
     return done.returncode, done.stdout + done.stderr, time.perf_counter() - start
 
 
+def offline(log: Path) -> dict[str, str]:
+    """Surroundings in which Python reaches this machine alone and writes other attempts down."""
+    folders = (str(HERE / "offline"), str(ROOT), os.environ.get("PYTHONPATH"))
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, folders)),
+        "LABS_OFFLINE_LOG": str(log),
+    }
+
+
+def attempts(notebook: Path) -> list[str]:
+    """The hosts that a notebook's run tried to reach."""
+    log = notebook.parent / "attempts.txt"
+    return log.read_text(encoding="utf-8").split() if log.exists() else []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("notebook", [*TEMPLATES, *NOTEBOOKS], ids=lambda path: path.stem)
 def test_notebook_runs_whole(notebook: Path, state: str, tmp_path: Path, record_property, capsys):
-    status, words, seconds = run(prepared(notebook, state, tmp_path), state)
+    copy = prepared(notebook, state, tmp_path)
+    status, words, seconds = run(copy, state)
     record_property("seconds", round(seconds, 1))
     with capsys.disabled():
         print(f"\n  {notebook.stem}, {state}: {seconds:.1f} s", end=" ", flush=True)
     assert status == 0, words[-6000:]
     assert f"{count_of_code_cells(notebook)} passed" in words
+    assert attempts(copy) == []
 
 
 def count_of_code_cells(notebook: Path) -> int:
@@ -121,6 +137,23 @@ def test_a_notebook_with_a_fault_fails(state: str, cells: list[str], words: str,
     status, said, _ = run(tiny(tmp_path, *cells), state)
     assert status != 0
     assert words in said
+
+
+REACHES_OUT = """
+from urllib.request import urlopen
+try:
+    urlopen("http://{host}/", timeout=2)
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_an_attempt_to_reach_the_network_is_noticed(tmp_path: Path):
+    cells = [REACHES_OUT.format(host=host) for host in ("weights.invalid", "192.0.2.7")]
+    path = tiny(tmp_path, *cells)
+    assert run(path, "student")[0] == 0
+    assert attempts(path) == ["weights.invalid", "192.0.2.7"]
 
 
 @pytest.mark.slow

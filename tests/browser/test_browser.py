@@ -1,0 +1,191 @@
+"""Every notebook in a real browser: it runs whole, a key press on a slider changes the picture,
+Stop answers. Screenshots are kept in build/screenshots."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, SCREENSHOTS
+from lab_page import LabPage, PanelOnPage, median
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TEMPLATE = ROOT / "tests" / "notebooks" / "template.ipynb"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+STOP_WITHIN = 500  # milliseconds
+TELL_ABOVE = 150  # milliseconds from a key press to the picture
+
+
+def slug(words: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", words.casefold()).strip("-")
+
+
+def check_panel(panel: PanelOnPage, folder: Path) -> str:
+    """Drive one panel; gives a line on what was measured."""
+    title, words = panel.title, []
+    if panel.sliders().count():
+        took = panel.key_presses()
+        words.append(f"key press to picture {median(took):.0f} ms (slowest {max(took):.0f})")
+    if panel.is_live:
+        stopped = panel.stop()
+        kept = panel.address
+        panel.desk.page.wait_for_timeout(400)
+        assert stopped <= STOP_WITHIN, f"{title}: Stop took {stopped:.0f} ms"
+        assert panel.address == kept, f"{title}: pictures still come after Stop"
+        words.append(f"Stop {stopped:.0f} ms")
+    assert panel.node.locator("img.lab-picture").first.evaluate("one => one.naturalWidth") > 0
+    panel.screenshot(folder / f"{slug(title)}.png")
+    return f"{title}: {', '.join(words) or 'no slider'}"
+
+
+@pytest.mark.parametrize("notebook", [TEMPLATE, *NOTEBOOKS], ids=lambda path: path.stem)
+def test_notebook_in_the_browser(notebook: Path, desk: LabPage, capsys):
+    folder = SCREENSHOTS / notebook.stem
+    desk.open(notebook)
+    desk.run_all()
+    assert desk.faults() == []
+    desk.picture_of_all(SCREENSHOTS / f"{notebook.stem}.png")
+    panels = desk.panels()
+    assert panels, "no panel is to be seen"
+    for panel in panels:
+        words = check_panel(panel, folder)
+        with capsys.disabled():
+            print(f"\n  {notebook.stem}, {words}", end=" ", flush=True)
+    assert desk.faults() == []
+    assert desk.addresses == {"127.0.0.1"}
+
+
+# ---- cards, a live panel, and faults that the gate must see ----------------------------------
+
+
+def notebook_of(folder: Path, name: str, *cells: str) -> Path:
+    frame = json.loads(TEMPLATE.read_text(encoding="utf-8"))
+    parts = [
+        {"cell_type": "code", "id": f"c{i}", "metadata": {}, "outputs": [], "execution_count": None,
+         "source": code.strip()} for i, code in enumerate(cells)
+    ]  # fmt: skip
+    path = folder / f"{name}.ipynb"
+    path.write_text(json.dumps(frame | {"cells": parts}), encoding="utf-8")
+    return path
+
+
+IMPORT = """
+import torch
+from labsupport.ui import check, hint, predict, progress, reveal, solution, use
+"""
+CARDS = (
+    IMPORT,
+    """
+def moving_average(row, width):
+    raise NotImplementedError
+check("90.1", moving_average)
+average = use("90.1", moving_average)
+hint("90.1")
+solution("90.1")
+""",
+    """
+def moving_average(row, width):
+    print("the row is", row)
+    return torch.stack([row[i : i + width].sum() for i in range(len(row) - width + 1)])
+check("90.1", moving_average)
+""",
+    """
+def moving_average(row, width):
+    return row.means(width)
+check("90.1", moving_average)
+""",
+    """
+def moving_average(row, width):
+    return row.unfold(0, width, 1).mean(1)
+check("90.1", moving_average)
+solution("90.1")
+""",
+    """
+predict("A window of **3** slides over a row of `10` numbers. How many places has it?",
+        ["7", "8", "10"], answer="8", why="The last place begins at number 8: $10 - 3 + 1$.")
+predict("What happens at the border, and why?", answer="Nothing.", why="No window reaches out.")
+reveal("What you should see", "A row that is **shorter** by $k - 1$.")
+progress()
+""",
+)
+LIVE = (
+    """
+import time
+from PIL import Image
+from labsupport.ui import Live, controls
+
+def frames(seed):
+    for step in range(400):
+        time.sleep(0.03)
+        yield step
+
+def draw(step, shade):
+    return Image.new("RGB", (160, 120), (step % 256, shade, seed_of(step))), f"Step {step}"
+
+def seed_of(step):
+    return (7 * step) % 256
+
+Live(frames, {"seed": controls.seed(), "shade": controls.whole("shade", 40, 0, 255)},
+     draw=draw, title="Slow colours", total=400)
+""",
+)
+
+
+def show_cards(desk: LabPage, folder: Path) -> None:
+    desk.open(notebook_of(folder, "cards", *CARDS))
+    desk.run_all()
+
+
+def test_cards_are_there_in_light_and_dark(desk: LabPage, tmp_path: Path):
+    show_cards(desk, tmp_path)
+    assert desk.faults() == []
+    for theme in ("Light", "Dark"):
+        desk.theme(f"JupyterLab {theme}")
+        desk.picture_of_all(SCREENSHOTS / f"cards-{theme.lower()}.png", highest=4000)
+    cards = desk.go_to(2).locator(".lab-card[role=status]")
+    assert cards.count() == 1
+    assert "Not yet" in cards.inner_text()
+    assert "the sum of each window" in cards.inner_text()
+
+
+def test_a_prediction_unfolds_by_keyboard_without_moving_the_notebook(desk: LabPage, tmp_path):
+    show_cards(desk, tmp_path)
+    cell = desk.go_to(5)
+    card = cell.locator(".lab-card").first
+    assert "The last place" not in card.inner_text()
+    card.locator("input").first.focus()
+    desk.page.keyboard.press("Space")
+    assert "✗ Not quite" in card.inner_text()
+    desk.page.keyboard.press("ArrowDown")
+    assert "✓ Right" in card.inner_text()
+    assert "The last place" in card.inner_text()
+    assert desk.page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
+    ) == 5  # fmt: skip
+    free = cell.locator("input.lab-free")
+    free.focus()
+    desk.page.keyboard.type("dd all is kept")
+    assert free.input_value() == "dd all is kept"
+    assert len(desk.cells()) == len(CARDS)
+
+
+def test_a_live_panel_stops(desk: LabPage, tmp_path, capsys):
+    desk.open(notebook_of(tmp_path, "live", *LIVE))
+    desk.run_all()
+    assert desk.faults() == []
+    (panel,) = desk.panels()
+    assert panel.is_live
+    words = check_panel(panel, SCREENSHOTS / "live")
+    with capsys.disabled():
+        print(f"\n  {words}", end=" ", flush=True)
+
+
+def test_errors_are_seen(desk: LabPage, tmp_path):
+    later = "import sys\nprint('Traceback (most recent call last)', file=sys.stderr)"
+    desk.open(notebook_of(tmp_path, "faults", later, "1 / 0", "2"))
+    desk.run_all()
+    found = "\n".join(desk.faults())
+    assert "c0: Traceback" in found
+    assert "c1: ZeroDivisionError" in found
+    assert "c2 did not run" in found
