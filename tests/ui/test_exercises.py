@@ -515,7 +515,9 @@ def test_the_solution_is_asked_for_twice_until_the_answer_is_right(desk):
     check("77.1", double)
     solution("77.1")
     assert "torch.stack" in repr(desk[3])
-    assert "<details>" not in desk[3]._repr_html_()
+    page = desk[3]._repr_html_()
+    assert "<details>" not in page
+    assert '<span style="color:var(--jp-mirror-editor-keyword-color,inherit)">def</span>' in page
 
 
 def test_without_the_solutions_folder_the_card_says_so(desk, monkeypatch):
@@ -539,10 +541,10 @@ def test_progress_follows_the_function_as_it_is_now(desk, monkeypatch):
     assert "edited since its check" in standing(desk)
     check("77.1")
     assert "right" in standing(desk)
-    assert desk[-1].text == "1 of 1 exercises are right."
+    assert desk[-1].name == "1 of 1 exercises are right"
     monkeypatch.setattr(checking, "_desk", checking._Desk())  # the next session
     monkeypatch.delattr(main, "double")
-    assert standing(desk) == "Twice a row: right"
+    assert standing(desk) == "✓ 77.1 Twice a row: right"
 
 
 def test_the_strict_mode_of_the_tests_raises(desk, monkeypatch):

@@ -10,40 +10,48 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from IPython.display import display
+from pygments.lexers import PythonLexer  # type: ignore[import-untyped]
+from pygments.token import Token  # type: ignore[import-untyped]
 
 Mood = Literal["right", "wrong", "open", "note"]
 
+# JupyterLab's shortcuts stay out of the element with this attribute: its keys are its own.
+OWN_KEYS = 'data-lm-suppress-shortcuts="true"'
 SIGNS: dict[Mood, str] = {"right": "✓", "wrong": "✗", "open": "○", "note": "i"}
 
 # The text keeps the theme's own colour; the accents have a contrast of at least 4.5 with their
-# white signs, and are lightened in dark themes by mixing with the text's colour.
+# white signs. What is marked `!important` stands against JupyterLab's rules for rendered HTML.
 STYLE = """
 .lab-card{--a:#0b62a8;max-width:46em;margin:.3em 0;padding:.7em 1em .75em;border-radius:8px;
  border:1px solid color-mix(in srgb,currentColor 16%,transparent);border-left:5px solid var(--a);
  background:color-mix(in srgb,var(--a) 7%,transparent);
  font:14px/1.5 var(--jp-content-font-family,system-ui,sans-serif);
- color:var(--jp-content-font-color1,inherit);overflow-wrap:anywhere}
+ color:var(--jp-content-font-color1,inherit);overflow-wrap:break-word}
 .lab-right{--a:#1a7f37}.lab-wrong{--a:#a8480b}.lab-open{--a:#5b6470}.lab-note{--a:#0b62a8}
-.lab-card p{margin:.35em 0 0}.lab-card code{font-size:.93em;background:none;padding:0;color:inherit}
+.lab-card p{margin:.35em 0 0!important}
+.lab-card code{font-size:.93em;background:none!important;padding:0!important;color:inherit}
 .lab-head{display:flex;gap:.6em;align-items:center;font-weight:600}
 .lab-sign{flex:none;width:1.55em;height:1.55em;border-radius:50%;background:var(--a);color:#fff;
- font:700 13px/1.55em system-ui,sans-serif;text-align:center;font-size:13px}
+ font:700 13px/1.55em system-ui,sans-serif;text-align:center}
 .lab-word{flex:none}.lab-name{font-weight:400;opacity:.85}
-.lab-card dl{display:grid;grid-template-columns:max-content 1fr;gap:.25em 1em;margin:.55em 0 0}
-.lab-card dt{font-weight:400;opacity:.75}.lab-card dd{margin:0}
+.lab-card dl{display:grid;grid-template-columns:max-content 1fr;gap:.3em 1em;margin:.55em 0 0}
+.lab-card dt{float:none!important;width:auto!important;margin:0!important;font-weight:400!important;
+ opacity:.78}
+.lab-card dd{margin:0!important;min-width:0}
 .lab-card details{margin-top:.5em}.lab-card summary{cursor:pointer;width:fit-content}
 .lab-card summary:focus-visible,.lab-card input:focus-visible{outline:2px solid var(--a);
  outline-offset:3px;border-radius:3px}
-.lab-card pre{margin:.45em 0 0;padding:.6em .8em;border-radius:5px;overflow:auto;color:inherit;
- background:color-mix(in srgb,currentColor 7%,transparent);
- font:13px/1.45 var(--jp-code-font-family,monospace)}
-.lab-card table.lab-numbers{border-collapse:collapse;margin:.15em 0;
- font:13px/1.4 var(--jp-code-font-family,monospace);display:inline-block}
+.lab-card pre{margin:.5em 0 0!important;padding:.6em .8em!important;border-radius:5px;color:inherit;
+ overflow:auto;white-space:pre;overflow-wrap:normal;
+ background:color-mix(in srgb,currentColor 6%,transparent)!important;
+ font:13px/1.45 var(--jp-code-font-family,monospace)!important}
+.lab-card table.lab-numbers{border-collapse:collapse;margin:0 0 .15em!important;display:table;
+ table-layout:auto;font:13px/1.4 var(--jp-code-font-family,monospace)}
 .lab-card table.lab-numbers tr{background:none!important}
 .lab-card table.lab-numbers td{padding:.12em .6em;text-align:right!important;
  border:1px solid color-mix(in srgb,currentColor 22%,transparent)}
 .lab-card mark{color:inherit;background:none;font-weight:700;border-bottom:2px solid var(--a)}
-.lab-card mark::before{content:"≠ "}
+.lab-card mark::before{content:"\\2260\\00a0"}
 """
 
 
@@ -85,11 +93,8 @@ def show(card: object) -> None:
 
 
 def framed(inner: str, mood: Mood) -> str:
-    """HTML inside the frame of a card. Lab's own keyboard shortcuts stay out of it."""
-    return (
-        f'<style>{STYLE}</style><div class="lab-card lab-{mood}" role="status" '
-        f'data-lm-suppress-shortcuts="true">{inner}</div>'
-    )
+    """HTML inside the frame of a card."""
+    return f'<style>{STYLE}</style><div class="lab-card lab-{mood}" role="status">{inner}</div>'
 
 
 def _facts(facts: Iterable[tuple[str, str, str]]) -> str:
@@ -103,12 +108,34 @@ def _facts(facts: Iterable[tuple[str, str, str]]) -> str:
 def fold_html(summary: str, inner: str, *, opened: bool = False) -> str:
     """A part that opens on a click or the Enter key."""
     state = " open" if opened else ""
-    return f"<details{state}><summary>{inline(summary)}</summary>{inner}</details>"
+    return f"<details{state}><summary {OWN_KEYS}>{inline(summary)}</summary>{inner}</details>"
 
 
 def preformatted(text: str) -> str:
     """Text with its own line breaks, in a fixed-width font."""
     return f"<pre>{html.escape(text.rstrip())}</pre>"
+
+
+_HUES = (
+    (Token.Comment, "comment"),
+    (Token.Keyword, "keyword"),
+    (Token.Operator.Word, "keyword"),
+    (Token.Literal.String, "string"),
+    (Token.Literal.Number, "number"),
+    (Token.Name.Function, "def"),
+    (Token.Name.Builtin, "builtin"),
+)
+
+
+def code_block(code: str) -> str:
+    """Python code in the colours that JupyterLab's own editor has in the present theme."""
+    parts = []
+    for sort, text in PythonLexer().get_tokens(code.strip()):
+        hue = next((name for token, name in _HUES if sort in token), "")
+        shown = html.escape(text)
+        style = f"color:var(--jp-mirror-editor-{hue}-color,inherit)"
+        parts.append(f'<span style="{style}">{shown}</span>' if hue else shown)
+    return f"<pre>{''.join(parts).rstrip()}</pre>"
 
 
 def inline(text: str) -> str:

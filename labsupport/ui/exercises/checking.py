@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from labsupport.core.errors import LabError
 
-from .cards import Card, Mood, fold_html, inline, preformatted, show
+from .cards import Card, Mood, code_block, fold_html, inline, preformatted, show
 from .code import fingerprint
 from .judging import Exercise, State, Verdict, judge
 from .memory import Memory, Record
@@ -196,14 +196,13 @@ def _verdict_card(exercise: Exercise, verdict: Verdict) -> Card:
     if verdict.looks_like:
         strong = f"<strong>{inline(verdict.looks_like)}</strong>"
         facts.append(("Looks like", verdict.looks_like, strong))
-    text = f"{verdict.headline} ({verdict.cases} cases)" if verdict.cases else verdict.headline
     after = ""
     if verdict.state != "right":
         minutes = f"About {exercise.minutes} minutes. " if verdict.state == "not done" else ""
         after = f'{minutes}Stuck? `hint("{exercise.id}")`'
     printed = (("What your function printed", preformatted(verdict.printed)),)
     folds = printed if verdict.printed else ()
-    return Card(mood, word, _name(exercise), text, tuple(facts), after, folds=folds)
+    return Card(mood, word, _name(exercise), verdict.headline, tuple(facts), after, folds=folds)
 
 
 def _hint_card(exercise: Exercise, seen: int) -> Card:
@@ -235,7 +234,7 @@ def _solution_code(exercise: Exercise) -> str | None:
 
 
 def _solution_card(exercise: Exercise, code: str, *, shown: bool) -> Card:
-    name, block = _name(exercise), preformatted(code)
+    name, block = _name(exercise), code_block(code)
     if shown:
         words = "One way to do it; yours may be another."
         return Card("note", "Solution", name, words, body=block, told=(code,))
@@ -258,10 +257,14 @@ _STANDING_WORDS: dict[Standing, tuple[str, str]] = {
 
 def _progress_card(rows: list[tuple[Exercise, Standing]]) -> Card:
     solved = sum(standing == "right" for _, standing in rows)
-    facts = []
+    labs: dict[str, list[str]] = {}
     for exercise, standing in rows:
         sign, words = _STANDING_WORDS[standing]
-        facts.append((f"{sign} {exercise.id}", f"{exercise.title}: {words}", ""))
+        line = f"{sign} {exercise.id} {exercise.title}: {words}"
+        labs.setdefault(exercise.id.split(".")[0], []).append(line)
+    facts = tuple(
+        (f"Lab {lab}", "; ".join(lines), "<br>".join(map(inline, lines)))
+        for lab, lines in labs.items()
+    )
     mood: Mood = "right" if rows and solved == len(rows) else "note"
-    text = f"{solved} of {len(rows)} exercises are right."
-    return Card(mood, "Your progress", text=text, facts=tuple(facts))
+    return Card(mood, "Your progress", f"{solved} of {len(rows)} exercises are right", facts=facts)

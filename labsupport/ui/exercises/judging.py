@@ -7,7 +7,7 @@ import inspect
 import linecache
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any, Literal
@@ -91,7 +91,6 @@ class Verdict:
     looks_like: str = ""
     facts: tuple[tuple[str, str, str], ...] = ()  # (term, text, HTML table or "")
     printed: str = ""
-    cases: int = field(default=0, compare=False)
 
     @property
     def message(self) -> str:
@@ -119,7 +118,7 @@ def judge(exercise: Exercise, function: Any) -> Verdict:
         if broken:
             return broken
     printed = "".join(one.printed for one in attempts)
-    return Verdict("right", "All checks passed.", printed=printed, cases=len(cases))
+    return Verdict("right", f"All {len(cases)} cases are right.", printed=printed)
 
 
 # ---- before the first call ------------------------------------------------------------------
@@ -187,9 +186,11 @@ def _input_facts(exercise: Exercise, case: Case) -> tuple[tuple[str, str, str], 
 def _value_facts(
     exercise: Exercise, expected: Any, got: Any, found: Difference
 ) -> list[tuple[str, str, str]]:
+    tolerance = exercise.tolerance
+    right = as_table(expected, got, tolerance=tolerance, marked=False)
     facts = [
-        ("Expected", in_words(expected), as_table(expected, got, tolerance=exercise.tolerance)),
-        ("Got", in_words(got), as_table(got, expected, tolerance=exercise.tolerance)),
+        ("Expected", in_words(expected), right),
+        ("Got", in_words(got), as_table(got, expected, tolerance=tolerance)),
     ]
     return [*facts, ("Where", found.where, "")] if found.where else facts
 

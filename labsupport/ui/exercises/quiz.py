@@ -11,15 +11,16 @@ from IPython.display import Markdown
 
 from labsupport.core.errors import BadSetting
 
-from .cards import SIGNS, fold_html, framed, inline, plain, show
+from .cards import OWN_KEYS, SIGNS, fold_html, framed, inline, plain, show
 
 # The answer appears through `:checked` alone, so it also works in an exported page.
 _STYLE = """
 <style>.lab-card .lab-options{margin:.45em 0 0;padding:0;border:0;display:grid;
  grid-template-columns:max-content max-content 1fr;gap:.2em .55em;align-items:baseline}
-.lab-options label{cursor:pointer}.lab-options input{margin:0;accent-color:var(--a)}
+.lab-options label{cursor:pointer;grid-column:2}
+.lab-options input{margin:0;accent-color:var(--a);grid-column:1}
 .lab-options .lab-said{display:none;font-weight:600}.lab-options .lab-why{display:none;
- grid-column:1/-1;margin:0 0 .3em 1.8em}
+ grid-column:2/-1;margin:0 0 .3em}
 .lab-options input:checked+label+.lab-said,
 .lab-options input:checked+label+.lab-said+.lab-why{display:block}
 .lab-card input.lab-free{font:inherit;width:min(100%,30em);margin-top:.5em;padding:.2em .5em;
@@ -57,15 +58,15 @@ class Question:
         said = f"{SIGNS['right']} Right" if right else f"{SIGNS['wrong']} Not quite"
         why = self.why if right else f"The answer: **{self.answer}**. {self.why}"
         return (
-            f'<input type="radio" name="{group}" id="{name}"><label for="{name}">{inline(option)}'
-            f'</label><span class="lab-said">{said}</span>'
+            f'<input type="radio" name="{group}" id="{name}" {OWN_KEYS}>'
+            f'<label for="{name}">{inline(option)}</label><span class="lab-said">{said}</span>'
             f'<div class="lab-why" role="status">{inline(why)}</div>'
         )
 
     def _free(self) -> str:
         field = (
             '<input type="text" class="lab-free" aria-label="Your prediction" '
-            'placeholder="Your prediction">'
+            f'placeholder="Your prediction" {OWN_KEYS}>'
         )
         answer = f"<p><strong>{inline(self.answer)}</strong> {inline(self.why)}</p>"
         return field + fold_html("I have an answer: look", answer)

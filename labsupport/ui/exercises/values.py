@@ -157,7 +157,9 @@ def safe_repr(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
-def as_table(value: object, other: object, *, tolerance: tuple[float, float]) -> str:
+def as_table(
+    value: object, other: object, *, tolerance: tuple[float, float], marked: bool = True
+) -> str:
     """A small 1-D or 2-D array as an HTML table; numbers that differ from `other` are marked.
 
     Gives "" where a table would not help: no array, too large, or of another shape.
@@ -172,6 +174,7 @@ def as_table(value: object, other: object, *, tolerance: tuple[float, float]) ->
         return ""
     rtol, atol = tolerance
     same = np.isclose(_plain(numbers), _plain(others), rtol=rtol, atol=atol, equal_nan=True)
+    same |= not marked
     rows = "".join(_row(row, marks) for row, marks in zip(numbers, same, strict=True))
     return f'<table class="lab-numbers"><tbody>{rows}</tbody></table>'
 
