@@ -1,0 +1,346 @@
+"""What every panel is made of: controls, a picture, its readout in words, messages, and saving."""
+
+from __future__ import annotations
+
+import html
+import inspect
+import re
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from labsupport.core.errors import BadSetting, LabError
+from labsupport.ui import figures
+from labsupport.ui.control import Control, shut
+from labsupport.ui.figures import Picture
+
+if TYPE_CHECKING:
+    from IPython.display import Image as ShownImage
+
+Drawn = Picture | tuple[Picture, str]
+Values = dict[str, Any]
+
+_STYLE = """<style>
+.lab-panel { padding: 8px 0 12px; }
+.lab-title { font-size: 115%; font-weight: 600; }
+.lab-picture { flex: 0 0 auto; background: #fff; }
+.lab-readout > div { line-height: 1.45; white-space: pre-line; max-width: 48em; }
+.lab-message > div > div {
+  line-height: 1.45; padding: 4px 10px; border-left: 4px solid; max-width: 48em;
+}
+.lab-upload { font-size: 0; }
+.lab-upload > i, .lab-upload::after { font-size: var(--jp-widgets-font-size, 13px); }
+.lab-upload::after { content: "Open your own image"; }
+.lab-message .error { border-color: #b00020; }
+.lab-message .note { border-color: #0072b2; }
+</style>"""
+# the older of two panels that the same cell made, which is what running a cell again leaves behind
+_by_cell: weakref.WeakValueDictionary[tuple[str, str], Board] = weakref.WeakValueDictionary()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The controls at one moment: what tells values apart, the values, and their words."""
+
+    keys: dict[str, Hashable]
+    values: Values
+    words: Values
+
+    def key(self, names: Iterable[str]) -> tuple[Hashable, ...]:
+        """What results that depend on these controls are remembered under."""
+        return tuple((name, self.keys[name]) for name in names)
+
+    def some(self, names: Iterable[str]) -> Values:
+        """The values of these controls."""
+        return {name: self.values[name] for name in names}
+
+
+class Board:
+    """A title, controls, one picture with fixed pixels, a readout, a message line, *Save picture*.
+
+    `picture` and `words` are what is shown now; `error` is the last exception that a callback met.
+    """
+
+    def __init__(self, controls: Mapping[str, Control], *, title: str, folder: str) -> None:
+        self.title, self.controls, self.folder = title, dict(controls), folder
+        self.picture: Picture | None = None
+        self.words = ""
+        self.error: Exception | None = None
+        self.lock = threading.Lock()
+        self._shown_settings: dict[str, Any] = {}
+        self._said = {"control": "", "error": "", "note": ""}
+        self.image = widgets.Image(format="png", layout={"display": "none"})
+        self.image.add_class("lab-picture")
+        self._readout = _live_html("lab-readout")
+        self._message = _live_html("lab-message")
+        self.buttons = widgets.HBox(layout={"margin": "6px 0 0 0"})
+        self.save_button = widgets.Button(description="Save picture", icon="download")
+        self._place = widgets.Text(
+            placeholder=f"{folder}/{self.slug}-1.png",
+            description="to",
+            tooltip="a file or a folder",
+            style={"description_width": "20px"},
+            layout={"width": "204px"},
+        )
+        self.save_button.on_click(lambda _: self.answer(self._save_pressed))
+        self.widget = self._layout()
+        self._own = [self.image, self._readout, self._message, self.save_button, self._place]
+        for control in self.controls.values():
+            control.listen(self.changed, self.hear)
+        self._replace_older()
+
+    # -- what a notebook uses
+
+    @property
+    def message(self) -> str:
+        """What the message line says now, in words."""
+        return " ".join(part for part in self._said.values() if part)
+
+    @property
+    def complaint(self) -> str:
+        """The message line without its notes: empty when all is well."""
+        return " ".join(part for part in (self._said["control"], self._said["error"]) if part)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The values in words that made the picture that is shown; a saved file keeps them."""
+        return {"panel": self.title, **self._shown_settings}
+
+    @property
+    def alt(self) -> str:
+        """The picture in words."""
+        return f"{self.title}. {self.words}".strip()
+
+    def static(self, alt: str | None = None) -> ShownImage:
+        """The picture as it is now, as plain output of a cell: for pages without a kernel."""
+        return figures.show(self._shown(), alt or self.alt)
+
+    def save(self, place: str | Path | None = None) -> Path:
+        """Write the picture with its settings: to a file, or numbered into a folder.
+
+        Nothing is overwritten. `BadSetting` when there is no picture or the place cannot be
+        written to.
+        """
+        from labsupport.core import images
+
+        target = self._free_place(str(place or ""))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadSetting(f"The folder {target.parent} cannot be made: {error}.") from error
+        return images.save(self._shown(), target, self.settings)
+
+    def save_into(self, place: str) -> None:
+        """Type where *Save picture* writes to."""
+        self._place.value = place
+
+    def close(self) -> None:
+        """Let go of the controls and take the panel off the page."""
+        for control in self.controls.values():
+            control.unlisten(self.changed, self.hear)
+        self.controls = {}
+        for widget in [*self._own, *_containers(self.widget)]:
+            shut(widget)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)
+
+    # -- what the two kinds of panel use
+
+    @property
+    def slug(self) -> str:
+        """The title as a file name and a CSS class."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.casefold()).strip("-") or "panel"
+
+    def changed(self) -> None:
+        """A control has moved."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Bring the picture up to date with the controls, now."""
+        raise NotImplementedError
+
+    def hear(self, words: str) -> None:
+        """A control has something to say; "" takes back what was said before."""
+        self.say("control", words)
+
+    def say(self, kind: str, words: str) -> None:
+        """Show a message; each kind ("control", "error", "note") has one, "" removes it."""
+        if self._said[kind] == words:
+            return
+        self._said[kind] = words
+        lines = [_message_html(kind, text) for kind, text in self._said.items() if text]
+        self._message.value = "".join(lines)
+
+    def read(self) -> Reading:
+        """What the controls say now, all at one moment; a `LabError` if one makes no sense."""
+        while True:
+            keys = {name: control.key for name, control in self.controls.items()}
+            values = {name: control.value for name, control in self.controls.items()}
+            words = {name: control.words for name, control in self.controls.items()}
+            if keys == {name: control.key for name, control in self.controls.items()}:
+                return Reading(keys, values, words)
+
+    def put(self, drawn: Drawn, settings: Values, *, aloud: bool = True) -> None:
+        """Show a picture at exactly its own pixels, its words, and keep what made it."""
+        picture, words = drawn if isinstance(drawn, tuple) else (drawn, "")
+        self.picture, self.words, self._shown_settings = picture, words, settings
+        width = f"{picture.width}px"
+        if self.image.layout.width != width or self.image.layout.display:
+            self.image.layout.width = self.image.layout.min_width = width
+            self.image.layout.display = None
+            # beside the controls where the picture fits there, however long the words below it are
+            self._right.layout.flex = f"1 1 {width}"
+        self.image.value = figures.to_png(picture)
+        live = "polite" if aloud else "off"
+        text = f'<div role="status" aria-live="{live}">{html.escape(words)}</div>' if words else ""
+        self._readout.value = text
+
+    def answer(self, act: Callable[[], None]) -> None:
+        """Do what a button asks for; an error is shown in words, and raised if it is a fault."""
+        try:
+            act()
+        except LabError as error:
+            self.say("error", str(error))
+        except Exception as error:
+            self.fault(error)
+            raise
+
+    def fault(self, error: Exception) -> None:
+        """Show an error that is nobody's typing mistake."""
+        self.error = error
+        self.say("error", f"{type(error).__name__}: {error}")
+
+    def _layout(self) -> Any:
+        heading = widgets.HTML(
+            f'{_STYLE}<div class="lab-title" role="heading" aria-level="3">'
+            f"{html.escape(self.title)}</div>"
+        )
+        shown = [control.shown for control in self.controls.values()]
+        save = widgets.HBox([self.save_button, self._place])
+        left = widgets.VBox(
+            [*shown, self.buttons, save], layout={"flex": "0 0 auto", "margin": "0 20px 8px 0"}
+        )
+        self._right = widgets.VBox(
+            [self.image, self._readout, self._message],
+            layout={"flex": "1 1 320px", "min_width": "0", "overflow": "auto"},
+        )
+        both = widgets.HBox([left, self._right], layout={"flex_flow": "row wrap"})
+        panel = widgets.VBox([heading, both])
+        for name in ("lab-panel", f"lab-{self.slug}"):
+            panel.add_class(name)
+        return panel
+
+    def _replace_older(self) -> None:
+        cell = _current_cell()
+        if cell:
+            older = _by_cell.get((cell, self.title))
+            if older is not None:
+                older.close()
+            _by_cell[cell, self.title] = self
+
+    def _shown(self) -> Picture:
+        if self.picture is None:
+            raise BadSetting(f"{self.title}: there is no picture yet. Press Run first.")
+        return self.picture
+
+    def _save_pressed(self) -> None:
+        self.say("error", "")
+        path = self.save(self._place.value.strip())
+        self.say("note", f"Saved as {path}.")
+
+    def _free_place(self, typed: str) -> Path:
+        """The file that `typed` means; in a folder, the first number that is free."""
+        place = Path(typed or self.folder).expanduser()
+        if typed and not typed.endswith(("/", "\\")) and not place.is_dir():
+            place = place if place.suffix else place.with_suffix(".png")
+            if place.exists():
+                raise BadSetting(f"{place} is there already. Type another name.")
+            return place
+        number = 1
+        while (place / f"{self.slug}-{number}.png").exists():
+            number += 1
+        return place / f"{self.slug}-{number}.png"
+
+
+class Remembered:
+    """The last `size` results by key; the one that was not asked for longest goes first."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.hits = size, 0
+        self._kept: dict[Hashable, Any] = {}
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What is kept under `key`; made and kept if there is nothing."""
+        if key in self._kept:
+            self.hits += 1
+            self._kept[key] = self._kept.pop(key)
+            return self._kept[key]
+        made = make()
+        while self._kept and len(self._kept) >= self.size:
+            del self._kept[next(iter(self._kept))]
+        if self.size:
+            self._kept[key] = made
+        return made
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
+def names_of(function: Callable[..., Any], controls: Iterable[str], *, skip: int = 0) -> list[str]:
+    """The controls that a function takes by name; all of them, if it takes **anything."""
+    parameters = list(inspect.signature(function).parameters.values())[skip:]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return list(controls)
+    taken = {parameter.name for parameter in parameters}
+    return [name for name in controls if name in taken]
+
+
+def check_all_used(controls: Iterable[str], *used: Iterable[str]) -> None:
+    """Refuse a control that no function takes: moving it would change nothing."""
+    idle = set(controls).difference(*used)
+    if idle:
+        raise BadSetting(
+            f"Nothing uses the control {', '.join(sorted(idle))}: the drawing function needs a "
+            "parameter of that name."
+        )
+
+
+def _live_html(name: str) -> Any:
+    widget = widgets.HTML()
+    widget.add_class(name)
+    return widget
+
+
+def _message_html(kind: str, words: str) -> str:
+    if kind == "note":
+        return f'<div class="note" role="status">ℹ <b>Note:</b> {html.escape(words)}</div>'
+    return f'<div class="error" role="alert">⚠ <b>Problem:</b> {html.escape(words)}</div>'
+
+
+def _containers(widget: Any) -> list[Any]:
+    """The boxes of a panel and its heading, without the controls, which may serve others too."""
+    inner = getattr(widget, "children", ())
+    boxes = [box for child in inner for box in _containers(child)] if inner else []
+    is_board = isinstance(widget, widgets.Box | widgets.HTML | widgets.Button)
+    return [*boxes, widget] if is_board else boxes
+
+
+def _current_cell() -> str | None:
+    """The id of the notebook cell that is being run, where the front end tells it."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return None
+    parent = kernel.get_parent("shell") or {}
+    cell = parent.get("metadata", {}).get("cellId")
+    return str(cell) if cell else None

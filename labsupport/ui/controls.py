@@ -1,0 +1,547 @@
+"""Every kind of control that a panel can have, each with its label and unit."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+import math
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from labsupport.core.errors import (
+    BadSetting,
+    LabError,
+    UnknownClass,
+    UnknownLayer,
+    WeightsUnavailable,
+    nearest,
+)
+from labsupport.ui.control import MANY, Control, Step, shut, spaced
+
+if TYPE_CHECKING:
+    import torch
+
+    from labsupport.core.images import ImageSet
+    from labsupport.core.layers import Layer
+    from labsupport.core.networks import Network
+
+LABEL_WIDTH = "128px"
+CONTROL_WIDTH = "360px"
+OWN_ANSWER = "the network's own answer"
+
+
+def _look(label: str, unit: str = "") -> dict[str, Any]:
+    return {
+        "description": f"{label} ({unit})" if unit else label,
+        "style": {"description_width": LABEL_WIDTH},
+        "layout": {"width": CONTROL_WIDTH},
+    }
+
+
+# ---------------------------------------------------------------- numbers, choices, switches
+
+
+def whole(
+    label: str, default: int, low: int, high: int, *, step: int = 1, unit: str = ""
+) -> Control:
+    """A slider over whole numbers.
+
+    >>> whole("window", 32, 8, 96, step=8, unit="px").value
+    32
+    """
+    _inside(label, default, low, high)
+    return Control(
+        widgets.IntSlider(value=default, min=low, max=high, step=step, **_look(label, unit))
+    )
+
+
+def real(
+    label: str,
+    default: float,
+    low: float,
+    high: float,
+    *,
+    step: float = 0.05,
+    unit: str = "",
+    digits: int = 2,
+) -> Control:
+    """A slider over real numbers, shown with so many `digits` after the point."""
+    _inside(label, default, low, high)
+    look = _look(label, unit)
+    return Control(
+        widgets.FloatSlider(
+            value=default, min=low, max=high, step=step, readout_format=f".{digits}f", **look
+        )
+    )
+
+
+def logarithmic(
+    label: str, default: float, low: float, high: float, *, steps: int = 40, unit: str = ""
+) -> Control:
+    """A slider whose equal moves multiply: for learning rates, weights of penalties, strengths."""
+    _inside(label, default, low, high)
+    if low <= 0:
+        raise BadSetting(f"{label}: a logarithmic slider starts above zero, not at {low}.")
+    ends = math.log10(low), math.log10(high)
+    look = _look(label, unit)
+    return Control(
+        widgets.FloatLogSlider(
+            value=default,
+            min=ends[0],
+            max=ends[1],
+            step=(ends[1] - ends[0]) / steps,
+            readout_format=".2g",
+            **look,
+        )
+    )
+
+
+def number(
+    label: str, default: float, low: float, high: float, *, step: float = 1.0, unit: str = ""
+) -> Control:
+    """A number to type, kept between `low` and `high`."""
+    _inside(label, default, low, high)
+    look = _look(label, unit)
+    return Control(widgets.BoundedFloatText(value=default, min=low, max=high, step=step, **look))
+
+
+def seed(default: int = 0) -> Control:
+    """The number that a random start grows from: the same seed, the same result."""
+    return Control(widgets.BoundedIntText(value=default, min=0, max=9999, step=1, **_look("seed")))
+
+
+def choice(label: str, options: Sequence[str] | Mapping[str, Any], default: Any = None) -> Control:
+    """A menu; with a mapping, the keys are what is read and the values what the drawing gets.
+
+    >>> choice("fill", ["mean", "black", "blur"], "black").value
+    'black'
+    """
+    pairs = list(options.items()) if isinstance(options, Mapping) else [(o, o) for o in options]
+    if not pairs:
+        raise BadSetting(f"{label}: a menu needs at least one option.")
+    values = [value for _, value in pairs]
+    chosen = values[0] if default is None else default
+    if chosen not in values:
+        close = ", ".join(nearest(str(chosen), map(str, values)))
+        raise BadSetting(f"{label}: {chosen!r} is not among its options. Nearest: {close}.")
+    return Control(widgets.Dropdown(options=pairs, value=chosen, **_look(label)))
+
+
+def toggle(label: str, default: bool = False) -> Control:
+    """A switch that is on or off."""
+    look = _look(label) | {"indent": True}
+    return Control(widgets.Checkbox(value=default, **look))
+
+
+def _inside(label: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise BadSetting(f"{label}: {value} does not lie between {low} and {high}.")
+
+
+# ---------------------------------------------------------------- pictures
+
+
+class ImageMenu(Control):
+    """A menu of pictures and an upload; the value is an image (1, 3, H, W) in [0, 1]."""
+
+    def __init__(
+        self,
+        images: ImageSet[Any],
+        default: str,
+        *,
+        label: str = "image",
+        prepare: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        upload: bool = True,
+    ) -> None:
+        self._images = images
+        self._prepare = prepare or (lambda image: image)
+        self._own: dict[str, tuple[str, torch.Tensor]] = {}
+        self._decoded: dict[str, torch.Tensor] = {}
+        images[default]  # an unknown name is refused here, with the nearest ones
+        menu = widgets.Dropdown(options=self._options(), value=default, **_look(label))
+        self.upload = widgets.FileUpload(
+            accept="image/*",
+            multiple=False,
+            description="",
+            tooltip="Open your own image",
+            layout={"width": "224px", "margin": "2px 2px 2px 138px"},
+        )
+        # its label comes from the panel's style: the widget itself would add a number of files
+        self.upload.add_class("lab-upload")
+        self.upload.observe(self._uploaded, "value")
+        shown = widgets.VBox([menu, self.upload]) if upload else menu
+        super().__init__(menu, shown=shown)
+
+    @property
+    def value(self) -> torch.Tensor:
+        name = self.source.value
+        if name in self._own:
+            return self._own[name][1]
+        if name not in self._decoded:
+            while len(self._decoded) >= MANY:
+                del self._decoded[next(iter(self._decoded))]
+            self._decoded[name] = self._prepare(self._images[name].image)
+        return self._decoded[name]
+
+    @property
+    def words(self) -> str:
+        name = str(self.source.value)
+        return self._own[name][0] if name in self._own else name
+
+    def open(self, content: bytes, name: str = "your picture") -> None:
+        """What an upload does: decode, add to the menu, choose. `BadImage` if it is no picture."""
+        from labsupport.core import images
+
+        image = self._prepare(images.load(content))
+        key = "own-" + hashlib.sha256(content).hexdigest()[:12]
+        self._own.pop(key, None)
+        while len(self._own) >= 4:
+            del self._own[next(iter(self._own))]
+        self._own[key] = (name, image)
+        with self._silence():
+            self.source.options = self._options()
+            self.source.value = key
+        self._kept = key
+        self._tell()
+
+    def steps(self) -> list[Step]:
+        few = [self._step(name) for name in spaced(list(self._images.names), 3)]
+        return [
+            *few,
+            Step(f"{self.label}: upload a good picture", lambda: self._send(_test_picture())),
+            Step(f"{self.label}: upload a text file", lambda: self._send(b"no picture"), True),
+        ]
+
+    def _options(self) -> list[tuple[str, str]]:
+        own = [(f"Yours: {name}", key) for key, (name, _) in self._own.items()]
+        return own + [(self._images[name].title, name) for name in self._images.names]
+
+    def _send(self, content: bytes) -> None:
+        """Put a file into the upload widget as the browser does."""
+        self.upload.value = (
+            {
+                "name": "walk.png",
+                "type": "image/png",
+                "size": len(content),
+                "content": memoryview(content),
+                "last_modified": datetime.datetime.now(datetime.UTC),
+            },
+        )
+
+    def _uploaded(self, _change: Any) -> None:
+        if not self.upload.value:
+            return
+        file = self.upload.value[0]
+        self._say("")
+        try:
+            self.open(bytes(file["content"]), str(file["name"]))
+        except LabError as error:
+            self._say(f"{file['name']}: {error}")
+        finally:
+            # emptied, so that the same file can be chosen again
+            self.upload.value = ()
+
+    def _close(self) -> None:
+        shut(self.upload)
+        super()._close()
+
+
+def _test_picture() -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.radial_gradient("L").convert("RGB").resize((320, 240)).save(file, "PNG")
+    return file.getvalue()
+
+
+def image_menu(
+    images: ImageSet[Any],
+    default: str,
+    *,
+    label: str = "image",
+    prepare: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    upload: bool = True,
+) -> ImageMenu:
+    """A menu over an `ImageSet`, with *Open your own image* below it.
+
+    `prepare` makes each image what the lab works on, say `lambda x: images.standard(x, 224)`.
+    A file that is no picture gives a message in the panel, and the picture before it stays.
+    """
+    return ImageMenu(images, default, label=label, prepare=prepare, upload=upload)
+
+
+# ---------------------------------------------------------------- networks
+
+
+class NetworkMenu(Control):
+    """A menu of networks; the value is the loaded `Network`, which stays if the next one fails."""
+
+    def __init__(
+        self,
+        default: str,
+        *,
+        names: Sequence[str] | None = None,
+        own: Mapping[str, Network] | None = None,
+        label: str = "network",
+    ) -> None:
+        from labsupport.core import networks
+
+        self._load: Callable[[str], Network] = networks.load
+        self._own = dict(own or {})
+        self._offline = [*self._own, *networks.offline_names()]
+        wanted = [*self._own, *(networks.names() if names is None else names)]
+        if default not in wanted:
+            wanted.insert(0, default)
+        self._names = sorted(wanted, key=lambda name: name not in self._offline)
+        self._loaded: dict[str, Network] = {}
+        self._get(default)
+        pairs = [
+            (name if name in self._offline else f"{name} (download)", name) for name in self._names
+        ]
+        super().__init__(widgets.Dropdown(options=pairs, value=default, **_look(label)))
+
+    @property
+    def value(self) -> Network:
+        return self._get(str(self.source.value))
+
+    @property
+    def words(self) -> str:
+        return f"{self.source.value}, {self.value.source}"
+
+    def steps(self) -> list[Step]:
+        """Each network that is here, and one that would have to be downloaded."""
+        there = [name for name in self._names if name in self._offline]
+        far = [name for name in self._names if name not in self._offline][:1]
+        steps = [self._step(name) for name in there]
+        return steps + [self._step(name, complains=True) for name in far]
+
+    @contextmanager
+    def walking(self) -> Iterator[None]:
+        """A walk downloads nothing: what is not here answers as if there were no connection."""
+        load = self._load
+
+        def load_offline(name: str) -> Network:
+            if name not in self._offline:
+                raise WeightsUnavailable(f"{name} is not on this computer.")
+            return load(name)
+
+        self._load = load_offline
+        try:
+            yield
+        finally:
+            self._load = load
+
+    def _accept(self) -> None:
+        name = str(self.source.value)
+        if name not in self._loaded and name not in self._own:
+            self._say(f"Loading {name} ...")
+        try:
+            self._get(name)
+        except LabError as error:
+            raise type(error)(f"{error} {self._kept} stays.") from error
+        self._say("")
+
+    def _get(self, name: str) -> Network:
+        if name in self._own:
+            return self._own[name]
+        if name not in self._loaded:
+            network = self._load(name)
+            # two are kept, so that going back and forth is quick and memory stays bounded
+            while len(self._loaded) >= 2:
+                del self._loaded[next(iter(self._loaded))]
+            self._loaded[name] = network
+        return self._loaded[name]
+
+
+def network_menu(
+    default: str = "squeezenet1_1",
+    *,
+    names: Sequence[str] | None = None,
+    own: Mapping[str, Network] | None = None,
+    label: str = "network",
+) -> NetworkMenu:
+    """A menu of the course's networks (or of `names`), those that need no download first.
+
+    `own` adds a student's own networks by name. A network that cannot be had gives its
+    `WeightsUnavailable` as a message in the panel, and the menu goes back to the one before.
+    """
+    return NetworkMenu(default, names=names, own=own, label=label)
+
+
+class _Following(Control):
+    """A control that reads its choices from a network: a fixed one, or a menu's."""
+
+    def _learn(self, network: Network | Control) -> None:
+        self._source_of_network = network
+        if isinstance(network, Control):
+            self.follow(network)
+
+    @property
+    def network(self) -> Network:
+        return _network(self._source_of_network)
+
+
+def _network(network: Network | Control) -> Network:
+    found: Network = network.value if isinstance(network, Control) else network
+    return found
+
+
+class ClassBox(_Following):
+    """A class to type, with suggestions; the value is its index, or None for the own answer."""
+
+    def __init__(self, network: Network | Control, default: str = "", *, label: str) -> None:
+        box = widgets.Combobox(
+            value=default,
+            options=_suggestions(_network(network)),
+            placeholder=OWN_ANSWER,
+            continuous_update=False,
+            **_look(label),
+        )
+        super().__init__(box)
+        self._learn(network)
+        self.value  # noqa: B018  # a default that this network does not know is refused here
+
+    @property
+    def value(self) -> int | None:
+        text = str(self.source.value).strip()
+        if text.casefold() in ("", OWN_ANSWER):
+            return None
+        network = self.network
+        marked = re.fullmatch(r"(.*)\((\d+)\)|(\d+)", text)
+        if marked and text not in network.categories:
+            return network.class_index(int(marked[2] or marked[3]))
+        return network.class_index(text)
+
+    @property
+    def key(self) -> Hashable:
+        return self.value
+
+    @property
+    def words(self) -> str:
+        index = self.value
+        return OWN_ANSWER if index is None else self.network.categories[index]
+
+    def steps(self) -> list[Step]:
+        categories = self.network.categories
+        good = ["", str(len(categories) // 2), str(len(categories) - 1)]
+        wrong = self._step("no such class at all", complains=True)
+        return [*(self._step(raw) for raw in good), wrong]
+
+    def _refresh(self) -> None:
+        self.source.options = _suggestions(self.network)
+        try:
+            self.value  # noqa: B018  # asked only whether the new network knows it
+        except UnknownClass:
+            self._say(f"{self.network.name} does not know the class {self.source.value!r}.")
+            self.source.value = ""
+
+
+def _suggestions(network: Network) -> list[str]:
+    """The categories; where two share a name, each with its index."""
+    names = list(network.categories)
+    twice = (
+        {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
+    )
+    return [f"{name} ({place})" if name in twice else name for place, name in enumerate(names)]
+
+
+def class_box(network: Network | Control, default: str = "", *, label: str = "class") -> ClassBox:
+    """A box to type a class into: a name (suggestions appear), an index, or nothing.
+
+    The value is the class's index; None, for an empty box, means the network's own answer. A name
+    that the network does not know gives the nearest ones as a message in the panel.
+    """
+    return ClassBox(network, default, label=label)
+
+
+class LayerMenu(_Following):
+    """A menu of a network's layers; the value is the layer's name."""
+
+    def __init__(
+        self,
+        network: Network | Control,
+        default: str | None,
+        *,
+        keep: Callable[[Layer], bool] | None,
+        label: str,
+    ) -> None:
+        self._keep = keep or (lambda _: True)
+        layers = self._layers(_network(network))
+        chosen = layers[-1].name if default is None else _network(network).layer(default).name
+        if chosen not in [layer.name for layer in layers]:
+            close = ", ".join(nearest(str(default), [layer.title for layer in layers]))
+            raise UnknownLayer(f"{default!r} is not among this menu's layers. Nearest: {close}.")
+        menu = widgets.Dropdown(options=_layer_options(layers), value=chosen, **_look(label))
+        super().__init__(menu)
+        self._learn(network)
+
+    @property
+    def value(self) -> str:
+        return str(self.source.value)
+
+    @property
+    def words(self) -> str:
+        return self.network.layer(self.value).title
+
+    def _layers(self, network: Network) -> list[Layer]:
+        layers = [layer for layer in network.layers if self._keep(layer)]
+        if not layers:
+            raise UnknownLayer(f"{network.name} has no layer of the kind that is wanted here.")
+        return layers
+
+    def _refresh(self) -> None:
+        """The layer of the same name, else the one equally deep."""
+        before = [_option[1] for _option in self.source.options]
+        depth = before.index(self.source.value) / max(len(before) - 1, 1)
+        layers = self._layers(self.network)
+        known = {name: layer for layer in layers for name in (*layer.aliases, layer.name)}
+        same = known.get(self.source.value, layers[round(depth * (len(layers) - 1))])
+        self.source.options = _layer_options(layers)
+        self.source.value = same.name
+
+
+def _layer_options(layers: Sequence[Layer]) -> list[tuple[str, str]]:
+    return [
+        (f"{layer.title}   {' × '.join(map(str, layer.shape))}", layer.name) for layer in layers
+    ]
+
+
+def layer_menu(
+    network: Network | Control,
+    default: str | None = None,
+    *,
+    keep: Callable[[Layer], bool] | None = None,
+    label: str = "layer",
+) -> LayerMenu:
+    """A menu of the layers (those that `keep` wants), by slide name, with their shapes.
+
+    The value is the layer's name. After a change of network it is the layer of the same name, or
+    the one that is equally deep.
+    """
+    return LayerMenu(network, default, keep=keep, label=label)
+
+
+class ChannelSlider(Control):
+    """A slider over the channels of the layer that a layer menu has chosen."""
+
+    def __init__(self, layer: LayerMenu, default: int, *, label: str) -> None:
+        self._layer = layer
+        slider = widgets.IntSlider(value=default, min=0, max=self._last(), **_look(label))
+        super().__init__(slider)
+        self.follow(layer)
+
+    def _last(self) -> int:
+        return self._layer.network.layer(self._layer.value).shape[0] - 1
+
+    def _refresh(self) -> None:
+        self.source.max = self._last()
+
+
+def channel_slider(layer: LayerMenu, default: int = 0, *, label: str = "channel") -> ChannelSlider:
+    """A slider over the channels of the chosen layer; it ends where that layer's channels end."""
+    return ChannelSlider(layer, default, label=label)

@@ -1,0 +1,393 @@
+"""`Live`: a panel for work that takes its time, seen while it goes on.
+
+The work is a generator of frames. All of one generator's life, from its first frame to its close,
+happens in one thread (PyTorch's grad mode belongs to a thread), so Stop lets that thread wait and
+Continue lets it go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any, Literal
+
+import ipywidgets as widgets
+
+from labsupport.core.errors import BadSetting, LabError
+from labsupport.ui.board import Board, Drawn, Reading, check_all_used, names_of
+from labsupport.ui.control import Control
+
+State = Literal["idle", "running", "stopped", "finished", "failed"]
+
+BETWEEN_PICTURES = 0.1  # seconds, at least
+DRAWING_SHARE = 0.15  # of the time, at most
+_log = logging.getLogger(__name__)
+
+
+class Live(Board):
+    """Run, Stop and Continue over `frames(**values)`, each frame shown by `draw(frame, **values)`.
+
+    Both functions get the controls that they name as parameters. A control that only `draw` takes
+    changes the picture at once; one that `frames` takes counts from the next Run on, or starts it
+    again by itself with `autostart`. The first frame is shown from the beginning (`preview`).
+
+    How far the work is: a frame's own `progress` (0 to 1), else counted against `total`, a number
+    of frames or a function of the values; without either, frames are only counted. A frame should
+    take less than half a second, for Stop is looked at between two of them.
+
+    >>> from PIL import Image
+    >>> from labsupport.ui import controls
+    >>> def squares(largest):
+    ...     yield from range(1, largest + 1)
+    >>> live = Live(
+    ...     squares,
+    ...     {"largest": controls.whole("largest", 8, 1, 64, unit="px")},
+    ...     draw=lambda side: (Image.new("RGB", (side, side)), f"{side} pixels"),
+    ...     title="Growing squares",
+    ... )
+    >>> live.run(), live.words
+    (8, '8 pixels')
+    """
+
+    def __init__(
+        self,
+        frames: Callable[..., Iterable[Any]],
+        controls: Mapping[str, Control],
+        *,
+        draw: Callable[..., Drawn],
+        title: str,
+        total: int | Callable[..., int] | None = None,
+        autostart: bool = False,
+        preview: bool = True,
+        folder: str = "pictures",
+    ) -> None:
+        self._frames, self._draw, self._total = frames, draw, total
+        self._framed_from = names_of(frames, controls)
+        self._drawn_from = names_of(draw, controls, skip=1)
+        check_all_used(controls, self._framed_from, self._drawn_from)
+        super().__init__(controls, title=title, folder=folder)
+        self.frame: Any = None
+        self._turn = threading.RLock()
+        self._state: State = "idle"
+        self._done = ""
+        self.autostart = autostart
+        self._work: _Work | None = None
+        self._threads = _torch_threads()
+        self._make_buttons()
+        for name, control in self.controls.items():
+            control.redraw_while_moving(name not in self._framed_from)
+        if preview:
+            self.run(limit=1)
+            self._show_state("idle")
+
+    # -- what a person or a test does
+
+    @property
+    def state(self) -> State:
+        """ "idle", "running", "stopped", "finished" or "failed"."""
+        return self._state
+
+    def start(self) -> None:
+        """Begin anew with the controls' present values; what was running ends first."""
+        reading = self.read()
+        with self._turn:
+            older = self._end()
+            self._work = _Work(self, reading, after=older)
+            self._show_state("running")
+            self._work.thread.start()
+
+    def stop(self) -> None:
+        """Stop after the frame that is being computed; the last frame stays."""
+        with self._turn:
+            work = self._work
+            if work is None or self._state != "running":
+                return
+            if work.blocking:
+                work.end()
+                return
+            work.pause()
+            self._show_state("stopped")
+        if work.count:
+            self._show_frame(work, last=True)
+
+    def go_on(self) -> None:
+        """Continue from where Stop was pressed."""
+        with self._turn:
+            if self._work is not None and self._state == "stopped":
+                self._show_state("running")
+                self._work.resume()
+
+    def run(self, limit: int | None = None) -> Any:
+        """Compute here and now, up to `limit` frames, and give back the last frame.
+
+        An interrupt (the notebook's stop button) gives back the last frame too. Errors are raised.
+        """
+        reading = self.read()
+        with self._turn:
+            older = self._end()
+            work = self._work = _Work(self, reading, after=None, blocking=True)
+            self._show_state("running")
+        _join(older)
+        try:
+            work.compute(limit)
+        except KeyboardInterrupt:
+            if not work.count:
+                raise
+            self.say("note", "Interrupted: this is the last frame.")
+        except Exception as error:
+            self.ended(work, error)
+            raise
+        self.ended(work, None)
+        if self.error is not None:
+            raise self.error
+        return self.frame
+
+    def wait(self, timeout: float | None = None) -> State:
+        """Wait until the thread is done (or for `timeout` seconds); raise what it met."""
+        _join(self._work, timeout)
+        if self.error is not None:
+            raise self.error
+        return self._state
+
+    def end(self) -> None:
+        """End what is running or stopped, and wait until its generator is closed."""
+        with self._turn:
+            work = self._end()
+            if work is not None and self._state in ("running", "stopped"):
+                self._show_state("idle")
+        _join(work)
+
+    def close(self) -> None:
+        """End the thread, close the generator, and take the panel off the page."""
+        self.end()
+        super().close()
+
+    def settle(self) -> None:
+        self.run(limit=2)
+
+    def changed(self) -> None:
+        self.answer(self._follow)
+
+    def _follow(self) -> None:
+        reading = self.read()
+        work = self._work
+        same = work is not None and reading.key(self._framed_from) == work.key
+        self.say("error", "")
+        self.say("note", "" if same or self.autostart else "The settings have changed: press Run.")
+        if self.autostart and not same:
+            self.start()
+        elif work is not None and work.count:
+            self._redraw(work, reading)
+
+    # -- what the thread tells
+
+    def arrived(self, work: _Work, frame: Any) -> None:
+        """A frame is there; it is shown if the last picture is long enough ago."""
+        if work is not self._work:
+            return
+        self.frame = frame
+        if time.perf_counter() >= work.next_picture or self._state == "stopped":
+            self._show_frame(work)
+
+    def ended(self, work: _Work, error: Exception | None) -> None:
+        """The generator came to its end, or to an error."""
+        if work is not self._work:
+            return
+        if error is None and not work.count:
+            error = BadSetting(f"{self.title}: these settings give no frame at all.")
+        if error is None:
+            self._show_frame(work, last=True)
+        with self._turn:
+            if work is self._work:
+                self._show_state("failed" if error else "finished")
+        if error is None:
+            return
+        self.error = error
+        if isinstance(error, LabError):
+            self.say("error", str(error))
+            return
+        self.fault(error)
+        if not work.blocking:
+            # nobody catches what a thread raises: it is logged here, and raised by wait()
+            _log.error("%s", self.title, exc_info=error)
+
+    # -- the inside
+
+    def _end(self) -> _Work | None:
+        work, self._work = self._work, None
+        if work is not None:
+            work.end()
+        return work
+
+    def _show_frame(self, work: _Work, *, last: bool = False) -> None:
+        start = time.perf_counter()
+        try:
+            self._redraw(work, self.read(), aloud=last)
+        except LabError as error:
+            self.say("error", str(error))
+        took = time.perf_counter() - start
+        pause = max(BETWEEN_PICTURES, took * (1 / DRAWING_SHARE - 1))
+        work.next_picture = time.perf_counter() + pause
+        self._show_progress(work)
+
+    def _redraw(self, work: _Work, reading: Reading, *, aloud: bool = True) -> None:
+        """Draw the last frame: the values that it was computed from go before the newest."""
+        with self.lock:
+            values = {**reading.some(self._drawn_from), **work.values_for(self._drawn_from)}
+            words = {**reading.words, **work.words}
+            self.put(self._draw(self.frame, **values), words, aloud=aloud)
+
+    def _show_progress(self, work: _Work) -> None:
+        done = work.progress(self.frame)
+        self._done = f"frame {work.count}"
+        if done is not None:
+            self._bar.value = done
+            self._done = f"{done:.0%}"
+        left = ""
+        if done and done < 1 and self._state == "running":
+            left = f", {_seconds(work.seconds / done - work.seconds)} left"
+        self._said_progress.value = f"{self._done}{left} ({self._state})"
+
+    def _show_state(self, state: State) -> None:
+        self._state = state
+        self.run_button.description = "Run" if state == "idle" else "Run again"
+        stopped = state == "stopped"
+        self.stop_button.description = "Continue" if stopped else "Stop"
+        self.stop_button.icon = "play" if stopped else "stop"
+        self.stop_button.disabled = state not in ("running", "stopped")
+        self._bar.bar_style = {"finished": "success", "failed": "danger"}.get(state, "info")
+        self._said_progress.value = f"{self._done} ({state})".strip()
+        if state == "idle":
+            self._bar.value = 0.0
+            self._said_progress.value = "(not started)"
+        if state == "running":
+            self.error = None
+            self.say("error", "")
+            self.say("note", "")
+
+    def _make_buttons(self) -> None:
+        small = {"width": "104px"}
+        self.run_button = widgets.Button(
+            description="Run", icon="play", button_style="primary", layout=small
+        )
+        # one button for both keeps the keyboard's focus where it is
+        self.stop_button = widgets.Button(description="Stop", icon="stop", layout=small)
+        self._bar = widgets.FloatProgress(value=0, min=0, max=1, layout={"width": "216px"})
+        self._said_progress = widgets.Label(value="")
+        self._said_progress.add_class("lab-progress")
+        self.run_button.on_click(lambda _: self.answer(self.start))
+        self.stop_button.on_click(lambda _: self.answer(self._stop_or_go_on))
+        row = widgets.HBox([self.run_button, self.stop_button])
+        self.buttons.children = [widgets.VBox([row, self._bar, self._said_progress])]
+        self._own += [self.run_button, self.stop_button, self._bar, self._said_progress]
+        self._show_state("idle")
+
+    def _stop_or_go_on(self) -> None:
+        if self._state == "stopped":
+            self.go_on()
+        else:
+            self.stop()
+
+
+class _Work:
+    """One run of the generator, from its first frame to its close."""
+
+    def __init__(
+        self, live: Live, reading: Reading, *, after: _Work | None, blocking: bool = False
+    ) -> None:
+        self._live, self._after, self.blocking = live, after, blocking
+        self.values = reading.some(live._framed_from)
+        self.key = reading.key(live._framed_from)
+        self.words = {name: reading.words[name] for name in live._framed_from}
+        self.count, self.next_picture = 0, 0.0
+        self.total = live._total(**self.values) if callable(live._total) else live._total
+        self._go, self._over = threading.Event(), threading.Event()
+        self._go.set()
+        self._worked, self._since = 0.0, time.perf_counter()
+        self.thread = threading.Thread(target=self._in_thread, name=live.title, daemon=True)
+
+    def values_for(self, names: Iterable[str]) -> dict[str, Any]:
+        return {name: self.values[name] for name in names if name in self.values}
+
+    @property
+    def seconds(self) -> float:
+        """How long it has worked, pauses left out."""
+        return self._worked + (time.perf_counter() - self._since if self._go.is_set() else 0.0)
+
+    def progress(self, frame: Any) -> float | None:
+        """0 to 1, if anybody knows."""
+        told = getattr(frame, "progress", None)
+        if told is None and self.total:
+            told = self.count / self.total
+        return None if told is None else min(max(float(told), 0.0), 1.0)
+
+    def pause(self) -> None:
+        """Wait from the next frame on."""
+        self._worked = self.seconds
+        self._go.clear()
+
+    def resume(self) -> None:
+        self._since = time.perf_counter()
+        self._go.set()
+
+    def end(self) -> None:
+        """Close the generator after the present frame."""
+        self._over.set()
+        self._go.set()
+
+    def compute(self, limit: int | None = None) -> None:
+        """Go through the frames until their end, `limit` of them, or `end()`."""
+        frames = iter(self._live._frames(**self.values))
+        try:
+            for frame in frames:
+                self.count += 1
+                if self._over.is_set():
+                    return
+                self._live.arrived(self, frame)
+                if self.count == limit:
+                    return
+                self._go.wait()
+                if self._over.is_set():
+                    return
+        finally:
+            if isinstance(frames, Generator):
+                frames.close()
+
+    def _in_thread(self) -> None:
+        _join(self._after)
+        self._after = None
+        _set_torch_threads(self._live._threads)
+        try:
+            if not self._over.is_set():
+                self.compute()
+        except Exception as error:
+            self._live.ended(self, error)
+        else:
+            if not self._over.is_set():
+                self._live.ended(self, None)
+
+
+def _join(work: _Work | None, timeout: float | None = None) -> None:
+    """Wait for a run's thread, if it has one and this is not it."""
+    thread = work.thread if work is not None else None
+    if thread and thread.ident is not None and thread is not threading.current_thread():
+        thread.join(timeout)
+
+
+def _seconds(left: float) -> str:
+    return f"{left / 60:.1f} min" if left >= 90 else f"{left:.0f} s" if left >= 1 else "under 1 s"
+
+
+def _torch_threads() -> int | None:
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch else None
+
+
+def _set_torch_threads(count: int | None) -> None:
+    """A new thread starts with PyTorch's default, not with what was set for the notebook."""
+    torch = sys.modules.get("torch")
+    if torch and count:
+        torch.set_num_threads(count)

@@ -1,0 +1,206 @@
+"""Panels: controls on the left, the network's answer on the right.
+
+`Panel` draws once for each setting, `Live` (from `labsupport.ui.live`) shows long work while it
+goes on, `walk` (from `labsupport.ui.walks`) tries every control of either.
+
+Threads: a callback may come from the kernel's main thread or from another one. A panel has one
+lock, so one drawing at a time; the latest values win. PyTorch's grad mode belongs to a thread and
+does not reach a callback, so drawing functions set it themselves.
+
+Errors: a `LabError` is a message to the student. In a callback it is shown and the lab goes on with
+the picture before it. Any other exception is a fault: it is shown in words and raised again. What
+code calls directly (`Panel(...)`, `redraw`, `save`, `Live.run`) raises both.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal
+
+import ipywidgets as widgets
+
+from labsupport.core.errors import LabError
+from labsupport.ui.board import Board, Drawn, Reading, Remembered, check_all_used, names_of
+from labsupport.ui.control import Control
+from labsupport.ui.live import Live
+from labsupport.ui.walks import WalkReport, walk
+
+__all__ = ["Cost", "Live", "Panel", "WalkReport", "walk"]
+
+Cost = Literal["instant", "quick", "slow"]
+INSTANT, QUICK = 0.15, 0.5  # seconds
+
+
+class Panel(Board):
+    """Controls, and a picture that follows them.
+
+    `draw(**values)` gives a picture, or a picture and words about it. With `compute(**values)`, its
+    result is `draw`'s first argument, and moving a control that only `draw` takes computes nothing
+    anew. Both get the controls that they name as parameters. Results are remembered.
+
+    `cost` says how long the work takes: "instant" (under 150 ms: redraws while a slider moves),
+    "quick" (when it is let go) or "slow" (over half a second: a Run button); None measures it.
+
+    >>> from PIL import Image
+    >>> from labsupport.ui import controls
+    >>> panel = Panel(
+    ...     lambda side: (Image.new("RGB", (side, side)), f"{side} pixels"),
+    ...     {"side": controls.whole("side", 8, 1, 64, unit="px")},
+    ...     title="A square",
+    ... )
+    >>> panel.controls["side"].source.value = 16
+    >>> panel.words, panel.picture.size
+    ('16 pixels', (16, 16))
+    """
+
+    def __init__(
+        self,
+        draw: Callable[..., Drawn],
+        controls: Mapping[str, Control],
+        *,
+        title: str,
+        compute: Callable[..., Any] | None = None,
+        cost: Cost | None = None,
+        remember: int = 32,
+        folder: str = "pictures",
+    ) -> None:
+        self._draw, self._compute = draw, compute
+        self._computed_from = names_of(compute, controls) if compute else []
+        self._drawn_from = names_of(draw, controls, skip=1 if compute else 0)
+        check_all_used(controls, self._computed_from, self._drawn_from)
+        super().__init__(controls, title=title, folder=folder)
+        self.results, self.pictures = Remembered(min(remember, 8)), Remembered(remember)
+        self._declared = cost
+        self._seconds: dict[str, list[float]] = {"compute": [], "draw": []}
+        self._wanted = False
+        self.run_button = widgets.Button(
+            description="Run", icon="play", button_style="primary", layout={"display": "none"}
+        )
+        self.run_button.on_click(lambda _: self.answer(self._run_pressed))
+        self.buttons.children = [self.run_button]
+        self._own.append(self.run_button)
+        self._first_drawing()
+
+    @property
+    def cost(self) -> Cost:
+        """How long the work takes, as declared or as measured so far."""
+        return self._cost_of("compute" if self._compute else "draw", declared=True)
+
+    def redraw(self) -> None:
+        """Draw with the controls' present values, now; every error is raised."""
+        with self.lock:
+            self._wanted = False
+            self._draw_now()
+
+    def changed(self) -> None:
+        if self._waits():
+            self.say("note", "The settings have changed: press Run.")
+            return
+        self.say("note", "")
+        self._serve()
+
+    def settle(self) -> None:
+        if self._waits():
+            self.redraw()
+
+    def close(self) -> None:
+        super().close()
+        self.results.clear()
+        self.pictures.clear()
+
+    def _run_pressed(self) -> None:
+        self.say("note", "Working ...")
+        try:
+            self._serve()
+        finally:
+            self.say("note", "")
+
+    def _serve(self) -> None:
+        """Draw until the newest values are drawn. A second thread only leaves word and goes."""
+        self._wanted = True
+        fault: Exception | None = None
+        while self._wanted and self.lock.acquire(blocking=False):
+            try:
+                while self._wanted:
+                    self._wanted = False
+                    fault = self._attempt() or fault
+            finally:
+                self.lock.release()
+        if fault:
+            raise fault
+
+    def _attempt(self) -> Exception | None:
+        try:
+            self._draw_now()
+        except LabError as error:
+            self.say("error", str(error))
+        except Exception as error:
+            self.fault(error)
+            return error
+        return None
+
+    def _draw_now(self) -> None:
+        reading = self.read()
+        drawn: Drawn = self.pictures.get(reading.key(self.controls), lambda: self._make(reading))
+        self.put(drawn, reading.words)
+        self.say("error", "")
+        self._tune()
+
+    def _make(self, reading: Reading) -> Drawn:
+        inputs: list[Any] = []
+        if self._compute is not None:
+            work = partial(self._compute, **reading.some(self._computed_from))
+            key = reading.key(self._computed_from)
+            inputs = [self.results.get(key, partial(self._timed, "compute", work))]
+        work = partial(self._draw, *inputs, **reading.some(self._drawn_from))
+        drawn: Drawn = self._timed("draw", work)
+        return drawn
+
+    def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = work()
+        # the first time of all, with its imports and set-up, is soon outnumbered
+        self._seconds[stage] = [*self._seconds[stage], time.perf_counter() - start][-5:]
+        return result
+
+    def _first_drawing(self) -> None:
+        """The default picture; where the cost is measured and not clear, drawn a second time."""
+        self.redraw()
+        stage = "compute" if self._compute else "draw"
+        first = self._seconds[stage][0]
+        if self._declared is None and INSTANT < first < 4 * QUICK:
+            self.results.clear()
+            self.pictures.clear()
+            self.redraw()
+            self._seconds[stage] = self._seconds[stage][1:]
+        self._slow = self.cost == "slow"
+        self.run_button.layout.display = None if self._slow else "none"
+        self._tune()
+
+    def _waits(self) -> bool:
+        """Whether this change needs the Run button: slow work, and nothing remembered to show."""
+        if not self._slow:
+            return False
+        try:
+            reading = self.read()
+        except LabError:
+            return False
+        if self._compute is None:
+            return reading.key(self.controls) not in self.pictures
+        return reading.key(self._computed_from) not in self.results
+
+    def _cost_of(self, stage: str, *, declared: bool = False) -> Cost:
+        if declared and self._declared:
+            return self._declared
+        seconds = statistics.median(self._seconds[stage] or [0.0])
+        return "instant" if seconds < INSTANT else "quick" if seconds <= QUICK else "slow"
+
+    def _tune(self) -> None:
+        """Sliders redraw while they move where that is quick enough, and on release elsewhere."""
+        for name, control in self.controls.items():
+            computed = not self._compute or name in self._computed_from
+            cost = self.cost if computed else self._cost_of("draw")
+            control.redraw_while_moving(cost == "instant")

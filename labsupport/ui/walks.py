@@ -1,0 +1,166 @@
+"""`walk`: drive every control of a panel, as a restless student would, and see that all is well."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labsupport.core.errors import LabError
+from labsupport.ui.board import Board
+from labsupport.ui.control import Control, Step
+from labsupport.ui.live import Live
+
+PATIENCE = 30.0  # seconds to wait for a first frame
+STOP_WITHIN = 0.5  # seconds
+
+
+class WalkFailed(LabError):
+    """A control raised, complained without need, was silent where it should not be, or is dead."""
+
+
+@dataclass(frozen=True)
+class Callback:
+    """What one step did: how long it took, what the panel said, what went wrong (or "")."""
+
+    words: str
+    milliseconds: float
+    message: str = ""
+    fault: str = ""
+
+
+@dataclass
+class WalkReport:
+    """Every step of a walk; `failures` says in words what is wrong."""
+
+    title: str
+    callbacks: list[Callback] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[str]:
+        """Empty when the panel is sound."""
+        faults = [f"{step.words}: {step.fault}" for step in self.callbacks if step.fault]
+        return faults + [f"{name}: none of its values changes the picture" for name in self.dead]
+
+    def __str__(self) -> str:
+        lines = [f"{self.title}: {len(self.callbacks)} steps, {len(self.failures)} failures"]
+        for step in self.callbacks:
+            said = step.fault or step.message
+            lines.append(
+                f"  {step.milliseconds:7.0f} ms  {step.words}{'  | ' if said else ''}{said}"
+            )
+        return "\n".join([*lines, *self.failures])
+
+
+def walk(
+    panel: Board, *, may_idle: Collection[str] = (), may_complain: Collection[str] = ()
+) -> WalkReport:
+    """Every control through its smallest, middle and largest value or each option; every button.
+
+    A good and a bad picture are uploaded; a network that would need a download is chosen as if
+    there were no connection, and must give a message. Controls named in `may_idle` may change
+    nothing at the default setting of the others; those in `may_complain` may give messages.
+
+    Errors: `WalkFailed`, with the whole report, when anything is wrong.
+    """
+    report = WalkReport(panel.title)
+    panel.settle()
+    for name, control in panel.controls.items():
+        seen = _walk_control(panel, control, report, free=name in may_complain)
+        if len(seen) == 1 and name not in may_idle:
+            report.dead.append(name)
+    _save(panel, report)
+    if isinstance(panel, Live):
+        _run_stop_continue(panel, report)
+    if report.failures:
+        raise WalkFailed(str(report))
+    return report
+
+
+def _walk_control(panel: Board, control: Control, report: WalkReport, *, free: bool) -> set[Any]:
+    """The different pictures that the control gave; empty if it has one value only."""
+    default = control.source.value
+    seen = {_look(panel)}
+    steps = control.steps()
+    with control.walking():
+        for step in steps:
+            report.callbacks.append(_take(panel, step, free=free))
+            if not step.complains:
+                seen.add(_look(panel))
+        report.callbacks.append(_take(panel, Step("back again", lambda: control.put(default))))
+    values = {step.words for step in steps if not step.complains}
+    return seen if len(values) > 1 else set()
+
+
+def _look(panel: Board) -> tuple[bytes, str]:
+    return bytes(panel.image.value), panel.words
+
+
+def _take(panel: Board, step: Step, *, free: bool = False) -> Callback:
+    panel.error = None
+    panel.hear("")
+    start = time.perf_counter()
+    fault = ""
+    try:
+        step.act()
+        panel.settle()
+    except LabError as error:
+        fault = "" if step.complains or free else str(error)
+    except Exception as error:
+        fault = f"{type(error).__name__}: {error}"
+    took = 1000 * (time.perf_counter() - start)
+    message = panel.complaint
+    if not fault and step.complains and not message:
+        fault = "no message, though something was wrong"
+    if not fault and message and not (step.complains or free):
+        fault = message
+    return Callback(step.words, took, message, fault)
+
+
+def _timed(words: str, act: Callable[[], str]) -> Callback:
+    start = time.perf_counter()
+    fault = act()
+    return Callback(words, 1000 * (time.perf_counter() - start), fault=fault)
+
+
+def _save(panel: Board, report: WalkReport) -> None:
+    def press() -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            panel.save_into(folder)
+            panel.save_button.click()
+            panel.save_into("")
+            return "" if list(Path(folder).glob("*.png")) else f"no file: {panel.message}"
+
+    report.callbacks.append(_timed("Save picture", press))
+
+
+def _run_stop_continue(live: Live, report: WalkReport) -> None:
+    def press(button: Any, *wanted: str) -> Callable[[], str]:
+        def act() -> str:
+            button.click()
+            return "" if live.state in wanted else f"then it is {live.state}: {live.message}"
+
+        return act
+
+    report.callbacks.append(_timed("Run", press(live.run_button, "running", "finished")))
+    report.callbacks.append(_timed("a first frame", lambda: _first_frame(live)))
+    for words in ("Stop", "Continue", "Stop again"):
+        wanted = ("running", "finished") if words == "Continue" else ("stopped", "finished")
+        step = _timed(words, press(live.stop_button, *wanted))
+        if step.milliseconds > 1000 * STOP_WITHIN and not step.fault:
+            step = Callback(step.words, step.milliseconds, fault="took more than half a second")
+        report.callbacks.append(step)
+    live.end()
+
+
+def _first_frame(live: Live) -> str:
+    before, end = live.image.value, time.perf_counter() + PATIENCE
+    while live.state == "running" and time.perf_counter() < end:
+        if live.image.value is not before:
+            return ""
+        time.sleep(0.01)
+    return live.complaint

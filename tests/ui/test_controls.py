@@ -1,0 +1,312 @@
+"""Controls: values, units, what follows what, and messages instead of crashes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadSetting, LabError, UnknownClass, UnknownLayer
+from labsupport.ui import controls
+
+
+class Ear:
+    """Listens to a control as a panel does."""
+
+    def __init__(self, *heard: controls.Control) -> None:
+        self.changes, self.said = 0, ""
+        for control in heard:
+            control.listen(self.changed, self.hear)
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def hear(self, words: str) -> None:
+        self.said = words
+
+
+def tiny(categories: list[str], channels: int = 4) -> networks.Network:
+    module = nn.Sequential(
+        nn.Conv2d(3, channels, 3), nn.ReLU(), nn.Flatten(), nn.Linear(channels * 36, 3)
+    )
+    return networks.wrap(module, categories=categories, input_size=8, name="-".join(categories))
+
+
+@pytest.fixture(scope="module")
+def pets() -> networks.Network:
+    return tiny(["cat", "dog", "crane"])
+
+
+@pytest.fixture(scope="module")
+def birds() -> networks.Network:
+    return tiny(["crane", "kite", "crane"], channels=2)
+
+
+@pytest.fixture
+def menu(pets, birds) -> controls.NetworkMenu:
+    own = {"pets": pets, "birds": birds}
+    return controls.network_menu("pets", names=["alexnet"], own=own)
+
+
+@pytest.fixture
+def pictures(tmp_path) -> images.ImageSet:
+    for place, name in enumerate(("red", "green", "blue")):
+        colour = tuple(255 * (channel == place) for channel in range(3))
+        Image.new("RGB", (12, 10), colour).save(tmp_path / f"{name}.png")
+    return images.folder(tmp_path)
+
+
+# -- numbers and choices
+
+
+def test_labels_carry_their_units():
+    slider = controls.whole("window", 32, 8, 96, step=8, unit="px")
+    assert slider.source.description == "window (px)"
+    assert (slider.value, slider.key, slider.words) == (32, 32, 32)
+
+
+def test_a_mapping_shows_its_keys_and_gives_its_values():
+    menu = controls.choice("rule", {"plain gradient": "backprop", "guided": "guided"}, "guided")
+    assert menu.value == "guided"
+    assert menu.source.label == "guided"
+
+
+def test_the_logarithmic_slider_walks_by_factors():
+    steps = controls.logarithmic("rate", 0.01, 0.0001, 1.0).steps()
+    values = [float(step.words.split("= ")[1]) for step in steps]
+    assert values == pytest.approx([0.0001, 0.01, 1.0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: controls.whole("window", 4, 8, 96),
+        lambda: controls.real("opacity", 1.5, 0, 1),
+        lambda: controls.logarithmic("rate", 0.5, 0.0, 1),
+        lambda: controls.number("step", -1, 0, 1),
+        lambda: controls.choice("fill", []),
+        lambda: controls.choice("fill", ["mean", "black"], "back"),
+    ],
+)
+def test_defaults_that_cannot_be_are_refused(make):
+    with pytest.raises(BadSetting):
+        make()
+
+
+def test_walking_steps_reach_both_ends_and_every_option():
+    slider = controls.whole("window", 32, 8, 96, step=8)
+    reached = []
+    for step in slider.steps():
+        step.act()
+        reached.append(slider.value)
+    assert reached == [8, 48, 96]
+    assert len(controls.choice("fill", list("abcd")).steps()) == 4
+    many = controls.choice("layer", [str(n) for n in range(100)])
+    words = [step.words for step in many.steps()]
+    assert len(words) == 12
+    assert words[0].endswith("= 0")
+    assert words[-1].endswith("= 99")
+
+
+# -- listening and following
+
+
+def test_one_change_tells_each_listener_once_however_many_follow(menu):
+    class_box, layer = controls.class_box(menu), controls.layer_menu(menu)
+    channel = controls.channel_slider(layer)
+    ear = Ear(menu, class_box, layer, channel)
+    menu.put("birds")
+    assert ear.changes == 1
+
+
+def test_listeners_of_a_follower_are_told_too(menu):
+    ear = Ear(controls.layer_menu(menu))
+    menu.put("birds")
+    assert ear.changes == 1
+
+
+def test_followers_of_followers_are_refreshed_before_anybody_is_told(menu, birds):
+    layer = controls.layer_menu(menu, "0")
+    channel = controls.channel_slider(layer, 3)
+    seen = []
+    menu.listen(lambda: seen.append((layer.network.name, channel.value)), lambda words: None)
+    menu.put("birds")
+    assert seen == [(birds.name, 1)]
+    assert channel.source.max == 1
+
+
+def test_a_control_that_nobody_listens_to_any_more_lets_go(menu):
+    ear, box = Ear(), controls.class_box(menu)
+    box.listen(ear.changed, ear.hear)
+    box.unlisten(ear.changed, ear.hear)
+    assert box.source.comm is None
+    assert not menu._followers
+
+
+# -- pictures
+
+
+def test_the_image_menu_gives_the_chosen_image_prepared(pictures):
+    menu = controls.image_menu(pictures, "green", prepare=lambda image: image[..., :8])
+    assert menu.value.shape == (1, 3, 10, 8)
+    assert menu.value[0, :, 0, 0].tolist() == [0, 1, 0]
+    menu.put("blue")
+    assert menu.value[0, :, 0, 0].tolist() == [0, 0, 1]
+    assert menu.words == "blue"
+    with pytest.raises(LabError, match="green"):
+        controls.image_menu(pictures, "gren")
+
+
+def test_an_upload_is_chosen_named_and_stays_in_the_menu(pictures):
+    menu = controls.image_menu(pictures, "red")
+    ear = Ear(menu)
+    menu._send(controls._test_picture())
+    assert ear.changes == 1
+    assert menu.value.shape == (1, 3, 240, 320)
+    assert menu.words == "walk.png"
+    assert menu.upload.value == ()
+    own = menu.key
+    menu.put("red")
+    menu.put(own)
+    assert menu.value.shape == (1, 3, 240, 320)
+
+
+def test_a_file_that_is_no_picture_gives_words_and_changes_nothing(pictures):
+    menu = controls.image_menu(pictures, "red")
+    ear = Ear(menu)
+    menu._send(b"not a picture")
+    assert "walk.png" in ear.said
+    assert (ear.changes, menu.key) == (0, "red")
+    menu.put("blue")
+    assert ear.said == ""
+
+
+def test_uploads_do_not_pile_up(pictures):
+    menu = controls.image_menu(pictures, "red")
+    for shade in range(12):
+        menu.open(as_png(shade), f"{shade}.png")
+    assert len(menu.source.options) == 4 + 3
+    assert menu.words == "11.png"
+
+
+def as_png(shade: int) -> bytes:
+    from io import BytesIO
+
+    file = BytesIO()
+    Image.fromarray(np.full((4, 4, 3), shade, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+# -- networks, classes, layers
+
+
+def test_networks_that_are_here_come_first_and_the_others_say_so(menu):
+    assert menu.source.options == (
+        ("pets", "pets"),
+        ("birds", "birds"),
+        ("alexnet (download)", "alexnet"),
+    )
+
+
+def test_a_network_that_cannot_be_had_gives_words_and_the_one_before_stays(menu, pets):
+    ear = Ear(menu, controls.class_box(menu))
+    with menu.walking():
+        menu.put("alexnet")
+    assert "alexnet" in ear.said
+    assert "pets stays" in ear.said
+    assert menu.value is pets
+    assert menu.source.value == "pets"
+    assert ear.changes == 0
+
+
+def test_a_loaded_network_is_loaded_once(monkeypatch, pets, birds):
+    loads = []
+
+    def load(name: str) -> networks.Network:
+        loads.append(name)
+        return {"squeezenet1_1": pets, "lenet5": birds}[name]
+
+    monkeypatch.setattr(networks, "load", load)
+    menu = controls.network_menu(names=["squeezenet1_1", "lenet5"])
+    for _ in range(2):
+        menu.put("lenet5")
+        menu.put("squeezenet1_1")
+    assert menu.value is pets
+    assert loads == ["squeezenet1_1", "lenet5"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "index"),
+    [("", None), ("the network's own answer", None), ("cat", 0), (" Dog ", 1), ("2", 2)],
+)
+def test_a_class_is_typed_by_name_by_index_or_not_at_all(pets, typed, index):
+    box = controls.class_box(pets)
+    box.put(typed)
+    assert box.value == index
+
+
+def test_two_classes_of_one_name_are_offered_with_their_index(birds):
+    box = controls.class_box(birds)
+    assert box.source.options == ("crane (0)", "kite", "crane (2)")
+    box.put("crane (2)")
+    assert (box.value, box.words) == (2, "crane")
+
+
+@pytest.mark.parametrize("typed", ["dgo", "3", "crane (7)"])
+def test_an_unknown_class_says_the_way_out(pets, typed):
+    box = controls.class_box(pets)
+    box.put(typed)
+    with pytest.raises(UnknownClass):
+        _ = box.value
+
+
+def test_the_class_follows_the_network(menu):
+    box = controls.class_box(menu, "crane")
+    ear = Ear(box)
+    box.put("dog")
+    menu.put("birds")
+    assert box.source.options == ("crane (0)", "kite", "crane (2)")
+    assert box.value is None
+    assert "dog" in ear.said
+    menu.put("pets")
+    box.put("cat")
+    assert box.value == 0
+
+
+def test_the_layer_menu_shows_shapes_and_follows_the_network(menu, pets):
+    layer = controls.layer_menu(menu, "1")
+    assert layer.source.label == "relu1   4 × 6 × 6"
+    menu.put("birds")
+    assert (layer.value, layer.source.label) == ("1", "relu1   2 × 6 × 6")
+    maps = controls.layer_menu(pets, keep=lambda known: known.has_map)
+    assert [value for _, value in maps.source.options] == ["0", "1"]
+    assert maps.value == "1"
+
+
+def test_after_a_change_of_network_the_layer_is_as_deep_as_before(pets):
+    deep = networks.wrap(
+        nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(9)], nn.Flatten(), nn.Linear(192, 2)),
+        input_size=8,
+    )
+    menu = controls.network_menu("deep", names=[], own={"deep": deep, "pets": pets})
+    layer = controls.layer_menu(menu, "8", keep=lambda known: known.has_map)
+    menu.put("pets")
+    assert layer.value == "1"
+
+
+def test_a_layer_menu_without_layers_or_with_an_unknown_default_is_refused(pets):
+    with pytest.raises(UnknownLayer):
+        controls.layer_menu(pets, keep=lambda known: False)
+    with pytest.raises(UnknownLayer):
+        controls.layer_menu(pets, "conv9")
+    with pytest.raises(UnknownLayer, match="Nearest"):
+        controls.layer_menu(pets, "3", keep=lambda known: known.has_map)
+
+
+def test_values_are_images_as_the_workbook_means_them(pictures):
+    value = controls.image_menu(pictures, "red").value
+    assert isinstance(value, torch.Tensor)
+    images.check(value)

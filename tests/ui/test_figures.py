@@ -1,0 +1,388 @@
+"""Pictures, checked pixel by pixel where a pixel can be worked out by hand."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from labsupport.core.errors import BadImage, BadSetting
+from labsupport.ui import figures, ink
+
+WHITE = (255, 255, 255)
+LONG = "Madagascar cat, ring-tailed lemur"
+
+
+@dataclass(frozen=True)
+class Guess:
+    name: str
+    probability: float
+
+
+def flat(value: float, side: int = 4) -> np.ndarray:
+    return np.full((3, side, side), value, dtype=np.float32)
+
+
+def area(picture: Image.Image, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    return np.asarray(picture)[top:bottom, left:right]
+
+
+# -- pixels
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda a: a,
+        lambda a: a[None],
+        lambda a: torch.from_numpy(a),
+        lambda a: torch.from_numpy(a)[None].requires_grad_(),
+        lambda a: (a * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0),
+        lambda a: Image.fromarray((a * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)),
+    ],
+)
+def test_every_form_of_one_picture_has_the_same_pixels(form):
+    image = np.random.default_rng(0).random((3, 5, 7)).astype(np.float32)
+    expected = (image.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)
+    assert np.array_equal(figures.pixels(form(image)), expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        (np.zeros((2, 4, 4)), "shape"),
+        (np.zeros((2, 3, 4, 4)), "shape"),
+        (np.full((3, 2, 2), 1.5), "spread"),
+        (np.full((3, 2, 2), -0.5), "spread"),
+        (np.full((3, 2, 2), np.nan), "NaN"),
+        (np.zeros((3, 0, 2)), "shape"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_words(wrong, word):
+    with pytest.raises(BadImage, match=word):
+        figures.pixels(wrong)
+
+
+def test_enlarging_repeats_pixels_and_invents_none():
+    image = np.random.default_rng(0).random((3, 4, 5))
+    large = np.asarray(figures.enlarge(image, 3))
+    assert np.array_equal(large[1::3, 1::3], figures.pixels(image))
+    assert np.array_equal(large, figures.pixels(image).repeat(3, 0).repeat(3, 1))
+    with pytest.raises(BadSetting, match="whole number"):
+        figures.enlarge(image, 1.5)
+
+
+# -- colours
+
+
+def test_zero_is_the_middle_of_a_signed_map_whatever_the_values():
+    middle = figures.paint(np.array([0.0]), colours="signed", limits=(-1, 1))[0]
+    assert middle.min() > 240  # white, or nearly
+    for values in ([-1.0, 0, 5], [-3.0, 0, 0.1], [0.0, 0, 2], [0.0, 0, 0]):
+        painted = figures.paint(np.array(values), colours="signed")
+        assert np.array_equal(painted[1], middle)
+    lower, _, upper = figures.paint(np.array([-2.0, 0, 2]), colours="signed").astype(int)
+    assert lower[2] > lower[0]
+    assert upper[0] > upper[2]
+
+
+def test_signed_ends_are_equally_far_from_zero():
+    blue, red = figures.paint(np.array([-1.0, 4.0]), colours="signed", limits=(-4, 1))
+    full_blue, full_red = figures.paint(np.array([-4.0, 4.0]), colours="signed")
+    assert np.array_equal(red, full_red)
+    assert not np.array_equal(blue, full_blue)
+
+
+def test_limits_are_the_ends_of_the_scale_and_values_beyond_are_clipped():
+    painted = figures.paint(np.array([-1.0, 0, 10, 11]), limits=(0, 10))
+    assert np.array_equal(painted[0], painted[1])
+    assert np.array_equal(painted[2], painted[3])
+    assert tuple(painted[1]) == (68, 1, 84)  # viridis' first colour
+
+
+def test_what_was_not_computed_is_grey_and_moves_no_limit():
+    painted = figures.paint(np.array([np.nan, 0, 1, np.inf]))
+    assert tuple(painted[0]) == tuple(painted[3]) == ink.MISSING
+    assert np.array_equal(painted[1:3], figures.paint(np.array([0.0, 1])))
+
+
+@pytest.mark.parametrize("colours", figures.COLOURS)
+def test_a_constant_map_has_a_scale_too(colours):
+    picture = figures.heat_map(np.full((3, 3), 7.0), colours=colours)
+    assert picture.width > 224
+
+
+def test_unknown_colours_and_upside_down_limits_are_refused():
+    with pytest.raises(BadSetting, match="viridis"):
+        figures.paint(np.zeros(2), colours="viridiss")
+    with pytest.raises(BadSetting, match="smaller first"):
+        figures.paint(np.zeros(2), limits=(1, 0))
+
+
+def test_spread_keeps_zero_in_the_middle_and_the_scale_own_or_shared():
+    weights = torch.tensor([[[-2.0, 0.0]], [[0.5, 1.0]]])
+    assert figures.spread(weights).tolist() == [[[0.0, 0.5]], [[0.75, 1.0]]]
+    assert figures.spread(weights, shared=True).tolist() == [[[0.0, 0.5]], [[0.625, 0.75]]]
+    assert figures.spread(torch.zeros(1, 2)).tolist() == [[0.5, 0.5]]
+
+
+# -- mosaics
+
+
+def test_each_tile_stands_at_its_place_with_white_between():
+    tiles = np.stack([flat(value) for value in (0.0, 0.2, 0.4, 0.6, 0.8)])
+    picture = figures.mosaic(tiles, columns=3, gap=2)
+    assert picture.size == (2 + 3 * 6, 2 + 2 * 6)
+    for index, value in enumerate((0, 51, 102, 153, 204)):
+        row, column = divmod(index, 3)
+        tile = area(picture, 2 + column * 6, 2 + row * 6, 6 + column * 6, 6 + row * 6)
+        assert (tile == value).all()
+    assert (area(picture, 6, 0, 8, 14) == 255).all()
+    assert (area(picture, 14, 8, 20, 14) == 255).all()  # the place of the missing sixth
+
+
+def test_enlarged_tiles_stay_sharp():
+    tile = np.random.default_rng(0).random((1, 3, 3, 3))
+    picture = figures.mosaic(tile, gap=0, enlarge=5)
+    assert np.array_equal(np.asarray(picture), np.asarray(figures.enlarge(tile[0], 5)))
+
+
+def test_tensors_grey_maps_and_lists_of_unequal_pictures_make_mosaics():
+    assert figures.mosaic(torch.rand(4, 3, 8, 8)).size == figures.mosaic(torch.rand(4, 8, 8)).size
+    picture = figures.mosaic([flat(0, side=4), flat(0, side=8)], columns=2, gap=2)
+    assert (area(picture, 4, 4, 8, 8) == 0).all()  # the smaller one in its cell's middle
+    assert (area(picture, 2, 2, 10, 4) == 255).all()
+
+
+def test_titles_stay_inside_their_cells():
+    plain = figures.mosaic([flat(1, side=96)] * 3, columns=3)
+    titled = figures.mosaic([flat(1, side=96)] * 3, titles=[LONG * 3, "kite", ""], columns=3)
+    assert titled.height == plain.height + 2 * ink.LINE + 4 + 2 * (8 - 2)
+    dark = np.asarray(titled).min(axis=2) < 128
+    assert dark[:, 8:104].any()
+    assert not dark[:, :8].any()
+    assert not dark[:, 104:112].any()  # the gap between the first two cells
+
+
+def test_values_are_written_in_white_on_the_tile():
+    picture = np.asarray(figures.mosaic([flat(0.5, side=60)], values=[12.34]))
+    assert (picture[40:, :40] == 255).all(axis=2).any()
+    assert (picture[30:60, :50] < 80).all(axis=2).any()  # the outline
+    plain = np.asarray(figures.mosaic([flat(0.5, side=60)]))
+    assert np.array_equal(picture[:30], plain[:30])
+
+
+def test_rows_are_named_and_the_chosen_tile_is_framed():
+    tiles = [flat(1.0, side=20)] * 4
+    named = figures.mosaic(tiles, columns=2, rows=["unit 1", "unit 2"])
+    assert named.width > figures.mosaic(tiles, columns=2).width
+    framed = np.asarray(figures.mosaic(tiles, columns=2, chosen=3))
+    assert (framed == ink.ACCENT).all(axis=2).any()
+    assert not (framed[:20, :20] == ink.ACCENT).all(axis=2).any()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: figures.mosaic([]),
+        lambda: figures.mosaic(torch.rand(0, 3, 4, 4)),
+        lambda: figures.mosaic([flat(0)], titles=["a", "b"]),
+        lambda: figures.mosaic([flat(0)], values=[]),
+        lambda: figures.mosaic([flat(0)], rows=["a", "b"]),
+        lambda: figures.mosaic([flat(0)], enlarge=0),
+        lambda: figures.mosaic(torch.rand(2, 5, 4, 4)),
+        lambda: figures.side_by_side([]),
+        lambda: figures.bars([]),
+        lambda: figures.heat_map(np.zeros(5)),
+        lambda: figures.overlay(flat(0), np.zeros((2, 2)), opacity=1.5),
+        lambda: figures.boxes(flat(0), [(3, 0, 1, 2)]),
+        lambda: figures.boxes(flat(0), [(0, 0, 1, 2)], values=[1, 2]),
+        lambda: figures.show(flat(0), alt=" "),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(call):
+    with pytest.raises((BadImage, BadSetting)):
+        call()
+
+
+# -- maps
+
+
+def test_a_heat_map_shows_each_number_as_a_square_of_its_colour():
+    numbers = np.arange(6.0).reshape(2, 3)
+    picture = np.asarray(figures.heat_map(numbers, enlarge=50))
+    centres = picture[25:100:50, 25:150:50]
+    assert np.array_equal(centres, figures.paint(numbers))
+    assert figures.heat_map(numbers, enlarge=50, bar=False).size == (150, 100)
+    assert figures.heat_map(np.zeros((13, 13)), bar=False).size == (221, 221)
+
+
+def test_the_scale_runs_from_high_at_the_top_to_low():
+    picture = np.asarray(figures.heat_map(np.array([[0.0, 1.0]]), enlarge=100, label="score"))
+    bar = picture[:, 200 + 10 + 5]
+    assert tuple(bar[0]) == tuple(figures.paint(np.array([0.0, 1.0]))[1])
+    assert tuple(bar[-1]) == tuple(figures.paint(np.array([0.0, 1.0]))[0])
+
+
+def test_an_overlay_at_zero_is_the_image_and_at_one_the_map():
+    image = np.random.default_rng(0).random((3, 8, 8))
+    heat = np.arange(4.0).reshape(2, 2)
+    alone = np.asarray(figures.overlay(image, heat, opacity=0, bar=False))
+    assert np.array_equal(alone, figures.pixels(image))
+    whole = np.asarray(figures.overlay(image, heat, opacity=1, bar=False))
+    assert np.array_equal(whole, figures.paint(heat).repeat(4, 0).repeat(4, 1))
+
+
+def test_an_overlay_leaves_the_image_where_nothing_was_computed():
+    image = np.random.default_rng(0).random((3, 4, 4))
+    heat = np.array([[np.nan, 1.0], [0.0, 0.5]])
+    half = np.asarray(figures.overlay(image, heat, opacity=0.5, bar=False))
+    assert np.array_equal(half[:2, :2], figures.pixels(image)[:2, :2])
+    assert not np.array_equal(half[:2, 2:], figures.pixels(image)[:2, 2:])
+
+
+def test_boxes_are_white_between_dark_lines_and_stay_in_the_picture():
+    picture = np.asarray(figures.boxes(flat(0.5, side=40), [(10, 10, 30, 30), (-5, 35, 50, 60)]))
+    assert tuple(picture[11, 20]) == tuple(picture[12, 20]) == WHITE
+    assert tuple(picture[10, 20]) == tuple(picture[13, 20]) == ink.INK
+    assert tuple(picture[20, 20]) == (128, 128, 128)
+    assert picture.shape == (40, 40, 3)
+    twice = figures.boxes(flat(0.5, side=40), [(10, 10, 30, 30)], [0.5], enlarge=2)
+    assert twice.size == (80, 80)
+
+
+# -- compositions, bars, curves
+
+
+def test_pictures_side_by_side_share_their_top_edge_under_one_or_two_lines_of_title():
+    parts = [flat(0, side=100), flat(0, side=60)]
+    picture = np.asarray(figures.side_by_side(parts, [LONG, "kite"], gap=10))
+    black = (picture == 0).all(axis=2)
+    assert black.any(axis=1).argmax() == black[:, picture.shape[1] - 100 :].any(axis=1).argmax()
+    assert black.sum() == 100 * 100 + 60 * 60
+
+
+def test_rows_of_pictures_line_up_in_columns():
+    picture = figures.side_by_side([flat(0, side=10)] * 3, columns=2, gap=4)
+    assert picture.size == (24, 24)
+    assert (area(picture, 14, 14, 24, 24) == 255).all()
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.25, 0.5, 1.0])
+def test_a_bar_is_as_long_as_its_probability(probability):
+    def length(value: float) -> int:
+        picture = np.asarray(figures.bars([Guess("kite", value), Guess("x", 0.1)], width=300))
+        return int((picture[12] == ink.ACCENT).all(axis=1).sum())
+
+    assert abs(length(probability) - probability * length(1.0)) <= 1
+
+
+def test_the_highlighted_row_has_the_accent_and_long_names_take_two_lines():
+    rows = [Guess("kite", 0.5), Guess(LONG, 0.5)]
+    picture = np.asarray(figures.bars(rows, width=260, highlight=LONG))
+    first = 24
+    assert not (picture[:first] == ink.ACCENT).all(axis=2).any()
+    assert (picture[first:] == ink.ACCENT).all(axis=2).any()
+    assert picture.shape == (24 + 40, 260, 3)
+
+
+def test_a_curve_has_its_size_and_its_lines_in_their_colours():
+    picture = np.asarray(figures.curve({"a": [0, 1], "b": [1, 0]}, across="step", up="loss"))
+    assert picture.shape == (300, 480, 3)
+    for colour in ink.SERIES[:2]:
+        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (np.abs(picture.astype(int) - wanted).max(axis=2) < 4).sum() > 100
+
+
+def test_the_reused_figure_remembers_nothing_also_after_an_error():
+    def draw() -> bytes:
+        return figures.curve({"a": [3, 1, 2]}, across="x", up="y").tobytes()
+
+    before = draw()
+    figures.curve({"b": [9, 9], "c": [1, 5]}, across="t", up="other", log=True, points=True)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        figures.drawn(lambda axes: (_ for _ in ()).throw(RuntimeError("on purpose")))
+    assert draw() == before
+
+
+def test_threads_draw_the_same_curves_as_one_after_the_other():
+    def draw(seed: int) -> bytes:
+        line = np.random.default_rng(seed).random(20)
+        return figures.curve({str(seed): line}, across="x", up="y").tobytes()
+
+    alone = [draw(seed) for seed in range(6)]
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(draw, range(6))) == alone
+
+
+def test_nothing_here_touches_pyplot():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from labsupport.ui import figures as f; import numpy as np;"
+        "f.curve({'a': [1, 2]}, across='x', up='y'); f.heat_map(np.eye(3), label='a');"
+        "assert 'matplotlib.pyplot' not in sys.modules; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- text
+
+
+@pytest.mark.parametrize("limit", [0, 10, 40, 100, 400])
+def test_fitted_and_wrapped_text_is_never_too_wide(limit):
+    for text in (LONG, "x" * 80, "", "kite"):
+        for line in [ink.fit(text, limit), *ink.wrap(text, limit)]:
+            assert ink.measure(line) <= limit or line == "…"
+    assert ink.fit("kite", 400) == "kite"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.003, 0.008), (0, 1e-9), (980, 1020.5)])
+def test_ticks_are_round_inside_and_different(low, high):
+    marks = ink.ticks(low, high)
+    assert len(marks) >= 2
+    assert all(low - 1e-12 <= value <= high + 1e-12 for value, _ in marks)
+    assert len({words for _, words in marks}) == len(marks)
+
+
+# -- out of here
+
+
+def test_show_gives_a_png_with_its_words_and_exactly_its_pixels():
+    shown = figures.show(flat(0.5), alt="a grey square", scale=3)
+    data, metadata = shown._repr_mimebundle_()
+    assert shown.width == 12
+    assert "a grey square" in str(metadata)
+    assert Image.open(BytesIO(shown.data)).size == (12, 12)
+    assert data
+
+
+def test_a_png_is_lossless():
+    picture = figures.mosaic(torch.rand(6, 3, 9, 9))
+    again = Image.open(BytesIO(figures.to_png(picture)))
+    assert again.format == "PNG"
+    assert again.tobytes() == picture.tobytes()
+
+
+def test_fonts_work_from_several_threads():
+    errors: list[Exception] = []
+
+    def write() -> None:
+        try:
+            figures.bars([Guess(LONG, 0.5)] * 5)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors

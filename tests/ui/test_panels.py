@@ -1,0 +1,364 @@
+"""`Panel`: what is drawn, when, how often, and what is said when it goes wrong."""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+import time
+import weakref
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core.errors import BadSetting
+from labsupport.ui import board, controls
+from labsupport.ui.panels import Panel
+
+
+def square(side: int, shade: int = 0) -> tuple[Image.Image, str]:
+    return Image.new("RGB", (side, side), (shade, shade, shade)), f"{side} pixels, shade {shade}"
+
+
+def make_panel(draw=square, **knobs) -> Panel:
+    sliders = {"side": controls.whole("side", 8, 1, 64, unit="px")}
+    if draw is square or knobs.pop("shaded", False):
+        sliders["shade"] = controls.whole("shade", 10, 0, 255)
+    return Panel(draw, sliders, title="A square", **knobs)
+
+
+def shown_size(panel: Panel) -> tuple[int, int]:
+    return Image.open(BytesIO(bytes(panel.image.value))).size
+
+
+def in_thread(act) -> threading.Thread:
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+# -- drawing
+
+
+def test_the_default_is_drawn_at_once_and_a_change_follows():
+    panel = make_panel()
+    assert panel.words == "8 pixels, shade 10"
+    panel.controls["side"].put(20)
+    assert panel.picture.size == shown_size(panel) == (20, 20)
+    assert "20 pixels" in panel._readout.value
+
+
+def test_the_picture_has_exactly_its_own_width_on_the_page():
+    panel = make_panel()
+    for side in (8, 33):
+        panel.controls["side"].put(side)
+        layout = panel.image.layout
+        assert (layout.width, layout.min_width) == (f"{side}px", f"{side}px")
+
+
+def test_the_browser_finds_each_part_by_its_class():
+    panel = make_panel()
+    assert set(panel.widget._dom_classes) >= {"lab-panel", "lab-a-square"}
+    assert "lab-picture" in panel.image._dom_classes
+    assert "lab-readout" in panel._readout._dom_classes
+    assert "lab-message" in panel._message._dom_classes
+    assert 'aria-live="polite"' in panel._readout.value
+
+
+def test_words_are_shown_as_words_and_not_as_html():
+    panel = make_panel(lambda side: (square(side)[0], "<script>1 < 2</script>"))
+    assert "<script>" not in panel._readout.value
+    assert "&lt;script&gt;" in panel._readout.value
+
+
+def test_results_are_remembered_by_their_arguments_and_bounded():
+    calls = []
+
+    def draw(side):
+        calls.append(side)
+        return square(side)
+
+    panel = make_panel(draw, remember=3, cost="instant")
+    for side in (9, 8, 9, 8):
+        panel.controls["side"].put(side)
+    assert calls == [8, 9]
+    assert panel.pictures.hits == 3
+    for side in (1, 2, 3, 8):
+        panel.controls["side"].put(side)
+    assert calls == [8, 9, 1, 2, 3, 8]
+
+
+def test_only_what_computes_is_computed_anew():
+    computed, drawn = [], []
+
+    def compute(side):
+        computed.append(side)
+        return side
+
+    def draw(result, shade):
+        drawn.append((result, shade))
+        return square(result, shade)
+
+    panel = make_panel(draw, compute=compute, shaded=True)
+    panel.controls["shade"].put(200)
+    panel.controls["side"].put(5)
+    panel.controls["shade"].put(10)
+    assert computed == [8, 5]
+    assert drawn == [(8, 10), (8, 200), (5, 200), (5, 10)]
+
+
+def test_a_control_that_nothing_takes_is_refused():
+    with pytest.raises(BadSetting, match="shade"):
+        make_panel(lambda side: square(side), shaded=True)
+
+
+def test_settings_belong_to_the_picture_that_is_shown():
+    panel = make_panel(cost="slow")
+    panel.controls["side"].put(30)
+    assert panel.settings == {"panel": "A square", "side": 8, "shade": 10}
+    panel.run_button.click()
+    assert panel.settings["side"] == 30
+
+
+# -- cost
+
+
+def test_costs_choose_how_sliders_and_the_button_behave():
+    for cost, moving, button in (
+        ("instant", True, "none"),
+        ("quick", False, "none"),
+        ("slow", False, None),
+    ):
+        panel = make_panel(cost=cost)
+        assert panel.controls["side"].source.continuous_update is moving
+        assert panel.run_button.layout.display == button
+
+
+def test_cost_is_measured_and_a_slow_first_time_is_forgiven():
+    waits = iter([0.2])
+
+    def draw(side):
+        time.sleep(next(waits, 0))
+        return square(side)
+
+    assert make_panel(draw).cost == "instant"
+
+
+def test_slow_work_with_a_quick_drawing_lets_the_drawing_follow_the_slider():
+    def compute(side):
+        time.sleep(0.6)
+        return side
+
+    panel = make_panel(lambda result, shade: square(result, shade), compute=compute, shaded=True)
+    assert panel.cost == "slow"
+    assert panel.controls["shade"].source.continuous_update is True
+    assert panel.controls["side"].source.continuous_update is False
+    panel.controls["shade"].put(99)
+    assert panel.words == "8 pixels, shade 99"
+    panel.controls["side"].put(9)
+    assert panel.words == "8 pixels, shade 99"
+    assert "press Run" in panel.message
+    panel.run_button.click()
+    assert panel.words == "9 pixels, shade 99"
+    assert panel.message == ""
+    panel.controls["side"].put(8)
+    assert panel.words == "8 pixels, shade 99"  # remembered, so no Run is needed
+
+
+# -- threads
+
+
+def test_the_latest_value_wins_and_those_between_are_dropped():
+    started, may_go_on = threading.Event(), threading.Event()
+    drawn = []
+
+    def draw(side):
+        drawn.append(side)
+        if side == 20:
+            started.set()
+            assert may_go_on.wait(10)
+        return square(side)
+
+    panel = make_panel(draw, cost="quick")
+    slider = panel.controls["side"]
+    first = in_thread(lambda: slider.put(20))
+    assert started.wait(10)
+    for side in (30, 40, 50):
+        slider.put(side)  # comes back at once: the first thread draws the last of them
+    may_go_on.set()
+    first.join(10)
+    assert drawn == [8, 20, 50]
+    assert panel.words == "50 pixels, shade 0"
+
+
+def test_only_one_drawing_at_a_time_from_many_threads():
+    inside, most = [], []
+
+    def draw(side):
+        inside.append(side)
+        most.append(len(inside))
+        time.sleep(0.002)
+        inside.pop()
+        return square(side)
+
+    panel = make_panel(draw, remember=0, cost="instant")
+    threads = [
+        in_thread(lambda n=n: [panel.controls["side"].put(1 + (n * k) % 64) for k in range(20)])
+        for n in (3, 5, 7)
+    ]
+    for thread in threads:
+        thread.join(30)
+    assert max(most) == 1
+    assert panel.picture.width == panel.controls["side"].value
+
+
+def test_a_drawing_that_moves_its_own_control_does_not_lock_up():
+    def draw(side):
+        if side == 20:
+            panel.controls["side"].put(21)
+        return square(side)
+
+    panel = make_panel(draw, cost="instant")
+    panel.controls["side"].put(20)
+    assert panel.words == "21 pixels, shade 0"
+
+
+# -- errors
+
+
+def test_a_message_to_the_student_is_shown_and_the_lab_goes_on():
+    def draw(side):
+        if side > 32:
+            raise BadSetting("The window <b>is</b> too large; 32 is the most.")
+        return square(side)
+
+    panel = make_panel(draw, cost="instant")
+    panel.controls["side"].put(40)
+    assert panel.words == "8 pixels, shade 0"
+    assert panel.message == "The window <b>is</b> too large; 32 is the most."
+    assert 'role="alert"' in panel._message.value
+    assert "&lt;b&gt;" in panel._message.value
+    panel.controls["side"].put(12)
+    assert panel.message == ""
+    assert panel._message.value == ""
+    assert panel.words == "12 pixels, shade 0"
+
+
+def test_a_fault_is_shown_in_words_and_raised_again():
+    def draw(side):
+        if side == 40:
+            raise RuntimeError("broken on purpose")
+        return square(side)
+
+    panel = make_panel(draw, cost="instant")
+    with pytest.raises(RuntimeError, match="on purpose"):
+        panel.controls["side"].put(40)
+    assert panel.message == "RuntimeError: broken on purpose"
+    assert isinstance(panel.error, RuntimeError)
+    panel.controls["side"].put(41)
+    assert panel.words == "41 pixels, shade 0"
+    assert panel.message == ""
+
+
+def test_called_from_code_every_error_is_raised():
+    def draw(side):
+        raise BadSetting("no")
+
+    with pytest.raises(BadSetting):
+        make_panel(draw)
+
+
+# -- saving
+
+
+def test_saved_pictures_are_numbered_lossless_and_carry_their_settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    panel = make_panel()
+    panel.save_button.click()
+    panel.save_button.click()
+    files = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert files == ["a-square-1.png", "a-square-2.png"]
+    assert "a-square-2.png" in panel.message
+    first = tmp_path / "pictures" / files[0]
+    assert Image.open(first).tobytes() == panel.picture.tobytes()
+    assert images.saved_settings(first) == {"panel": "A square", "side": 8, "shade": 10}
+    assert json.loads(Image.open(first).text["settings"])["side"] == 8
+
+
+def test_a_typed_place_is_a_file_or_a_folder_and_nothing_is_overwritten(tmp_path):
+    panel = make_panel()
+    assert panel.save(tmp_path / "mine") == tmp_path / "mine.png"
+    assert panel.save(tmp_path) == tmp_path / "a-square-1.png"
+    assert panel.save(f"{tmp_path}/new/") == tmp_path / "new" / "a-square-1.png"
+    panel.save_into(str(tmp_path / "mine.png"))
+    panel.save_button.click()
+    assert "there already" in panel.message
+
+
+def test_a_place_that_cannot_be_written_to_is_said_in_words(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    panel = make_panel()
+    for place in (tmp_path / "file" / "x.png", tmp_path / "file" / "deeper" / "x.png"):
+        with pytest.raises(BadSetting):
+            panel.save(place)
+    panel.save_into(str(tmp_path / "file" / "x.png"))
+    panel.save_button.click()
+    assert panel.complaint
+    assert panel.error is None
+
+
+# -- the page, and afterwards
+
+
+def test_static_is_the_picture_as_plain_output_with_its_words():
+    shown = make_panel().static()
+    assert shown.width == 8
+    assert "8 pixels, shade 10" in shown.alt
+    assert Image.open(BytesIO(shown.data)).size == (8, 8)
+
+
+def test_a_panel_shows_itself_as_widgets():
+    bundle = make_panel()._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_closed_panels_leave_no_widget_and_no_picture_behind():
+    from ipywidgets.widgets.widget import _instances
+
+    def make_one() -> weakref.ref[Panel]:
+        panel = make_panel()
+        panel.close()
+        return weakref.ref(panel)
+
+    make_one()
+    gc.collect()
+    before = len(_instances)
+    gone = [make_one() for _ in range(50)]
+    gc.collect()
+    # layouts and styles are widgets too, and go with theirs
+    assert len(_instances) <= before
+    assert not any(reference() for reference in gone)
+
+
+def test_a_shared_control_outlives_one_of_its_panels():
+    slider = controls.whole("side", 8, 1, 64)
+    one = Panel(square, {"side": slider}, title="one")
+    two = Panel(square, {"side": slider}, title="two")
+    one.close()
+    slider.put(9)
+    assert (one.words, two.words) == ("8 pixels, shade 0", "9 pixels, shade 0")
+
+
+def test_running_a_cell_again_closes_the_panel_it_made_before(monkeypatch):
+    slider = controls.whole("side", 8, 1, 64)
+    monkeypatch.setattr(board, "_current_cell", lambda: "cell-1")
+    first = Panel(square, {"side": slider}, title="again")
+    other = Panel(square, {"side": slider}, title="another")
+    second = Panel(square, {"side": slider}, title="again")
+    slider.put(9)
+    assert first.controls == {}
+    assert first.words == "8 pixels, shade 0"
+    assert other.words == second.words == "9 pixels, shade 0"

@@ -1,0 +1,167 @@
+"""`walk` finds what is wrong: each test plants one fault and expects it by name."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from PIL import Image
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadSetting
+from labsupport.ui import board, controls
+from labsupport.ui.panels import Live, Panel, walk
+from labsupport.ui.walks import WalkFailed
+
+
+def square(side: int, **shades: int) -> Image.Image:
+    return Image.new("RGB", (side, side), tuple([*shades.values(), 0, 0, 0][:3]))
+
+
+def sliders(**more) -> dict[str, controls.Control]:
+    return {"side": controls.whole("side", 8, 1, 64), **more}
+
+
+@pytest.fixture
+def pictures(tmp_path) -> images.ImageSet:
+    for shade in (50, 150, 250):
+        Image.new("RGB", (16, 16), (shade, 0, 0)).save(tmp_path / f"shade{shade}.png")
+    return images.folder(tmp_path)
+
+
+def test_a_sound_panel_passes_with_times_and_is_left_as_it_was(pictures):
+    network = controls.network_menu(names=["squeezenet1_1", "alexnet"])
+    knobs = sliders(
+        image=controls.image_menu(pictures, "shade50"),
+        network=network,
+        target=controls.class_box(network),
+        fill=controls.choice("fill", ["mean", "black"]),
+        grey=controls.toggle("grey"),
+        seed=controls.seed(),
+    )
+
+    def draw(side, image, network, target, fill, grey, seed):
+        words = f"{float(image.mean()):.3f} {network.name} {target} {fill} {grey} {seed}"
+        return square(side), words
+
+    panel = Panel(draw, knobs, title="sound")
+    before = panel.settings
+    report = walk(panel)
+    assert not report.failures
+    assert panel.settings == before
+    words = [step.words for step in report.callbacks]
+    for expected in ("side = 1", "side = 64", "fill = black", "image: upload a text file"):
+        assert expected in words
+    messages = {step.words: step.message for step in report.callbacks if step.message}
+    assert "not on this computer" in messages["network = alexnet"]
+    assert len(messages) == 3
+    assert all(step.milliseconds >= 0 for step in report.callbacks)
+    assert "fill = black" in str(report)
+
+
+def test_a_dead_control_is_found():
+    panel = Panel(lambda side, dead: square(side), sliders(dead=controls.toggle("dead")), title="d")
+    with pytest.raises(WalkFailed, match="dead: none of its values"):
+        walk(panel)
+    assert not walk(panel, may_idle=["dead"]).failures
+
+
+def test_a_callback_that_raises_at_one_value_is_found():
+    def draw(side):
+        if side == 64:
+            raise ZeroDivisionError("at the very end")
+        return square(side)
+
+    with pytest.raises(WalkFailed, match="side = 64: ZeroDivisionError: at the very end"):
+        walk(Panel(draw, sliders(), title="r", cost="instant"))
+
+
+def test_a_slider_that_reaches_where_it_must_not_is_found():
+    def draw(side):
+        if side > 40:
+            raise BadSetting("The side is too large.")
+        return square(side)
+
+    panel = Panel(draw, sliders(), title="c", cost="instant")
+    with pytest.raises(WalkFailed, match="side = 64: The side is too large"):
+        walk(panel)
+    assert not walk(panel, may_complain=["side"]).failures
+
+
+def test_slow_panels_are_walked_through_their_run_button():
+    def draw(side):
+        if side == 64:
+            raise ZeroDivisionError("only when run")
+        return square(side)
+
+    with pytest.raises(WalkFailed, match="only when run"):
+        walk(Panel(draw, sliders(), title="s", cost="slow"))
+
+
+def test_a_bad_upload_that_gets_no_message_is_found(pictures, monkeypatch):
+    knobs = {"image": controls.image_menu(pictures, "shade50")}
+    panel = Panel(lambda image: (square(4), str(image.mean())), knobs, title="u")
+    monkeypatch.setattr(knobs["image"], "_send", lambda content: None)
+    with pytest.raises(WalkFailed, match="text file: no message"):
+        walk(panel)
+
+
+def test_a_network_that_breaks_without_words_is_found(monkeypatch):
+    menu = controls.network_menu(names=["squeezenet1_1", "alexnet"])
+    panel = Panel(lambda network: (square(4), network.name), {"network": menu}, title="n")
+    monkeypatch.setattr(menu, "_accept", lambda: None)
+    monkeypatch.setattr(type(menu), "value", property(lambda self: networks.load("lenet5")))
+    with pytest.raises(WalkFailed, match="network = alexnet: no message"):
+        walk(panel)
+
+
+def test_a_save_button_that_writes_nothing_is_found(monkeypatch):
+    panel = Panel(square, sliders(), title="s")
+    monkeypatch.setattr(board.Board, "save", lambda self, place=None: place)
+    with pytest.raises(WalkFailed, match="Save picture: no file"):
+        walk(panel)
+
+
+# -- live panels
+
+
+def frames(side):
+    for number in range(200):
+        time.sleep(0.005)
+        yield side + number
+
+
+def draw_frame(frame, shade):
+    return square(8, shade=shade), f"frame {frame}"
+
+
+def test_a_sound_live_panel_passes_and_leaves_no_thread():
+    threads = threading.active_count()
+    knobs = sliders(shade=controls.whole("shade", 0, 0, 255))
+    live = Live(frames, knobs, draw=draw_frame, title="sound live")
+    words = [step.words for step in walk(live).callbacks]
+    assert words[-5:] == ["Run", "a first frame", "Stop", "Continue", "Stop again"]
+    assert threading.active_count() == threads
+    live.close()
+
+
+def test_a_generator_that_raises_late_is_found_by_its_run():
+    def late(side):
+        yield from range(4)
+        raise ZeroDivisionError("after a while")
+
+    knobs = sliders(shade=controls.whole("shade", 0, 0, 255))
+    live = Live(late, knobs, draw=draw_frame, title="late live")
+    with pytest.raises(WalkFailed, match="after a while"):
+        walk(live, may_idle=["side"])
+    live.close()
+
+
+def test_a_stop_that_does_not_answer_is_found(monkeypatch):
+    knobs = sliders(shade=controls.whole("shade", 0, 0, 255))
+    live = Live(frames, knobs, draw=draw_frame, title="deaf live")
+    monkeypatch.setattr(live, "stop", lambda: time.sleep(0.6) or Live.stop(live))
+    with pytest.raises(WalkFailed, match="Stop: took more than half a second"):
+        walk(live)
+    live.close()
