@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labsupport.commands.machine import in_words
 from labsupport.core.errors import LabError
 
 
@@ -44,11 +45,11 @@ def venv_failed(python: str, last_words: str) -> Fault:
     )
 
 
-def no_network(last_words: str) -> Fault:
+def no_network(reason: str) -> Fault:
     """pip reached no package index."""
     return Fault(
         "The packages cannot be downloaded: no package index answered "
-        f"(pip: {last_words}). Connect this computer to the network and start again; what is "
+        f"(pip: {reason}). Connect this computer to the network and start again; what is "
         "already there is kept. Behind a proxy, set HTTPS_PROXY first."
     )
 
@@ -56,7 +57,7 @@ def no_network(last_words: str) -> Fault:
 def no_space(folder: Path, needed: int | None = None, free: int | None = None) -> Fault:
     """The disk is too full for the install, or became so during it (sizes in bytes)."""
     if needed is not None and free is not None:
-        amount = f"{needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free"
+        amount = f"{in_words(needed)} are needed and {in_words(free)} are free"
     else:
         amount = "the disk became full during the install"
     return Fault(

@@ -127,12 +127,11 @@ def diagnosis(home: Path, log: Path) -> faults.Fault:
     """The fault that pip's log tells of."""
     story = tail(log)
     errors = [line for line in story.splitlines() if line.lstrip().startswith("ERROR")]
-    last_words = last_line("\n".join(errors) or story)
     if FULL.search(story):
         return faults.no_space(home)
-    if UNREACHABLE.search(story):
-        return faults.no_network(last_words)
-    return faults.install_failed(last_words, log)
+    if unreachable := UNREACHABLE.search(story):
+        return faults.no_network(unreachable[0])
+    return faults.install_failed(last_line("\n".join(errors) or story), log)
 
 
 def tail(log: Path, lines: int = 80) -> str:

@@ -1,0 +1,296 @@
+"""From nothing, half done or outdated: `.venv` ends whole, or a sentence says why not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from labsupport.commands import environment, installation, interpreters
+from labsupport.commands.environment import Stamp, ready
+from labsupport.commands.faults import Fault
+
+INSTALL = ("-m", "pip", "install")
+
+
+def test_an_environment_that_has_everything_is_used_and_none_is_made(workbook):
+    workbook.set(lacking=[])
+    assert ready() == workbook.python
+    assert not workbook.home.exists()
+
+
+def test_the_first_start_makes_the_environment_and_the_second_makes_nothing(workbook, capsys):
+    assert ready() == workbook.home / "bin" / "python"
+    told = capsys.readouterr().out
+    assert "once; later starts take seconds" in told
+    assert "to download" in told
+    assert workbook.stamp is not None
+    assert workbook.stamp.finished
+    assert workbook.stamp.python == "3.12"
+    assert workbook.calls(*INSTALL)[0][-2:] == ["--editable", "."]
+    assert ready() == workbook.home / "bin" / "python"
+    assert capsys.readouterr().out == ""
+    assert len(workbook.calls(*INSTALL)) == 1
+
+
+def test_the_tests_bring_their_extra_and_the_labs_keep_it(workbook, capsys):
+    lacking = workbook.plan["lacking"]
+    workbook.set(lacking=[lack for lack in lacking if lack["name"] != "pytest"])
+    ready()
+    workbook.set(lacking=lacking)
+    ready("test")
+    assert "what the tests need" in capsys.readouterr().out
+    assert workbook.calls(*INSTALL)[-1][-1] == ".[test]"
+    assert workbook.stamp.extras == ("test",)
+
+
+def test_an_install_that_was_killed_is_found_and_finished(workbook, capsys):
+    workbook.set(killed=True)
+    with pytest.raises(Fault):
+        ready()
+    assert workbook.stamp is not None
+    assert not workbook.stamp.finished
+    workbook.set(killed=False)
+    assert ready() == workbook.home / "bin" / "python"
+    assert "was interrupted; finishing it now" in capsys.readouterr().out
+    assert workbook.stamp.finished
+
+
+def test_an_unfinished_install_does_not_pass_for_whole_although_nothing_is_missing(workbook):
+    ready()
+    stamp = workbook.stamp
+    Stamp(stamp.fingerprint, stamp.python, (), finished=False).write(workbook.home)
+    ready()
+    assert len(workbook.calls(*INSTALL)) == 2
+
+
+def test_half_installed_packages_are_forgotten_before_pip_looks(workbook):
+    ready()
+    site = workbook.home / "lib" / "python3.12" / "site-packages"
+    for name, marks in (("torch-2.14.dist-info", ()), ("numpy-2.4.dist-info", ("INSTALLER",))):
+        (site / name).mkdir(parents=True)
+        for mark in ("METADATA", *marks):
+            (site / name / mark).touch()
+    installation.discard_half_installed(workbook.home)
+    assert [path.name for path in site.iterdir()] == ["numpy-2.4.dist-info"]
+
+
+def test_a_package_that_went_missing_is_brought_back(workbook, capsys):
+    ready()
+    (workbook.home / "installed").write_text("numpy\n")
+    ready()
+    assert "Packages are missing from .venv, or too old" in capsys.readouterr().out
+
+
+def test_a_new_requirement_is_installed(workbook, capsys):
+    ready()
+    Stamp("another list", "3.12", (), finished=True).write(workbook.home)
+    workbook.set(
+        lacking=[*workbook.plan["lacking"], {"name": "new", "wanted": "new>=1", "found": None}]
+    )
+    ready()
+    assert "pyproject.toml lists something new" in capsys.readouterr().out
+
+
+def test_another_python_that_is_asked_for_gets_an_environment_of_its_own(workbook, capsys):
+    ready()
+    stamp = workbook.stamp
+    Stamp(stamp.fingerprint, "3.11", (), finished=True).write(workbook.home)
+    (workbook.home / "of the old one").touch()
+    ready(python=str(workbook.python))
+    assert "another Python" in capsys.readouterr().out
+    assert not (workbook.home / "of the old one").exists()
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(workbook, capsys):
+    ready()
+    (workbook.home / "bin" / "python").unlink()
+    ready()
+    assert "making .venv anew" in capsys.readouterr().out
+    assert workbook.stamp.finished
+
+
+def test_a_folder_that_is_not_ours_is_never_deleted(workbook):
+    workbook.home.mkdir()
+    (workbook.home / "precious").touch()
+    with pytest.raises(Fault, match="the workbook did not make it"):
+        ready()
+    assert (workbook.home / "precious").exists()
+
+
+def test_a_damaged_stamp_is_no_stamp(workbook):
+    ready()
+    for damaged in ("", "[]", '{"python": "3.12"}', '{"extras": 3}'):
+        (workbook.home / "workbook.json").write_text(damaged)
+        assert workbook.stamp is None
+
+
+def test_pip_that_says_all_is_well_and_forgets_a_package_is_not_believed(workbook):
+    workbook.set(forgotten="torch")
+    with pytest.raises(Fault, match="no torch>="):
+        ready()
+    assert not workbook.stamp.finished
+
+
+# Each of the ways in which it cannot work: a sentence, and the way out.
+
+
+def test_python_too_old(workbook):
+    workbook.set(version="3.8.18")
+    with pytest.raises(Fault, match=r"needs Python 3\.11 or newer, and .* is Python 3\.8\.18"):
+        ready(python=str(workbook.python))
+
+
+def test_no_such_python(workbook):
+    with pytest.raises(Fault, match="no Python that starts as 'python9'"):
+        ready(python="python9")
+
+
+def test_no_venv_module_names_the_package_of_debian(workbook):
+    workbook.set(venv=False)
+    with pytest.raises(Fault, match=r"apt install python3-venv \(or python3\.12-venv\)"):
+        ready()
+
+
+def test_venv_that_fails_tells_its_last_words(workbook):
+    workbook.set(venv_words="Error: out of luck")
+    with pytest.raises(Fault, match="out of luck"):
+        ready()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "WARNING: Retrying after connection broken by 'NewConnectionError(...)'",
+        "Failed to establish a new connection: [Errno -3] Temporary failure in name resolution",
+        "socket.gaierror: [Errno 11001] getaddrinfo failed",
+        "ReadTimeoutError: Read timed out.",
+        "HTTPSConnectionPool(host='x', port=443): Max retries exceeded with url: /simple",
+    ],
+)
+def test_no_network(workbook, words):
+    log = [f"2026-01-01T10:00:00,123 {words}", "2026-01-01T10:00:01,456 ERROR: No matching thing"]
+    workbook.set(pip=log)
+    with pytest.raises(Fault, match="no package index answered"):
+        ready()
+    assert not workbook.stamp.finished
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+        "OSError: [Errno 122] Disk quota exceeded",
+        "OSError: [WinError 112] There is not enough space on the disk",
+    ],
+)
+def test_the_disk_becomes_full(workbook, words):
+    workbook.set(pip=[words])
+    with pytest.raises(Fault, match="the disk became full"):
+        ready()
+
+
+def test_the_disk_is_too_full_to_begin(workbook, monkeypatch):
+    full = os.statvfs_result((4096, 4096, 10, 10, 10, 10, 10, 10, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    with pytest.raises(Fault, match="are needed and 0 MB are free"):
+        ready()
+    assert workbook.calls(*INSTALL) == []
+
+
+def test_anything_else_that_pip_says_is_passed_on(workbook):
+    workbook.set(pip=["2026-01-01T10:00:00,123 ERROR: No matching distribution found for torch"])
+    with pytest.raises(Fault, match=r"No matching distribution found for torch.*install\.log"):
+        ready()
+
+
+def test_a_folder_that_cannot_be_written_to(workbook, monkeypatch):
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(Fault, match=r"cannot be written to.*Copy the workbook"):
+        ready()
+
+
+def test_an_error_that_means_something_else_is_not_called_read_only():
+    with pytest.raises(FileNotFoundError), environment.writable():
+        Path("/no/such/file").read_text()
+
+
+def test_ctrl_c_ends_pip_and_the_next_start_finishes(workbook):
+    workbook.set(seconds=1.5)
+    threading.Timer(1.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(Fault, match="The next start finishes it"):
+        ready()
+    assert not workbook.stamp.finished
+    workbook.set(seconds=0)
+    ready()
+    assert workbook.stamp.finished
+
+
+def test_a_child_that_ignores_ctrl_c_is_ended(monkeypatch):
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], text=True)
+
+    def impatient(timeout: float) -> int:
+        raise subprocess.TimeoutExpired("sleeper", timeout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sleeper, "wait", impatient)
+        installation.end(sleeper)
+    assert sleeper.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_two_starts_at_once_install_once(workbook, capsys):
+    order: list[str] = []
+
+    def second() -> None:
+        with environment.only_one():
+            order.append("second")
+
+    with environment.only_one():
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.3)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert "Another start is installing; waiting" in capsys.readouterr().out
+
+
+def test_small_builds_come_from_their_index_and_the_rest_from_the_usual_one(workbook, small_index):
+    ready()
+    torch, rest = workbook.calls(*INSTALL)
+    assert torch[torch.index("--index-url") + 1] == small_index
+    assert any(word.startswith("torch>=") for word in torch)
+    assert "--index-url" not in rest
+
+
+def test_an_index_of_small_builds_that_fails_costs_only_time(workbook, small_index, capsys):
+    workbook.set(index_pip=["ERROR: No matching distribution found for torch"])
+    ready()
+    assert "the usual build is taken instead" in capsys.readouterr().out
+    assert workbook.stamp.finished
+
+
+def test_pip_is_not_led_astray_by_the_environment(workbook, monkeypatch):
+    seen: list[dict[str, str]] = []
+    real = subprocess.Popen
+
+    def watch(command: list[str], **settings: object) -> object:
+        seen.append(settings.get("env") or {})
+        return real(command, **settings)
+
+    monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
+    monkeypatch.setenv("PIP_USER", "1")
+    monkeypatch.setattr(installation.subprocess, "Popen", watch)
+    installation.attend([sys.executable, "-c", ""], quiet=True)
+    assert seen[0]["PIP_USER"] == "0"
+    assert "PYTHONPATH" not in seen[0]
+    assert interpreters.surroundings()["PYTHONPATH"].endswith("/somewhere/else")

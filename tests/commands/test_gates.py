@@ -1,0 +1,44 @@
+"""`test` becomes one pytest, with or without what takes long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from labsupport.commands import environment, gates, main
+from labsupport.commands.requirements import ROOT
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The extras that the environment was asked for."""
+    calls: list[tuple[str, ...]] = []
+
+    def ready(*extras: str, python: str | None = None) -> Path:
+        calls.append(extras)
+        return Path("/env/bin/python")
+
+    monkeypatch.setattr(environment, "ready", ready)
+    return calls
+
+
+def test_all_of_it_is_one_pytest_with_the_test_tools_there(asked, handed_over):
+    assert main(["test"]) == 0
+    assert handed_over()[0] == ["/env/bin/python", "-m", "pytest"]
+    assert asked == [("test",)]
+
+
+def test_quick_leaves_out_the_notebooks_and_the_browser(handed_over):
+    main(["test", "--quick"])
+    assert handed_over()[0][3:] == [f"--ignore={path}" for path in gates.SLOW]
+
+
+def test_what_is_left_out_is_there(asked):
+    for path in gates.SLOW:
+        assert (ROOT / path).exists(), path
+
+
+def test_anything_else_goes_to_pytest(handed_over):
+    main(["test", "-x", "tests/core", "-k", "images"])
+    assert handed_over()[0][3:] == ["-x", "tests/core", "-k", "images"]

@@ -1,0 +1,112 @@
+"""Which Python, and how a command becomes another program on each system."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from labsupport.commands import interpreters
+from labsupport.commands.interpreters import Interpreter
+
+
+def test_this_very_interpreter_is_understood():
+    found = Interpreter.at(sys.executable)
+    assert found is not None
+    assert found.version == "{}.{}.{}".format(*sys.version_info[:3])
+    assert found.feature_version == "{}.{}".format(*sys.version_info[:2])
+    assert found.lacking("test") == []
+
+
+@pytest.mark.parametrize("path", ["/no/such/python", os.devnull, sys.prefix])
+def test_what_does_not_start_is_no_interpreter(path: str):
+    assert Interpreter.at(path) is None
+
+
+def test_a_program_that_is_no_python_is_no_interpreter(tmp_path: Path):
+    if os.name == "nt":
+        pytest.skip("a shell script does not start on Windows")
+    script = tmp_path / "python3"
+    script.write_text("#!/bin/sh\necho hello\n")
+    script.chmod(0o755)
+    assert Interpreter.at(script) is None
+
+
+def test_an_interpreter_that_cannot_answer_lacks_everything(workbook):
+    (workbook.root / "stand_in.py").write_text("import sys; sys.exit(3)")
+    lacking = Interpreter(workbook.python, "3.12.4", True).lacking("test")
+    assert {"torch", "pytest"} <= {lack.name for lack in lacking}
+
+
+def test_each_system_keeps_the_interpreter_elsewhere(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert interpreters.inside(Path("x")) == Path("x/bin/python")
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert interpreters.inside(Path("x")) == Path("x/Scripts/python.exe")
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+def test_where_there_is_exec_the_command_becomes_the_program(
+    system: str, monkeypatch: pytest.MonkeyPatch
+):
+    class Gone(Exception):
+        pass
+
+    def execve(path: str, words: list[str], environment: dict[str, str]) -> None:
+        assert (path, words[1:], environment["A"]) == ("/python", ["-m", "x"], "b")
+        assert Path.cwd() == interpreters.ROOT
+        raise Gone
+
+    monkeypatch.chdir(Path.cwd())
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(os, "execve", execve)
+    with pytest.raises(Gone):
+        interpreters.hand_over([Path("/python"), "-m", "x"], {"A": "b"})
+
+
+def test_on_windows_the_program_is_waited_for_and_gives_its_status(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(sys, "platform", "win32")
+    words = [sys.executable, "-c", "import os, sys; sys.exit(int(os.environ['STATUS']))"]
+    assert interpreters.hand_over(words, {**os.environ, "STATUS": "5"}) == 5
+
+
+def test_on_windows_ctrl_c_is_left_to_the_program(monkeypatch: pytest.MonkeyPatch):
+    answers = iter([KeyboardInterrupt(), KeyboardInterrupt(), 7])
+    real = interpreters.subprocess.Popen.wait
+
+    def wait(self, timeout=None):
+        answer = next(answers, None)
+        if isinstance(answer, BaseException):
+            raise answer
+        return real(self, timeout) if answer is None else answer
+
+    monkeypatch.setattr(interpreters.subprocess.Popen, "wait", wait)
+    assert interpreters.wait_for([sys.executable, "-c", ""], os.environ) == 7
+
+
+def test_kernels_come_from_our_environment_and_find_the_package(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    told = interpreters.surroundings(JUPYTER_TOKEN="secret")
+    assert told["PYTHONPATH"] == str(interpreters.ROOT)
+    assert told["JUPYTER_PREFER_ENV_PATH"] == "1"
+    assert told["JUPYTER_TOKEN"] == "secret"
+
+
+def test_in_the_right_interpreter_a_command_is_carried_out_at_once():
+    act = lambda options: options.answer  # noqa: E731
+    assert interpreters.within(Path(sys.executable), act, Namespace(answer=3)) == 3
+
+
+def test_for_another_interpreter_the_whole_command_is_given_on(
+    handed_over, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "argv", ["labsupport", "bench", "occlusion"])
+    interpreters.within(Path("/other/python"), lambda _: 1, Namespace())
+    words, told = handed_over()
+    assert words == ["/other/python", "-m", "labsupport", "bench", "occlusion"]
+    assert "PYTHONPATH" in told

@@ -1,0 +1,133 @@
+"""JupyterLab: on this computer alone, with a token that nobody sees, on a port that is free."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labsupport.commands import environment, lab
+from labsupport.commands.faults import Fault
+
+
+def options(*words: str) -> Namespace:
+    parser = ArgumentParser()
+    lab.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.fixture
+def python(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment that is ready."""
+    monkeypatch.setattr(environment, "ready", lambda *_, **__: Path("/env/bin/python"))
+    return Path("/env/bin/python")
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as ear:
+        ear.bind(("127.0.0.1", 0))
+        ear.listen()
+        yield ear.getsockname()[1]
+
+
+@pytest.mark.usefixtures("python")
+def test_the_server_listens_here_alone_with_a_token_that_is_not_on_its_command_line(
+    handed_over, capsys
+):
+    lab.main(options("--no-browser"))
+    words, told = handed_over()
+    assert words[:3] == ["/env/bin/python", "-m", "jupyterlab"]
+    assert "--ServerApp.ip=127.0.0.1" in words
+    assert "--ServerApp.open_browser=False" in words
+    assert len(told["JUPYTER_TOKEN"]) >= 32
+    assert not any(told["JUPYTER_TOKEN"] in word for word in words)
+    assert f"?token={told['JUPYTER_TOKEN']}" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("python")
+def test_each_start_has_its_own_token(handed_over):
+    tokens = set()
+    for _ in range(3):
+        lab.main(options())
+        tokens.add(handed_over()[1]["JUPYTER_TOKEN"])
+        assert "--ServerApp.open_browser=True" in handed_over()[0]
+    assert len(tokens) == 3
+
+
+@pytest.mark.usefixtures("python")
+def test_a_port_that_is_taken_is_refused_before_anything_is_installed(
+    taken: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(environment, "ready", lambda *_, **__: pytest.fail("installed"))
+    with pytest.raises(Fault, match=f"Port {taken} is taken by another program"):
+        lab.main(options("--port", str(taken)))
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, 10**9])
+def test_a_number_that_is_no_port_is_refused(port: int):
+    with pytest.raises(Fault, match="cannot be used"):
+        lab.checked_port(port)
+
+
+def test_a_port_that_only_the_system_may_use_is_refused(monkeypatch: pytest.MonkeyPatch):
+    def refuse(port: int) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(lab, "listen", refuse)
+    with pytest.raises(Fault, match="cannot be used"):
+        lab.checked_port(80)
+
+
+def test_a_free_port_is_found_although_the_usual_ones_are_taken(
+    taken: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lab, "USUAL_PORTS", range(taken, taken + 1))
+    port = lab.free_port()
+    assert port not in (0, taken)
+    assert lab.checked_port(port) == port
+
+
+def test_no_port_at_all_is_told(monkeypatch: pytest.MonkeyPatch):
+    def refuse(port: int) -> int:
+        raise OSError(1, "no")
+
+    monkeypatch.setattr(lab, "listen", refuse)
+    with pytest.raises(Fault, match="firewall"):
+        lab.free_port()
+
+
+def test_root_may_start_it_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lab.os, "geteuid", lambda: 0, raising=False)
+    assert "--allow-root" in lab.server_command(Path("p"), 8888, browser=True)
+    monkeypatch.setattr(lab.os, "geteuid", lambda: 1000, raising=False)
+    assert "--allow-root" not in lab.server_command(Path("p"), 8888, browser=True)
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(lab.os, "geteuid")
+    assert "--allow-root" not in lab.server_command(Path("p"), 8888, browser=True)
+
+
+def test_our_settings_are_ones_that_this_jupyterlab_knows():
+    settings = json.loads((lab.SETTINGS / "overrides.json").read_text(encoding="utf-8"))
+    for plugin, chosen in settings.items():
+        package, name = plugin.split(":")
+        schema = Path(sys.prefix, "share/jupyter/lab/schemas", package, f"{name}.json")
+        known = json.loads(schema.read_text(encoding="utf-8"))["properties"]
+        for key, value in chosen.items():
+            allowed = [choice["const"] for choice in known[key].get("oneOf", [])]
+            kind = {"string": str, "boolean": bool}[known[key]["type"]]
+            assert isinstance(value, kind), f"{plugin} {key}"
+            assert value in (allowed or [value]), f"{plugin} {key}"
+
+
+def test_the_first_notebook_is_what_opens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(lab, "ROOT", tmp_path)
+    assert lab.first_page() == "/lab"
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / lab.FIRST).touch()
+    assert lab.first_page() == "/lab/tree/notebooks/00_start_here.ipynb"

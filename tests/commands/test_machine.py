@@ -1,0 +1,48 @@
+"""Memory and disk, on each system in its own way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from labsupport.commands import machine
+
+
+def test_this_computer_has_memory_and_disk():
+    memory = machine.total_memory()
+    assert memory is None or 10**8 < memory < 10**14
+    assert machine.free_disk(Path.cwd()) == pytest.approx(shutil.disk_usage(".").free, rel=0.1)
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows has no sysconf")
+def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(machine, "MEMORY_LIMITS", (limit, tmp_path / "absent"))
+    limit.write_text("max\n")
+    assert machine.memory_limits() == []
+    limit.write_text("123456789\n")
+    assert machine.total_memory() == 123456789
+
+
+def test_windows_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPatch):
+    def tell(reference) -> int:
+        reference._obj.total = 16 * 2**30
+        assert reference._obj.length == 64
+        return 1
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    library = SimpleNamespace(kernel32=SimpleNamespace(GlobalMemoryStatusEx=tell))
+    monkeypatch.setattr(machine.ctypes, "windll", library, raising=False)
+    assert machine.total_memory() == 16 * 2**30
+    monkeypatch.delattr(machine.ctypes, "windll")
+    assert machine.total_memory() is None
+
+
+@pytest.mark.parametrize(("size", "words"), [(2_400_000, "2 MB"), (10**9, "1.0 GB"), (0, "0 MB")])
+def test_sizes_are_for_people(size: int, words: str):
+    assert machine.in_words(size) == words

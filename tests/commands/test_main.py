@@ -1,0 +1,134 @@
+"""The door: any old Python is told so, a wrong word finds the nearest, a fault is one sentence."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labsupport import commands
+from labsupport.commands import Command, main
+from labsupport.commands.requirements import ROOT, oldest_python
+from labsupport.core.errors import LabError
+
+DOOR = ROOT / "labsupport" / "__main__.py"
+OLD = [f"python3.{minor}" for minor in range(6, 11)] + ["python2.7"]
+
+
+@pytest.mark.parametrize("minor", [6, 8, 10])
+@pytest.mark.parametrize("file", ["__main__.py", "__init__.py"])
+def test_an_old_python_can_read_the_door(file: str, minor: int):
+    text = (ROOT / "labsupport" / file).read_text(encoding="utf-8")
+    tree = ast.parse(text, feature_version=(3, minor))
+    newer = (ast.AnnAssign, ast.JoinedStr, ast.NamedExpr, ast.AsyncFunctionDef, ast.FunctionDef)
+    assert not [node for node in ast.walk(tree) if isinstance(node, newer)]
+    assert "__future__" not in text
+
+
+def test_an_old_python_is_told_what_is_needed():
+    pretence = (
+        "import runpy, sys; sys.version_info = (3, 10, 2, 'final', 0); "
+        "runpy.run_module('labsupport', run_name='__main__')"
+    )
+    words = [sys.executable, "-c", pretence]
+    reply = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert reply.returncode == 1
+    assert "needs Python 3.11 or newer, and this is Python 3.10.2" in reply.stderr
+    assert "Traceback" not in reply.stderr
+    assert len(reply.stderr.splitlines()) == 1
+
+
+def test_a_real_old_python_is_told_what_is_needed():
+    """The pythons of this machine, if it has old ones; the pretence above holds anyway."""
+    for name in filter(shutil.which, OLD):
+        reply = subprocess.run(
+            [name, "-m", "labsupport", "lab"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if "shim" in reply.stderr or reply.returncode == 127:  # a name without a Python behind it
+            continue
+        assert reply.returncode == 1
+        assert "needs Python 3.11 or newer" in reply.stderr
+
+
+def test_the_door_and_pyproject_agree_on_the_oldest_python():
+    assert f"< ({', '.join(oldest_python().split('.'))})" in DOOR.read_text(encoding="utf-8")
+    assert f"Python {oldest_python()} or newer" in DOOR.read_text(encoding="utf-8")
+
+
+def test_every_command_can_be_loaded_and_explains_itself(capsys):
+    for name in commands.COMMANDS:
+        with pytest.raises(SystemExit) as end:
+            main([name, "--help"])
+        assert end.value.code == 0
+        assert f"labsupport {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_without_a_command_all_are_listed(words: list[str], capsys):
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert all(f"  {name} " in told for name in commands.COMMANDS)
+
+
+def test_an_unknown_command_finds_the_nearest(capsys):
+    assert main(["docter"]) == 1
+    assert "python3 -m labsupport doctor" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_refused(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["lab", "--noisy"])
+    assert end.value.code == 2
+    assert "what is --noisy?" in capsys.readouterr().err
+
+
+class Stub:
+    """A command that fails in a chosen way."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def add_arguments(self, parser: object) -> None:
+        pass
+
+    def main(self, options: object) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (LabError("This is wrong. Do that."), 1, "This is wrong. Do that."),
+        (KeyboardInterrupt(), 130, "Stopped."),
+    ],
+)
+def test_a_fault_is_told_without_a_traceback(error, status, words, monkeypatch, capsys):
+    monkeypatch.setattr(Command, "load", lambda self: Stub(error))
+    assert main(["lab"]) == status
+    told = capsys.readouterr().err
+    assert told.strip() == words
+
+
+def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
+    monkeypatch.setattr(Command, "load", lambda self: Stub(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        main(["lab"])
+
+
+def test_the_commands_start_with_nothing_but_the_standard_library(tmp_path: Path):
+    """-S leaves out everything that is installed; -I everything that the environment adds."""
+    names = sorted({command.module for command in commands.COMMANDS.values()})
+    question = (
+        f"import importlib, sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        f"for name in {names}: importlib.import_module('labsupport.commands.' + name)"
+    )
+    words = [sys.executable, "-I", "-S", "-c", question]
+    reply = subprocess.run(
+        words, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=False
+    )
+    assert reply.returncode == 0, reply.stderr

@@ -1,0 +1,114 @@
+"""Our small reader of requirements agrees with `packaging`, which is not there when we need it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import Requirement as Oracle
+from packaging.version import Version
+
+from labsupport.commands.faults import Fault
+from labsupport.commands.requirements import (
+    PYPROJECT,
+    ROOT,
+    Requirement,
+    fingerprint,
+    order,
+    unmet,
+    wanted,
+)
+
+numbers = st.lists(st.integers(0, 30), min_size=1, max_size=4).map(
+    lambda parts: ".".join(map(str, parts))
+)
+versions = st.builds(
+    lambda release, tail, local: release + tail + local,
+    numbers,
+    st.sampled_from(["", "", "", "a1", "b2", "rc1", ".dev3"]),
+    st.sampled_from(["", "+cpu", "+cu130"]),
+)
+bounds = st.tuples(st.sampled_from([">=", "<=", ">", "<", "!="]), numbers).map("".join)
+
+
+@given(versions, numbers)
+def test_versions_are_ordered_as_packaging_orders_them(version: str, release: str):
+    ours = order(version) < order(release)
+    public = Version(Version(version).public)
+    assert ours == (public < Version(release))
+
+
+@given(versions, st.lists(bounds, max_size=3))
+def test_bounds_are_understood_as_packaging_understands_them(version: str, some: list[str]):
+    line = "torch" + ",".join(some)
+    public = Version(version).public
+    # PEP 440 excludes 3.1rc1 from "<3.1"; for us only the order counts.
+    if Version(version).is_prerelease and any(sign.startswith("<") for sign in some):
+        return
+    assert Requirement.parse(line).admits(version) == Oracle(line).specifier.contains(
+        public, prereleases=True
+    )
+
+
+def test_every_line_of_pyproject_is_read():
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    for line, requirement in zip(lines, wanted("test"), strict=True):
+        assert requirement.name == Oracle(line).name
+        assert {"".join(bound) for bound in requirement.bounds} == set(
+            map(str, Oracle(line).specifier)
+        )
+
+
+def test_every_line_of_pyproject_has_its_reason():
+    text = PYPROJECT.read_text(encoding="utf-8")
+    for requirement in wanted("test"):
+        (line,) = [line for line in text.splitlines() if line.startswith(f'  "{requirement}"')]
+        assert len(line.partition("#")[2].strip()) > 10, line
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "torch ~= 2", "torch>=", "torch; python_version<'3'", "torch[cuda]>=2", "a @ file:///b"],
+)
+def test_a_line_that_is_not_understood_is_a_fault_not_a_guess(line: str):
+    with pytest.raises(Fault, match="not of the form"):
+        Requirement.parse(line)
+
+
+def test_what_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch):
+    there = {"torch": "2.1.0+cpu", "numpy": "2.4.6"}
+
+    def version(name: str) -> str:
+        if name not in there:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return there[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    lacking = unmet(map(Requirement.parse, ["torch>=2.9", "numpy>=2.0", "pillow"]))
+    assert [(lack.name, lack.found) for lack in lacking] == [
+        ("torch", "2.1.0+cpu"),
+        ("pillow", None),
+    ]
+
+
+def test_one_interpreter_can_ask_another():
+    words = [sys.executable, "-m", "labsupport.commands.requirements", "test"]
+    reply = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(reply.stdout) == []
+
+
+def test_only_what_concerns_the_environment_changes_the_fingerprint(tmp_path: Path):
+    text = PYPROJECT.read_text(encoding="utf-8")
+    other = tmp_path / "pyproject.toml"
+    other.write_text(text.replace("line-length = 100", "line-length = 90"), encoding="utf-8")
+    assert fingerprint(other) == fingerprint()
+    other.write_text(text.replace('"numpy>=2.0"', '"numpy>=2.1"'), encoding="utf-8")
+    assert fingerprint(other) != fingerprint()

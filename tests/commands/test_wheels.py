@@ -1,0 +1,154 @@
+"""The right build of PyTorch for each machine, and no index that can keep a student waiting."""
+
+from __future__ import annotations
+
+import http.server
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labsupport.commands import wheels
+
+PYTHON = Path(sys.executable)
+
+
+class Index(http.server.BaseHTTPRequestHandler):
+    """Answers well, badly, or late."""
+
+    def do_GET(self) -> None:
+        if self.path == "/late":
+            time.sleep(1.5)
+        self.send_response(404 if self.path == "/absent" else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def index() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def plain_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux on a PC, no NVIDIA driver, pip as it comes."""
+    for name in ("PIP_INDEX_URL", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(wheels.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(wheels, "has_nvidia", lambda: False)
+    monkeypatch.setattr(wheels, "has_own_index", lambda python: False)
+    monkeypatch.setattr(wheels, "answers", lambda address: True)
+
+
+@pytest.mark.usefixtures("plain_linux")
+def test_without_an_nvidia_gpu_the_small_build_is_taken():
+    source = wheels.choose(PYTHON)
+    assert source.index == wheels.CPU_INDEX
+    assert wheels.download_words(source) == "about 350 MB to download"
+
+
+@pytest.mark.usefixtures("plain_linux")
+def test_an_nvidia_gpu_gets_the_build_for_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wheels, "has_nvidia", lambda: True)
+    source = wheels.choose(PYTHON)
+    assert source.index is None
+    assert "has one" in source.words
+    assert wheels.download_words(source, ["test"]) == "about 3.2 GB to download"
+
+
+@pytest.mark.usefixtures("plain_linux")
+def test_a_silent_index_means_the_usual_build_and_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wheels, "answers", lambda address: False)
+    source = wheels.choose(PYTHON)
+    assert source.index is None
+    assert "did not answer within 3 s" in source.words
+
+
+@pytest.mark.usefixtures("plain_linux")
+def test_an_index_of_the_users_own_is_respected_and_ours_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(wheels, "has_own_index", lambda python: True)
+    monkeypatch.setattr(wheels, "answers", lambda address: pytest.fail("asked"))
+    assert wheels.choose(PYTHON).index is None
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+@pytest.mark.usefixtures("plain_linux")
+def test_mac_and_windows_have_one_build(system: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(wheels, "answers", lambda address: pytest.fail("asked"))
+    assert wheels.choose(PYTHON).index is None
+
+
+@pytest.mark.parametrize("name", ["PIP_INDEX_URL", "PIP_NO_INDEX"])
+def test_the_environment_can_name_or_forbid_an_index(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, "1")
+    assert wheels.has_own_index(PYTHON)
+
+
+@pytest.mark.parametrize(
+    ("settings", "own"),
+    [
+        ("global.index-url='https://mirror.invalid/simple'", True),
+        ("install.no-index='true'", True),
+        ("global.index_url='https://mirror.invalid/simple'", True),
+        ("global.extra-index-url='https://mirror.invalid/simple'\nglobal.cert='x'", False),
+        ("", False),
+    ],
+)
+def test_pips_configuration_can_name_or_forbid_an_index(
+    settings: str, own: bool, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("PIP_INDEX_URL", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    reply = subprocess.CompletedProcess([], 0, stdout=settings)
+    monkeypatch.setattr(wheels.subprocess, "run", lambda *_, **__: reply)
+    assert wheels.has_own_index(PYTHON) == own
+
+
+def test_an_answer_is_an_answer_and_nothing_else_is(index: str):
+    assert wheels.answers(index + "/there")
+    assert not wheels.answers(index + "/absent")
+    assert not wheels.answers("http://127.0.0.1:9/")
+    assert not wheels.answers("no address at all")
+
+
+def test_a_late_answer_is_not_waited_for(index: str):
+    begun = time.monotonic()
+    assert not wheels.answers(index + "/late", patience=0.3)
+    assert time.monotonic() - begun < 1.0
+
+
+def test_looking_up_a_name_may_take_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wheels.urllib.request, "urlopen", lambda *_, **__: time.sleep(2))
+    begun = time.monotonic()
+    assert not wheels.answers("http://anywhere.invalid", patience=0.2)
+    assert time.monotonic() - begun < 1.0
+
+
+def test_the_disk_needed_grows_with_the_build():
+    small = wheels.TorchSource("x", "", 200, wheels.CPU_DISK)
+    large = wheels.TorchSource(None, "", 3000, wheels.CUDA_DISK)
+    needed = [wheels.disk_needed(source) for source in (None, small, large)]
+    assert needed == sorted(needed)
+    assert 6e9 < needed[2] < 9e9
+    assert wheels.disk_needed(small, ["test"]) > needed[1]
+
+
+def test_processors_other_than_a_pcs_are_not_promised_three_gigabytes(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(wheels.platform, "machine", lambda: "aarch64")
+    assert wheels.default_source("so it is").download == wheels.CPU_DOWNLOAD

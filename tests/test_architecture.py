@@ -1,0 +1,139 @@
+"""The shape of the package: what loads what, how long functions are, what things are called."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "labsupport"
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
+BADLY_NAMED = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "v2"}
+TOO_VAGUE = {"process", "run"}  # for a file, or for a function or class on its own
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(path: Path) -> Iterator[Function]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+def length(function: Function) -> int:
+    """Lines of the body, the docstring left out."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The packages that a fresh interpreter has loaded after the statement."""
+    question = (
+        f"{statement}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    )
+    words = [sys.executable, "-c", question]
+    reply = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(reply.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import labsupport",
+        "import labsupport.__main__",
+        "import labsupport.commands.doctor, labsupport.commands.environment",
+        "import labsupport.core",
+    ],
+)
+def test_what_has_to_be_light_loads_nothing_heavy(statement: str):
+    heavy = {"torch", "torchvision", "numpy", "matplotlib", "ipywidgets", "jupyterlab", "PIL"}
+    assert loaded_by(statement) & heavy == set()
+    assert "numpy" in loaded_by("import numpy")
+
+
+@pytest.mark.slow
+def test_computing_loads_nothing_that_draws_widgets():
+    statement = "import labsupport.core.networks, labsupport.methods.occlusion"
+    assert loaded_by(statement) & {"matplotlib", "ipywidgets", "IPython", "captum"} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_functions_are_short_and_take_few_parameters(path: Path):
+    for function in functions(path):
+        place = f"{name_of(path)}, line {function.lineno}: {function.name}"
+        assert length(function) < 40, f"{place} has {length(function)} lines"
+        arguments = function.args
+        names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        count = len([name for name in names if name.arg not in ("self", "cls")])
+        assert count <= 8, f"{place} takes {count} parameters"
+
+
+def test_the_median_function_is_under_twelve_lines():
+    lengths = [length(function) for path in FILES for function in functions(path)]
+    assert statistics.median(lengths) < 12
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_names_say_what_a_thing_is(path: Path):
+    assert not set(path.stem.split("_")) & (BADLY_NAMED | TOO_VAGUE), name_of(path)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            assert node.name.lower() not in TOO_VAGUE, f"{name_of(path)}: {node.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            words = set(node.name.lower().strip("_").split("_"))
+            assert not words & BADLY_NAMED, f"{name_of(path)}: {node.name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_module_says_what_it_is_for(path: Path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), name_of(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_what_cannot_work_raises_and_is_never_asserted(path: Path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lines = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    assert lines == [], f"{name_of(path)} asserts in the lines {lines}"
+
+
+def test_tests_mirror_the_package():
+    for folder in ("core", "methods", "ui", "commands", "exercises"):
+        if any((PACKAGE / folder).glob("[!_]*.py")):
+            assert any((ROOT / "tests" / folder).glob("test_*.py")), f"tests/{folder}"
+
+
+def test_conda_installs_what_pyproject_lists():
+    """environment.yml names no package of its own: Python, pip, and this project with its tests."""
+    lines = (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines()
+    items = [line.strip()[2:].strip() for line in lines if line.strip().startswith("- ")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert items == [
+        "conda-forge",
+        f"python{project['requires-python']}",
+        "pip",
+        "pip:",
+        "-e .[test]",
+    ]
+    assert "test" in project["optional-dependencies"]
+    assert f"name: {project['name']}" in lines
+
+
+def test_the_import_contracts_name_parts_that_are_there():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = [c for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers"]
+    named = {layer.strip("()").removeprefix("labsupport.") for layer in layers["layers"]}
+    parts = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert named == parts | {"__main__"}

@@ -1,0 +1,86 @@
+"""The gates that are programs of their own: lint, format, types, imports, notebooks without output.
+
+.pre-commit-config.yaml has the very same commands.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("notebooks", "tests")
+    for path in (ROOT / folder).rglob("*.ipynb")
+    if ".ipynb_checkpoints" not in path.parts
+)
+GATES = {
+    "lint": ["python", "-m", "ruff", "check", "."],
+    "format": ["python", "-m", "ruff", "format", "--check", "."],
+    "types": ["python", "-m", "mypy", "--strict", "labsupport"],
+    "no outputs in notebooks": ["python", "-m", "nbstripout", "--verify", "--keep-id"],
+    "imports": ["lint-imports"],
+}
+
+
+def judged(words: list[str], *files: str) -> subprocess.CompletedProcess[str]:
+    """What the tool says, called with this Python or from this environment's folder of programs."""
+    if words[0] == "python":
+        words = [sys.executable, *words[1:]]
+    else:
+        words = [str(Path(sysconfig.get_path("scripts"), words[0])), *words[1:]]
+    plain = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*words, *files], cwd=ROOT, env=plain, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("gate", GATES)
+def test_gate(gate: str):
+    files = NOTEBOOKS if "notebooks" in gate else []
+    verdict = judged(GATES[gate], *files)
+    assert verdict.returncode == 0, f"\n{verdict.stdout}{verdict.stderr}"
+
+
+def test_before_a_commit_the_same_commands_are_run():
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    names = re.findall(r"^ +name: (.+)$", text, re.MULTILINE)
+    entries = re.findall(r"^ +entry: (.+)$", text, re.MULTILINE)
+    assert dict(zip(names, entries, strict=True)) == {
+        name: " ".join(words) for name, words in GATES.items()
+    }
+
+
+# The gates can fail.
+
+OUTPUT = """{"cells": [{"cell_type": "code", "execution_count": 1, "id": "a", "metadata": {},
+"outputs": [{"name": "stdout", "output_type": "stream", "text": ["1"]}], "source": ["print(1)"]}],
+"metadata": {}, "nbformat": 4, "nbformat_minor": 5}"""
+
+
+@pytest.mark.parametrize(
+    ("gate", "name", "content"),
+    [
+        ("lint", "bad.py", "import os\n"),
+        ("lint", "bad.ipynb", OUTPUT.replace("print(1)", "import os")),
+        ("format", "bad.py", "x = {  'a':1 }\n"),
+        ("types", "bad.py", "def f(x): return x\n"),
+        ("no outputs in notebooks", "bad.ipynb", OUTPUT),
+    ],
+)
+def test_gate_refuses(gate: str, name: str, content: str, tmp_path: Path):
+    bad = tmp_path / name
+    bad.write_text(content, encoding="utf-8")
+    words = [word for word in GATES[gate] if word not in (".", "labsupport")]
+    if gate == "lint":
+        words += ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
+    assert judged(words, str(bad)).returncode != 0
