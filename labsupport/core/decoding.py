@@ -240,6 +240,8 @@ def _on_white(rgba: NDArray[np.float32]) -> Tensor:
 
 def _from_tensor(tensor: Tensor) -> Tensor:
     values = tensor.detach().cpu()
+    if values.is_floating_point():
+        values = values.float()  # numpy knows no bfloat16
     if values.ndim == 4 and values.shape[0] == 1:
         values = values[0]
     if values.ndim != 3 or values.shape[0] not in _CHANNELS:

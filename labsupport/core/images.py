@@ -13,14 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
-from torch.nn import functional
 
 from labsupport.core.decoding import PIXEL_LIMIT, load
-from labsupport.core.errors import BadImage, BadSetting
+from labsupport.core.downloads import torchvision_set
+from labsupport.core.errors import BadSetting
 from labsupport.core.imagesets import (
     CutOut,
     ImageSet,
@@ -34,6 +32,7 @@ from labsupport.core.imagesets import (
     photos,
     sample,
 )
+from labsupport.core.preparation import check, resize, standard, to_pil
 
 __all__ = [
     "PIXEL_LIMIT",
@@ -55,115 +54,11 @@ __all__ = [
     "saved_settings",
     "standard",
     "to_pil",
+    "torchvision_set",
 ]
 
 _SETTINGS = "settings"  # the PNG text chunk that holds them
 _DESCRIPTION = 0x010E  # EXIF's ImageDescription, where a JPEG holds them
-_TOLERANCE = 1e-5  # float rounding at the ends of [0, 1]
-
-
-def check(images: Tensor) -> None:
-    """Raise `BadImage`, with the reason, unless this is an image: (N, 3, H, W), floats in [0, 1].
-
-    >>> check(torch.zeros(2, 3, 8, 8))
-    """
-    if not isinstance(images, Tensor):
-        raise BadImage(
-            f"A {type(images).__name__} is not an image yet: images.load(...) makes one."
-        )
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise BadImage(
-            f"An image is a tensor (N, 3, H, W), this one is {tuple(images.shape)}. "
-            "For one picture put the batch axis in front: image[None]."
-        )
-    if 0 in images.shape:
-        raise BadImage(f"The image is empty: its shape is {tuple(images.shape)}.")
-    if not images.is_floating_point():
-        raise BadImage(f"The image holds {images.dtype}. For 0 ... 255: image.float() / 255.")
-    low, high = (float(end) for end in torch.aminmax(images.detach()))
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise BadImage("The image contains NaN or infinity. image.isfinite().all() finds out when.")
-    if low < -_TOLERANCE or high > 1 + _TOLERANCE:
-        raise BadImage(
-            f"The image's values go from {low:.3g} to {high:.3g}; an image lies in [0, 1]. "
-            "Networks normalize by themselves: divide by 255 if these are 0 ... 255, else "
-            "image.clamp(0, 1)."
-        )
-
-
-def resize(
-    image: Tensor, size: int | tuple[int, int], crop: int | tuple[int, int] | None = None
-) -> Tensor:
-    """The image in another size, antialiased; then, if asked for, the middle of it.
-
-    `size` is the shorter side, or (height, width); `crop` is a square's side, or (height, width).
-    Gradients pass through.
-
-    >>> resize(torch.zeros(1, 3, 100, 200), 50).shape
-    torch.Size([1, 3, 50, 100])
-    """
-    check(image)
-    height, width = _target_size(image, size)
-    result = image
-    if (height, width) != tuple(image.shape[2:]):
-        result = functional.interpolate(
-            image, (height, width), mode="bilinear", antialias=True
-        ).clamp(0, 1)
-    return result if crop is None else _centre(result, crop)
-
-
-def _target_size(image: Tensor, size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = image.shape[2:]
-    if isinstance(size, int):
-        shorter = min(height, width)
-        size = (int(size * height / shorter), int(size * width / shorter))
-    if min(size) < 1:
-        raise BadSetting(f"A size is at least 1 pixel, not {min(size)}.")
-    if size[0] * size[1] > PIXEL_LIMIT:
-        raise BadSetting(f"{size[0]} x {size[1]} is over the limit of {PIXEL_LIMIT} pixels.")
-    return size
-
-
-def _centre(image: Tensor, crop: int | tuple[int, int]) -> Tensor:
-    height, width = (crop, crop) if isinstance(crop, int) else crop
-    top, left = round((image.shape[2] - height) / 2), round((image.shape[3] - width) / 2)
-    if min(height, width) < 1 or min(top, left) < 0:
-        raise BadSetting(
-            f"A crop of {height} x {width} does not fit into {image.shape[2]} x {image.shape[3]}."
-        )
-    return image[:, :, top : top + height, left : left + width]
-
-
-def standard(picture: Picture | Tensor, size: int = 224) -> Tensor:
-    """Torchvision's standard preprocessing without the normalization: (N, 3, size, size).
-
-    The shorter side becomes size * 256 / 224, then the middle is taken. It goes through 8 bits,
-    as torchvision's does for a picture file, and equals it exactly; no gradient passes. (`resize`
-    works on floats, lets gradients through, and differs by less than 1/255.)
-
-    >>> standard(sample("coffee")).shape
-    torch.Size([1, 3, 224, 224])
-    """
-    image = picture.image if isinstance(picture, Picture) else picture
-    check(image)
-    if size < 1:
-        raise BadSetting(f"A size is at least 1 pixel, not {size}.")
-    height, width = _target_size(image, size * 256 // 224)
-    rows = [to_pil(one[None]).resize((width, height), Image.Resampling.BILINEAR) for one in image]
-    return _centre(torch.cat([load(row) for row in rows]), size).contiguous()
-
-
-def to_pil(image: Tensor) -> Image.Image:
-    """One image as an RGB picture with 8 bits a channel.
-
-    >>> to_pil(torch.ones(1, 3, 2, 5)).size
-    (5, 2)
-    """
-    check(image)
-    if len(image) != 1:
-        raise BadImage(f"One picture at a time, these are {len(image)}: take images[:1].")
-    values = image.detach()[0].permute(1, 2, 0).mul(255).round().clamp(0, 255)
-    return Image.fromarray(values.to("cpu", torch.uint8).numpy())
 
 
 def save(
@@ -180,15 +75,17 @@ def save(
         raise BadSetting(f"{file.name!r} must end in .png (exact) or .jpg (small).")
     if not file.parent.is_dir():
         raise BadSetting(f"There is no folder {file.parent}. Make it first, or choose another.")
-    picture = image if isinstance(image, Image.Image) else to_pil(image)
+    picture = to_pil(load(image) if isinstance(image, Image.Image) else image)
     notes = _as_json(settings)
     temporary = file.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with temporary.open("xb") as out:
-            picture.convert("RGB").save(out, kind, **_with_notes(kind, notes))
+            picture.save(out, kind, **_with_notes(kind, notes))
         temporary.replace(file)
     except OSError as error:
         raise BadSetting(f"{file} cannot be written: {error.strerror or error}.") from error
+    except ValueError as error:  # EXIF ends at 64 kB
+        raise BadSetting("So many settings do not fit into a JPEG file: save as .png.") from error
     finally:
         temporary.unlink(missing_ok=True)
     return file
@@ -197,7 +94,7 @@ def save(
 def saved_settings(path: str | Path) -> dict[str, Any]:
     """The settings that `save` has put into a picture file; empty if there are none."""
     load(path)  # refuses, in words, what is no picture
-    with Image.open(path) as picture:
+    with Image.open(Path(path).expanduser()) as picture:
         text = getattr(picture, "text", {}).get(_SETTINGS)
         notes = text or picture.getexif().get(_DESCRIPTION) or "{}"
     try:
@@ -227,4 +124,4 @@ def _with_notes(kind: str, notes: str | None) -> dict[str, Any]:
     exif = Image.Exif()
     if notes is not None:
         exif[_DESCRIPTION] = notes
-    return {"quality": 95, "exif": exif}
+    return {"quality": 95, "subsampling": 0, "exif": exif}

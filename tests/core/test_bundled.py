@@ -1,0 +1,297 @@
+"""What comes with the workbook is whole, is what was shipped, and is what its labels say."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
+
+from labsupport.core import bundled, images
+from labsupport.core.errors import BadSetting, DamagedData
+
+DATA = bundled.folder()
+CATEGORIES = SqueezeNet1_1_Weights.IMAGENET1K_V1.meta["categories"]
+NOT_LISTED = {"SHA256SUMS", "README.md", ".gitattributes"}
+
+
+def shipped() -> dict[str, Path]:
+    """All files of the data folder but the recipes and the texts, read from the disk."""
+    return {
+        file.relative_to(DATA).as_posix(): file
+        for file in DATA.rglob("*")
+        if file.is_file() and file.name not in NOT_LISTED and DATA / "build" not in file.parents
+    }
+
+
+def listed() -> dict[str, str]:
+    lines = (DATA / "SHA256SUMS").read_text("utf-8").splitlines()
+    return {line[66:]: line[:64] for line in lines}
+
+
+def test_every_file_is_listed_with_its_checksum():
+    found = {name: hashlib.sha256(file.read_bytes()).hexdigest()
+             for name, file in shipped().items()}  # fmt: skip
+    assert found == listed(), "after a change in data/: python data/build/sums.py"
+
+
+def test_the_data_stays_small():
+    assert sum(file.stat().st_size for file in shipped().values()) < 20_000_000
+    everything = [file for file in DATA.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in everything) < 25_000_000
+
+
+def test_the_list_can_be_checked_with_the_usual_tool():
+    assert (DATA / "SHA256SUMS").read_bytes().count(b"\r") == 0
+    for name, digest in listed().items():
+        assert len(digest) == 64, name
+        assert bundled.path(name).is_file()
+    assert bundled.names() == list(listed())
+    assert bundled.names("weights/") == ["weights/lenet5.safetensors",
+                                         "weights/squeezenet1_1.safetensors"]  # fmt: skip
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A data folder of its own, with LeNet-5 and the list of checksums."""
+    (tmp_path / "weights").mkdir()
+    shutil.copy(DATA / "SHA256SUMS", tmp_path)
+    shutil.copy(DATA / "weights/lenet5.safetensors", tmp_path / "weights")
+    monkeypatch.setenv("LABS_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_the_folder_can_be_chosen(copy):
+    assert bundled.folder() == copy
+    assert bundled.path("weights/lenet5.safetensors") == copy / "weights/lenet5.safetensors"
+
+
+def test_one_changed_byte_is_noticed_also_later(copy):
+    file = copy / "weights/lenet5.safetensors"
+    assert bundled.path("weights/lenet5.safetensors") == file
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(DamagedData, match="git checkout -- data/weights/lenet5") as caught:
+        bundled.path("weights/lenet5.safetensors")
+    assert "damaged" in str(caught.value)
+
+
+def test_a_file_that_was_cut_off_or_removed_is_noticed(copy):
+    file = copy / "weights/lenet5.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(DamagedData, match="damaged"):
+        bundled.path("weights/lenet5.safetensors")
+    file.unlink()
+    with pytest.raises(DamagedData, match=r"cannot be read .*git checkout"):
+        bundled.path("weights/lenet5.safetensors")
+
+
+def test_a_name_that_was_never_ours(copy):
+    with pytest.raises(DamagedData, match=r"weights/lenet5\.safetensors"):
+        bundled.path("weights/lenet.safetensors")
+    with pytest.raises(DamagedData):
+        bundled.path("../README.md")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense\n", b"\xff\xfe"])
+def test_a_list_that_is_damaged(copy, content):
+    if content is None:
+        (copy / "SHA256SUMS").unlink()
+    else:
+        (copy / "SHA256SUMS").write_bytes(content)
+    with pytest.raises(DamagedData):
+        bundled.path("weights/lenet5.safetensors")
+
+
+def test_a_damaged_picture_does_not_become_a_strange_one(copy):
+    (copy / "photos").mkdir()
+    shutil.copy(DATA / "photos/index.csv", copy / "photos")
+    picture = images.photos()["koala"]
+    (copy / "photos/koala.webp").write_bytes((DATA / "photos/moose.webp").read_bytes())
+    with pytest.raises(DamagedData, match="koala"):
+        _ = picture.image
+
+
+# The sets
+
+
+@pytest.fixture(scope="module", params=["photos", "paintings", "cutouts"])
+def pictures(request):
+    return getattr(images, request.param)()
+
+
+def test_every_picture_is_an_image_with_a_title(pictures):
+    for picture in pictures:
+        image = picture.image
+        images.check(image)
+        assert max(image.shape[2:]) <= 640
+        assert min(image.shape[2:]) >= 220
+        assert picture.title[0].isupper()
+        assert picture.category
+        assert picture.label
+        assert picture.imagenet is None or picture.imagenet in CATEGORIES, picture
+    assert len(set(pictures.names)) == len(pictures)
+    assert all(name == name.lower() and name.isidentifier() for name in pictures.names)
+
+
+def test_no_picture_comes_twice(pictures):
+    small = torch.cat([images.resize(picture.image, (16, 16)) for picture in pictures])
+    apart = torch.cdist(small.flatten(1), small.flatten(1)) + 99 * torch.eye(len(small))
+    mirrored = torch.cdist(small.flatten(1), small.flip(3).flatten(1)) + 99 * torch.eye(len(small))
+    assert float(apart.min()) > 0.8
+    assert float(mirrored.min()) > 0.8
+
+
+def test_every_picture_has_its_source_named(pictures):
+    folder = {"Photos": "photos", "Paintings": "paintings", "Cut-outs": "cutouts"}[pictures.title]
+    with (DATA / folder / "index.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert list(rows) == pictures.names
+    for row in rows.values():
+        assert all(row[field] for field in ("author", "licence", "origin")), row
+    files = {Path(name).name for name in shipped() if name.startswith(f"{folder}/")}
+    assert files == {row["file"] for row in rows.values()} | {"index.csv"}
+
+
+def test_what_there_is():
+    assert len(images.photos()) >= 100
+    assert len(images.paintings()) >= 25
+    assert len(images.cutouts()) >= 270
+    assert Counter(images.photos().categories)["animals"] >= 50
+    assert Counter(images.paintings().labels)["Vincent van Gogh"] == 9
+    assert len(set(images.cutouts().labels)) > len(set(images.cutouts().categories)) >= 6
+    for name in ("giant_panda", "gibbon", "german_shepherd", "carcassonne", "coffee", "great_wave"):
+        images.check(images.sample(name))
+
+
+def test_sets_by_place_name_and_slice():
+    photos = images.photos()
+    assert photos[3] is photos[photos.names[3]]
+    assert photos[-1].name == photos.names[-1]
+    assert photos[2:5].names == photos.names[2:5]
+    assert photos[2:5]["calf"].title == "Calf"
+    assert "koala" in photos
+    assert "unicorn" not in photos
+    assert photos["koala"] in photos
+    assert "119 pictures" in repr(photos)
+    with pytest.raises(BadSetting, match="giant_panda"):
+        photos["giant panda"]
+    with pytest.raises(BadSetting, match="giant_panda"):
+        images.sample("giant_pandas")
+    with pytest.raises(IndexError):
+        photos[999]
+
+
+def test_a_picture_is_decoded_anew_each_time():
+    koala = images.photos()["koala"]
+    koala.image.zero_()
+    assert float(koala.image.mean()) > 0.1
+
+
+def test_cut_outs_have_masks_and_stand_on_anything():
+    for cutout in images.cutouts()[::20]:
+        mask, white = cutout.mask, cutout.image
+        assert mask.shape == (1, 1, 224, 224)
+        assert 0.01 < float(mask.mean()) < 0.8
+        assert torch.allclose(cutout.on((1.0, 1.0, 1.0)), white, atol=1e-6)
+        black, grey = cutout.on(0.0), cutout.on(0.5)
+        assert torch.allclose(white - black, (1 - mask).expand(-1, 3, -1, -1), atol=1e-5)
+        assert torch.allclose(grey, (white + black) / 2, atol=1e-5)
+        behind = torch.rand(1, 3, 224, 224)
+        shown = cutout.on(behind)
+        assert torch.equal(shown[mask.expand_as(shown) == 0], behind[mask.expand_as(shown) == 0])
+        edge = functional.pad(torch.zeros(1, 1, 212, 212), (6,) * 4, value=1.0)
+        assert float((mask * edge).max()) == 0, "there is a margin all around"
+
+
+@pytest.mark.parametrize(
+    "background", [(1, 2, 3), (0.5, 0.5), -0.1, torch.rand(1, 3, 10, 10), float("nan")]
+)
+def test_backgrounds_that_cannot_be(background):
+    with pytest.raises(BadSetting, match="background"):
+        images.cutouts()["koala"].on(background)
+
+
+@pytest.mark.parametrize("read", [images.digits, images.fashion])
+def test_sheets_of_digits_and_clothes(read):
+    train, test = read(), read("test")
+    assert len(train) == {"digits": 8000, "fashion": 10000}[read.__name__]
+    assert len(test) == 2000
+    for part in (train, test):
+        images.check(part.images)
+        assert part.images.shape == (len(part), 3, 28, 28)
+        assert part.images.stride(1) == 0, "the channels share their memory"
+        assert part.labels.dtype == torch.int64
+        assert len(part.categories) == 10
+        assert min(Counter(part.labels.tolist()).values()) > 0.07 * len(part)
+    tiles = {tile.numpy().tobytes() for tile in train.images[:, 0]}
+    shared = sum(tile.numpy().tobytes() in tiles for tile in test.images[:, 0])
+    assert shared == 0, "no test image was trained on"
+    with pytest.raises(BadSetting, match="'test'"):
+        read("validation")
+
+
+def test_labels_fit_their_tiles():
+    """The nearest class mean of the training half names most test tiles: labels are in step."""
+    for read, floor in ((images.digits, 0.75), (images.fashion, 0.6)):
+        train, test = read(), read("test")
+        means = torch.stack(
+            [train.images[train.labels == label, 0].mean(0).flatten() for label in range(10)]
+        )
+        nearest = torch.cdist(test.images[:, 0].flatten(1), means).argmin(1)
+        assert float((nearest == test.labels).float().mean()) > floor
+
+
+# The network
+
+
+@pytest.fixture(scope="module")
+def squeezenet():
+    network = squeezenet1_1().eval()
+    state = load_file(bundled.path("weights/squeezenet1_1.safetensors"))
+    assert all(value.dtype == torch.float16 for value in state.values())
+    network.load_state_dict({name: value.float() for name, value in state.items()})
+    weights = SqueezeNet1_1_Weights.IMAGENET1K_V1.transforms()
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (weights.mean, weights.std))
+
+    def probabilities(name: str) -> dict[str, float]:
+        with torch.no_grad():
+            scores = network((images.standard(images.sample(name)) - mean) / std)
+        return dict(zip(CATEGORIES, scores.softmax(1)[0].tolist(), strict=True))
+
+    return probabilities
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "tolerance"),
+    [
+        ("coffee", {"espresso": 0.965}, 0.005),
+        ("chelsea", {"tiger cat": 0.387, "Egyptian cat": 0.310, "tabby": 0.288}, 0.005),
+        ("china", {"stupa": 0.452, "dome": 0.204, "palace": 0.107}, 0.005),
+        ("giant_panda", {"giant panda": 0.99}, 0.01),
+        ("gibbon", {"gibbon": 0.99}, 0.01),
+        ("german_shepherd", {"German shepherd": 0.93}, 0.03),
+        ("carcassonne", {"castle": 0.88}, 0.03),
+    ],
+)
+def test_what_squeezenet_says(squeezenet, name, expected, tolerance):
+    found = squeezenet(name)
+    for category, probability in expected.items():
+        assert found[category] == pytest.approx(probability, abs=tolerance)
+
+
+def test_squeezenet_is_right_on_most_labelled_photos(squeezenet):
+    labelled = [picture for picture in images.photos() if picture.imagenet]
+    right = 0
+    for picture in labelled:
+        found = squeezenet(picture.name)
+        right += picture.imagenet in sorted(found, key=found.__getitem__)[-5:]
+    assert right / len(labelled) > 0.85
