@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -137,3 +138,17 @@ def test_the_import_contracts_name_parts_that_are_there():
     named = {layer.strip("()").removeprefix("labsupport.") for layer in layers["layers"]}
     parts = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     assert named == parts | {"__main__"}
+
+
+def test_the_readme_names_only_what_is_there():
+    """Every path in code style exists, and every command that it tells to type."""
+    from labsupport.commands import COMMANDS
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = [word for word in re.findall(r"`([\w./]+/[\w./]*)`", text) if "NN" not in word]
+    named = [word for word in told if "word" not in word]
+    assert len(named) > 8
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    commands = set(re.findall(r"python3 -m labsupport (\w+)", text))
+    assert commands <= set(COMMANDS)
+    assert {"lab", "test", "doctor"} <= commands
