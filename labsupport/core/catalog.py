@@ -165,6 +165,9 @@ def _read(path: Path) -> State:
     state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict):
         raise TypeError(f"it holds a {type(state).__name__}")
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"its {name!r} is a {type(value).__name__} and no tensor")
     return state
 
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from labsupport.core.cones import Spans, Window, cone
 from labsupport.core.layers import Size
 from labsupport.core.networks import Network
-from labsupport.core.operations import MERGING, POINTWISE, WINDOWED, Operation, Pair
+from labsupport.core.operations import MERGING, POINTWISE, WINDOWED, Operation, Pair, argument
 
 # Behind the rows of a clean map: a row of zeros, a row of -inf (what convolutions and max-pools
 # read beyond the border), then the recomputed windows.
@@ -66,7 +66,7 @@ class Recomputation:
         self.network, self.outputs, self.size = network, tuple(outputs), size
         self.shapes = network.shapes(size)
         self.operations = _needed(network, outputs)
-        self.dense = _dense(self.operations)
+        self.dense = _dense(self.operations, self.shapes)
         self.users = _count_users(self.operations, outputs)
         self.windowed = [o for o in self.operations if o.node not in self.dense]
         self.alone = _restrictions(self, outputs)
@@ -150,11 +150,14 @@ def _needed(network: Network, outputs: Sequence[Output]) -> list[Operation]:
     return [operation for operation in network.operations if operation.node in needed]
 
 
-def _dense(operations: Sequence[Operation]) -> set[fx.Node]:
+def _dense(operations: Sequence[Operation], shapes: Mapping[fx.Node, Size]) -> set[fx.Node]:
     """The nodes of the head, which are computed whole for each box."""
     dense: set[fx.Node] = set()
     for operation in operations:
         fits = operation.kind in POINTWISE | WINDOWED | MERGING and _divides_evenly(operation)
+        # Added maps of different sizes: one position of the smaller one changes all of the sum.
+        alike = len({shapes[source][2:] for source in operation.inputs}) == 1
+        fits = fits and (operation.kind not in MERGING or alike)
         if operation.kind == "placeholder" or (fits and not dense.intersection(operation.inputs)):
             continue
         dense.add(operation.node)
@@ -165,9 +168,14 @@ def _divides_evenly(operation: Operation) -> bool:
     """False for an average pool whose divisor is smaller at the border."""
     if operation.kind != "avg_pool":
         return True
-    settings = {**operation.node.kwargs, **vars(operation.module or nn.Module())}
+    node, pool = operation.node, operation.module
+    if isinstance(pool, nn.AvgPool2d):
+        ceil_mode, divisor = pool.ceil_mode, pool.divisor_override
+    else:
+        ceil_mode = argument(node, 4, "ceil_mode", False)
+        divisor = argument(node, 6, "divisor_override", None)
     whole = operation.count_padding or operation.padding == (0, 0)
-    return whole and not settings.get("ceil_mode") and settings.get("divisor_override") is None
+    return whole and not ceil_mode and divisor is None
 
 
 def _belongs_to_head(operation: Operation, shape: Size) -> bool:

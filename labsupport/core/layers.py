@@ -8,7 +8,6 @@ exact at the border too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -230,8 +229,9 @@ def _field(
     length = given[2 + axis]
     out = shapes[operation.node]
     if operation.kind == "adaptive_pool":
-        widest = math.ceil(length / out[2 + axis]) + (length % out[2 + axis] > 1)
-        step = length // out[2 + axis]
+        bins = out[2 + axis]
+        widest = max(-(-(i + 1) * length // bins) - i * length // bins for i in range(bins))
+        step = length // bins
         return _Field(
             before.stride * step, before.first, before.last + (widest - 1) * before.stride
         )

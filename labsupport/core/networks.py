@@ -75,14 +75,14 @@ def load(
     """
     recipe = catalog.recipe(name)
     state, source = catalog.state(recipe, weights)
-    return wrap(
-        catalog.build(recipe, state, source),
-        mean=recipe.mean,
-        std=recipe.std,
+    module = catalog.build(recipe, state, source)
+    return Network(
+        tracing.trace(module, recipe.mean, recipe.std),
+        name=name,
+        architecture=type(module).__name__,
+        source=source,
         categories=recipe.categories(),
         input_size=recipe.input_size,
-        name=name,
-        source=source,
         device=device,
     )
 
@@ -114,7 +114,8 @@ def wrap(
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise BadSetting("mean and std are three numbers each (red, green, blue), std above 0")
     size = (input_size, input_size) if isinstance(input_size, int) else input_size
-    traced = tracing.trace(module, tuple(mean), tuple(std))
+    example = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(0))
+    traced = tracing.trace(module, tuple(mean), tuple(std), example)
     return Network(
         traced,
         name=name or type(module).__name__,
@@ -238,8 +239,8 @@ class Network:
             return self._parts[nodes]
 
     def send(self, images_: torch.Tensor) -> torch.Tensor:
-        """Images on this network's device, channels-last, as its convolutions like them."""
-        return images_.to(self.device, memory_format=torch.channels_last)
+        """Images on this network's device, in single precision, channels-last, as it likes them."""
+        return images_.to(self.device, torch.float32, memory_format=torch.channels_last)
 
     def check(self, images_: torch.Tensor) -> None:
         """Raise `BadImage` unless these are images in [0, 1] of a size that the network takes."""
@@ -307,17 +308,16 @@ class Network:
 
     def _unit(self, layer: str, channel: int, position: Pair | None = None) -> Target:
         place = self.layer(layer)
-        if not 0 <= channel < place.shape[0]:
+        if not isinstance(channel, int) or not 0 <= channel < place.shape[0]:
             raise BadSetting(
-                f"{place.title} has the channels 0 to {place.shape[0] - 1}, not {channel}"
+                f"{place.title} has the channels 0 to {place.shape[0] - 1}, not {channel!r}"
             )
         title = f"{place.title}, channel {channel}"
         if position is None:
             return Target(place.name, channel, None, title)
         if not place.has_map:
             raise BadSetting(f"{place.title} has no map, so its units have no position")
-        row, column = position
-        return Target(place.name, channel, (row, column), f"{title} at ({row}, {column})")
+        return Target(place.name, channel, _place(position), f"{title} at {_place(position)}")
 
     def node_of(self, target: Target) -> fx.Node:
         """The node whose activations hold the target's value."""
@@ -347,7 +347,7 @@ class Network:
         found = self._by_name.get(layer)
         if found is None:
             titles = [name for known in self.layers for name in (known.name, *known.aliases)]
-            close = ", ".join(nearest(layer, titles))
+            close = ", ".join(nearest(str(layer), titles))
             raise UnknownLayer(
                 f"{self.name} has no layer {layer!r}; the nearest names are {close} "
                 "(network.layers lists all)"
@@ -454,6 +454,13 @@ class Network:
                 f"{self.name} gives back {shape or 'no tensor'}; a classifier gives (N, classes)"
             )
         return shape[1]
+
+
+def _place(position: object) -> Pair:
+    match position:
+        case (int(row), int(column)) if row >= 0 and column >= 0:
+            return (row, column)
+    raise BadSetting(f"a position is (row, column), counted from 0, not {position!r}")
 
 
 def _plain(name: str) -> str:

@@ -129,10 +129,9 @@ def _kind(node: fx.Node, module: nn.Module | None) -> str:
     if module is not None:
         if isinstance(module, Normalize):
             return "normalize"
-        if isinstance(module, _POINTWISE_MODULES):
-            return "pointwise"
-        kind = next((k for cls, k in _MODULE_KINDS.items() if isinstance(module, cls)), "other")
-        return _settle(kind, node, module)
+        found = (k for cls, k in _MODULE_KINDS.items() if isinstance(module, cls))
+        rest = "pointwise" if isinstance(module, _POINTWISE_MODULES) else "other"
+        return _settle(next(found, rest), node, module)
     if node.op == "call_function":
         return _settle(_FUNCTION_KINDS.get(node.target, "other"), node, None)
     return _settle(_METHOD_KINDS.get(str(node.target), "other"), node, None)
@@ -148,6 +147,8 @@ def _settle(kind: str, node: fx.Node, module: nn.Module | None) -> str:
         return "other"
     if kind == "conv" and getattr(module, "padding_mode", "zeros") != "zeros":
         return "other"
+    if isinstance(module, nn.BatchNorm2d) and module.running_mean is None:
+        return "other"  # it takes the statistics of the batch, and so sees all of it
     if kind == "dropout" and module is None and argument(node, 2, "training", True):
         return "other"
     return kind

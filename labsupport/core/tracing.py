@@ -31,14 +31,22 @@ _OUT_OF_PLACE: dict[Any, Any] = {
 }
 
 
-def trace(module: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> fx.GraphModule:
+def trace(
+    module: nn.Module,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    example: torch.Tensor | None = None,
+) -> fx.GraphModule:
     """The graph of a copy of `module` in eval mode, its weights frozen, behind a `Normalize`.
 
-    Every node knows its layer's name as `node.meta[LAYER_NAME]`.
+    Every node knows its layer's name as `node.meta[LAYER_NAME]`. With an `example`, images
+    (N, 3, H, W), the graph is held against the module's own scores for it.
 
     Errors: `CannotTrace` says why the forward pass cannot be written down.
     """
-    own = copy.deepcopy(module).eval().requires_grad_(False)
+    own = _own_copy(module).eval().requires_grad_(False)
+    normalize = Normalize(mean, std)
+    expected = None if example is None else _scores(own, normalize(example))
     tracer = NodePathTracer()
     try:
         with warnings.catch_warnings():
@@ -54,7 +62,45 @@ def trace(module: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) ->
     for node, name in names.items():
         node.meta[LAYER_NAME] = name
     _remove_in_place(graph, own)
-    return _behind_normalize(own, graph, Normalize(mean, std))
+    _let_views_copy(graph)
+    traced = _behind_normalize(own, graph, normalize)
+    if expected is not None and example is not None:
+        _hold_against(expected, _scores(traced, example), type(module).__name__)
+    return traced
+
+
+def _own_copy(module: nn.Module) -> nn.Module:
+    # An activation that the module keeps from its last call cannot be copied with its gradient.
+    kept = (value for part in module.modules() for value in vars(part).values())
+    memo = {
+        id(v): v.detach() for v in kept if isinstance(v, torch.Tensor) and v.grad_fn is not None
+    }
+    try:
+        return copy.deepcopy(module, memo)
+    except Exception as error:
+        raise CannotTrace(f"{type(module).__name__} cannot be copied: {error}") from error
+
+
+def _scores(module: nn.Module, images: torch.Tensor) -> torch.Tensor | None:
+    """What the module answers, None where it cannot take these images."""
+    weights = next(module.parameters(), images)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            result = module.to(weights.device)(images.to(weights.device))
+        except Exception:  # the network's own check of sizes says it in a student's words
+            return None
+    return result if isinstance(result, torch.Tensor) else None
+
+
+def _hold_against(expected: torch.Tensor, found: torch.Tensor | None, title: str) -> None:
+    close = 1e-4 * float(expected.abs().max())
+    if found is None or not torch.allclose(found, expected, 1e-4, close, equal_nan=True):
+        raise CannotTrace(
+            f"{title} cannot be traced: its graph gives other scores than {title} itself. Probably "
+            "an in-place operation (x += ..., inplace=True, relu_) changes a tensor that is read "
+            "again under another name: write it as x = x + ..., inplace=False, relu"
+        )
 
 
 def subgraph(whole: fx.GraphModule, wanted: tuple[fx.Node, ...]) -> fx.GraphModule:
@@ -122,13 +168,22 @@ def _remove_in_place(graph: fx.Graph, root: nn.Module) -> None:
             module.inplace = False  # type: ignore[assignment]
 
 
+def _let_views_copy(graph: fx.Graph) -> None:
+    """`x.view(n, -1)` refuses maps that lie channels-last in memory; `reshape` does not."""
+    for node in graph.nodes:
+        other_type = any(isinstance(part, torch.dtype) for part in node.args)
+        if node.op == "call_method" and node.target == "view" and not other_type:
+            node.target = "reshape"
+
+
 def _make_out_of_place(node: fx.Node, root: nn.Module) -> bool:
     """Rewrite the node where it works in place; say whether it did."""
     if node.op == "call_module":
         return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
     if node.op == "call_function":
-        if node.target in _OUT_OF_PLACE:
-            node.target = _OUT_OF_PLACE[node.target]
+        plain = _OUT_OF_PLACE.get(node.target) or _plain_function(node.target)
+        if plain is not None:
+            node.target = plain
             return True
         if node.kwargs.get("inplace"):
             node.kwargs = {**node.kwargs, "inplace": False}
@@ -142,6 +197,14 @@ def _make_out_of_place(node: fx.Node, root: nn.Module) -> bool:
             node.target = plain
             return True
     return False
+
+
+def _plain_function(function: Any) -> Any:
+    """`torch.tanh` for `torch.tanh_`, `F.elu` for `F.elu_`; None for what has no underscore."""
+    name = getattr(function, "__name__", "")
+    if not name.endswith("_") or name.endswith("__"):
+        return None
+    return getattr(F, name[:-1], None) or getattr(torch, name[:-1], None)
 
 
 def _behind_normalize(root: nn.Module, graph: fx.Graph, normalize: Normalize) -> fx.GraphModule:

@@ -1,0 +1,94 @@
+"""Networks and images that several test files use, and the plain ways to compute what is tested."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+
+import torch
+import torchvision
+from torch import nn
+
+from labsupport.core import catalog, networks
+from labsupport.core.networks import Network
+
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # a normalization that changes nothing
+
+
+def image(height: int = 32, width: int | None = None, *, count: int = 1, seed: int = 0):
+    """Random pixels, (count, 3, height, width) in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, 3, height, width or height, generator=generator)
+
+
+def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    """A module whose random weights are the same every time, in eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build().eval()
+
+
+def shake(module: nn.Module, seed: int = 0) -> nn.Module:
+    """Batch norms whose statistics and weights lie away from 0 and 1."""
+    generator = torch.Generator().manual_seed(seed)
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_mean.normal_(0, 0.3, generator=generator)
+            norm.running_var.uniform_(0.5, 2, generator=generator)
+            if norm.affine:
+                nn.init.uniform_(norm.weight, 0.6, 1.4, generator=generator)
+                nn.init.normal_(norm.bias, 0, 0.3, generator=generator)
+    return module
+
+
+@functools.cache
+def random(name: str) -> Network:
+    """One of the course's networks with random weights, its batch norms shaken."""
+    recipe = catalog.recipe(name)
+    module = shake(catalog.build(recipe, None, "random"))
+    return networks.wrap(
+        module,
+        mean=recipe.mean,
+        std=recipe.std,
+        categories=recipe.categories(),
+        input_size=recipe.input_size,
+        name=name,
+    )
+
+
+def bare(name: str, network: Network, **settings: object) -> nn.Module:
+    """torchvision's own module with the weights of `network`, in eval mode."""
+    with torch.device("meta"):
+        module = torchvision.models.get_model(name, weights=None, **settings)
+    missing, _ = module.load_state_dict(network.graph.state_dict(), strict=False, assign=True)
+    assert all(key.startswith(("aux", "AuxLogits")) for key in missing)
+    # Only weights were assigned; the auxiliary classifiers do not run in eval mode.
+    return module.eval()
+
+
+def hidden(image_: torch.Tensor, boxes: Iterable[tuple[int, int, int, int]], fill: torch.Tensor):
+    """Copies of an image, each with one box (left, top, right, bottom) of the fill."""
+    copies = []
+    for left, top, right, bottom in boxes:
+        copy = image_.clone()
+        for y in range(top, bottom):
+            for x in range(left, right):
+                copy[0, :, y, x] = fill[0, :, y, x]
+        copies.append(copy)
+    return torch.cat(copies)
+
+
+class Squeezed(nn.Module):
+    """A network with a squeeze-and-excitation block: each position sees the whole map early on."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(6, 6, 1), nn.Sigmoid())
+        self.second = nn.Conv2d(6, 5, 3)
+        self.head = nn.Linear(5, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x).relu()
+        x = self.second(x * self.gate(x)).relu()
+        return self.head(x.mean((2, 3)))
