@@ -1,7 +1,8 @@
 """The exercises of all notebooks: one module each, found by its name, loaded when asked for.
 
-The notebook `05_occlusion` has its exercises in `lab05_occlusion.py` as a tuple `EXERCISES` of
-`Exercise`; their solutions, one file each, are `notebooks/solutions/05_1_<word>.py` and so on.
+The notebook `05_occlusion` has its exercises in `lab05_occlusion.py`: a tuple `EXERCISES` of
+`Exercise`, and a tuple `QUESTIONS` of `Question` for `predict`. The solutions, one file for each
+exercise, are `notebooks/solutions/05_1_<word>.py` and so on.
 `LABS_EXERCISES` names a further folder of such modules, with a folder `solutions` in it.
 """
 
@@ -16,17 +17,20 @@ from pathlib import Path
 from types import ModuleType
 
 from labsupport.core.errors import LabError, nearest
-from labsupport.ui.exercises import Case, Exercise, Law, Mistake
+from labsupport.ui.exercises import Case, Exercise, Law, Mistake, Question
 
 __all__ = [
     "Case",
     "Exercise",
     "Law",
     "Mistake",
+    "Question",
     "UnknownExercise",
     "all_exercises",
     "exercises_of",
     "find",
+    "find_question",
+    "questions_of",
     "solution_file",
 ]
 
@@ -52,7 +56,23 @@ def find(exercise: str) -> Exercise:
 def exercises_of(lab: str) -> tuple[Exercise, ...]:
     """The exercises of the lab "05", in order; none for a lab without a module."""
     modules = [_load(path) for path in _paths() if path.stem.startswith(f"lab{lab}_")]
-    return tuple(one for module in modules for one in module.EXERCISES)
+    return tuple(one for module in modules for one in getattr(module, "EXERCISES", ()))
+
+
+def find_question(question: str) -> Question:
+    """The question "05.q1". Raises `UnknownExercise`, with those that there are."""
+    known = questions_of(question.split(".")[0])
+    for one in known:
+        if one.id == question:
+            return one
+    there = f" There are: {', '.join(one.id for one in known)}." if known else ""
+    raise UnknownExercise(f'There is no question "{question}".{there}')
+
+
+def questions_of(lab: str) -> tuple[Question, ...]:
+    """The questions of the lab "05", in order."""
+    modules = [_load(path) for path in _paths() if path.stem.startswith(f"lab{lab}_")]
+    return tuple(one for module in modules for one in getattr(module, "QUESTIONS", ()))
 
 
 def all_exercises() -> tuple[Exercise, ...]:

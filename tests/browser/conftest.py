@@ -19,7 +19,6 @@ from labsupport.commands.lab import SETTINGS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SCREENSHOTS = ROOT / "build" / "screenshots"
 os.environ.setdefault("LABS_EXERCISES", str(ROOT / "tests" / "notebooks"))
 sys.path.insert(0, str(HERE))
 
@@ -46,13 +45,6 @@ class Server:
     token: str
     folder: Path
     log: Path
-
-
-def missing(what: str) -> None:
-    """Skip, saying why; where everything must be there (CI=true) fail."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what}; on CI nothing may be missing")
-    pytest.skip(what)
 
 
 def free_port() -> int:
@@ -136,6 +128,8 @@ def wait_until_it_answers(server: Server, process: subprocess.Popen) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
+    from lab_page import missing
+
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:

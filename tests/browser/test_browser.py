@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SCREENSHOTS
-from lab_page import LabPage, PanelOnPage, median
+from lab_page import ROOT, SCREENSHOTS, LabPage, PanelOnPage, median, missing
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEMPLATE = ROOT / "tests" / "notebooks" / "template.ipynb"
@@ -179,6 +178,15 @@ def test_a_live_panel_stops(desk: LabPage, tmp_path, capsys):
     words = check_panel(panel, SCREENSHOTS / "live")
     with capsys.disabled():
         print(f"\n  {words}", end=" ", flush=True)
+
+
+def test_without_a_browser_the_tests_skip_but_not_on_ci(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no Chromium"):
+        missing("there is no Chromium")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no Chromium"):
+        missing("there is no Chromium")
 
 
 def test_errors_are_seen(desk: LabPage, tmp_path):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from labsupport.exercises import Case, Exercise, Law, Mistake
+from labsupport.exercises import Case, Exercise, Law, Mistake, Question
 
 
 def _moving_average(row: torch.Tensor, width: int) -> torch.Tensor:
@@ -100,3 +100,20 @@ STRONGEST = Exercise(
 )
 
 EXERCISES = (MOVING_AVERAGE, STRONGEST)
+
+QUESTIONS = (
+    Question(
+        "The window of a max-pooling grows from 2 to 15 pixels. What happens to thin bright lines?",
+        ("They vanish.", "They become thicker.", "They stay as they are."),
+        answer="They become thicker.",
+        why="Each place near the line now sees it, and the maximum takes the brightest pixel.",
+        id="90.q1",
+    ),
+    Question(
+        "A stride of 4 instead of 2: how many numbers are left, compared with before?",
+        ("a half", "a quarter", "as many"),
+        answer="a quarter",
+        why="Half as many rows, and half as many columns.",
+        id="90.q2",
+    ),
+)

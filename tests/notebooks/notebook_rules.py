@@ -16,7 +16,7 @@ import nbformat
 
 from labsupport.commands.solve import Cell, Notebook, exercise_cells, is_stub, read, tags, text_of
 from labsupport.core.errors import LabError
-from labsupport.exercises import exercises_of, find, solution_file
+from labsupport.exercises import exercises_of, find, questions_of, solution_file
 
 HERE = Path(__file__).parent
 TOPICS = "1. <topics>"
@@ -254,6 +254,21 @@ def rhythm(one: Lab, template: Lab) -> Iterator[str]:
 
 
 @rule
+def predictions(one: Lab, template: Lab) -> Iterator[str]:
+    """No answer that can be read in the notebook: it is in the lab's module, or computed."""
+    known, asked = [question.id for question in questions_of(one.number)], []
+    for call in (node for cell in one.code for node in _nodes(cell) if _is_call(node, "predict")):
+        first = getattr(call.args[0], "value", "") if call.args else ""
+        answer = next((key.value for key in call.keywords if key.arg == "answer"), None)
+        if isinstance(answer, ast.Constant):
+            yield f"the answer to {first!r} can be read; put the question into QUESTIONS"
+        elif answer is None:
+            asked.append(first)
+    if sorted(asked) != sorted(known):
+        yield f"the notebook asks the questions {asked}, its module has {known}"
+
+
+@rule
 def questions(one: Lab, template: Lab) -> Iterator[str]:
     section, (low, high) = one.section("Questions"), one.limits.questions
     answers = re.findall(r"<details>(.*?)</details>", section.prose if section else "", re.S)
@@ -371,7 +386,7 @@ def no_pyplot(one: Lab, template: Lab) -> Iterator[str]:
 @rule
 def panels_have_a_static_picture(one: Lab, template: Lab) -> Iterator[str]:
     made = any(_calls(cell, "Panel") or _calls(cell, "Live") for cell in one.code)
-    if made and not any(_calls(cell, "static") for cell in one.code):
+    if made and not any(".static(" in text_of(cell) for cell in one.code):
         yield "no cell ends with panel.static(), which exported pages show"
 
 
@@ -497,8 +512,15 @@ def _names(node: ast.AST) -> list[str]:
 
 
 def _calls(cell: Cell, name: str) -> bool:
-    calls = (node for node in _nodes(cell) if isinstance(node, ast.Call))
-    return any(name in (getattr(c.func, "id", None), getattr(c.func, "attr", None)) for c in calls)
+    return any(_is_call(node, name) for node in _nodes(cell))
+
+
+def _is_call(node: ast.AST, name: str) -> bool:
+    """`predict(...)` or `ui.predict(...)`, but not `network.predict(...)`."""
+    called = getattr(node, "func", None)
+    if isinstance(called, ast.Attribute):
+        return called.attr == name and getattr(called.value, "id", None) == "ui"
+    return isinstance(called, ast.Name) and called.id == name
 
 
 def _bare_names(cell: Cell) -> set[str]:

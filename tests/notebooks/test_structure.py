@@ -109,6 +109,11 @@ MUTANTS = {
         lambda m: m.drop("topic-1-answer"),
         lambda m: [m.edit(c, "allclose", "equal") for c in ("pool-by-network", "box-by-tool")],
     ],
+    "predictions": [
+        lambda m: m.edit("topic-1-question", '"90.q1"', '"Why?", answer="Because."'),
+        lambda m: m.edit("topic-1-question", "q1", "q9"),
+        lambda m: m.drop("topic-3-question"),
+    ],
     "questions": [
         lambda m: m.edit("questions", "<summary>Answer</summary>\n\n28.", "<summary>A</summary>"),
         lambda m: m.edit("questions", "<details>", "<p>"),
@@ -134,7 +139,7 @@ MUTANTS = {
         lambda m: [m.add("slide", *["x = 1"] * 7) for _ in range(30)],
     ],
     "setup": [
-        lambda m: m.edit("setup", "import torch\n", "import torch\na = 1\nb = 2\nc = 3\n"),
+        lambda m: m.edit("setup", "import torch\n", "import torch\n" + "a = 1\n" * 4),
         lambda m: m.cell("setup").update(metadata={}),
         lambda m: m.cell("slide").update(metadata={"tags": ["setup"]}),
         lambda m: m.add("goals", "1 + 1"),

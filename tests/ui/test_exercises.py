@@ -662,6 +662,16 @@ def test_predict_refuses_an_answer_that_is_no_option(desk, options):
         predict("Which?", options, answer="b")
 
 
+def test_predict_asks_a_question_of_the_labs_module(desk, monkeypatch):
+    monkeypatch.setenv("LABS_EXERCISES", str(Path(__file__).parents[1] / "notebooks"))
+    predict("90.q2")
+    assert "a quarter" in desk[0]._repr_html_()
+    with pytest.raises(UnknownExercise, match=r"90\.q1, 90\.q2"):
+        predict("90.q7")
+    with pytest.raises(BadSetting, match="needs the answer"):
+        predict("Why?")
+
+
 def test_reveal_folds_markdown(desk):
     reveal("What you should see", "A peak at **1**, $x^2$.")
     data = desk[0].data

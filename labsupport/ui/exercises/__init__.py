@@ -2,7 +2,7 @@
 
 from .checking import NotAsExpected, check, hint, progress, solution, use, verdict_on
 from .judging import Case, Exercise, Law, Mistake, Verdict, judge
-from .quiz import predict, reveal
+from .quiz import Question, predict, reveal
 
 __all__ = [
     "Case",
@@ -10,6 +10,7 @@ __all__ = [
     "Law",
     "Mistake",
     "NotAsExpected",
+    "Question",
     "Verdict",
     "check",
     "hint",

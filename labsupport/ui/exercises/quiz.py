@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import html
+import importlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from IPython.display import Markdown
 
@@ -31,12 +33,24 @@ _STYLE = """
 
 @dataclass(frozen=True)
 class Question:
-    """A question with options (or a free answer) whose answer is folded away."""
+    """A question with options (or, without, a free answer) whose answer is folded away.
+
+    Raises `BadSetting` when the answer is not among the options, or an option stands there twice.
+    """
 
     question: str
-    options: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    _: KW_ONLY
     answer: str
-    why: str
+    why: str = ""
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if len(set(self.options)) < len(self.options):
+            raise BadSetting("The options are a list of different texts.")
+        if self.options and self.answer not in self.options:
+            shown = ", ".join(repr(option) for option in self.options)
+            raise BadSetting(f"The answer {self.answer!r} is not one of the options: {shown}.")
 
     def _repr_html_(self) -> str:
         head = (
@@ -76,20 +90,27 @@ class Question:
         return f"? Predict, then look: {plain(self.question)}{options}"
 
 
-def predict(question: str, options: Sequence[str] = (), *, answer: str, why: str = "") -> None:
+def predict(
+    question: str, options: Sequence[str] = (), *, answer: str | None = None, why: str = ""
+) -> None:
     """Ask the student to commit to an answer before looking; the answer is folded away.
 
-    With `options` one is chosen and the right one (`answer`, as it stands among them) and the
-    reason appear; without, the student writes freely and unfolds the answer. Raises
-    `BadSetting` when the answer is not among the options, or an option stands there twice.
+    `predict("05.q1")` asks a question of the lab's module, so that its answer does not stand in
+    the notebook; `predict("How large?", answer=f"{size} px")` one whose answer is computed. With
+    `options` one is chosen, and the right one and the reason appear; without, the student writes
+    freely and unfolds the answer.
+
+    Raises `BadSetting` for an answer that is not among the options or missing, and
+    `UnknownExercise` for a number that no question has.
     """
-    choices = tuple(options)
-    if isinstance(options, str) or len(set(choices)) < len(choices):
-        raise BadSetting("The options are a list of different texts.")
-    if choices and answer not in choices:
-        shown = ", ".join(repr(choice) for choice in choices)
-        raise BadSetting(f"The answer {answer!r} is not one of the options: {shown}.")
-    show(Question(question, choices, answer, why))
+    if re.fullmatch(r"\d\d\.q\d+", question):
+        show(importlib.import_module("labsupport.exercises").find_question(question))
+    elif answer is None:
+        raise BadSetting('predict needs the answer, or a question\'s number: predict("05.q1")')
+    else:
+        if isinstance(options, str):
+            raise BadSetting("The options are a list of different texts.")
+        show(Question(question, tuple(options), answer=answer, why=why))
 
 
 def reveal(title: str, text: str) -> None:
