@@ -110,7 +110,7 @@ def main() -> None:
     save_file(
         {name: value.half() for name, value in state.items()},
         DATA / "weights" / "squeezenet1_1.safetensors",
-        metadata={"network": "SqueezeNet 1.1, ImageNet", "convention": "torchvision"},
+        metadata={"network": "SqueezeNet 1.1, ImageNet, torchvision's convention"},
     )
 
 

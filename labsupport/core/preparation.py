@@ -98,7 +98,7 @@ def standard(picture: Picture | Tensor, size: int = 224) -> Tensor:
     as torchvision's does for a picture file, and equals it exactly; no gradient passes. (`resize`
     works on floats, lets gradients through, and differs by less than 1/255.)
 
-    >>> standard(sample("coffee")).shape
+    >>> standard(torch.zeros(1, 3, 400, 600)).shape
     torch.Size([1, 3, 224, 224])
     """
     image = picture.image if isinstance(picture, Picture) else picture
