@@ -36,7 +36,8 @@ def install(home: Path, base: Interpreter, extras: Sequence[str] = ()) -> None:
     source = choose_source(home, extras)
     if source is not None and source.index is not None:
         install_torch(python, source.index, log)
-    print("[3/3] The workbook and all other packages", flush=True)
+    print("[3/3] The workbook and all other packages; after 'Installing collected packages'", end=" ")
+    print("it is quiet for some minutes", flush=True)
     if pip(python, ["--editable", f".[{','.join(extras)}]" if extras else "."], log):
         raise diagnosis(home, log)
     interpreter = Interpreter.at(python)
