@@ -30,7 +30,7 @@ _STYLE = """<style>
 .lab-panel { padding: 8px 0 12px; }
 .lab-title { font-size: 115%; font-weight: 600; }
 .lab-picture { flex: 0 0 auto; background: #fff; }
-.lab-readout > div { line-height: 1.45; white-space: pre-line; max-width: 48em; }
+.lab-readout > div > div { line-height: 1.45; white-space: pre-line; max-width: 48em; }
 .lab-message > div > div {
   line-height: 1.45; padding: 4px 10px; border-left: 4px solid; max-width: 48em;
 }
@@ -166,9 +166,9 @@ class Board:
         """Bring the picture up to date with the controls, now."""
         raise NotImplementedError
 
-    def hear(self, words: str) -> None:
+    def hear(self, words: str, kind: str = "control") -> None:
         """A control has something to say; "" takes back what was said before."""
-        self.say("control", words)
+        self.say(kind, words)
 
     def say(self, kind: str, words: str) -> None:
         """Show a message; each kind ("control", "error", "note") has one, "" removes it."""

@@ -43,7 +43,7 @@ class Control:
         self._leaders: list[Control] = []
         self._followers: list[Control] = []
         self._listeners: list[Callable[[], None]] = []
-        self._hearers: list[Callable[[str], None]] = []
+        self._hearers: list[Callable[[str, str], None]] = []
         source.observe(self._moved, "value")
 
     @property
@@ -75,12 +75,12 @@ class Control:
         self._leaders.append(leader)
         leader._followers.append(self)
 
-    def listen(self, changed: Callable[[], None], hear: Callable[[str], None]) -> None:
-        """`changed()` after each change; `hear(words)` when the control has something to say."""
+    def listen(self, changed: Callable[[], None], hear: Callable[[str, str], None]) -> None:
+        """`changed()` after each change; `hear(words, kind)` when the control has a say."""
         self._listeners.append(changed)
         self._hearers.append(hear)
 
-    def unlisten(self, changed: Callable[[], None], hear: Callable[[str], None]) -> None:
+    def unlisten(self, changed: Callable[[], None], hear: Callable[[str, str], None]) -> None:
         """Undo `listen`; the last one to go closes the widget."""
         self._listeners.remove(changed)
         self._hearers.remove(hear)
@@ -161,9 +161,10 @@ class Control:
             found += follower._all_followers()
         return list(dict.fromkeys(found))
 
-    def _say(self, words: str) -> None:
+    def _say(self, words: str, kind: str = "control") -> None:
+        """Words for the panel's message line: a problem, or calmly a "note"; "" takes it back."""
         for hear in dict.fromkeys(self._hearers):
-            hear(words)
+            hear(words, kind)
 
 
 def shut(widget: Any) -> None:

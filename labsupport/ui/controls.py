@@ -339,12 +339,13 @@ class NetworkMenu(Control):
     def _accept(self) -> None:
         name = str(self.source.value)
         if name not in self._loaded and name not in self._own:
-            self._say(f"Loading {name} ...")
+            self._say(f"Loading {name} ...", "note")
         try:
             self._get(name)
         except LabError as error:
             raise type(error)(f"{error} {self._kept} stays.") from error
-        self._say("")
+        finally:
+            self._say("", "note")
 
     def _get(self, name: str) -> Network:
         if name in self._own:
@@ -437,7 +438,10 @@ class ClassBox(_Following):
         try:
             self.value  # noqa: B018  # asked only whether the new network knows it
         except UnknownClass:
-            self._say(f"{self.network.name} does not know the class {self.source.value!r}.")
+            self._say(
+                f"{self.network.name} does not know the class {self.source.value!r}: "
+                f"now {OWN_ANSWER} is taken."
+            )
             self.source.value = ""
 
 

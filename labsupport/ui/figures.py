@@ -466,12 +466,12 @@ def _with_bar(picture: Picture, ends: Limits, *, colours: str, words: str) -> Pi
     """The picture with its colour scale at the right: the top edges stay aligned."""
     height = max(picture.height, 96)
     low, high = ends
-    marks = ink.ticks(low, high, count=max(2, min(6, height // 36)))
+    marks = ink.ticks(low, high, count=max(2, min(9, height // 40)))
     name = ink.upright(words, height) if words else None
     numbers = max(ink.measure(text) for _, text in marks)
     bar_left = picture.width + 10
     name_left = bar_left + BAR_WIDTH + 8 + numbers + 4
-    sheet = _blank(name_left + (name.width if name else 0), height)
+    sheet = _blank(name_left + (name.width + 2 if name else 0), height)
     sheet.paste(picture, (0, 0))
     steps = paint(np.linspace(high, low, height)[:, None], colours=colours, limits=ends)
     sheet.paste(Image.fromarray(steps.repeat(BAR_WIDTH, axis=1)), (bar_left, 0))

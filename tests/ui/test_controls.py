@@ -24,8 +24,9 @@ class Ear:
     def changed(self) -> None:
         self.changes += 1
 
-    def hear(self, words: str) -> None:
-        self.said = words
+    def hear(self, words: str, kind: str) -> None:
+        if kind == "control":
+            self.said = words
 
 
 def tiny(categories: list[str], channels: int = 4) -> networks.Network:
@@ -132,7 +133,7 @@ def test_followers_of_followers_are_refreshed_before_anybody_is_told(menu, birds
     layer = controls.layer_menu(menu, "0")
     channel = controls.channel_slider(layer, 3)
     seen = []
-    menu.listen(lambda: seen.append((layer.network.name, channel.value)), lambda words: None)
+    menu.listen(lambda: seen.append((layer.network.name, channel.value)), lambda *words: None)
     menu.put("birds")
     assert seen == [(birds.name, 1)]
     assert channel.source.max == 1
@@ -236,6 +237,16 @@ def test_a_loaded_network_is_loaded_once(monkeypatch, pets, birds):
         menu.put("squeezenet1_1")
     assert menu.value is pets
     assert loads == ["squeezenet1_1", "lenet5"]
+
+
+def test_loading_is_a_note_and_no_problem(monkeypatch, pets):
+    heard = []
+    monkeypatch.setattr(networks, "load", lambda name: heard.append(("loaded", "")) or pets)
+    menu = controls.network_menu(names=["squeezenet1_1", "lenet5"])
+    heard.clear()
+    menu.listen(lambda: None, lambda words, kind: heard.append((words, kind)))
+    menu.put("lenet5")
+    assert heard == [("", "control"), ("Loading lenet5 ...", "note"), ("loaded", ""), ("", "note")]
 
 
 @pytest.mark.parametrize(
