@@ -36,8 +36,7 @@ def install(home: Path, base: Interpreter, extras: Sequence[str] = ()) -> None:
     source = choose_source(home, extras)
     if source is not None and source.index is not None:
         install_torch(python, source.index, log)
-    print("[3/3] The workbook and all other packages; after 'Installing collected packages'", end=" ")
-    print("it is quiet for some minutes", flush=True)
+    print("[3/3] All other packages (unpacking, the last part, is quiet for minutes)", flush=True)
     if pip(python, ["--editable", f".[{','.join(extras)}]" if extras else "."], log):
         raise diagnosis(home, log)
     interpreter = Interpreter.at(python)
