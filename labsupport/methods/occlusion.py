@@ -146,6 +146,64 @@ def occlusion_frames(
     return _explore(study, _COARSEST, None)
 
 
+def occlude(image: torch.Tensor, box: Box, fill: torch.Tensor) -> torch.Tensor:
+    """The image with the part (left, top, right, bottom) of another image in its place.
+
+    Both are (1, 3, H, W); `fill_image` makes the other one. The image itself is left as it is.
+
+    Errors: `BadSetting` for a box that is empty or reaches over the image.
+
+    >>> hidden = occlude(torch.zeros(1, 3, 4, 4), (1, 0, 3, 2), torch.ones(1, 3, 4, 4))
+    >>> hidden[0, 0, 0]
+    tensor([0., 1., 1., 0.])
+    """
+    left, top, right, bottom = box
+    height, width = image.shape[2:]
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise BadSetting(
+            f"the box {tuple(box)} is (left, top, right, bottom) in pixels, inside an image that "
+            f"is {width} wide and {height} high"
+        )
+    hidden = image.clone()
+    hidden[..., top:bottom, left:right] = fill[..., top:bottom, left:right]
+    return hidden
+
+
+def sign_changes(
+    network: Network, image: torch.Tensor, box: Box, layer: str, *, fill: Fill = "grey"
+) -> torch.Tensor:
+    """Which features of a layer a hidden part lowers (1), raises (-1) or leaves alone (0).
+
+    Zeiler and Fergus' correspondence test compares these between images: sign(clean - occluded),
+    (features,), for one image (1, 3, H, W).
+
+    Errors: `BadSetting`, `BadImage`, `UnknownLayer`.
+    """
+    network.check(image)
+    pair = torch.cat([image, occlude(image, box, fill_image(network, image, fill))])
+    clean, hidden = network.activations(pair, [layer])[layer]
+    signs: torch.Tensor = (clean - hidden).sign()
+    return signs.flatten()
+
+
+def correspondence(changes: torch.Tensor) -> float:
+    """How differently the same hidden part acts in several images: 0 (alike) to 1.
+
+    `changes` (images, features) holds one `sign_changes` per image. The result is the share of
+    features whose signs differ, averaged over all pairs of images (Zeiler and Fergus, table 1).
+
+    Errors: `BadSetting` for fewer than two images.
+
+    >>> correspondence(torch.tensor([[1, 0, -1, 1], [1, 0, 1, 1]]))
+    0.25
+    """
+    count = len(changes)
+    if changes.ndim != 2 or count < 2:
+        raise BadSetting("changes is (images, features), one row per image, two rows at least")
+    apart = torch.pdist(changes.float(), p=0)  # the number of features that differ, per pair
+    return float(apart.mean() / changes.shape[1])
+
+
 # What is asked
 
 
@@ -179,7 +237,7 @@ class _Study:
             raise BadImage(f"one image at a time: this is a batch of {len(image)}")
         image = image.detach()
         size = (image.shape[2], image.shape[3])
-        wanted = network.target(target)
+        wanted = _placed(network, network.target(target), size)
         views = _checked_views(settings.views, wanted)
         window, stride = _pair("window", settings.window), _pair("stride", settings.stride)
         rows, columns = _positions(size, window, stride)
@@ -227,8 +285,17 @@ class _Study:
         return (self.image.shape[2], self.image.shape[3])
 
 
+def _placed(network: Network, target: Target, size: Pair) -> Target:
+    """The target, whose position must lie in its layer's map for images of this size."""
+    if target.position is not None:
+        height, width = network.shapes(size)[network.node_of(target)][2:]
+        if target.position[0] >= height or target.position[1] >= width:
+            raise BadSetting(f"{target}: for this image the layer's map is {height} x {width}")
+    return target
+
+
 def _pair(name: str, value: int | Pair) -> Pair:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
         raise BadSetting(f"{name} is a number of pixels above 0, or (rows, columns), not {value!r}")
     return (pair[0], pair[1])
@@ -293,10 +360,13 @@ def fill_image(network: Network, image: torch.Tensor, fill: Fill = "mean") -> to
 
 
 def _colour(colour: Sequence[float]) -> torch.Tensor:
-    values = torch.tensor([float(part) for part in colour])
-    if values.shape != (3,) or not bool(((values >= 0) & (values <= 1)).all()):
-        raise BadSetting(f"a colour is (red, green, blue) in [0, 1], not {tuple(colour)}")
-    return values.view(1, 3, 1, 1)
+    try:
+        red, green, blue = (float(part) for part in colour)
+    except (TypeError, ValueError):
+        red = green = blue = math.nan
+    if not all(0 <= part <= 1 for part in (red, green, blue)):
+        raise BadSetting(f"a colour is (red, green, blue) in [0, 1], not {colour!r}")
+    return torch.tensor([red, green, blue]).view(1, 3, 1, 1)
 
 
 def _unit(network: Network, image: torch.Tensor, view: str) -> Target:
@@ -407,9 +477,10 @@ class _Canvas:
         before, after = step // 2, (step + 1) // 2
         places = [(self._row[r], self._column[c]) for r in chunk.rows for c in chunk.columns]
         for number, (row, column) in enumerate(places):
-            block = (
-                slice(max(0, row - before), row + after),
-                slice(max(0, column - before), column + after),
+            block = tuple(
+                # The last of a level also stands for those behind it.
+                slice(max(0, place - before), place + after if place + step < count else count)
+                for place, count in zip((row, column), self.computed.shape, strict=True)
             )
             for view, value in values.items():
                 self.values[view][block] = value[number]
@@ -468,11 +539,13 @@ class _PlainEngine:
         return self._follow
 
     def _follow(self, chunk: Chunk) -> list[torch.Tensor]:
-        batch = self._study.image.repeat(chunk.count, 1, 1, 1)
-        boxes = [(rows, columns) for rows in chunk.rows for columns in chunk.columns]
-        for hidden, ((top, bottom), (left, right)) in zip(batch, boxes, strict=True):
-            hidden[:, top:bottom, left:right] = self._study.fill[0, :, top:bottom, left:right]
-        return self._answers(batch)
+        image, fill = self._study.image, self._study.fill
+        boxes = [
+            (left, top, right, bottom)
+            for top, bottom in chunk.rows
+            for left, right in chunk.columns
+        ]
+        return self._answers(torch.cat([occlude(image, box, fill) for box in boxes]))
 
     def _answers(self, images: torch.Tensor) -> list[torch.Tensor]:
         network, outputs = self._study.network, self._study.outputs

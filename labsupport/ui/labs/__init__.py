@@ -1,0 +1,1 @@
+"""The panels and pictures that one lab needs: one module per lecture section."""
