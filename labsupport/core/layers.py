@@ -83,7 +83,13 @@ def receptive_box(
         _image_indices(network.operations, node, start[axis], lengths, axis, clip)
         for axis in (0, 1)
     )
-    return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    (left, right), (top, bottom) = _ends(columns), _ends(rows)
+    return (left, top, right, bottom)
+
+
+def _ends(indices: np.ndarray) -> Pair:
+    """The first index and one past the last; nothing for a position that reads only padding."""
+    return (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 0)
 
 
 def _start(
@@ -165,7 +171,8 @@ def _adaptive(asked: np.ndarray, length: int, out: int) -> np.ndarray:
     """The bins of adaptive pooling: from floor(i L / n) to ceil((i + 1) L / n)."""
     kept = asked[(asked >= 0) & (asked < out)]
     starts, ends = kept * length // out, -(-(kept + 1) * length // out)
-    return np.unique(np.concatenate([np.arange(s, e) for s, e in zip(starts, ends, strict=True)]))
+    bins = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
+    return np.unique(np.concatenate([kept[:0], *bins]))
 
 
 @dataclass(frozen=True)
