@@ -60,9 +60,12 @@ def ready(*extras: str, python: str | None = None) -> Path:
     if not named.lacking(*extras) and not unfinished(named):
         return named.path
     if not whole(extras, python):
-        with only_one():
-            if not whole(extras, python):
-                complete(extras, python)
+        try:
+            with only_one():
+                if not whole(extras, python):
+                    complete(extras, python)
+        except KeyboardInterrupt:
+            raise faults.stopped() from None
     return inside(HOME)
 
 

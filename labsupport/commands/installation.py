@@ -86,7 +86,7 @@ def pip(python: Path, arguments: Sequence[str], log: Path) -> int:
 
 
 def attend(command: list[str], *, quiet: bool = False) -> tuple[int, str]:
-    """A program's exit status and (when quiet) what it printed; Ctrl-C ends it, as a `Fault`."""
+    """A program's exit status and (when quiet) what it printed; Ctrl-C ends it too."""
     settled = {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     with subprocess.Popen(
@@ -101,7 +101,7 @@ def attend(command: list[str], *, quiet: bool = False) -> tuple[int, str]:
             words, _ = child.communicate()
         except KeyboardInterrupt:
             end(child)
-            raise faults.stopped() from None
+            raise
     return child.returncode, words or ""
 
 

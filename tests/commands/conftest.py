@@ -38,7 +38,9 @@ elif words[:2] == ["-m", "labsupport.commands.requirements"]:
 elif words[:3] == ["-m", "pip", "install"]:
     failing = plan["pip"] if "--index-url" not in words else plan.get("index_pip", [])
     pathlib.Path(words[words.index("--log") + 1]).write_text("\\n".join(failing))
-    time.sleep(plan.get("seconds", 0))
+    if plan.get("interrupted"):
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(0.5)
     if plan.get("killed"):
         os.kill(os.getpid(), signal.SIGKILL)
     if failing:

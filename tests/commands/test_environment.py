@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -225,12 +224,11 @@ def test_an_error_that_means_something_else_is_not_called_read_only():
 
 
 def test_ctrl_c_ends_pip_and_the_next_start_finishes(workbook):
-    workbook.set(seconds=1.5)
-    threading.Timer(1.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    workbook.set(interrupted=True)
     with pytest.raises(Fault, match="The next start finishes it"):
         ready()
     assert not workbook.stamp.finished
-    workbook.set(seconds=0)
+    workbook.set(interrupted=False)
     ready()
     assert workbook.stamp.finished
 
@@ -247,8 +245,16 @@ def test_a_child_that_ignores_ctrl_c_is_ended(monkeypatch):
     assert sleeper.wait(timeout=10) == -signal.SIGKILL
 
 
-def test_two_starts_at_once_install_once(workbook, capsys):
+def test_two_starts_at_once_install_once(workbook, capsys, monkeypatch):
     order: list[str] = []
+    tried, real = threading.Event(), environment.lock
+
+    def lock(file, *, wait: bool) -> bool:
+        if wait:
+            tried.set()
+        return real(file, wait=wait)
+
+    monkeypatch.setattr(environment, "lock", lock)
 
     def second() -> None:
         with environment.only_one():
@@ -257,7 +263,7 @@ def test_two_starts_at_once_install_once(workbook, capsys):
     with environment.only_one():
         thread = threading.Thread(target=second)
         thread.start()
-        time.sleep(0.3)
+        assert tried.wait(20)
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]

@@ -17,12 +17,15 @@ from labsupport.commands import wheels
 PYTHON = Path(sys.executable)
 
 
+CLOSING = threading.Event()
+
+
 class Index(http.server.BaseHTTPRequestHandler):
     """Answers well, badly, or late."""
 
     def do_GET(self) -> None:
         if self.path == "/late":
-            time.sleep(1.5)
+            CLOSING.wait(30)
         self.send_response(404 if self.path == "/absent" else 200)
         self.end_headers()
 
@@ -32,9 +35,11 @@ class Index(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def index() -> Iterator[str]:
+    CLOSING.clear()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
+    CLOSING.set()
     server.shutdown()
     server.server_close()
 
@@ -128,14 +133,14 @@ def test_an_answer_is_an_answer_and_nothing_else_is(index: str):
 def test_a_late_answer_is_not_waited_for(index: str):
     begun = time.monotonic()
     assert not wheels.answers(index + "/late", patience=0.3)
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 3.0
 
 
 def test_looking_up_a_name_may_take_for_ever(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(wheels.urllib.request, "urlopen", lambda *_, **__: time.sleep(2))
+    monkeypatch.setattr(wheels.urllib.request, "urlopen", lambda *_, **__: time.sleep(9))
     begun = time.monotonic()
     assert not wheels.answers("http://anywhere.invalid", patience=0.2)
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 3.0
 
 
 def test_the_disk_needed_grows_with_the_build():
