@@ -143,8 +143,11 @@ def test_without_an_environment_the_doctor_looks_at_this_python(monkeypatch: pyt
     assert doctor.main(Namespace()) == 17
 
 
-def test_with_an_environment_the_doctor_looks_there(monkeypatch: pytest.MonkeyPatch, handed_over):
+def test_with_an_environment_the_doctor_looks_there(
+    monkeypatch: pytest.MonkeyPatch, handed_over, tmp_path: Path
+):
+    monkeypatch.setattr(environment, "HOME", tmp_path / ".venv")
     monkeypatch.setattr(doctor, "unmet", lambda _: ["something"])
     monkeypatch.setattr(environment, "whole", lambda extras: True)
     assert doctor.main(Namespace()) == 0
-    assert handed_over()[0][0] == str(interpreters.inside(environment.HOME))
+    assert handed_over()[0][0] == str(interpreters.inside(tmp_path / ".venv"))
