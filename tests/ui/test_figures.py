@@ -92,6 +92,11 @@ def test_zero_is_the_middle_of_a_signed_map_whatever_the_values():
     assert upper[0] > upper[2]
 
 
+def test_the_step_around_zero_reaches_equally_far_to_both_sides():
+    nearly = figures.paint(np.array([-0.0038, 0, 0.0038]), colours="signed", limits=(-1, 1))
+    assert (nearly == nearly[1]).all()
+
+
 def test_signed_ends_are_equally_far_from_zero():
     blue, red = figures.paint(np.array([-1.0, 4.0]), colours="signed", limits=(-4, 1))
     full_blue, full_red = figures.paint(np.array([-4.0, 4.0]), colours="signed")
