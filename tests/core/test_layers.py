@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-import toys
 import torchvision
+import toys
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -13,6 +13,16 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from labsupport.core import layers, networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Thousands of tiny operations: two threads would mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
 
 # The lecture's recurrence
 
@@ -116,9 +126,7 @@ def gradient_boxes(outputs: dict[str, torch.Tensor], images: torch.Tensor):
                 (round(down * (height - 1)), round(across * (width - 1)))
                 for down, across in POSITIONS.values()
             ]
-            chosen = torch.stack(
-                [value[n, :, r, c].sum() for n, (r, c) in enumerate(places)]
-            ).sum()
+            chosen = torch.stack([value[n, :, r, c].sum() for n, (r, c) in enumerate(places)]).sum()
         (gradient,) = torch.autograd.grad(chosen, images, retain_graph=True)
         for place, support in zip(places, gradient.abs().sum(1) > 0, strict=True):
             yield name, place, hull(support)
@@ -173,9 +181,7 @@ def toy_boxes_agree(module: nn.Module, size: tuple[int, int], positions=None) ->
         every = [(r, c) for r in range(value.shape[2]) for c in range(value.shape[3])]
         for place in positions(every) if positions else every:
             chosen = value[0, :, place[0], place[1]].sum()
-            (gradient,) = torch.autograd.grad(
-                chosen, images, retain_graph=True, allow_unused=True
-            )
+            (gradient,) = torch.autograd.grad(chosen, images, retain_graph=True, allow_unused=True)
             support = gradient[0].abs().sum(0) > 0
             if support.any():
                 found = layers.receptive_box(network, name, place, size)
@@ -317,9 +323,7 @@ def test_an_adaptive_pools_field_is_its_widest_bin(length, bins):
         input_size=length,
     )
     (pool,) = [layer for layer in network.layers if layer.kind == "adaptive_pool"]
-    boxes = [
-        layers.receptive_box(network, pool.name, (place, 0)) for place in range(pool.shape[1])
-    ]
+    boxes = [layers.receptive_box(network, pool.name, (place, 0)) for place in range(pool.shape[1])]
     assert pool.receptive_field[0] == max(bottom - top for _, top, _, bottom in boxes)
 
 
@@ -327,9 +331,7 @@ def test_fields_are_the_unclipped_boxes_sizes():
     network = toys.random("squeezenet1_1")
     for layer in network.layers:
         if layer.has_map and layer.kind not in {"adaptive_pool", "flatten"}:
-            left, top, right, bottom = layers.receptive_box(
-                network, layer.name, (0, 0), clip=False
-            )
+            left, top, right, bottom = layers.receptive_box(network, layer.name, (0, 0), clip=False)
             assert layer.receptive_field == (bottom - top, right - left), layer.name
 
 
