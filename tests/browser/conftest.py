@@ -46,6 +46,12 @@ class Server:
     folder: Path
     log: Path
 
+    @property
+    def attempts(self) -> list[str]:
+        """Other machines that the server or a kernel tried to reach."""
+        notes = self.log.with_name("attempts.txt")
+        return notes.read_text(encoding="utf-8").split() if notes.exists() else []
+
 
 def free_port() -> int:
     with socket.socket() as one:

@@ -105,6 +105,12 @@ def test_the_words_are_complete(exercise):
 
 
 @each
+def test_the_solution_is_at_most_eight_lines(exercise):
+    lines = inspect.getsource(solution_of(exercise)).split('"""')[-1].splitlines()
+    assert sum(bool(line.strip()) for line in lines) <= 8
+
+
+@each
 def test_the_reference_takes_another_way_than_the_solution(exercise):
     def steps(function) -> tuple:
         return function.__code__.co_code, function.__code__.co_names
