@@ -152,11 +152,26 @@ def build(recipe: Recipe, weights: State | None, source: str) -> nn.Module:
         try:
             module.load_state_dict({name: value.float() for name, value in weights.items()})
         except RuntimeError as error:
+            reasons = _misfits(module.state_dict(), weights) or [str(error)[:300]]
             raise WeightsUnavailable(
-                f"the weights from {source} do not fit {recipe.name}: "
-                f"{' '.join(str(error).split())[:300]}"
+                f"the weights from {source} do not fit {recipe.name}: {'; '.join(reasons)}"
             ) from None
     return module
+
+
+def _misfits(own: State, given: State) -> list[str]:
+    """What is wrong with a state dict, the first example of each kind."""
+    missing = [name for name in own if name not in given]
+    extra = [name for name in given if name not in own]
+    shapes = [name for name in own if name in given and own[name].shape != given[name].shape]
+    reasons = [f"{len(missing)} names are missing, such as {missing[0]}"] if missing else []
+    if extra:
+        reasons.append(f"{len(extra)} names are unknown, such as {extra[0]}")
+    if shapes:
+        first = shapes[0]
+        found, wanted = tuple(given[first].shape), tuple(own[first].shape)
+        reasons.append(f"{len(shapes)} have another shape: {first} is {found}, not {wanted}")
+    return reasons
 
 
 def _read(path: Path) -> State:
