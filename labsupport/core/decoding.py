@@ -77,8 +77,8 @@ def load(source: Source) -> Tensor:
     )
 
 
-def decode_rgba(data: bytes, title: str) -> NDArray[np.float32]:
-    """The pixels of a picture file with its transparency: float32 (H, W, 4) in [0, 1]."""
+def decode(data: bytes, title: str) -> Tensor:
+    """A picture file with its opacity, if it has one: (1, 3, H, W) or (1, 4, H, W) in [0, 1]."""
     with _quiet_pil():
         return _pixels(_open(data, title), title)
 
@@ -107,7 +107,7 @@ def _neighbours(file: Path) -> str:
 
 
 def _from_bytes(data: bytes, title: str) -> Tensor:
-    return _on_white(decode_rgba(data, title))
+    return _on_white(decode(data, title))
 
 
 def _from_pil(picture: Image.Image, title: str) -> Tensor:
@@ -176,20 +176,19 @@ def _too_large(title: str, found: str) -> str:
     return f"{title} is too large ({found}); at most {limit} million pixels. Make it smaller first."
 
 
-def _pixels(picture: Image.Image, title: str) -> NDArray[np.float32]:
-    """RGBA in [0, 1], (H, W, 4), upright."""
+def _pixels(picture: Image.Image, title: str) -> Tensor:
+    """Upright, (1, 3, H, W), or (1, 4, H, W) where something is transparent."""
     try:
         picture.load()
         upright = _upright(picture)
         if upright.mode.startswith(("I", "F")):
             return _deep_grey(np.asarray(upright), title)
-        if upright.mode in ("La", "PA"):
-            upright = upright.convert("LA" if upright.mode == "La" else "RGBA")
-        if upright.mode in ("CMYK", "YCbCr", "HSV"):
-            upright = upright.convert("RGB")
         if upright.mode == "LAB":
             raise BadImage(f"{title} holds Lab colours. Save it as RGB.")
-        return np.asarray(upright.convert("RGBA"), dtype=np.float32) / np.float32(255)
+        if upright.mode == "La":  # grey, multiplied by its opacity
+            upright = upright.convert("LA")
+        kind = "RGBA" if upright.has_transparency_data else "RGB"
+        return _channels_first(np.array(upright.convert(kind))).div_(255)
     except BadImage:
         raise
     except Exception as error:  # a damaged body can make PIL's decoders raise anything
@@ -207,15 +206,19 @@ def _upright(picture: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def _deep_grey(values: NDArray[Any], title: str) -> NDArray[np.float32]:
-    """One channel of 16-bit integers, or of floats in [0, 1], as opaque RGBA."""
+def _channels_first(pixels: NDArray[Any]) -> Tensor:
+    """(H, W, C) -> float32 (1, C, H, W) with memory of its own."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous().float()
+
+
+def _deep_grey(values: NDArray[Any], title: str) -> Tensor:
+    """One channel, (H, W), of 16-bit integers or of floats in [0, 1]."""
     if values.dtype.kind != "f":
         if values.min() < 0 or values.max() > 65535:
             raise BadImage(f"{title} has 32-bit values beyond 16 bits. Save it with 8 or 16 bits.")
         values = values.astype(np.float32) / np.float32(65535)
     _check_values(values, title)
-    grey = values.astype(np.float32)
-    return np.stack([grey, grey, grey, np.ones_like(grey)], axis=-1)
+    return _channels_first(values.astype(np.float32)[:, :, None]).repeat(1, 3, 1, 1)
 
 
 def _check_values(values: NDArray[Any], title: str) -> None:
@@ -229,12 +232,11 @@ def _check_values(values: NDArray[Any], title: str) -> None:
         )
 
 
-def _on_white(rgba: NDArray[np.float32]) -> Tensor:
-    """(H, W, 4) on white -> (1, 3, H, W)."""
-    pixels = torch.from_numpy(rgba).permute(2, 0, 1)[None]
+def _on_white(pixels: Tensor) -> Tensor:
+    """(1, 3 or 4, H, W) -> (1, 3, H, W)."""
+    if pixels.shape[1] == 3:
+        return pixels
     colour, alpha = pixels[:, :3], pixels[:, 3:]
-    if bool((alpha == 1).all()):
-        return colour.contiguous()
     return (colour * alpha + (1 - alpha)).clamp_(0, 1)
 
 
@@ -272,14 +274,8 @@ def _from_array(array: NDArray[Any]) -> Tensor:
 
 def _from_channels_last(values: NDArray[Any], title: str) -> Tensor:
     _check_size(values.shape[1], values.shape[0], title)
-    scaled = _scaled(values, title)
-    channels = scaled.shape[2]
-    if channels == 1:
-        scaled = np.repeat(scaled, 3, axis=2)
-    if channels < 4:
-        opaque = np.ones((*scaled.shape[:2], 1), dtype=np.float32)
-        scaled = np.concatenate([scaled, opaque], axis=2)
-    return _on_white(np.ascontiguousarray(scaled))
+    pixels = _channels_first(np.array(_scaled(values, title), order="C"))
+    return _on_white(pixels.repeat(1, 3, 1, 1) if pixels.shape[1] == 1 else pixels)
 
 
 def _scaled(values: NDArray[Any], title: str) -> NDArray[np.float32]:

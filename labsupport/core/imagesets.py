@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core import bundled
-from labsupport.core.decoding import decode_rgba, load
+from labsupport.core.decoding import decode, load
 from labsupport.core.errors import BadImage, BadSetting, nearest
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -51,8 +51,7 @@ class CutOut(Picture):
 
     def rgba(self) -> Tensor:
         """Colour and opacity, (1, 4, H, W) in [0, 1]."""
-        pixels = decode_rgba(self.locate().read_bytes(), self.name)
-        return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        return decode(self.locate().read_bytes(), self.name)
 
     @property
     def mask(self) -> Tensor:

@@ -347,8 +347,51 @@ def test_damaged_bytes_give_an_image_or_a_sentence(kind):
 
 def test_notes_of_a_camera_that_make_no_sense():
     values = pixels()
-    data = encoded(Image.fromarray(values), "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff broken")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(values), "WEBP", exif=exif, lossless=True)
+    for header in (b"II*\0\x08", b"MM\0*\0"):
+        data = data.replace(header, b"broken"[: len(header)])
+    with pytest.raises(SyntaxError):
+        Image.open(io.BytesIO(data)).getexif()
     assert same(images.load(data), values)
+
+
+@pytest.mark.parametrize("kind", [SyntaxError, TypeError, IndexError, struct.error, MemoryError])
+def test_whatever_a_decoder_raises_becomes_a_sentence(kind, monkeypatch):
+    def broken(_self: ImageFile.ImageFile) -> None:
+        raise kind("deep inside")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", broken)
+    with pytest.raises(BadImage, match="deep inside"):
+        images.load(encoded(Image.new("RGB", (4, 4)), "PNG"))
+
+
+@pytest.mark.parametrize("mode", ["YCbCr", "HSV", "CMYK", "RGBa", "La", "PA", "F", "I", "1", "L"])
+def test_pil_pictures_of_every_mode(mode):
+    shown = np.full((5, 4, 3), 255)  # white is white in all of them
+    white = {"F": 1.0, "I": 65535, "YCbCr": (255, 128, 128), "HSV": (0, 0, 255),
+             "CMYK": (0, 0, 0, 0), "RGBa": (255,) * 4, "La": (255, 255)}  # fmt: skip
+    if mode == "PA":
+        picture = Image.new("LA", (4, 5), (255, 255)).convert("PA")
+    else:
+        picture = Image.new(mode, (4, 5), white.get(mode, 255))
+    assert same(images.load(picture), shown, 1.01 / 255)
+
+
+def test_lab_colours_and_deep_integers_are_refused():
+    with pytest.raises(BadImage, match="Lab"):
+        images.load(Image.new("LAB", (4, 5)))
+    with pytest.raises(BadImage, match="beyond 16 bits"):
+        images.load(Image.new("I", (4, 5), 70000))
+    with pytest.raises(BadImage, match=r"\[0, 1\]"):
+        images.load(Image.new("F", (4, 5), 3.5))
+
+
+def test_two_pictures_in_one_file_of_a_phone():
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    assert same(images.load(data), np.full((16, 16, 3), (255, 0, 0)), 4 / 255)
 
 
 def test_many_threads_at_once():
@@ -535,6 +578,13 @@ def test_a_save_that_breaks_off_keeps_the_old_file(tmp_path, monkeypatch):
         images.save(torch.ones(1, 3, 4, 4), tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes() == old
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_new_file_takes_the_old_ones_place_in_one_step(tmp_path):
+    first = images.save(torch.zeros(1, 3, 4, 4), tmp_path / "x.png").stat().st_ino
+    again = images.save(torch.ones(1, 3, 4, 4), tmp_path / "x.png")
+    assert again.stat().st_ino != first
+    assert float(images.load(again).min()) == 1
 
 
 def test_one_picture_at_a_time(tmp_path):
