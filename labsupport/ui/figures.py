@@ -415,13 +415,15 @@ def overlay(
     colours: str = "viridis",
     limits: Limits | None = None,
     label: str = "",
-    unit: str = "",
     bar: bool = True,
+    fade: bool = False,
 ) -> Picture:
     """A map of numbers laid over the image it belongs to, with the scale beside them.
 
     `opacity` runs from 0 (the image alone) to 1 (the map alone). A coarser map is spread over the
     image's pixels, each number a rectangle. Where the map is not finite, the image stays as it is.
+    With `fade` the map is the clearer the nearer its numbers are to zero, so that the image is
+    seen where nothing happens.
     """
     if not 0 <= opacity <= 1:
         raise BadSetting(f"opacity is {opacity}; it runs from 0 (image alone) to 1 (map alone).")
@@ -433,11 +435,19 @@ def overlay(
     # the image turns grey as the map covers it: its own colours would be read as values
     grey = ground @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     ground = ground + (grey[..., None] - ground) * np.minimum(1.0, 2 * share)
-    picture = Image.fromarray((ground + (painted - ground) * share + 0.5).astype(np.uint8))
-    if not bar:
-        return picture
     ends = scale_of(numbers, colours=colours, limits=limits)
-    return _with_bar(picture, ends, colours=colours, words=_labelled(label, unit))
+    if fade:
+        share = share * _strength(spots, ends)[..., None]
+    picture = Image.fromarray((ground + (painted - ground) * share + 0.5).astype(np.uint8))
+    return _with_bar(picture, ends, colours=colours, words=label) if bar else picture
+
+
+def _strength(numbers: NDArray[Any], ends: Limits) -> NDArray[np.float32]:
+    """How far each number is from zero, 0 to 1; even a small one leaves a trace."""
+    most = max(abs(ends[0]), abs(ends[1]))
+    size = np.minimum(np.abs(np.nan_to_num(numbers)) / most, 1.0)
+    strength: NDArray[np.float32] = np.sqrt(size).astype(np.float32)
+    return strength
 
 
 def _map(values: Pixels | ArrayLike) -> NDArray[Any]:

@@ -391,3 +391,15 @@ def test_fonts_work_from_several_threads():
     for thread in threads:
         thread.join()
     assert not errors
+
+
+def test_a_faded_overlay_shows_the_image_where_nothing_happens():
+    ground = torch.full((1, 3, 8, 8), 0.5)
+    heat = torch.zeros(8, 8)
+    heat[0, 0], heat[0, 1] = 4.0, 1.0
+    faded = np.asarray(figures.overlay(ground, heat, colours="signed", fade=True, bar=False))
+    covered = np.asarray(figures.overlay(ground, heat, colours="signed", bar=False))
+    assert (np.abs(faded[4, 4].astype(int) - 127) <= 1).all()
+    assert (covered[4, 4] > 180).all()
+    assert (faded[0, 0] == covered[0, 0]).all()
+    assert np.abs(faded[0, 1].astype(int) - faded[4, 4]).max() > 20

@@ -107,7 +107,7 @@ def map_panel(image: str = "giant_panda", **starts: Any) -> Live:
     `starts` sets controls otherwise than by default: window, stride, fill, view, opacity.
     """
     network = controls.network_menu(names=photographs())
-    chosen = {"window": 32, "stride": 8, "fill": "mean", "view": "score", "opacity": 0.7, **starts}
+    chosen = {"window": 32, "stride": 8, "fill": "mean", "view": "score", "opacity": 0.8, **starts}
     shown: dict[str, Control] = {
         "image": controls.image_menu(images.photos(), image),
         "network": network,
@@ -157,7 +157,7 @@ def map_picture(
     view: str,
     network: Network,
     *,
-    opacity: float = 0.7,
+    opacity: float = 0.8,
 ) -> Image.Image:
     """What hiding each place changes, over the image (1, 3, H, W), with the scale: blue where the
     answer falls, red where it rises.
@@ -172,6 +172,7 @@ def map_picture(
         change,
         opacity=opacity,
         colours="signed",
+        fade=True,
         label=f"change of the {_quantity(occluded, view)}",
     )
 
@@ -290,8 +291,9 @@ def maps_in_a_row(
         figures.overlay(
             image,
             change,
-            opacity=0.7,
+            opacity=0.8,
             colours="signed",
+            fade=True,
             limits=(-most, most) if shared else None,
             label="" if shared and change is not changes[-1] else "change of the score",
             bar=not shared or change is changes[-1],
