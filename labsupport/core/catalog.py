@@ -16,7 +16,7 @@ import torch
 import torchvision
 from torch import nn
 
-from labsupport.core import bundled
+from labsupport.core import bundled, lenet
 from labsupport.core.errors import (
     BadSetting,
     LabError,
@@ -30,7 +30,6 @@ Three = tuple[float, float, float]
 
 IMAGENET_MEAN: Three = (0.485, 0.456, 0.406)
 IMAGENET_STD: Three = (0.229, 0.224, 0.225)
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _SEED = 0  # of the weights that "random" gives
 _PATIENCE = 3.0  # seconds to wait for a download server before saying that there is none
 
@@ -86,13 +85,11 @@ def _torchvision_names() -> list[str]:
 
 
 def _lenet5() -> Recipe:
-    from labsupport.core.lenet import LeNet5
-
     return Recipe(
         "lenet5",
-        LeNet5,
-        lambda: DIGITS,
-        (28, 28),
+        lenet.LeNet5,
+        lambda: lenet.CATEGORIES,
+        lenet.INPUT_SIZE,
         (0.0, 0.0, 0.0),
         (1.0, 1.0, 1.0),
         bundled="weights/lenet5.safetensors",

@@ -135,12 +135,12 @@ def _frames(
     image: torch.Tensor, network: Network, target: int | None, window: int, stride: int, fill: str
 ) -> Iterator[Frame]:
     size = network.input_size[0]
-    seen = images.standard(image, size)
+    seen, shown = images.standard(image, size), images.standard(image, 2 * size)
     if target is None:
         target = network.predict(seen, k=1)[0][0].index
     settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill, "views": VIEWS}
     for occluded in occlusion_frames(network, seen, target, **settings):
-        yield Frame(occluded, images.standard(image, 2 * size), network)
+        yield Frame(occluded, shown, network)
 
 
 def _draw_frame(frame: Frame, view: str, opacity: float) -> tuple[Image.Image, str]:
