@@ -31,8 +31,9 @@ def check_panel(panel: PanelOnPage, folder: Path) -> str:
     assert words or not count, f"{title}: no slider changes the picture"
     if panel.is_live:
         stopped = panel.stop()
+        panel.desk.page.wait_for_timeout(STOP_WITHIN)  # the frame in work still comes
         kept = panel.address
-        panel.desk.page.wait_for_timeout(400)
+        panel.desk.page.wait_for_timeout(1000)
         assert stopped <= STOP_WITHIN, f"{title}: Stop took {stopped:.0f} ms"
         assert panel.address == kept, f"{title}: pictures still come after Stop"
         words.append(f"Stop {stopped:.0f} ms")
