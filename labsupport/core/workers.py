@@ -40,6 +40,18 @@ def in_order(
         team.dismiss()
 
 
+_STARTING = threading.Lock()
+
+
+def _elsewhere(ask: Callable[[], Result]) -> Result:
+    """The answer that a new thread gives."""
+    answers: list[Result] = []
+    thread = threading.Thread(target=lambda: answers.append(ask()), daemon=True)
+    thread.start()
+    thread.join()
+    return answers[0]
+
+
 class _Team(Generic[Job, Result]):
     """Threads with one core each, taking jobs from the front."""
 
@@ -52,17 +64,20 @@ class _Team(Generic[Job, Result]):
         self._dismissed = threading.Event()
         self._done: queue.SimpleQueue[tuple[int, Result | BaseException]] = queue.SimpleQueue()
         self._early: dict[int, Result] = {}
-        cores = torch.get_num_threads()
         ready = threading.Barrier(threads + 1)
         self._threads = [
             threading.Thread(target=self._work, args=(ready,), daemon=True, name=f"worker {i}")
             for i in range(threads)
         ]
-        for thread in self._threads:
-            thread.start()
-        ready.wait()
-        # The number belongs to a thread, but setting it also sets what new threads start with.
-        torch.set_num_threads(cores)
+        # The number of cores belongs to a thread, but setting it also sets what new threads start
+        # with: teams start one after the other, and each puts that back.
+        with _STARTING:
+            torch.get_num_threads()  # settles the calling thread's number
+            usual = _elsewhere(torch.get_num_threads)
+            for thread in self._threads:
+                thread.start()
+            ready.wait()
+            _elsewhere(lambda: torch.set_num_threads(usual))
 
     def _work(self, ready: threading.Barrier) -> None:
         with self._lock:

@@ -1,0 +1,178 @@
+"""Devices are picked in one place, and a batch that does not fit is halved."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import toys
+
+from labsupport.core import device as devices
+from labsupport.core import networks
+from labsupport.core.errors import BadSetting
+
+
+@pytest.fixture(autouse=True)
+def nobody_decided(monkeypatch):
+    monkeypatch.delenv(devices.VARIABLE, raising=False)
+
+
+def machine(monkeypatch, *, cuda: int = 0, mps: bool = False) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "kind"),
+    [
+        ({}, "cpu"),
+        ({"mps": True}, "mps"),
+        ({"cuda": 1}, "cuda"),
+        ({"cuda": 1, "mps": True}, "cuda"),
+    ],
+)
+def test_the_fastest_device_is_picked(monkeypatch, hardware, kind):
+    machine(monkeypatch, **hardware)
+    assert devices.pick().type == kind
+    assert devices.pick("auto").type == kind
+    assert devices.available()[0] == kind
+    assert devices.available()[-1] == "cpu"
+
+
+def test_the_variable_overrides_and_a_name_overrides_the_variable(monkeypatch):
+    machine(monkeypatch, cuda=2)
+    monkeypatch.setenv(devices.VARIABLE, "cpu")
+    assert devices.pick() == torch.device("cpu")
+    assert devices.pick("cuda:1") == torch.device("cuda:1")
+    assert devices.pick(torch.device("cuda")) == torch.device("cuda")
+    monkeypatch.setenv(devices.VARIABLE, "")
+    assert devices.pick().type == "cuda"
+    monkeypatch.setenv(devices.VARIABLE, "auto")
+    assert devices.pick().type == "cuda"
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda", "cuda:0", "mps", "meta", "xla", "CPU!"])
+def test_a_device_that_is_not_there(monkeypatch, name):
+    machine(monkeypatch)
+    with pytest.raises(BadSetting, match=rf"no device '{name}'.*has cpu.*LABS_DEVICE"):
+        devices.pick(name)
+    monkeypatch.setenv(devices.VARIABLE, name)
+    with pytest.raises(BadSetting, match="no device"):
+        networks.load(weights="random")
+
+
+def test_a_gpu_number_that_is_not_there(monkeypatch):
+    machine(monkeypatch, cuda=1)
+    assert devices.pick("cuda:0").index == 0
+    with pytest.raises(BadSetting, match="cuda:1"):
+        devices.pick("cuda:1")
+
+
+def test_devices_in_words(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert "1 thread)" in devices.describe(torch.device("cpu"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert "2 threads)" in devices.describe(torch.device("cpu"))
+    assert "MPS" in devices.describe(torch.device("mps"))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla")
+    assert devices.describe(torch.device("cuda")) == "GPU (Tesla)"
+
+
+# Batches
+
+
+class Small:
+    """A function on a device that holds `room` items, and notes the batches it was given."""
+
+    def __init__(self, room: int, error: Exception) -> None:
+        self.room, self.error = room, error
+        self.sizes: list[int] = []
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(batch))
+        if len(batch) > self.room:
+            raise self.error
+        return batch.flatten(1).sum(1) * 2
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: Out of memory"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_out_of_memory_halves_the_batch_and_changes_nothing(error):
+    items = toys.image(4, count=21)
+    small = Small(3, error)
+    result = devices.in_batches(small, items, batch=16)
+    assert torch.equal(result, items.flatten(1).sum(1) * 2)
+    assert small.sizes == [16, 8, 4, 2, *[2] * 9, 1]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_a_single_item_that_does_not_fit_raises(error):
+    small = Small(0, error)
+    with pytest.raises(type(error), match=r"(?i)out of memory"):
+        devices.in_batches(small, toys.image(4, count=3), batch=4)
+    assert small.sizes[-1] == 1
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    small = Small(0, RuntimeError("size mismatch"))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        devices.in_batches(small, toys.image(4, count=3), batch=4)
+    assert small.sizes == [3]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 100, None])
+def test_batches_cover_everything_in_order(batch):
+    items = toys.image(4, count=7)
+    result = devices.in_batches(lambda x: x.flatten(1), items, batch=batch)
+    assert torch.equal(result, items.flatten(1))
+    listed = devices.in_batches(lambda x: x.flatten(1), list(items), batch=batch)
+    assert torch.equal(listed, result)
+
+
+def test_nothing_gives_nothing():
+    assert devices.in_batches(lambda x: x, toys.image(4)[:0]).numel() == 0
+
+
+def test_progress_rises_to_one():
+    shares: list[float] = []
+    devices.in_batches(lambda x: x, toys.image(4, count=5), batch=2, progress=shares.append)
+    assert shares == [0.4, 0.8, 1.0]
+
+
+def test_progress_after_an_error_never_falls():
+    shares: list[float] = []
+    small = Small(2, OUT_OF_MEMORY[0])
+    devices.in_batches(small, toys.image(4, count=5), batch=4, progress=shares.append)
+    assert shares == [0.4, 0.8, 1.0]
+
+
+def test_no_graph_is_kept_and_the_grad_mode_comes_back():
+    weight = torch.ones(1, requires_grad=True)
+    result = devices.in_batches(lambda x: x * weight, toys.image(4, count=2))
+    assert not result.requires_grad
+    assert torch.is_grad_enabled()
+
+
+def test_half_precision_results_come_back_in_single():
+    result = devices.in_batches(lambda x: x.bfloat16(), toys.image(4, count=2))
+    assert result.dtype == torch.float32
+    counts = devices.in_batches(lambda x: x.flatten(1).argmax(1), toys.image(4, count=2))
+    assert counts.dtype == torch.int64
+
+
+def test_images_travel_channels_last_and_vectors_as_they_are():
+    seen: list[bool] = []
+
+    def look(batch):
+        seen.append(batch.ndim != 4 or batch.is_contiguous(memory_format=torch.channels_last))
+        return batch
+
+    devices.in_batches(look, toys.image(4, 5, count=3))
+    devices.in_batches(look, torch.rand(3, 7))
+    assert seen == [True, True]
