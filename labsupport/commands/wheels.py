@@ -16,7 +16,8 @@ from pathlib import Path
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PATIENCE = 3.0  # seconds for that index to answer
 
-# Measured with PyTorch 2.14 on Linux: megabytes to download, gigabytes on the disk.
+# About so much with PyTorch 2.14 on Linux (the CUDA build is measured): megabytes to download,
+# gigabytes on the disk.
 LABS_DOWNLOAD, LABS_DISK = 150, 0.8
 TESTS_DOWNLOAD, TESTS_DISK = 90, 0.3
 CPU_DOWNLOAD, CPU_DISK = 200, 0.8
