@@ -196,7 +196,11 @@ class Network:
     def predict(self, images_: torch.Tensor, k: int = 5) -> list[list[Prediction]]:
         """For each image its `k` most probable categories, the best first."""
         with torch.no_grad():
-            scores = self(images_).float().cpu()
+            return self.ranking(self(images_), k)
+
+    def ranking(self, scores: torch.Tensor, k: int = 5) -> list[list[Prediction]]:
+        """The same from scores (N, classes) that are there already."""
+        scores = scores.detach().float().cpu()
         best = scores.softmax(1).topk(min(k, scores.shape[1]))
         return [
             [

@@ -70,14 +70,15 @@ def _hidden_part(
     clean = images.standard(image, size)
     box = (min(left, size - 16), min(top, size - 16), min(left + side, size), min(top + side, size))
     hidden = occlude(clean, box, fill_image(network, clean, fill))
-    before, after = network.predict(torch.cat([clean, hidden]))
-    now = {answer.name: answer for answer in network.predict(hidden, k=len(network.categories))[0]}
-    first = before[0]
+    with torch.no_grad():
+        scores = network(torch.cat([clean, hidden])).cpu()
+    [first], [now, *_] = network.ranking(scores, k=1)
+    left_over = float(scores[1].softmax(0)[first.index])
     words = (
         f"{first.name}: {figures.per_cent(first.probability)} untouched, "
-        f"{figures.per_cent(now[first.name].probability)} with the square. "
-        f"Now first: {after[0].name}."
+        f"{figures.per_cent(left_over)} with the square. Now first: {now.name}."
     )
+    [after] = network.ranking(scores[1:])
     picture = figures.side_by_side(
         [figures.boxes(hidden, [box], enlarge=2), figures.bars(after, highlight=first.name)],
         ["what the network sees", "what it answers"],
