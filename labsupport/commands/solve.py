@@ -65,9 +65,11 @@ def solve(source: Path, target: Path) -> int:
     """Write a notebook with its exercises solved; gives how many there were."""
     notebook = read(source)
     exercises = list(exercise_cells(notebook))
+    known = {name for cell in notebook["cells"] for name in imported(cell)}
     for name, cell in exercises:
-        stub = text_of(cell)
-        cell["source"] = in_lines(solved_cell(stub, _solution(source, name), name))
+        code = _solution(source, name)
+        solved = solved_cell(text_of(cell), code, name)
+        cell["source"] = in_lines(_missing_imports(code, known) + solved)
     write(notebook, target)
     return len(exercises)
 
@@ -84,6 +86,27 @@ def solved_cell(stub: str, solution: str, name: str) -> str:
     lines, body = stub.splitlines(), solution.splitlines()
     body = body[_start_of_body(given) : given.end_lineno]
     return "\n".join([*lines[: _start_of_body(asked)], *body, *lines[asked.end_lineno :]])
+
+
+def imported(cell: Cell) -> list[str]:
+    """The names that a code cell imports."""
+    if cell["cell_type"] != "code":
+        return []
+    return [name for one in _imports(text_of(cell)) for name in _bound(one)]
+
+
+def _missing_imports(solution: str, known: set[str]) -> str:
+    """The solution's own imports that the notebook does not make, as lines for the cell's top."""
+    lacking = [ast.unparse(one) for one in _imports(solution) if not known >= set(_bound(one))]
+    return "".join(f"{line}\n" for line in lacking) + ("\n\n" if lacking else "")
+
+
+def _imports(code: str) -> list[ast.Import | ast.ImportFrom]:
+    return [one for one in ast.parse(code).body if isinstance(one, ast.Import | ast.ImportFrom)]
+
+
+def _bound(statement: ast.Import | ast.ImportFrom) -> list[str]:
+    return [alias.asname or alias.name.split(".")[0] for alias in statement.names]
 
 
 def is_stub(cell: str) -> bool:

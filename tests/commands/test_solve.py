@@ -82,6 +82,20 @@ def test_the_template_is_solved_and_changed_nowhere_else(tmp_path):
         ast.parse(solve.text_of(cell))
 
 
+def test_imports_that_the_notebook_lacks_come_with_the_solution(tmp_path):
+    solutions = tmp_path / "solutions"
+    solutions.mkdir()
+    for path in (TEMPLATE.parent / "solutions").glob("*.py"):
+        extra = "from itertools import combinations\n"
+        (solutions / path.name).write_text(extra + path.read_text())
+    copy = tmp_path / "90_a.ipynb"
+    copy.write_bytes(TEMPLATE.read_bytes())
+    solve.solve(copy, tmp_path / "out" / "90_a.ipynb")
+    (_, first), _ = solve.exercise_cells(solve.read(tmp_path / "out" / "90_a.ipynb"))
+    assert solve.text_of(first).startswith("from itertools import combinations\n\n\ndef moving_")
+    assert "import torch" not in solve.text_of(first)
+
+
 def test_a_notebook_is_written_as_jupyter_writes_it(tmp_path):
     solve.write(solve.read(TEMPLATE), tmp_path / "same.ipynb")
     assert (tmp_path / "same.ipynb").read_bytes() == TEMPLATE.read_bytes()
