@@ -626,7 +626,8 @@ class _Pass:
     def _answer(self, output: Output) -> torch.Tensor:
         node = output.node
         if output.position is not None:
-            values = self._whole(node)[:, :, output.position[0], output.position[1]]
+            maps = self.values[node] if node in self.plan.dense else self._whole(node)
+            values = maps[:, :, output.position[0], output.position[1]]
         elif node not in self.plan.dense:
             values = self._mean(node)
         else:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torchvision.models.feature_extraction import NodePathTracer
 
 from labsupport.core.errors import CannotTrace
-from labsupport.core.operations import Normalize
+from labsupport.core.operations import Normalize, operation
 
 LAYER_NAME = "layer_name"  # the key in node.meta
 
@@ -156,12 +156,12 @@ def _remove_in_place(graph: fx.Graph, root: nn.Module) -> None:
             continue
         if not _make_out_of_place(node, root):
             continue
-        # After an in-place operation, the old name means the new value.
-        changed = node.args[0]
+        # After an in-place operation, the tensor's old names mean the new value.
+        old = _names_of(node.args[0], graph, root)
         later = False
         for user in list(graph.nodes):
-            if later and changed in user.all_input_nodes:
-                user.replace_input_with(changed, node)
+            for name in old.intersection(user.all_input_nodes) if later else ():
+                user.replace_input_with(name, node)
             later = later or user is node
     for module in root.modules():
         if hasattr(module, "inplace"):
@@ -174,6 +174,18 @@ def _let_views_copy(graph: fx.Graph) -> None:
         other_type = any(isinstance(part, torch.dtype) for part in node.args)
         if node.op == "call_method" and node.target == "view" and not other_type:
             node.target = "reshape"
+
+
+def _names_of(node: fx.Node, graph: fx.Graph, root: nn.Module) -> set[fx.Node]:
+    """The nodes that are this node's very tensor: an identity or a dropout hands it on."""
+    handing_on = {n for n in graph.nodes if operation(n, root).kind in {"identity", "dropout"}}
+    while node in handing_on:
+        node = node.all_input_nodes[0]
+    names = {node}
+    for other in graph.nodes:
+        if other in handing_on and names.intersection(other.all_input_nodes):
+            names.add(other)
+    return names
 
 
 def _make_out_of_place(node: fx.Node, root: nn.Module) -> bool:
