@@ -245,7 +245,11 @@ class PanelOnPage:
 
     def screenshot(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        size = self.desk.page.viewport_size
+        self.desk.page.set_viewport_size({"width": size["width"], "height": 1600})
+        self.desk.page.wait_for_timeout(300)
         self.node.screenshot(path=path)
+        self.desk.page.set_viewport_size(size)
 
     def _until(self, ready, words: str) -> None:
         for _ in range(ANSWER_WITHIN // 20):
