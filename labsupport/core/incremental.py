@@ -268,7 +268,7 @@ def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class CleanImage:
-    """The clean image's activations, read by every thread and written by none."""
+    """The clean image's activations and the fill, shared by all threads."""
 
     def __init__(self, plan: Recomputation, image: torch.Tensor, fill: torch.Tensor) -> None:
         self.plan = plan
@@ -385,7 +385,6 @@ class _Pass:
         self.windows = self.plan.cones(chunk)  # along the rows, along the columns
         self.patches: dict[fx.Node, torch.Tensor] = {}  # (boxes, h, w, C)
         self.values: dict[fx.Node, Any] = {}  # what the head computes, (boxes, ...)
-        self.stored: set[fx.Node] = set()
 
     def results(self) -> list[torch.Tensor]:
         for operation in self.plan.operations:
@@ -577,15 +576,17 @@ class _Pass:
 
     def _whole(self, node: fx.Node) -> torch.Tensor:
         """The whole map for each box, (boxes, C, H, W)."""
+        height, width = self.plan.shapes[node][2:]
+        return self._part(node, (0, 0), (height, width))
+
+    def _part(self, node: fx.Node, corner: Pair, size: Pair) -> torch.Tensor:
+        """The same rectangle of the map for each box, (boxes, C, h, w)."""
+        counts = (len(self.chunk.rows), len(self.chunk.columns))
         rows, columns = (
-            self._reading(
-                node,
-                axis,
-                Window(np.zeros(boxes, dtype=np.int64), self.plan.shapes[node][2 + axis]),
-            )
-            for axis, boxes in ((0, len(self.chunk.rows)), (1, len(self.chunk.columns)))
+            self._reading(node, axis, Window(np.full(counts[axis], corner[axis]), size[axis]))
+            for axis in (0, 1)
         )
-        return self._gather(node, rows, columns, ("whole", _ZEROS)).permute(0, 3, 1, 2)
+        return self._gather(node, rows, columns, ((corner, size), _ZEROS)).permute(0, 3, 1, 2)
 
     def _mean(self, node: fx.Node) -> torch.Tensor:
         """The map's mean for each box: the clean sum, its window's part replaced, (boxes, C)."""
