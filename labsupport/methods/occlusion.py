@@ -310,7 +310,8 @@ def _positions(size: Pair, window: Pair, stride: Pair) -> tuple[tuple[Pair, ...]
     down, across = (
         tuple(
             (place * step, min(length, place * step + side))
-            for place in range(math.ceil((length - side) / step) + 1)
+            # A stride over the window would put the last position behind the border.
+            for place in range(min(math.ceil((length - side) / step), (length - 1) // step) + 1)
         )
         for length, side, step in zip(size, window, stride, strict=True)
     )

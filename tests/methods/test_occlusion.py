@@ -1,0 +1,621 @@
+"""Occlusion maps against closed forms, and against hiding each window by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+import time
+
+import pytest
+import torch
+import toys
+from torch import nn
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadImage, BadSetting, UnknownClass, UnknownLayer
+from labsupport.methods import occlusion
+from labsupport.methods.occlusion import (
+    correspondence,
+    fill_image,
+    occlude,
+    occlusion_frames,
+    occlusion_map,
+    sign_changes,
+)
+
+
+def small_network(size: tuple[int, int] = (40, 32)) -> networks.Network:
+    """Convolutions, a pool, a branch: the incremental way."""
+    module = toys.seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, ceil_mode=True),
+            nn.Conv2d(8, 6, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, 4),
+        )
+    )
+    return networks.wrap(module, input_size=size, categories=["a", "b", "c", "d"])
+
+
+@pytest.fixture(scope="module")
+def small() -> networks.Network:
+    return small_network()
+
+
+@pytest.fixture(scope="module")
+def trained() -> networks.Network:
+    return networks.load()
+
+
+def positions(length: int, window: int, stride: int) -> list[tuple[int, int]]:
+    """Written anew: step until the border is reached, the last one clipped."""
+    found, first = [], 0
+    while True:
+        found.append((first, min(first + window, length)))
+        first += stride
+        if found[-1][1] == length or first >= length:
+            return found
+
+
+def by_hand(network, image, fill, window, stride, answer) -> torch.Tensor:
+    """`answer(images)` for every position, each image hidden pixel by pixel, one at a time."""
+    height, width = image.shape[2:]
+    rows = positions(height, window[0], stride[0])
+    columns = positions(width, window[1], stride[1])
+    values = []
+    for top, bottom in rows:
+        for left, right in columns:
+            with torch.no_grad():
+                hidden = toys.hidden(image, [(left, top, right, bottom)], fill)
+                values.append(answer(hidden))
+    return torch.stack(values).view(len(rows), len(columns), *values[0].shape)
+
+
+# Closed form
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride"),
+    [
+        ((24, 24), (8, 8), (4, 4)),
+        ((21, 34), (8, 8), (4, 4)),
+        ((21, 34), (5, 9), (3, 4)),
+        ((20, 20), (3, 3), (7, 7)),  # stride over the window
+        ((20, 26), (20, 26), (1, 1)),
+        ((13, 11), (1, 2), (1, 1)),
+    ],
+)
+def test_the_occlusion_of_a_linear_score_is_a_window_sum(size, window, stride):
+    """score = w . x; hiding a window with black takes the sum of w * x inside it away."""
+    weight = torch.randn(3, *size, generator=torch.Generator().manual_seed(1))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(weight.numel(), 2, bias=False))
+    module[1].weight.data = torch.stack([torch.zeros(weight.numel()), weight.flatten()])
+    network = networks.wrap(module, input_size=size, **toys.PLAIN)
+    image = toys.image(*size)
+    found = occlusion_map(network, image, 1, window=window, stride=stride, fill="black")
+    terms = (weight * image[0]).double().sum(0)
+    for r, (top, bottom) in enumerate(positions(size[0], window[0], stride[0])):
+        for c, (left, right) in enumerate(positions(size[1], window[1], stride[1])):
+            expected = float(terms.sum() - terms[top:bottom, left:right].sum())
+            assert float(found.values["score"][r, c]) == pytest.approx(expected, abs=1e-4)
+            assert found.box(r, c) == (left, top, right, bottom)
+    assert found.clean["score"] == pytest.approx(float(terms.sum()), abs=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (227, 227), (320, 240), (40, 32)])
+@pytest.mark.parametrize("window", [1, 8, 31, 32])
+@pytest.mark.parametrize("stride", [1, 8, 9, 40])
+def test_positions_cover_every_pixel_and_clip_at_the_border(height, width, window, stride):
+    rows, columns = occlusion._positions((height, width), (window, window), (stride, stride))
+    for found, length in ((rows, height), (columns, width)):
+        assert list(found) == positions(length, window, stride)
+        assert all(0 <= first < end <= length for first, end in found)
+        if stride <= window:
+            assert len(found) == math.ceil((length - window) / stride) + 1
+            assert found[-1][1] == length
+            assert {pixel for first, end in found for pixel in range(first, end)} == set(
+                range(length)
+            )
+
+
+# Every view, every fill, by hand
+
+FILLS = {
+    "mean": None,
+    "grey": (0.5, 0.5, 0.5),
+    "black": (0.0, 0.0, 0.0),
+    "white": (1.0, 1.0, 1.0),
+    "noise": None,
+    "blur": None,
+    "a colour": (0.9, 0.1, 0.3),
+    "an image": None,
+}
+
+
+def filled(network, image, name) -> tuple[object, torch.Tensor]:
+    """What to ask for, and the whole image of it, written anew where there is a formula."""
+    height, width = image.shape[2:]
+    if name == "mean":
+        return name, torch.tensor(network.mean).view(1, 3, 1, 1).expand_as(image)
+    if FILLS[name] is not None:
+        colour = torch.tensor(FILLS[name]).view(1, 3, 1, 1).expand_as(image)
+        return FILLS[name] if name == "a colour" else name, colour
+    if name == "an image":
+        other = toys.image(height, width, seed=9)
+        return other, other
+    return name, fill_image(network, image, name)
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize(
+    ("size", "window", "stride"),
+    [((40, 32), (9, 9), (8, 8)), ((33, 47), (6, 12), (9, 5)), ((32, 32), (4, 4), (10, 10))],
+)
+def test_every_view_equals_hiding_by_hand(small, fill, size, window, stride):
+    image = toys.image(*size)
+    asked, whole = filled(small, image, fill)
+    views = ("score", "probability", "best_class", "activity:conv2", "activity:conv2:3", "activity")
+    found = occlusion_map(small, image, "c", window=window, stride=stride, fill=asked, views=views)
+    assert list(found.values) == list(views)
+    assert found.how.startswith("incremental")
+
+    scores = by_hand(small, image, whole, window, stride, lambda x: small(x)[0])
+    torch.testing.assert_close(found.values["score"], scores[..., 2], rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        found.values["probability"], scores.softmax(2)[..., 2], rtol=0, atol=1e-6
+    )
+    assert torch.equal(found.values["best_class"], scores.argmax(2))
+    maps = by_hand(
+        small, image, whole, window, stride, lambda x: small.activations(x, ["conv2"])["conv2"][0]
+    ).sum((3, 4))
+    strongest = int(small.activations(image, ["conv2"])["conv2"].sum((0, 2, 3)).argmax())
+    torch.testing.assert_close(
+        found.values["activity:conv2"], maps[..., strongest], rtol=1e-5, atol=1e-4
+    )
+    torch.testing.assert_close(found.values["activity:conv2:3"], maps[..., 3], rtol=1e-5, atol=1e-4)
+    assert found.units["activity:conv2"].index == strongest
+    assert found.units["activity"].layer == "4"  # the last ReLU with a map
+
+
+def test_the_clean_values_are_the_untouched_images(small):
+    image = toys.image(40, 32)
+    views = ("score", "probability", "best_class", "activity:relu2")
+    found = occlusion_map(small, image, "b", window=9, views=views)
+    scores = small(image)[0]
+    total = small.activations(image, ["relu2"])["relu2"].sum((0, 2, 3)).max()
+    assert found.clean["score"] == pytest.approx(float(scores[1]), abs=1e-6)
+    assert found.clean["probability"] == pytest.approx(float(scores.softmax(0)[1]), abs=1e-6)
+    assert found.clean["best_class"] == int(scores.argmax())
+    assert found.clean["activity:relu2"] == pytest.approx(float(total), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "layer", "pick"),
+    [
+        (("conv1", 2), "conv1", lambda a: a[0, 2].mean()),
+        (("relu2", 5, (3, 1)), "relu2", lambda a: a[0, 5, 3, 1]),
+        (("5", 1, (0, 0)), "5", lambda a: a[0, 1, 0, 0]),  # of the head's pooled map
+        (("fc3", 3), "fc3", lambda a: a[0, 3]),
+    ],
+)
+def test_channels_and_neurons_are_targets_too(small, target, layer, pick):
+    image = toys.image(40, 32)
+    found = occlusion_map(small, image, target, window=9, stride=8)
+    fill = fill_image(small, image)
+    expected = by_hand(
+        small, image, fill, (9, 9), (8, 8), lambda x: pick(small.activations(x, [layer])[layer])
+    )
+    torch.testing.assert_close(found.values["score"], expected, rtol=1e-5, atol=1e-6)
+    assert str(found.target) == str(small.target(target))
+
+
+def test_a_network_that_sees_the_whole_image_early_is_computed_plainly():
+    network = networks.wrap(toys.seeded(toys.Squeezed), input_size=(24, 30))
+    image = toys.image(24, 30)
+    views = ("score", "probability", "best_class", "activity:second:2")
+    found = occlusion_map(network, image, 1, window=(8, 7), stride=(5, 6), views=views)
+    assert found.how.startswith("plain batches: Squeezed")
+    scores = by_hand(
+        network, image, fill_image(network, image), (8, 7), (5, 6), lambda x: network(x)[0]
+    )
+    torch.testing.assert_close(found.values["score"], scores[..., 1], rtol=0, atol=1e-6)
+    assert torch.equal(found.values["best_class"], scores.argmax(2))
+
+
+# Must-show 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(224, 224), (227, 227), (320, 240)])
+@pytest.mark.parametrize(("window", "stride"), [(32, 96), (72, 64)])
+def test_the_bundled_network_equals_a_plain_recompute(trained, size, window, stride):
+    image = images.resize(images.sample("giant_panda"), max(size), crop=size)
+    found = occlusion_map(trained, image, "giant panda", window=window, stride=stride)
+    assert found.how.startswith("incremental")
+    assert_plain(trained, image, found, 388, 1e-4)
+
+
+def assert_plain(network, image, found, index, close) -> None:
+    fill = fill_image(network, image)
+    boxes = [
+        found.box(row, column)
+        for row in range(len(found.rows))
+        for column in range(len(found.columns))
+    ]
+    with torch.no_grad():
+        plain = [network(occlude(image, box, fill))[0] for box in boxes]
+    score = torch.stack(plain)[:, index].view(len(found.rows), len(found.columns))
+    largest = 1.0 if close == 1e-4 else float(torch.stack(plain).abs().max())
+    torch.testing.assert_close(found.values["score"], score, rtol=0, atol=close * largest)
+    assert found.rows[0][0] == found.columns[0][0] == 0
+    if len(found.rows) * len(found.columns) > 1 and found.rows[0][1] >= found.rows[1][0]:
+        assert (found.rows[-1][1], found.columns[-1][1]) == image.shape[2:]  # the border
+
+
+HEAVY = {
+    # name: image size; at 224 few positions
+    "alexnet": (224, 224),
+    "vgg16": (128, 96),
+    "googlenet": (160, 128),
+    "resnet18": (224, 160),
+    "densenet121": (96, 80),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEAVY)
+@pytest.mark.parametrize(("window", "stride"), [(32, 56), (57, 40)])
+def test_the_lectures_networks_equal_a_plain_recompute(name, window, stride):
+    network, image = toys.random(name), toys.image(*HEAVY[name])
+    found = occlusion_map(network, image, 7, window=window, stride=stride)
+    assert found.how.startswith("incremental")
+    assert_plain(network, image, found, 7, 2e-6)
+
+
+@pytest.mark.slow
+def test_vgg16_at_its_own_size():
+    network, image = toys.random("vgg16"), toys.image(224)
+    found = occlusion_map(network, image, 7, window=120, stride=104)
+    assert_plain(network, image, found, 7, 2e-6)
+
+
+# Frames
+
+
+@pytest.fixture
+def followed(monkeypatch):
+    """Every box that is computed, by either engine."""
+    computed: list[tuple[object, object]] = []
+
+    def noting(real):
+        def follow(self, chunk):
+            computed.extend((rows, columns) for rows in chunk.rows for columns in chunk.columns)
+            return real(self, chunk)
+
+        return follow
+
+    monkeypatch.setattr(occlusion.Follower, "follow", noting(occlusion.Follower.follow))
+    monkeypatch.setattr(occlusion._PlainEngine, "_follow", noting(occlusion._PlainEngine._follow))
+    return computed
+
+
+FRAMED = [
+    # size, window, stride: 9 x 9, 16 x 11, one row, a single position, 33 x 2
+    ((40, 40), 8, 4),
+    ((38, 28), 8, 2),
+    ((20, 60), 20, 5),
+    ((20, 20), 20, 3),
+    ((40, 12), 8, (1, 4)),
+]
+
+
+@pytest.mark.parametrize(("size", "window", "stride"), FRAMED)
+@pytest.mark.parametrize("engine", ["incremental", "plain"])
+def test_frames_go_from_coarse_to_fine_and_compute_nothing_twice(
+    followed, size, window, stride, engine
+):
+    network = small_network(size) if engine == "incremental" else squeezed(size)
+    image = toys.image(*size)
+    views = ("score", "best_class")
+    frames = list(occlusion_frames(network, image, 1, window=window, stride=stride, views=views))
+    assert frames[0].how.startswith(engine)
+    count = len(frames[0].rows) * len(frames[0].columns)
+    assert len(followed) == len(set(followed)) == count
+    assert [frame.progress for frame in frames] == sorted(frame.progress for frame in frames)
+    assert frames[-1].progress == 1
+    for before, after in itertools.pairwise(frames):
+        assert bool((after.computed | ~before.computed).all())  # what is computed stays so
+        assert int(after.computed.sum()) > int(before.computed.sum())
+        kept = before.computed
+        assert torch.equal(after.values["score"][kept], before.values["score"][kept])
+    whole = occlusion_map(network, image, 1, window=window, stride=stride, views=views)
+    for view in views:
+        torch.testing.assert_close(frames[-1].values[view], whole.values[view], rtol=0, atol=1e-6)
+    assert frames[-1].rows == whole.rows
+    assert frames[-1].columns == whole.columns
+
+
+def squeezed(size):
+    return networks.wrap(toys.seeded(toys.Squeezed), input_size=size)
+
+
+@pytest.mark.parametrize(("size", "window", "stride"), FRAMED)
+def test_every_frame_shows_computed_values_everywhere(size, window, stride):
+    """An uncomputed position shows a computed one's value, never the clean image's."""
+    network, image = small_network(size), toys.image(*size)
+    for frame in occlusion_frames(network, image, 1, window=window, stride=stride):
+        known = set(frame.values["score"][frame.computed].tolist())
+        assert set(frame.values["score"].flatten().tolist()) <= known
+
+
+def test_the_first_frame_shows_each_position_its_nearest_computed_one():
+    size = (92, 92)  # 43 x 43 positions: computed at 0, 8, ... 40
+    network, image = small_network(size), toys.image(*size)
+    first = next(occlusion_frames(network, image, 1, window=8, stride=2))
+    lines = [line for line in range(43) if line % 8 == 0]
+    assert first.computed.nonzero().tolist() == [[r, c] for r in lines for c in lines]
+    for row in range(43):
+        near = min(lines, key=lambda line: (abs(line - row), -line))
+        assert first.values["score"][row, 8] == first.values["score"][near, 8]
+
+
+def test_frames_are_snapshots():
+    network, image = small_network(), toys.image(40, 32)
+    frames = occlusion_frames(network, image, 1, window=8, stride=2)
+    first = next(frames)
+    values, computed = first.values["score"].clone(), first.computed.clone()
+    list(frames)
+    assert torch.equal(first.values["score"], values)
+    assert torch.equal(first.computed, computed)
+
+
+def test_closing_the_frames_stops_and_leaves_no_thread(trained, followed):
+    before = set(threading.enumerate())
+    cores = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        frames = occlusion_frames(trained, toys.image(160), 1, window=32, stride=4)
+        next(frames)
+        started = time.monotonic()
+        frames.close()
+        assert time.monotonic() - started < 5
+    finally:
+        torch.set_num_threads(cores)
+    assert set(threading.enumerate()) == before
+    assert len(followed) < 33 * 33 / 2
+
+
+def test_frames_check_their_settings_at_once(small):
+    with pytest.raises(BadSetting):
+        occlusion_frames(small, toys.image(40, 32), 1, window=100)
+    with pytest.raises(UnknownClass):
+        occlusion_frames(small, toys.image(40, 32), "no such class")
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_number_of_threads_changes_nothing(small, threads):
+    image = toys.image(40, 32)
+    expected = occlusion_map(small, image, 1, window=8, stride=2).values["score"]
+    cores = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = occlusion_map(small, image, 1, window=8, stride=2).values["score"]
+    finally:
+        torch.set_num_threads(cores)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_progress_rises_to_one(small):
+    shares: list[float] = []
+    occlusion_map(small, toys.image(40, 32), 1, window=8, stride=2, progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(set(shares)) == len(shares)
+
+
+# What a map says
+
+
+def test_the_lowest_position_and_its_box():
+    """Only one patch of the image feeds the score: hiding it hurts most."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 40, 2, bias=False))
+    weight = torch.zeros(2, 3, 32, 40)
+    weight[1, :, 16:20, 24:32] = 1
+    module[1].weight.data = weight.flatten(1)
+    network = networks.wrap(module, input_size=(32, 40), **toys.PLAIN)
+    found = occlusion_map(network, torch.ones(1, 3, 32, 40), 1, window=8, stride=4, fill="black")
+    row, column = found.lowest()
+    left, top, right, bottom = found.box(row, column)
+    assert left <= 24 < 32 <= right
+    assert top <= 16 < 20 <= bottom
+    assert float(found.values["score"].min()) == 0
+
+
+@pytest.mark.parametrize(("window", "stride"), [((7, 9), (4, 5)), ((3, 3), (5, 6))])
+def test_pixels_are_the_mean_over_the_windows_that_hide_them(small, window, stride):
+    found = occlusion_map(small, toys.image(31, 30), 1, window=window, stride=stride)
+    pixels = found.pixels()
+    assert pixels.shape == (31, 30)
+    for y in range(31):
+        for x in range(30):
+            values = [
+                float(found.values["score"][r, c])
+                for r, (top, bottom) in enumerate(found.rows)
+                for c, (left, right) in enumerate(found.columns)
+                if top <= y < bottom and left <= x < right
+            ]
+            expected = sum(values) / len(values) if values else found.clean["score"]
+            assert float(pixels[y, x]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_classes_have_no_mean(small):
+    found = occlusion_map(small, toys.image(40, 32), 1, window=9, views=("best_class",))
+    with pytest.raises(BadSetting, match="best_class"):
+        found.pixels("best_class")
+
+
+# Fills
+
+
+def test_the_mean_is_zero_for_the_network(small):
+    normalized = small.activations(fill_image(small, toys.image(40, 32)), [])
+    assert normalized == {}
+    first = small.graph.get_submodule("normalize")
+    assert first(fill_image(small, toys.image(40, 32))).abs().max() < 1e-6
+
+
+def test_noise_is_always_the_same_and_leaves_the_generator_alone(small):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    one, two = (fill_image(small, toys.image(40, 32), "noise") for _ in range(2))
+    assert torch.equal(one, two)
+    assert torch.equal(before, torch.get_rng_state())
+    assert 0 <= one.min() < 0.05
+    assert 0.95 < one.max() <= 1
+
+
+def test_blur_keeps_the_brightness_and_loses_the_detail(small):
+    image = toys.image(40, 32)
+    blurred = fill_image(small, image, "blur")
+    assert blurred.std() < 0.3 * image.std()
+    assert float(blurred.mean()) == pytest.approx(float(image.mean()), abs=0.02)
+    flat = torch.full((1, 3, 40, 32), 0.25)
+    torch.testing.assert_close(fill_image(small, flat, "blur"), flat)
+
+
+def test_occlude_shows_the_other_image_inside_the_box_and_nowhere_else():
+    image, other = toys.image(9, 7), toys.image(9, 7, seed=1)
+    expected = toys.hidden(image, [(2, 1, 6, 5)], other)
+    before = image.clone()
+    assert torch.equal(occlude(image, (2, 1, 6, 5), other), expected)
+    assert torch.equal(image, before)
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, 8, 9), (0, 0, 7, 10), (-1, 0, 3, 3), (3, 0, 3, 5), (0, 5, 3, 4)]
+)
+def test_a_box_outside_the_image(box):
+    with pytest.raises(BadSetting, match="7 wide and 9 high"):
+        occlude(toys.image(9, 7), box, toys.image(9, 7))
+
+
+# The correspondence test
+
+
+def test_signs_of_change_follow_a_hand_made_feature():
+    """Features of a linear layer: what the hidden patch adds, takes away, does not touch."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 3, bias=False))
+    weight = torch.zeros(3, 3, 8, 8)
+    weight[0, :, :4, :4] = 1
+    weight[1, :, :4, :4] = -1
+    weight[2, :, 4:, 4:] = 1
+    module[1].weight.data = weight.flatten(1)
+    network = networks.wrap(module, input_size=8, **toys.PLAIN)
+    image = torch.ones(1, 3, 8, 8)
+    assert sign_changes(network, image, (0, 0, 4, 4), "1", fill="black").tolist() == [1, -1, 0]
+
+
+def test_features_that_cannot_see_the_box_do_not_change(trained):
+    image = toys.image(96)
+    signs = sign_changes(trained, image, (0, 0, 16, 16), "fire3").view(128, -1)
+    side = math.isqrt(signs.shape[1])
+    far = signs.view(128, side, side)[:, side // 2 + 2 :, side // 2 + 2 :]
+    assert (far == 0).all()
+    assert (signs != 0).any()
+
+
+def test_correspondence_is_the_mean_hamming_distance_of_all_pairs():
+    changes = torch.tensor([[1, 0, -1, 1], [1, 0, 1, 1], [-1, 0, 1, -1]])
+    assert correspondence(changes) == pytest.approx((1 + 3 + 2) / 3 / 4)
+    assert correspondence(changes[:1].repeat(5, 1)) == 0
+    for wrong in (changes[:1], changes[0]):
+        with pytest.raises(BadSetting, match="two rows"):
+            correspondence(wrong)
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"window": 41}, ["window", "41 x 41", "40 x 32", "smaller"]),
+        ({"window": (40, 33)}, ["40 x 33", "40 x 32"]),
+        ({"window": 0}, ["window", "above 0"]),
+        ({"window": -3}, ["window", "above 0"]),
+        ({"window": 7.5}, ["window", "7.5"]),
+        ({"window": (3, 4, 5)}, ["window", "(rows, columns)"]),
+        ({"window": "big"}, ["window", "'big'"]),
+        ({"window": None}, ["window", "None"]),
+        ({"stride": 0}, ["stride", "above 0"]),
+        ({"stride": (8, -1)}, ["stride", "above 0"]),
+        ({"stride": 2.0}, ["stride", "2.0"]),
+        ({"fill": "gray"}, ["'gray'", "'grey'"]),
+        ({"fill": 0.5}, ["colour", "0.5"]),
+        ({"fill": (0.1, 0.2)}, ["colour", "[0, 1]"]),
+        ({"fill": (0, 0, 255)}, ["colour", "[0, 1]"]),
+        ({"fill": (0.1, math.nan, 0.2)}, ["colour", "[0, 1]"]),
+        ({"fill": toys.image(8)}, ["fill", "(1, 3, 8, 8)", "(1, 3, 40, 32)"]),
+        ({"views": ()}, ["at least one view", "best_class"]),
+        ({"views": ("scores",)}, ["'scores'", "'score'"]),
+        ({"views": ("activity:conv2:x",)}, ["activity:conv2:12"]),
+        ({"views": ("activity:conv2:6",)}, ["0 to 5", "not 6"]),
+        ({"views": ("activity:fc3",)}, ["fc3", "no feature maps"]),
+    ],
+)
+def test_settings_that_cannot_work_say_so(small, settings, words):
+    with pytest.raises(BadSetting) as caught:
+        occlusion_map(small, toys.image(40, 32), 1, **{"window": 8, **settings})
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "words"),
+    [
+        ("e", UnknownClass, ["'e'", "nearest"]),
+        (4, UnknownClass, ["0 to 3"]),
+        (("conv9", 0), UnknownLayer, ["conv9", "conv1"]),
+        (("conv1", 8), BadSetting, ["0 to 7"]),
+        (("conv1", 0, (0, 99)), BadSetting, ["19 x 15"]),
+        (("conv1", 0, (-1, 0)), BadSetting, ["(row, column)"]),
+    ],
+)
+def test_a_target_that_is_not_there(small, target, kind, words):
+    with pytest.raises(kind) as caught:
+        occlusion_map(small, toys.image(40, 32), target, window=8)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_channel_has_no_probability(small):
+    with pytest.raises(BadSetting, match=r"no class.*'score'"):
+        occlusion_map(small, toys.image(40, 32), ("conv1", 0), window=8, views=("probability",))
+
+
+def test_an_unknown_layer_of_activity(small):
+    with pytest.raises(UnknownLayer, match="conv1"):
+        occlusion_map(small, toys.image(40, 32), 1, window=8, views=("activity:conv",))
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (torch.full((1, 3, 40, 32), torch.nan), "NaN"),
+        (toys.image(40, 32) * 2, "[0, 1]"),
+        (toys.image(40, 32) - 0.5, "[0, 1]"),
+        (toys.image(40, 32, count=2), "one image at a time"),
+        (toys.image(40, 32)[0], "image[None]"),
+        (torch.zeros(1, 1, 40, 32), "(N, 3, H, W)"),
+        (toys.image(3, 3), "'2'"),  # too small for the pool
+    ],
+)
+def test_what_is_no_image_or_not_one(small, image, words):
+    with pytest.raises(BadImage) as caught:
+        occlusion_map(small, image, 1, window=2)
+    assert words in str(caught.value)
