@@ -349,7 +349,9 @@ def fill_image(network: Network, image: torch.Tensor, fill: Fill = "mean") -> to
         return torch.rand(image.shape, generator=generator)
     if fill == "blur":
         side = max(3, min(image.shape[2:]) // 8) | 1  # odd
-        blurred: torch.Tensor = transforms.gaussian_blur(image, [side, side], [side / 4] * 2)
+        blurred: torch.Tensor = transforms.gaussian_blur(
+            image.detach(), [side, side], [side / 4] * 2
+        )
         return blurred.clamp(0, 1)
     colours = {"mean": network.mean, "grey": (0.5,) * 3, "black": (0.0,) * 3, "white": (1.0,) * 3}
     if fill not in colours:

@@ -257,6 +257,15 @@ def assert_plain(network, image, found, index, close) -> None:
         assert (found.rows[-1][1], found.columns[-1][1]) == image.shape[2:]  # the border
 
 
+@pytest.fixture
+def one_thread():
+    """Plain recomputation of many small images is steadier so, on a busy machine above all."""
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(cores)
+
+
 HEAVY = {
     # name: image size; at 224 few positions
     "alexnet": (224, 224),
@@ -268,6 +277,7 @@ HEAVY = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", HEAVY)
 @pytest.mark.parametrize(("window", "stride"), [(32, 56), (57, 40)])
 def test_the_lectures_networks_equal_a_plain_recompute(name, window, stride):
@@ -278,6 +288,7 @@ def test_the_lectures_networks_equal_a_plain_recompute(name, window, stride):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_vgg16_at_its_own_size():
     network, image = toys.random("vgg16"), toys.image(224)
     found = occlusion_map(network, image, 7, window=120, stride=104)

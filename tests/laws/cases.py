@@ -1,0 +1,135 @@
+"""The table of all public methods: how to call each, for the laws that all of them keep.
+
+A new method needs one line here; `test_laws.py` fails until it has one.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torchvision
+import toys
+from torch import nn
+
+import labsupport.methods
+from labsupport.core import networks
+from labsupport.core.networks import Network
+from labsupport.methods import occlusion as o
+
+Results = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to call one method: `call(network, image, target)` gives its results by name.
+
+    `wrong` is the target that must be refused (None: the method takes no target). `batches`: the
+    method takes (N, 3, H, W) and gives (N, ...). `exact`: two calls give the same bits.
+    `passes_gradients`: made to be a step of a student's own optimization.
+    """
+
+    name: str
+    call: Callable[[Network, torch.Tensor, object], Results]
+    wrong: object = "no such class"
+    batches: bool = False
+    exact: bool = True
+    passes_gradients: bool = False
+
+
+def _map(network: Network, image: torch.Tensor, target: object) -> Results:
+    views = ("score", "probability", "best_class", "activity")
+    return o.occlusion_map(network, image, target, window=24, stride=20, views=views).values
+
+
+def _frames(network: Network, image: torch.Tensor, target: object) -> Results:
+    *_, last = o.occlusion_frames(network, image, target, window=(30, 20), stride=16)
+    return last.values
+
+
+def _fills(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {fill: o.fill_image(network, image, fill) for fill in o.FILLS}
+
+
+def _occlude(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"image": o.occlude(image, (3, 5, 20, 31), o.fill_image(network, image))}
+
+
+def _signs(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"signs": o.sign_changes(network, image, (8, 8, 40, 40), first_convolution(network))}
+
+
+def _correspondence(network: Network, image: torch.Tensor, _: object) -> Results:
+    layer = first_convolution(network)
+    boxes = [(0, 0, 9, 9), (8, 8, 30, 30), (20, 10, 40, 40)]
+    changes = torch.stack([o.sign_changes(network, image, box, layer) for box in boxes])
+    return {"distance": torch.tensor(o.correspondence(changes))}
+
+
+CASES = [
+    Case("occlusion.occlusion_map", _map),
+    Case("occlusion.occlusion_frames", _frames),
+    Case("occlusion.fill_image", _fills, wrong=None),
+    Case("occlusion.occlude", _occlude, wrong=None, passes_gradients=True),
+    Case("occlusion.sign_changes", _signs, wrong=None),
+    Case("occlusion.correspondence", _correspondence, wrong=None),
+]
+
+
+def first_convolution(network: Network) -> str:
+    return next(layer.name for layer in network.layers if layer.kind == "conv")
+
+
+def public_methods() -> set[str]:
+    """Every public function of labsupport.methods, as module.function, found by looking."""
+    found = set()
+    for module in pkgutil.iter_modules(labsupport.methods.__path__):
+        if module.name.startswith("_"):
+            continue
+        loaded = importlib.import_module(f"labsupport.methods.{module.name}")
+        for name, value in vars(loaded).items():
+            own = getattr(value, "__module__", None) == loaded.__name__
+            if own and inspect.isfunction(value) and not name.startswith("_"):
+                found.add(f"{module.name}.{name}")
+    return found
+
+
+# The network families, small images, ten classes
+
+FAMILIES: dict[str, tuple[str, tuple[int, int]]] = {
+    "AlexNet": ("alexnet", (72, 64)),
+    "VGG-11": ("vgg11", (64, 48)),
+    "GoogLeNet": ("googlenet", (64, 72)),
+    "ResNet-18": ("resnet18", (64, 72)),
+    "DenseNet-121": ("densenet121", (64, 48)),
+    "SqueezeNet": ("squeezenet1_1", (72, 64)),
+}
+
+
+@functools.cache
+def family(title: str, device: str = "cpu") -> Network:
+    """One network of each family: random weights, statistics shaken, ten classes."""
+    name, size = FAMILIES[title]
+    settings = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+
+    def build() -> nn.Module:
+        return torchvision.models.get_model(name, weights=None, num_classes=10, **settings)
+
+    module = toys.shake(toys.seeded(build))
+    return networks.wrap(module, input_size=size, name=title, device=device)
+
+
+def image_for(title: str) -> torch.Tensor:
+    """An image that is not square."""
+    return toys.image(*FAMILIES[title][1])
+
+
+@functools.cache
+def plain() -> Network:
+    """A network that methods cannot follow incrementally."""
+    return networks.wrap(toys.seeded(lambda: toys.Squeezed(10)), input_size=(48, 40), name="plain")
