@@ -279,10 +279,10 @@ def three_views(image: torch.Tensor, occluded: OcclusionMap, network: Network) -
     )
 
 
-def maps_in_a_row(
+def maps_together(
     image: torch.Tensor, maps: Mapping[str, OcclusionMap], *, shared: bool = True
 ) -> Image.Image:
-    """Maps of the score of one image, made with different settings, each under its name.
+    """An image, and maps of its score made with different settings, each under its name.
 
     `shared` gives all of them one scale, so that colours can be compared from map to map.
     """
@@ -301,7 +301,8 @@ def maps_in_a_row(
         )
         for change in changes
     ]
-    return figures.side_by_side(pictures, list(maps), columns=5 if shared else 3)
+    clean = figures.mosaic(image, gap=0)
+    return figures.side_by_side([clean, *pictures], ["untouched", *maps], columns=3)
 
 
 # The same part of several faces

@@ -80,13 +80,13 @@ def test_three_views_stand_beside_the_picture(bright, left_image, occluded):
     assert lab.three_views(left_image, occluded, bright).height >= 16 + ink.TEXT
 
 
-def test_maps_in_a_row_share_one_scale(bright, left_image):
+def test_maps_together_share_one_scale(bright, left_image):
     maps = {
         fill: occlusion_map(bright, left_image, "left", window=8, stride=4, fill=fill)
         for fill in ("black", "grey")
     }
-    together = np.asarray(lab.maps_in_a_row(left_image, maps)).astype(int)
-    apart = np.asarray(lab.maps_in_a_row(left_image, maps, shared=False)).astype(int)
+    together = np.asarray(lab.maps_together(left_image, maps)).astype(int)
+    apart = np.asarray(lab.maps_together(left_image, maps, shared=False)).astype(int)
     assert together.shape[1] < apart.shape[1]  # one scale, or one each
 
 
