@@ -7,7 +7,7 @@ import pytest
 import random_networks
 import torch
 import toys
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -44,6 +44,7 @@ def spans(length: int):
 SIZES = st.sampled_from([(24, 24), (23, 31), (32, 19)])
 
 
+@settings(phases=random_networks.PHASES)
 @given(spec=random_networks.networks_, size=SIZES, data=st.data())
 def test_everything_that_changes_lies_inside_the_windows(spec, size, data):
     module = random_networks.build(spec, size)

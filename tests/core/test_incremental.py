@@ -116,7 +116,7 @@ def joins_itself(network) -> bool:
     return any(o.kind == "other" for o in joins)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, phases=random_networks.PHASES)
 @given(spec=random_networks.networks_, size=SIZES, data=st.data())
 def test_random_networks(spec, size, data):
     module = random_networks.build(spec, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import random_networks
 import torch
 import torchvision
 import toys
@@ -283,7 +284,7 @@ def stage(parts) -> nn.Module:
     return nn.Sequential(*built)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, phases=random_networks.PHASES)
 @given(
     stem=st.lists(st.one_of(CONVOLUTION, POOL), min_size=1, max_size=3),
     sides=st.lists(
