@@ -152,6 +152,19 @@ def test_every_score_and_inner_layers_of_real_networks(name):
     assert_followed(network, outputs, size, grid)
 
 
+@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18"])
+def test_one_channel_and_one_neuron_of_every_layer(name):
+    network, size = toys.random(name), (48, 40)
+    shapes = network.shapes(size)
+    chunk = [Chunk(((8, 20),), ((30, 40),))]
+    for layer in network.layers:
+        node = network.node(layer.name)
+        assert_followed(network, (Output(node, 2),), size, chunk)
+        if len(shapes[node]) == 4:
+            middle = (shapes[node][2] // 2, shapes[node][3] // 2)
+            assert_followed(network, (Output(node, 1, middle),), size, chunk)
+
+
 def test_one_plan_in_several_threads():
     network, size = toys.random("squeezenet1_1"), (80, 80)
     plan = Recomputation(network, (Output(network.output),), size)
