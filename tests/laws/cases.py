@@ -21,6 +21,7 @@ import labsupport.methods
 from labsupport.core import networks
 from labsupport.core.networks import Network
 from labsupport.methods import occlusion as o
+from labsupport.methods import patches as p
 
 Results = Mapping[str, torch.Tensor]
 
@@ -71,6 +72,51 @@ def _correspondence(network: Network, image: torch.Tensor, _: object) -> Results
     return {"distance": torch.tensor(o.correspondence(changes))}
 
 
+def _top(network: Network, image: torch.Tensor, unit: object = 0, **settings: object) -> Results:
+    layer = first_convolution(network)
+    units = [unit, 1, 2]
+    found = p.top_patches(network, layer, image, k=3, channels=units, **settings)
+    return {"values": found.values, "boxes": found.boxes.sum(2)}
+
+
+def _merged(network: Network, image: torch.Tensor, _: object) -> Results:
+    layer = first_convolution(network)
+    one, other = (p.top_patches(network, layer, part, k=3) for part in (image, image.flip(3)))
+    return {"values": p.merge(one, other.shifted(1)).values}
+
+
+def _scaled(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"last": p.several_scales(image, (40, 64))[1].detach()}
+
+
+def _image_of(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"image": p.image_of(image, 0).detach()}
+
+
+def _directions(network: Network, image: torch.Tensor, _: object) -> Results:
+    count = network.layer(first_convolution(network)).shape[0]
+    directions = p.random_directions(count, 3)
+    found = p.top_patches(network, first_convolution(network), image, channels=directions, k=2)
+    return {"values": found.values}
+
+
+def _all_of_a_unit(network: Network, image: torch.Tensor, unit: object) -> Results:
+    found = p.unit_activations(network, first_convolution(network), image, unit)
+    return {"values": found.values}
+
+
+def _labels(network: Network, image: torch.Tensor, _: object) -> Results:
+    pair = torch.cat([image, 1 - image])
+    found = p.top_patches(network, first_convolution(network), pair, k=3)
+    return {"share": p.agreement(found, ["cat", "dog"], "cat")}
+
+
+def _units_for(network: Network, image: torch.Tensor, _: object) -> Results:
+    pair = torch.cat([image, 1 - image])
+    found = p.top_patches(network, first_convolution(network), pair, k=3, channels=[0, 1, 2])
+    return {"units": torch.tensor(p.units_for(found, ["cat", "dog"], "cat"))}
+
+
 CASES = [
     Case("occlusion.occlusion_map", _map),
     Case("occlusion.occlusion_frames", _frames),
@@ -78,6 +124,14 @@ CASES = [
     Case("occlusion.occlude", _occlude, wrong=None, passes_gradients=True),
     Case("occlusion.sign_changes", _signs, wrong=None),
     Case("occlusion.correspondence", _correspondence, wrong=None),
+    Case("patches.top_patches", _top, wrong=10_000),
+    Case("patches.merge", _merged, wrong=None),
+    Case("patches.random_directions", _directions, wrong=None),
+    Case("patches.several_scales", _scaled, wrong=None),
+    Case("patches.image_of", _image_of, wrong=None),
+    Case("patches.unit_activations", _all_of_a_unit, wrong=10_000),
+    Case("patches.agreement", _labels, wrong=None),
+    Case("patches.units_for", _units_for, wrong=None),
 ]
 
 

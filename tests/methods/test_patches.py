@@ -1,0 +1,531 @@
+"""Top patches against planted ones, and against a search through every position, by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+import toys
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadImage, BadSetting, DamagedData, UnknownLayer
+from labsupport.core.layers import receptive_box
+from labsupport.methods import patches
+from labsupport.methods.patches import (
+    TopPatches,
+    agreement,
+    merge,
+    random_directions,
+    several_scales,
+    top_patches,
+    unit_activations,
+    units_for,
+)
+
+
+class Branches(nn.Module):
+    """Two ways through, one with a wider view, joined; then another convolution and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, stride=2)
+        self.near = nn.Conv2d(4, 3, 1)
+        self.wide = nn.Conv2d(4, 3, 3, padding=1)
+        self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x).relu()
+        x = self.pool(torch.cat([self.near(x), self.wide(x)], 1).relu())
+        return self.head(x.mean((2, 3)))
+
+
+def chain() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 5, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.Conv2d(5, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 2),
+    )
+
+
+def exact(build, layer: str) -> networks.Network:
+    """Small whole weights: with pixels in eighths every sum is exact, and equal values abound."""
+    module = toys.seeded(build)
+    generator = torch.Generator().manual_seed(3)
+    for weight in module.parameters():
+        weight.data = torch.randint(-1, 2, weight.shape, generator=generator).float()
+    network = networks.wrap(module, input_size=(20, 24), **toys.PLAIN)
+    assert network.layer(layer).has_map
+    return network
+
+
+NETWORKS = {"chain": (chain, "relu2"), "branches": (Branches, "pool")}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def case(request) -> tuple[networks.Network, str]:
+    build, layer = NETWORKS[request.param]
+    return exact(build, layer), layer
+
+
+def eighths(count: int, *, sizes=((20, 24),), seed: int = 0) -> list[torch.Tensor]:
+    """Images whose pixels are 0, 1/8 ... 1, of the sizes in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randint(0, 9, (1, 3, *sizes[place % len(sizes)]), generator=generator) / 8
+        for place in range(count)
+    ]
+
+
+# By hand
+
+
+def overlap(a, b) -> float:
+    """Intersection over union, written anew."""
+    across = min(a[2], b[2]) - max(a[0], b[0])
+    down = min(a[3], b[3]) - max(a[1], b[1])
+    both = across * down if across > 0 and down > 0 else 0
+    area = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return both / (area - both) if area > both else 0.0
+
+
+def by_hand(network, layer, shown, unit, k, suppress, order="most", weights=None):
+    """(value, image, row, column, box) of the best: every position, one at a time."""
+    sign = 1 if order == "most" else -1
+    found = []
+    for number, image in enumerate(shown):
+        maps = network.activations(image, [layer])[layer][0]
+        chosen = maps[unit] if weights is None else (maps * weights[:, None, None]).sum(0)
+        size = tuple(image.shape[2:])
+        entries = [
+            (float(chosen[row, column]), number, row, column,
+             receptive_box(network, layer, (row, column), size))
+            for row in range(chosen.shape[0]) for column in range(chosen.shape[1])
+        ]  # fmt: skip
+        entries.sort(key=lambda entry: (-sign * entry[0], *entry[1:4]))
+        kept = []
+        for entry in entries:
+            limit = 2 if suppress == 1.0 else suppress
+            if suppress == "picture" and kept:
+                break
+            if suppress == "picture" or all(overlap(entry[4], k[4]) <= limit for k in kept):
+                kept.append(entry)
+        found += kept
+    found.sort(key=lambda entry: (-sign * entry[0], *entry[1:4]))
+    return found[:k]
+
+
+def listed(found: TopPatches, row: int) -> list:
+    return [
+        (
+            float(found.values[row, place]),
+            int(found.images[row, place]),
+            *found.positions[row, place].tolist(),
+            tuple(found.boxes[row, place].tolist()),
+        )
+        for place in range(found.k)
+        if found.images[row, place] >= 0
+    ]
+
+
+SIZES = ((20, 24), (33, 18), (20, 24), (15, 40))
+
+
+@pytest.mark.parametrize("order", ["most", "least"])
+@pytest.mark.parametrize("suppress", [0.0, 0.3, 0.75, 1.0, "picture"])
+def test_the_patches_are_those_of_a_search_through_all_positions(case, suppress, order):
+    network, layer = case
+    shown = eighths(7, sizes=SIZES)
+    found = top_patches(network, layer, shown, k=6, suppress=suppress, order=order)
+    for unit in range(network.layer(layer).shape[0]):
+        assert listed(found, unit) == by_hand(network, layer, shown, unit, 6, suppress, order)
+    assert found.scanned == ((0, 7),)
+
+
+@pytest.mark.parametrize("small", [{"_PAIRS": 3}, {"_CELLS": 50}, {"_TABLE": 0}])
+@pytest.mark.parametrize("pixels", [1, 20 * 24 * 3])
+def test_how_the_work_is_cut_changes_nothing(case, small, pixels, monkeypatch):
+    network, layer = case
+    shown = eighths(9, sizes=SIZES, seed=2)
+    whole = top_patches(network, layer, shown, k=5)
+    for name, value in {**small, "_BATCH_PIXELS": pixels}.items():
+        monkeypatch.setattr(patches, name, value)
+    assert_same(top_patches(network, layer, shown, k=5), whole)
+
+
+def assert_same(one: TopPatches, other: TopPatches) -> None:
+    for name in ("units", "values", "images", "pictures", "positions", "boxes"):
+        torch.testing.assert_close(
+            getattr(one, name), getattr(other, name), rtol=0, atol=0, equal_nan=True
+        )
+    assert one.scanned == other.scanned
+    assert dict(one.fingerprints) == dict(other.fingerprints)
+
+
+def test_more_patches_than_there_are_leave_gaps(case):
+    network, layer = case
+    found = top_patches(network, layer, eighths(2), k=5, suppress="picture", channels=[1])
+    assert found.images[0].tolist().count(-1) == 3
+    assert found.values[0, 2:].isnan().all()
+    assert (found.boxes[0, 2:] == -1).all()
+
+
+def test_chosen_channels_are_rows_of_the_whole(case):
+    network, layer = case
+    shown = eighths(5)
+    every, some = top_patches(network, layer, shown), top_patches(
+        network, layer, shown, channels=[3, 1]
+    )  # fmt: skip
+    assert [listed(some, 0), listed(some, 1)] == [listed(every, 3), listed(every, 1)]
+    assert (some.row(3), some.row(1), every.row(3)) == (0, 1, 3)
+    with pytest.raises(BadSetting, match="channel 2"):
+        some.row(2)
+
+
+def test_a_direction_is_a_weighted_sum_of_channels(case):
+    network, layer = case
+    channels = network.layer(layer).shape[0]
+    shown = eighths(5)
+    weights = torch.tensor([[1.0, -2.0, 0.5, 1.0, 2.0, -1.0][:channels]])
+    found = top_patches(network, layer, shown, k=4, channels=weights)
+    assert listed(found, 0) == by_hand(network, layer, shown, 0, 4, 0.3, weights=weights[0])
+    axes = top_patches(network, layer, shown, channels=torch.eye(channels))
+    assert torch.equal(axes.images, top_patches(network, layer, shown).images)
+
+
+def test_directions_have_length_one_and_a_seed():
+    directions = random_directions(40, 5, seed=1)
+    torch.testing.assert_close(directions.norm(dim=1), torch.ones(5))
+    assert torch.equal(directions, random_directions(40, 5, seed=1))
+    assert not torch.equal(directions, random_directions(40, 5, seed=2))
+
+
+# Planted
+
+
+def test_a_planted_patch_is_found_in_its_box():
+    weight = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1) / 25
+    module = nn.Sequential(nn.Conv2d(3, 1, 5, stride=5, bias=False), nn.Flatten(), nn.Linear(48, 2))
+    module[0].weight.data = weight.expand(1, 3, 5, 5).clone()
+    network = networks.wrap(module, input_size=(30, 40), **toys.PLAIN)
+    shown = torch.full((40, 3, 30, 40), 0.5)
+    plants = {3: (10, 5, 1.0), 17: (35, 25, 0.9), 38: (0, 0, 0.8)}  # image: left, top, how red
+    for image, (left, top, red) in plants.items():
+        shown[image, :, top : top + 5, left : left + 5] = torch.tensor([red, 0, 0]).view(3, 1, 1)
+    found = top_patches(network, "conv1", shown, k=3)
+    assert found.images[0].tolist() == list(plants)
+    expected = [[left, top, left + 5, top + 5] for left, top, _ in plants.values()]
+    assert found.boxes[0].tolist() == expected
+    torch.testing.assert_close(found.values[0], torch.tensor([1.0, 0.9, 0.8]))
+
+
+@pytest.mark.slow
+def test_boxes_are_the_cores_own_in_the_bundled_network():
+    network = networks.load()
+    shown = images.photos()[:6]
+    found = top_patches(network, "fire5", shown, k=4, channels=range(0, 256, 8))
+    maps = [network.activations(picture.image, ["fire5"])["fire5"][0] for picture in shown]
+    for row, place in itertools.product(range(0, 32, 5), range(4)):
+        number, position = (
+            int(found.images[row, place]),
+            tuple(found.positions[row, place].tolist()),
+        )
+        size = tuple(shown[number].image.shape[2:])
+        expected = receptive_box(network, "fire5", position, size)
+        assert tuple(found.boxes[row, place].tolist()) == expected
+        value = maps[number][8 * row][position]
+        assert float(found.values[row, place]) == pytest.approx(float(value), rel=1e-4, abs=1e-4)
+    firsts = torch.stack([one.amax((1, 2)) for one in maps]).amax(0)[::8]
+    torch.testing.assert_close(found.values[:, 0], firsts, rtol=1e-4, atol=1e-4)
+
+
+def test_a_layer_without_maps_sees_the_whole_image(case):
+    network, _ = case
+    layer = network.layers[-1].name
+    shown = eighths(4)
+    found = top_patches(network, layer, shown, k=4)
+    scores = torch.cat([network(image) for image in shown])
+    torch.testing.assert_close(found.values, scores.sort(0, descending=True).values.T)
+    assert tuple(found.boxes[0, 0].tolist()) == receptive_box(network, layer, None, (20, 24))
+
+
+# Merging, keeping
+
+
+@settings(max_examples=15)
+@given(cuts=st.sets(st.integers(1, 10), max_size=4), seed=st.integers(0, 3), data=st.data())
+def test_any_split_in_any_order_gives_the_whole(cuts, seed, data):
+    network, layer = exact(chain, "relu2"), "relu2"
+    suppress = data.draw(st.sampled_from([0.3, 1.0, "picture"]))
+    shown = eighths(11, sizes=SIZES, seed=seed)
+    edges = [0, *sorted(cuts), 11]
+    parts = [
+        top_patches(network, layer, shown[first:end], k=4, suppress=suppress).shifted(first)
+        for first, end in itertools.pairwise(edges)
+    ]
+    parts = data.draw(st.permutations(parts))
+    while len(parts) > 1:  # merged in any order, two neighbours at a time
+        place = data.draw(st.integers(0, len(parts) - 2))
+        parts[place : place + 2] = [merge(parts[place], parts[place + 1])]
+    assert_same(parts[0], top_patches(network, layer, shown, k=4, suppress=suppress))
+
+
+def test_what_does_not_fit_together_is_refused(case):
+    network, layer = case
+    shown = eighths(4)
+    first, same = (top_patches(network, layer, shown, k=2) for _ in range(2))
+    with pytest.raises(BadSetting, match="seen image 0"):
+        merge(first, same)
+    for words, other in {
+        "k is 2 and 3": {"k": 3},
+        "order is": {"k": 2, "order": "least"},
+        "suppress is": {"k": 2, "suppress": 0.5},
+        "other units": {"k": 2, "channels": [1]},
+    }.items():
+        with pytest.raises(BadSetting, match=words):
+            merge(first, top_patches(network, layer, shown, **other).shifted(4))
+    with pytest.raises(BadSetting, match="layer is"):
+        merge(first, top_patches(network, network.layers[0].name, shown, k=2).shifted(4))
+
+
+def test_what_was_saved_is_loaded(case, tmp_path):
+    network, layer = case
+    shown = eighths(4)
+    found = top_patches(network, layer, shown, k=9, suppress="picture")
+    file = found.save(tmp_path / "found.safetensors")
+    again = TopPatches.load(file, network, shown)
+    assert_same(again, found)
+    assert (again.order, again.suppress, again.layer) == (found.order, "picture", found.layer)
+    assert [one.name for one in tmp_path.iterdir()] == ["found.safetensors"]
+
+
+def test_patches_of_other_weights_or_images_are_refused(tmp_path):
+    network = exact(chain, "relu2")
+    shown = eighths(4)
+    file = top_patches(network, "relu2", shown).save(tmp_path / "found.safetensors")
+    other = exact(chain, "relu2")
+    other.graph.get_submodule("3").weight.data[0, 0, 0, 0] += 1
+    with pytest.raises(BadSetting, match="another network"):
+        TopPatches.load(file, other)
+    behind = exact(chain, "relu2")
+    behind.graph.get_submodule("7").weight.data += 1  # behind the layer: it does not matter
+    TopPatches.load(file, behind)
+    for wrong in (shown[:3], shown[::-1], eighths(4, seed=5)):
+        with pytest.raises(BadSetting, match="other images"):
+            TopPatches.load(file, network, wrong)
+
+
+@pytest.mark.parametrize("content", [b"", b"no patches at all", b"\x00" * 64])
+def test_another_file_is_no_patches(content, tmp_path):
+    file = tmp_path / "found.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(DamagedData, match=r"found\.safetensors"):
+        TopPatches.load(file)
+    with pytest.raises(DamagedData):
+        TopPatches.load(tmp_path / "nothing")
+    with pytest.raises(BadSetting, match="no folder"):
+        top_patches(exact(chain, "relu2"), "relu2", eighths(1)).save(tmp_path / "none" / "x")
+
+
+# Images of all kinds
+
+
+def test_sets_sequences_and_tensors_are_the_same(case):
+    network, layer = case
+    shown = eighths(5)
+    from_list = top_patches(network, layer, shown)
+    assert_same(top_patches(network, layer, torch.cat(shown)), from_list)
+    assert_same(top_patches(network, layer, [one[0] for one in shown]), from_list)
+    cut_outs = images.cutouts()[:3]
+    plain = [one.image for one in cut_outs]
+    assert_same(top_patches(network, layer, cut_outs), top_patches(network, layer, plain))
+
+
+def test_scales_compete_and_are_one_picture(case):
+    network, layer = case
+    shown = eighths(3, sizes=((40, 60), (50, 44)))
+    scaled = several_scales(shown, (20, 33))
+    assert [tuple(one.shape[2:]) for one in scaled] == [(20, 20)] * 3 + [(33, 33)] * 3
+    torch.testing.assert_close(scaled[4], images.resize(shown[1], 33, crop=33))
+    found = top_patches(network, layer, scaled, k=3, suppress="picture")
+    plain = top_patches(network, layer, list(scaled), k=20, suppress="picture")
+    assert torch.equal(found.pictures, found.images % 3)
+    for row in range(len(found.units)):
+        assert sorted(found.pictures[row].tolist()) == [0, 1, 2]
+        best = {}
+        for entry in listed(plain, row):
+            best.setdefault(entry[1] % 3, entry)
+        assert listed(found, row) == list(best.values())
+    with pytest.raises(IndexError):
+        scaled[6]
+    assert torch.equal(scaled[-1], scaled[5])
+    assert torch.equal(scaled[4:][0], scaled[4])
+
+
+def test_progress_rises_to_the_end(case):
+    network, layer = case
+    shares = []
+    top_patches(network, layer, eighths(40, sizes=SIZES), progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    unit_activations(network, layer, eighths(4), 0, progress=shares.append)
+    assert shares[-1] == 1
+
+
+def test_few_images_wait_whatever_their_sizes(case, monkeypatch):
+    network, _ = case
+    monkeypatch.setattr(patches, "_BATCH_PIXELS", 20_000)
+    held, most = 0, 0
+    real = patches._numbered
+
+    def counted(shown):
+        nonlocal held, most
+        for number, picture, image in real(shown):
+            held += image.shape[2] * image.shape[3]
+            most = max(most, held)
+            yield number, picture, image
+
+    monkeypatch.setattr(patches, "_numbered", counted)
+    sizes = [(20 + place % 23, 24 + place % 17) for place in range(200)]
+    for batch in patches._batches(network, eighths(200, sizes=sizes)):
+        held -= len(batch.images) * math.prod(batch.size)
+    assert held == 0
+    assert most <= 5 * 20_000
+
+
+def test_the_image_set_is_never_held_as_a_whole(case):
+    import weakref
+
+    network, layer = case
+
+    class Watched:
+        alive, most = weakref.WeakSet(), 0
+
+        def __len__(self):
+            return 300
+
+        def __getitem__(self, number):
+            image = torch.full((1, 3, 60, 60), number / 300)
+            self.alive.add(image)
+            Watched.most = max(Watched.most, len(self.alive))
+            return image
+
+    shown = Watched()
+    top_patches(network, layer, shown, k=2)
+    assert shown.most <= 2 * patches._BATCH_PIXELS / 60**2
+    assert shown.most < 300
+
+
+# One unit, and labels
+
+
+def test_all_activations_of_a_unit(case):
+    network, layer = case
+    shown = eighths(5, sizes=SIZES)
+    found = unit_activations(network, layer, shown, 2)
+    expected = [network.activations(image, [layer])[layer][0, 2] for image in shown]
+    assert len(found.values) == sum(one.numel() for one in expected)
+    for value, number, (row, column) in zip(
+        found.values, found.images, found.positions.tolist(), strict=True
+    ):
+        assert float(value) == float(expected[number][row, column])
+    best = top_patches(network, layer, shown, k=1).values[2, 0]
+    assert found.values.max() == best
+    near = found.near(float(best), 3)
+    assert len(set(found.images[near].tolist())) == 3
+    assert found.values[near[0]] == best
+
+
+def fabricated(rows: list[list[int]]) -> TopPatches:
+    """Patches from these pictures, for what looks at nothing else."""
+    found = torch.tensor(rows)
+    blank = torch.zeros(*found.shape, 4, dtype=torch.int64)
+    units = torch.arange(len(rows))
+    return TopPatches(
+        "toy", units, found.float(), found, found, blank[..., :2], blank, "most", 0.3, (), {}
+    )
+
+
+def test_precision_counts_the_labels_so_far():
+    labels = ["cat", "dog", "cat", "hat"]
+    found = agreement(fabricated([[0, 1, 2, -1], [1, 1, 3, 3], [2, 2, 1, 3]]), labels, "cat")
+    expected = [[1, 1 / 2, 2 / 3, 2 / 4], [0, 0, 0, 0], [1, 1, 2 / 3, 2 / 4]]
+    torch.testing.assert_close(found, torch.tensor(expected))
+    with pytest.raises(BadSetting, match="nearest are cat"):
+        agreement(fabricated([[0]]), labels, "cats")
+    with pytest.raises(BadSetting, match="too few"):
+        agreement(fabricated([[4]]), labels, "cat")
+
+
+def test_the_units_for_a_label_come_by_precision_then_by_early_hits():
+    labels = ["cat", "dog"]
+    found = fabricated([[1, 1, 0], [1, 0, 1], [0, 0, 1], [0, 1, 1], [1, 1, 1]])
+    assert units_for(found, labels, "cat", 4) == [2, 3, 1, 0]
+    assert units_for(found, labels, "dog", 1) == [4]
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ("k is how many", {"k": 0}),
+        ("k is how many", {"k": 2.5}),
+        ("suppress is", {"suppress": -0.1}),
+        ("suppress is", {"suppress": 1.5}),
+        ("suppress is", {"suppress": "image"}),
+        ("order is one of", {"order": "best"}),
+        ("channels 0 to 3", {"channels": [4]}),
+        ("channels 0 to 3", {"channels": [-1]}),
+        ("channels 0 to 3", {"channels": []}),
+        ("each once", {"channels": [1, 1]}),
+        ("directions are a matrix", {"channels": torch.ones(2, 7)}),
+        ("directions are a matrix", {"channels": torch.ones(4)}),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(words, wrong):
+    with pytest.raises(BadSetting, match=words):
+        top_patches(exact(chain, "relu2"), "relu2", eighths(2), **wrong)
+
+
+def test_images_that_are_none_are_refused(case):
+    network, layer = case
+    with pytest.raises(BadSetting, match="no images"):
+        top_patches(network, layer, [])
+    with pytest.raises(BadSetting, match="no images"):
+        unit_activations(network, layer, [], 0)
+    with pytest.raises(BadImage, match="go from"):
+        top_patches(network, layer, [torch.full((1, 3, 20, 24), 3.0)])
+    with pytest.raises(BadImage, match="batch of 2"):
+        top_patches(network, layer, [torch.zeros(2, 3, 20, 24)])
+    with pytest.raises(BadImage, match="does not fit"):
+        top_patches(exact(Branches, "pool"), "pool", [torch.zeros(1, 3, 1, 1)])
+    with pytest.raises(UnknownLayer):
+        top_patches(network, "no such layer", eighths(1))
+    with pytest.raises(BadSetting, match="sizes are"):
+        several_scales(eighths(1), ())
+    with pytest.raises(BadSetting):
+        random_directions(0)
+    with pytest.raises(BadSetting, match="counted from 0"):
+        top_patches(network, layer, eighths(1)).shifted(-1)
+
+
+def test_the_table_of_overlaps_is_intersection_over_union():
+    network = exact(chain, "relu2")
+    grid = patches._Grid(network, "4", (20, 24), (5, 6), 0.3)
+    boxes = [tuple(box) for box in grid.boxes(np.arange(grid.cells)).tolist()]
+    for a, b in itertools.product(range(grid.cells), repeat=2):
+        expected = a == b or overlap(boxes[a], boxes[b]) > 0.3
+        assert bool(grid.overlapping(np.array([a]))[0, b]) == expected
