@@ -16,7 +16,7 @@ import torch
 import torchvision
 from torch import nn
 
-from labsupport.core import bundled, lenet
+from labsupport.core import bundled, convnetjs, crops, lenet
 from labsupport.core.errors import (
     BadSetting,
     LabError,
@@ -52,6 +52,7 @@ class Recipe:
 COURSE = (
     "squeezenet1_1",
     "lenet5",
+    "convnetjs",
     "alexnet",
     "vgg16",
     "vgg19",
@@ -70,6 +71,8 @@ def recipe(name: str) -> Recipe:
     """
     if name == "lenet5":
         return _lenet5()
+    if name == "convnetjs":
+        return _convnetjs()
     known = _torchvision_names()
     if name not in known:
         close = nearest(name, [*COURSE, *known])
@@ -93,6 +96,18 @@ def _lenet5() -> Recipe:
         (0.0, 0.0, 0.0),
         (1.0, 1.0, 1.0),
         bundled="weights/lenet5.safetensors",
+    )
+
+
+def _convnetjs() -> Recipe:
+    return Recipe(
+        "convnetjs",
+        convnetjs.ConvNetJS,
+        lambda: crops.CATEGORIES,
+        convnetjs.INPUT_SIZE,
+        convnetjs.MEAN,
+        convnetjs.STD,
+        bundled="weights/convnetjs.safetensors",
     )
 
 

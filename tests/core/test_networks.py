@@ -612,7 +612,8 @@ def test_without_a_network_behind_a_proxy(offline, monkeypatch):
 def test_the_bundled_network_needs_no_network(offline):
     networks.load()
     networks.load("lenet5")
-    assert networks.offline_names() == ["squeezenet1_1", "lenet5"]
+    networks.load("convnetjs")
+    assert networks.offline_names() == ["squeezenet1_1", "lenet5", "convnetjs"]
     assert offline == []
 
 
@@ -642,4 +643,4 @@ def test_a_network_in_the_cache_works_offline(offline):
     path = catalog.cached(catalog.recipe("alexnet"))
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
-    assert networks.offline_names() == ["squeezenet1_1", "lenet5", "alexnet"]
+    assert networks.offline_names() == ["squeezenet1_1", "lenet5", "convnetjs", "alexnet"]
