@@ -22,6 +22,7 @@ from labsupport.core import networks
 from labsupport.core.networks import Network
 from labsupport.methods import occlusion as o
 from labsupport.methods import patches as p
+from labsupport.methods import weights as w
 
 Results = Mapping[str, torch.Tensor]
 
@@ -117,6 +118,50 @@ def _units_for(network: Network, image: torch.Tensor, _: object) -> Results:
     return {"units": torch.tensor(p.units_for(found, ["cat", "dog"], "cat"))}
 
 
+def _filters(network: Network, *_: object) -> Results:
+    return {"weights": w.filters(network).weights}
+
+
+def _some(network: Network) -> torch.Tensor:
+    return w.filters(network).weights[:8]
+
+
+def _measures(network: Network, *_: object) -> Results:
+    return vars(w.measure(_some(network)))
+
+
+def _order(network: Network, *_: object) -> Results:
+    return {key: torch.tensor(w.order(_some(network), key)) for key in w.KEYS}
+
+
+def _dead(network: Network, *_: object) -> Results:
+    return {"dead": torch.tensor([len(w.dead(_some(network), share=0.9))])}
+
+
+def _duplicates(network: Network, *_: object) -> Results:
+    return {"pairs": torch.tensor([len(w.duplicates(_some(network), least=0.1))])}
+
+
+def _gabors(network: Network, *_: object) -> Results:
+    return vars(w.gabor_fit(_some(network)))
+
+
+def _noise_floor(network: Network, *_: object) -> Results:
+    shape = _some(network).shape[1:]
+    return {"floor": torch.tensor(w.noise_floor(shape, count=10))}
+
+
+def _kinds(network: Network, *_: object) -> Results:
+    found = w.kinds(_some(network)[..., :3, :3])
+    return {"kinds": torch.tensor([w.KINDS.index(kind) for kind in found])}
+
+
+def _effective(network: Network, *_: object) -> Results:
+    convolutions = [one.name for one in network.layers if one.kind == "conv"]
+    layer = convolutions[network.name != "plain"]  # there a gate stands before the second one
+    return {"weights": w.effective_filter(network, layer, 2).weights}
+
+
 CASES = [
     Case("occlusion.occlusion_map", _map),
     Case("occlusion.occlusion_frames", _frames),
@@ -124,6 +169,15 @@ CASES = [
     Case("occlusion.occlude", _occlude, wrong=None, passes_gradients=True),
     Case("occlusion.sign_changes", _signs, wrong=None),
     Case("occlusion.correspondence", _correspondence, wrong=None),
+    Case("weights.filters", _filters, wrong=None),
+    Case("weights.measure", _measures, wrong=None),
+    Case("weights.order", _order, wrong=None),
+    Case("weights.dead", _dead, wrong=None),
+    Case("weights.duplicates", _duplicates, wrong=None),
+    Case("weights.gabor_fit", _gabors, wrong=None),
+    Case("weights.noise_floor", _noise_floor, wrong=None),
+    Case("weights.kinds", _kinds, wrong=None),
+    Case("weights.effective_filter", _effective, wrong=None),
     Case("patches.top_patches", _top, wrong=10_000),
     Case("patches.merge", _merged, wrong=None),
     Case("patches.random_directions", _directions, wrong=None),
