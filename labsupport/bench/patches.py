@@ -1,0 +1,55 @@
+"""The search for top patches against the bare forward pass over the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from labsupport.bench._contest import HEADING, Contest, hold, machine, text
+from labsupport.core import images, networks
+from labsupport.core.networks import Network
+from labsupport.methods.patches import top_patches
+
+_PEER = "bare forward to the layer, batches of 8"
+
+
+def bench() -> None:
+    """Print how near the search for all units comes to computing their activations alone."""
+    network = networks.load()
+    shown = [images.standard(one) for one in [*images.photos(), *images.cutouts()]]
+    print(machine())
+    print(f"{len(shown)} photos and cut-outs of 224 pixels, decoded before")
+    print(HEADING)
+    for layer, wanted in (("fire9", 0.88),):
+        units = network.layer(layer).shape[0]
+        contest = Contest(
+            f"top 9 patches of all {units} units of {layer}",
+            partial(_ours, network, layer, shown),
+            {_PEER: partial(_bare, network, layer, shown)},
+            {_PEER: wanted},
+            equal=_same,
+        )
+        for line in hold(contest):
+            print(text(line), flush=True)
+
+
+def _ours(network: Network, layer: str, shown: Sequence[torch.Tensor]) -> torch.Tensor:
+    return top_patches(network, layer, shown).values[:, 0]
+
+
+def _bare(network: Network, layer: str, shown: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Every activation, and from the last few the largest, so that something can be compared."""
+    up_to = network.up_to(layer)
+    with torch.no_grad():
+        for first in range(0, len(shown), 8):
+            maps = up_to(torch.cat(list(shown[first : first + 8])))
+    return maps.amax((0, 2, 3))
+
+
+def _same(ours: object, theirs: object) -> bool:
+    """No unit's best patch of all lies below its best of the last images."""
+    if not isinstance(ours, torch.Tensor) or not isinstance(theirs, torch.Tensor):
+        return False
+    return bool((ours >= theirs - 1e-3 * theirs.abs()).all())
