@@ -1,0 +1,130 @@
+"""Lab 02's pictures and panel: what they show is what was found."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from labsupport.core import networks
+from labsupport.core.errors import BadSetting
+from labsupport.methods.patches import top_patches, unit_activations
+from labsupport.ui.labs import patches as lab
+
+
+@pytest.fixture(scope="module")
+def colourful():
+    """Two units, red and green, each of which sees 8 x 8 pixels."""
+    module = nn.Sequential(nn.Conv2d(3, 2, 8, stride=8, bias=False), nn.ReLU(), nn.Flatten())
+    module[0].weight.data.zero_()
+    module[0].weight.data[0, 0], module[0].weight.data[1, 1] = 1 / 64, 1 / 64
+    module.append(nn.Linear(32, 2))
+    plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "input_size": 32}
+    return networks.wrap(module, **plain)
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """Five dark images; in each one cell is red and one is green, stronger from image to image."""
+    images = torch.full((5, 3, 32, 32), 0.1)
+    for place in range(5):
+        images[place, 0, 8:16, 16:24] = 0.5 + place / 10
+        images[place, 1, 24:32, 0:8] = 0.5 + place / 10
+    return images
+
+
+@pytest.fixture(scope="module")
+def found(colourful, shown):
+    return top_patches(colourful, "relu1", shown, k=4, suppress="picture")
+
+
+def test_a_region_is_the_box_enlarged(shown):
+    picture = np.asarray(lab.region(shown[4][None], (16, 8, 24, 16), 8))
+    assert picture.shape == (112, 112, 3)
+    assert (picture == picture[0, 0]).all()
+    assert picture[0, 0].tolist() == [230, 26, 26]
+
+
+def test_with_context_the_box_is_white_and_inside(shown):
+    picture = np.asarray(lab.region(shown[4][None], (16, 8, 24, 16), 8, context=1.0)).astype(int)
+    assert picture.shape == (112, 112, 3)
+    assert picture[56, 56].tolist() == [230, 26, 26]
+    assert picture[5, 5].tolist() == [26, 26, 26]
+    assert (picture[28:84, 28:84] == 255).all(2).sum() > 300
+    assert not (picture[:27] == 255).all(2).any()
+
+
+def test_a_region_stays_in_the_image(shown):
+    corner = np.asarray(lab.region(shown[4][None], (0, 24, 8, 32), 8, context=1.0)).astype(int)
+    assert corner[100, 20].tolist() == [26, 230, 26]
+    assert corner[10, 100].tolist() == [26, 26, 26]
+    whole = lab.region(shown[0][None], (0, 0, 8, 8), 500)
+    assert whole.size == (96, 96)
+    with pytest.raises(BadSetting, match="context"):
+        lab.region(shown[0][None], (0, 0, 8, 8), 8, context=-1)
+
+
+def test_large_regions_are_made_smaller_and_their_boxes_with_them():
+    image = torch.zeros(1, 3, 224, 224)
+    picture = np.asarray(lab.region(image, (0, 0, 112, 112), 224))
+    assert picture.shape == (112, 112, 3)
+    white = np.argwhere((picture == 255).all(2))
+    assert white.max() < 56
+
+
+def test_rows_hold_each_units_own_patches(found, shown):
+    rows = np.asarray(lab.unit_rows(found, shown, {0: "red", 1: "green"}, side=8)).astype(int)
+    assert rows.shape[1] > 4 * 112
+    assert rows.shape[0] >= 2 * 112
+    middle = rows[:, -56]
+    assert (middle[56] > 100).tolist() == [True, False, False]  # the fourth best of each
+    assert (middle[-40] > 100).tolist() == [False, True, False]
+    fewer = lab.unit_rows(found, shown, [1], side=8, count=2)
+    assert fewer.height < 2 * 112
+
+
+def test_gaps_are_white(colourful, shown):
+    few = top_patches(colourful, "relu1", shown[:1], k=2, suppress="picture")
+    picture = np.asarray(lab.unit_tiles(few, shown, 0, side=8, count=2))
+    assert (picture[:, -100:] == 255).all()
+    assert "over 1 pictures" in lab.unit_words(few, 0, 8)
+
+
+def test_the_mean_is_the_mean(found, shown):
+    mean = lab.mean_region(found, shown, 0, side=8)
+    assert mean.shape == (1, 3, 8, 8)
+    torch.testing.assert_close(mean[0, 0], torch.full((8, 8), 0.75))
+    torch.testing.assert_close(mean[0, 1], torch.full((8, 8), 0.1))
+
+
+def test_the_histogram_counts_on_a_logarithmic_axis(colourful, shown):
+    found = unit_activations(colourful, "relu1", shown, 0)
+    assert len(found.values) == 5 * 16
+    plain, marked = (np.asarray(lab.histogram(found, marks)) for marks in ((), (0.5,)))
+    assert not np.array_equal(plain, marked)
+
+
+def test_the_field_fits_into_the_image(colourful):
+    assert lab.field_side(colourful, "conv1") == 8
+    assert lab.field_side(networks.load(), "fire9") == 207
+    assert lab.field_side(networks.load(), "fire9", 100) == 100
+
+
+def test_the_panel_searches_once_and_leafs_at_once(monkeypatch, shown):
+    searches = []
+    real = lab.top_patches
+    monkeypatch.setattr(lab, "top_patches", lambda *a, **k: searches.append(1) or real(*a, **k))
+    wide = torch.nn.functional.interpolate(shown, 64)
+    panel = lab.leaf_panel(wide, "fire2")
+    try:
+        first = panel.picture.tobytes()
+        panel.controls["unit"].source.value = 5
+        panel.controls["count"].source.value = 4
+        assert len(searches) == 1
+        assert panel.picture.tobytes() != first
+        assert "fire2, unit 5: the largest activations" in panel.words
+        panel.controls["order"].source.value = "least"
+        panel.settle()
+        assert len(searches) == 2
+        assert "the smallest activations" in panel.words
+    finally:
+        panel.close()
