@@ -117,7 +117,8 @@ def filters(network: Network, layer: str | None = None) -> Filters:
     weights = _weights(found)
     title = network.layer_of(found.node).title
     colour = read.kind == "normalize" and weights.shape[1] == 3
-    what = f"{weights.shape[1]} channels of {read.node.name}"
+    count = weights.shape[1]
+    what = f"{count} channel{'s' if count > 1 else ''} of {read.node.name}"
     if read.kind == "normalize":
         what = f"red, green and blue, less {network.mean} and divided by {network.std}"
     return Filters(weights, title, colour, f"{title} multiplies {what}")

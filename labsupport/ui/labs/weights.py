@@ -32,8 +32,8 @@ SCALES = {"own: each tile's largest weight is full": False, "shared by all tiles
 SETS = {
     "colour crops (ConvNetJS)": "crops",
     "digits (LeNet-5)": "digits",
-    "CIFAR-10, by download (ConvNetJS)": "CIFAR10",
 }
+CIFAR = {"CIFAR-10 (ConvNetJS)": "CIFAR10"}  # a download of 170 MB: only for who asks for it
 DECAYS = {"none": 0.0, "0.0001": 1e-4, "0.001": 1e-3, "0.01": 1e-2, "0.1": 0.1}
 _TILE = 44  # pixels that a first-layer filter is enlarged to, or nearly
 _STEPS_PER_FRAME = 2  # so that Stop answers soon
@@ -224,14 +224,18 @@ def _layers(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def learning_panel(data: str = "crops") -> Live:
-    """Training, live: the filters of all layers, redrawn while they change."""
+    """Training, live: the filters of all layers, redrawn while they change.
+
+    `data` is "crops", "digits", or "CIFAR10", which is downloaded if it is not there yet.
+    """
+    sets = SETS | CIFAR if data == "CIFAR10" else SETS
     return Live(
         _learning,
         {
-            "data": controls.choice("learns from", SETS, data),
-            "learning_rate": controls.logarithmic("learning rate", 0.02, 0.0005, 0.2),
+            "data": controls.choice("learns from", sets, data),
+            "learning_rate": controls.logarithmic("learning rate", 0.04, 0.0005, 0.2),
             "decay": controls.choice("weight decay", DECAYS, 1e-3),
-            "epochs": controls.whole("epochs", 8, 1, 30),
+            "epochs": controls.whole("epochs", 30, 1, 60),
             "seed": controls.seed(),
             "shared": controls.choice("scale", SCALES),
         },
@@ -252,10 +256,11 @@ def draw_snapshot(snapshot: Snapshot, shared: bool = False) -> tuple[Image.Image
     pictures = [tiles(first, shared=shared, columns=4 if len(first) > 6 else 2)]
     pictures += [slices(layer, shared=shared) for _, layer in deeper]
     noise = float(w.measure(first).noise.median())
-    now = f"loss {snapshot.loss:.2f}, " if snapshot.step else "before the first step, "
+    now = f"loss {snapshot.loss:.2f}, {snapshot.accuracy:.0%} right on the last batches"
+    now = now if snapshot.step else "random weights, before all learning"
     words = (
-        f"Step {snapshot.step}: {now}{snapshot.accuracy:.0%} right on the last batches; "
-        f"noise of {name} {noise:.2f}. {snapshot.settings.capitalize()}."
+        f"Step {snapshot.step}: {now}; noise of {name} {noise:.2f}. "
+        f"{snapshot.settings.capitalize()}."
     )
     titles = [name, *(f"{title}: a row a filter" for title, _ in deeper)]
     return figures.side_by_side(pictures, titles), words
