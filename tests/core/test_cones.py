@@ -15,6 +15,8 @@ from labsupport.core import networks
 from labsupport.core.cones import Window
 from labsupport.core.incremental import Chunk, Output, Recomputation
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def planned(module: nn.Module, size: tuple[int, int]) -> Recomputation:
     network = networks.wrap(module, input_size=size)

@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from labsupport.core import networks
 from labsupport.core.incremental import Chunk, CleanImage, Follower, Output, Recomputation
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def boxes_of(chunk: Chunk) -> list[tuple[int, int, int, int]]:
     return [

@@ -15,15 +15,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from labsupport.core import layers, networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Thousands of tiny operations: two threads would mostly wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 # The lecture's recurrence
 

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from labsupport.core import networks
 from labsupport.core.operations import Operation
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Written(nn.Module):
     """A convolution, the operation under test, and a head that takes any map."""

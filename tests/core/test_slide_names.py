@@ -9,6 +9,8 @@ from torch import nn
 
 from labsupport.core import networks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # network, the slide's name, PyTorch's name, kind, channels
 NAMES = [
     ("alexnet", "conv1", "features.0", "conv", 64),

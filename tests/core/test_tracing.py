@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from labsupport.core import networks
 from labsupport.core.errors import CannotTrace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Toy(nn.Module):
     """conv1, then what `middle(self, x)` says, conv2, mean over the map, linear."""

@@ -24,6 +24,16 @@ from labsupport.methods.occlusion import (
     sign_changes,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def two_threads():
+    cores = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(cores)
+
 
 def small_network(size: tuple[int, int] = (40, 32)) -> networks.Network:
     """Convolutions, a pool, a branch: the incremental way."""
@@ -231,6 +241,7 @@ def test_a_network_that_sees_the_whole_image_early_is_computed_plainly():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("size", [(224, 224), (227, 227), (320, 240)])
 @pytest.mark.parametrize(("window", "stride"), [(32, 96), (72, 64)])
 def test_the_bundled_network_equals_a_plain_recompute(trained, size, window, stride):
@@ -257,15 +268,6 @@ def assert_plain(network, image, found, index, close) -> None:
         assert (found.rows[-1][1], found.columns[-1][1]) == image.shape[2:]  # the border
 
 
-@pytest.fixture
-def one_thread():
-    """Plain recomputation of many small images is steadier so, on a busy machine above all."""
-    cores = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(cores)
-
-
 HEAVY = {
     # name: image size; at 224 few positions
     "alexnet": (224, 224),
@@ -277,7 +279,6 @@ HEAVY = {
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", HEAVY)
 @pytest.mark.parametrize(("window", "stride"), [(32, 56), (57, 40)])
 def test_the_lectures_networks_equal_a_plain_recompute(name, window, stride):
@@ -288,7 +289,6 @@ def test_the_lectures_networks_equal_a_plain_recompute(name, window, stride):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 def test_vgg16_at_its_own_size():
     network, image = toys.random("vgg16"), toys.image(224)
     found = occlusion_map(network, image, 7, window=120, stride=104)
@@ -385,18 +385,14 @@ def test_frames_are_snapshots():
     assert torch.equal(first.computed, computed)
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_closing_the_frames_stops_and_leaves_no_thread(trained, followed):
     before = set(threading.enumerate())
-    cores = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        frames = occlusion_frames(trained, toys.image(160), 1, window=32, stride=4)
-        next(frames)
-        started = time.monotonic()
-        frames.close()
-        assert time.monotonic() - started < 5
-    finally:
-        torch.set_num_threads(cores)
+    frames = occlusion_frames(trained, toys.image(160), 1, window=32, stride=4)
+    next(frames)
+    started = time.monotonic()
+    frames.close()
+    assert time.monotonic() - started < 5
     assert set(threading.enumerate()) == before
     assert len(followed) < 33 * 33 / 2
 
