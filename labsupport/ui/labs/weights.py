@@ -238,6 +238,7 @@ def learning_panel(data: str = "crops") -> Live:
             "epochs": controls.whole("epochs", 30, 1, 60),
             "seed": controls.seed(),
             "shared": controls.choice("scale", SCALES),
+            "size": controls.whole("pixels of a weight", 3, 2, 5, unit="px"),
         },
         draw=draw_snapshot,
         title="Filters that learn",
@@ -250,11 +251,16 @@ def _learning(
     return learning(data, learning_rate=learning_rate, decay=decay, epochs=epochs, seed=seed)
 
 
-def draw_snapshot(snapshot: Snapshot, shared: bool = False) -> tuple[Image.Image, str]:
-    """All layers side by side, the first in colour if it has any, and how the training goes."""
+def draw_snapshot(
+    snapshot: Snapshot, shared: bool = False, size: int = 3
+) -> tuple[Image.Image, str]:
+    """All layers side by side, the first in colour if it has any, and how the training goes.
+
+    `size` is how many pixels a weight of the deeper layers is wide.
+    """
     (name, first), *deeper = snapshot.layers.items()
     pictures = [tiles(first, shared=shared, columns=4 if len(first) > 6 else 2)]
-    pictures += [slices(layer, shared=shared) for _, layer in deeper]
+    pictures += [slices(layer, shared=shared, enlarge=size) for _, layer in deeper]
     noise = float(w.measure(first).noise.median())
     now = f"loss {snapshot.loss:.2f}, {snapshot.accuracy:.0%} right on the last batches"
     now = now if snapshot.step else "random weights, before all learning"
