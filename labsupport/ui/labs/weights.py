@@ -238,7 +238,7 @@ def learning_panel(data: str = "crops") -> Live:
             "epochs": controls.whole("epochs", 30, 1, 60),
             "seed": controls.seed(),
             "shared": controls.choice("scale", SCALES),
-            "size": controls.whole("pixels of a weight", 3, 2, 5, unit="px"),
+            "size": controls.whole("zoom", 3, 2, 5, unit="×"),
         },
         draw=draw_snapshot,
         title="Filters that learn",
