@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The same cases on every machine, and no failure because a busy machine was slow.
@@ -19,3 +20,15 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("workbook")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For thousands of tiny operations: two threads would mostly wait for each other, above all
+    on a machine that has other work."""
+    import torch
+
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(cores)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import torch
@@ -14,67 +14,65 @@ from labsupport.core.networks import Network
 from labsupport.methods.occlusion import OcclusionMap, fill_image, occlusion_map
 
 _CLASS = 388  # giant panda, in every ImageNet network
+_PLAIN = "plain batches of 8, channels-last"
 
 
 def bench() -> None:
     """Print the ratios; "below" marks one that does not reach what is wanted."""
+    tell(_squeezenet())
+
+
+def tell(contests: Iterable[Contest]) -> None:
+    """Hold the contests and print their table."""
     print(machine())
     print(HEADING)
-    for contest in _contests():
+    for contest in contests:
         for line in hold(contest):
             print(text(line), flush=True)
 
 
-def _contests() -> Iterator[Contest]:
-    yield from _squeezenet()
-    for name, wanted in (("alexnet", 2.4), ("resnet18", 2.0), ("vgg16", 4.5)):
-        network = networks.load(name, weights="random")
-        yield Contest(
-            f"{name}, score, window 32, stride 8",
-            partial(_ours, network, 32, 8),
-            {"plain batches of 8, channels-last": partial(_plain, network, 32, 8)},
-            {"plain batches of 8, channels-last": wanted},
-            rounds=1 if name == "vgg16" else 3,
-            equal=_same,
-        )
+def against_plain(
+    network: Network, wanted: float, *, window: int = 32, stride: int = 8, rounds: int = 3
+) -> Contest:
+    """One score's map against plain batches of any network."""
+    return Contest(
+        f"{network.name}, score, window {window}, stride {stride}",
+        partial(_ours, network, window, stride),
+        {_PLAIN: partial(_plain, network, window, stride)},
+        {_PLAIN: wanted},
+        rounds=rounds,
+        equal=_same,
+    )
 
 
 def _squeezenet() -> Iterator[Contest]:
     network = networks.load()
-    plain = "plain batches of 8, channels-last"
     captum = {"Captum, default": (1, False), "Captum, 8 at a time, channels-last": (8, True)}
     peers = {name: partial(_captum, 32, 8, *setting) for name, setting in captum.items()}
     yield Contest(
         "squeezenet1_1, score, window 32, stride 8",
         partial(_ours, network, 32, 8),
-        {**peers, plain: partial(_plain, network, 32, 8)},
-        {**dict(zip(captum, (10.0, 3.3), strict=True)), plain: 4.3},
+        {**peers, _PLAIN: partial(_plain, network, 32, 8)},
+        {**dict(zip(captum, (10.0, 3.3), strict=True)), _PLAIN: 4.3},
         rounds=3,
         equal=_same,
     )
     yield Contest(
         "the same, cold (no plan kept)",
         partial(_ours, network, 32, 8),
-        {plain: partial(_plain, network, 32, 8)},
-        {plain: 3.2},
+        {_PLAIN: partial(_plain, network, 32, 8)},
+        {_PLAIN: 3.2},
         prepare=network.forget,
     )
     yield Contest(
         "the same, probability",
         partial(_ours, network, 32, 8, "probability"),
-        {plain: partial(_plain, network, 32, 8, "probability")},
-        {plain: 2.3},
+        {_PLAIN: partial(_plain, network, 32, 8, "probability")},
+        {_PLAIN: 2.3},
         equal=_same,
     )
-    for window, stride, wanted in ((16, 4, 3.8), (64, 8, 2.4)):
-        yield Contest(
-            f"squeezenet1_1, score, window {window}, stride {stride}",
-            partial(_ours, network, window, stride),
-            {plain: partial(_plain, network, window, stride)},
-            {plain: wanted},
-            rounds=3,
-            equal=_same,
-        )
+    yield against_plain(network, 3.8, window=16, stride=4)
+    yield against_plain(network, 2.4, window=64)
 
 
 def _image() -> torch.Tensor:

@@ -25,8 +25,7 @@ class LeNet5(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pad = nn.ZeroPad2d(2)
-        self.conv1 = nn.Conv2d(1, 6, kernel_size=5)
+        self.conv1 = nn.Conv2d(1, 6, kernel_size=5, padding=2)
         self.relu1 = nn.ReLU()
         self.pool1 = nn.MaxPool2d(2)
         self.conv2 = nn.Conv2d(6, 16, kernel_size=5)
@@ -40,7 +39,7 @@ class LeNet5(nn.Module):
         self.fc3 = nn.Linear(84, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.pad(images.mean(dim=1, keepdim=True))  # (N, 1, 32, 32)
+        x = images.mean(dim=1, keepdim=True)  # (N, 1, 28, 28)
         x = self.pool1(self.relu1(self.conv1(x)))  # (N, 6, 14, 14)
         x = self.pool2(self.relu2(self.conv2(x)))  # (N, 16, 5, 5)
         x = self.relu3(self.fc1(self.flatten(x)))  # (N, 120)

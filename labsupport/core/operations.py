@@ -57,14 +57,32 @@ _FUNCTION_KINDS: dict[Any, str] = {
     torch.add: "add",
     torch.flatten: "flatten",
     F.linear: "linear",
+    torch.mean: "channel_mean",
     torch.tanh: "pointwise",
     torch.sigmoid: "pointwise",
     F.silu: "pointwise",
+    F.leaky_relu: "pointwise",
+    F.elu: "pointwise",
+    F.gelu: "pointwise",
+    F.hardswish: "pointwise",
+    torch.mul: "arithmetic",
+    operator.mul: "arithmetic",
+    operator.sub: "arithmetic",
+    operator.truediv: "arithmetic",
 }
-_METHOD_KINDS = {"relu": "relu", "flatten": "flatten", "add": "add", "tanh": "pointwise"}
+_METHOD_KINDS = {
+    "relu": "relu",
+    "flatten": "flatten",
+    "add": "add",
+    "tanh": "pointwise",
+    "mul": "arithmetic",
+    "mean": "channel_mean",
+}
 
 # Each output position depends on the input at the same position and on nothing else.
-POINTWISE = frozenset({"relu", "relu6", "norm", "dropout", "identity", "pointwise", "normalize"})
+POINTWISE = frozenset(
+    {"relu", "relu6", "norm", "dropout", "identity", "pointwise", "normalize", "channel_mean"}
+)
 WINDOWED = frozenset({"conv", "max_pool", "avg_pool"})
 MERGING = frozenset({"concat", "add"})
 
@@ -141,6 +159,11 @@ def _settle(kind: str, node: fx.Node, module: nn.Module | None) -> str:
     """Cases that look like a known kind but compute something else are "other"."""
     if kind in MERGING and any(source.op == "get_attr" for source in node.all_input_nodes):
         return "other"
+    if kind == "arithmetic" or (kind == "add" and len(node.all_input_nodes) == 1):
+        # with a number, or of a map with itself
+        return "pointwise" if len(node.all_input_nodes) == 1 else "other"
+    if kind == "channel_mean" and not _averages_channels(node):
+        return "other"
     if kind == "concat" and not _joins_channels(node):
         return "other"
     if kind == "add" and (len(node.all_input_nodes) != 2 or argument(node, 2, "alpha", 1) != 1):
@@ -152,6 +175,12 @@ def _settle(kind: str, node: fx.Node, module: nn.Module | None) -> str:
     if kind == "dropout" and module is None and argument(node, 2, "training", True):
         return "other"
     return kind
+
+
+def _averages_channels(node: fx.Node) -> bool:
+    dim = argument(node, 1, "dim", None)
+    over = tuple(dim) if isinstance(dim, list | tuple) else (dim,)
+    return over in {(1,), (-3,)} and argument(node, 2, "keepdim", False) is True
 
 
 def _joins_channels(node: fx.Node) -> bool:

@@ -35,7 +35,10 @@ pool = st.builds(
     st.booleans(),
 )
 pointwise = st.sampled_from(
-    [("relu",), ("relu in place",), ("relu6",), ("tanh",), ("norm",), ("lrn",), ("drop",)]
+    [
+        *[("relu",), ("relu in place",), ("relu6",), ("tanh",), ("norm",), ("lrn",), ("drop",)],
+        *[("scaled",), ("doubled",), ("grey",)],
+    ]
 )
 simple = st.one_of(conv, pool, pointwise)
 same_size = st.lists(
@@ -99,6 +102,7 @@ class Body(nn.Module):
             "norm": nn.BatchNorm2d(WIDTH),
             "lrn": nn.LocalResponseNorm(3),
             "drop": nn.Dropout(),
+            "grey": nn.Conv2d(1, WIDTH, 1),
         }.get(kind, nn.Identity())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -113,6 +117,12 @@ class Body(nn.Module):
             return F.max_pool2d(x, rest[0], rest[1], rest[0] // 2, ceil_mode=rest[2])
         if kind == "residual":
             return module(x) + x
+        if kind == "scaled":
+            return 1 - x * 0.5
+        if kind == "doubled":
+            return x + x
+        if kind == "grey":
+            return module(x.mean(1, keepdim=True))
         if kind == "concat":
             *branches, merge = module
             maps = [branch(x) for branch in branches] + ([x] if rest[1] else [])

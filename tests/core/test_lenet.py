@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from labsupport.core import bundled, images
+from labsupport.core import bundled, images, layers, networks
 from labsupport.core.lenet import CATEGORIES, INPUT_SIZE, LeNet5
 
 
@@ -24,18 +24,27 @@ def trained() -> LeNet5:
 def test_parameters_and_shapes():
     network = LeNet5()
     assert sum(parameter.numel() for parameter in network.parameters()) == 61_706
-    shapes = {"pad": (1, 32, 32), "conv1": (6, 28, 28), "pool1": (6, 14, 14),
+    shapes = {"conv1": (6, 28, 28), "pool1": (6, 14, 14),
               "conv2": (16, 10, 10), "pool2": (16, 5, 5), "fc1": (120,), "fc2": (84,),
               "fc3": (10,)}  # fmt: skip
     found = create_feature_extractor(network, list(shapes))(torch.rand(2, 3, *INPUT_SIZE))
     assert {name: tuple(value.shape[1:]) for name, value in found.items()} == shapes
 
 
+def test_receptive_fields_are_counted_by_hand():
+    network = networks.load("lenet5")
+    fields = {name: network.layer(name).receptive_field for name in ("conv1", "pool1", "conv2")}
+    assert fields == {"conv1": (5, 5), "pool1": (6, 6), "conv2": (14, 14)}
+    # a place that reads the padding: rows and columns -2 to 11, clipped
+    assert layers.receptive_box(network, "conv2", (0, 0), (28, 28)) == (0, 0, 12, 12)
+    assert layers.receptive_box(network, "pool2", (4, 4), (28, 28)) == (14, 14, 28, 28)
+
+
 def test_the_trace_has_the_slides_names_in_order():
     _, nodes = get_graph_node_names(LeNet5())
-    named = [node for node in nodes if re.fullmatch(r"(pad|conv|relu|pool|flatten|fc)\d?", node)]
+    named = [node for node in nodes if re.fullmatch(r"(conv|relu|pool|flatten|fc)\d?", node)]
     assert named == [
-        "pad", "conv1", "relu1", "pool1", "conv2", "relu2", "pool2",
+        "conv1", "relu1", "pool1", "conv2", "relu2", "pool2",
         "flatten", "fc1", "relu3", "fc2", "relu4", "fc3",
     ]  # fmt: skip
 

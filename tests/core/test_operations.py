@@ -45,6 +45,12 @@ def read(apply) -> Operation:
         ("dropout", [nn.Dropout(), nn.Dropout2d(), lambda x: F.dropout(x, training=False)]),
         ("norm", [nn.BatchNorm2d(4), nn.LocalResponseNorm(3)]),
         ("pointwise", [nn.Tanh(), torch.tanh, lambda x: x.tanh(), nn.GELU(), nn.LeakyReLU()]),
+        ("pointwise", [F.leaky_relu, F.gelu, lambda x: x + 1, lambda x: x + x, lambda x: 2 - x]),
+        ("pointwise", [lambda x: x * 2, lambda x: x / 2, lambda x: x.mul(2), lambda x: x * x]),
+        (
+            "channel_mean",
+            [lambda x: x.mean(1, True), lambda x: torch.mean(x, dim=[-3], keepdim=True)],
+        ),
         ("adaptive_pool", [nn.AdaptiveAvgPool2d(3), lambda x: F.adaptive_avg_pool2d(x, 3)]),
         ("identity", [nn.Identity()]),
     ],
@@ -56,9 +62,10 @@ def test_kinds(kind, ways):
 @pytest.mark.parametrize(
     "apply",
     [
-        lambda x: x + x,  # one input, read twice
-        lambda x: x + 1,
-        lambda x: x * 2,
+        lambda x: x * x.relu(),
+        lambda x: x * torch.ones(32, 1),
+        lambda x: x.mean((1, 2), keepdim=True),
+        lambda x: x.mean(1).unsqueeze(1),
         lambda x: torch.add(x, x.relu(), alpha=2),
         lambda x: torch.cat([x, x], 1),
         lambda x: torch.cat([x, x.relu()], 2),
