@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from torch import nn
 import labsupport.methods
 from labsupport.core import networks
 from labsupport.core.networks import Network
+from labsupport.methods import ascent as a
+from labsupport.methods import backprop as b
 from labsupport.methods import occlusion as o
 from labsupport.methods import patches as p
 from labsupport.methods import weights as w
@@ -162,7 +165,82 @@ def _effective(network: Network, *_: object) -> Results:
     return {"weights": w.effective_filter(network, layer, 2).weights}
 
 
+def _ascended(network: Network, images: torch.Tensor, target: object) -> Results:
+    canvas, penalties = a.Pixels(), (a.TotalVariation(0.1), a.Decay(0.01))
+    step = a.Momentum(0.01)
+    recipe = a.Recipe("law", "noise", canvas, (a.Jitter(3),), penalties, step, 3)
+    *_, last = a.ascend(network, target, recipe=recipe, start=images)
+    return {"image": last.image, "score": last.score}
+
+
+def _visualized(network: Network, image: torch.Tensor, target: object) -> Results:
+    size = (image.shape[2], image.shape[3])
+    last = a.visualize(network, target, size=size, steps=3)
+    return {"image": last.image, "score": last.score}
+
+
+def _gradient(network: Network, images: torch.Tensor, target: object) -> Results:
+    found = b.gradient(network, images, target, rule="guided")
+    return {"values": found.values, "answers": found.answers}
+
+
+def _gradients(network: Network, images: torch.Tensor, target: object) -> Results:
+    return {rule: found.values for rule, found in b.gradients(network, images, target).items()}
+
+
+def _deconvnet(network: Network, images: torch.Tensor, target: object) -> Results:
+    """To the scores; there is no way back through the plain network's gate, so not there."""
+    unit = (first_convolution(network), 0)
+    found = b.deconvnet(network, images, unit if network.name == "plain" else target)
+    return {"values": found.values, "answers": found.answers}
+
+
+def _smooth(network: Network, images: torch.Tensor, target: object) -> Results:
+    return {"values": b.smooth_gradient(network, images, target, samples=3).values}
+
+
+def _smooth_frames(network: Network, images: torch.Tensor, target: object) -> Results:
+    *_, last = b.smooth_frames(network, images, target, samples=6, rule="guided")
+    return {"values": last.gradient.values}
+
+
+def _integrated(network: Network, images: torch.Tensor, target: object) -> Results:
+    found = b.integrated_gradients(network, images, target, steps=6, baseline="blur")
+    return {"values": found.values, "start": found.start, "end": found.end}
+
+
+def _magnitude(network: Network, images: torch.Tensor, target: object) -> Results:
+    return {"magnitude": b.magnitude(b.gradient(network, images, target))}
+
+
+def _weighted(network: Network, *_: object) -> Results:
+    return {"count": torch.tensor([len(b.weighted_layers(network))])}
+
+
+def _randomized(network: Network, images: torch.Tensor, _: object) -> Results:
+    changed = b.randomized(network, b.weighted_layers(network)[1])
+    with torch.no_grad():
+        return {"scores": changed(images.detach()).cpu()}
+
+
+def _cascade(network: Network, images: torch.Tensor, target: object) -> Results:
+    last = list(itertools.islice(b.cascade(network, images[:1], target), 3))[-1]
+    return {rule: found.values for rule, found in last.gradients.items()}
+
+
 CASES = [
+    Case("backprop.gradient", _gradient, batches=True),
+    Case("backprop.gradients", _gradients, batches=True),
+    Case("backprop.deconvnet", _deconvnet, batches=True),
+    Case("backprop.smooth_gradient", _smooth, batches=True),
+    Case("backprop.smooth_frames", _smooth_frames, batches=True),
+    Case("backprop.integrated_gradients", _integrated, batches=True),
+    Case("backprop.magnitude", _magnitude, batches=True),
+    Case("backprop.weighted_layers", _weighted, wrong=None),
+    Case("backprop.randomized", _randomized, wrong=None),
+    Case("backprop.cascade", _cascade),
+    Case("ascent.ascend", _ascended, batches=True),
+    Case("ascent.visualize", _visualized),
     Case("occlusion.occlusion_map", _map),
     Case("occlusion.occlusion_frames", _frames),
     Case("occlusion.fill_image", _fills, wrong=None),

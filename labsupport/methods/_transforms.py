@@ -1,0 +1,161 @@
+"""Small random changes of what the network sees, so that a picture is good from everywhere.
+
+One draw counts for the whole batch. All of them keep the size but `Crop`, which cuts its margin.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from labsupport.core.errors import BadSetting
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where an optimization is: how many steps are done, of how many; its random numbers; the
+    network's mean colour (1, 3, 1, 1)."""
+
+    step: int
+    steps: int
+    random: torch.Generator
+    mean: Tensor
+
+    @property
+    def share(self) -> float:
+        """The share of the steps that is done, 0 to 1."""
+        return self.step / max(1, self.steps)
+
+    def whole(self, low: int, high: int) -> int:
+        """A random whole number from low to high, both included."""
+        return int(torch.randint(low, high + 1, (), generator=self.random))
+
+    def real(self, low: float, high: float) -> float:
+        """A random number between low and high."""
+        return low + (high - low) * float(torch.rand((), generator=self.random))
+
+
+class Transform(ABC):
+    """A change of images (N, 3, H, W) before the network sees them; gradients flow through."""
+
+    @abstractmethod
+    def __call__(self, images: Tensor, moment: Moment) -> Tensor: ...
+
+    @property
+    def margin(self) -> int:
+        """How many rows and columns it cuts off, both sides together."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Jitter(Transform):
+    """Shift by up to so many pixels, around the border: what leaves on one side comes in on the
+    other (DeepDream, 2015). Only the first share `until` of the steps is jittered."""
+
+    pixels: int = 8
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        _at_least("Jitter", "pixels", self.pixels, 0)
+
+    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
+        down, right = (moment.whole(-self.pixels, self.pixels) for _ in range(2))
+        if moment.share >= self.until or (down, right) == (0, 0):
+            return images
+        return torch.roll(images, (down, right), (2, 3))
+
+
+@dataclass(frozen=True)
+class Crop(Transform):
+    """A window at a random place of a picture that is larger by `pixels`: jitter without a seam.
+
+    The picture is made so much larger than the size that is asked for.
+    """
+
+    pixels: int = 32
+
+    def __post_init__(self) -> None:
+        _at_least("Crop", "pixels", self.pixels, 0)
+
+    @property
+    def margin(self) -> int:
+        return self.pixels
+
+    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
+        top, left = moment.whole(0, self.pixels), moment.whole(0, self.pixels)
+        height, width = images.shape[2] - self.pixels, images.shape[3] - self.pixels
+        return images[:, :, top : top + height, left : left + width]
+
+
+@dataclass(frozen=True)
+class Scale(Transform):
+    """Nearer or farther by a random factor from `low` to `high`, each `every` steps.
+
+    Nearer, the border is lost; farther, it is mirrored. The size stays.
+    """
+
+    low: float = 0.9
+    high: float = 1.1
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least("Scale", "every", self.every, 1)
+        if not 0.5 <= self.low <= self.high <= 4:
+            raise BadSetting(f"Scale goes from 0.5 to 4, not from {self.low} to {self.high}")
+
+    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
+        factor = math.exp(moment.real(math.log(self.low), math.log(self.high)))
+        if moment.step % self.every:
+            return images
+        height, width = images.shape[2:]
+        size = (max(1, round(height * factor)), max(1, round(width * factor)))
+        if size == (height, width):
+            return images
+        scaled = functional.interpolate(images, size, mode="bilinear", antialias=factor < 1)
+        return _fitted(scaled, height, width)
+
+
+@dataclass(frozen=True)
+class Rotate(Transform):
+    """A turn about the middle by up to so many degrees, each `every` steps, corners mirrored."""
+
+    degrees: float = 5.0
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least("Rotate", "every", self.every, 1)
+
+    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
+        angle = math.radians(moment.real(-self.degrees, self.degrees))
+        if moment.step % self.every or angle == 0:
+            return images
+        height, width = images.shape[2:]
+        cos, sin = math.cos(angle), math.sin(angle)
+        # Coordinates run from -1 to 1 along both sides, so a side's length comes in.
+        turn = [[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]]
+        turns = torch.tensor(turn, device=images.device).expand(len(images), 2, 3)
+        grid = functional.affine_grid(turns, list(images.shape), align_corners=False)
+        return functional.grid_sample(
+            images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        )
+
+
+def _fitted(images: Tensor, height: int, width: int) -> Tensor:
+    """The middle of larger images; smaller ones mirrored at their border."""
+    missing = (height - images.shape[2], width - images.shape[3])
+    if min(missing) >= 0:
+        top, left = missing[0] // 2, missing[1] // 2
+        edges = (left, missing[1] - left, top, missing[0] - top)
+        return functional.pad(images, edges, mode="reflect")
+    top, left = -missing[0] // 2, -missing[1] // 2
+    return images[:, :, top : top + height, left : left + width]
+
+
+def _at_least(what: str, name: str, value: int, least: int) -> None:
+    if value != int(value) or value < least:
+        raise BadSetting(f"{what}: {name} is a whole number from {least} on, not {value}")

@@ -1,0 +1,646 @@
+"""Optimize the image: the one engine behind class images, units, inversion, dreams and styles.
+
+Simonyan, Vedaldi and Zisserman 2013 ("Deep inside convolutional networks") start from the zero
+image and follow the gradient of a class's score. Everything in this lecture that optimizes an
+image is that loop, with other parts in it:
+
+    for frame in ascend(network, "goldfish"):                    # a class
+    for frame in ascend(network, ("fire5", 12)):                 # a channel
+    for frame in ascend(network, ("fire5", 12, (13, 13))):       # one neuron
+    for frame in ascend(network, ["lemon", "goose"]):            # a batch, a target for each
+    for frame in ascend(network, ("fire8", 3), seed=(0, 1, 2)):  # a batch, a seed for each
+    last = visualize(network, "goldfish", steps=60)              # the last frame alone
+
+- **Objectives** say what is raised: a target as above or a `TargetValue`, a `Direction`, a layer's
+  `Energy`, a `CodeDistance` or `GramDistance` (which are lowered), and sums: `a + 0.1 * b`.
+- A **recipe** says how: `Recipe(start, canvas, transforms, regularizers, step, steps)`. `CLEAR` is
+  ours, `SIMONYAN` and the four of `YOSINSKI` are the papers'; `dataclasses.replace` varies one.
+    - start: "zeros" (behind the normalization: the network's mean colour; also called "mean"),
+      "grey", "black", "noise", an image, or a frame to continue from
+    - canvas: `Pixels()`, `Fourier()`
+    - transforms: `Jitter`, `Crop`, `Scale`, `Rotate`
+    - regularizers: penalties `L2`, `TotalVariation`, `AlphaNorm`, `Range`; corrections after each
+      step `Decay`, `Blur`, `ClipNorm`, `ClipContribution`
+    - step: `Plain`, `Normalized`, `Momentum`, `Adam`, `LBFGS`
+- A **frame** is a picture on the way, with its loss terms, score and probability.
+
+A step costs one forward pass, no further than the deepest layer asked about, and one backward
+pass without any parameter's gradient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.layers import Box, receptive_box
+from labsupport.core.networks import Network, TargetLike
+from labsupport.core.operations import Pair
+from labsupport.core.targets import Target
+from labsupport.methods._canvas import Canvas, Fourier, Pixels
+from labsupport.methods._objectives import (
+    LOG_PROBABILITIES,
+    SCORES,
+    CodeDistance,
+    Direction,
+    Energy,
+    GramDistance,
+    Objective,
+    Sum,
+    TargetValue,
+    Term,
+    Terms,
+    gram,
+    read,
+)
+from labsupport.methods._regularizers import (
+    L2,
+    AlphaNorm,
+    Blur,
+    ClipContribution,
+    ClipNorm,
+    Correction,
+    Decay,
+    Penalty,
+    Range,
+    Regularizer,
+    TotalVariation,
+)
+from labsupport.methods._steps import (
+    LBFGS,
+    Adam,
+    Memory,
+    Momentum,
+    Normalized,
+    Plain,
+    Slope,
+    StepRule,
+)
+from labsupport.methods._transforms import Crop, Jitter, Moment, Rotate, Scale, Transform
+
+__all__ = [
+    "CLEAR",
+    "L2",
+    "LBFGS",
+    "LOG_PROBABILITIES",
+    "SCORES",
+    "SIMONYAN",
+    "STARTS",
+    "YOSINSKI",
+    "Adam",
+    "AlphaNorm",
+    "Blur",
+    "Canvas",
+    "ClipContribution",
+    "ClipNorm",
+    "CodeDistance",
+    "Correction",
+    "Crop",
+    "Decay",
+    "Direction",
+    "Energy",
+    "Fourier",
+    "Frame",
+    "GramDistance",
+    "Jitter",
+    "Moment",
+    "Momentum",
+    "Normalized",
+    "Objective",
+    "Penalty",
+    "Pixels",
+    "Plain",
+    "Range",
+    "Recipe",
+    "Rotate",
+    "Scale",
+    "Slope",
+    "StepRule",
+    "Sum",
+    "TargetValue",
+    "Term",
+    "Terms",
+    "TotalVariation",
+    "Transform",
+    "ascend",
+    "gram",
+    "visualize",
+]
+
+STARTS = ("zeros", "mean", "grey", "black", "noise")
+_AT_ONCE = {"cpu": 8}  # images in one pass; larger batches are slower on a CPU
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an image is optimized; the parts are values, so a recipe can be varied and printed."""
+
+    name: str = "ours"
+    start: str = "noise"
+    canvas: Canvas = field(default_factory=Fourier)
+    transforms: tuple[Transform, ...] = (Crop(32), Scale(0.93, 1.07, every=3))
+    regularizers: tuple[Regularizer, ...] = ()
+    step: StepRule = field(default_factory=lambda: Adam(0.05))
+    steps: int = 120
+
+
+CLEAR = Recipe()
+SIMONYAN = Recipe(
+    "Simonyan 2013", "zeros", Pixels(), (), (L2(10.0),), Normalized(1 / 255), steps=120
+)
+# Table 1 of Yosinski et al. 2015; it does not give the step, which is ours.
+_YOSINSKI_STEP = Normalized(2 / 255)
+YOSINSKI = (
+    Recipe(
+        "Yosinski 1",
+        "zeros",
+        Pixels(),
+        (),
+        (Blur(0.5, every=4), ClipNorm(0.5)),
+        _YOSINSKI_STEP,
+        500,
+    ),
+    Recipe("Yosinski 2", "zeros", Pixels(), (), (Decay(0.3), ClipNorm(0.2)), _YOSINSKI_STEP, 750),
+    Recipe(
+        "Yosinski 3",
+        "zeros",
+        Pixels(),
+        (),
+        (Decay(1e-4), Blur(1.0, every=4)),
+        _YOSINSKI_STEP,
+        1000,
+    ),
+    Recipe(
+        "Yosinski 4",
+        "zeros",
+        Pixels(),
+        (),
+        (Blur(0.5, every=4), ClipContribution(0.9)),
+        _YOSINSKI_STEP,
+        1000,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture on its way, after `step` of `steps` steps; everything is on the CPU.
+
+    `image` is (N, 3, H, W) in [0, 1]. `score` (N,) is what is being raised: of a class the score
+    before softmax, `probability` (N,) then its probability. `terms` has the parts of the loss by
+    name, (N,) each, penalties too. All of them are of the image as this step's transforms showed
+    it to the network; in the last frame, of the image as it is. `slope` (N,) is the mean absolute
+    gradient of each image, 0 where it cannot move. For a single neuron, `box` is what it sees: the
+    only part that changes. `settings` says how the picture was made, in plain words and numbers.
+    A frame also holds what is needed to go on from it: `ascend(..., start=frame)`.
+    """
+
+    image: Tensor
+    step: int
+    steps: int
+    terms: Mapping[str, Tensor]
+    score: Tensor
+    probability: Tensor | None
+    slope: Tensor
+    box: Box | None
+    settings: Mapping[str, Any]
+    state: _State = field(repr=False)
+
+    @property
+    def progress(self) -> float:
+        """The share of the steps that is done, 0 to 1."""
+        return self.step / self.steps if self.steps else 1.0
+
+
+def ascend(
+    network: Network,
+    objective: Objective | TargetLike | list[TargetLike],
+    *,
+    recipe: Recipe = CLEAR,
+    start: str | Tensor | Frame | None = None,
+    size: int | Pair | None = None,
+    steps: int | None = None,
+    seed: int | Sequence[int] = 0,
+    every: int = 1,
+) -> Iterator[Frame]:
+    """Change an image step by step so that an objective rises; a frame before the first step,
+    then each `every` steps, and the last.
+
+    `objective` is a target (a class, (layer, channel) or (layer, channel, (row, column))), a list
+    of them, one for each image of a batch, or any `Objective`. `start` and `steps` go before the
+    recipe's. `start` may be images (N, 3, H, W), or a frame: then the run goes on exactly as it
+    would have, for `steps` in all. `size` (height, width) is the network's own by default. A list
+    of seeds has a start for each image; transforms are common to the batch.
+    For a single neuron only the part of the image that it sees is computed.
+
+    Errors: `UnknownClass`, `UnknownLayer`, `BadImage`, `BadSetting` at once; `BadSetting` for a
+    value that is no number any more, when it happens.
+
+    >>> from torch import nn
+    >>> from labsupport.core import networks
+    >>> bright = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    >>> network = networks.wrap(bright, categories=["dark", "bright"], input_size=16)
+    >>> *_, last = ascend(network, "bright", steps=5)
+    >>> last.image.shape, last.progress
+    (torch.Size([1, 3, 16, 16]), 1.0)
+    """
+    steps = recipe.steps if steps is None else steps
+    if steps < 0 or every < 1:
+        raise BadSetting(f"steps is 0 or more and every 1 or more, not {steps} and {every}")
+    goal = objective if isinstance(objective, Objective) else TargetValue(objective)
+    wanted = _Wanted(recipe, recipe.start if start is None else start, size, steps, _seeds(seed))
+    run, state = _prepare(network, goal, wanted)
+    return _frames(run, state, every)
+
+
+def visualize(
+    network: Network,
+    objective: Objective | TargetLike | list[TargetLike],
+    *,
+    recipe: Recipe = CLEAR,
+    start: str | Tensor | Frame | None = None,
+    size: int | Pair | None = None,
+    steps: int | None = None,
+    seed: int | Sequence[int] = 0,
+    progress: Callable[[float], object] | None = None,
+) -> Frame:
+    """`ascend` to the end: the last frame alone. `progress` is called with the share done.
+
+    Errors: those of `ascend`.
+    """
+    frames = ascend(
+        network, objective, recipe=recipe, start=start, size=size, steps=steps, seed=seed
+    )
+    for frame in frames:
+        if progress is not None:
+            progress(frame.progress)
+    return frame
+
+
+# What is asked
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The arguments of `ascend`, in one piece."""
+
+    recipe: Recipe
+    start: str | Tensor | Frame
+    size: int | Pair | None
+    steps: int
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _State:
+    """What changes from step to step. No tensor of it is ever changed in place."""
+
+    parameters: Tensor
+    memory: Memory
+    step: int
+    random: Tensor  # the generator's state before this step's transforms
+    rule: type[StepRule]  # whose memory it is
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Everything that is known before the first step."""
+
+    network: Network
+    objective: Objective  # bound
+    recipe: Recipe
+    steps: int
+    size: Pair  # of what the network sees
+    around: Tensor | None  # the whole image (N, 3, H, W) about what a neuron sees
+    box: Box | None
+    mean: Tensor
+    settings: Mapping[str, Any]
+
+    @property
+    def margin(self) -> int:
+        return sum(transform.margin for transform in self.recipe.transforms)
+
+    @property
+    def canvas_size(self) -> Pair:
+        return (self.size[0] + self.margin, self.size[1] + self.margin)
+
+    def shown(self, images: Tensor) -> Tensor:
+        """The middle of the canvas, without the margin."""
+        edge, (height, width) = self.margin // 2, self.size
+        return images[:, :, edge : edge + height, edge : edge + width]
+
+    def image(self, parameters: Tensor) -> Tensor:
+        """The picture (N, 3, H, W) on the CPU."""
+        with torch.no_grad():
+            images = self.shown(self.recipe.canvas.images(parameters, self.canvas_size)).cpu()
+        if self.around is None or self.box is None:
+            return images.contiguous()
+        whole = self.around.repeat(len(images) // len(self.around), 1, 1, 1)
+        left, top, right, bottom = self.box
+        whole[:, :, top:bottom, left:right] = images
+        return whole
+
+
+def _prepare(network: Network, goal: Objective, wanted: _Wanted) -> tuple[_Run, _State]:
+    bound = goal.bound(network)
+    _check_recipe(wanted.recipe)
+    size = _size(network, wanted)
+    network.shapes(size)  # refuses, in words, a size that does not fit
+    count = _count(bound, wanted)
+    box = None
+    if isinstance(bound, TargetValue) and bound.place is not None:
+        box, bound = _window(network, bound, size)
+    seen = size if box is None else (box[3] - box[1], box[2] - box[0])
+    around = None if box is None else _start_image(network, wanted.start, size)
+    mean = torch.tensor(network.mean, device=network.device).view(1, 3, 1, 1)
+    settings = _settings(network, goal.bound(network), wanted, size)
+    run = _Run(network, bound, wanted.recipe, wanted.steps, seen, around, box, mean, settings)
+    return run, _first_state(run, wanted, count)
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    wrong = [one for one in recipe.regularizers if not isinstance(one, Penalty | Correction)]
+    if wrong:
+        raise BadSetting(f"{wrong[0]!r} is no regularizer; for example TotalVariation(0.1)")
+    corrections = [one for one in recipe.regularizers if isinstance(one, Correction)]
+    if corrections and not isinstance(recipe.canvas, Pixels):
+        name = type(corrections[0]).__name__
+        raise BadSetting(f"{name} changes pixels after each step: it needs canvas=Pixels()")
+    if isinstance(recipe.transforms, Transform) or isinstance(recipe.regularizers, Regularizer):
+        raise BadSetting("transforms and regularizers are tuples: (Jitter(8),) for a single one")
+
+
+def _size(network: Network, wanted: _Wanted) -> Pair:
+    start, size = wanted.start, wanted.size
+    asked = (size, size) if isinstance(size, int) else size
+    if isinstance(start, str):
+        if start not in STARTS:
+            close = ", ".join(repr(one) for one in nearest(start, STARTS))
+            raise BadSetting(
+                f"no start {start!r}; the nearest are {close} (or an image (N, 3, H, W))"
+            )
+        return asked or network.input_size
+    image = start.image if isinstance(start, Frame) else start
+    network.check(image)
+    own = (image.shape[2], image.shape[3])
+    if asked not in (None, own):
+        raise BadSetting(f"the start is {own}, not {asked}: leave size out, or resize the start")
+    return own
+
+
+def _count(objective: Objective, wanted: _Wanted) -> int:
+    image = wanted.start.image if isinstance(wanted.start, Frame) else wanted.start
+    counts = {
+        "targets": objective.count or 1,
+        "seeds": len(wanted.seeds),
+        "start images": len(image) if isinstance(image, Tensor) else 1,
+    }
+    several = {name: count for name, count in counts.items() if count > 1}
+    if len(set(several.values())) > 1:
+        words = ", ".join(f"{count} {name}" for name, count in several.items())
+        raise BadSetting(f"{words} do not fit together: one for each image, or one for all")
+    return max(counts.values())
+
+
+def _seeds(seed: int | Sequence[int]) -> tuple[int, ...]:
+    seeds = (seed,) if isinstance(seed, int) else tuple(seed)
+    if not seeds:
+        raise BadSetting("an empty list has no seed: give one for each image")
+    return seeds
+
+
+def _window(network: Network, goal: TargetValue, size: Pair) -> tuple[Box, TargetValue]:
+    """What a neuron sees, cut so that each layer's positions fall where they fell before; and the
+    neuron's position in the cut."""
+    layer, position = goal.place  # type: ignore[misc]
+    left, top, right, bottom = receptive_box(network, layer, position, size, clip=False)
+    strides = network.stride(network.node(layer))
+    first, place = [], []
+    for low, step, index in zip((top, left), strides, position, strict=True):
+        # Moved by whole strides of this layer, so by whole strides of every layer before it.
+        moved = max(0, min(index, low // step))
+        first.append(moved * step)
+        place.append(index - moved)
+    box = (first[1], first[0], min(right, size[1]), min(bottom, size[0]))
+    return box, goal.moved((place[0], place[1]))
+
+
+def _start_image(network: Network, start: str | Tensor | Frame, size: Pair) -> Tensor:
+    """The image (N, 3, H, W) that a run starts from, on the CPU; noise is about a mean colour."""
+    if isinstance(start, Frame):
+        return start.image
+    if isinstance(start, Tensor):
+        return start.detach().float().cpu()
+    colour = {"grey": (0.5, 0.5, 0.5), "black": (0.0, 0.0, 0.0)}.get(start, network.mean)
+    return torch.tensor(colour).view(1, 3, 1, 1).repeat(1, 1, *size)
+
+
+def _first_state(run: _Run, wanted: _Wanted, count: int) -> _State:
+    if isinstance(wanted.start, Frame):
+        return _continued(run, wanted.start, count)
+    random = torch.Generator().manual_seed(wanted.seeds[0]).get_state()
+    canvas, size = run.recipe.canvas, run.canvas_size
+    if wanted.start == "noise":
+        seeded = [torch.Generator().manual_seed(seed) for seed in wanted.seeds]
+        begun = torch.cat([canvas.noise(size, one) for one in seeded])
+    else:
+        whole = _start_image(run.network, wanted.start, run.size)
+        begun = canvas.begin(_on_canvas(run, whole).to(run.network.device))
+    begun = begun.to(run.network.device)
+    if len(begun) != count:
+        begun = begun.expand(count, *begun.shape[1:]).clone(memory_format=torch.preserve_format)
+    return _State(begun, {}, 0, random, type(run.recipe.step))
+
+
+def _on_canvas(run: _Run, whole: Tensor) -> Tensor:
+    """The part that is optimized, its border repeated into the margin."""
+    if run.box is not None and whole.shape[2:] != run.size:
+        left, top, right, bottom = run.box
+        whole = whole[:, :, top:bottom, left:right]
+    first, last = run.margin // 2, run.margin - run.margin // 2
+    return torch.nn.functional.pad(whole, (first, last, first, last), mode="replicate")
+
+
+def _continued(run: _Run, frame: Frame, count: int) -> _State:
+    state = frame.state
+    like = run.recipe.canvas.noise(run.canvas_size, torch.Generator())
+    fits = state.parameters.shape == (count, *like.shape[1:])
+    same_rule = state.rule is type(run.recipe.step)
+    if not fits or not same_rule or state.step > run.steps:
+        raise BadSetting(
+            f"this frame is step {state.step} of a run for {len(state.parameters)} images; going "
+            f"on needs as many targets, the same canvas, transforms and kind of step, and steps="
+            f"{state.step} or more (it counts from the beginning). start=frame.image begins anew"
+        )
+    return state
+
+
+# The loop
+
+
+def _frames(run: _Run, state: _State, every: int) -> Iterator[Frame]:
+    while True:
+        last = state.step >= run.steps
+        random = torch.Generator()
+        random.set_state(state.random)
+        moment = Moment(state.step, run.steps, random, run.mean)
+        look = _evaluate(run, state.parameters, moment, clean=last)
+        if last or state.step % every == 0:
+            yield _frame(run, state, look)
+        if last:
+            return
+        state = _moved(run, state, look, moment)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one forward and backward pass told, (N,) and (N, ...)."""
+
+    gradient: Tensor
+    slope: Tensor
+    total: Tensor
+    score: Tensor
+    terms: Mapping[str, Tensor]
+    probability: Tensor | None
+
+
+def _evaluate(run: _Run, parameters: Tensor, moment: Moment, *, clean: bool) -> _Look:
+    """The values and the gradient of all images, a few at a time."""
+    at_once = _AT_ONCE.get(run.network.device.type, 64)
+    before = moment.random.get_state()
+    parts: list[_Look] = []
+    for first in range(0, len(parameters), at_once):
+        moment.random.set_state(before)  # the same transforms for all
+        some = slice(first, first + at_once)
+        goal = run.objective.part(some)
+        parts.append(_look(run, goal, parameters[some], moment, clean=clean))
+    look = parts[0] if len(parts) == 1 else _joined(parts)
+    if not bool(torch.isfinite(look.slope + look.total).all()):
+        raise BadSetting(
+            f"step {moment.step}: the value or its gradient is no number any more. The steps are "
+            f"too large: try {type(run.recipe.step).__name__} with a smaller rate than "
+            f"{run.recipe.step.rate:g}, or less weight on a penalty"
+        )
+    return look
+
+
+def _look(run: _Run, goal: Objective, parameters: Tensor, moment: Moment, *, clean: bool) -> _Look:
+    with torch.enable_grad():
+        moving = parameters.detach().requires_grad_(True)
+        images = run.recipe.canvas.images(moving, run.canvas_size)
+        seen = run.shown(images) if clean else _transformed(run, images, moment)
+        activations = read(run.network, goal.layers, seen)
+        terms = goal.terms(activations)
+        score = _weighted(terms)
+        terms |= _penalties(run, images, moment)
+        total = _weighted(terms)
+        (gradient,) = torch.autograd.grad(total.sum(), moving)
+    slope = gradient.abs().flatten(1).mean(1)
+    chances = _probability(goal, activations)
+    values = {name: term.value.detach() for name, term in terms.items()}
+    return _Look(gradient, slope, total.detach(), score.detach(), values, chances)
+
+
+def _transformed(run: _Run, images: Tensor, moment: Moment) -> Tensor:
+    for transform in run.recipe.transforms:
+        images = transform(images, moment)
+    return images
+
+
+def _penalties(run: _Run, images: Tensor, moment: Moment) -> Terms:
+    penalties = [one for one in run.recipe.regularizers if isinstance(one, Penalty)]
+    return {one.name: Term(one(images, moment), -one.weight) for one in penalties}
+
+
+def _weighted(terms: Terms) -> Tensor:
+    return torch.stack([term.weight * term.value for term in terms.values()]).sum(0)
+
+
+def _probability(goal: Objective, activations: Mapping[str, Tensor]) -> Tensor | None:
+    if goal.classes is None:
+        return None
+    chances = activations[SCORES].detach().softmax(1)
+    wanted = torch.tensor(goal.classes, device=chances.device).expand(len(chances))
+    return chances.gather(1, wanted[:, None])[:, 0]
+
+
+def _joined(parts: Sequence[_Look]) -> _Look:
+    def together(values: list[Tensor]) -> Tensor:
+        return torch.cat(values)
+
+    names = parts[0].terms
+    chances = [one.probability for one in parts if one.probability is not None]
+    return _Look(
+        together([one.gradient for one in parts]),
+        together([one.slope for one in parts]),
+        together([one.total for one in parts]),
+        together([one.score for one in parts]),
+        {name: together([one.terms[name] for one in parts]) for name in names},
+        together(chances) if chances else None,
+    )
+
+
+def _moved(run: _Run, state: _State, look: _Look, moment: Moment) -> _State:
+    with torch.no_grad():
+        slope = Slope(look.gradient, look.total, moment.share)
+        moved, memory = run.recipe.step.step(state.parameters, slope, state.memory)
+        for one in run.recipe.regularizers:
+            if isinstance(one, Correction):
+                moved = one(moved, look.gradient, moment)
+        bounded = run.recipe.canvas.bounded(moved)
+    return _State(bounded, memory, state.step + 1, moment.random.get_state(), state.rule)
+
+
+def _frame(run: _Run, state: _State, look: _Look) -> Frame:
+    chances = look.probability
+    return Frame(
+        run.image(state.parameters),
+        state.step,
+        run.steps,
+        {name: value.cpu() for name, value in look.terms.items()},
+        look.score.cpu(),
+        None if chances is None else chances.cpu(),
+        look.slope.cpu(),
+        run.box,
+        run.settings,
+        state,
+    )
+
+
+# Settings in words
+
+
+def _settings(network: Network, goal: Objective, wanted: _Wanted, size: Pair) -> dict[str, Any]:
+    start = wanted.start
+    if isinstance(start, Frame):
+        start = f"step {start.step} of another run"
+    return {
+        "network": network.name,
+        "weights": network.source,
+        "objective": _plain(goal),
+        "recipe": _plain(wanted.recipe),
+        "start": start if isinstance(start, str) else "an image",
+        "size": list(size),
+        "steps": wanted.steps,
+        "seed": list(wanted.seeds),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it: a dataclass by its name and fields, a tensor by its shape."""
+    if isinstance(value, Target):
+        return value.title
+    if isinstance(value, Tensor):
+        return f"tensor {tuple(value.shape)}"
+    if dataclasses.is_dataclass(value):
+        fields = {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
