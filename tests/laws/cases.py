@@ -23,6 +23,7 @@ from labsupport.core import networks
 from labsupport.core.networks import Network
 from labsupport.methods import ascent as a
 from labsupport.methods import backprop as b
+from labsupport.methods import codes as c
 from labsupport.methods import occlusion as o
 from labsupport.methods import patches as p
 from labsupport.methods import weights as w
@@ -228,6 +229,87 @@ def _cascade(network: Network, images: torch.Tensor, target: object) -> Results:
     return {rule: found.values for rule, found in last.gradients.items()}
 
 
+def _codes(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"codes": c.codes(network, image)}
+
+
+def _codes_by_layer(network: Network, image: torch.Tensor, _: object) -> Results:
+    layers = [first_convolution(network), c.code_layer(network)]
+    return c.codes_by_layer(network, image, layers)
+
+
+def _code_layer(network: Network, *_: object) -> Results:
+    return {"shape": torch.tensor(network.layer(c.code_layer(network)).shape)}
+
+
+def _pixel_codes(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"codes": c.pixel_codes(image, side=8)}
+
+
+def _fitted(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"image": c.fitted(image[:1], (24, 30))}
+
+
+def _rows(image: torch.Tensor) -> torch.Tensor:
+    """Fourteen codes: parts of the image itself."""
+    return c.pixel_codes(torch.cat([image[:1].roll((n, 2 * n), (2, 3)) for n in range(14)]), side=6)
+
+
+def _code_neighbours(_network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"distances": torch.tensor(c.neighbours(_rows(image), 3).distances)}
+
+
+def _label_agreement(_network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"share": torch.tensor(c.label_agreement(_rows(image), "ab" * 7))}
+
+
+def _trustworthiness(_network: Network, image: torch.Tensor, _: object) -> Results:
+    rows = _rows(image)
+    return {"all": torch.tensor(c.trustworthiness(rows, rows[:, :2], k=3)),
+            "some": torch.tensor(c.trustworthiness(rows, rows[:, :2], k=3, sample=5))}  # fmt: skip
+
+
+def _embed(_network: Network, image: torch.Tensor, _: object) -> Results:
+    ways = {"pca": {"method": "pca"}, "tsne": {}, "random": {"seed": 1}}
+    found = {
+        name: c.embed(_rows(image), perplexity=4, steps=30, **way) for name, way in ways.items()
+    }
+    return {name: one.points for name, one in found.items()}
+
+
+def _embedding_frames(_network: Network, image: torch.Tensor, _: object) -> Results:
+    *_, last = c.embedding_frames(_rows(image), perplexity=4, steps=30)
+    return {"points": last.points}
+
+
+def _affinities(_network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"p": c.affinities(_rows(image), perplexity=4)}
+
+
+def _divergence(_network: Network, image: torch.Tensor, _: object) -> Results:
+    rows = _rows(image)
+    cost, slope = c.divergence(c.affinities(rows, perplexity=4), rows[:, :2])
+    return {"cost": torch.tensor(cost), "slope": slope}
+
+
+def _place(_network: Network, image: torch.Tensor, _: object) -> Results:
+    rows = _rows(image)
+    return {"points": c.place(rows[2:], rows[2:, :2], rows[:2])}
+
+
+def _grid(_network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"cells": c.grid(_rows(image)[:, :2]).cells}
+
+
+def _grid_shape(*_: object) -> Results:
+    return {"shape": torch.tensor(c.grid_shape(283))}
+
+
+def _seams(_network: Network, image: torch.Tensor, _: object) -> Results:
+    rows = _rows(image)
+    return vars(c.seams(c.grid(rows[:, :2], shape=(2, 7)), rows))
+
+
 CASES = [
     Case("backprop.gradient", _gradient, batches=True),
     Case("backprop.gradients", _gradients, batches=True),
@@ -264,6 +346,22 @@ CASES = [
     Case("patches.unit_activations", _all_of_a_unit, wrong=10_000),
     Case("patches.agreement", _labels, wrong=None),
     Case("patches.units_for", _units_for, wrong=None),
+    Case("codes.codes", _codes, wrong=None, batches=True),
+    Case("codes.codes_by_layer", _codes_by_layer, wrong=None, batches=True),
+    Case("codes.code_layer", _code_layer, wrong=None),
+    Case("codes.pixel_codes", _pixel_codes, wrong=None, batches=True),
+    Case("codes.fitted", _fitted, wrong=None),
+    Case("codes.neighbours", _code_neighbours, wrong=None),
+    Case("codes.label_agreement", _label_agreement, wrong=None),
+    Case("codes.trustworthiness", _trustworthiness, wrong=None),
+    Case("codes.embed", _embed, wrong=None),
+    Case("codes.embedding_frames", _embedding_frames, wrong=None),
+    Case("codes.affinities", _affinities, wrong=None),
+    Case("codes.divergence", _divergence, wrong=None),
+    Case("codes.place", _place, wrong=None),
+    Case("codes.grid", _grid, wrong=None),
+    Case("codes.grid_shape", _grid_shape, wrong=None),
+    Case("codes.seams", _seams, wrong=None),
 ]
 
 

@@ -1,0 +1,517 @@
+"""Codes against the network itself; maps against scikit-learn; grids against brute force."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+import toys
+from scipy.optimize import linear_sum_assignment
+from sklearn import manifold
+from sklearn.neighbors import NearestNeighbors
+from torch import nn
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
+from labsupport.methods import _tsne
+from labsupport.methods import codes as c
+
+
+def seeded(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def groups(each: int = 20, count: int = 3, width: int = 10, apart: float = 12.0) -> torch.Tensor:
+    """Well separated groups: (each * count, width), group after group."""
+    middles = seeded(count, width, seed=1)
+    middles = middles / middles.norm(dim=1, keepdim=True) * apart
+    return middles.repeat_interleave(each, 0) + seeded(each * count, width, seed=2)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return networks.load()
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Two convolutions and two linear layers; its classifier reads the seventh layer's output."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(),
+        nn.Linear(6 * 16, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 3),
+    )  # fmt: skip
+    return networks.wrap(toys.seeded(lambda: module), input_size=8, name="small")
+
+
+# Codes
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "width"),
+    [
+        ("squeezenet1_1", "fire9", 512),
+        ("alexnet", "relu7", 4096),
+        ("resnet18", "pool5", 512),
+        ("googlenet", "pool5/7x7_s1", 1024),
+        ("lenet5", "relu4", 84),
+    ],
+)
+def test_the_code_is_what_the_classifier_reads(name, title, width):
+    weights = "auto" if name in ("squeezenet1_1", "lenet5") else "random"
+    network = networks.load(name, weights=weights)
+    assert c.code_layer(network) == title
+    assert network.layer(title).shape[0] == width
+
+
+def test_codes_are_the_mean_of_each_map(network):
+    batch = torch.cat([images.cutouts()[name].image for name in ("owl", "lemon")])
+    with torch.no_grad():
+        wanted = network.activations(batch, ["fire9"])["fire9"].mean((2, 3))
+    assert torch.allclose(c.codes(network, batch), wanted, atol=1e-5)
+    whole = c.codes(network, batch, "fire9", pooled=False)
+    assert whole.shape == (2, 512 * 13 * 13)
+    assert torch.allclose(whole.view(2, 512, -1).mean(2), wanted, atol=1e-5)
+
+
+def test_the_code_and_the_classifier_make_the_scores(small):
+    batch = toys.image(8).repeat(3, 1, 1, 1) * torch.tensor([1.0, 0.5, 0.1]).view(3, 1, 1, 1)
+    classifier = small.graph.get_submodule("8")
+    scores = classifier(c.codes(small, batch))
+    assert torch.allclose(scores, small(batch), atol=1e-5)
+
+
+def test_several_layers_in_one_pass_are_the_same_as_one_by_one(small):
+    batch = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    layers = [one.name for one in small.layers[3::-1]]
+    found = c.codes_by_layer(small, batch, layers)
+    assert list(found) == layers
+    for name, value in found.items():
+        assert torch.equal(value, c.codes(small, batch, name))
+
+
+def test_pictures_are_read_one_by_one_and_in_order(network):
+    pictures = images.cutouts()[:3]
+    read = []
+
+    class Watched(list):
+        def __getitem__(self, key):
+            read.append(key)
+            return super().__getitem__(key)
+
+    done = []
+    found = c.codes(network, Watched(pictures), progress=done.append)
+    assert read == [0, 1, 2]
+    assert done == [1.0]
+    alone = torch.cat([c.codes(network, one.image) for one in pictures])
+    assert torch.allclose(found, alone, atol=1e-4)
+
+
+def test_a_picture_that_is_not_square_is_cut_and_a_square_one_is_whole():
+    wide = torch.rand(1, 3, 20, 40, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(c.fitted(wide, (20, 20)), wide[..., 10:30])
+    square = toys.image(12)
+    assert torch.equal(c.fitted(square, (12, 12)), square)
+    assert c.fitted(toys.image(7, 31), (30, 12)).shape == (1, 3, 30, 12)
+
+
+def test_pixels_are_the_shrunk_image():
+    image = toys.image(64)
+    assert torch.equal(c.pixel_codes(image, side=64), image.flatten(1))
+    flat = c.pixel_codes(torch.full((2, 3, 50, 70), 0.25), side=4)
+    assert torch.allclose(flat, torch.full((2, 48), 0.25))
+
+
+def test_what_has_no_code_is_refused(network):
+    with pytest.raises(BadImage, match="no image"):
+        c.codes(network, [])
+    with pytest.raises(BadImage, match="0, 1"):
+        c.codes(network, torch.full((1, 3, 224, 224), 3.0))
+    with pytest.raises(UnknownLayer, match="fire9"):
+        c.codes(network, toys.image(224), "fire99")
+    linear = networks.wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), input_size=8)
+    with pytest.raises(BadSetting, match="no code"):
+        c.code_layer(linear)
+    with pytest.raises(BadSetting, match="side"):
+        c.pixel_codes(toys.image(8), side=0)
+
+
+# Neighbours
+
+
+@pytest.mark.parametrize("metric", c.METRICS)
+def test_neighbours_are_those_of_scikit_learn(metric):
+    rows = seeded(60, 7)
+    oracle = NearestNeighbors(n_neighbors=5, metric=metric).fit(rows.numpy())
+    distances, numbers = oracle.kneighbors()
+    for place in (0, 17, 59):
+        found = c.neighbours(rows, place, metric=metric)
+        assert found.numbers == tuple(numbers[place])
+        assert np.allclose(found.distances, distances[place], atol=1e-4)
+
+
+def test_length_counts_for_euclidean_and_not_for_cosine():
+    rows = torch.tensor([[1.0, 0.0], [10.0, 1.0], [1.0, 1.5]])
+    assert c.neighbours(rows, 0, k=1, metric="cosine").numbers == (1,)
+    assert c.neighbours(rows, 0, k=1, metric="euclidean").numbers == (2,)
+
+
+def test_agreement_counts_the_share_of_the_own_label():
+    rows = torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
+    assert c.label_agreement(rows, "aaabbb", k=2, metric="euclidean") == 1.0
+    assert c.label_agreement(rows, "ababab", k=2, metric="euclidean") == pytest.approx(1 / 3)
+    assert c.label_agreement(rows, [1, 1, 1, 2, 2, 3], k=2, metric="euclidean") == pytest.approx(
+        (3 + 0.5 + 0.5) / 6
+    )
+    assert c.label_agreement(rows, torch.tensor([0, 0, 0, 1, 1, 1]), k=2, metric="euclidean") == 1
+
+
+def test_agreement_is_the_same_however_the_table_is_cut(monkeypatch):
+    rows, labels = seeded(70, 3), [n % 4 for n in range(70)]
+    whole = c.label_agreement(rows, labels)
+    monkeypatch.setattr(c, "_ROWS", 9)
+    assert c.label_agreement(rows, labels) == whole
+
+
+@pytest.mark.parametrize("metric", c.METRICS)
+def test_trustworthiness_is_that_of_scikit_learn(metric, monkeypatch):
+    rows, points = seeded(80, 6), seeded(80, 2, seed=5)
+    points[:40] = rows[:40, :2]
+    wanted = manifold.trustworthiness(rows.numpy(), points.numpy(), n_neighbors=5, metric=metric)
+    assert c.trustworthiness(rows, points, metric=metric) == pytest.approx(wanted, abs=1e-6)
+    monkeypatch.setattr(c, "_ROWS", 7)
+    assert c.trustworthiness(rows, points, metric=metric) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_perfect_map_is_trusted_and_a_sample_says_nearly_the_same():
+    plane = seeded(300, 2)
+    assert c.trustworthiness(plane, plane * 3, metric="euclidean") == 1.0
+    other = seeded(300, 2, seed=9)
+    whole = c.trustworthiness(plane, other, metric="euclidean")
+    part = c.trustworthiness(plane, other, metric="euclidean", sample=150)
+    assert whole == pytest.approx(0.5, abs=0.05)
+    assert part == pytest.approx(whole, abs=0.03)
+    assert part != whole
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: c.neighbours(seeded(5, 2), 5), "0 to 4"),
+        (lambda: c.neighbours(seeded(5, 2), 0, k=5), "1 to 4"),
+        (lambda: c.neighbours(seeded(5, 2), 0, k=2, metric="cosinus"), "cosine"),
+        (lambda: c.neighbours(torch.full((5, 2), math.nan), 0, k=2), "NaN"),
+        (lambda: c.neighbours(torch.zeros(3, 4, 5), 0), r"\(3, 4, 5\)"),
+        (lambda: c.label_agreement(seeded(9, 2), "abc"), "one label for each"),
+        (lambda: c.trustworthiness(seeded(9, 2), seeded(8, 2)), "one point for each"),
+        (lambda: c.trustworthiness(seeded(7, 2), seeded(7, 2)), "more than 7"),
+    ],
+)
+def test_what_has_no_neighbours_is_refused(call, words):
+    with pytest.raises(BadSetting, match=words):
+        call()
+
+
+# t-SNE
+
+
+def test_each_row_has_the_perplexity_that_was_asked_for():
+    rows = seeded(50, 4)
+    squared = torch.cdist(rows, rows).square().double().fill_diagonal_(math.inf).numpy()
+    found = _tsne.conditional(squared, 12.0)
+    entropy = -(found * np.log2(np.maximum(found, 1e-300))).sum(1)
+    assert np.allclose(2**entropy, 12.0, atol=1e-6)
+    assert np.allclose(found.sum(1), 1)
+    assert (np.diag(found) == 0).all()
+
+
+def test_scale_does_not_matter_for_the_affinities():
+    rows = seeded(30, 4)
+    one, other = (c.affinities(rows * s, perplexity=5, metric="euclidean") for s in (1, 1000))
+    assert torch.allclose(one, other, atol=1e-7)
+
+
+def test_affinities_are_symmetric_and_add_up_to_one():
+    found = c.affinities(seeded(40, 5), perplexity=8)
+    assert torch.allclose(found, found.T)
+    assert float(found.sum()) == pytest.approx(1)
+    assert float(found.diagonal().abs().max()) == 0
+
+
+def test_the_gradient_is_the_slope_of_the_cost():
+    wanted = c.affinities(seeded(12, 3), perplexity=4)
+    points = seeded(12, 2, seed=3).double()
+    cost, slope = c.divergence(wanted, points)
+    asked = points.clone().requires_grad_(True)
+    near = 1 / (1 + torch.cdist(asked, asked).square())
+    near = near - torch.diag(near.diagonal())
+    shown = near / near.sum()
+    told = torch.where(
+        wanted > 0, wanted * (wanted.clamp(min=1e-12) / shown.clamp(min=1e-12)).log(), 0
+    )
+    total = told.sum()
+    assert cost == pytest.approx(total.item(), abs=1e-6)
+    (oracle,) = torch.autograd.grad(total, asked)
+    assert torch.allclose(slope, oracle, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", c.METRICS)
+def test_a_map_costs_what_scikit_learns_exact_one_costs(metric):
+    rows = groups()
+    found = c.embed(rows, perplexity=10, metric=metric, steps=500)
+    oracle = manifold.TSNE(
+        perplexity=10, metric=metric, init="pca", method="exact", max_iter=500, random_state=0
+    ).fit(rows.numpy())
+    affinities = c.affinities(rows, perplexity=10, metric=metric)
+    theirs = c.divergence(affinities, torch.tensor(oracle.embedding_))[0]
+    assert theirs == pytest.approx(oracle.kl_divergence_, rel=0.01)
+    assert found.cost == pytest.approx(c.divergence(affinities, found.points)[0], rel=1e-3)
+    assert found.cost <= theirs * 1.1
+
+
+def test_groups_come_apart_and_stay_whole():
+    points = c.embed(groups(), perplexity=10, metric="euclidean").points
+    labels = [n // 20 for n in range(60)]
+    assert c.label_agreement(points, labels, metric="euclidean") == 1.0
+    assert c.trustworthiness(groups(), points, metric="euclidean") > 0.9
+
+
+def test_the_grid_repels_as_all_pairs_do():
+    for scale in (1e-4, 1.0, 30.0):
+        points = seeded(400, 2, seed=4).double().numpy() * scale
+        found, total = _tsne.Grid().repulsion(points)
+        near = _tsne._closeness(points)
+        wanted = (near**2).sum(1, keepdims=True) * points - near**2 @ points
+        assert total == pytest.approx(near.sum(), rel=1e-2)
+        assert np.abs(found - wanted).max() <= 1e-2 * np.abs(wanted).max()
+
+
+def test_neighbours_and_grid_give_the_gradient_of_all_pairs():
+    """With every point a neighbour, the sparse way is the exact one but for the grid."""
+    rows = seeded(120, 5)
+    squared = torch.cdist(rows, rows).square().double().fill_diagonal_(math.inf).numpy()
+    exact = _tsne.AllPairs(_tsne.joint(squared, 9.0))
+    order = np.argsort(squared, axis=1)[:, :-1]
+    one_way = _tsne.conditional(np.take_along_axis(squared, order, 1), 9.0)
+    sparse = _tsne.NeighboursAndGrid(order, one_way)
+    points = seeded(120, 2, seed=6).double().numpy() * 5
+    for exaggeration in (1.0, 12.0):
+        one, other = (way.gradient(points, exaggeration) for way in (exact, sparse))
+        assert np.abs(one - other).max() < 2e-2 * np.abs(one).max()
+    assert sparse.cost(points) == pytest.approx(exact.cost(points), rel=5e-3)
+
+
+def test_many_points_take_the_sparse_way_and_it_is_as_good(monkeypatch):
+    rows = groups(each=60)
+    exact = c.embed(rows, perplexity=15, metric="euclidean", steps=500)
+    monkeypatch.setattr(_tsne, "EXACT", 50)
+    sparse = c.embed(rows, perplexity=15, metric="euclidean", steps=500)
+    assert not torch.equal(exact.points, sparse.points)
+    assert c.trustworthiness(rows, sparse.points, metric="euclidean") == pytest.approx(
+        c.trustworthiness(rows, exact.points, metric="euclidean"), abs=0.02
+    )
+    affinities = c.affinities(rows, perplexity=15, metric="euclidean")
+    assert c.divergence(affinities, sparse.points)[0] == pytest.approx(exact.cost, rel=0.05)
+
+
+def test_frames_come_in_order_and_the_last_is_the_map(monkeypatch):
+    rows = groups(each=10)
+    settings = {"perplexity": 6, "steps": 45}
+    frames = list(c.embedding_frames(rows, every=20, **settings))
+    assert [frame.step for frame in frames] == [0, 20, 40, 45]
+    assert math.isnan(frames[0].cost)
+    assert [f.stage for f in frames] == ["start", "fine", "fine", "fine"]
+    assert torch.equal(frames[-1].points, c.embed(rows, **settings).points)
+    shares = [frame.progress for frame in frames]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    monkeypatch.setattr(_tsne, "EXACT", 20)
+    monkeypatch.setattr(c, "_ROWS", 8)
+    stages = [frame.stage for frame in c.embedding_frames(rows, every=20, **settings)]
+    assert stages[1:5] == [f"looking for neighbours, {n}%" for n in (27, 53, 80, 100)]
+
+
+def test_a_frame_keeps_its_points():
+    frames = c.embedding_frames(groups(each=10), perplexity=6, steps=30, every=10)
+    first = next(frames)
+    kept = first.points.clone()
+    list(frames)
+    assert torch.equal(first.points, kept)
+
+
+def test_progress_is_told_and_ends_at_one():
+    told = []
+    c.embed(groups(each=10), perplexity=6, steps=60, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+def test_a_seed_starts_at_random_and_repeats():
+    rows = groups(each=10)
+    one, again, other = (c.embed(rows, perplexity=6, steps=60, seed=s).points for s in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other)
+
+
+def test_principal_components_are_those_of_the_singular_values():
+    rows = seeded(30, 6) * torch.tensor([9.0, 5, 1, 1, 1, 1])
+    found = c.embed(rows, method="pca", metric="euclidean").points
+    left, sizes, _ = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    wanted = left[:, :2] * sizes[:2]
+    assert torch.allclose(found.abs(), wanted.abs(), atol=1e-3)
+    wide = c.embed(rows.T.contiguous(), method="pca", metric="euclidean").points
+    assert wide.shape == (6, 2)
+    line = c.embed(torch.arange(5.0)[:, None], method="pca", metric="euclidean").points
+    assert torch.allclose(line[:, 0].abs(), torch.tensor([2.0, 1, 0, 1, 2]))
+    assert torch.equal(line[:, 1], torch.zeros(5))
+
+
+def test_images_that_are_all_the_same_do_not_break_a_map():
+    found = c.embed(torch.ones(12, 4), perplexity=3, steps=40)
+    assert bool(found.points.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"perplexity": 60}, "below 60"),
+        ({"perplexity": 1}, "above 1"),
+        ({"learning_rate": 0}, "learning rate"),
+        ({"steps": 0}, "at least 1"),
+        ({"metric": "manhattan"}, "no metric"),
+        ({"method": "umap"}, "no method"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings, words):
+    with pytest.raises(BadSetting, match=words):
+        c.embed(groups(), **settings)
+
+
+def test_frames_refuse_before_the_first_one():
+    with pytest.raises(BadSetting, match="at least 3"):
+        c.embedding_frames(seeded(2, 4), perplexity=1.5)
+
+
+# Newcomers
+
+
+def test_a_copy_goes_to_its_original_and_a_stranger_to_the_mean():
+    rows, points = torch.eye(4), torch.tensor([[0.0, 0], [4, 0], [0, 4], [9, 9]])
+    found = c.place(rows, points, rows[1:2], k=2, metric="euclidean")
+    assert torch.allclose(found, points[1:2], atol=1e-3)
+    between = torch.tensor([[1.0, 1, 0, 0]]) / 2
+    assert torch.allclose(c.place(rows, points, between, k=2), torch.tensor([[2.0, 0]]), atol=1e-5)
+    with pytest.raises(BadSetting, match="one layer"):
+        c.place(rows, points, torch.ones(1, 3))
+    with pytest.raises(BadSetting, match="1 to 4"):
+        c.place(rows, points, rows, k=5)
+
+
+# Grids
+
+
+def test_the_assignment_is_the_cheapest_of_all():
+    for seed in range(5):
+        points = seeded(6, 2, seed=seed)
+        found = c.grid(points, shape=(2, 3))
+        squared = c._to_cells(points, (2, 3))
+        costs = [
+            sum(float(squared[one, cell]) for cell, one in enumerate(order))
+            for order in itertools.permutations(range(6))
+        ]
+        assert found.cost * 6 == pytest.approx(min(costs))
+        shown = [float(squared[one, cell]) for cell, one in enumerate(found.cells.flatten())]
+        assert sum(shown) == pytest.approx(min(costs))
+
+
+def test_280_images_reach_the_optimum():
+    points = seeded(280, 2)
+    found = c.grid(points)
+    assert found.cells.shape == (14, 20)
+    assert sorted(found.cells.flatten().tolist()) == list(range(280))
+    squared = c._to_cells(points, (14, 20)).numpy()
+    rows, columns = linear_sum_assignment(squared)
+    assert found.cost == pytest.approx(squared[rows, columns].mean())
+
+
+def test_every_cell_is_filled_and_few_are_left_out():
+    for count in (*range(4, 200), 283):
+        rows, columns = c.grid_shape(count)
+        assert rows <= columns <= 2 * rows
+        assert 0 <= count - rows * columns < rows
+    found = c.grid(seeded(13, 2))
+    assert (int(found.cells.min()), found.cells.shape) == (0, (3, 4))
+    assert len(found.left_out) == 1
+    assert set(found.left_out) | set(found.cells.flatten().tolist()) == set(range(13))
+
+
+def test_rows_run_down_and_columns_to_the_right():
+    """A regular map comes back as it was: x to the right, y downwards."""
+    down, across = torch.meshgrid(torch.arange(3.0), torch.arange(4.0), indexing="ij")
+    points = torch.stack([across.flatten(), down.flatten()], 1)
+    assert c.grid(points).cells.flatten().tolist() == list(range(12))
+    assert c.grid(points).cost == pytest.approx(0)
+
+
+def test_more_cells_than_images_leave_some_empty():
+    found = c.grid(seeded(5, 2), shape=(2, 4))
+    assert int((found.cells == -1).sum()) == 3
+    assert found.left_out == ()
+
+
+def test_with_repeats_each_cell_has_its_nearest():
+    points = torch.tensor([[0.0, 0], [0.1, 0], [1, 1], [1, 0]])
+    found = c.grid(points, shape=(2, 2), repeats=True)
+    squared = c._to_cells(points, (2, 2))
+    assert found.cells.flatten().tolist() == squared.argmin(0).tolist()
+    assert found.left_out == (1,)
+    assert len(set(found.cells.flatten().tolist())) == 3
+
+
+@pytest.mark.parametrize("metric", c.METRICS)
+def test_seams_are_the_distances_of_touching_cells(metric):
+    rows = seeded(6, 5)
+    cells = torch.tensor([[0, 3, 1], [5, 2, -1]])
+    found = c.seams(c.Grid(cells, 0.0, (4,)), rows, metric=metric)
+    assert (found.right.shape, found.below.shape) == ((2, 2), (1, 3))
+    away = {
+        (a, b): dict(zip(*_pairs(rows, a, metric), strict=True))[b]
+        for a, b in ((0, 3), (3, 1), (5, 2), (0, 5), (3, 2))
+    }
+    assert float(found.right[0, 0]) == pytest.approx(away[0, 3], abs=1e-5)
+    assert float(found.right[0, 1]) == pytest.approx(away[3, 1], abs=1e-5)
+    assert float(found.right[1, 0]) == pytest.approx(away[5, 2], abs=1e-5)
+    assert float(found.below[0, 0]) == pytest.approx(away[0, 5], abs=1e-5)
+    assert float(found.below[0, 1]) == pytest.approx(away[3, 2], abs=1e-5)
+    assert math.isnan(found.right[1, 1])
+    assert math.isnan(found.below[0, 2])
+
+
+def _pairs(rows: torch.Tensor, number: int, metric: str):
+    found = c.neighbours(rows, number, k=5, metric=metric)
+    return found.numbers, found.distances
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: c.grid(seeded(c.LARGEST_GRID + 1, 2)), "too many"),
+        (lambda: c.grid(seeded(4, 2), shape=(0, 4)), "at least one row"),
+        (lambda: c.grid_shape(0), "at least one image"),
+        (lambda: c.seams(c.grid(seeded(9, 2)), seeded(5, 2)), "of 5 codes"),
+        (lambda: c.divergence(torch.eye(3), seeded(4, 2)), "4 x 4"),
+    ],
+)
+def test_grids_that_cannot_be_are_refused(call, words):
+    with pytest.raises(BadSetting, match=words):
+        call()
+
+
+# What the lab says
+
+
+def test_codes_know_the_categories_and_pixels_do_not(network):
+    pictures = images.cutouts()[::2]
+    by_code = c.label_agreement(c.codes(network, pictures), pictures.categories)
+    by_pixels = c.label_agreement(c.pixel_codes(pictures), pictures.categories)
+    assert by_code > by_pixels + 0.25
