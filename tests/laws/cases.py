@@ -19,6 +19,7 @@ import toys
 from torch import nn
 
 import labsupport.methods
+from labsupport.core import images as images_
 from labsupport.core import networks
 from labsupport.core.networks import Network
 from labsupport.methods import ascent as a
@@ -26,6 +27,7 @@ from labsupport.methods import backprop as b
 from labsupport.methods import codes as c
 from labsupport.methods import occlusion as o
 from labsupport.methods import patches as p
+from labsupport.methods import saliency as s
 from labsupport.methods import weights as w
 
 Results = Mapping[str, torch.Tensor]
@@ -310,6 +312,41 @@ def _seams(_network: Network, image: torch.Tensor, _: object) -> Results:
     return vars(c.seams(c.grid(rows[:, :2], shape=(2, 7)), rows))
 
 
+def _saliency(network: Network, images: torch.Tensor, target: object) -> Results:
+    settings = {"samples": 2, "noise": 0.1}
+    return {
+        "max": s.saliency_map(network, images, target),
+        "smooth": s.saliency_map(network, images, target, reduce="signed", **settings),
+    }
+
+
+def _segment(_: Network, image: torch.Tensor, __: object) -> Results:
+    found = s.segment(image, image[0, 0])
+    return {"mask": found.mask, "seeds": found.seeds, "box": torch.tensor(found.box)}
+
+
+def _threshold(_: Network, image: torch.Tensor, __: object) -> Results:
+    return {"mask": s.threshold(image, image[0, 0]).mask}
+
+
+def _parts(_: Network, image: torch.Tensor, __: object) -> Results:
+    mask = s.largest_part(image[0, 0] > 0.5)
+    one, other = s.box_of(mask), s.centre_box((image.shape[2], image.shape[3]))
+    numbers = [s.box_overlap(one, other), s.mask_overlap(mask, ~mask)]
+    return {"numbers": torch.tensor([*numbers, s.localization_error([one], [other])])}
+
+
+def _scenes(*_: object) -> Results:
+    made = s.scenes(2, size=40)
+    found = s.localization(made, [one.mask for one in made])
+    return {"images": torch.cat([one.image for one in made]), "error": torch.tensor(found.error)}
+
+
+def _composed(*_: object) -> Results:
+    cutout, photo = images_.cutouts()["zebra"], images_.photos()["taj_mahal"]
+    return {"image": s.compose(cutout, photo, size=40).image}
+
+
 CASES = [
     Case("backprop.gradient", _gradient, batches=True),
     Case("backprop.gradients", _gradients, batches=True),
@@ -362,6 +399,18 @@ CASES = [
     Case("codes.grid", _grid, wrong=None),
     Case("codes.grid_shape", _grid_shape, wrong=None),
     Case("codes.seams", _seams, wrong=None),
+    Case("saliency.saliency_map", _saliency, batches=True),
+    Case("saliency.segment", _segment, wrong=None),
+    Case("saliency.threshold", _threshold, wrong=None),
+    Case("saliency.largest_part", _parts, wrong=None),
+    Case("saliency.box_of", _parts, wrong=None),
+    Case("saliency.box_overlap", _parts, wrong=None),
+    Case("saliency.mask_overlap", _parts, wrong=None),
+    Case("saliency.localization_error", _parts, wrong=None),
+    Case("saliency.centre_box", _parts, wrong=None),
+    Case("saliency.compose", _composed, wrong=None),
+    Case("saliency.scenes", _scenes, wrong=None),
+    Case("saliency.localization", _scenes, wrong=None),
 ]
 
 

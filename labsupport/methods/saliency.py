@@ -1,0 +1,470 @@
+"""Saliency: the gradient of a score as a heat map, and the object that it finds.
+
+Simonyan, Vedaldi and Zisserman, "Deep inside convolutional networks: visualising image
+classification models and saliency maps", 2013, section 3: one backward pass says which pixels need
+to be changed least to change the score most. Where these pixels are, there is the object; GrabCut
+(Rother, Kolmogorov and Blake, SIGGRAPH 2004) turns them into a mask and a box, although the network
+was never told where anything is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import functional as transforms
+
+from labsupport.core import images as pictures
+from labsupport.core.errors import BadImage, BadSetting, nearest
+from labsupport.core.imagesets import CutOut, Picture
+from labsupport.core.layers import Box
+from labsupport.core.networks import Network, TargetLike
+from labsupport.core.operations import Pair
+
+Progress = Callable[[float], object]
+
+
+def _largest(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.abs().amax(1)
+
+
+def _mean(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.abs().mean(1)
+
+
+def _length(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.square().sum(1).sqrt()
+
+
+def _signed(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.mean(1)
+
+
+_REDUCTIONS = {"max": _largest, "mean": _mean, "L2": _length, "signed": _signed}
+REDUCTIONS = tuple(_REDUCTIONS)
+
+
+# The map
+
+
+def saliency_map(
+    network: Network,
+    images: torch.Tensor,
+    target: TargetLike,
+    *,
+    reduce: str = "max",
+    samples: int = 1,
+    noise: float = 0.15,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> torch.Tensor:
+    """How much each pixel of the images (N, 3, H, W) matters to the target: (N, H, W).
+
+    The gradient w of the target's value with respect to the image has three numbers a pixel;
+    `reduce` makes them one. "max" is Simonyan's M = max over channels of abs(w); "mean" and "L2"
+    are the mean of the absolute values and their Euclidean length, "signed" the mean with its sign
+    (positive where a brighter pixel raises the value).
+
+    With `samples` above 1 the maps of that many noisy copies are averaged (SmoothGrad, Smilkov et
+    al. 2017); `noise` is the noise's standard deviation, as a share of the range [0, 1]. The map
+    is on the CPU. `progress` is called with the share that is done.
+
+    Errors: `BadSetting`, `BadImage`, `UnknownClass`, `UnknownLayer`.
+
+    >>> from torch import nn
+    >>> from labsupport.core import networks
+    >>> linear = nn.Linear(3 * 4, 1, bias=False)
+    >>> _ = nn.init.constant_(linear.weight, -2.0)
+    >>> plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "categories": ["toy"], "input_size": 2}
+    >>> network = networks.wrap(nn.Sequential(nn.Flatten(), linear), **plain)
+    >>> saliency_map(network, torch.rand(1, 3, 2, 2), "toy")
+    tensor([[[2., 2.], [2., 2.]]])
+    """
+    network.check(images)
+    if reduce not in _REDUCTIONS:
+        near = nearest(str(reduce), REDUCTIONS, 1)[0]
+        raise BadSetting(f"there is no reduction {reduce!r}; did you mean {near!r}?")
+    if samples < 1 or samples != int(samples):
+        raise BadSetting(f"samples is {samples}; it is a whole number from 1 upwards")
+    if not 0 <= noise <= 1:
+        raise BadSetting(f"noise is {noise}; it is a share of the range of a pixel, 0 to 1")
+    random = torch.Generator().manual_seed(seed)
+    total = torch.zeros(len(images), *images.shape[2:])
+    for done in range(int(samples)):
+        noisy = images.detach()
+        if samples > 1:  # the same noise for each image, so that a batch is its images
+            change = torch.randn(1, *images.shape[1:], generator=random)
+            noisy = noisy + noise * change.to(noisy.device)
+        total += _REDUCTIONS[reduce](_gradient(network, noisy, target))
+        if progress is not None:
+            progress((done + 1) / samples)
+    return total / samples
+
+
+def _gradient(network: Network, images: torch.Tensor, target: TargetLike) -> torch.Tensor:
+    """d target / d image, (N, 3, H, W), on the CPU; noisy images may leave [0, 1]."""
+    wanted = network.target(target)
+    part = network.part((network.node_of(wanted),))
+    found = []
+    for batch in torch.split(images, 8):
+        with torch.enable_grad():
+            own = network.send(batch).requires_grad_(True)
+            value = wanted.value(part(own)[0]).sum()
+            found.append(torch.autograd.grad(value, own)[0].cpu())
+    return torch.cat(found).contiguous()
+
+
+# The mask
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """An object found in an image: `mask` (H, W), True where it is, and the `box` around it.
+
+    `seeds` (H, W) is what it grew from: 1 where the map was sure of the object, -1 where it was
+    sure of the background, 0 where the colours had to decide.
+    """
+
+    mask: torch.Tensor
+    box: Box
+    seeds: torch.Tensor
+
+
+def segment(
+    image: torch.Tensor,
+    map: torch.Tensor,  # noqa: A002 - the word that the lecture uses
+    *,
+    foreground: float = 0.95,
+    background: float = 0.30,
+    smooth: float = 6.0,
+    iterations: int = 5,
+    seed: int = 0,
+) -> Segmentation:
+    """Cut out what a saliency map (H, W) points at in its image (1, 3, H, W).
+
+    Pixels above the map's quantile `foreground` are taken for the object, those below its
+    quantile `background` for the background. GrabCut learns the colours of both, decides about
+    all other pixels, and the largest connected part of the object is the mask (Simonyan et al.
+    2013, section 3.2). A gradient is grainy: the map is blurred first, with a standard deviation
+    of `smooth` pixels (0: not at all).
+
+    Errors: `BadSetting`, `BadImage`; a map that is the same everywhere points at nothing.
+
+    >>> image = torch.full((1, 3, 40, 40), 0.2)
+    >>> image[..., 10:30, 15:35] = 0.9
+    >>> segment(image, image[0, 0] > 0.5, smooth=0).box
+    (15, 10, 35, 30)
+    """
+    smoothed = _smoothed(image, map, smooth)
+    seeds = _seeds(smoothed, foreground, background)
+    if iterations < 1:
+        raise BadSetting(f"iterations is {iterations}; GrabCut needs one at least")
+    grown = _grab_cut(image, seeds, iterations, seed)
+    mask = largest_part(grown)
+    return Segmentation(mask, box_of(mask), seeds)
+
+
+def _smoothed(image: torch.Tensor, map_: torch.Tensor, smooth: float) -> torch.Tensor:
+    pictures.check(image)
+    if len(image) != 1:
+        raise BadImage(f"one image at a time: this is a batch of {len(image)}")
+    if map_.shape != image.shape[2:]:
+        height, width = image.shape[2:]
+        raise BadSetting(
+            f"the map is {tuple(map_.shape)}; for this image it is ({height}, {width}): "
+            "take one map of a batch, maps[0]"
+        )
+    values = map_.detach().cpu().float()
+    if not bool(values.isfinite().all()):
+        raise BadSetting("the map holds NaN or infinity")
+    if smooth < 0:
+        raise BadSetting(f"smooth is {smooth} pixels; it is 0 or more")
+    if smooth == 0:
+        return values
+    side = 2 * math.ceil(2 * smooth) + 1  # two standard deviations to either side
+    side = min(side, 2 * min(values.shape) - 1)  # the border is mirrored: no wider than the map
+    blurred: torch.Tensor = transforms.gaussian_blur(values[None], [side, side], [smooth, smooth])
+    return blurred[0]
+
+
+def _seeds(map_: torch.Tensor, foreground: float, background: float) -> torch.Tensor:
+    if not 0 < background < foreground < 1:
+        raise BadSetting(
+            f"foreground is {foreground} and background {background}: both are quantiles of the "
+            "map, 0 < background < foreground < 1"
+        )
+    low, high = np.quantile(map_.numpy(), (background, foreground))
+    seeds = torch.zeros(map_.shape, dtype=torch.int8)
+    seeds[map_ <= float(low)] = -1
+    # Where many pixels are equal, "above" may be empty: then the highest ones are it.
+    above = map_ > float(high)
+    seeds[above if bool(above.any()) else map_ >= float(high)] = 1
+    if not bool((seeds == -1).any()):
+        raise BadSetting("the map is the same everywhere, so it points at nothing")
+    return seeds
+
+
+def _grab_cut(image: torch.Tensor, seeds: torch.Tensor, iterations: int, seed: int) -> torch.Tensor:
+    """The pixels (H, W) that GrabCut gives to the object."""
+    import cv2
+
+    marks = np.full(tuple(seeds.shape), cv2.GC_PR_BGD, dtype=np.uint8)
+    marks[seeds.numpy() > 0] = cv2.GC_FGD
+    marks[seeds.numpy() < 0] = cv2.GC_BGD
+    bytes_ = np.array(pictures.to_pil(image.detach().cpu()))[:, :, ::-1].copy()  # OpenCV's BGR
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+
+    def cut() -> None:
+        cv2.setRNGSeed(seed)
+        cv2.grabCut(bytes_, marks, (0, 0, 0, 0), *models, iterations, cv2.GC_INIT_WITH_MASK)
+
+    # OpenCV's random numbers belong to a thread: in one of its own, nobody else's are disturbed.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(cut).result()
+    return torch.from_numpy((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD))
+
+
+def largest_part(mask: torch.Tensor) -> torch.Tensor:
+    """The largest connected part of a mask (H, W); pixels that touch at a corner belong together.
+
+    Errors: `BadSetting` for an empty mask.
+
+    >>> largest_part(torch.tensor([[True, False, True, True]]))
+    tensor([[False, False,  True,  True]])
+    """
+    import cv2
+
+    if mask.ndim != 2 or not bool(mask.any()):
+        raise BadSetting(f"a mask is (H, W) with one pixel at least, not {tuple(mask.shape)}")
+    inside = mask.cpu().numpy().astype(np.uint8)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    sizes = statistics[1:, cv2.CC_STAT_AREA]  # the first one is what is not in the mask
+    return torch.from_numpy(labels == 1 + int(sizes.argmax()))
+
+
+def box_of(mask: torch.Tensor) -> Box:
+    """The smallest box (left, top, right, bottom) around a mask (H, W).
+
+    Errors: `BadSetting` for an empty mask.
+
+    >>> box_of(torch.tensor([[False, True, True], [False, True, False]]))
+    (1, 0, 3, 2)
+    """
+    if mask.ndim != 2 or not bool(mask.any()):
+        raise BadSetting(f"a mask is (H, W) with one pixel at least, not {tuple(mask.shape)}")
+    rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    return (left, int(rows[0]), right, int(rows[-1]) + 1)
+
+
+# How good it is
+
+
+def box_overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes (left, top, right, bottom): 0 (apart) to 1 (equal).
+
+    >>> box_overlap((0, 0, 2, 2), (1, 0, 3, 2))
+    0.3333333333333333
+    """
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(width, 0) * max(height, 0)
+    both = sum((right - left) * (bottom - top) for left, top, right, bottom in (one, other))
+    return shared / (both - shared)
+
+
+def mask_overlap(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Intersection over union of two masks (H, W): 0 (apart) to 1 (equal).
+
+    Errors: `BadSetting` for masks of two sizes, or two empty ones.
+
+    >>> mask_overlap(torch.tensor([[True, True, False]]), torch.tensor([[False, True, True]]))
+    0.3333333333333333
+    """
+    if one.shape != other.shape or not bool((one | other).any()):
+        raise BadSetting(
+            f"two masks of one size are compared, and not two empty ones: these are "
+            f"{tuple(one.shape)} and {tuple(other.shape)}"
+        )
+    return int((one & other).sum()) / int((one | other).sum())
+
+
+def localization_error(found: Sequence[Box], true: Sequence[Box], *, least: float = 0.5) -> float:
+    """The share of the boxes that miss: their overlap with the true one is under `least`.
+
+    With `least` 0.5 this is ILSVRC's measure for one guess an image.
+
+    Errors: `BadSetting` unless there is one true box for each.
+
+    >>> localization_error([(0, 0, 2, 2), (0, 0, 2, 2)], [(0, 0, 2, 2), (2, 2, 4, 4)])
+    0.5
+    """
+    if len(found) != len(true) or not found:
+        raise BadSetting(f"{len(found)} boxes were found, {len(true)} are true: one for each")
+    overlaps = [box_overlap(one, other) for one, other in zip(found, true, strict=True)]
+    return sum(overlap < least for overlap in overlaps) / len(overlaps)
+
+
+def threshold(
+    image: torch.Tensor,
+    map: torch.Tensor,  # noqa: A002
+    *,
+    quantile: float = 0.85,
+    smooth: float = 6.0,
+) -> Segmentation:
+    """The largest part of the map above one of its quantiles: `segment` without GrabCut.
+
+    This is what GrabCut has to be better than. Errors: as of `segment`.
+
+    >>> image = torch.full((1, 3, 40, 40), 0.2)
+    >>> image[..., 10:30, 15:35] = 0.9
+    >>> threshold(image, image[0, 0], quantile=0.6, smooth=0).box
+    (15, 10, 35, 30)
+    """
+    smoothed = _smoothed(image, map, smooth)
+    if not 0 < quantile < 1:
+        raise BadSetting(f"quantile is {quantile}; it lies between 0 and 1")
+    level = float(np.quantile(smoothed.numpy(), quantile))
+    chosen = smoothed > level
+    if not bool(chosen.any()):
+        raise BadSetting("the map is the same everywhere, so it points at nothing")
+    mask = largest_part(chosen)
+    return Segmentation(mask, box_of(mask), torch.where(chosen, 1, -1).to(torch.int8))
+
+
+def centre_box(size: Pair, share: float = 0.5) -> Box:
+    """The box in the middle of an image (height, width), `share` of each of its sides long.
+
+    >>> centre_box((100, 200), 0.5)
+    (50, 25, 150, 75)
+    """
+    if not 0 < share <= 1:
+        raise BadSetting(f"share is {share}; it lies above 0 and goes up to 1")
+    top, left = (round(side * (1 - share) / 2) for side in size)
+    return (left, top, size[1] - left, size[0] - top)
+
+
+# Objects whose true masks are known
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A cut-out in front of a photograph: `image` (1, 3, H, W), the true `mask` (H, W) and `box`.
+
+    `target` is the ImageNet class of the object, `title` says what stands before what.
+    """
+
+    image: torch.Tensor
+    mask: torch.Tensor
+    target: str
+    title: str
+
+    @property
+    def box(self) -> Box:
+        """The true box (left, top, right, bottom)."""
+        return box_of(self.mask)
+
+
+def compose(
+    cutout: CutOut,
+    background: Picture,
+    *,
+    size: int = 224,
+    share: float = 0.6,
+    place: tuple[float, float] = (0.5, 0.5),
+) -> Scene:
+    """Put a cut-out in front of a photograph, as an image of `size` pixels square.
+
+    The object's longer side is `share` of the image's; `place` (down, across) says where it
+    stands, from (0, 0), the upper left corner, to (1, 1), the lower right one. It is all inside.
+
+    Errors: `BadSetting` for a share or a place outside its range.
+
+    >>> cutout, photo = pictures.cutouts()["zebra"], pictures.photos()["taj_mahal"]
+    >>> compose(cutout, photo, share=0.5, place=(1, 0)).box[::3]
+    (0, 224)
+    """
+    if not 0 < share <= 1 or not all(0 <= one <= 1 for one in place):
+        raise BadSetting(f"share is {share}, place {place}: share lies in (0, 1], place in [0, 1]")
+    pixels = cutout.rgba()
+    left, top, right, bottom = box_of(pixels[0, 3] > 0.5)
+    pixels = pixels[:, :, top:bottom, left:right]
+    times = share * size / max(pixels.shape[2:])
+    height, width = (max(1, round(side * times)) for side in pixels.shape[2:])
+    # Colours that are multiplied by their opacity leave no fringe when they are scaled.
+    colour = pictures.resize(pixels[:, :3] * pixels[:, 3:], (height, width))
+    opacity = pictures.resize(pixels[:, 3:].expand(-1, 3, -1, -1), (height, width))
+    image = pictures.resize(background.image, size, crop=size).clone()
+    top, left = round(place[0] * (size - height)), round(place[1] * (size - width))
+    spot = (..., slice(top, top + height), slice(left, left + width))
+    image[spot] = colour + image[spot] * (1 - opacity)
+    mask = torch.zeros(size, size, dtype=torch.bool)
+    mask[spot] = opacity[0, 0] > 0.5
+    title = f"{cutout.title}, {background.title}"
+    return Scene(image.clamp_(0, 1), mask, cutout.imagenet or cutout.title, title)
+
+
+def scenes(
+    count: int | None = None,
+    *,
+    size: int = 224,
+    shares: tuple[float, float] = (0.4, 0.75),
+    seed: int = 0,
+) -> list[Scene]:
+    """Every bundled cut-out that ImageNet has a class for, before a bundled photograph of a place.
+
+    Each object's longer side is between `shares` of the image's, and it stands anywhere. The same
+    seed gives the same scenes; `count` takes so many of them, all if it is None.
+
+    Errors: `BadSetting`.
+
+    >>> [scene.image.shape for scene in scenes(2, size=64)]
+    [torch.Size([1, 3, 64, 64]), torch.Size([1, 3, 64, 64])]
+    """
+    random = np.random.default_rng(seed)
+    objects = [one for one in pictures.cutouts() if one.imagenet]
+    places = [one for one in pictures.photos() if one.category == "places"]
+    order = random.permutation(len(objects))
+    if count is not None and not 1 <= count <= len(objects):
+        raise BadSetting(f"count is {count}; there are 1 to {len(objects)} such scenes")
+    return [
+        compose(
+            objects[number],
+            places[int(random.integers(len(places)))],
+            size=size,
+            share=float(random.uniform(*shares)),
+            place=(float(random.random()), float(random.random())),
+        )
+        for number in order[:count].tolist()
+    ]
+
+
+@dataclass(frozen=True)
+class Localization:
+    """How well one way finds the objects of some scenes.
+
+    `error` is the share of boxes whose overlap with the true one is under 0.5, `overlap` the mean
+    overlap of the masks; `boxes` and `masks` are what was found, one for each scene.
+    """
+
+    error: float
+    overlap: float
+    boxes: tuple[Box, ...]
+    masks: tuple[torch.Tensor, ...]
+
+
+def localization(scenes: Sequence[Scene], found: Sequence[torch.Tensor]) -> Localization:
+    """Hold masks that were found, (H, W) each, against the scenes' true ones.
+
+    Errors: `BadSetting` unless there is one mask for each scene.
+    """
+    if len(scenes) != len(found) or not scenes:
+        raise BadSetting(f"{len(found)} masks were found in {len(scenes)} scenes: one for each")
+    boxes = tuple(box_of(mask) for mask in found)
+    overlaps = [mask_overlap(mask, one.mask) for mask, one in zip(found, scenes, strict=True)]
+    error = localization_error(boxes, [one.box for one in scenes])
+    return Localization(error, sum(overlaps) / len(overlaps), boxes, tuple(found))

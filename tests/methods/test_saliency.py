@@ -1,0 +1,389 @@
+"""Saliency maps against closed forms, and cut-out objects against their true masks."""
+
+from __future__ import annotations
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import toys
+from torch import nn
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadImage, BadSetting, UnknownClass, UnknownLayer
+from labsupport.methods import saliency
+from labsupport.methods.saliency import (
+    box_of,
+    box_overlap,
+    centre_box,
+    compose,
+    largest_part,
+    localization,
+    localization_error,
+    mask_overlap,
+    saliency_map,
+    scenes,
+    segment,
+    threshold,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def small() -> networks.Network:
+    module = toys.seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(8, 6, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, 4),
+        )
+    )
+    return networks.wrap(module, input_size=(24, 20), categories=["a", "b", "c", "d"])
+
+
+@pytest.fixture(scope="module")
+def trained() -> networks.Network:
+    return networks.load()
+
+
+# The map
+
+BY_HAND = {  # of the three numbers of one pixel
+    "max": lambda w: max(abs(float(one)) for one in w),
+    "mean": lambda w: sum(abs(float(one)) for one in w) / 3,
+    "L2": lambda w: sum(float(one) ** 2 for one in w) ** 0.5,
+    "signed": lambda w: sum(float(one) for one in w) / 3,
+}
+
+
+@pytest.mark.parametrize("reduce", BY_HAND)
+def test_the_map_of_a_linear_score_is_its_weights(reduce):
+    """score = w . (x - mean) / std, so d score / d x = w / std, whatever the image."""
+    assert set(BY_HAND) == set(saliency.REDUCTIONS)
+    size, std = (5, 7), (0.5, 0.25, 2.0)
+    linear = nn.Linear(3 * 35, 2)
+    weights = torch.randn(3, *size, generator=torch.Generator().manual_seed(1))
+    linear.weight.data = torch.stack([torch.zeros(105), weights.flatten()])
+    module = nn.Sequential(nn.Flatten(), linear)
+    network = networks.wrap(module, mean=(0.1, 0.2, 0.3), std=std, input_size=size)
+    found = saliency_map(network, toys.image(*size, count=2), 1, reduce=reduce)
+    assert found.shape == (2, *size)
+    for row, column in itertools.product(range(5), range(7)):
+        slope = [float(weights[c, row, column]) / std[c] for c in range(3)]
+        for one in found:
+            assert float(one[row, column]) == pytest.approx(BY_HAND[reduce](slope), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "value"),
+    [
+        ("c", lambda network, x: network(x)[:, 2]),
+        (("conv2", 3), lambda network, x: network.up_to("conv2")(x)[:, 3].mean((1, 2))),
+        (("conv1", 5, (3, 1)), lambda network, x: network.up_to("conv1")(x)[:, 5, 3, 1]),
+    ],
+)
+def test_the_map_is_the_slope_of_any_target(small, target, value):
+    """Against one backward pass for each image, by hand."""
+    batch = toys.image(24, 20, count=3)
+    found = saliency_map(small, batch, target, reduce="signed")
+    for image, one in zip(batch, found, strict=True):
+        own = image[None].clone().requires_grad_(True)
+        (slope,) = torch.autograd.grad(value(small, own)[0], own)
+        torch.testing.assert_close(one, slope[0].mean(0), rtol=1e-4, atol=1e-7)
+        assert float(one.abs().max()) > 1e-5
+
+
+def test_many_copies_without_noise_are_the_plain_map(small):
+    image = toys.image(24, 20)
+    plain = saliency_map(small, image, "a")
+    torch.testing.assert_close(saliency_map(small, image, "a", samples=3, noise=0), plain)
+
+
+def test_the_average_is_over_maps_of_noisy_copies(small):
+    image = toys.image(24, 20, count=2)
+    found = saliency_map(small, image, "a", samples=4, noise=0.3, seed=7)
+    random = torch.Generator().manual_seed(7)
+    maps = []
+    for _ in range(4):
+        noisy = (image + 0.3 * torch.randn(1, 3, 24, 20, generator=random)).requires_grad_(True)
+        small.scores(noisy)[:, 0].sum().backward()
+        maps.append(noisy.grad.abs().amax(1))
+    torch.testing.assert_close(found, torch.stack(maps).mean(0))
+    other = saliency_map(small, image, "a", samples=4, noise=0.3, seed=8)
+    assert not torch.equal(found, other)
+
+
+def test_progress_is_told_after_each_copy(small):
+    told = []
+    saliency_map(small, toys.image(24, 20), "a", samples=4, progress=told.append)
+    assert told == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"reduce": "maximum"}, "did you mean 'max'"),
+        ({"samples": 0}, "from 1 upwards"),
+        ({"samples": 1.5}, "from 1 upwards"),
+        ({"noise": -0.1}, "a share of the range"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(small, settings, words):
+    with pytest.raises(BadSetting, match=words):
+        saliency_map(small, toys.image(24, 20), "a", **settings)
+
+
+def test_what_is_no_image_and_no_target_is_refused(small):
+    with pytest.raises(BadImage):
+        saliency_map(small, toys.image(24, 20) * 255, "a")
+    with pytest.raises(UnknownClass):
+        saliency_map(small, toys.image(24, 20), "e")
+    with pytest.raises(UnknownLayer):
+        saliency_map(small, toys.image(24, 20), ("conv9", 0))
+
+
+# The mask
+
+
+def disc(size=(96, 120), centre=(40, 70), radius=24) -> torch.Tensor:
+    rows, columns = torch.meshgrid(*(torch.arange(n) for n in size), indexing="ij")
+    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
+
+
+def drawn(mask: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """A speckled orange thing on speckled green ground."""
+    inside, outside = torch.tensor([0.8, 0.5, 0.2]), torch.tensor([0.3, 0.5, 0.3])
+    plain = torch.where(mask, inside[:, None, None], outside[:, None, None])
+    noise = torch.randn(plain.shape, generator=torch.Generator().manual_seed(seed))
+    return (plain + 0.08 * noise).clamp(0, 1)[None]
+
+
+def grainy(mask: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """A map as a gradient gives it: larger inside, but grainy, and patchy inside too."""
+    random = torch.Generator().manual_seed(seed)
+    return torch.rand(mask.shape, generator=random) ** 4 * (0.15 + mask.float())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_drawn_disc_is_cut_out(seed):
+    mask = disc(centre=(36 + 5 * seed, 80 - 12 * seed), radius=18 + 3 * seed)
+    cut = segment(drawn(mask, seed), grainy(mask, seed))
+    assert mask_overlap(cut.mask, mask) > 0.9
+    assert box_overlap(cut.box, box_of(mask)) > 0.9
+    alone = threshold(drawn(mask, seed), grainy(mask, seed), quantile=0.85)
+    assert mask_overlap(alone.mask, mask) < mask_overlap(cut.mask, mask)
+
+
+def test_only_the_largest_part_is_kept():
+    mask = disc(radius=24) | disc(centre=(80, 14), radius=8)
+    cut = segment(drawn(mask), mask.float() + 0.1 * torch.rand(mask.shape), smooth=0)
+    assert mask_overlap(cut.mask, disc(radius=24)) > 0.9
+
+
+def test_the_seeds_are_the_maps_quantiles():
+    map_ = torch.arange(400.0).reshape(20, 20) / 400
+    cut = segment(drawn(map_ > 0.7), map_, foreground=0.9, background=0.25, smooth=0)
+    assert torch.equal(cut.seeds == 1, map_ > np.quantile(map_.numpy(), 0.9))
+    assert torch.equal(cut.seeds == -1, map_ <= np.quantile(map_.numpy(), 0.25))
+    assert not bool(cut.mask[cut.seeds == -1].any())  # what is certain stays so
+
+
+def test_a_map_of_two_values_is_enough():
+    mask = disc()
+    cut = segment(drawn(mask), mask.float(), smooth=0, foreground=0.9)
+    assert torch.equal(cut.seeds, torch.where(mask, 1, -1).to(torch.int8))
+    assert torch.equal(cut.mask, mask)
+
+
+def test_a_seed_decides_and_nobody_elses_random_numbers_are_touched():
+    mask = disc()
+    image, map_ = drawn(mask), grainy(mask)
+
+    def draws(between) -> np.ndarray:
+        cv2.setRNGSeed(3)
+        first = cv2.randu(np.zeros((1, 8)), 0, 1)
+        between()
+        return np.concatenate([first, cv2.randu(np.zeros((1, 8)), 0, 1)])
+
+    expected = segment(image, map_).mask
+    cv2.setRNGSeed(99)
+    assert torch.equal(segment(image, map_).mask, expected)
+    assert np.array_equal(draws(lambda: None), draws(lambda: segment(image, map_)))
+
+
+def test_the_blur_leaves_the_maps_mean_and_spreads_a_point():
+    point = torch.zeros(41, 41)
+    point[20, 20] = 1
+    blurred = saliency._smoothed(torch.zeros(1, 3, 41, 41), point, 3.0)
+    assert float(blurred.sum()) == pytest.approx(1, abs=1e-5)
+    rows = torch.arange(41.0) - 20
+    spread = float((blurred.sum(1) * rows**2).sum().sqrt())
+    assert spread == pytest.approx(3.0, rel=0.15)  # the kernel ends at two deviations
+    assert torch.equal(saliency._smoothed(torch.zeros(1, 3, 41, 41), point, 0), point)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"foreground": 1.0}, "0 < background < foreground < 1"),
+        ({"foreground": 0.2}, "0 < background < foreground < 1"),
+        ({"background": 0.0}, "0 < background < foreground < 1"),
+        ({"smooth": -1}, "0 or more"),
+        ({"iterations": 0}, "one at least"),
+    ],
+)
+def test_quantiles_that_cannot_work_are_refused(settings, words):
+    with pytest.raises(BadSetting, match=words):
+        segment(drawn(disc()), grainy(disc()), **settings)
+
+
+def test_maps_that_point_at_nothing_are_refused():
+    image, map_ = drawn(disc()), grainy(disc())
+    for cut in (segment, threshold):
+        with pytest.raises(BadSetting, match="same everywhere"):
+            cut(image, torch.ones(96, 120))
+        with pytest.raises(BadSetting, match="take one map of a batch"):
+            cut(image, map_[None])
+        with pytest.raises(BadSetting, match="NaN"):
+            cut(image, map_ / 0)
+        with pytest.raises(BadImage, match="one image at a time"):
+            cut(image.expand(2, -1, -1, -1), map_)
+        with pytest.raises(BadImage):
+            cut(image * 3, map_)
+    with pytest.raises(BadSetting, match="between 0 and 1"):
+        threshold(image, map_, quantile=1)
+
+
+def test_a_threshold_takes_what_lies_above():
+    map_ = torch.arange(400.0).reshape(20, 20) / 400
+    cut = threshold(toys.image(20), map_, quantile=0.75, smooth=0)
+    assert torch.equal(cut.mask, map_ > np.quantile(map_.numpy(), 0.75))
+
+
+# Measures
+
+
+def as_set(mask) -> set:
+    return {tuple(place) for place in mask.nonzero().tolist()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_overlaps_are_shares_of_sets_of_pixels(seed):
+    random = torch.Generator().manual_seed(seed)
+    one, other = (torch.rand(2, 9, 11, generator=random) > 0.6).unbind()
+    shared, either = as_set(one) & as_set(other), as_set(one) | as_set(other)
+    assert mask_overlap(one, other) == pytest.approx(len(shared) / len(either))
+    boxes = [box_of(mask) for mask in (one[2:5, 1:6], other)]
+    filled = []
+    for left, top, right, bottom in boxes:
+        mask = torch.zeros(9, 11, dtype=torch.bool)
+        mask[top:bottom, left:right] = True
+        filled.append(mask)
+    assert box_overlap(*boxes) == pytest.approx(mask_overlap(*filled))
+
+
+def test_boxes_that_only_touch_do_not_overlap():
+    assert box_overlap((0, 0, 4, 4), (4, 0, 8, 4)) == 0
+    assert box_overlap((0, 0, 4, 4), (6, 6, 8, 8)) == 0
+    assert box_overlap((1, 2, 5, 7), (1, 2, 5, 7)) == 1
+
+
+def test_a_part_that_touches_at_a_corner_belongs_to_it():
+    mask = torch.tensor([[1, 0, 0, 0, 1], [0, 1, 0, 0, 1], [0, 0, 1, 0, 0]], dtype=torch.bool)
+    alone = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]], dtype=torch.bool)
+    assert torch.equal(largest_part(mask), mask & ~alone)
+
+
+def test_empty_masks_are_refused():
+    empty = torch.zeros(3, 4, dtype=torch.bool)
+    for ask in (largest_part, box_of, lambda mask: mask_overlap(mask, mask)):
+        with pytest.raises(BadSetting):
+            ask(empty)
+    with pytest.raises(BadSetting, match="one size"):
+        mask_overlap(empty, torch.ones(4, 3, dtype=torch.bool))
+
+
+def test_the_error_counts_boxes_under_a_half():
+    true = [(0, 0, 10, 10)] * 4
+    found = [(0, 0, 10, 10), (0, 0, 10, 5), (0, 0, 10, 4), (20, 20, 30, 30)]
+    assert localization_error(found, true) == 0.5  # exactly one half is a hit
+    assert localization_error(found, true, least=0.3) == 0.25
+    with pytest.raises(BadSetting, match="one for each"):
+        localization_error(found, true[:2])
+
+
+def test_the_centre_box_stands_in_the_middle():
+    assert centre_box((224, 224), 0.5) == (56, 56, 168, 168)
+    assert centre_box((10, 20), 1) == (0, 0, 20, 10)
+    with pytest.raises(BadSetting):
+        centre_box((10, 20), 0)
+
+
+# Scenes
+
+
+def test_a_scene_holds_the_object_and_the_photo_untouched():
+    cutout, photo = images.cutouts()["zebra"], images.photos()["taj_mahal"]
+    behind = images.resize(photo.image, 224, crop=224)
+    scene = compose(cutout, photo, share=0.5, place=(1, 0))
+    left, top, right, bottom = scene.box
+    assert (left, bottom) == (0, 224)
+    assert max(right - left, bottom - top) == pytest.approx(112, abs=2)
+    far = torch.ones(224, 224, dtype=torch.bool)
+    far[top - 3 :, : right + 3] = False
+    assert torch.equal(scene.image[0][:, far], behind[0][:, far])
+    inside = scene.image[0][:, scene.mask]
+    assert float((inside - behind[0][:, scene.mask]).abs().mean()) > 0.1
+    assert scene.target == "zebra"
+    original = cutout.rgba()[0]
+    solid = original[3] > 0.99
+    torch.testing.assert_close(inside.mean(1), original[:3, solid].mean(1), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("settings", [{"share": 0}, {"share": 1.2}, {"place": (0.5, 1.1)}])
+def test_objects_stay_inside(settings):
+    with pytest.raises(BadSetting, match="share lies in"):
+        compose(images.cutouts()["zebra"], images.photos()["taj_mahal"], **settings)
+
+
+def test_scenes_are_seeded_and_varied():
+    first, again, other = scenes(6), scenes(6), scenes(6, seed=1)
+    for one, two in zip(first, again, strict=True):
+        assert torch.equal(one.image, two.image)
+        assert one.box == two.box
+    assert [one.title for one in first] != [one.title for one in other]
+    assert len({one.target for one in first}) > 3
+    centres = [((one.box[0] + one.box[2]) / 2, (one.box[1] + one.box[3]) / 2) for one in first]
+    assert float(torch.tensor(centres).std(0).min()) > 10
+    for one in first:
+        sides = (one.box[2] - one.box[0], one.box[3] - one.box[1])
+        assert 0.38 * 224 < max(sides) < 0.77 * 224
+    with pytest.raises(BadSetting, match="there are 1 to"):
+        scenes(10_000)
+
+
+def test_every_scene_has_a_class_that_the_network_knows(trained):
+    known = [one.imagenet for one in images.cutouts() if one.imagenet]
+    assert len(known) > 80
+    for name in known:
+        trained.class_index(name)
+
+
+def test_localization_holds_masks_against_the_truth():
+    some = scenes(3, size=64)
+    perfect = localization(some, [one.mask for one in some])
+    assert (perfect.error, perfect.overlap) == (0, 1)
+    empty = torch.zeros(64, 64, dtype=torch.bool)
+    empty[0, 0] = True
+    found = localization(some, [some[0].mask, empty, some[2].mask])
+    assert found.error == pytest.approx(1 / 3)
+    assert found.overlap == pytest.approx(2 / 3, abs=0.01)
+    with pytest.raises(BadSetting, match="one for each"):
+        localization(some, [one.mask for one in some[:2]])
