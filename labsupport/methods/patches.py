@@ -8,44 +8,50 @@ position of a layer, and all units of the layer rank theirs in one pass over the
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, overload
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from labsupport.core import images as pictures_
-from labsupport.core.errors import BadImage, BadSetting, DamagedData, nearest
-from labsupport.core.imagesets import Picture
-from labsupport.core.layers import receptive_box
+from labsupport.core.errors import BadSetting, DamagedData, nearest
 from labsupport.core.networks import Network
 from labsupport.core.operations import Pair
+from labsupport.core.streams import (
+    Images,
+    ScaledImages,
+    batches,
+    image_print,
+    moved_print,
+    network_print,
+    numbered,
+    print_word,
+)
+from labsupport.methods._scan import (
+    BOX,
+    COLUMN,
+    IMAGE,
+    PICTURE,
+    ROW,
+    Channels,
+    Lists,
+    Rules,
+    Scan,
+    Suppress,
+    Units,
+)
 
-Item: TypeAlias = torch.Tensor | Picture
-Images: TypeAlias = torch.Tensor | Sequence[Item]
-Channels: TypeAlias = Sequence[int] | torch.Tensor | None
-Suppress: TypeAlias = float | Literal["picture"]
 Progress: TypeAlias = Callable[[float], object]
 
 ORDERS = ("most", "least")
-_BATCH_PIXELS = 8 * 224**2  # larger batches are slower on a CPU
-_WAITING = 4  # batches that may wait for more images of their size
-_PAIRS = 1024  # maps that are searched at once, at most ...
-_CELLS = 2**21  # ... and their positions
-_TABLE = 1024  # positions up to which all overlaps are kept as a table
-_PRIME, _BASE = 2**127 - 1, 3**61  # of the images' fingerprint
-_IMAGE, _PICTURE, _ROW, _COLUMN, _BOX = 0, 1, 2, 3, slice(4, 8)  # what `places` holds
 _FORMAT = "top patches 1"
-
-Numbers: TypeAlias = np.ndarray
+_TENSORS = ("units", "values", "images", "pictures", "positions", "boxes")
 
 
 @dataclass(frozen=True)
@@ -77,14 +83,21 @@ class TopPatches:
         """How many patches each unit may have."""
         return self.values.shape[1]
 
-    def row(self, channel: int) -> int:
-        """In which row of the tensors a channel is.
+    def row(self, unit: int) -> int:
+        """In which row of the tensors a unit is: a channel, or the number of a direction.
 
-        Errors: `BadSetting` for a channel that was not scanned.
+        Errors: `BadSetting` for a unit that was not scanned.
         """
-        found = (self.units == channel).nonzero() if self.units.ndim == 1 else self.units[:0]
+        known = self.units if self.units.ndim == 1 else torch.arange(len(self.units))
+        found = (known == unit).nonzero()
         if len(found) != 1:
-            raise BadSetting(f"{self.layer}: channel {channel} is not among the scanned units")
+            what = "channel" if self.units.ndim == 1 else "direction"
+            near = (known - unit).abs().argsort(stable=True)[:3]
+            close = ", ".join(map(str, known[near].tolist()))
+            raise BadSetting(
+                f"{self.layer}: {what} {unit} is not among the {len(known)} that were scanned; "
+                f"the nearest are {close}"
+            )
         return int(found[0])
 
     def shifted(self, count: int) -> TopPatches:
@@ -94,13 +107,13 @@ class TopPatches:
         """
         if count < 0:
             raise BadSetting(f"images are counted from 0: {count} is none")
-        moved = (int(self.fingerprints["images"], 16) * pow(_BASE, count, _PRIME)) % _PRIME
+        moved = print_word(moved_print(int(self.fingerprints["images"], 16), count))
         return replace(
             self,
             images=torch.where(self.images < 0, -1, self.images + count),
             pictures=torch.where(self.pictures < 0, -1, self.pictures + count),
             scanned=tuple((first + count, end + count) for first, end in self.scanned),
-            fingerprints={**self.fingerprints, "images": f"{moved:032x}"},
+            fingerprints={**self.fingerprints, "images": moved},
         )
 
     def save(self, path: str | Path) -> Path:
@@ -144,24 +157,22 @@ class TopPatches:
         return found
 
     def _belongs_to(self, network: Network | None, images: Images | None, name: str) -> None:
-        if network is not None and _print_of(network, self.layer) != self.fingerprints["network"]:
+        if (
+            network is not None
+            and network_print(network, self.layer) != self.fingerprints["network"]
+        ):
             raise BadSetting(
                 f"{name} was made with another network than {network.name}, or with other weights "
                 f"below {self.layer}. Scan again: top_patches(network, {self.layer!r}, images)"
             )
         if images is None:
             return
-        seen = 0
-        for number, _, image in _numbered(images):
-            seen = (seen + _print(image) * pow(_BASE, number, _PRIME)) % _PRIME
-        if self.scanned != ((0, len(images)),) or f"{seen:032x}" != self.fingerprints["images"]:
+        seen = print_word(sum(image_print(one.image, one.number) for one in numbered(images)))
+        if self.scanned != ((0, len(images)),) or seen != self.fingerprints["images"]:
             raise BadSetting(
                 f"{name} was made with other images than these {len(images)}, or in another "
                 "order. Scan these: top_patches(network, layer, images)"
             )
-
-
-_TENSORS = ("units", "values", "images", "pictures", "positions", "boxes")
 
 
 def top_patches(
@@ -201,14 +212,22 @@ def top_patches(
     [[[6, 2, 8, 4]]]
     """
     _check_settings(k, suppress, order)
-    scan = _Scan(network, layer, channels, _Rules(k, suppress, order))
+    scan = Scan(Units(network, layer, channels), Rules(k, suppress, order))
     if len(images) == 0:
         raise BadSetting("there are no images to look for patches in")
-    with torch.no_grad():
-        for done in scan.over(images):
-            if progress is not None:
-                progress(done / len(images))
-    return scan.result(len(images))
+    for done in scan.over(images):
+        if progress is not None:
+            progress(done / len(images))
+    prints = {"network": network_print(network, layer), "images": print_word(scan.seen)}
+    return TopPatches(
+        layer=scan.units.layer,
+        units=scan.units.chosen,
+        order=order,
+        suppress=suppress,
+        scanned=((0, len(images)),),
+        fingerprints=prints,
+        **_published(scan.lists, scan.rules.sign),
+    )
 
 
 def merge(first: TopPatches, second: TopPatches) -> TopPatches:
@@ -221,187 +240,34 @@ def merge(first: TopPatches, second: TopPatches) -> TopPatches:
     both have seen.
     """
     _check_parts(first, second)
-    sign = 1 if first.order == "most" else -1
-    values, places = (
-        np.concatenate(pair, axis=1) for pair in zip(_lists(first), _lists(second), strict=True)
-    )
-    kept = _best(values, places, first.k, first.suppress == "picture")
-    seen = sum(int(one.fingerprints["images"], 16) for one in (first, second)) % _PRIME
-    prints = {**first.fingerprints, "images": f"{seen:032x}"}
-    scanned = _joined(first.scanned + second.scanned)
-    return _published(replace(first, scanned=scanned, fingerprints=prints), *kept, sign)
+    rules = Rules(first.k, first.suppress, first.order)
+    lists = _lists(first, rules.sign).with_more(_lists(second, rules.sign), rules)
+    seen = sum(int(one.fingerprints["images"], 16) for one in (first, second))
+    changes: dict[str, Any] = {
+        "scanned": _joined(first.scanned + second.scanned),
+        "fingerprints": {**first.fingerprints, "images": print_word(seen)},
+    }
+    return replace(first, **changes, **_published(lists, rules.sign))
 
 
-def random_directions(channels: int, count: int = 8, *, seed: int = 0) -> torch.Tensor:
-    """Unit vectors (count, channels) that point anywhere in a layer's channel space.
-
-    Szegedy et al. 2013 ask whether a unit is any more special than these: hand them to
-    `top_patches` as its `channels`.
-
-    >>> random_directions(512, 4).norm(dim=1)
-    tensor([1.0000, 1.0000, 1.0000, 1.0000])
-    """
-    if channels < 1 or count < 1:
-        raise BadSetting("a direction needs at least one channel, and there is at least one")
-    generator = torch.Generator().manual_seed(seed)
-    directions = torch.randn(count, channels, generator=generator)
-    unit: torch.Tensor = torch.nn.functional.normalize(directions)
-    return unit
+def _lists(patches: TopPatches, sign: int) -> Lists:
+    """The lists as a scan keeps them."""
+    values = (patches.values * sign).nan_to_num(nan=-torch.inf).numpy()
+    images, pictures = patches.images[..., None], patches.pictures[..., None]
+    return Lists(values, torch.cat([images, pictures, patches.positions, patches.boxes], 2).numpy())
 
 
-def several_scales(images: Images, sizes: Sequence[int] = (224, 320, 448)) -> ScaledImages:
-    """The middle square of every image at several sizes, so that many more patches compete.
-
-    All images of the first size come first, then those of the second, and so on.
-
-    Errors: `BadSetting` for no sizes, or one below 1.
-
-    >>> len(several_scales(torch.rand(5, 3, 40, 60), (32, 48)))
-    10
-    """
-    if not sizes or min(sizes) < 1:
-        raise BadSetting(f"sizes are numbers of pixels from 1 on, not {tuple(sizes)}")
-    return ScaledImages(images, tuple(sizes))
-
-
-class ScaledImages(Sequence[torch.Tensor]):
-    """Every picture of a set at several sizes; made by `several_scales`, resized when asked for."""
-
-    def __init__(self, images: Images, sizes: tuple[int, ...]) -> None:
-        self.images, self.sizes = images, sizes
-
-    def __len__(self) -> int:
-        return len(self.images) * len(self.sizes)
-
-    def picture(self, number: int) -> int:
-        """Which picture of the set an image shows."""
-        return number % len(self.images)
-
-    @overload
-    def __getitem__(self, number: int) -> torch.Tensor: ...
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[torch.Tensor]: ...
-    def __getitem__(self, number: int | slice) -> torch.Tensor | Sequence[torch.Tensor]:
-        if isinstance(number, slice):
-            return [self[place] for place in range(*number.indices(len(self)))]
-        if not -len(self) <= number < len(self):
-            raise IndexError(number)
-        scale, picture = divmod(number % len(self), len(self.images))
-        side = self.sizes[scale]
-        return pictures_.resize(image_of(self.images, picture), side, crop=side)
-
-
-def image_of(images: Images, number: int) -> torch.Tensor:
-    """One image (1, 3, H, W) of a set, of a sequence or of a tensor."""
-    if isinstance(images, torch.Tensor):
-        return images[number][None]
-    item = images[number]
-    if isinstance(item, Picture):
-        return item.image
-    return item[None] if isinstance(item, torch.Tensor) and item.ndim == 3 else item
-
-
-# Looking closer at units
-
-
-@dataclass(frozen=True)
-class UnitActivations:
-    """Every activation of one unit in a set, whole and unsorted: what its top patches leave out.
-
-    `values` (P,), with the image and the (row, column) of each, `images` (P,) and `positions`
-    (P, 2). There are as many as there are positions, so memory does grow with the set.
-    """
-
-    layer: str
-    channel: int
-    values: torch.Tensor
-    images: torch.Tensor
-    positions: torch.Tensor
-
-    def near(self, value: float, count: int = 9) -> torch.Tensor:
-        """The places (count,) in `values` of other images each, as near to `value` as there are."""
-        order = (self.values - value).abs().argsort(stable=True)
-        _, first = np.unique(self.images[order].numpy(), return_index=True)
-        return order[torch.from_numpy(np.sort(first)[:count])]
-
-
-def unit_activations(
-    network: Network, layer: str, images: Images, channel: int, *, progress: Progress | None = None
-) -> UnitActivations:
-    """What one unit answers at every position of every image: the whole distribution.
-
-    Errors: `UnknownLayer`; `BadSetting` for a channel that the layer does not have or no images.
-    """
-    scan = _Scan(network, layer, [channel], _Rules(1, 1.0, "most"))
-    values, numbers, cells = [], [], []
-    with torch.no_grad():
-        for batch in _batches(network, images):
-            maps = scan.maps(batch.images)[:, 0].cpu()  # (N, H, W)
-            values.append(maps.flatten())
-            numbers.append(torch.tensor(batch.numbers).repeat_interleave(maps[0].numel()))
-            cells.append(torch.ones_like(maps[0]).nonzero().repeat(len(maps), 1))
-            if progress is not None:
-                progress(batch.done / len(images))
-    if not values:
-        raise BadSetting("there are no images to look at")
-    return UnitActivations(
-        scan.layer, channel, torch.cat(values), torch.cat(numbers), torch.cat(cells)
-    )
-
-
-def agreement(patches: TopPatches, labels: Sequence[str], wanted: str) -> torch.Tensor:
-    """Precision at 1, 2, ... k: how many of a unit's best patches come from pictures of a label.
-
-    `labels` has one word for each picture of the set. The result is (units, k), 0 to 1; a patch
-    that is missing agrees with nothing.
-
-    Errors: `BadSetting` for a label that no picture has, or too few labels.
-
-    >>> from torch import nn
-    >>> from labsupport.core import networks
-    >>> module = nn.Sequential(nn.Conv2d(3, 1, 1), nn.Flatten(), nn.Linear(4, 2))
-    >>> network = networks.wrap(module, input_size=2)
-    >>> patches = top_patches(network, "conv1", torch.rand(3, 3, 2, 2), k=3, suppress="picture")
-    >>> agreement(patches, ["cat", "cat", "cat"], "cat")
-    tensor([[1., 1., 1.]])
-    """
-    if wanted not in labels:
-        close = ", ".join(nearest(wanted, labels))
-        raise BadSetting(f"no picture has the label {wanted!r}; the nearest are {close}")
-    if len(labels) <= int(patches.pictures.max()):
-        raise BadSetting(f"{len(labels)} labels are too few: every picture of the set needs one")
-    right = torch.tensor([label == wanted for label in labels])
-    hits = right[patches.pictures.clamp_min(0)] & (patches.pictures >= 0)
-    share: torch.Tensor = hits.cumsum(1) / torch.arange(1, patches.k + 1)
-    return share
-
-
-def units_for(patches: TopPatches, labels: Sequence[str], wanted: str, count: int = 6) -> list[int]:
-    """The units whose top patches come most often from pictures of a label, the best first.
-
-    Of units with equal precision, the one whose hits come earlier is first. For directions, their
-    row numbers.
-
-    Errors: as `agreement`.
-    """
-    share = agreement(patches, labels, wanted)
-    order = np.lexsort((-share.mean(1).numpy(), -share[:, -1].numpy()))[:count]
-    units = patches.units if patches.units.ndim == 1 else torch.arange(len(patches.units))
-    return [int(units[row]) for row in order]
-
-
-# What is asked
-
-
-@dataclass(frozen=True)
-class _Rules:
-    k: int
-    suppress: Suppress
-    order: str
-
-    @property
-    def sign(self) -> int:
-        return 1 if self.order == "most" else -1
+def _published(lists: Lists, sign: int) -> dict[str, Any]:
+    """The lists as a result shows them."""
+    places = torch.from_numpy(lists.places.copy())
+    values = torch.from_numpy(lists.values.copy()) * sign
+    return {
+        "values": torch.where(places[..., IMAGE] < 0, torch.nan, values),
+        "images": places[..., IMAGE],
+        "pictures": places[..., PICTURE],
+        "positions": places[..., ROW : COLUMN + 1],
+        "boxes": places[..., BOX],
+    }
 
 
 def _check_settings(k: int, suppress: Suppress, order: str) -> None:
@@ -445,329 +311,121 @@ def _joined(spans: Sequence[Pair]) -> tuple[Pair, ...]:
     return tuple(found)
 
 
-# The images, in batches of one size
+def random_directions(channels: int, count: int = 8, *, seed: int = 0) -> torch.Tensor:
+    """Unit vectors (count, channels) that point anywhere in a layer's channel space.
+
+    Szegedy et al. 2013 ask whether a unit is any more special than these: hand them to
+    `top_patches` as its `channels`.
+
+    >>> random_directions(512, 4).norm(dim=1)
+    tensor([1.0000, 1.0000, 1.0000, 1.0000])
+    """
+    if channels < 1 or count < 1:
+        raise BadSetting("a direction needs at least one channel, and there is at least one")
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(count, channels, generator=generator)
+    unit: torch.Tensor = torch.nn.functional.normalize(directions)
+    return unit
+
+
+def several_scales(images: Images, sizes: Sequence[int] = (224, 320, 448)) -> ScaledImages:
+    """The middle square of every image at several sizes, so that many more patches compete.
+
+    All images of the first size come first, then those of the second, and so on.
+
+    Errors: `BadSetting` for no sizes, or one below 1.
+
+    >>> len(several_scales(torch.rand(5, 3, 40, 60), (32, 48)))
+    10
+    """
+    if not sizes or min(sizes) < 1:
+        raise BadSetting(f"sizes are numbers of pixels from 1 on, not {tuple(sizes)}")
+    return ScaledImages(images, tuple(sizes))
+
+
+# Looking closer at units
 
 
 @dataclass(frozen=True)
-class _Batch:
-    images: torch.Tensor  # (N, 3, H, W)
-    numbers: list[int]
-    pictures: list[int]
-    prints: list[int]
-    done: int  # images so far
+class UnitActivations:
+    """Every activation of one unit in a set, whole and unsorted: what its top patches leave out.
 
-    @property
-    def size(self) -> Pair:
-        return (self.images.shape[2], self.images.shape[3])
-
-
-def _numbered(images: Images) -> Iterator[tuple[int, int, torch.Tensor]]:
-    picture = images.picture if isinstance(images, ScaledImages) else lambda number: number
-    for number in range(len(images)):
-        image = image_of(images, number)
-        pictures_.check(image)
-        if len(image) != 1:
-            raise BadImage(f"image {number} is a batch of {len(image)}: one image at a time")
-        yield number, picture(number), image.detach()
-
-
-def _batches(network: Network, images: Images) -> Iterator[_Batch]:
-    """Images of one size together; those of rare sizes wait, but never many of them."""
-    waiting: dict[Pair, list[tuple[int, int, torch.Tensor]]] = {}
-    held = done = 0
-    for one in _numbered(images):
-        size = (one[2].shape[2], one[2].shape[3])
-        network.shapes(size)  # refuses a size that the network cannot take
-        waiting.setdefault(size, []).append(one)
-        held += math.prod(size)
-        full = (len(waiting[size]) + 1) * math.prod(size) > _BATCH_PIXELS
-        if full or held > _WAITING * _BATCH_PIXELS:
-            out = size if full else max(waiting, key=lambda s: len(waiting[s]) * math.prod(s))
-            held -= len(waiting[out]) * math.prod(out)
-            done += len(waiting[out])
-            yield _batch(waiting.pop(out), done)
-    for group in waiting.values():
-        done += len(group)
-        yield _batch(group, done)
-
-
-def _batch(group: list[tuple[int, int, torch.Tensor]], done: int) -> _Batch:
-    numbers, pictures, images = zip(*group, strict=True)
-    prints = [_print(image) for image in images]
-    return _Batch(torch.cat(images), list(numbers), list(pictures), prints, done)
-
-
-def _print(image: torch.Tensor) -> int:
-    """A number that stands for an image's size and its pixels, to 8 bits."""
-    pixels = (image * 255).round_().to("cpu", torch.uint8).contiguous()
-    digest = hashlib.sha256(str(tuple(image.shape)).encode())
-    digest.update(pixels.numpy().data)
-    return int.from_bytes(digest.digest()) % _PRIME
-
-
-def _print_of(network: Network, layer: str) -> str:
-    """A word that stands for a layer and all weights below it."""
-    part = network.part((network.node(layer),))
-    digest = hashlib.sha256(f"{network.layer(layer).name} {network.mean} {network.std}".encode())
-    for name, weight in part.state_dict().items():
-        digest.update(f"{name} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().numpy().data)
-    return digest.hexdigest()[:32]
-
-
-# The scan
-
-
-class _Scan:
-    """All units of one layer, and the best patches of each so far."""
-
-    def __init__(self, network: Network, layer: str, channels: Channels, rules: _Rules) -> None:
-        self.network, self.rules = network, rules
-        described = network.layer(layer)
-        self.layer = described.name
-        self._up_to = network.up_to(layer)
-        self.units = _units(channels, described.shape[0], described.title)
-        every = torch.equal(self.units, torch.arange(described.shape[0]))
-        self._chosen = None if every else self.units.to(network.device)
-        self._grids: dict[Pair, _Grid] = {}
-        shape = (len(self.units), rules.k)
-        self._values = np.full(shape, -np.inf, dtype=np.float32)
-        self._places = np.full((*shape, 8), -1, dtype=np.int64)
-        self._seen = 0
-
-    def maps(self, images: torch.Tensor) -> torch.Tensor:
-        """The units' activations (N, units, H, W); a layer without maps has one position."""
-        values = self._up_to(images)
-        if values.ndim == 2:
-            values = values[:, :, None, None]
-        if self._chosen is None:
-            return values
-        if self._chosen.ndim == 1:
-            return values[:, self._chosen]
-        return torch.nn.functional.conv2d(values, self._chosen[:, :, None, None])
-
-    def over(self, images: Images) -> Iterator[int]:
-        """Go through the images; after each batch, how many are done."""
-        for batch in _batches(self.network, images):
-            maps = self.maps(batch.images)
-            self._compete(maps if self.rules.sign > 0 else -maps, batch)
-            for number, one in zip(batch.numbers, batch.prints, strict=True):
-                self._seen = (self._seen + one * pow(_BASE, number, _PRIME)) % _PRIME
-            yield batch.done
-
-    def result(self, count: int) -> TopPatches:
-        prints = {"network": _print_of(self.network, self.layer), "images": f"{self._seen:032x}"}
-        none = torch.empty(0)
-        empty = TopPatches(
-            layer=self.layer,
-            units=self.units,
-            values=none,
-            images=none,
-            pictures=none,
-            positions=none,
-            boxes=none,
-            order=self.rules.order,
-            suppress=self.rules.suppress,
-            scanned=((0, count),),
-            fingerprints=prints,
-        )
-        return _published(empty, self._values, self._places, self.rules.sign)
-
-    def _compete(self, maps: torch.Tensor, batch: _Batch) -> None:
-        """Only where an image's largest value can still enter a unit's list is there work."""
-        grid = self._grid(batch.size, (maps.shape[2], maps.shape[3]))
-        # Channels-last, the largest value is a maximum of whole rows of channels.
-        peaks = maps.permute(0, 2, 3, 1).flatten(1, 2).amax(1).cpu().numpy()  # (N, units)
-        numbers = np.array(batch.numbers)
-        where, unit = self._enters(peaks, numbers[:, None], slice(None)).nonzero()
-        step = max(1, min(_PAIRS, _CELLS // grid.cells))
-        for first in range(0, len(where), step):
-            n, u = where[first : first + step], unit[first : first + step]
-            still = self._enters(peaks[n, u], numbers[n], u)  # the lists have moved on
-            n, u = n[still], u[still]
-            if not len(n):
-                continue
-            chosen = maps[torch.from_numpy(n), torch.from_numpy(u)].cpu().flatten(1)
-            rounds = 1 if self.rules.suppress == "picture" else min(self.rules.k, grid.cells)
-            values, cells = _greedy(chosen, self._values[u, -1], rounds, grid)
-            places = np.full((*cells.shape, 8), -1, dtype=np.int64)
-            found = cells >= 0
-            places[..., _IMAGE] = np.where(found, numbers[n][:, None], -1)
-            places[..., _PICTURE] = np.where(found, np.array(batch.pictures)[n][:, None], -1)
-            places[found, _ROW], places[found, _COLUMN] = np.divmod(cells[found], grid.width)
-            places[found, _BOX] = grid.boxes(cells[found])
-            self._insert(u, values, places)
-
-    def _enters(self, values: Numbers, numbers: Numbers, units: slice | Numbers) -> Numbers:
-        """Where a value comes before the last of its unit's list; of equals, the earlier image."""
-        last, image = self._values[units, -1], self._places[units, -1, _IMAGE]
-        enters: Numbers = (values > last) | ((values == last) & (numbers < image))
-        return enters
-
-    def _insert(self, units: Numbers, values: Numbers, places: Numbers) -> None:
-        """Lists (M, R) of patches, each for one of `units` (M,), into the lists of those units."""
-        order = np.argsort(units, kind="stable")
-        touched, start, group = np.unique(units[order], return_index=True, return_inverse=True)
-        slot = np.arange(len(order)) - start[group]
-        many, rounds = int(slot.max()) + 1, values.shape[1]
-        fresh = np.full((len(touched), many, rounds), -np.inf, dtype=np.float32)
-        where = np.full((len(touched), many, rounds, 8), -1, dtype=np.int64)
-        fresh[group, slot], where[group, slot] = values[order], places[order]
-        both = np.concatenate([self._values[touched], fresh.reshape(len(touched), -1)], 1)
-        spots = np.concatenate([self._places[touched], where.reshape(len(touched), -1, 8)], 1)
-        kept = _best(both, spots, self.rules.k, self.rules.suppress == "picture")
-        self._values[touched], self._places[touched] = kept
-
-    def _grid(self, size: Pair, shape: Pair) -> _Grid:
-        if size not in self._grids:
-            # One size after the other, so few of them are needed at a time.
-            while len(self._grids) >= 64:
-                del self._grids[next(iter(self._grids))]
-            self._grids[size] = _Grid(self.network, self.layer, size, shape, self.rules.suppress)
-        return self._grids[size]
-
-
-def _units(channels: Channels, count: int, title: str) -> torch.Tensor:
-    if channels is None:
-        return torch.arange(count)
-    if isinstance(channels, torch.Tensor) and channels.is_floating_point():
-        if channels.ndim != 2 or channels.shape[1] != count or not len(channels):
-            raise BadSetting(
-                f"directions are a matrix (units, {count}) for {title}, not "
-                f"{tuple(channels.shape)}: random_directions({count}) makes one"
-            )
-        return channels.detach().float().cpu()
-    chosen = [int(channel) for channel in channels]
-    wrong = [channel for channel in chosen if not 0 <= channel < count]
-    if wrong or not chosen or len(set(chosen)) < len(chosen):
-        raise BadSetting(
-            f"{title} has the channels 0 to {count - 1}: name at least one of them, and each once; "
-            f"{wrong or chosen} cannot be"
-        )
-    return torch.tensor(chosen)
-
-
-class _Grid:
-    """A layer's positions in images of one size: their boxes, and which boxes overlap.
-
-    A box is a span of rows and a span of columns, and each depends on one coordinate alone.
+    `values` (P,), with the image and the (row, column) of each, `images` (P,) and `positions`
+    (P, 2). There are as many as there are positions, so memory does grow with the set.
     """
 
-    def __init__(
-        self, network: Network, layer: str, size: Pair, shape: Pair, suppress: Suppress
-    ) -> None:
-        self.height, self.width = shape
-        self.cells = self.height * self.width
-        key = ("receptive spans", layer, size)
-        self._rows, self._columns = network.remember(
-            key, lambda: _spans(network, layer, size, shape), keep=32
-        )
-        self._most = suppress
-        self._shared_rows, self._shared_columns = map(_shared, (self._rows, self._columns))
-        self._areas = np.outer(*(s[:, 1] - s[:, 0] for s in (self._rows, self._columns))).ravel()
-        small = self.cells <= _TABLE and suppress not in ("picture", 1.0)
-        self._table = self._compare(np.arange(self.cells)) if small else None
+    layer: str
+    channel: int
+    values: torch.Tensor
+    images: torch.Tensor
+    positions: torch.Tensor
 
-    def boxes(self, cells: Numbers) -> Numbers:
-        """(left, top, right, bottom) of positions counted row by row."""
-        row, column = np.divmod(cells, self.width)
-        down, across = self._rows[row], self._columns[column]
-        return np.stack([across[:, 0], down[:, 0], across[:, 1], down[:, 1]], axis=-1)
-
-    def overlapping(self, cells: Numbers) -> torch.Tensor:
-        """For each of the cells (M,), which positions (M, cells) it suppresses, itself too."""
-        compared = self._compare(cells) if self._table is None else self._table[cells]
-        return torch.from_numpy(compared)
-
-    def _compare(self, cells: Numbers) -> Numbers:
-        here: Numbers = np.arange(self.cells)[None, :] == cells[:, None]
-        if isinstance(self._most, str) or self._most == 1.0:
-            return here
-        row, column = np.divmod(cells, self.width)
-        both = self._shared_rows[row][:, :, None] * self._shared_columns[column][:, None, :]
-        inside = both.reshape(len(cells), -1)
-        either = self._areas[cells][:, None] + self._areas[None, :] - inside
-        suppressed: Numbers = here | (inside / np.maximum(either, 1) > self._most)
-        return suppressed
+    def near(self, value: float, count: int = 9) -> torch.Tensor:
+        """The places (count,) in `values` of other images each, as near to `value` as there are."""
+        order = (self.values - value).abs().argsort(stable=True)
+        _, first = np.unique(self.images[order].numpy(), return_index=True)
+        return order[torch.from_numpy(np.sort(first)[:count])]
 
 
-def _spans(network: Network, layer: str, size: Pair, shape: Pair) -> tuple[Numbers, Numbers]:
-    """The rows (H, 2) and the columns (W, 2) of the image that each row and column sees."""
-    if not network.layer(layer).has_map:
-        left, top, right, bottom = receptive_box(network, layer, None, size)
-        return np.array([[top, bottom]]), np.array([[left, right]])
-    down = [receptive_box(network, layer, (row, 0), size)[1::2] for row in range(shape[0])]
-    across = [receptive_box(network, layer, (0, column), size)[0::2] for column in range(shape[1])]
-    return np.array(down), np.array(across)
+def unit_activations(
+    network: Network, layer: str, images: Images, channel: int, *, progress: Progress | None = None
+) -> UnitActivations:
+    """What one unit answers at every position of every image: the whole distribution.
 
-
-def _shared(spans: Numbers) -> Numbers:
-    """How many pixels each pair of spans has in common."""
-    first = np.maximum(spans[:, None, 0], spans[None, :, 0])
-    end = np.minimum(spans[:, None, 1], spans[None, :, 1])
-    common: Numbers = np.maximum(end - first, 0)
-    return common
-
-
-def _greedy(maps: torch.Tensor, last: Numbers, rounds: int, grid: _Grid) -> tuple[Numbers, Numbers]:
-    """From maps (M, cells), each one's largest values that do not overlap, (M, rounds).
-
-    A map is left as soon as its next value lies below the last of its unit's list. Where there is
-    nothing, the value is minus infinity and the cell -1.
+    Errors: `UnknownLayer`; `BadSetting` for a channel that the layer does not have or no images.
     """
-    values = np.full((len(maps), rounds), -np.inf, dtype=np.float32)
-    cells = np.full((len(maps), rounds), -1, dtype=np.int64)
-    active = np.arange(len(maps))
-    for turn in range(rounds):
-        best, cell = (part.numpy() for part in maps.max(1))  # of equals, the first
-        good = (best >= last[active]) & (best > -np.inf)
-        active = active[good]
-        values[active, turn], cells[active, turn] = best[good], cell[good]
-        if not len(active) or turn == rounds - 1:
-            break
-        hidden = grid.overlapping(cell[good])
-        maps = maps[torch.from_numpy(good)].masked_fill_(hidden, -torch.inf)
-    return values, cells
-
-
-def _best(values: Numbers, places: Numbers, k: int, apart: bool) -> tuple[Numbers, Numbers]:
-    """The first `k` of each row: by value, then by image, row and column.
-
-    With `apart`, a picture's best patch only.
-    """
-    keys = (places[..., _COLUMN], places[..., _ROW], places[..., _IMAGE], -values)
-    order = np.lexsort(keys, axis=-1)
-    values = np.take_along_axis(values, order, 1)
-    places = np.take_along_axis(places, order[..., None], 1)
-    if apart:
-        picture = places[..., _PICTURE]
-        same = (picture[:, :, None] == picture[:, None, :]) & (picture[:, :, None] >= 0)
-        again = np.tril(same, -1).any(2)  # an earlier one is of the same picture
-        values[again], places[again] = -np.inf, -1
-        order = np.argsort(again, axis=1, kind="stable")
-        values = np.take_along_axis(values, order, 1)
-        places = np.take_along_axis(places, order[..., None], 1)
-    return values[:, :k], places[:, :k]
-
-
-def _lists(patches: TopPatches) -> tuple[Numbers, Numbers]:
-    """The lists as the scan keeps them: larger is better, what is missing is minus infinity."""
-    sign = 1 if patches.order == "most" else -1
-    values = (patches.values * sign).nan_to_num(nan=-torch.inf).numpy()
-    images, pictures = patches.images[..., None], patches.pictures[..., None]
-    places = torch.cat([images, pictures, patches.positions, patches.boxes], 2)
-    return values, places.numpy()
-
-
-def _published(patches: TopPatches, values: Numbers, places: Numbers, sign: int) -> TopPatches:
-    """The result with these lists in it."""
-    spots = torch.from_numpy(places.copy())
-    shown = torch.from_numpy(values.copy()) * sign
-    return replace(
-        patches,
-        values=torch.where(spots[..., _IMAGE] < 0, torch.nan, shown),
-        images=spots[..., _IMAGE],
-        pictures=spots[..., _PICTURE],
-        positions=spots[..., _ROW : _COLUMN + 1],
-        boxes=spots[..., _BOX],
+    unit = Units(network, layer, [channel])
+    values, numbers, cells = [], [], []
+    for batch in batches(network, images):
+        maps = unit.maps(batch.images)[:, 0]  # (N, H, W)
+        values.append(maps.flatten())
+        numbers.append(torch.tensor(batch.numbers).repeat_interleave(maps[0].numel()))
+        cells.append(torch.ones_like(maps[0]).nonzero().repeat(len(maps), 1))
+        if progress is not None:
+            progress(batch.done / len(images))
+    if not values:
+        raise BadSetting("there are no images to look at")
+    return UnitActivations(
+        unit.layer, channel, torch.cat(values), torch.cat(numbers), torch.cat(cells)
     )
+
+
+def agreement(patches: TopPatches, labels: Sequence[str], wanted: str) -> torch.Tensor:
+    """Precision at 1, 2, ... k: how many of a unit's best patches come from pictures of a label.
+
+    `labels` has one word for each picture of the set. The result is (units, k), 0 to 1; a patch
+    that is missing agrees with nothing.
+
+    Errors: `BadSetting` for a label that no picture has, or too few labels.
+
+    >>> from torch import nn
+    >>> from labsupport.core import networks
+    >>> module = nn.Sequential(nn.Conv2d(3, 1, 1), nn.Flatten(), nn.Linear(4, 2))
+    >>> network = networks.wrap(module, input_size=2)
+    >>> patches = top_patches(network, "conv1", torch.rand(3, 3, 2, 2), k=3, suppress="picture")
+    >>> agreement(patches, ["cat", "cat", "cat"], "cat")
+    tensor([[1., 1., 1.]])
+    """
+    if wanted not in labels:
+        close = ", ".join(nearest(wanted, labels))
+        raise BadSetting(f"no picture has the label {wanted!r}; the nearest are {close}")
+    if len(labels) <= int(patches.pictures.max()):
+        raise BadSetting(f"{len(labels)} labels are too few: every picture of the set needs one")
+    right = torch.tensor([label == wanted for label in labels])
+    hits = right[patches.pictures.clamp_min(0)] & (patches.pictures >= 0)
+    share: torch.Tensor = hits.cumsum(1) / torch.arange(1, patches.k + 1)
+    return share
+
+
+def units_for(patches: TopPatches, labels: Sequence[str], wanted: str, count: int = 6) -> list[int]:
+    """The units whose top patches come most often from pictures of a label, the best first.
+
+    Of units with equal precision, the one whose hits come earlier is first. For directions, their
+    row numbers.
+
+    Errors: as `agreement`.
+    """
+    share = agreement(patches, labels, wanted)
+    order = np.lexsort((-share.mean(1).numpy(), -share[:, -1].numpy()))[:count]
+    units = patches.units if patches.units.ndim == 1 else torch.arange(len(patches.units))
+    return [int(units[row]) for row in order]

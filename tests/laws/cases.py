@@ -96,10 +96,6 @@ def _scaled(network: Network, image: torch.Tensor, _: object) -> Results:
     return {"last": p.several_scales(image, (40, 64))[1].detach()}
 
 
-def _image_of(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"image": p.image_of(image, 0).detach()}
-
-
 def _directions(network: Network, image: torch.Tensor, _: object) -> Results:
     count = network.layer(first_convolution(network)).shape[0]
     directions = p.random_directions(count, 3)
@@ -379,7 +375,6 @@ CASES = [
     Case("patches.merge", _merged, wrong=None),
     Case("patches.random_directions", _directions, wrong=None),
     Case("patches.several_scales", _scaled, wrong=None),
-    Case("patches.image_of", _image_of, wrong=None),
     Case("patches.unit_activations", _all_of_a_unit, wrong=10_000),
     Case("patches.agreement", _labels, wrong=None),
     Case("patches.units_for", _units_for, wrong=None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
+import weakref
 
 import numpy as np
 import pytest
@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from labsupport.core import images, networks
+from labsupport.core import images, networks, streams
 from labsupport.core.errors import BadImage, BadSetting, DamagedData, UnknownLayer
 from labsupport.core.layers import receptive_box
-from labsupport.methods import patches
+from labsupport.methods import _scan
 from labsupport.methods.patches import (
     TopPatches,
     agreement,
@@ -153,14 +153,15 @@ def test_the_patches_are_those_of_a_search_through_all_positions(case, suppress,
     assert found.scanned == ((0, 7),)
 
 
-@pytest.mark.parametrize("small", [{"_PAIRS": 3}, {"_CELLS": 50}, {"_TABLE": 0}])
+@pytest.mark.parametrize("small", [{"PAIRS": 3}, {"CELLS": 50}, {"TABLE": 0}])
 @pytest.mark.parametrize("pixels", [1, 20 * 24 * 3])
 def test_how_the_work_is_cut_changes_nothing(case, small, pixels, monkeypatch):
     network, layer = case
     shown = eighths(9, sizes=SIZES, seed=2)
     whole = top_patches(network, layer, shown, k=5)
-    for name, value in {**small, "_BATCH_PIXELS": pixels}.items():
-        monkeypatch.setattr(patches, name, value)
+    for name, value in small.items():
+        monkeypatch.setattr(_scan, name, value)
+    monkeypatch.setattr(streams, "BATCH_PIXELS", pixels)
     assert_same(top_patches(network, layer, shown, k=5), whole)
 
 
@@ -189,7 +190,7 @@ def test_chosen_channels_are_rows_of_the_whole(case):
     )  # fmt: skip
     assert [listed(some, 0), listed(some, 1)] == [listed(every, 3), listed(every, 1)]
     assert (some.row(3), some.row(1), every.row(3)) == (0, 1, 3)
-    with pytest.raises(BadSetting, match="channel 2"):
+    with pytest.raises(BadSetting, match=r"channel 2 is not among the 2 .* nearest are 3, 1"):
         some.row(2)
 
 
@@ -200,6 +201,9 @@ def test_a_direction_is_a_weighted_sum_of_channels(case):
     weights = torch.tensor([[1.0, -2.0, 0.5, 1.0, 2.0, -1.0][:channels]])
     found = top_patches(network, layer, shown, k=4, channels=weights)
     assert listed(found, 0) == by_hand(network, layer, shown, 0, 4, 0.3, weights=weights[0])
+    assert found.row(0) == 0
+    with pytest.raises(BadSetting, match="direction 1 is not among the 1"):
+        found.row(1)
     axes = top_patches(network, layer, shown, channels=torch.eye(channels))
     assert torch.equal(axes.images, top_patches(network, layer, shown).images)
 
@@ -383,48 +387,75 @@ def test_progress_rises_to_the_end(case):
     assert shares[-1] == 1
 
 
-def test_few_images_wait_whatever_their_sizes(case, monkeypatch):
-    network, _ = case
-    monkeypatch.setattr(patches, "_BATCH_PIXELS", 20_000)
-    held, most = 0, 0
-    real = patches._numbered
+class Counted:
+    """Images that are made when asked for; counts how many of them are in memory at most.
 
-    def counted(shown):
-        nonlocal held, most
-        for number, picture, image in real(shown):
-            held += image.shape[2] * image.shape[3]
-            most = max(most, held)
-            yield number, picture, image
+    A tensor made of an array keeps the array, whatever views and copies of the tensor come and go.
+    """
 
-    monkeypatch.setattr(patches, "_numbered", counted)
-    sizes = [(20 + place % 23, 24 + place % 17) for place in range(200)]
-    for batch in patches._batches(network, eighths(200, sizes=sizes)):
-        held -= len(batch.images) * math.prod(batch.size)
-    assert held == 0
-    assert most <= 5 * 20_000
+    def __init__(self, count: int, sizes: int) -> None:
+        self.count, self.sizes = count, sizes
+        self.alive, self.most = 0, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        shape = (1, 3, 24, 24 + number % self.sizes)
+        pixels = np.full(shape, number / self.count, dtype=np.float32)
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        weakref.finalize(pixels, self._gone)
+        return torch.from_numpy(pixels)
+
+    def _gone(self) -> None:
+        self.alive -= 1
 
 
-def test_the_image_set_is_never_held_as_a_whole(case):
-    import weakref
-
+@pytest.mark.parametrize("sizes", [1, 25])
+@pytest.mark.parametrize("search", ["top_patches", "unit_activations"])
+def test_memory_does_not_grow_with_the_number_of_images(case, sizes, search, monkeypatch):
     network, layer = case
+    monkeypatch.setattr(streams, "BATCH_PIXELS", 4 * 31**2)
+    maps, most = weakref.WeakSet(), []
+    real = _scan.Units.maps
 
-    class Watched:
-        alive, most = weakref.WeakSet(), 0
+    def watched(self, shown):
+        found = real(self, shown)
+        maps.add(found)
+        most.append(len(maps))
+        return found
 
-        def __len__(self):
-            return 300
+    monkeypatch.setattr(_scan.Units, "maps", watched)
+    peaks = []
+    for count in (80, 200):
+        shown = Counted(count, sizes)
+        if search == "top_patches":
+            top_patches(network, layer, shown, k=2)
+            assert max(most) <= 2  # the maps of the batch before, and of this one
+        else:
+            unit_activations(network, layer, shown, 0)
+        peaks.append(shown.most)
+        assert shown.alive == 0
+    assert peaks[0] == peaks[1] < 50
 
-        def __getitem__(self, number):
-            image = torch.full((1, 3, 60, 60), number / 300)
-            self.alive.add(image)
-            Watched.most = max(Watched.most, len(self.alive))
-            return image
 
-    shown = Watched()
-    top_patches(network, layer, shown, k=2)
-    assert shown.most <= 2 * patches._BATCH_PIXELS / 60**2
-    assert shown.most < 300
+def test_a_device_without_room_for_a_batch_gets_smaller_ones(case, monkeypatch):
+    network, layer = case
+    shown = eighths(12)
+    expected = top_patches(network, layer, shown)
+    real = _scan.Units._maps
+    refused = []
+
+    def little_room(self, images):
+        if len(images) > 3:
+            refused.append(len(images))
+            raise torch.OutOfMemoryError("out of memory")
+        return real(self, images)
+
+    monkeypatch.setattr(_scan.Units, "_maps", little_room)
+    assert_same(top_patches(network, layer, shown), expected)
+    assert refused
 
 
 # One unit, and labels
@@ -524,7 +555,7 @@ def test_images_that_are_none_are_refused(case):
 
 def test_the_table_of_overlaps_is_intersection_over_union():
     network = exact(chain, "relu2")
-    grid = patches._Grid(network, "4", (20, 24), (5, 6), 0.3)
+    grid = _scan.Grid(*_scan._spans(network, "4", (20, 24), (5, 6)), 0.3)
     boxes = [tuple(box) for box in grid.boxes(np.arange(grid.cells)).tolist()]
     for a, b in itertools.product(range(grid.cells), repeat=2):
         expected = a == b or overlap(boxes[a], boxes[b]) > 0.3

@@ -14,7 +14,8 @@ from labsupport.core import images
 from labsupport.core.errors import BadSetting
 from labsupport.core.layers import Box, Layer
 from labsupport.core.networks import Network
-from labsupport.methods.patches import Images, TopPatches, UnitActivations, image_of, top_patches
+from labsupport.core.streams import Images, image_of
+from labsupport.methods.patches import TopPatches, UnitActivations, top_patches
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.labs.occlusion import photographs
 from labsupport.ui.panels import Panel

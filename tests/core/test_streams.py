@@ -1,0 +1,120 @@
+"""Going through images in batches: every image once, those of one size together, few at a time."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+import toys
+from torch import nn
+
+from labsupport.core import images, networks, streams
+from labsupport.core.errors import BadImage
+
+SIZES = [(20 + place % 23, 24 + place % 17) for place in range(200)]
+
+
+@pytest.fixture(scope="module")
+def network() -> networks.Network:
+    module = nn.Sequential(nn.Conv2d(3, 2, 9), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return networks.wrap(toys.seeded(lambda: module), input_size=20, **toys.PLAIN)
+
+
+def marked(sizes) -> list[torch.Tensor]:
+    """Images that say their number."""
+    return [torch.full((1, 3, *size), n / len(sizes)) for n, size in enumerate(sizes)]
+
+
+def test_every_image_comes_once_with_those_of_its_size(network, monkeypatch):
+    monkeypatch.setattr(streams, "BATCH_PIXELS", 5_000)
+    seen, done = [], 0
+    for batch in streams.batches(network, marked(SIZES)):
+        assert len(batch.images) * batch.size[0] * batch.size[1] <= 5_000
+        values = [round(float(image.mean()) * len(SIZES)) for image in batch.images]
+        assert values == batch.numbers == batch.pictures
+        assert {SIZES[number] for number in batch.numbers} == {batch.size}
+        seen += batch.numbers
+        done += len(batch.numbers)
+        assert batch.done == done
+    assert sorted(seen) == list(range(200))
+
+
+def test_few_images_wait_whatever_their_sizes(network, monkeypatch):
+    monkeypatch.setattr(streams, "BATCH_PIXELS", 20_000)
+    held = most = 0
+    real = streams.numbered
+
+    def counted(shown):
+        nonlocal held, most
+        for one in real(shown):
+            held += one.pixels
+            most = max(most, held)
+            yield one
+
+    monkeypatch.setattr(streams, "numbered", counted)
+    for batch in streams.batches(network, marked(SIZES)):
+        held -= len(batch.images) * batch.size[0] * batch.size[1]
+    assert held == 0
+    assert 20_000 < most <= 5 * 20_000
+
+
+def test_large_images_come_one_by_one(network, monkeypatch):
+    monkeypatch.setattr(streams, "BATCH_PIXELS", 100)
+    counts = [len(batch.images) for batch in streams.batches(network, marked([(20, 20)] * 3))]
+    assert counts == [1, 1, 1]
+
+
+def test_what_the_network_cannot_take_is_refused_at_once(network):
+    with pytest.raises(BadImage, match="does not fit"):
+        list(streams.batches(network, [torch.zeros(1, 3, 5, 30)]))
+    with pytest.raises(BadImage, match="image 1 is a batch of 2"):
+        list(streams.numbered([torch.zeros(1, 3, 9, 9), torch.zeros(2, 3, 9, 9)]))
+
+
+def test_scales_share_their_picture(network):
+    scaled = streams.ScaledImages(marked([(40, 60), (50, 44)]), (20, 33))
+    batches = list(streams.batches(network, scaled))
+    assert {batch.size for batch in batches} == {(33, 33), (20, 20)}
+    pairs = {n: p for batch in batches for n, p in zip(batch.numbers, batch.pictures, strict=True)}
+    assert pairs == {0: 0, 1: 1, 2: 0, 3: 1}
+
+
+def test_an_image_of_a_set_is_decoded_and_has_one_shape():
+    photos = images.photos()
+    assert torch.equal(streams.image_of(photos, 3), photos[3].image)
+    stack = torch.rand(2, 3, 5, 6)
+    for shown in (stack, list(stack), [stack[:1], stack[1:]]):
+        assert torch.equal(streams.image_of(shown, 1), stack[1:])
+
+
+def test_prints_add_up_and_tell_images_and_their_order_apart():
+    shown = [toys.image(4, 5, seed=n) for n in range(6)]
+    places = list(enumerate(shown))
+    whole = sum(streams.image_print(image, number) for number, image in places)
+    random.Random(1).shuffle(places)
+    parts = [sum(streams.image_print(i, n) for n, i in part) for part in (places[:2], places[2:])]
+    assert streams.print_word(sum(parts)) == streams.print_word(whole)
+    later = sum(streams.image_print(image, number + 9) for number, image in places)
+    assert streams.print_word(streams.moved_print(whole, 9)) == streams.print_word(later)
+    assert streams.print_word(later) != streams.print_word(whole)
+    swapped = sum(streams.image_print(i, n) for n, i in enumerate([shown[1], shown[0], *shown[2:]]))
+    assert streams.print_word(swapped) != streams.print_word(whole)
+    turned = shown[0].reshape(1, 3, 5, 4)
+    assert streams.image_print(turned, 0) != streams.image_print(shown[0], 0)
+    assert len(streams.print_word(whole)) == 32
+
+
+def test_a_networks_print_stands_for_the_weights_below_the_layer():
+    def build(extra: float, behind: float) -> networks.Network:
+        module = toys.seeded(
+            lambda: nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
+        )
+        module[0].bias.data += extra
+        module[3].bias.data += behind
+        return networks.wrap(module, input_size=4, **toys.PLAIN)
+
+    words = [streams.network_print(build(*some), "relu1") for some in ((0, 0), (0, 1), (1e-3, 0))]
+    assert words[0] == words[1] != words[2]
+    other = streams.network_print(build(0, 0), "conv1")
+    assert other != words[0]
