@@ -1,0 +1,475 @@
+"""Backprop to the image: how any number in a network changes with every pixel.
+
+Feed the image in, set the gradient of a layer to zero but for a one at the neuron of interest, and
+go back to the image. What becomes of the gradient at the ReLUs is a choice: plain backpropagation
+(Simonyan, Vedaldi and Zisserman, "Deep inside convolutional networks", 2013), the deconvnet (Zeiler
+and Fergus, "Visualizing and understanding convolutional networks", 2013) or guided backpropagation
+(Springenberg, Dosovitskiy, Brox and Riedmiller, "Striving for simplicity", 2014).
+"""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import fx
+
+from labsupport.core import device as devices
+from labsupport.core.errors import BadSetting
+from labsupport.core.networks import Network, TargetLike
+from labsupport.core.rules import RULES, Passage, RuledPart, ruled_part
+from labsupport.core.similarity import rank_correlation, structural_similarity
+from labsupport.core.targets import Target
+from labsupport.core.transposes import project
+from labsupport.methods.occlusion import Fill, fill_image
+
+Progress = Callable[[float], object]
+Targets = TargetLike | list[TargetLike]
+
+_AT_ONCE = 4  # noisy or blended images: few, so that a frame is there soon
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """How a target changes with every pixel: `values` (N, 3, H, W), per unit of an image in [0, 1].
+
+    `targets` has one target for each image, and `answers` (N,) their values. `rule` says how the
+    gradient passed the ReLUs, `relus` how many of them lie on its way.
+    """
+
+    values: torch.Tensor
+    answers: torch.Tensor
+    targets: tuple[Target, ...]
+    rule: str
+    relus: int
+
+
+def gradient(
+    network: Network, images: torch.Tensor, target: Targets, *, rule: str = "backprop"
+) -> Gradient:
+    """The gradient of a target with respect to every pixel of images (N, 3, H, W), on the CPU.
+
+    `target` is a class, (layer, channel) or (layer, channel, position): one for all images, or a
+    list with one for each, all of one layer. `rule` is "backprop", "deconvnet" or "guided".
+    Nothing behind the target's layer is computed, and no gradient of a weight.
+
+    Errors: `BadSetting` for another rule, for a rule without a ReLU to act on, for a position
+    outside the map; `BadImage`, `UnknownClass`, `UnknownLayer`.
+
+    >>> from torch import nn
+    >>> from labsupport.core import networks
+    >>> module = nn.Sequential(nn.Conv2d(3, 1, 2), nn.ReLU(), nn.Flatten(), nn.Linear(9, 2))
+    >>> network = networks.wrap(module, input_size=4)
+    >>> found = gradient(network, torch.rand(5, 3, 4, 4), ("1", 0, (1, 2)), rule="guided")
+    >>> found.values.shape, found.relus
+    (torch.Size([5, 3, 4, 4]), 1)
+    """
+    return gradients(network, images, target, rules=(rule,))[rule]
+
+
+def gradients(
+    network: Network, images: torch.Tensor, target: Targets, *, rules: Sequence[str] = RULES
+) -> dict[str, Gradient]:
+    """`gradient` by several rules, from a single forward pass."""
+    study = _Study.prepare(network, images, target, rules)
+    values, answers = study.slopes(images.detach(), torch.arange(len(images)))
+    return {
+        rule: study.gradient(values[:, place].contiguous(), answers, rule)
+        for place, rule in enumerate(study.rules)
+    }
+
+
+def deconvnet(network: Network, images: torch.Tensor, target: Targets) -> Gradient:
+    """The reconstruction of Zeiler and Fergus' deconvnet, built as they describe it.
+
+    The way up records for each max-pool where its maxima were (the switches); the way down
+    unpools with them, rectifies the signal at each ReLU, and convolves with the transposed
+    filters. The result is that of `gradient(..., rule="deconvnet")`, without any gradient.
+
+    Errors: as `gradient`; `BadSetting` for a layer that has no transpose.
+    """
+    study = _Study.prepare(network, images, target, ("deconvnet",))
+    answers: list[torch.Tensor] = []
+
+    def start(activations: torch.Tensor) -> torch.Tensor:
+        answers.append(study.read(activations, torch.arange(len(images))).cpu())
+        return study.one_hot(activations)
+
+    with torch.no_grad():
+        values = project(network, images.detach(), study.node, start)
+    return study.gradient(values.cpu().contiguous(), answers[0], "deconvnet")
+
+
+# Several gradients for one: what people use today
+
+
+@dataclass(frozen=True)
+class SmoothFrame:
+    """The mean gradient over the noisy copies so far.
+
+    `noisy` is the last copy of the first image, (1, 3, H, W), cut to [0, 1] to be looked at;
+    `samples` says how many there were, `progress` (0 to 1) the share that is done.
+    """
+
+    gradient: Gradient
+    noisy: torch.Tensor
+    samples: int
+    progress: float
+
+
+def smooth_gradient(
+    network: Network,
+    images: torch.Tensor,
+    target: Targets,
+    *,
+    rule: str = "backprop",
+    noise: float = 0.15,
+    samples: int = 16,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Gradient:
+    """SmoothGrad: the mean gradient over noisy copies of each image (Smilkov et al. 2017).
+
+    `noise` is its standard deviation as a share of each image's range of values; all images get
+    the same noise. `progress` is called with the share that is done.
+
+    Errors: as `gradient`; `BadSetting` for noise below 0 or fewer than one sample.
+    """
+    settings = {"noise": noise, "samples": samples, "seed": seed}
+    for frame in smooth_frames(network, images, target, rule=rule, **settings):  # type: ignore[arg-type]
+        if progress is not None:
+            progress(frame.progress)
+    return frame.gradient
+
+
+def smooth_frames(
+    network: Network,
+    images: torch.Tensor,
+    target: Targets,
+    *,
+    rule: str = "backprop",
+    noise: float = 0.15,
+    samples: int = 16,
+    seed: int = 0,
+) -> Iterator[SmoothFrame]:
+    """`smooth_gradient` as frames: the mean over more and more noisy copies."""
+    if not 0 <= noise < float("inf") or samples < 1:
+        raise BadSetting("noise is a share of the image's range, 0 or more; samples is 1 or more")
+    study = _Study.prepare(network, images, target, (rule,))
+    return _smooth(study, images.detach().cpu(), (noise, samples, seed))
+
+
+def _smooth(
+    study: _Study, images: torch.Tensor, settings: tuple[float, int, int]
+) -> Iterator[SmoothFrame]:
+    noise, samples, seed = settings
+    generator = torch.Generator().manual_seed(seed)
+    pixels = images.flatten(1)
+    size = (noise * (pixels.amax(1) - pixels.amin(1)))[:, None, None, None]
+    answers = study.answers(images)
+    total = torch.zeros_like(images)
+    together = max(1, _AT_ONCE // len(images))
+    for first in range(0, samples, together):
+        count = min(together, samples - first)
+        shape = (count, 1, *images.shape[1:])
+        noisy = (images + size * torch.randn(shape, generator=generator)).flatten(0, 1)
+        slopes, _ = study.slopes(noisy, torch.arange(len(images)).repeat(count))
+        total += slopes.view(count, *images.shape).sum(0)
+        mean = study.gradient(total / (first + count), answers, study.rules[0])
+        last = noisy[-len(images)][None].clamp(0, 1)
+        yield SmoothFrame(mean, last, first + count, (first + count) / samples)
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What each pixel adds on the way from a baseline to the image: `values` (N, 3, H, W).
+
+    `start` and `end` (N,) are the targets' values for baseline and image. The values add up to
+    their difference, and `error` (N,) is by how much they miss it, as a share of it.
+    """
+
+    values: torch.Tensor
+    start: torch.Tensor
+    end: torch.Tensor
+    targets: tuple[Target, ...]
+
+    @property
+    def error(self) -> torch.Tensor:
+        """How far completeness is missed, (N,): 0.01 is one per cent."""
+        whole = (self.end - self.start).double()
+        return ((self.values.double().sum((1, 2, 3)) - whole).abs() / whole.abs()).float()
+
+
+def integrated_gradients(
+    network: Network,
+    images: torch.Tensor,
+    target: Targets,
+    *,
+    baseline: Fill = "black",
+    steps: int = 64,
+    progress: Progress | None = None,
+) -> Attribution:
+    """Integrated gradients (Sundararajan, Taly and Yan 2017): the mean gradient on the straight
+    way from a baseline to each image, times the way.
+
+    `baseline` is a fill as in `occlusion_map`: "black", "mean", "white", "blur", a colour or an
+    image. The integral is a sum over the middles of `steps` equal parts. `progress` is called with
+    the share that is done.
+
+    Errors: as `gradient`; `BadSetting` for another baseline or fewer than one step.
+    """
+    if steps < 1:
+        raise BadSetting(f"the way to the image has 1 step or more, not {steps}")
+    study = _Study.prepare(network, images, target, ("backprop",))
+    images = images.detach()
+    base = fill_image(network, images, baseline)
+    way, total = images - base, torch.zeros(images.shape, dtype=torch.float64)
+    together = max(1, 2 * _AT_ONCE // len(images))
+    middles = (torch.arange(steps) + 0.5).to(way) / steps
+    for places in torch.split(middles, together):
+        on_the_way = base + places.view(-1, 1, 1, 1, 1) * way
+        which = torch.arange(len(images)).repeat(len(places))
+        slopes, _ = study.slopes(on_the_way.flatten(0, 1), which)
+        total += slopes.view(len(places), *images.shape).double().sum(0)
+        if progress is not None:
+            progress(float(places[-1]) + 0.5 / steps)
+    values = (total / steps * way.cpu()).float()
+    return Attribution(values, study.answers(base), study.answers(images), study.targets)
+
+
+# Does the picture depend on what was learned?
+
+
+def weighted_layers(network: Network) -> tuple[str, ...]:
+    """The layers that have filters or weights, as the lecture names them, the last one first."""
+    nodes = [one.node for one in network.operations if one.kind in ("conv", "linear")]
+    return tuple(network.layer_of(node).title for node in reversed(nodes))
+
+
+def randomized(network: Network, layer: str, *, seed: int = 0) -> Network:
+    """A copy of the network whose weights are random from its scores down to `layer`.
+
+    Filters and weights get normal numbers of the size that keeps a signal alive through ReLUs
+    (He et al. 2015), biases zero; everything below the layer stays as it was learned.
+
+    Errors: `UnknownLayer`.
+    """
+    changed = _copied(network, f"{network.source}, random down to {network.layer(layer).title}")
+    wanted = network.node(layer).name
+    for node in reversed(changed.graph.graph.nodes):
+        _redraw(changed, node, seed)
+        if node.name == wanted:
+            return changed
+    return changed
+
+
+@dataclass(frozen=True)
+class Randomization:
+    """A step of `cascade`: everything from the scores down to `layer` is random.
+
+    `layer` is "" and `count` 0 for the network as it was learned. By rule: the `gradients`, and
+    how like the learned network's their magnitudes are, by the `ranks` of the pixels (Spearman's
+    correlation) and by `structure` (SSIM). `progress` (0 to 1) is the share that is done.
+    """
+
+    layer: str
+    count: int
+    gradients: Mapping[str, Gradient]
+    ranks: Mapping[str, float]
+    structure: Mapping[str, float]
+    progress: float
+
+
+def cascade(
+    network: Network,
+    image: torch.Tensor,
+    target: TargetLike,
+    *,
+    rules: Sequence[str] = RULES,
+    seed: int = 0,
+) -> Iterator[Randomization]:
+    """Make a network's layers random one by one from the top, and look what the gradients do.
+
+    Adebayo et al., "Sanity checks for saliency maps", 2018: a picture that stays the same does not
+    show what the network has learned. `image` is (1, 3, H, W). The first frame is the learned
+    network.
+
+    Errors: as `gradient`.
+    """
+    learned = gradients(network, image, target, rules=rules)
+    return _cascade(network, image.detach(), network.target(target), learned, seed)
+
+
+def _cascade(
+    network: Network,
+    image: torch.Tensor,
+    target: Target,
+    learned: Mapping[str, Gradient],
+    seed: int,
+) -> Iterator[Randomization]:
+    changed = _copied(network, f"{network.source}, made random")
+    layers = weighted_layers(network)
+    names = {network.node(layer).name: layer for layer in layers}
+    before = {rule: magnitude(one) for rule, one in learned.items()}
+    yield _compared("", 0, learned, before, 0.0)
+    for node in reversed(changed.graph.graph.nodes):
+        _redraw(changed, node, seed)
+        if node.name in names:
+            count = layers.index(names[node.name]) + 1
+            found = gradients(changed, image, target, rules=tuple(learned))
+            yield _compared(names[node.name], count, found, before, count / len(layers))
+
+
+def magnitude(found: Gradient | Attribution) -> torch.Tensor:
+    """How strongly each pixel counts, (N, H, W) in [0, 1]: the largest of its three colours,
+    without its sign, as a share of the image's strongest but for one pixel in a hundred.
+
+    That one in a hundred is cut off at 1: a few loud pixels would leave the rest in the dark.
+    """
+    strength = found.values.abs().amax(1)
+    rank = max(1, round(0.99 * strength[0].numel()))
+    top = strength.flatten(1).kthvalue(rank).values[:, None, None]
+    return (strength / torch.where(top > 0, top, strength.amax().clamp_min(1e-30))).clamp(max=1)
+
+
+def _compared(
+    layer: str,
+    count: int,
+    found: Mapping[str, Gradient],
+    before: Mapping[str, torch.Tensor],
+    progress: float,
+) -> Randomization:
+    now = {rule: magnitude(one) for rule, one in found.items()}
+    ranks = {rule: rank_correlation(before[rule], now[rule]) for rule in now}
+    alike = {rule: structural_similarity(before[rule][0], now[rule][0]) for rule in now}
+    return Randomization(layer, count, found, ranks, alike, progress)
+
+
+def _copied(network: Network, source: str) -> Network:
+    return Network(
+        copy.deepcopy(network.graph),
+        name=network.name,
+        architecture=network._architecture,
+        source=source,
+        categories=network.categories,
+        input_size=network.input_size,
+        device=network.device,
+    )
+
+
+def _redraw(network: Network, node: fx.Node, seed: int) -> None:
+    """Give a node's own weights new values, which depend on its name and the seed alone."""
+    if node.op != "call_module":
+        return
+    module = network.graph.get_submodule(str(node.target))
+    generator = torch.Generator().manual_seed(seed + zlib.crc32(str(node.target).encode()))
+    for name, weight in module.named_parameters():
+        if weight.ndim > 1:
+            drawn = torch.randn(weight.shape, generator=generator)
+            weight.data.copy_(drawn * (2 / weight[0].numel()) ** 0.5)
+        else:  # a bias, or the scale of a batch norm
+            weight.data.fill_(float(name == "weight"))
+
+
+# What is asked
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A way through a network, prepared once, for any number of images."""
+
+    network: Network
+    node: fx.Node
+    way: RuledPart
+    targets: tuple[Target, ...]
+    rules: tuple[str, ...]
+
+    @classmethod
+    def prepare(
+        cls, network: Network, images: torch.Tensor, target: Targets, rules: Sequence[str]
+    ) -> _Study:
+        network.check(images)
+        given = target if isinstance(target, list) else [target] * len(images)
+        targets = tuple(network.target(one) for one in given)
+        if len(targets) != len(images):
+            raise BadSetting(f"{len(targets)} targets for {len(images)} images: give one for each")
+        nodes = {network.node_of(one) for one in targets}
+        if len(nodes) > 1:
+            raise BadSetting("the targets of one call lie in one layer; call once for each layer")
+        (node,) = nodes
+        _check_positions(targets, network.shapes((images.shape[2], images.shape[3]))[node])
+        return cls(network, node, ruled_part(network, node, rules), targets, _unique(rules))
+
+    def gradient(self, values: torch.Tensor, answers: torch.Tensor, rule: str) -> Gradient:
+        return Gradient(values, answers, self.targets, rule, self.way.relus)
+
+    def slopes(
+        self, images: torch.Tensor, which: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gradients (N, rules, 3, H, W) and the targets' values (N,), on the CPU.
+
+        `which` (N,) says which of the targets each image has.
+        """
+        answers = torch.empty(len(images))
+
+        def back(places: torch.Tensor) -> torch.Tensor:
+            chosen = places.cpu()
+            found, answers[chosen] = self._back(images[chosen], which[chosen])
+            return found
+
+        places = torch.arange(len(images))
+        return devices.in_batches(back, places, device=self.network.device), answers
+
+    def _back(self, images: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """One forward pass, and a backward pass for each rule."""
+        passage, found = Passage(), list[torch.Tensor]()
+        with torch.enable_grad():
+            pixels = self.network.send(images).detach().requires_grad_(True)
+            answers = self.read(self.way(pixels, passage), which)
+            for rule in self.rules:
+                passage.rule = rule
+                again = rule != self.rules[-1]
+                found += torch.autograd.grad(answers.sum(), pixels, retain_graph=again)
+        return torch.stack(found, 1), answers.detach().cpu()
+
+    def answers(self, images: torch.Tensor) -> torch.Tensor:
+        """The targets' values (N,) for as many images, on the CPU."""
+
+        def forward(places: torch.Tensor) -> torch.Tensor:
+            chosen = places.cpu()
+            return self.read(self.way(self.network.send(images[chosen]), Passage()), chosen)
+
+        return devices.in_batches(forward, torch.arange(len(images)), device=self.network.device)
+
+    def read(self, activations: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        """The targets' values (N,) from the activations of their layer."""
+        if len(set(self.targets)) == 1:
+            return self.targets[0].value(activations)
+        chosen = [self.targets[place] for place in which.tolist()]
+        return torch.cat([one.value(activations[i : i + 1]) for i, one in enumerate(chosen)])
+
+    def one_hot(self, activations: torch.Tensor) -> torch.Tensor:
+        """Zeros, but for a one at each image's neuron; a whole channel shares the one evenly."""
+        hot = torch.zeros_like(activations)
+        for place, target in enumerate(self.targets):
+            channel = hot[place, target.index]
+            if target.position is None:
+                channel.fill_(1 / channel.numel())
+            else:
+                channel[target.position] = 1
+        return hot
+
+
+def _unique(rules: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(rules))
+
+
+def _check_positions(targets: Sequence[Target], shape: tuple[int, ...]) -> None:
+    for one in targets:
+        if one.position is not None and any(
+            place >= side for place, side in zip(one.position, shape[2:], strict=True)
+        ):
+            raise BadSetting(f"{one}: for this image the map is {shape[2]} x {shape[3]}")
