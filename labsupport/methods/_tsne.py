@@ -139,11 +139,12 @@ class Grid:
     """The repulsion of all points by all, as a convolution on a grid of nodes 0.4 apart.
 
     Charges are spread over the nodes and potentials are read from them with cubic B-splines, so
-    between the nodes the kernel is a cubic spline through its values there: the forces are right to within 1 %.
+    between the nodes the kernel is a cubic spline through its values there: the forces are right
+    to within 1 %.
     """
 
     def __init__(self) -> None:
-        self._kernels: dict[int, Floats] = {}
+        self._kernels: dict[int, NDArray[np.float32]] = {}
 
     def repulsion(self, points: Floats) -> tuple[Floats, float]:
         """The sum of (y_i - y_j) / (1 + d^2)^2 over j, (N, 2), and of 1 / (1 + d^2) over pairs."""
@@ -153,7 +154,7 @@ class Grid:
         side = 32 * math.ceil((2 * np.abs(centred).max() / _SPACING + 6) / 32)
         spread = self._splines(centred / _SPACING + side / 2, side)
         charges = np.column_stack([np.ones(len(points)), centred])
-        onto = (spread.T @ charges).T.reshape(3, side, side)
+        onto = (spread.T @ charges).T.reshape(3, side, side).astype(np.float32)
         waves = fft.rfft2(onto, (2 * side, 2 * side))
         plain, square = self._kernel(side)
         answers = np.concatenate([waves * square, waves[:1] * plain])
@@ -178,7 +179,7 @@ class Grid:
         shape = (len(places), side * side)
         return sparse.csr_matrix((both.ravel(), nodes.ravel(), starts), shape)
 
-    def _kernel(self, side: int) -> Floats:
+    def _kernel(self, side: int) -> NDArray[np.float32]:
         """The spectra of 1 / (1 + d^2) and of its square, made to fit the splines."""
         if side not in self._kernels:
             from scipy import fft
@@ -186,9 +187,10 @@ class Grid:
             steps = np.arange(2 * side)
             across = np.square(np.minimum(steps, 2 * side - steps) * _SPACING)
             plain = 1 / (1 + across[:, None] + across[None])
-            waves = fft.rfft2(np.stack([plain, plain**2])).real
+            spectra = fft.rfft2(np.stack([plain, plain**2])).real
             soft = (2 + np.cos(np.pi * steps / side)) / 3  # the spectrum of a sampled B-spline
-            waves /= np.square(soft[:, None] * soft[None, : side + 1])
+            spectra /= np.square(soft[:, None] * soft[None, : side + 1])
+            waves = spectra.astype(np.float32)  # twice as fast, and far finer than the splines
             if len(self._kernels) > 4:
                 self._kernels.clear()
             self._kernels[side] = waves
