@@ -72,20 +72,25 @@ class Pixels(Canvas):
 class Fourier(Canvas):
     """Fourier coefficients of three uncorrelated colours, each scaled by 1 / its frequency.
 
-    Noise has coefficients of standard deviation `sd`.
+    Noise has coefficients of standard deviation `sd`. A step of one size makes more `contrast`
+    where that is larger; what is too large ends as black-and-white noise.
     """
 
     sd: float = 0.01
+    contrast: float = 0.12
 
     def __post_init__(self) -> None:
-        if not self.sd > 0:
-            raise BadSetting(f"Fourier: sd is a number above 0, not {self.sd}")
+        if not (self.sd > 0 and self.contrast > 0):
+            raise BadSetting(
+                f"Fourier: sd and contrast are above 0, not {self.sd} and {self.contrast}"
+            )
 
     def begin(self, images: Tensor) -> Tensor:
         inner = torch.logit(images.float(), eps=1e-3)
         apart = torch.einsum("kc,nchw->nkhw", _colours(images.device, inverse=True), inner)
         size = (images.shape[2], images.shape[3])
-        spectrum = torch.fft.rfft2(apart, norm="ortho") / _scale(size, images.device)
+        spectrum = torch.fft.rfft2(apart, norm="ortho")
+        spectrum = spectrum / (self.contrast * _scale(size, images.device))
         return torch.view_as_real(spectrum).contiguous()
 
     def noise(self, size: Pair, random: torch.Generator) -> Tensor:
@@ -93,7 +98,9 @@ class Fourier(Canvas):
         return self.sd * torch.randn((1, 3, height, width // 2 + 1, 2), generator=random)
 
     def images(self, parameters: Tensor, size: Pair) -> Tensor:
-        scaled = torch.view_as_complex(parameters) * _scale(size, parameters.device)
+        scaled = torch.view_as_complex(parameters) * (
+            self.contrast * _scale(size, parameters.device)
+        )
         apart = torch.fft.irfft2(scaled, size, norm="ortho")
         mixed = torch.einsum("ck,nkhw->nchw", _colours(parameters.device), apart)
         return torch.sigmoid(mixed)

@@ -38,7 +38,7 @@ class Objective(ABC):
 
     One of your own needs `layers` (the names of what it reads: layers, "scores" or
     "log-probabilities") and `terms`; `bound` checks it for a network and moves it to its device.
-    `a + b`, `2 * a` and `-a` are objectives too.
+    `a + b`, `a - b`, `2 * a` and `-a` are objectives too.
     """
 
     @property
@@ -70,6 +70,9 @@ class Objective(ABC):
 
     def __add__(self, other: Objective) -> Objective:
         return Sum((1.0, 1.0), (self, other))
+
+    def __sub__(self, other: Objective) -> Objective:
+        return Sum((1.0, -1.0), (self, other))
 
     def __mul__(self, weight: float) -> Objective:
         return Sum((float(weight),), (self,))
@@ -197,6 +200,46 @@ class TargetValue(Objective):
             order += images
         joined = torch.cat(parts)
         return joined[torch.tensor(order, device=joined.device).argsort()]
+
+
+@dataclass(frozen=True)
+class LogOdds(Objective):
+    """The log of p / (1 - p) of a class: its score minus the log of the sum of exp(other scores).
+
+    A score rises with everything that many classes like. This rises only with what sets the class
+    apart, and unlike log p it never saturates. A list has a class for each image.
+    """
+
+    names: str | int | Sequence[str | int]
+
+    def bound(self, network: Network) -> LogOdds:
+        several = not isinstance(self.names, str | int)
+        found = [network.class_index(one) for one in (self.names if several else (self.names,))]  # type: ignore[union-attr]
+        if not found:
+            raise BadSetting("an empty list has no class: give one for each image")
+        return LogOdds(tuple(found))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (SCORES,)
+
+    @property
+    def count(self) -> int | None:
+        return len(self.classes) if len(self.classes) > 1 else None
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The classes' indices, once `bound` has found them."""
+        return self.names  # type: ignore[return-value]
+
+    def part(self, images: slice) -> LogOdds:
+        return LogOdds(self.classes[images]) if self.count else self
+
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+        scores = activations[SCORES]
+        wanted = torch.tensor(self.classes, device=scores.device).expand(len(scores))[:, None]
+        others = scores.scatter(1, wanted, float("-inf")).logsumexp(1)
+        return {"log-odds": Term(scores.gather(1, wanted)[:, 0] - others, 1.0)}
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ image is that loop, with other parts in it:
     for frame in ascend(network, ("fire8", 3), seed=(0, 1, 2)):  # a batch, a seed for each
     last = visualize(network, "goldfish", steps=60)              # the last frame alone
 
-- **Objectives** say what is raised: a target as above or a `TargetValue`, a `Direction`, a layer's
-  `Energy`, a `CodeDistance` or `GramDistance` (which are lowered), and sums: `a + 0.1 * b`.
+- **Objectives** say what is raised: a target as above or a `TargetValue`, a class's `LogOdds`, a
+  `Direction`, a layer's `Energy`, a `CodeDistance` or `GramDistance` (which are lowered), and sums:
+  `a + 0.1 * b`.
 - A **recipe** says how: `Recipe(start, canvas, transforms, regularizers, step, steps)`. `CLEAR` is
   ours, `SIMONYAN` and the four of `YOSINSKI` are the papers'; `dataclasses.replace` varies one.
     - start: "zeros" (behind the normalization: the network's mean colour; also called "mean"),
@@ -51,6 +52,7 @@ from labsupport.methods._objectives import (
     Direction,
     Energy,
     GramDistance,
+    LogOdds,
     Objective,
     Sum,
     TargetValue,
@@ -109,6 +111,7 @@ __all__ = [
     "Frame",
     "GramDistance",
     "Jitter",
+    "LogOdds",
     "Moment",
     "Momentum",
     "Normalized",
@@ -144,10 +147,10 @@ class Recipe:
     name: str = "ours"
     start: str = "noise"
     canvas: Canvas = field(default_factory=Fourier)
-    transforms: tuple[Transform, ...] = (Crop(32), Scale(0.93, 1.07, every=3))
+    transforms: tuple[Transform, ...] = (Crop(32), Scale(0.8, 1.2))
     regularizers: tuple[Regularizer, ...] = ()
-    step: StepRule = field(default_factory=lambda: Adam(0.05))
-    steps: int = 120
+    step: StepRule = field(default_factory=lambda: Adam(0.1))
+    steps: int = 100
 
 
 CLEAR = Recipe()
