@@ -22,6 +22,7 @@ import labsupport.methods
 from labsupport.core import images as images_
 from labsupport.core import networks
 from labsupport.core.networks import Network
+from labsupport.methods import anatomy, tasks
 from labsupport.methods import ascent as a
 from labsupport.methods import backprop as b
 from labsupport.methods import codes as c
@@ -188,23 +189,23 @@ def _gradients(network: Network, images: torch.Tensor, target: object) -> Result
 
 
 def _deconvnet(network: Network, images: torch.Tensor, target: object) -> Results:
-    """To the scores; there is no way back through the plain network's gate, so not there."""
-    unit = (first_convolution(network), 0)
+    """To the scores; the plain network's gate has no way back, so there only to its first ReLU."""
+    unit = (next(layer.name for layer in network.layers if layer.kind == "relu"), 0)
     found = b.deconvnet(network, images, unit if network.name == "plain" else target)
     return {"values": found.values, "answers": found.answers}
 
 
 def _smooth(network: Network, images: torch.Tensor, target: object) -> Results:
-    return {"values": b.smooth_gradient(network, images, target, samples=3).values}
+    return {"values": b.smooth_gradient(network, images, target, samples=2).values}
 
 
 def _smooth_frames(network: Network, images: torch.Tensor, target: object) -> Results:
-    *_, last = b.smooth_frames(network, images, target, samples=6, rule="guided")
+    *_, last = b.smooth_frames(network, images, target, samples=2, rule="guided")
     return {"values": last.gradient.values}
 
 
 def _integrated(network: Network, images: torch.Tensor, target: object) -> Results:
-    found = b.integrated_gradients(network, images, target, steps=6, baseline="blur")
+    found = b.integrated_gradients(network, images, target, steps=2, baseline="blur")
     return {"values": found.values, "start": found.start, "end": found.end}
 
 
@@ -223,8 +224,58 @@ def _randomized(network: Network, images: torch.Tensor, _: object) -> Results:
 
 
 def _cascade(network: Network, images: torch.Tensor, target: object) -> Results:
-    last = list(itertools.islice(b.cascade(network, images[:1], target), 3))[-1]
+    last = list(itertools.islice(b.cascade(network, images[:1], target), 2))[-1]
     return {rule: found.values for rule, found in last.gradients.items()}
+
+
+def _anatomy(network: Network, image: torch.Tensor, _: object) -> Results:
+    found = anatomy.anatomy(network, (image.shape[2], image.shape[3]))
+    rows = [(row.parameters, row.multiply_adds, row.memory) for row in found.rows]
+    return {"rows": torch.tensor(rows)}
+
+
+def _configuration(*_: object) -> Results:
+    return {"rows": torch.tensor([len(row) for row in anatomy.configuration(family("VGG-11"))])}
+
+
+def _configurations(*_: object) -> Results:
+    table = anatomy.configuration_table({"A": family("VGG-11"), "alone": family("AlexNet")})
+    return {"letters": torch.tensor([ord(letter) for letter in table])}
+
+
+def _published(*_: object) -> Results:
+    return {"top1": torch.tensor([one.top1 for one in anatomy.published()])}
+
+
+def _design(*_: object) -> Results:
+    drawn = anatomy.design(anatomy.Design(image=32, depth=3, classes=5))
+    return {"shapes": torch.tensor([len(layer.shape) for layer in drawn.layers])}
+
+
+def _averaging(network: Network) -> Network:
+    """AlexNet and VGG have no class map: their heads are fully connected."""
+    return family("SqueezeNet") if network.name in ("AlexNet", "VGG-11", "plain") else network
+
+
+def _class_map(network: Network, image: torch.Tensor, target: object) -> Results:
+    return {"map": tasks.class_map(_averaging(network), image, target)}
+
+
+def _dense(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"scores": tasks.dense_scores(_averaging(network), image)}
+
+
+def _detections(network: Network, image: torch.Tensor, _: object) -> Results:
+    found = tasks.detections(_averaging(network), image, window=1, threshold=0.01)
+    return {"boxes": torch.tensor([one.box for one in found])}
+
+
+def _class_box(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"box": torch.tensor(tasks.class_box(image[0, 0], (50, 70)))}
+
+
+def _mask(network: Network, image: torch.Tensor, _: object) -> Results:
+    return {"mask": tasks.mask_of(image[0, 0], (50, 70)).detach()}
 
 
 def _codes(network: Network, image: torch.Tensor, _: object) -> Results:
@@ -344,6 +395,16 @@ def _composed(*_: object) -> Results:
 
 
 CASES = [
+    Case("anatomy.anatomy", _anatomy, wrong=None),
+    Case("anatomy.configuration", _configuration, wrong=None),
+    Case("anatomy.configuration_table", _configurations, wrong=None),
+    Case("anatomy.published", _published, wrong=None),
+    Case("anatomy.design", _design, wrong=None),
+    Case("tasks.class_map", _class_map, batches=True),
+    Case("tasks.dense_scores", _dense, wrong=None, batches=True),
+    Case("tasks.detections", _detections, wrong=None),
+    Case("tasks.class_box", _class_box, wrong=None),
+    Case("tasks.mask_of", _mask, wrong=None),
     Case("backprop.gradient", _gradient, batches=True),
     Case("backprop.gradients", _gradients, batches=True),
     Case("backprop.deconvnet", _deconvnet, batches=True),

@@ -1,0 +1,210 @@
+"""Tasks: what one classifier can say about a picture: what, where, how many, which pixels.
+
+A network that ends in an average over positions has said the same thing at each position before:
+its class map. Zhou, Khosla, Lapedriza, Oliva and Torralba, "Learning deep features for
+discriminative localization", CVPR 2016; Sermanet et al., "OverFeat", 2013, for the sliding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from labsupport.core.errors import BadSetting
+from labsupport.core.layers import Box
+from labsupport.core.networks import Network, TargetLike
+from labsupport.core.operations import Pair
+from labsupport.methods.saliency import box_of, box_overlap, largest_part
+
+_SHARED = 0.3  # the overlap from which two boxes are taken for one thing
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One thing in a picture: its class, how sure the network is (0 to 1), and its box (left,
+    top, right, bottom) in pixels."""
+
+    name: str
+    index: int
+    probability: float
+    box: Box
+
+
+def dense_scores(network: Network, images: torch.Tensor, *, window: int = 1) -> torch.Tensor:
+    """The scores of every class at every position, (N, classes, h, w), on the CPU.
+
+    For images (N, 3, H, W) of any size. The mean over all positions is exactly the network's
+    score. `window` averages that many positions in each direction first: 13 is what SqueezeNet
+    averages over an image of its own size, so each position is then the score of such a window
+    (but for the border, where a window cut out would see zeros around it).
+
+    Errors: `BadSetting` for a network whose head is no average over positions (AlexNet, VGG), or
+    a window larger than the map.
+
+    >>> from labsupport.core import images, networks
+    >>> network, image = networks.load(), images.standard(images.sample("koala"))
+    >>> found = dense_scores(network, image)
+    >>> found.shape, torch.allclose(found.mean((2, 3)), network(image).cpu(), atol=1e-4)
+    (torch.Size([1, 1000, 13, 13]), True)
+    """
+    return _averaged(_scores(network, images, slice(None)), window)
+
+
+def class_map(network: Network, images: torch.Tensor, target: TargetLike) -> torch.Tensor:
+    """Where one class is seen: its score at every position, (N, h, w), on the CPU.
+
+    Known as class activation map. The mean over the positions is exactly the class's score.
+
+    Errors: as `dense_scores`; `UnknownClass`; `BadSetting` for a target that is no class.
+    """
+    wanted = network.target(target)
+    if wanted.layer is not None:
+        raise BadSetting(f"a class map is of a class, not of {wanted.title}")
+    return _scores(network, images, slice(wanted.index, wanted.index + 1))[:, 0]
+
+
+def mask_of(values: torch.Tensor, image_size: Pair, *, share: float = 0.2) -> torch.Tensor:
+    """The pixels of an image (height, width) at which a map (h, w) is high, (height, width).
+
+    The map is spread over the pixels bilinearly; high is `share` of its largest value.
+
+    Errors: `BadSetting` for a map that is nowhere above zero.
+
+    >>> mask_of(torch.tensor([[0.0, 1.0]]), (2, 4), share=0.5).int().tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1]]
+    """
+    _check_map(values, share)
+    spread = F.interpolate(values[None, None].float(), image_size, mode="bilinear")[0, 0]
+    return spread >= share * spread.max()
+
+
+def class_box(values: torch.Tensor, image_size: Pair, *, share: float = 0.2) -> Box:
+    """The box (left, top, right, bottom) around the largest part of an image at which a class map
+    (h, w) is high: Zhou et al.'s way from a map to a place, with their share.
+
+    Errors: as `mask_of`.
+
+    >>> class_box(torch.tensor([[0.0, 0.0], [0.0, 3.0]]), (100, 200), share=0.5)
+    (100, 50, 200, 100)
+    """
+    return box_of(largest_part(mask_of(values, image_size, share=share)))
+
+
+def detections(
+    network: Network, image: torch.Tensor, *, window: int = 13, threshold: float = 0.9
+) -> tuple[Detection, ...]:
+    """What is in one picture (1, 3, H, W), and where; the surest first.
+
+    The classifier slides over the picture (`dense_scores` with this window); neighbouring windows
+    whose first answer is the same class, with at least the probability `threshold`, are one thing.
+    Its box is that of the class's own map inside these windows (`class_box`). A box that
+    overlaps a surer one by more than 0.3 is dropped (non-maximum suppression).
+
+    Errors: as `dense_scores`; `BadSetting` for several pictures, or a threshold outside 0 to 1.
+    """
+    if len(image) != 1:
+        raise BadSetting(f"one picture at a time, these are {len(image)}: take images[:1]")
+    if not 0 < threshold <= 1:
+        raise BadSetting(f"threshold is a probability above 0 and up to 1, not {threshold}")
+    single = _scores(network, image, slice(None))  # (1, classes, h, w)
+    best, classes = _averaged(single, window)[0].softmax(0).max(0)
+    size = (image.shape[2], image.shape[3])
+    found = []
+    for index in sorted(set(classes[best >= threshold].tolist())):
+        for part in _parts((classes == index) & (best >= threshold)):
+            box = _tightened(box_of(part), single[0, index], window, size)
+            sure = float(best[part].max())
+            found.append(Detection(network.categories[index], index, sure, box))
+    return tuple(_apart(sorted(found, key=lambda one: -one.probability)))
+
+
+# The head
+
+
+def _scores(network: Network, images: torch.Tensor, classes: slice) -> torch.Tensor:
+    """The scores of some classes at each position, before the average over positions."""
+    network.check(images)
+    source, linear = network.remember(("the head of class maps",), lambda: _head(network))
+    with torch.no_grad():
+        maps = network.part((source,))(network.send(images))[0]
+        if linear is None:
+            return maps[:, classes].cpu()  # type: ignore[no-any-return]
+        weight: torch.Tensor = linear.weight[classes]
+        bias = None if linear.bias is None else linear.bias[classes]
+        return F.conv2d(maps, weight[:, :, None, None], bias).cpu()
+
+
+def _head(network: Network) -> tuple[fx.Node, nn.Linear | None]:
+    """The maps that are averaged over their positions, and the linear layer after that, if any."""
+    by_node = {one.node: one for one in network.operations}
+    shapes = network.shapes(network.input_size)
+    one, linear = by_node[network.output], None
+    while one.kind in {"flatten", "dropout", "identity"} or (one.kind == "linear" and not linear):
+        if one.kind == "linear":
+            if not isinstance(one.module, nn.Linear):
+                break
+            linear = one.module
+        one = by_node[one.inputs[0]]
+    if one.kind == "adaptive_pool" and shapes[one.node][2:] == (1, 1):
+        return one.inputs[0], linear
+    raise BadSetting(
+        f"{network.name} has no class map: its scores are no average over positions, for fully "
+        "connected layers mix the places. Take a network that ends in an average, such as "
+        "squeezenet1_1, googlenet or resnet18"
+    )
+
+
+def _averaged(scores: torch.Tensor, window: int) -> torch.Tensor:
+    height, width = scores.shape[2:]
+    if not isinstance(window, int) or not 1 <= window <= min(height, width):
+        raise BadSetting(
+            f"a window is a whole number from 1 to {min(height, width)} here, the side of the map, "
+            f"not {window!r}; a larger picture has a larger map"
+        )
+    return F.avg_pool2d(scores, window, stride=1)
+
+
+# Places
+
+
+def _check_map(values: torch.Tensor, share: float) -> None:
+    if values.ndim != 2:
+        raise BadSetting(f"a map is (h, w), this one is {tuple(values.shape)}: take one of them")
+    if not 0 < share <= 1:
+        raise BadSetting(f"share is above 0 and up to 1, not {share}")
+    if not float(values.detach().max()) > 0:
+        raise BadSetting("this map is nowhere above zero: the class is not seen in the picture")
+
+
+def _parts(mask: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The connected parts of a mask (h, w), each a mask."""
+    left = mask
+    while bool(left.any()):
+        part = largest_part(left)
+        yield part
+        left = left & ~part
+
+
+def _apart(found: list[Detection]) -> list[Detection]:
+    """Those that do not lie over a surer one: non-maximum suppression."""
+    kept: list[Detection] = []
+    for one in found:
+        if all(box_overlap(one.box, other.box) <= _SHARED for other in kept):
+            kept.append(one)
+    return kept
+
+
+def _tightened(windows: Box, values: torch.Tensor, window: int, size: Pair) -> Box:
+    """The place in pixels of what the map (h, w) of one class shows inside these windows."""
+    left, top, right, bottom = windows
+    right, bottom = right + window - 1, bottom + window - 1  # from windows to positions
+    inside = values[top:bottom, left:right]
+    step = (size[0] / values.shape[0], size[1] / values.shape[1])  # (rows, columns) in pixels
+    pixels = (round((bottom - top) * step[0]), round((right - left) * step[1]))
+    box = class_box(inside, pixels) if float(inside.max()) > 0 else (0, 0, pixels[1], pixels[0])
+    shift = (round(left * step[1]), round(top * step[0]))
+    return (box[0] + shift[0], box[1] + shift[1], box[2] + shift[0], box[3] + shift[1])
