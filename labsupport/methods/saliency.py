@@ -24,6 +24,7 @@ from labsupport.core.imagesets import CutOut, Picture
 from labsupport.core.layers import Box
 from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
+from labsupport.methods import backprop
 
 Progress = Callable[[float], object]
 
@@ -69,9 +70,9 @@ def saliency_map(
     are the mean of the absolute values and their Euclidean length, "signed" the mean with its sign
     (positive where a brighter pixel raises the value).
 
-    With `samples` above 1 the maps of that many noisy copies are averaged (SmoothGrad, Smilkov et
-    al. 2017); `noise` is the noise's standard deviation, as a share of the range [0, 1]. The map
-    is on the CPU. `progress` is called with the share that is done.
+    With `samples` above 1 the gradients of that many noisy copies are averaged first (SmoothGrad,
+    Smilkov et al. 2017); `noise` is the noise's standard deviation, as a share of each image's
+    range. The map is on the CPU. `progress` is called with the share that is done.
 
     Errors: `BadSetting`, `BadImage`, `UnknownClass`, `UnknownLayer`.
 
@@ -88,34 +89,18 @@ def saliency_map(
     if reduce not in _REDUCTIONS:
         near = nearest(str(reduce), REDUCTIONS, 1)[0]
         raise BadSetting(f"there is no reduction {reduce!r}; did you mean {near!r}?")
-    if samples < 1 or samples != int(samples):
+    if samples != int(samples):
         raise BadSetting(f"samples is {samples}; it is a whole number from 1 upwards")
-    if not 0 <= noise <= 1:
-        raise BadSetting(f"noise is {noise}; it is a share of the range of a pixel, 0 to 1")
-    random = torch.Generator().manual_seed(seed)
-    total = torch.zeros(len(images), *images.shape[2:])
-    for done in range(int(samples)):
-        noisy = images.detach()
-        if samples > 1:  # the same noise for each image, so that a batch is its images
-            change = torch.randn(1, *images.shape[1:], generator=random)
-            noisy = noisy + noise * change.to(noisy.device)
-        total += _REDUCTIONS[reduce](_gradient(network, noisy, target))
+    if samples == 1:
+        slope = backprop.gradient(network, images, target)
         if progress is not None:
-            progress((done + 1) / samples)
-    return total / samples
-
-
-def _gradient(network: Network, images: torch.Tensor, target: TargetLike) -> torch.Tensor:
-    """d target / d image, (N, 3, H, W), on the CPU; noisy images may leave [0, 1]."""
-    wanted = network.target(target)
-    part = network.part((network.node_of(wanted),))
-    found = []
-    for batch in torch.split(images, 8):
-        with torch.enable_grad():
-            own = network.send(batch).requires_grad_(True)
-            value = wanted.value(part(own)[0]).sum()
-            found.append(torch.autograd.grad(value, own)[0].cpu())
-    return torch.cat(found).contiguous()
+            progress(1.0)
+    else:
+        count = int(samples)
+        slope = backprop.smooth_gradient(
+            network, images, target, noise=noise, samples=count, seed=seed, progress=progress
+        )
+    return _REDUCTIONS[reduce](slope.values)
 
 
 # The mask
