@@ -76,7 +76,7 @@ class Fourier(Canvas):
     where that is larger; what is too large ends as black-and-white noise.
     """
 
-    sd: float = 0.01
+    sd: float = 0.1
     contrast: float = 0.12
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, fx
@@ -17,6 +17,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
 from labsupport.core.targets import Target
+from labsupport.methods._waking import Front, front
 
 SCORES = "scores"
 LOG_PROBABILITIES = "log-probabilities"
@@ -132,10 +133,14 @@ def _free(name: str, taken: Mapping[str, Term]) -> str:
 class TargetValue(Objective):
     """The value of a target: a class's score before softmax, a channel's mean, a neuron.
 
-    A list of targets has one for each image of the batch.
+    A list of targets has one for each image of the batch. A unit that its ReLU silences on the
+    whole image has the value 0 and no gradient. With `wake`, the value in front of its ReLU, which
+    is below 0, stands for it until it fires.
     """
 
     targets: TargetLike | Sequence[TargetLike]
+    wake: bool = True
+    fronts: tuple[Front | None, ...] = field(default=(), repr=False)
 
     @property
     def each(self) -> tuple[Target, ...]:
@@ -149,12 +154,14 @@ class TargetValue(Objective):
         )
         if several and not wanted:
             raise BadSetting("an empty list has no target: give one target for each image")
-        found = [network.target(one) for one in (wanted if several else (wanted,))]  # type: ignore[arg-type,union-attr]
-        return TargetValue(tuple(found))
+        found = tuple(network.target(one) for one in (wanted if several else (wanted,)))  # type: ignore[arg-type,union-attr]
+        fronts = tuple(front(network, one) for one in found) if self.wake else ()
+        return TargetValue(found, self.wake, fronts)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(one.layer or SCORES for one in self.each))
+        own = [one.layer or SCORES for one in self.each]
+        return tuple(dict.fromkeys([*own, *(one.layer for one in self.fronts if one)]))
 
     @property
     def count(self) -> int | None:
@@ -166,7 +173,9 @@ class TargetValue(Objective):
         return tuple(one.index for one in self.each) if inside else None
 
     def part(self, images: slice) -> TargetValue:
-        return TargetValue(self.each[images]) if self.count else self
+        if not self.count:
+            return self
+        return TargetValue(self.each[images], self.wake, self.fronts[images])
 
     @property
     def place(self) -> tuple[str, Pair] | None:
@@ -177,29 +186,48 @@ class TargetValue(Objective):
 
     def moved(self, position: Pair) -> TargetValue:
         """The same neurons at another position of their layer's map."""
-        return TargetValue(tuple(replace(one, position=position) for one in self.each))
+        targets = tuple(replace(one, position=position) for one in self.each)
+        fronts = tuple(one and replace(one, position=position) for one in self.fronts)
+        return TargetValue(targets, self.wake, fronts)
 
     def terms(self, activations: Mapping[str, Tensor]) -> Terms:
         name = self.each[0].title if len(set(self.each)) == 1 else "target"
-        return {name: Term(self._values(activations), 1.0)}
+        own = [(one.layer or SCORES, one.index, one.position) for one in self.each]
+        values = _values(own, activations)
+        silent = values.detach() == 0
+        if any(self.fronts) and bool(silent.any()):
+            ahead = [
+                (one.layer, one.channel, one.position) if one else unit
+                for unit, one in zip(own, self.fronts, strict=True)
+            ]
+            values = torch.where(silent, _values(ahead, activations), values)
+        return {name: Term(values, 1.0)}
 
-    def _values(self, activations: Mapping[str, Tensor]) -> Tensor:
-        if len(self.each) == 1:
-            return self.each[0].value(activations[self.layers[0]])
-        parts: list[Tensor] = []
-        order: list[int] = []
-        groups: dict[tuple[str, Pair | None], list[int]] = {}
-        for image, one in enumerate(self.each):
-            groups.setdefault((one.layer or SCORES, one.position), []).append(image)
-        for (layer, position), images in groups.items():
-            channels = [self.each[image].index for image in images]
-            maps = activations[layer][images, channels]  # (n,) or (n, H, W)
-            if position is not None:
-                maps = maps[:, position[0], position[1]]
-            parts.append(maps.flatten(1).mean(1) if maps.ndim > 1 else maps)
-            order += images
-        joined = torch.cat(parts)
-        return joined[torch.tensor(order, device=joined.device).argsort()]
+
+def _values(
+    units: Sequence[tuple[str, int, Pair | None]], activations: Mapping[str, Tensor]
+) -> Tensor:
+    """The value (N,) of one unit in all images, or of each image's own unit."""
+    if len(units) == 1:
+        ((layer, channel, position),) = units
+        return _mean(activations[layer][:, channel], position)
+    groups: dict[tuple[str, Pair | None], list[int]] = {}
+    for image, (layer, _, position) in enumerate(units):
+        groups.setdefault((layer, position), []).append(image)
+    parts = [
+        _mean(activations[layer][images, [units[image][1] for image in images]], position)
+        for (layer, position), images in groups.items()
+    ]
+    order = torch.tensor([image for images in groups.values() for image in images])
+    joined = torch.cat(parts)
+    return joined[order.argsort().to(joined.device)]
+
+
+def _mean(maps: Tensor, position: Pair | None) -> Tensor:
+    """(n,) or (n, H, W) at a position, or averaged over all."""
+    if position is not None:
+        return maps[:, position[0], position[1]]
+    return maps.flatten(1).mean(1) if maps.ndim > 1 else maps
 
 
 @dataclass(frozen=True)
@@ -264,7 +292,7 @@ class Direction(Objective):
                 f"a direction in {self.layer} has {channels} numbers, one for each channel; "
                 f"this has the shape {tuple(self.vector.shape)}"
             )
-        return replace(self, vector=_on(network, self.vector))
+        return replace(self, vector=on_device(network, self.vector))
 
     def terms(self, activations: Mapping[str, Tensor]) -> Terms:
         maps = activations[self.layer]
@@ -297,122 +325,6 @@ class Energy(Objective):
         return {f"energy of {self.layer}": Term(value, 1.0)}
 
 
-@dataclass(frozen=True)
-class CodeDistance(Objective):
-    """How far an image's code is from a given one, squared, over that one's squared norm.
-
-    Mahendran and Vedaldi, "Understanding deep image representations by inverting them", CVPR 2015.
-    `code` is (1, C, H, W) or (1, D), or one for each image; `CodeDistance.to(network, layer,
-    images)` takes it from images. The layer may be "scores" or "log-probabilities". `mask`, which
-    multiplies both codes, keeps some positions or channels only. It is lowered.
-    """
-
-    layer: str
-    code: Tensor
-    mask: Tensor | None = None
-
-    @classmethod
-    def to(
-        cls, network: Network, layer: str, images: Tensor, mask: Tensor | None = None
-    ) -> CodeDistance:
-        """The distance to the codes of these images (N, 3, H, W)."""
-        return cls(layer, _codes(network, layer, images), mask)
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
-
-    @property
-    def count(self) -> int | None:
-        return len(self.code) if len(self.code) > 1 else None
-
-    def part(self, images: slice) -> Objective:
-        return replace(self, code=self.code[images]) if self.count else self
-
-    def bound(self, network: Network) -> Objective:
-        node_of(network, self.layer)
-        mask = None if self.mask is None else _on(network, self.mask)
-        bound = replace(self, code=_on(network, self.code), mask=mask)
-        if not bool(bound._squared(bound.code).gt(0).all()):
-            raise BadSetting(
-                f"the code at {self.layer} is zero everywhere: nothing to come near to"
-            )
-        return bound
-
-    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
-        found = activations[self.layer]
-        if found.shape[1:] != self.code.shape[1:]:
-            raise BadSetting(
-                f"the code at {self.layer} is {tuple(self.code.shape[1:])}, but this image's is "
-                f"{tuple(found.shape[1:])}: the image must have the size of the code's own"
-            )
-        value = self._squared(found - self.code) / self._squared(self.code)
-        return {f"code distance at {self.layer}": Term(value, -1.0)}
-
-    def _squared(self, code: Tensor) -> Tensor:
-        kept = code if self.mask is None else code * self.mask
-        return kept.square().flatten(1).sum(1)
-
-
-@dataclass(frozen=True)
-class GramDistance(Objective):
-    """How far a layer's Gram matrix is from a given one: the sum of the squared differences.
-
-    Gatys, Ecker and Bethge, CVPR 2016. `matrix` is (1, C, C), see `gram`, or one for each image;
-    `GramDistance.to(network, layer, images)` takes it from images. It is lowered.
-    """
-
-    layer: str
-    matrix: Tensor
-
-    @classmethod
-    def to(cls, network: Network, layer: str, images: Tensor) -> GramDistance:
-        """The distance to the Gram matrices of these images (N, 3, H, W)."""
-        return cls(layer, gram(_codes(network, layer, images)).cpu())
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
-
-    @property
-    def count(self) -> int | None:
-        return len(self.matrix) if len(self.matrix) > 1 else None
-
-    def part(self, images: slice) -> Objective:
-        return replace(self, matrix=self.matrix[images]) if self.count else self
-
-    def bound(self, network: Network) -> Objective:
-        layer = network.layer(self.layer)
-        if not layer.has_map:
-            raise BadSetting(f"{layer.title} has no map, so it has no Gram matrix")
-        if self.matrix.shape[1:] != (layer.shape[0], layer.shape[0]):
-            raise BadSetting(
-                f"a Gram matrix of {layer.title} is {layer.shape[0]} x {layer.shape[0]}, "
-                f"not {tuple(self.matrix.shape[1:])}"
-            )
-        return replace(self, matrix=_on(network, self.matrix))
-
-    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
-        apart = gram(activations[self.layer]) - self.matrix
-        value = apart.square().flatten(1).sum(1)
-        return {f"Gram distance at {self.layer}": Term(value, -1.0)}
-
-
-def gram(maps: Tensor) -> Tensor:
-    """How often any two channels fire together: maps (N, C, H, W) to (N, C, C).
-
-    The products are summed over the positions and divided by C H W. Where things lie is lost.
-
-    >>> gram(torch.tensor([1.0, 2.0, 3.0, 0.0]).view(1, 2, 1, 2))
-    tensor([[[1.2500, 0.7500],
-             [0.7500, 2.2500]]])
-    """
-    count, channels, height, width = maps.shape
-    # Channels-last memory gives (N, H W, C) without a copy.
-    rows = maps.permute(0, 2, 3, 1).reshape(count, height * width, channels)
-    return rows.transpose(1, 2) @ rows / (channels * height * width)
-
-
 def node_of(network: Network, layer: str) -> fx.Node:
     """The node behind a name that objectives use."""
     return network.output if layer in (SCORES, LOG_PROBABILITIES) else network.node(layer)
@@ -431,11 +343,6 @@ def read(network: Network, layers: Sequence[str], images: Tensor) -> dict[str, T
     return found
 
 
-def _codes(network: Network, layer: str, images: Tensor) -> Tensor:
-    network.check(images)
-    with torch.no_grad():
-        return read(network, (layer,), images)[layer].cpu()
-
-
-def _on(network: Network, values: Tensor) -> Tensor:
+def on_device(network: Network, values: Tensor) -> Tensor:
+    """Numbers that belong to an objective, where the network computes."""
     return values.detach().to(network.device, torch.float32)

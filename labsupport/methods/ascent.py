@@ -45,20 +45,18 @@ from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
 from labsupport.core.targets import Target
 from labsupport.methods._canvas import Canvas, Fourier, Pixels
+from labsupport.methods._distances import CodeDistance, GramDistance, gram
 from labsupport.methods._objectives import (
     LOG_PROBABILITIES,
     SCORES,
-    CodeDistance,
     Direction,
     Energy,
-    GramDistance,
     LogOdds,
     Objective,
     Sum,
     TargetValue,
     Term,
     Terms,
-    gram,
     read,
 )
 from labsupport.methods._regularizers import (
@@ -196,7 +194,8 @@ class Frame:
     """A picture on its way, after `step` of `steps` steps; everything is on the CPU.
 
     `image` is (N, 3, H, W) in [0, 1]. `score` (N,) is what is being raised: of a class the score
-    before softmax, `probability` (N,) then its probability. `terms` has the parts of the loss by
+    before softmax, `probability` (N,) then its probability; of a silent unit the value in front of
+    its ReLU (see `TargetValue`). `terms` has the parts of the loss by
     name, (N,) each, penalties too. All of them are of the image as this step's transforms showed
     it to the network; in the last frame, of the image as it is. `slope` (N,) is the mean absolute
     gradient of each image, 0 where it cannot move. For a single neuron, `box` is what it sees: the

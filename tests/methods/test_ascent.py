@@ -178,7 +178,7 @@ def test_a_neuron_is_computed_on_what_it_sees_and_nothing_else_changes():
     network = toys.random("squeezenet1_1")
     image = toys.image(96, 120)
     for position in ((5, 6), (0, 0), (2, 13)):
-        target = ("fire2", 3, position)
+        target = TargetValue(("fire2", 3, position), wake=False)
         recipe = replace(BARE, step=Plain(0.1), steps=3)
         frames = list(ascend(network, target, recipe=recipe, start=image))
         left, top, right, bottom = frames[0].box
@@ -252,7 +252,8 @@ def test_a_silent_unit_says_so_by_its_slope(small):
     network = networks.wrap(dark, input_size=8)
     frames = list(ascend(network, ("0", 1), recipe=BARE, steps=2))
     assert all(float(frame.slope) > 0 for frame in frames)
-    frames = list(ascend(network, ("1", 1), recipe=BARE, steps=2))
+    asleep = TargetValue(("1", 1), wake=False)
+    frames = list(ascend(network, asleep, recipe=BARE, steps=2))
     assert [float(frame.slope) for frame in frames] == [0, 0, 0]
 
 

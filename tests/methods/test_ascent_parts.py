@@ -12,6 +12,7 @@ from torch import nn
 from labsupport.core import images, networks
 from labsupport.core.errors import BadSetting, UnknownLayer
 from labsupport.methods import _canvas, _regularizers, ascent
+from labsupport.methods._waking import front
 from labsupport.methods.ascent import (
     L2,
     LBFGS,
@@ -30,6 +31,7 @@ from labsupport.methods.ascent import (
     Fourier,
     GramDistance,
     Jitter,
+    LogOdds,
     Moment,
     Momentum,
     Normalized,
@@ -91,8 +93,51 @@ def test_a_direction_of_one_channel_is_that_channel(network):
     expected, _ = value_of(network, TargetValue(("1", 2)), image)
     assert torch.allclose(found, 2 * expected, atol=1e-6)
     at, _ = value_of(network, Direction("1", vector, (3, 4)), image)
-    neuron, _ = value_of(network, TargetValue(("1", 2, (3, 4))), image)
+    neuron, _ = value_of(network, TargetValue(("1", 2, (3, 4)), wake=False), image)
     assert torch.allclose(at, 2 * neuron, atol=1e-6)
+
+
+def test_log_odds_are_those_of_the_probability(network):
+    image = toys.image(8, 6, count=3)
+    chances = network(image).detach().softmax(1)
+    value, _ = value_of(network, LogOdds("b"), image)
+    assert torch.allclose(value, (chances[:, 1] / (1 - chances[:, 1])).log(), atol=1e-5)
+    each, _ = value_of(network, LogOdds(["c", "b", "a"]), image)
+    assert torch.allclose(each[1], value[1])
+    assert torch.allclose(each[2].sigmoid(), chances[2, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channel", "expected"),
+    [
+        ("fire2", 100, ("features.3.expand3x3", 36)),
+        ("fire2", 10, ("features.3.expand1x1", 10)),
+        ("pool1", 5, ("features.0", 5)),
+        ("conv1", 5, None),
+        (None, 7, ("classifier.1", 7)),
+    ],
+)
+def test_the_value_in_front_of_a_relu_is_found(layer, channel, expected):
+    squeezenet = toys.random("squeezenet1_1")
+    found = front(squeezenet, squeezenet.target(channel if layer is None else (layer, channel)))
+    assert (found and (found.layer, found.channel)) == expected
+
+
+def test_a_silent_unit_is_woken_unless_it_shall_sleep():
+    dark = toys.seeded(lambda: nn.Sequential(
+        nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2)
+    ))  # fmt: skip
+    nn.init.constant_(dark[0].bias, -0.3)
+    network = networks.wrap(dark, input_size=8, **toys.PLAIN)
+    recipe = Recipe("x", "grey", Pixels(), (), (), Normalized(0.05), 20)
+    asleep = visualize(network, TargetValue(("1", 1), wake=False), recipe=recipe)
+    assert float(asleep.slope) == 0
+    assert float(asleep.score) == 0
+    frames = list(ascent.ascend(network, ("1", 1), recipe=recipe))
+    maps = [float(network.activations(f.image, ["0"])["0"][:, 1].mean()) for f in frames[:2]]
+    assert float(frames[0].score) == pytest.approx(maps[0], abs=1e-6)
+    assert maps[0] < maps[1]
+    assert float(frames[-1].score) > 0
 
 
 def test_a_code_distance_is_squared_and_divided_by_the_codes_own_norm(network):

@@ -1,0 +1,154 @@
+"""Steps of an ascent against the loop around the whole network, and against the bare passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from labsupport.bench._contest import HEADING, Contest, hold, machine, text
+from labsupport.core import catalog, images, networks
+from labsupport.core.networks import Network, TargetLike
+from labsupport.methods.ascent import Blur, Jitter, Pixels, Plain, Recipe, visualize
+
+_LAYER, _CHANNEL, _STEPS, _RATE = "fire5", 12, 20, 2.0
+_CONV = "features.7"  # what torchvision calls it
+_LOOP = "whole network + hook, frozen, NCHW"
+_BARE = "bare forward + backward to the layer"
+
+
+def bench() -> None:
+    """Print the ratios; "below" marks one that does not reach what is wanted."""
+    print(machine())
+    print(f"{_STEPS} steps each, SqueezeNet 1.1, 224 pixels")
+    print(HEADING)
+    for contest in _contests():
+        for line in hold(contest):
+            print(text(line), flush=True)
+
+
+def _contests() -> Iterator[Contest]:
+    network, module = networks.load(), _bare_module()
+    channel: TargetLike = (_LAYER, _CHANNEL)
+    yield Contest(
+        f"ascent of a channel of {_LAYER}, jitter and blur",
+        partial(_ours, network, channel, jitter=True),
+        {
+            _LOOP: partial(_whole, module, [_CHANNEL], jitter=True),
+            _BARE: partial(_passes, network),
+        },
+        {_LOOP: 1.7, _BARE: 0.9},
+        rounds=7,
+        equal=_same,
+    )
+    eight: list[TargetLike] = [(_LAYER, _CHANNEL + k) for k in range(8)]
+    yield Contest(
+        "8 channels in one batch",
+        partial(_ours, network, eight, jitter=True),
+        {_LOOP: partial(_one_by_one, module, 8)},
+        {_LOOP: 2.5},
+        rounds=3,
+        equal=_same,
+    )
+    rows, columns = (length // 2 for length in network.layer(_LAYER).shape[1:])
+    yield Contest(
+        f"one neuron of {_LAYER}, on what it sees",
+        partial(_ours, network, (_LAYER, _CHANNEL, (rows, columns)), jitter=False),
+        {_LOOP: partial(_whole, module, [_CHANNEL], (rows, columns), jitter=False)},
+        {_LOOP: 5.0},
+        equal=_same,
+    )
+
+
+def _start() -> Tensor:
+    return images.standard(images.sample("giant_panda"))
+
+
+def _ours(network: Network, target: TargetLike | list[TargetLike], *, jitter: bool) -> Tensor:
+    transforms = (Jitter(8),) if jitter else ()
+    blur = (Blur(0.5, every=4),) if jitter else ()
+    recipe = Recipe("bench", "grey", Pixels(), transforms, blur, Plain(_RATE), _STEPS)
+    return visualize(network, target, recipe=recipe, start=_start()).image
+
+
+def _whole(
+    module: nn.Module,
+    channels: list[int],
+    position: tuple[int, int] | None = None,
+    *,
+    jitter: bool,
+) -> Tensor:
+    """The loop that everybody writes first: a hook, the whole network, the same steps."""
+    seen: list[Tensor] = []
+    hook = module.get_submodule(_CONV).register_forward_hook(lambda _m, _i, out: seen.append(out))
+    image, random = _start(), torch.Generator().manual_seed(0)
+    for step in range(_STEPS):
+        moving = image.clone().requires_grad_(True)
+        shift = [int(torch.randint(-8, 9, (), generator=random)) for _ in range(2)]
+        module(torch.roll(moving, shift, (2, 3)) if jitter else moving)
+        maps = seen.pop()[:, channels]
+        value = maps.mean() if position is None else maps[..., position[0], position[1]].sum()
+        torch.autograd.backward(value)
+        image = moving.detach() + _RATE * moving.grad  # type: ignore[operator]
+        if jitter and (step + 1) % 4 == 0:
+            image = _blur(image)
+        image = image.clamp(0, 1)
+    hook.remove()
+    return image
+
+
+def _one_by_one(module: nn.Module, count: int) -> Tensor:
+    channels = range(_CHANNEL, _CHANNEL + count)
+    return torch.cat([_whole(module, [channel], jitter=True) for channel in channels])
+
+
+def _passes(network: Network) -> None:
+    """As many forward and backward passes to the layer, channels-last, and nothing else."""
+    up_to = network.up_to(_LAYER)
+    for _ in range(_STEPS):
+        moving = network.send(_start_once).requires_grad_(True)
+        torch.autograd.grad(up_to(moving)[:, _CHANNEL].mean(), moving)
+
+
+_start_once = torch.zeros(1, 3, 224, 224)
+
+
+def _blur(image: Tensor) -> Tensor:
+    offsets = torch.arange(-2, 3)
+    taps = torch.exp(-0.5 * (offsets / 0.5) ** 2)
+    taps = (taps / taps.sum()).view(1, 1, 1, 5).repeat(3, 1, 1, 1)
+    padded = nn.functional.pad(image, (2, 2, 2, 2), mode="replicate")
+    across = nn.functional.conv2d(padded, taps, groups=3)
+    return nn.functional.conv2d(across, taps.transpose(2, 3), groups=3)
+
+
+class _Normalized(nn.Module):
+    """torchvision's module behind its own normalization, which the images here need too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        recipe = catalog.recipe("squeezenet1_1")
+        state, source = catalog.state(recipe, "auto")
+        whole = catalog.build(recipe, state, source).eval().requires_grad_(False)
+        self.features = whole.get_submodule("features")
+        self.classifier = whole.get_submodule("classifier")
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(recipe.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(recipe.std).view(1, 3, 1, 1))
+
+    def forward(self, shown: Tensor) -> Tensor:
+        scores: Tensor = self.classifier(self.features((shown - self.mean) / self.std))
+        return scores.flatten(1)
+
+
+def _bare_module() -> nn.Module:
+    return _Normalized()
+
+
+def _same(ours: object, theirs: object) -> bool:
+    if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
+        return theirs is None  # the bare passes make no image
+    return bool((ours - theirs).abs().max() <= 5e-3)
