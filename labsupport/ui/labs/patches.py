@@ -1,4 +1,5 @@
-"""Lab 02: what makes a unit fire most, as rows of regions, and a panel to leaf through units."""
+"""Lab 02: what makes a unit fire most, as rows of regions; panels to leaf through units and to
+put a name to the test."""
 
 from __future__ import annotations
 
@@ -6,17 +7,25 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import ipywidgets as widgets
 import numpy as np
 import torch
 from PIL import Image
 
 from labsupport.core import images
-from labsupport.core.errors import BadSetting
+from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.layers import Box, Layer
 from labsupport.core.networks import Network
-from labsupport.core.streams import Images, image_of
-from labsupport.methods.patches import TopPatches, UnitActivations, top_patches
+from labsupport.core.streams import Images, image_of, network_print
+from labsupport.methods.patches import (
+    TopPatches,
+    UnitActivations,
+    agreement,
+    top_patches,
+    units_for,
+)
 from labsupport.ui import controls, figures, ink
+from labsupport.ui.control import Control, Step
 from labsupport.ui.labs.occlusion import photographs
 from labsupport.ui.panels import Panel
 
@@ -35,8 +44,10 @@ def squares(shown: images.ImageSet[images.Picture], size: int = 224) -> list[tor
 # Regions
 
 
-def region(image: torch.Tensor, box: Box, side: int, context: float = 0.0) -> Image.Image:
-    """A square of about `TILE` pixels around a box of an image, the box in white.
+def region(
+    image: torch.Tensor, box: Box, side: int, context: float = 0.0, *, tile: int = TILE
+) -> Image.Image:
+    """A square of about `tile` pixels around a box of an image, the box in white.
 
     `side` is the side of a whole receptive field in pixels. With `context` 0.5 half as much again
     is shown. The square stays inside the image, so at its border the box is off the middle.
@@ -53,9 +64,9 @@ def region(image: torch.Tensor, box: Box, side: int, context: float = 0.0) -> Im
     cut = image[:, :, first[1] : first[1] + window, first[0] : first[0] + window]
     edges = (left - first[0], top - first[1], right - first[0], bottom - first[1])
     inside = [float(min(max(edge, 0), window)) for edge in edges]
-    if window > TILE:
-        cut, inside = images.resize(cut, TILE), [edge * TILE / window for edge in inside]
-    times = max(1, TILE // cut.shape[2])
+    if window > tile:
+        cut, inside = images.resize(cut, tile), [edge * tile / window for edge in inside]
+    times = max(1, tile // cut.shape[2])
     whole = inside == [0, 0, window, window]
     return figures.boxes(cut, [] if whole else [inside], enlarge=times)
 
@@ -68,10 +79,12 @@ def unit_rows(
     side: int,
     context: float = 0.0,
     count: int | None = None,
+    tile: int = TILE,
 ) -> Image.Image:
     """A row of regions for each unit, as in Girshick's figure 4: the value in white on each.
 
-    `units` are channels, or channels with a name each; `side` is the receptive field's, in pixels.
+    `units` are channels (or numbers of directions), or these with a name each; `side` is the
+    receptive field's, in pixels.
     """
     names = units if isinstance(units, Mapping) else dict.fromkeys(units, "")
     count = min(count or patches.k, patches.k)
@@ -79,21 +92,35 @@ def unit_rows(
     for unit in names:
         row = patches.row(unit)
         for place in range(count):
-            tiles.append(_tile(patches, shown, row, place, side, context))
-            missing = int(patches.images[row, place]) < 0
-            values.append("" if missing else ink.number(float(patches.values[row, place])))
+            tiles.append(_tile(patches, shown, row, place, side, context, tile))
+        values += _values(patches, row, count)
     titles = [name or f"unit {unit}" for unit, name in names.items()]
     return figures.mosaic(tiles, columns=count, values=values, rows=titles)
 
 
 def _tile(
-    patches: TopPatches, shown: Images, row: int, place: int, side: int, context: float
+    patches: TopPatches,
+    shown: Images,
+    row: int,
+    place: int,
+    side: int,
+    context: float,
+    tile: int = TILE,
 ) -> Image.Image:
     number = int(patches.images[row, place])
     if number < 0:
-        return Image.new("RGB", (TILE, TILE), "white")
+        return Image.new("RGB", (tile, tile), "white")
     left, top, right, bottom = patches.boxes[row, place].tolist()
-    return region(image_of(shown, number), (left, top, right, bottom), side, context)
+    return region(image_of(shown, number), (left, top, right, bottom), side, context, tile=tile)
+
+
+def _values(patches: TopPatches, row: int, count: int) -> list[str]:
+    return ["" if math.isnan(v) else _number(v) for v in patches.values[row, :count].tolist()]
+
+
+def _number(value: float) -> str:
+    """Three digits are enough, and 1130 is easier to read than 1.13e+03."""
+    return f"{value:.0f}" if abs(value) >= 100 else ink.number(value)
 
 
 def mean_region(patches: TopPatches, shown: Images, unit: int, *, side: int) -> torch.Tensor:
@@ -141,7 +168,7 @@ def histogram(found: UnitActivations, marks: Sequence[float] = (), bins: int = 6
     return figures.drawn(plot)
 
 
-# The panel
+# The panels
 
 
 def _is_shown(layer: Layer) -> bool:
@@ -186,6 +213,153 @@ def leaf_panel(
     return Panel(draw, shown_controls, title="What a unit likes", compute=search, cost="slow")
 
 
+class ConceptBox(Control):
+    """A concept to write, one of the pictures' labels or categories; suggestions appear."""
+
+    def __init__(self, pictures: Sequence[images.Picture], default: str) -> None:
+        self._words = sorted({word for one in pictures for word in (one.label, one.category)})
+        look = {"style": {"description_width": controls.LABEL_WIDTH}}
+        super().__init__(
+            widgets.Combobox(
+                value=default,
+                options=self._words,
+                description="concept",
+                continuous_update=False,
+                layout={"width": controls.CONTROL_WIDTH},
+                **look,
+            )
+        )
+
+    @property
+    def value(self) -> str:
+        written = str(self.source.value).strip().casefold()
+        if written not in self._words:
+            close = ", ".join(nearest(written, self._words))
+            raise BadSetting(f"no picture is labelled {written!r}; the nearest labels are {close}")
+        return written
+
+    @property
+    def key(self) -> str:
+        return self.value
+
+    def steps(self) -> list[Step]:
+        """Three concepts, and one that no picture has."""
+        good = [self._words[0], self._words[len(self._words) // 2], self._words[-1]]
+        wrong = self._step("quarks", complains=True)
+        return [*(self._step(word) for word in good), wrong]
+
+
+def naming_panel(
+    pictures: Sequence[images.Picture],
+    shown: Images,
+    found: TopPatches,
+    unit: int = 318,
+    concept: str = "road vehicles",
+) -> Panel:
+    """Name a unit: write a concept, and see how often the labels of its top patches agree.
+
+    `pictures` are those that `shown` holds as images. `found` is a search that was made before
+    (one patch of a picture, sixteen of them) and is not made again.
+    """
+    menu = controls.network_menu(names=photographs())
+    layers = controls.layer_menu(menu, found.layer, keep=_is_shown)
+
+    def search(network: Network, layer: str) -> tuple[TopPatches, int, str]:
+        described = network.layer(layer)
+        same = found.fingerprints["network"] == network_print(network, layer)
+        patches = found if same else top_patches(network, layer, shown, k=16, suppress="picture")
+        return patches, field_side(network, layer), described.title
+
+    def draw(
+        searched: tuple[TopPatches, int, str], unit: int, concept: str, count: int
+    ) -> tuple[Image.Image, str]:
+        patches, side, title = searched
+        labels = _labels(pictures, concept)
+        picture = named_tiles(patches, shown, labels, unit, concept, side=side, count=count)
+        return picture, naming_words(patches, labels, unit, concept, count, title=title)
+
+    shown_controls = {
+        "network": menu,
+        "layer": layers,
+        "unit": controls.channel_slider(layers, unit, label="unit"),
+        "concept": ConceptBox(pictures, concept),
+        "count": controls.whole("patches k", 9, 1, 16),
+    }
+    return Panel(draw, shown_controls, title="Name this unit", compute=search, cost="slow")
+
+
+def _labels(pictures: Sequence[images.Picture], concept: str) -> list[str]:
+    """Each picture's label, or its coarser category if that is what the concept is."""
+    labels = [one.label for one in pictures]
+    return labels if concept in labels else [one.category for one in pictures]
+
+
+def named_tiles(
+    patches: TopPatches,
+    shown: Images,
+    labels: Sequence[str],
+    unit: int,
+    concept: str,
+    *,
+    side: int,
+    count: int = 9,
+) -> Image.Image:
+    """A unit's top patches, each under a sign (+ or -) and its label; precision at k beside them.
+
+    The dashed line is what drawing pictures by chance would reach.
+    """
+    row, columns = patches.row(unit), math.ceil(math.sqrt(count))
+    tiles = [_tile(patches, shown, row, place, side, 0.25) for place in range(count)]
+    numbers = patches.pictures[row, :count].tolist()
+    words = ["" if number < 0 else labels[number] for number in numbers]
+    titles = [f"{'+' if word == concept else '−'} {word}" for word in words]
+    values = _values(patches, row, count)
+    block = figures.mosaic(tiles, columns=columns, titles=titles, values=values)
+    share = agreement(patches, labels, concept)[row]
+    return figures.side_by_side([block, _precision(share, concept, _chance(labels, concept))])
+
+
+def _precision(share: torch.Tensor, concept: str, chance: float) -> Image.Image:
+    at = np.arange(1, len(share) + 1)
+
+    def plot(axes: Axes) -> None:
+        axes.plot(at, share.numpy(), color=ink.SERIES[0], marker="o", label="this unit")
+        axes.axhline(chance, color=ink.SERIES[1], linestyle="--", label="by chance")
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xticks([1, *range(4, len(at) + 1, 4)])
+        axes.set_xlabel("k")
+        axes.set_ylabel(f"precision at k: {concept}")
+        axes.legend(frameon=False, fontsize=9)
+
+    return figures.drawn(plot, size=(360, 300))
+
+
+def _chance(labels: Sequence[str], concept: str) -> float:
+    return list(labels).count(concept) / len(labels)
+
+
+def naming_words(
+    patches: TopPatches,
+    labels: Sequence[str],
+    unit: int,
+    concept: str,
+    count: int,
+    *,
+    title: str = "",
+) -> str:
+    """How well a name fits, in words, and which units it fits best."""
+    share = agreement(patches, labels, concept)
+    precision = float(share[patches.row(unit), count - 1])
+    best = units_for(patches, labels, concept, 3)
+    others = ", ".join(f"{one} ({share[patches.row(one), -1]:.2f})" for one in best)
+    return (
+        f"{title or patches.layer}, unit {unit}: {round(precision * count)} of {count} patches "
+        f"come from pictures of {concept}, a precision of {precision:.2f}; by chance it would be "
+        f"{_chance(labels, concept):.2f}. The best units for {concept}, at {patches.k} patches: "
+        f"{others}."
+    )
+
+
 def unit_tiles(
     patches: TopPatches,
     shown: Images,
@@ -198,8 +372,8 @@ def unit_tiles(
     """One unit's top patches as a block, the best at the upper left."""
     row = patches.row(unit)
     tiles = [_tile(patches, shown, row, place, side, context) for place in range(count)]
-    values = ["" if math.isnan(v) else ink.number(v) for v in patches.values[row, :count].tolist()]
-    return figures.mosaic(tiles, columns=math.ceil(math.sqrt(count)), values=values)
+    columns = math.ceil(math.sqrt(count))
+    return figures.mosaic(tiles, columns=columns, values=_values(patches, row, count))
 
 
 def unit_words(patches: TopPatches, unit: int, side: int, title: str = "") -> str:
@@ -207,7 +381,7 @@ def unit_words(patches: TopPatches, unit: int, side: int, title: str = "") -> st
     values = patches.values[patches.row(unit)]
     known = values[~values.isnan()]
     which = "largest" if patches.order == "most" else "smallest"
-    first, last = (ink.number(float(value)) for value in (known[0], known[-1]))
+    first, last = (_number(float(value)) for value in (known[0], known[-1]))
     return (
         f"{title or patches.layer}, unit {unit}: the {which} activations, {first} to {last} over "
         f"{len(known)} pictures; it sees {side} x {side} pixels."

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from labsupport.core import networks
+from labsupport.core import images, networks
 from labsupport.core.errors import BadSetting
-from labsupport.methods.patches import top_patches, unit_activations
+from labsupport.methods.patches import random_directions, top_patches, unit_activations
 from labsupport.ui.labs import patches as lab
 
 
@@ -82,6 +82,22 @@ def test_rows_hold_each_units_own_patches(found, shown):
     assert fewer.height < 2 * 112
 
 
+def test_small_tiles_and_large_numbers(colourful, shown):
+    found = top_patches(colourful, "relu1", shown, k=2, suppress="picture")
+    rows = lab.unit_rows(found, shown, [0], side=8, tile=40)
+    assert rows.height < 60
+    assert [lab._number(value) for value in (1219.04, 99.5, 0.25)] == ["1219", "99.5", "0.25"]
+
+
+def test_directions_have_rows_as_channels_have(colourful, shown):
+    directions = random_directions(2, 3, seed=1)
+    found = top_patches(colourful, "relu1", shown, channels=directions, k=2)
+    names = {0: "first", 2: "third"}
+    assert lab.unit_rows(found, shown, names, side=8).height >= 2 * 112
+    with pytest.raises(BadSetting, match="direction 3"):
+        lab.unit_rows(found, shown, [3], side=8)
+
+
 def test_gaps_are_white(colourful, shown):
     few = top_patches(colourful, "relu1", shown[:1], k=2, suppress="picture")
     picture = np.asarray(lab.unit_tiles(few, shown, 0, side=8, count=2))
@@ -128,3 +144,70 @@ def test_the_panel_searches_once_and_leafs_at_once(monkeypatch, shown):
         assert "the smallest activations" in panel.words
     finally:
         panel.close()
+
+
+@pytest.fixture
+def pictures():
+    """Five pictures of two labels in one category."""
+    labels = ("red things", "red things", "green things", "red things", "green things")
+    return [images.Picture(f"p{n}", "", "things", one, None, None) for n, one in enumerate(labels)]
+
+
+@pytest.fixture
+def naming(pictures, shown):
+    wide = torch.nn.functional.interpolate(shown, 64)
+    found = top_patches(networks.load(), "fire2", wide, k=16, suppress="picture")
+    panel = lab.naming_panel(pictures, wide, found, unit=5, concept="red things")
+    yield panel, found
+    panel.close()
+
+
+def test_a_name_is_measured_in_the_panel(naming, pictures, monkeypatch):
+    panel, found = naming
+    monkeypatch.setattr(lab, "top_patches", None)  # the search is there already
+    of_unit = [pictures[n].label for n in found.pictures[5].tolist() if n >= 0]
+    assert len(of_unit) == 5
+    panel.controls["count"].source.value = 2
+    hits = of_unit[:2].count("red things")
+    assert f"unit 5: {hits} of 2 patches come from pictures of red things" in panel.words
+    assert "by chance it would be 0.60" in panel.words
+    first = panel.picture.tobytes()
+    panel.controls["concept"].source.value = " Green things"
+    assert f"{2 - hits} of 2 patches come from pictures of green things" in panel.words
+    assert panel.picture.tobytes() != first
+    panel.controls["concept"].source.value = "things"
+    assert "2 of 2 patches come from pictures of things, a precision of 1.00" in panel.words
+
+
+def test_a_concept_that_no_picture_has_gets_the_nearest(naming):
+    panel, _ = naming
+    before = panel.picture
+    panel.controls["concept"].source.value = "red thing"
+    assert panel.picture is before
+    with pytest.raises(BadSetting, match="the nearest labels are red things"):
+        _ = panel.controls["concept"].value
+    panel.controls["concept"].source.value = "red things"
+    assert "red things" in panel.words
+
+
+def test_another_layer_is_searched_anew(naming, monkeypatch):
+    panel, _ = naming
+    searches = []
+    real = lab.top_patches
+    monkeypatch.setattr(lab, "top_patches", lambda *a, **k: searches.append(a[1]) or real(*a, **k))
+    panel.controls["layer"].source.value = "features.4.cat"
+    panel.settle()
+    assert searches == ["features.4.cat"]
+    assert "fire3, unit 5" in panel.words
+
+
+def test_the_sign_over_a_tile_says_whether_the_label_fits(pictures, colourful, shown):
+    found = top_patches(colourful, "relu1", shown, k=5, suppress="picture")
+    labels = [one.label for one in pictures]
+    drawn = [
+        np.asarray(lab.named_tiles(found, shown, labels, 0, concept, side=8, count=4))
+        for concept in ("red things", "green things")
+    ]
+    assert drawn[0].shape == drawn[1].shape
+    assert not np.array_equal(drawn[0][:, :240], drawn[1][:, :240])  # the signs
+    assert not np.array_equal(drawn[0][:, 300:], drawn[1][:, 300:])  # the curve
