@@ -26,6 +26,7 @@ from labsupport.methods import anatomy, tasks
 from labsupport.methods import ascent as a
 from labsupport.methods import backprop as b
 from labsupport.methods import codes as c
+from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
 from labsupport.methods import patches as p
 from labsupport.methods import saliency as s
@@ -394,6 +395,54 @@ def _composed(*_: object) -> Results:
     return {"image": s.compose(cutout, photo, size=40).image}
 
 
+def _linear(network: Network) -> li.LinearClassifier:
+    """A linear classifier of the network's images: ten classes, random weights."""
+    weights = toys.image(*network.input_size, count=10).to(network.device) - 0.5
+    return li.LinearClassifier(weights, weights.new_zeros(10), tuple("abcdefghij"))
+
+
+def _read_off(network: Network, image: torch.Tensor, _: object) -> Results:
+    found = li.classifier_of(_linear(network).network())
+    return {"weights": found.weights, "bias": found.bias, "scores": found.scores(image)}
+
+
+def _mixed(network: Network, image: torch.Tensor, target: object) -> Results:
+    found = li.mix(_linear(network), image, target, strength=0.05)
+    return {"images": found.images, "change": found.perturbation, "after": found.after}
+
+
+def _strengths(network: Network, image: torch.Tensor, _: object) -> Results:
+    found = li.least_strength(_linear(network), image)
+    return {"measured": found.measured.nan_to_num(posinf=9), "theory": found.theory}
+
+
+def _strength_matrix(network: Network, image: torch.Tensor, _: object) -> Results:
+    classifier = _linear(network)
+    label = classifier.scores(image).argmax(1)
+    return {"matrix": li.strength_matrix(classifier, image, label).nan_to_num(-1, posinf=9)}
+
+
+def _linear_numbers(_: Network, image: torch.Tensor, __: object) -> Results:
+    x, w = image[0, :, 4], image[0, :, 5] - 0.5
+    found = li.answer(x, w, 0.5)
+    steps = [li.least_step(w, 2.0), li.flipping_step(x, w, 0.5)]
+    return {"numbers": torch.tensor([found.score, found.probability, *steps])}
+
+
+def _logistic(_: Network, image: torch.Tensor, __: object) -> Results:
+    points = image[0].flatten(0, 1)
+    found = li.fit_logistic(points, (points[:, 0] > points[:, 1]).long(), decay=0.1)
+    return {"weights": found.weights}
+
+
+def _learned(_: Network, image: torch.Tensor, __: object) -> Results:
+    examples = images_.LabelledImages(
+        torch.cat([image, 1 - image]), torch.tensor([0] * len(image) + [1] * len(image)), ("a", "b")
+    )
+    *_, last = li.learn(examples, epochs=3)
+    return {"weights": last.classifier.weights, "bias": last.classifier.bias}
+
+
 CASES = [
     Case("anatomy.anatomy", _anatomy, wrong=None),
     Case("anatomy.configuration", _configuration, wrong=None),
@@ -455,6 +504,15 @@ CASES = [
     Case("codes.grid", _grid, wrong=None),
     Case("codes.grid_shape", _grid_shape, wrong=None),
     Case("codes.seams", _seams, wrong=None),
+    Case("linear.answer", _linear_numbers, wrong=None),
+    Case("linear.least_step", _linear_numbers, wrong=None),
+    Case("linear.flipping_step", _linear_numbers, wrong=None),
+    Case("linear.fit_logistic", _logistic, wrong=None),
+    Case("linear.learn", _learned, wrong=None),
+    Case("linear.classifier_of", _read_off, wrong=None),
+    Case("linear.mix", _mixed, batches=True),
+    Case("linear.least_strength", _strengths, wrong=None, batches=True),
+    Case("linear.strength_matrix", _strength_matrix, wrong=None),
     Case("saliency.saliency_map", _saliency, batches=True),
     Case("saliency.segment", _segment, wrong=None),
     Case("saliency.threshold", _threshold, wrong=None),

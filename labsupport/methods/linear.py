@@ -1,0 +1,594 @@
+"""Linear classifiers: a score that is a weighted sum of pixels is enough to be fooled.
+
+Karpathy, "Breaking linear classifiers on ImageNet", 2015; Goodfellow, Shlens and Szegedy,
+"Explaining and harnessing adversarial examples", 2014. In a sum of many products a change of every
+input that nobody sees adds up: a step eps along the signs of the weights moves the score by
+eps * ||w||_1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from labsupport.core import device as devices
+from labsupport.core import networks, training
+from labsupport.core.errors import BadImage, BadSetting, UnknownClass, nearest
+from labsupport.core.imagesets import LabelledImages
+from labsupport.core.networks import Network
+from labsupport.core.perturbations import Bounds, moved
+
+SLIDE_INPUT = (2.0, -1.0, 3.0, -2.0, 2.0, 2.0, 1.0, -4.0, 5.0, 1.0)
+SLIDE_WEIGHTS = (-1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0)
+WAYS = ("weights", "sign")
+
+_FRAME = 8  # steps of a training between two snapshots
+_PACE = 10.0  # the learning rate, times the mean squared length of what is learned from
+_PULL = 0.05  # the largest learning rate times decay: beyond about 1 a step overshoots zero
+_NEWTON = 100  # steps, at most
+_BLOCK = 8192  # columns of a Gram matrix at a time
+_SCAN = 24  # strengths that are tried before the search halves
+_HALVINGS = 12
+_FAR = 1e9  # a step beyond which no flip is looked for
+_FINE = 40  # halvings of a step in double precision
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a linear classifier of two classes says: `score` w·x + b and `probability` of the
+    second class, σ(score)."""
+
+    score: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A classifier of two classes: `weights` (D,), in double precision, and `bias`.
+
+    `loss` is the mean of -log P(label), without the decay's part; `steps` is how many Newton
+    steps it took.
+    """
+
+    weights: Tensor
+    bias: float
+    loss: float
+    steps: int
+
+    def scores(self, points: Tensor) -> Tensor:
+        """w·x + b for points (N, D), (N,)."""
+        return points.to(self.weights) @ self.weights + self.bias
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """A weight for each pixel and class: the score of a class is the sum of weight times pixel
+    plus its bias, and a class's weights are a picture, its template.
+
+    `weights` is (classes, 3, H, W), `bias` (classes,), for images as they are, in [0, 1]: the bias
+    is the score of the black picture.
+    """
+
+    weights: Tensor
+    bias: Tensor
+    categories: tuple[str, ...]
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Scores (N, classes) of images (N, 3, H, W), before softmax, without a gradient."""
+        if images.ndim != 4 or images.shape[1:] != self.weights.shape[1:]:
+            wanted = ", ".join(map(str, self.weights.shape[1:]))
+            raise BadImage(f"this classifier takes images (N, {wanted}), not {tuple(images.shape)}")
+        flat = images.detach().to(self.weights).flatten(1)
+        return flat @ self.weights.flatten(1).T + self.bias
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """The softmax of the scores, (N, classes)."""
+        return self.scores(images).softmax(1)
+
+    def index(self, name: str | int) -> int:
+        """The index of a class, by name or index; `UnknownClass` with the nearest names."""
+        if isinstance(name, str) and name in self.categories:
+            return self.categories.index(name)
+        if isinstance(name, int) and 0 <= name < len(self.categories):
+            return name
+        close = ", ".join(repr(word) for word in nearest(str(name), self.categories))
+        raise UnknownClass(f"there is no class {name!r} here; the nearest names are {close}")
+
+    def scaled(self, factor: float) -> LinearClassifier:
+        """All weights and biases times `factor`: the same answers, given with other confidence."""
+        return replace(self, weights=self.weights * factor, bias=self.bias * factor)
+
+    def network(self) -> Network:
+        """The same as a `Network`, for all methods that take one."""
+        count, *_, height, width = self.weights.shape
+        layer = _layer(self.weights[0].numel(), count)
+        with torch.no_grad():
+            layer.weight.copy_(self.weights.flatten(1))
+            layer.bias.copy_(self.bias)
+        return networks.wrap(
+            nn.Sequential(nn.Flatten(), layer),
+            mean=(0, 0, 0),
+            std=(1, 1, 1),
+            categories=self.categories,
+            input_size=(height, width),
+            name="linear",
+            source="a linear classifier",
+            device=self.weights.device,
+        )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A linear classifier at one moment of its training, after `step` of `steps`."""
+
+    classifier: LinearClassifier
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+
+    @property
+    def progress(self) -> float:
+        """The share of the steps that is done, 0 to 1."""
+        return self.step / self.steps
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Pictures with a little of a class's weights mixed in.
+
+    `images` and `perturbation` (what was really added, after clipping) are (N, 3, H, W),
+    `before` and `after` the probabilities (N, classes).
+    """
+
+    images: Tensor
+    perturbation: Tensor
+    before: Tensor
+    after: Tensor
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How much it takes to bring each image into each class, (N, classes); 0 where it is already.
+
+    `measured` is with pixels kept inside [0, 1], infinite where full strength does not do it;
+    `theory` is the closed form that knows no such bounds.
+    """
+
+    measured: Tensor
+    theory: Tensor
+
+
+# Two classes
+
+
+def answer(inputs: Sequence[float] | Tensor, weights: Sequence[float] | Tensor, bias: float = 0.0
+           ) -> Answer:  # fmt: skip
+    """P(y = 1 | x) = σ(w·x + b), the linear classifier of two classes.
+
+    Errors: `BadSetting` unless there is a weight for each input.
+
+    >>> first = answer(SLIDE_INPUT, SLIDE_WEIGHTS)
+    >>> first.score, round(first.probability, 4)
+    (-3.0, 0.0474)
+    """
+    x, w = (torch.as_tensor(part).detach().double().flatten() for part in (inputs, weights))
+    if x.shape != w.shape or not len(x):
+        raise BadSetting(f"{len(x)} inputs need as many weights, not {len(w)}")
+    score = float(x @ w) + bias
+    return Answer(score, float(torch.sigmoid(torch.tensor(score, dtype=torch.float64))))
+
+
+def least_step(weights: Sequence[float] | Tensor, gain: float) -> float:
+    """How far each input has to move, at least, for the score to gain so much: gain / ||w||_1.
+
+    No change with smaller steps can do it (Hölder's inequality), and x + step * sign(w) does.
+
+    Errors: `BadSetting` for a gain below 0, or weights that are all zero.
+
+    >>> least_step(SLIDE_WEIGHTS, 5.0)
+    0.5
+    """
+    size = float(torch.as_tensor(weights).detach().double().abs().sum())
+    if not gain >= 0:
+        raise BadSetting(f"the gain is a number from 0 upwards, not {gain}")
+    if not size > 0:
+        raise BadSetting("weights that are all zero give every input the same score")
+    return gain / size
+
+
+def flipping_step(
+    inputs: Sequence[float] | Tensor,
+    weights: Sequence[float] | Tensor,
+    bias: float = 0.0,
+    *,
+    bounds: Bounds | None = None,
+) -> float:
+    """The least step along ± sign(w) with which the answer changes sides, found by trying.
+
+    The steps are taken and the score is computed anew, in double precision, kept inside `bounds`
+    (0, 1) for pixels. Infinite where no step within the bounds does it. `least_step` is what
+    theory says without bounds: |w·x + b| / ||w||_1.
+
+    >>> round(flipping_step(SLIDE_INPUT, SLIDE_WEIGHTS), 6)
+    0.3
+    """
+    x, w = (torch.as_tensor(part).detach().double().flatten() for part in (inputs, weights))
+    side = 1.0 if answer(x, w, bias).score >= 0 else -1.0
+    against = -side * w.sign()
+
+    def flips(step: float) -> bool:
+        found = x + step * against
+        found = found if bounds is None else found.clamp(*bounds)
+        return (float(found @ w) + bias) * side <= 0
+
+    high = 1e-9
+    while not flips(high):
+        high *= 2
+        if high > _FAR:
+            return math.inf
+    low = high / 2
+    for _ in range(_FINE):
+        middle = (low + high) / 2
+        low, high = (low, middle) if flips(middle) else (middle, high)
+    return high
+
+
+def fit_logistic(points: Tensor, labels: Tensor, *, decay: float = 0.01) -> Logistic:
+    """The logistic regression of labels 0 and 1 (N,) on points (N, D): the one minimum of
+
+    mean(-log P(label)) + decay/2 * ||w||², found by Newton's method in double precision. The bias
+    is not pulled. With more numbers than points (D > N) it works in the space that the points span.
+
+    Errors: `BadSetting` for labels other than 0 and 1, for one class alone, for decay not above 0
+    (separable points have no minimum without it).
+
+    >>> line = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> found = fit_logistic(line, torch.tensor([0, 0, 1, 1]), decay=0.1)
+    >>> bool(found.weights > 0), abs(found.bias) < 1e-9
+    (True, True)
+    """
+    _check_points(points, labels, decay)
+    exact = torch.float32 if points.device.type == "mps" else torch.float64
+    points = points.detach()
+    with torch.no_grad():
+        reduced, back = _coordinates(points, exact)
+        ones = torch.ones_like(reduced[:, :1])
+        found, steps = _newton(torch.cat([reduced, ones], 1), labels.to(reduced), decay)
+        scores = reduced @ found[:-1] + found[-1]
+        loss = nn.functional.binary_cross_entropy_with_logits(scores, labels.to(scores))
+        weights = found[:-1] if back is None else _from_span(points, back @ found[:-1])
+    return Logistic(weights.cpu(), float(found[-1]), float(loss), steps)
+
+
+def _coordinates(points: Tensor, exact: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """Points (N, D) in at most N coordinates of equal lengths and angles, and the way back:
+    weights of the coordinates as shares of the points."""
+    count, size = points.shape
+    if size <= count:
+        return points.to(exact), None
+    gram = torch.zeros(count, count, dtype=exact, device=points.device)
+    for block in torch.split(
+        points, _BLOCK, 1
+    ):  # (N, 8192): the whole in double precision is too much
+        exact_block = block.to(exact)
+        gram.addmm_(exact_block, exact_block.T)
+    values, vectors = torch.linalg.eigh(gram)
+    kept = values > values[-1] * 1e-12
+    roots = values[kept].sqrt()
+    return vectors[:, kept] * roots, vectors[:, kept] / roots
+
+
+def _from_span(points: Tensor, shares: Tensor) -> Tensor:
+    return torch.cat([block.to(shares).T @ shares for block in torch.split(points, _BLOCK, 1)])
+
+
+def _newton(points: Tensor, labels: Tensor, decay: float) -> tuple[Tensor, int]:
+    """The minimum over (D + 1,), the last one the bias, which is not pulled."""
+    count, size = points.shape
+    pull = torch.full((size,), decay, dtype=points.dtype, device=points.device)
+    pull[-1] = 0.0
+
+    def height(place: Tensor) -> Tensor:
+        fit = nn.functional.binary_cross_entropy_with_logits(points @ place, labels)
+        return fit + (pull * place.square()).sum() / 2
+
+    place = points.new_zeros(size)
+    tiny = torch.finfo(points.dtype).eps
+    for step in range(_NEWTON):
+        chance = torch.sigmoid(points @ place)
+        slope = points.T @ (chance - labels) / count + pull * place
+        curve = (points.T * (chance * (1 - chance))) @ points / count + torch.diag(pull + tiny)
+        way = torch.linalg.solve(curve, slope)
+        drop = float(slope @ way)  # twice what this step can still gain
+        if drop < 1e3 * tiny**2 + tiny * float(height(place)):
+            return place, step
+        length = 1.0
+        while height(place - length * way) > height(place) - length * drop / 4 and length > 1e-6:
+            length /= 2
+        place = place - length * way
+    return place, _NEWTON
+
+
+def _check_points(points: Tensor, labels: Tensor, decay: float) -> None:
+    if points.ndim != 2 or labels.shape != points.shape[:1]:
+        raise BadSetting(
+            f"points are (N, D) and labels (N,), not {tuple(points.shape)} and "
+            f"{tuple(labels.shape)}; images become points by .flatten(1)"
+        )
+    if sorted(set(labels.tolist())) != [0, 1]:
+        raise BadSetting("labels are 0 and 1, both of them there: (labels == 3).long()")
+    if not decay > 0 or not math.isfinite(decay):
+        raise BadSetting(f"decay is a number above 0, such as 0.01, not {decay}")
+    if not bool(points.isfinite().all()):
+        raise BadSetting("points are finite numbers; some of these are not")
+
+
+# Many classes
+
+
+def learn(
+    examples: LabelledImages,
+    *,
+    decay: float = 0.1,
+    epochs: float = 6,
+    learning_rate: float | None = None,
+    seed: int = 0,
+) -> Iterator[Snapshot]:
+    """Train a linear classifier on raw pixels, from zero weights on; a snapshot every few steps.
+
+    The softmax classifier: mean(-log P(label)) + decay/2 * ||w||², by `core.training.train`.
+    Inside, pixels are centred and divided by their spread, which makes the steps better; that is
+    folded into the weights and biases of the snapshots, which take pixels as they are. Without a
+    `learning_rate` it is chosen by the images' size. The first snapshot is before any step.
+
+    Errors: `BadSetting` as of `core.training.train`.
+    """
+    images = examples.images.detach()
+    channels = images.movedim(1, 0).flatten(1)
+    mean, spread = channels.mean(1), channels.std().clamp_min(1e-3)
+    centred = ((images - mean.view(3, 1, 1)) / spread).contiguous()
+    if learning_rate is None:
+        length = float(centred[:500].square().sum((1, 2, 3)).mean())
+        learning_rate = min(_PACE / max(length, 1e-6), _PULL / max(decay, 1e-9))
+    device = devices.pick()
+    module = _zero_module(images[0].numel(), len(examples.categories)).to(device)
+    frames = training.train(
+        module,
+        centred,
+        examples.labels,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        decay=decay,
+        seed=seed,
+    )
+    fold = _Folding(mean, spread, tuple(images.shape[1:]), examples.categories)
+    return _snapshots(module, frames, fold)
+
+
+@dataclass(frozen=True)
+class _Folding:
+    """From weights of (pixel - mean) / spread to weights of pixels."""
+
+    mean: Tensor
+    spread: Tensor
+    shape: tuple[int, ...]
+    categories: tuple[str, ...]
+
+    def classifier(self, module: nn.Module) -> LinearClassifier:
+        weights, bias = (value.detach().cpu() for value in module.parameters())
+        weights = (weights / self.spread).view(-1, *self.shape)
+        bias = bias - (weights.sum((2, 3)) * self.mean).sum(1)
+        return LinearClassifier(weights, bias, self.categories)
+
+
+def _zero_module(size: int, classes: int) -> nn.Module:
+    """Convex: any start ends at the same place, and zero needs no random numbers."""
+    layer = _layer(size, classes)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def _layer(size: int, classes: int) -> nn.Linear:
+    """A layer whose first weights, which nobody reads, cost no global random numbers."""
+    return nn.utils.skip_init(nn.Linear, size, classes)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _snapshots(
+    module: nn.Module, frames: Iterator[training.Frame], fold: _Folding
+) -> Iterator[Snapshot]:
+    chance = 1 / len(fold.categories)
+    start = fold.classifier(module)
+    first = True
+    for frame in frames:
+        if first:
+            yield Snapshot(start, 0, frame.steps, math.log(len(fold.categories)), chance)
+            first = False
+        if frame.step % _FRAME == 0 or frame.step == frame.steps:
+            now = fold.classifier(frame.module)
+            yield Snapshot(now, frame.step, frame.steps, frame.loss, frame.accuracy)
+
+
+def classifier_of(network: Network) -> LinearClassifier:
+    """The weights and biases of a network that is linear, for pixels in [0, 1].
+
+    They are read off its answers: the bias is the score of the black picture, the weights are
+    the gradients of the scores, the same at every picture.
+
+    Errors: `BadSetting` for a network that is not linear.
+    """
+    count, size = len(network.categories), network.input_size
+    # contiguous: the rows of a batch must not depend on how the network likes its images
+    black = torch.zeros(count, 3, *size, device=network.device)
+    with torch.enable_grad():
+        black.requires_grad_(True)
+        scores = network.scores(black)
+        (weights,) = torch.autograd.grad(scores.diagonal().sum(), black)
+    found = LinearClassifier(
+        weights.detach().cpu().contiguous(), scores[0].detach().cpu(), network.categories
+    )
+    _check_linear(network, found)
+    return found
+
+
+def _check_linear(network: Network, found: LinearClassifier) -> None:
+    random = torch.Generator().manual_seed(0)
+    probe = torch.rand(4, 3, *network.input_size, generator=random)
+    with torch.no_grad():
+        real = network.scores(probe).cpu()
+    claimed = found.scores(probe)
+    scale = max(float(real.abs().max()), 1e-6)
+    if not torch.allclose(real, claimed, rtol=0, atol=1e-3 * scale):
+        raise BadSetting(
+            f"{network.name} is not linear: its scores are no weighted sum of the pixels. "
+            "linear.learn(...) trains one that is"
+        )
+
+
+# Breaking them
+
+
+def mix(
+    classifier: LinearClassifier,
+    images: Tensor,
+    target: str | int,
+    *,
+    strength: float,
+    way: str = "weights",
+    away: bool = True,
+) -> Mixed:
+    """Mix a little of a class's weights into pictures (Karpathy 2015).
+
+    The direction is the target's template, less that of the class which the picture is in now
+    (unless `away` is off), divided by its largest weight; so `strength`, 0 to 1, is the largest
+    change of a pixel. With way="sign" every pixel moves by just that, along the direction's signs.
+    The result is kept inside [0, 1].
+
+    Errors: `UnknownClass`, `BadImage`, `BadSetting`.
+
+    >>> two = torch.zeros(2, 3, 1, 2)
+    >>> two[0, :, 0, 0] = two[1, :, 0, 1] = 1.0
+    >>> toy = LinearClassifier(two, torch.zeros(2), ("left", "right"))
+    >>> left = torch.tensor([0.75, 0.25]).expand(1, 3, 1, 2)
+    >>> mix(toy, left, "right", strength=0.25).images[0, 0]
+    tensor([[0.5000, 0.5000]])
+    """
+    images = images.detach().to(classifier.weights)
+    before = classifier.probabilities(images)
+    wanted = classifier.index(target)
+    direction = _direction(classifier, before.argmax(1), wanted, way, away)
+    changed = moved(images, direction, strength)
+    after = classifier.probabilities(changed)
+    return Mixed(changed.cpu(), (changed - images).cpu(), before.cpu(), after.cpu())
+
+
+def _direction(
+    classifier: LinearClassifier, now: Tensor, target: int, way: str, away: bool
+) -> Tensor:
+    """One for each image that is in class `now` (N,): (N, 3, H, W), its largest number 1."""
+    if way not in WAYS:
+        raise BadSetting(
+            f"way is 'weights' or 'sign', not {way!r}; the nearest is {nearest(way, WAYS, 1)[0]!r}"
+        )
+    towards = classifier.weights[target].expand(len(now), -1, -1, -1)
+    if away:
+        towards = towards - classifier.weights[now]
+    if way == "sign":
+        return towards.sign()
+    largest = towards.abs().amax((1, 2, 3), keepdim=True)
+    return towards / largest.clamp_min(torch.finfo(towards.dtype).tiny)
+
+
+def least_strength(
+    classifier: LinearClassifier, images: Tensor, *, way: str = "weights", away: bool = True
+) -> Strengths:
+    """For every image and class, the least strength of `mix` that makes it the first answer.
+
+    Measured to 1/4000 of itself by trying strengths and then halving; beside it what theory says:
+    along a direction d each score is a line, S + strength * w·d, and the target wins from where
+    its line has crossed all others.
+
+    Errors: `BadImage`, `BadSetting`.
+    """
+    images = images.detach().to(classifier.weights)
+    scores = classifier.scores(images)
+    now = scores.argmax(1)
+    columns = []
+    for target in range(len(classifier.categories)):
+        direction = _direction(classifier, now, target, way, away)
+        theory = _crossing(classifier, scores, direction, target)
+        columns.append((_search(classifier, images, direction, target), theory))
+    measured, theory = (torch.stack(part, 1) for part in zip(*columns, strict=True))
+    mine = torch.arange(measured.shape[1], device=now.device) == now[:, None]
+    return Strengths(measured.masked_fill(mine, 0.0).cpu(), theory.masked_fill(mine, 0.0).cpu())
+
+
+def _crossing(
+    classifier: LinearClassifier, scores: Tensor, direction: Tensor, target: int
+) -> Tensor:
+    """The strength from which the target's line is above all others, (N,)."""
+    rates = direction.flatten(1) @ classifier.weights.flatten(1).T  # (N, classes)
+    behind = scores - scores[:, target, None]
+    gains = rates[:, target, None] - rates
+    # ahead and staying ahead: 0; behind and never gaining: never
+    needed = torch.where(gains > 0, behind / gains, torch.where(behind > 0, math.inf, 0.0))
+    needed[:, target] = 0.0
+    return needed.clamp_min(0).amax(1)
+
+
+def _search(classifier: LinearClassifier, images: Tensor, direction: Tensor, target: int) -> Tensor:
+    """The least strength in (0, 1] with which the target comes first, (N,)."""
+
+    def wins(strength: Tensor) -> Tensor:
+        steps = strength.view(-1, 1, 1, 1)
+        return classifier.scores((images + steps * direction).clamp(0, 1)).argmax(1) == target
+
+    low = images.new_zeros(len(images))
+    high = torch.full_like(low, math.inf)
+    for strength in torch.logspace(-4, 0, _SCAN).tolist():
+        tried = torch.full_like(low, strength)
+        open_ = high.isinf()
+        won = wins(tried) & open_
+        high = torch.where(won, tried, high)
+        low = torch.where(open_ & ~won, tried, low)
+    for _ in range(_HALVINGS):
+        middle = torch.where(high.isinf(), 1.0, (low + high) / 2)
+        won = wins(middle)
+        high = torch.where(won & ~high.isinf(), middle, high)
+        low = torch.where(won, low, middle)
+    return high
+
+
+def strength_matrix(
+    classifier: LinearClassifier,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    each: int = 10,
+    way: str = "weights",
+    away: bool = True,
+) -> Tensor:
+    """The median least strength from each class (row) to each class (column), (classes, classes).
+
+    Of each class the first `each` images count that the classifier names rightly; a class without
+    any has a row of NaN, and so has the diagonal.
+
+    Errors: `BadImage`, `BadSetting`.
+    """
+    if len(images) != len(labels) or each < 1:
+        raise BadSetting(f"{len(images)} images need as many labels, not {len(labels)}; each >= 1")
+    right = classifier.scores(images).argmax(1).cpu() == labels.cpu()
+    count = len(classifier.categories)
+    matrix = torch.full((count, count), math.nan)
+    for label in range(count):
+        chosen = torch.nonzero(right & (labels.cpu() == label)).flatten()[:each]
+        if len(chosen):
+            found = least_strength(classifier, images[chosen], way=way, away=away)
+            matrix[label] = found.measured.median(0).values.cpu()
+            matrix[label, label] = math.nan
+    return matrix

@@ -1,0 +1,376 @@
+"""Linear classifiers against the slide's numbers, closed forms, and scikit-learn."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+import toys
+from torch import nn
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadImage, BadSetting, UnknownClass
+from labsupport.core.imagesets import LabelledImages
+from labsupport.core.perturbations import signed_step
+from labsupport.methods import linear
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+X, W = torch.tensor(linear.SLIDE_INPUT), torch.tensor(linear.SLIDE_WEIGHTS)
+
+
+def classifier(classes: int = 4, height: int = 5, width: int = 7, seed: int = 0):
+    random = torch.Generator().manual_seed(seed)
+    weights = torch.randn(classes, 3, height, width, generator=random)
+    bias = torch.randn(classes, generator=random)
+    return linear.LinearClassifier(weights, bias, tuple("abcdefgh"[:classes]))
+
+
+def examples(count: int = 120, size: tuple[int, int] = (4, 6), classes: int = 3):
+    """Grey noise with a brighter column for each class."""
+    pictures = toys.image(*size, count=count) * 0.5
+    labels = torch.arange(count) % classes
+    for picture, label in zip(pictures, labels, strict=True):
+        picture[:, :, 2 * label] += 0.3
+    return LabelledImages(pictures, labels, tuple("abc"[:classes]))
+
+
+# The slide
+
+
+def test_the_slides_numbers():
+    before = linear.answer(X, W)
+    after = linear.answer(signed_step(X, W, 0.5, bounds=None), W)
+    assert (before.score, round(before.probability, 4)) == (-3.0, 0.0474)
+    assert (after.score, round(after.probability, 4)) == (2.0, 0.8808)
+
+
+def test_the_slides_adversarial_input():
+    found = signed_step(X, W, 0.5, bounds=None)
+    assert found.tolist() == [1.5, -1.5, 3.5, -2.5, 2.5, 1.5, 1.5, -3.5, 4.5, 1.5]
+
+
+def test_the_bias_is_added():
+    assert linear.answer([1.0, 2.0], [3.0, -1.0], 0.25).score == 1.25
+    assert linear.answer([0.0], [1.0], math.log(3)).probability == pytest.approx(0.75)
+
+
+def test_the_least_step_is_enough_and_no_smaller_one_is():
+    random = torch.Generator().manual_seed(1)
+    x, w = (torch.randn(300, generator=random, dtype=torch.float64) for _ in range(2))
+    gain = 7.0
+    step = linear.least_step(w, gain)
+    assert float((step * w.sign()) @ w) == pytest.approx(gain)
+    tried = (2 * torch.rand(2000, 300, generator=random, dtype=torch.float64) - 1) * step
+    assert float((tried @ w).max()) < gain
+    assert linear.least_step(w, 0.0) == 0
+    assert linear.answer(x + step * w.sign(), w).score == pytest.approx(
+        linear.answer(x, w).score + gain
+    )
+
+
+@pytest.mark.parametrize("bias", [-2.0, 0.0, 5.0])
+def test_the_flipping_step_is_the_score_over_the_sum_of_weights(bias):
+    random = torch.Generator().manual_seed(2)
+    x, w = (torch.randn(200, generator=random) for _ in range(2))
+    theory = linear.least_step(w, abs(linear.answer(x, w, bias).score))
+    assert linear.flipping_step(x, w, bias) == pytest.approx(theory, rel=1e-9)
+
+
+def test_bounds_make_the_flipping_step_longer_or_endless():
+    x, w = torch.tensor([0.9, 0.5]), torch.tensor([1.0, 1.0])
+    assert linear.flipping_step(x, w, -1.6, bounds=(0, 1)) == pytest.approx(0.1)
+    assert linear.flipping_step(x, w, -1.7, bounds=(0, 1)) == pytest.approx(0.2)
+    assert linear.flipping_step(x, w, -1.7) == pytest.approx(0.15)
+    assert linear.flipping_step(x, w, -2.5, bounds=(0, 1)) == math.inf
+
+
+# Logistic regression
+
+
+@pytest.mark.parametrize(("count", "size"), [(80, 5), (30, 200)])
+@pytest.mark.parametrize("decay", [0.01, 1.0])
+def test_logistic_regression_equals_scikit_learns(count, size, decay):
+    from sklearn.linear_model import LogisticRegression
+
+    random = torch.Generator().manual_seed(3)
+    points = torch.randn(count, size, generator=random)
+    labels = (points[:, 0] + 0.5 * torch.randn(count, generator=random) > 0.3).long()
+    found = linear.fit_logistic(points, labels, decay=decay)
+    peer = LogisticRegression(C=1 / (count * decay), tol=1e-10, max_iter=10_000)
+    peer.fit(points.double().numpy(), labels.numpy())
+    assert torch.allclose(found.weights, torch.tensor(peer.coef_[0]), atol=1e-5)
+    assert found.bias == pytest.approx(float(peer.intercept_[0]), abs=1e-5)
+    assert found.scores(points).numpy() == pytest.approx(
+        peer.decision_function(points.double().numpy()), abs=1e-5
+    )
+
+
+def test_at_the_minimum_the_slope_is_zero():
+    random = torch.Generator().manual_seed(4)
+    points = torch.randn(40, 60, generator=random, dtype=torch.float64) * 30
+    labels = torch.arange(40) % 2
+    found = linear.fit_logistic(points, labels, decay=0.05)
+    off = torch.sigmoid(found.scores(points)) - labels
+    assert float((points.T @ off / 40 + 0.05 * found.weights).abs().max()) < 1e-8
+    assert abs(float(off.mean())) < 1e-8
+    loss = -torch.sigmoid(found.scores(points) * (2 * labels - 1)).log().mean()
+    assert found.loss == pytest.approx(float(loss))
+
+
+@pytest.mark.parametrize(
+    ("labels", "decay", "words"),
+    [
+        ([0, 1, 1], 0.1, r"\(4, 2\)"),
+        ([0, 1, 2, 1], 0.1, "0 and 1"),
+        ([1, 1, 1, 1], 0.1, "both"),
+        ([0, 1, 1, 0], 0.0, "above 0"),
+        ([0, 1, 1, 0], math.nan, "above 0"),
+    ],
+)
+def test_logistic_regression_says_what_does_not_work(labels, decay, words):
+    with pytest.raises(BadSetting, match=words):
+        linear.fit_logistic(torch.zeros(4, 2), torch.tensor(labels), decay=decay)
+
+
+# Classifiers of images
+
+
+def test_scores_are_sums_of_weight_times_pixel():
+    one, pictures = classifier(), toys.image(5, 7, count=3)
+    by_hand = [
+        [float((template * picture).sum() + bias) for template, bias in zip(
+            one.weights, one.bias, strict=True)]
+        for picture in pictures
+    ]  # fmt: skip
+    assert torch.allclose(one.scores(pictures), torch.tensor(by_hand), atol=1e-4)
+    assert torch.allclose(one.probabilities(pictures).sum(1), torch.ones(3))
+
+
+def test_its_network_says_the_same_and_can_be_read_off_again():
+    one, pictures = classifier(), toys.image(5, 7, count=3)
+    network = one.network()
+    assert torch.allclose(network(pictures), one.scores(pictures), atol=1e-4)
+    again = linear.classifier_of(network)
+    assert torch.allclose(again.weights, one.weights, atol=1e-5)
+    assert torch.allclose(again.bias, one.bias, atol=1e-5)
+    assert again.categories == one.categories
+
+
+def test_the_normalization_is_folded_into_what_is_read_off():
+    module = toys.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 20, 5)))
+    network = networks.wrap(module, mean=(0.2, 0.4, 0.6), std=(0.5, 0.3, 0.2), input_size=(4, 5))
+    found = linear.classifier_of(network)
+    pictures = toys.image(4, 5, count=6)
+    assert torch.allclose(found.scores(pictures), network(pictures), atol=1e-4)
+    assert torch.allclose(found.bias, network(torch.zeros(1, 3, 4, 5))[0], atol=1e-4)
+
+
+def test_a_network_that_is_not_linear_is_refused():
+    module = toys.seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(),
+                                               nn.Linear(4 * 6 * 5, 3)))  # fmt: skip
+    with pytest.raises(BadSetting, match="not linear"):
+        linear.classifier_of(networks.wrap(module, input_size=(8, 7)))
+
+
+def test_the_fast_gradient_sign_of_a_linear_network_is_the_sign_of_its_weights():
+    one = classifier()
+    network, picture = one.network(), toys.image(5, 7).requires_grad_(True)
+    for target in range(4):
+        (slope,) = torch.autograd.grad(network(picture)[0, target], picture)
+        found = signed_step(picture.detach(), slope, 0.1)
+        assert torch.equal(slope.sign()[0], one.weights[target].sign())
+        assert torch.allclose(found, (picture + 0.1 * one.weights[target].sign()).clamp(0, 1))
+
+
+def test_scaling_changes_confidence_and_nothing_else():
+    one, pictures = classifier(), toys.image(5, 7, count=20)
+    sure = one.scaled(10)
+    assert torch.equal(sure.scores(pictures).argmax(1), one.scores(pictures).argmax(1))
+    assert sure.probabilities(pictures).amax(1).mean() > one.probabilities(pictures).amax(1).mean()
+    step = linear.least_strength(one, pictures).measured
+    assert torch.allclose(linear.least_strength(sure, pictures).measured, step, atol=1e-4)
+
+
+def test_classes_are_found_by_name_or_number():
+    one = classifier()
+    assert (one.index("c"), one.index(2)) == (2, 2)
+    for wrong in ("x", 4, -1):
+        with pytest.raises(UnknownClass, match="nearest"):
+            one.index(wrong)
+
+
+def test_images_of_another_size_are_refused():
+    with pytest.raises(BadImage, match=r"\(N, 3, 5, 7\)"):
+        classifier().scores(toys.image(7, 5))
+
+
+# Learning
+
+
+def test_it_learns_and_every_snapshot_stands_alone():
+    data = examples()
+    first, *_, last = snapshots = list(linear.learn(data, epochs=30, decay=0.01))
+    assert not first.classifier.weights.any()
+    assert (first.step, last.progress) == (0, 1.0)
+    right = last.classifier.scores(data.images).argmax(1) == data.labels
+    assert float(right.float().mean()) == 1.0
+    assert not torch.equal(snapshots[1].classifier.weights, last.classifier.weights)
+    template = last.classifier.weights.mean(1)
+    assert all(int(template[k].mean(0).argmax()) == 2 * k for k in range(3))
+
+
+def test_what_is_folded_in_is_what_was_learned():
+    """The snapshot's own accuracy, as training saw it, is that of its weights on raw pixels."""
+    data = examples()
+    *_, last = linear.learn(data, epochs=60, decay=0.01)
+    loss = nn.functional.cross_entropy(last.classifier.scores(data.images), data.labels)
+    assert float(loss) == pytest.approx(last.loss, abs=0.01)
+
+
+def test_the_templates_add_up_to_nothing_and_grey_stays_grey():
+    grey = images.digits()
+    few = LabelledImages(grey.images[:500], grey.labels[:500], grey.categories)
+    *_, last = linear.learn(few, epochs=3)
+    weights = last.classifier.weights
+    assert float(weights.sum(0).abs().max()) < 1e-4
+    assert torch.allclose(weights[:, 0], weights[:, 2], atol=1e-5)
+
+
+def test_decay_makes_templates_smooth_and_steps_long():
+    data = examples(count=200, size=(8, 8))
+    ends = [list(linear.learn(data, epochs=40, decay=decay))[-1] for decay in (0.0, 1.0)]
+    loose, tight = (end.classifier for end in ends)
+
+    def rough(weights: torch.Tensor) -> float:
+        return float(weights.diff(dim=2).square().mean() / weights.square().mean())
+
+    assert rough(tight.weights) < rough(loose.weights)
+    assert tight.weights.norm() < loose.weights.norm() / 2
+
+
+def test_the_same_seed_learns_the_same():
+    one, two = (list(linear.learn(examples(), epochs=2, seed=5))[-1] for _ in range(2))
+    other = list(linear.learn(examples(), epochs=2, seed=6))[-1]
+    assert torch.equal(one.classifier.weights, two.classifier.weights)
+    assert not torch.equal(one.classifier.weights, other.classifier.weights)
+
+
+# Mixing
+
+
+def test_mixing_is_adding_weights_and_clipping():
+    one, pictures = classifier(), toys.image(5, 7, count=6)
+    now = one.scores(pictures).argmax(1)
+    found = linear.mix(one, pictures, "b", strength=0.3)
+    for picture, mixed, label in zip(pictures, found.images, now, strict=True):
+        direction = one.weights[1] - one.weights[label]
+        wanted = picture if label == 1 else picture + 0.3 * direction / direction.abs().max()
+        assert torch.allclose(mixed, wanted.clamp(0, 1), atol=1e-6)
+    assert torch.allclose(found.before, one.probabilities(pictures))
+    assert torch.allclose(found.after, one.probabilities(found.images))
+    assert torch.equal(found.perturbation, found.images - pictures)
+
+
+def test_mixing_without_taking_away():
+    one, pictures = classifier(), toys.image(5, 7, count=3)
+    found = linear.mix(one, pictures, 2, strength=0.2, away=False)
+    wanted = (pictures + 0.2 * one.weights[2] / one.weights[2].abs().max()).clamp(0, 1)
+    assert torch.allclose(found.images, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("way", linear.WAYS)
+@pytest.mark.parametrize("strength", [0.0, 1 / 255, 0.1, 1.0])
+def test_mixed_pictures_are_pictures_and_near(way, strength):
+    one, pictures = classifier(), toys.image(5, 7, count=8)
+    found = linear.mix(one, pictures, "a", strength=strength, way=way)
+    assert float((found.images.double() - pictures.double()).abs().max()) <= strength
+    assert found.images.min() >= 0
+    assert found.images.max() <= 1
+    if strength == 0:
+        assert torch.equal(found.images, pictures)
+        assert torch.equal(found.before, found.after)
+
+
+@pytest.mark.parametrize("way", linear.WAYS)
+@pytest.mark.parametrize("away", [True, False])
+def test_the_least_strength_is_just_enough(way, away):
+    one, pictures = classifier(), toys.image(5, 7, count=10)
+    found = linear.least_strength(one, pictures, way=way, away=away).measured
+    settings = {"way": way, "away": away}
+    for row, target in itertools.product(range(10), range(4)):
+        least, picture = float(found[row, target]), pictures[row : row + 1]
+        if not 0 < least < 0.99:
+            continue
+        enough = linear.mix(one, picture, target, strength=least * 1.001, **settings)
+        short = linear.mix(one, picture, target, strength=least * 0.998, **settings)
+        assert int(enough.after.argmax()) == target
+        assert int(short.after.argmax()) != target
+
+
+def test_theory_is_what_is_measured_where_nothing_is_clipped():
+    one = classifier(classes=5, height=12, width=10, seed=3)
+    pictures = 0.4 + 0.2 * toys.image(12, 10, count=8)
+    for away in (True, False):
+        found = linear.least_strength(one, pictures, away=away)
+        near = found.theory < 0.4
+        assert int(near.sum()) > 10
+        assert torch.allclose(found.measured[near], found.theory[near], rtol=2e-3, atol=1e-4)
+
+
+def test_no_strength_is_needed_for_the_class_that_is_there():
+    one, pictures = classifier(), toys.image(5, 7, count=6)
+    found = linear.least_strength(one, pictures)
+    now = one.scores(pictures).argmax(1)
+    rows = torch.arange(6)
+    assert not found.measured[rows, now].any()
+    assert not found.theory[rows, now].any()
+
+
+def test_a_class_out_of_reach_is_infinitely_far():
+    weights = torch.zeros(2, 3, 2, 2)
+    weights[1, :, 0, 0] = 1.0
+    far = linear.LinearClassifier(weights, torch.tensor([9.0, 0.0]), ("near", "far"))
+    found = linear.least_strength(far, torch.full((1, 3, 2, 2), 0.5))
+    assert found.measured[0, 1] == math.inf
+    assert float(found.theory[0, 1]) == pytest.approx((9 - 1.5) / 3)
+
+
+def test_the_matrix_holds_the_medians_of_what_is_named_rightly():
+    one, pictures = classifier(), toys.image(5, 7, count=40)
+    now = one.scores(pictures).argmax(1)
+    labels = now.clone()
+    first = int(now[0])
+    labels[0] = (first + 1) % 4  # one that the classifier gets wrong
+    found = linear.strength_matrix(one, pictures, labels, each=3)
+    chosen = torch.nonzero((labels == first) & (now == first)).flatten()[:3]
+    wanted = linear.least_strength(one, pictures[chosen]).measured.median(0).values
+    others = torch.arange(4) != first
+    assert torch.equal(found[first][others], wanted[others])
+    assert found.diagonal().isnan().all()
+
+
+def test_a_class_that_is_never_right_has_an_empty_row():
+    one, pictures = classifier(), toys.image(5, 7, count=8)
+    now = one.scores(pictures).argmax(1)
+    found = linear.strength_matrix(one, pictures, (now + 1) % 4)
+    assert found.isnan().all()
+
+
+def test_wrong_settings_are_named():
+    one, picture = classifier(), toys.image(5, 7)
+    with pytest.raises(UnknownClass, match="'z'"):
+        linear.mix(one, picture, "z", strength=0.1)
+    with pytest.raises(BadSetting, match="'sign'"):
+        linear.mix(one, picture, "a", strength=0.1, way="signs")
+    with pytest.raises(BadSetting, match="from 0 upwards"):
+        linear.mix(one, picture, "a", strength=-0.1)
+    with pytest.raises(BadSetting, match="labels"):
+        linear.strength_matrix(one, picture, torch.tensor([0, 1]))
+    with pytest.raises(BadSetting, match="as many weights"):
+        linear.answer([1.0, 2.0], [1.0])
+    with pytest.raises(BadSetting, match="all zero"):
+        linear.least_step([0.0, 0.0], 1.0)
+    with pytest.raises(BadSetting, match="gain"):
+        linear.least_step([1.0], -1.0)
