@@ -29,7 +29,7 @@ from labsupport.methods.occlusion import Fill, fill_image
 Progress = Callable[[float], object]
 Targets = TargetLike | list[TargetLike]
 
-_AT_ONCE = 4  # noisy or blended images: few, so that a frame is there soon
+_AT_ONCE = 2  # noisy or blended images: few, so that a frame is there soon
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _smooth(
     generator = torch.Generator().manual_seed(seed)
     pixels = images.flatten(1)
     size = (noise * (pixels.amax(1) - pixels.amin(1)))[:, None, None, None]
-    answers = study.answers(images)
+    answers = study.answers(images, torch.arange(len(images)))
     total = torch.zeros_like(images)
     together = max(1, _AT_ONCE // len(images))
     for first in range(0, samples, together):
@@ -188,12 +188,14 @@ class Attribution:
     """What each pixel adds on the way from a baseline to the image: `values` (N, 3, H, W).
 
     `start` and `end` (N,) are the targets' values for baseline and image. The values add up to
-    their difference, and `error` (N,) is by how much they miss it, as a share of it.
+    their difference, and `error` (N,) is by how much they miss it, as a share of it. `steps` (N,)
+    says how many gradients each image took.
     """
 
     values: torch.Tensor
     start: torch.Tensor
     end: torch.Tensor
+    steps: torch.Tensor
     targets: tuple[Target, ...]
 
     @property
@@ -209,35 +211,113 @@ def integrated_gradients(
     target: Targets,
     *,
     baseline: Fill = "black",
-    steps: int = 64,
+    steps: int = 16,
+    tolerance: float | None = 0.01,
+    most: int = 256,
     progress: Progress | None = None,
 ) -> Attribution:
     """Integrated gradients (Sundararajan, Taly and Yan 2017): the mean gradient on the straight
     way from a baseline to each image, times the way.
 
     `baseline` is a fill as in `occlusion_map`: "black", "mean", "white", "blur", a colour or an
-    image. The integral is a sum over the middles of `steps` equal parts. `progress` is called with
-    the share that is done.
+    image. The integral is a sum over the middles of `steps` equal parts of the way. Where the
+    target's value bends most, parts are halved until completeness holds within `tolerance` (a
+    share; None leaves it at the equal parts) or `most` gradients were taken. `progress` is called
+    with the share of the images that is done.
 
-    Errors: as `gradient`; `BadSetting` for another baseline or fewer than one step.
+    Errors: as `gradient`; `BadSetting` for another baseline, fewer than one step, or `most` below
+    `steps`.
     """
-    if steps < 1:
-        raise BadSetting(f"the way to the image has 1 step or more, not {steps}")
+    if not 1 <= steps <= most:
+        raise BadSetting(f"steps is 1 or more and most {steps} or more, not {steps} and {most}")
     study = _Study.prepare(network, images, target, ("backprop",))
-    images = images.detach()
-    base = fill_image(network, images, baseline)
-    way, total = images - base, torch.zeros(images.shape, dtype=torch.float64)
-    together = max(1, 2 * _AT_ONCE // len(images))
-    middles = (torch.arange(steps) + 0.5).to(way) / steps
-    for places in torch.split(middles, together):
-        on_the_way = base + places.view(-1, 1, 1, 1, 1) * way
-        which = torch.arange(len(images)).repeat(len(places))
-        slopes, _ = study.slopes(on_the_way.flatten(0, 1), which)
-        total += slopes.view(len(places), *images.shape).double().sum(0)
+    images = images.detach().cpu()
+    base = fill_image(network, images, baseline).cpu()
+    roads = []
+    for number in range(len(images)):
+        road = _Road(study, number, base[number], images[number], steps)
+        if tolerance is not None:
+            road.refine(tolerance, most)
+        roads.append(road)
         if progress is not None:
-            progress(float(places[-1]) + 0.5 / steps)
-    values = (total / steps * way.cpu()).float()
-    return Attribution(values, study.answers(base), study.answers(images), study.targets)
+            progress((number + 1) / len(images))
+    return Attribution(
+        torch.stack([road.attribution() for road in roads]),
+        torch.tensor([road.parts[0].low for road in roads]),
+        torch.tensor([road.parts[-1].high for road in roads]),
+        torch.tensor([road.taken for road in roads]),
+        study.targets,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A part of the way: where it lies (0 to 1), the target's value at its ends and its middle,
+    and the gradient at the middle, (3, H, W)."""
+
+    start: float
+    end: float
+    low: float
+    high: float
+    middle: float
+    slope: torch.Tensor
+    miss: float  # of the value's change over this part, how much the gradient does not tell
+
+
+class _Road:
+    """The straight way from a baseline to an image (3, H, W), in parts, one gradient for each."""
+
+    def __init__(
+        self, study: _Study, number: int, base: torch.Tensor, image: torch.Tensor, count: int
+    ) -> None:
+        self._study, self._number, self._base, self._way = study, number, base, image - base
+        ends = (torch.arange(count + 1) / count).tolist()
+        which = torch.full((count + 1,), number)
+        values = study.answers(self._at(ends), which).tolist()
+        spans = zip(ends[:-1], ends[1:], values[:-1], values[1:], strict=True)
+        self.parts = self._look(list(spans))
+        self.taken = count
+
+    def refine(self, tolerance: float, most: int) -> None:
+        """Halve the worst parts until the sum is within `tolerance` of the whole change."""
+        whole = abs(self.parts[-1].high - self.parts[0].low)
+        while abs(sum(part.miss for part in self.parts)) > tolerance * whole:
+            count = min(_AT_ONCE, (most - self.taken) // 2)
+            worst = sorted(self.parts, key=lambda part: -abs(part.miss))[:count]
+            if not worst:
+                return
+            halves = self._look([span for part in worst for span in _halves(part)])
+            left = [part for part in self.parts if part not in worst]
+            self.parts = sorted([*left, *halves], key=lambda part: part.start)
+            self.taken += len(halves)
+
+    def attribution(self) -> torch.Tensor:
+        """The sum over the parts, (3, H, W)."""
+        total = torch.zeros(self._way.shape, dtype=torch.float64)
+        for part in self.parts:
+            total += part.slope.double() * (part.end - part.start)
+        return (total * self._way).float()
+
+    def _at(self, places: Sequence[float]) -> torch.Tensor:
+        return self._base + torch.tensor(places).view(-1, 1, 1, 1) * self._way
+
+    def _look(self, spans: Sequence[tuple[float, float, float, float]]) -> list[_Part]:
+        middles = [(start + end) / 2 for start, end, _, _ in spans]
+        which = torch.full((len(spans),), self._number)
+        slopes, values = self._study.slopes(self._at(middles), which)
+        told = (slopes[:, 0].double() * self._way).sum((1, 2, 3)).tolist()
+        return [
+            _Part(*span, middle, slope, span[3] - span[2] - rate * (span[1] - span[0]))
+            for span, middle, slope, rate in zip(
+                spans, values.tolist(), slopes[:, 0], told, strict=True
+            )
+        ]
+
+
+def _halves(part: _Part) -> list[tuple[float, float, float, float]]:
+    """Start, end and the values there, of both halves."""
+    half = (part.start + part.end) / 2
+    return [(part.start, half, part.low, part.middle), (half, part.end, part.middle, part.high)]
 
 
 # Does the picture depend on what was learned?
@@ -435,12 +515,12 @@ class _Study:
                 found += torch.autograd.grad(answers.sum(), pixels, retain_graph=again)
         return torch.stack(found, 1), answers.detach().cpu()
 
-    def answers(self, images: torch.Tensor) -> torch.Tensor:
-        """The targets' values (N,) for as many images, on the CPU."""
+    def answers(self, images: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        """The targets' values (N,) alone."""
 
         def forward(places: torch.Tensor) -> torch.Tensor:
             chosen = places.cpu()
-            return self.read(self.way(self.network.send(images[chosen]), Passage()), chosen)
+            return self.read(self.way(self.network.send(images[chosen]), Passage()), which[chosen])
 
         return devices.in_batches(forward, torch.arange(len(images)), device=self.network.device)
 

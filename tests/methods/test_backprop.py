@@ -114,3 +114,387 @@ def test_the_rules_are_those_of_the_slide_on(name):
         torch.testing.assert_close(found[rule].values, expected, rtol=1e-5, atol=close)
     plain, guided = found["backprop"].values, found["guided"].values
     assert (plain - guided).abs().max() > 0.1 * plain.abs().max()
+
+
+# Captum: right where every ReLU is a module, silently wrong where it is a function
+
+
+def captums(name, network, image, rule, index):
+    from captum.attr import Deconvolution, GuidedBackprop, Saliency
+
+    settings = {"transform_input": False, "init_weights": False} if name == "googlenet" else {}
+    module = copy.deepcopy(toys.bare(name, network, **settings))
+    for part in module.modules():
+        if isinstance(part, nn.ReLU):
+            part.inplace = False
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (network.mean, network.std))
+    normalized = ((image - mean) / std).requires_grad_()
+    if rule == "backprop":
+        return Saliency(module).attribute(normalized, index, abs=False) / std
+    method = {"guided": GuidedBackprop, "deconvnet": Deconvolution}[rule](module)
+    return method.attribute(normalized, index) / std
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1"])
+def test_the_rules_are_captums_where_relus_are_modules(name, rule):
+    network, image = toys.random(name), toys.image(*FAMILIES[name][0])
+    expected = captums(name, network, image, rule, 7)
+    found = gradient(network, image, 7, rule=rule).values
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_hooks_on_modules_miss_the_functions_of_googlenet():
+    """What this library is for: there, module hooks call the plain gradient "guided"."""
+    network, image = toys.random("googlenet"), toys.image(*FAMILIES["googlenet"][0])
+    found = gradients(network, image, 7)
+    theirs = captums("googlenet", network, image, "guided", 7)
+    scale = float(theirs.abs().max())
+    torch.testing.assert_close(theirs, found["backprop"].values, rtol=1e-4, atol=1e-5 * scale)
+    assert (theirs - found["guided"].values).abs().max() > 0.1 * scale
+
+
+# The deconvnet as it was built, without a gradient
+
+
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "resnet18", "googlenet"])
+def test_the_deconvnet_with_switches_is_the_gradient_with_its_rule(name):
+    network, image = toys.random(name), toys.image(*FAMILIES[name][0], count=2)
+    expected = gradient(network, image, 7, rule="deconvnet")
+    found = deconvnet(network, image, 7)
+    close = 1e-6 * float(expected.values.abs().max())
+    torch.testing.assert_close(found.values, expected.values, rtol=1e-5, atol=close)
+    torch.testing.assert_close(found.answers, expected.answers)
+    assert (found.rule, found.relus) == ("deconvnet", expected.relus)
+
+
+class Mixed(nn.Module):
+    """Strides, dilation, groups, pools of all kinds, with and without padding and ceil_mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 5, stride=3, padding=(2, 1))
+        self.pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.wide = nn.Conv2d(8, 8, 3, dilation=2, groups=2, padding="same")
+        self.norm = nn.BatchNorm2d(8)
+        self.head = nn.Linear(16 * 3, 4)
+
+    def forward(self, x):
+        x = self.pool(F.relu(self.first(x)))
+        x = torch.cat([F.relu6(self.norm(self.wide(x))), F.avg_pool2d(x, 3, 1, 1)], 1)
+        x = F.avg_pool2d(x, 2, padding=1, ceil_mode=True, count_include_pad=False)
+        x = x + F.max_pool2d(x, 3, 1, 1)
+        return self.head(F.adaptive_avg_pool2d(x, (3, 1)).flatten(1))
+
+
+def mixed(size=(40, 33)) -> networks.Network:
+    return networks.wrap(toys.shake(toys.seeded(Mixed)), input_size=size)
+
+
+@pytest.mark.parametrize("size", [(40, 33), (31, 50)])
+def test_every_layer_with_a_transpose_has_the_right_one(size):
+    network, image = mixed(), toys.image(*size, count=2)
+    for target in (2, ("pool", 3), ("first", 1, (2, 3))):
+        rule = "deconvnet" if target != ("first", 1, (2, 3)) else "backprop"
+        expected = gradient(network, image, target, rule=rule).values
+        if rule == "backprop":
+            with pytest.raises(BadSetting, match="no ReLU"):
+                deconvnet(network, image, target)
+            continue
+        found = deconvnet(network, image, target).values
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_layer_without_a_transpose_is_named():
+    network = networks.wrap(toys.seeded(lambda: toys.Squeezed(3)), input_size=24)
+    with pytest.raises(BadSetting, match=r"no way down.*rule='deconvnet'"):
+        deconvnet(network, toys.image(24), 1)
+
+
+# Targets
+
+
+@functools.cache
+def small() -> networks.Network:
+    module = toys.seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3, stride=2), nn.ReLU(),
+            nn.Flatten(), nn.Linear(4 * 5 * 4, 3),
+        )
+    )  # fmt: skip
+    return networks.wrap(module, input_size=(13, 11), categories=["a", "b", "c"])
+
+
+def test_a_list_has_a_target_for_each_image():
+    network, batch = small(), toys.image(13, 11, count=3)
+    units = [("2", 0, (1, 2)), ("2", 3, (0, 0)), ("2", 1)]
+    together = gradients(network, batch, units)
+    for place, unit in enumerate(units):
+        alone = gradients(network, batch[place : place + 1], unit)
+        for rule in RULES:
+            torch.testing.assert_close(together[rule].values[place : place + 1], alone[rule].values)
+            torch.testing.assert_close(
+                together[rule].answers[place : place + 1], alone[rule].answers
+            )
+    assert [one.index for one in together["guided"].targets] == [0, 3, 1]
+    plain = deconvnet(network, batch, units)
+    torch.testing.assert_close(plain.values, together["deconvnet"].values)
+
+
+def test_the_answers_are_the_activations_and_the_slope_predicts_a_step():
+    network, image = small(), toys.image(13, 11)
+    found = gradient(network, image, "b")
+    torch.testing.assert_close(found.answers, network(image)[:, 1].detach())
+    step = 1e-3 * found.values / found.values.norm()
+    change = float((network((image + step).clamp(0, 1)) - network(image))[0, 1].detach())
+    assert change == pytest.approx(1e-3 * float(found.values.norm()), rel=0.05)
+
+
+def test_nothing_outside_the_receptive_field_counts():
+    network, image = small(), toys.image(13, 11)
+    for rule in RULES:
+        values = gradient(network, image, ("3", 2, (1, 2)), rule=rule).values[0]
+        outside = values.clone()
+        outside[:, 2:7, 4:9] = 0
+        assert (outside == 0).all()
+
+
+def test_a_gradient_comes_from_any_thread_and_mode():
+    network, image = small(), toys.image(13, 11)
+    expected, found = gradient(network, image, 1).values, []
+
+    def callback():
+        with torch.no_grad():
+            found.append(gradient(network, image, 1).values)
+
+    thread = threading.Thread(target=callback)
+    thread.start()
+    thread.join()
+    assert torch.equal(found[0], expected)
+
+
+def test_only_what_the_target_needs_is_computed(monkeypatch):
+    network, image = small(), toys.image(13, 11)
+    gradient(network, image, ("0", 1))
+    monkeypatch.setattr(F, "linear", None)  # a layer behind would stop here
+    assert gradient(network, image, ("3", 1), rule="guided").relus == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "rule", "error", "words"),
+    [
+        (1, "guidance", BadSetting, "'guided'"),
+        ("d", "guided", UnknownClass, "nearest"),
+        (("9", 1), "guided", UnknownLayer, "nearest"),
+        (("0", 1), "guided", BadSetting, "no ReLU on the way"),
+        (("3", 9), "guided", BadSetting, "0 to 3"),
+        (("3", 1, (5, 0)), "guided", BadSetting, "map is 5 x 4"),
+        ([1, 2], "guided", BadSetting, "one for each"),
+        ([1, ("0", 1), 2], "backprop", BadSetting, "one layer"),
+    ],
+)
+def test_what_cannot_work_says_why(target, rule, error, words):
+    with pytest.raises(error, match=words):
+        gradient(small(), toys.image(13, 11, count=3), target, rule=rule)
+
+
+def test_images_outside_the_range_are_refused():
+    with pytest.raises(BadImage):
+        gradient(small(), 2 * toys.image(13, 11), 1)
+    with pytest.raises(BadImage):
+        integrated_gradients(small(), torch.full((1, 3, 13, 11), math.nan), 1)
+
+
+# SmoothGrad
+
+
+def one_neuron(bias: float) -> networks.Network:
+    """relu(w . colour + bias) at every pixel; its mean over the map is the score."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
+    )
+    module[0].weight.data = torch.tensor([[3.0, -2, 1], [0, 0, 0]]).view(2, 3, 1, 1)
+    module[0].bias.data.fill_(bias)
+    return networks.wrap(module, input_size=64, **toys.PLAIN)
+
+
+def test_smoothgrad_of_a_relu_is_the_share_of_noise_that_opens_it():
+    """The slope of E relu(w (x + noise) + b) is w P(w (x + noise) + b > 0): a normal share."""
+    image = torch.full((1, 3, 64, 64), 0.5)
+    image[0, :, 0, 0], image[0, :, 0, 1] = 0.0, 0.8  # the range is 0.8
+    noise, weights = 0.25, torch.tensor([3.0, -2, 1])
+    found = smooth_gradient(one_neuron(-0.7), image, ("1", 0), noise=noise, samples=12).values[0]
+    margin = (0.5 * float(weights.sum()) - 0.7) / (noise * 0.8 * float(weights.norm()))
+    share = 0.5 * (1 + math.erf(margin / math.sqrt(2)))
+    expected = weights * share
+    torch.testing.assert_close(found.sum((1, 2)), expected, rtol=0.01, atol=0)
+
+
+def test_without_noise_smoothgrad_is_the_gradient():
+    network, image = small(), toys.image(13, 11, count=2)
+    for rule in RULES:
+        found = smooth_gradient(network, image, 2, rule=rule, noise=0, samples=5)
+        plain = gradient(network, image, 2, rule=rule)
+        torch.testing.assert_close(found.values, plain.values)
+        torch.testing.assert_close(found.answers, plain.answers)
+
+
+def test_the_frames_of_smoothgrad_are_its_means_so_far():
+    network, image = small(), toys.image(13, 11)
+    frames = list(smooth_frames(network, image, 2, samples=10, seed=3))
+    assert [frame.samples for frame in frames] == [2, 4, 6, 8, 10]
+    assert [frame.progress for frame in frames] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    told = []
+    whole = smooth_gradient(network, image, 2, samples=10, seed=3, progress=told.append)
+    assert torch.equal(frames[-1].gradient.values, whole.values)
+    assert told == [0.2, 0.4, 0.6, 0.8, 1.0]
+    first = smooth_gradient(network, image, 2, samples=4, seed=3)
+    torch.testing.assert_close(frames[1].gradient.values, first.values)
+    assert not torch.equal(first.values, smooth_gradient(network, image, 2, samples=4).values)
+    assert frames[0].noisy.min() >= 0
+    assert not torch.equal(frames[0].noisy, image)
+
+
+def test_smoothgrad_refuses_no_samples_and_negative_noise():
+    for settings in ({"samples": 0}, {"noise": -0.1}, {"noise": math.nan}):
+        with pytest.raises(BadSetting, match="samples is 1 or more"):
+            smooth_frames(small(), toys.image(13, 11), 1, **settings)
+
+
+# Integrated gradients
+
+
+def test_integrated_gradients_of_a_linear_score_is_weight_times_way():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 5, 2))
+    network = networks.wrap(toys.seeded(lambda: module), input_size=(6, 5), **toys.PLAIN)
+    image = toys.image(6, 5, count=2)
+    found = integrated_gradients(network, image, 1, baseline=(0.2, 0.4, 0.6), steps=3)
+    weight = module[1].weight[1].view(3, 6, 5)
+    base = torch.tensor([0.2, 0.4, 0.6]).view(3, 1, 1)
+    torch.testing.assert_close(found.values, (weight * (image - base)).detach())
+    assert (found.error < 1e-5).all()
+    assert found.steps.tolist() == [3, 3]
+
+
+def test_integrated_gradients_is_the_sum_over_equal_parts_where_nothing_is_refined():
+    network, image = small(), toys.image(13, 11)
+    found = integrated_gradients(network, image, 0, steps=5, tolerance=None)
+    total = torch.zeros_like(image)
+    for place in (0.1, 0.3, 0.5, 0.7, 0.9):
+        total += gradient(network, place * image, 0).values / 5
+    torch.testing.assert_close(found.values, total * image)
+    with torch.no_grad():
+        torch.testing.assert_close(found.start, network(torch.zeros_like(image))[:, 0])
+        torch.testing.assert_close(found.end, network(image)[:, 0])
+    change = float(found.end - found.start)
+    missed = abs(float(found.values.sum()) - change) / abs(change)
+    assert float(found.error) == pytest.approx(missed, rel=1e-3)
+
+
+def test_a_kink_is_found_by_halving():
+    """One ReLU opens at 0.37 of the way: equal parts miss it, halves close in on it."""
+    module = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(1, 2))
+    module[0].weight.data.fill_(1.0)
+    module[0].bias.data.fill_(-0.37 * 3)
+    module[3].weight.data, module[3].bias.data = torch.tensor([[0.0], [1.0]]), torch.zeros(2)
+    network = networks.wrap(module, input_size=1, **toys.PLAIN)
+    image = torch.ones(1, 3, 1, 1)
+    equal = integrated_gradients(network, image, 1, steps=4, tolerance=None)
+    found = integrated_gradients(network, image, 1, steps=4, tolerance=1e-3)
+    assert float(equal.error) > 0.02
+    assert float(found.error) <= 1e-3
+    assert 4 < int(found.steps) < 60
+    torch.testing.assert_close(found.values, torch.full_like(image, 0.63), rtol=2e-3, atol=0)
+    short = integrated_gradients(network, image, 1, steps=4, tolerance=0.0, most=9)
+    assert int(short.steps) <= 9
+
+
+@pytest.mark.parametrize("name", ["giant_panda", "macaw", "coffee"])
+def test_completeness_holds_within_one_per_cent_on_photos(name):
+    network, told = networks.load(), []
+    image = images.standard(images.sample(name))
+    best = network.predict(image, k=1)[0][0].index
+    found = integrated_gradients(network, image, best, progress=told.append)
+    assert float(found.error) <= 0.01
+    assert int(found.steps) <= 64
+    assert told == [1.0]
+
+
+def test_integrated_gradients_refuses_no_steps():
+    with pytest.raises(BadSetting, match="steps is 1"):
+        integrated_gradients(small(), toys.image(13, 11), 1, steps=0)
+    with pytest.raises(BadSetting, match="steps is 1"):
+        integrated_gradients(small(), toys.image(13, 11), 1, steps=9, most=8)
+
+
+# Random layers
+
+
+def weights_of(network: networks.Network) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.graph.state_dict().items()}
+
+
+def test_layers_are_random_from_the_top_down_to_the_one_named():
+    network = small()
+    before = weights_of(network)
+    assert weighted_layers(network) == ("fc3", "conv2", "conv1")
+    changed = weights_of(randomized(network, "2"))
+    assert {name for name in before if not torch.equal(before[name], changed[name])} == {
+        "2.weight", "2.bias", "5.weight", "5.bias",
+    }  # fmt: skip
+    assert changed["2.weight"].std() == pytest.approx(math.sqrt(2 / (6 * 9)), rel=0.15)
+    assert (changed["2.bias"] == 0).all()
+    again = weights_of(randomized(network, "0"))
+    assert torch.equal(again["2.weight"], changed["2.weight"])
+    other = weights_of(randomized(network, "2", seed=1))
+    assert not torch.equal(other["2.weight"], changed["2.weight"])
+    assert all(torch.equal(value, before[name]) for name, value in weights_of(network).items())
+
+
+def test_the_norms_above_a_random_layer_start_anew_as_well():
+    network = mixed()
+    changed = weights_of(randomized(network, "wide"))
+    assert (changed["norm.weight"] == 1).all()
+    assert (changed["norm.bias"] == 0).all()
+    assert torch.equal(changed["first.weight"], weights_of(network)["first.weight"])
+
+
+def test_a_cascade_goes_through_all_layers_and_compares():
+    network, image = small(), toys.image(13, 11)
+    frames = list(cascade(network, image, "a", rules=("backprop", "guided"), seed=4))
+    assert [frame.layer for frame in frames] == ["", "fc3", "conv2", "conv1"]
+    assert [frame.count for frame in frames] == [0, 1, 2, 3]
+    assert [round(frame.progress, 3) for frame in frames] == [0, 0.333, 0.667, 1]
+    first = frames[0]
+    assert first.ranks == first.structure == {"backprop": 1.0, "guided": 1.0}
+    for frame in frames[1:]:
+        changed = randomized(network, frame.layer, seed=4)
+        expected = gradient(changed, image, "a", rule="guided").values
+        torch.testing.assert_close(frame.gradients["guided"].values, expected)
+        assert frame.ranks["backprop"] < 0.999
+
+
+def test_a_trained_networks_guided_picture_outlives_its_weights():
+    """Adebayo et al. 2018, in one number: the upper half random, and guided hardly notices."""
+    network = networks.load()
+    image = images.standard(images.sample("koala"))
+    unit = ("conv10", network.class_index("koala"))
+    for frame in cascade(network, image, unit, rules=("backprop", "guided")):
+        if frame.layer == "fire6/squeeze1x1":
+            break
+    assert frame.ranks["guided"] > 0.85
+    assert frame.ranks["backprop"] < 0.65
+
+
+def test_magnitude_is_the_strongest_colour_as_a_share():
+    values = torch.zeros(1, 3, 20, 20)
+    values[0, 1] = torch.linspace(0, 1, 400).view(20, 20)
+    values[0, 2] = -values[0, 1] / 2
+    found = backprop.Gradient(values, torch.zeros(1), (), "backprop", 0)
+    shown = magnitude(found)[0].flatten()
+    assert shown[396:].tolist() == [1, 1, 1, 1]
+    assert shown[198] == pytest.approx(0.5025, abs=0.01)
+    empty = backprop.Gradient(values * 0, torch.zeros(1), (), "backprop", 0)
+    assert (magnitude(empty) == 0).all()
