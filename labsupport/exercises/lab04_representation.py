@@ -1,4 +1,4 @@
-"""Lab 04: neighbours in code, how pure they are, nearness in a map, seams; the lab's questions."""
+"""Lab 04: neighbours in code, nearness in a map, seams of a grid; and the lab's questions."""
 
 from __future__ import annotations
 
@@ -90,62 +90,6 @@ NEAREST = Exercise(
 # 04.2
 
 
-def _agreement(neighbours: torch.Tensor, labels: torch.Tensor) -> float:
-    own = labels.repeat_interleave(neighbours.shape[1])
-    return float(torch.eq(labels.take(neighbours).flatten(), own).sum() / neighbours.numel())
-
-
-def _neighbourhoods() -> Sequence[Case]:
-    seeded = torch.Generator().manual_seed(44)
-    return [
-        Case("three images, two neighbours each", torch.tensor([[1, 2], [0, 2], [0, 1]]),
-             torch.tensor([7, 7, 9]), expected=1 / 3),
-        Case("random labels", torch.randint(0, 30, (30, 5), generator=seeded),
-             torch.randint(0, 3, (30,), generator=seeded)),
-        Case("one label for all", torch.tensor([[1], [0]]), torch.tensor([4, 4]), expected=1.0),
-    ]  # fmt: skip
-
-
-AGREEMENT = Exercise(
-    id="04.2",
-    title="How pure is a neighbourhood?",
-    minutes=6,
-    function="agreement",
-    reference=_agreement,
-    cases=_neighbourhoods,
-    hints=(
-        "`labels[neighbours]` has the shape of `neighbours` and holds the neighbours' labels.",
-        "`labels[:, None]` is a column: each image's own label beside its row of neighbours.",
-        "Compare the two with `==`; the mean of what is true is the share (`.float().mean()`).",
-    ),
-    mistakes=(
-        Mistake(
-            "how many agree for each image, not which share.",
-            lambda neighbours, labels: (
-                _agreement(neighbours, labels) * neighbours.shape[1]
-            ),
-        ),
-        Mistake(
-            "a majority vote: an image counts as a whole or not at all.",
-            lambda neighbours, labels: float(
-                (labels[neighbours].mode(1).values == labels).float().mean()
-            ),
-        ),
-        Mistake(
-            "only the first neighbour is asked.",
-            lambda neighbours, labels: _agreement(neighbours[:, :1], labels),
-        ),
-        Mistake(
-            "the share that disagrees.",
-            lambda neighbours, labels: 1 - _agreement(neighbours, labels),
-        ),
-    ),
-)  # fmt: skip
-
-
-# 04.3
-
-
 def _near_in_map(points: torch.Tensor) -> torch.Tensor:
     near = 1 / (1 + torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") ** 2)
     return _shared(near)
@@ -177,7 +121,7 @@ def _not_one(function: Callable[..., Any]) -> str | None:
 
 
 NEARNESS = Exercise(
-    id="04.3",
+    id="04.2",
     title="Nearness in the map",
     minutes=10,
     function="near_in_map",
@@ -213,7 +157,7 @@ NEARNESS = Exercise(
 )  # fmt: skip
 
 
-# 04.4
+# 04.3
 
 
 def _right_seams(cells: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
@@ -236,7 +180,7 @@ def _grids() -> Sequence[Case]:
 
 
 SEAMS = Exercise(
-    id="04.4",
+    id="04.3",
     title="Where are the seams?",
     minutes=8,
     function="right_seams",
@@ -269,7 +213,7 @@ SEAMS = Exercise(
 )  # fmt: skip
 
 
-EXERCISES = (NEAREST, AGREEMENT, NEARNESS, SEAMS)
+EXERCISES = (NEAREST, NEARNESS, SEAMS)
 
 QUESTIONS = (
     Question(
@@ -307,13 +251,5 @@ QUESTIONS = (
         why="512 dimensions do not fit into two; where regions that are far apart meet, the grid "
         "must lie.",
         id="04.q4",
-    ),
-    Question(
-        "Two groups, one ten times as wide as the other. How will they look in the map?",
-        ("as they are: one ten times as wide", "about equally wide", "the wide one falls apart"),
-        answer="about equally wide",
-        why="Each point's Gaussian is made as wide as it needs to have the same number of "
-        "neighbours: the scale is divided out.",
-        id="04.q5",
     ),
 )
