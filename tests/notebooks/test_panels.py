@@ -21,7 +21,10 @@ TEMPLATES = [HERE / "template.ipynb", HERE / "template_short.ipynb"]
 
 # (notebook, panel's title): controls that may change nothing at the others' default setting,
 # and controls whose values may bring up a message. Each line needs its reason.
-MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {}
+MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
+    # at the first zoom the whole map is there: nothing to move over
+    ("04_representation", "Atlas"): ("across", "down"),
+}
 MAY_COMPLAIN: dict[tuple[str, str], tuple[str, ...]] = {}
 
 

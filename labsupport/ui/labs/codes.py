@@ -511,10 +511,10 @@ def layers_panel(things: Collection, *, size: int = 560) -> Panel:
     """How the categories come apart from the pixels to the last layer: a map for each layer."""
     layers = list(things.codes)
     agreement = {name: c.label_agreement(things.codes[name], things.categories) for name in layers}
-    reference = c.embed(things.code, perplexity=12, steps=400).points
+    reference = c.embed(things.code, perplexity=12, steps=300).points
 
     def compute(depth: int) -> torch.Tensor:
-        found = c.embed(things.codes[layers[depth]], perplexity=12, steps=400).points
+        found = c.embed(things.codes[layers[depth]], perplexity=12, steps=300).points
         return turned_to(found, reference)
 
     def draw(points: torch.Tensor, depth: int, view: str) -> tuple[Image.Image, str]:
