@@ -215,7 +215,7 @@ def descend(
     """
     points = start.copy()
     early = min(EARLY, steps // 3)
-    rate = learning_rate or max(len(points) / EXAGGERATION / 4, 50.0)
+    rate = learning_rate or max(len(points) / EXAGGERATION / 4, min(50.0, len(points) / 3))
     for step in range(1, steps + 1):
         if step in (1, early + 1):
             moved, gains = np.zeros_like(points), np.ones_like(points)

@@ -259,9 +259,17 @@ def neighbours(
 
 
 def label_agreement(
-    codes: torch.Tensor, labels: Sequence[Any], *, k: int = 5, metric: str = "cosine"
+    codes: torch.Tensor,
+    labels: Sequence[Any],
+    *,
+    k: int = 5,
+    metric: str = "cosine",
+    sample: int | None = None,
+    seed: int = 0,
 ) -> float:
     """The share (0 to 1) of each image's k nearest neighbours that have its label, on average.
+
+    `sample` asks only so many images, drawn by `seed`.
 
     >>> label_agreement(torch.tensor([[0.0], [1.0], [5.0], [6.0]]), "aabb", k=1, metric="euclidean")
     1.0
@@ -269,11 +277,16 @@ def label_agreement(
     codes = _checked(codes)
     if len(labels) != len(codes):
         raise BadSetting(f"{len(codes)} codes and {len(labels)} labels: one label for each code")
+    _check_k(k, len(codes))
     words = labels.tolist() if isinstance(labels, torch.Tensor) else list(labels)
     known = {label: place for place, label in enumerate(dict.fromkeys(words))}
     found = torch.tensor([known[label] for label in words])
-    near = _nearest(codes, k, metric)[0]
-    return float((found[near] == found[:, None]).double().mean())
+    rows, same = _ready(codes, metric), []
+    for some in torch.split(_asked(len(rows), sample, seed), _ROWS):
+        away = _others(rows, some, metric)
+        near = away.topk(k, dim=1, largest=False).indices
+        same.append(found[near] == found[some][:, None])
+    return float(torch.cat(same).double().mean())
 
 
 def trustworthiness(
@@ -298,23 +311,24 @@ def trustworthiness(
     _check_k(k, count)
     if 2 * count <= 3 * k + 1:
         raise BadSetting(f"trustworthiness of {k} neighbours needs more than {count} images")
-    asked = torch.arange(count)
-    if sample is not None and sample < count:
-        asked = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:sample]
+    asked = _asked(count, sample, seed)
     rows, places = _ready(codes, metric), _ready(points, "euclidean")
     beyond = 0.0
     for some in torch.split(asked, _ROWS):
-        away = _distances(places[some], places, "euclidean")
-        own = (torch.arange(len(some)), some)
-        away[own] = math.inf
-        near = away.topk(k, dim=1, largest=False).indices
-        apart = _distances(rows[some], rows, metric)
-        apart[own] = math.inf
+        near = _others(places, some, "euclidean").topk(k, dim=1, largest=False).indices
+        apart = _others(rows, some, metric)
         for neighbour in near.T:
             rank = (apart < apart.gather(1, neighbour[:, None])).sum(1) + 1
             beyond += float((rank - k).clamp(min=0).sum())
     worst = len(asked) * k * (2 * count - 3 * k - 1)
     return 1 - 2 * beyond / worst
+
+
+def _asked(count: int, sample: int | None, seed: int) -> torch.Tensor:
+    """The numbers of all images, or of some."""
+    if sample is None or sample >= count:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:sample]
 
 
 def _check_k(k: int, count: int) -> None:
@@ -349,27 +363,25 @@ def _distances(some: torch.Tensor, others: torch.Tensor, metric: str) -> torch.T
     return torch.cdist(some, others, compute_mode="use_mm_for_euclid_dist_if_necessary")
 
 
-def _nearest(codes: torch.Tensor, k: int, metric: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each image's k nearest others: numbers and distances (N, k)."""
-    *_, (numbers, distances, _) = _nearest_in_parts(codes, k, metric)
-    return numbers, distances
+def _others(rows: torch.Tensor, some: torch.Tensor, metric: str) -> torch.Tensor:
+    """The distances (n, N) of some rows to all; infinite to themselves."""
+    away = _distances(rows[some], rows, metric)
+    away[torch.arange(len(some)), some] = math.inf
+    return away
 
 
 def _nearest_in_parts(
     codes: torch.Tensor, k: int, metric: str
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
-    """The same as it grows, with the share that is done."""
+    """Each image's k nearest others, numbers and distances (N, k), and the share that is done."""
     _check_k(k, len(codes))
     rows = _ready(codes, metric)
     numbers = torch.empty(len(codes), k, dtype=torch.long)
     distances = torch.empty(len(codes), k)
-    for start in range(0, len(codes), _ROWS):
-        some = slice(start, min(start + _ROWS, len(codes)))
-        away = _distances(rows[some], rows, metric)
-        away[torch.arange(some.stop - start), torch.arange(start, some.stop)] = math.inf
-        found = away.topk(k, dim=1, largest=False)
+    for some in torch.split(torch.arange(len(codes)), _ROWS):
+        found = _others(rows, some, metric).topk(k, dim=1, largest=False)
         numbers[some], distances[some] = found.indices, found.values
-        yield numbers, distances, some.stop / len(codes)
+        yield numbers, distances, (int(some[-1]) + 1) / len(codes)
 
 
 # Maps
@@ -429,7 +441,7 @@ def embedding_frames(
     """t-SNE of codes (N, D) as it goes on: a frame for each `every` steps, the first at the start.
 
     `perplexity` is, roughly, how many neighbours an image has; `learning_rate` None is N / 48, at
-    least 50. The points start at the principal components, or, with a `seed`, at random. Up to
+    least 50, or N / 3 where even that is less. The points start at the principal components, or, with a `seed`, at random. Up to
     1000 points each pair is computed; above, only neighbours attract and a grid repels.
 
     Errors: `BadSetting`, as in `embed`.

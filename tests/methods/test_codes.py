@@ -183,6 +183,16 @@ def test_trustworthiness_is_that_of_scikit_learn(metric, monkeypatch):
     assert c.trustworthiness(rows, points, metric=metric) == pytest.approx(wanted, abs=1e-6)
 
 
+def test_a_sample_agrees_nearly_as_all_do():
+    rows, labels = groups(apart=3.0), [n // 20 for n in range(60)]
+    whole = c.label_agreement(rows, labels, metric="euclidean")
+    parts = [c.label_agreement(rows, labels, metric="euclidean", sample=30, seed=s) for s in (0, 1)]
+    assert 0.4 < whole < 1
+    assert parts[0] != parts[1]
+    assert parts == pytest.approx([whole] * 2, abs=0.12)
+    assert c.label_agreement(rows, labels, metric="euclidean", sample=99) == whole
+
+
 def test_a_perfect_map_is_trusted_and_a_sample_says_nearly_the_same():
     plane = seeded(300, 2)
     assert c.trustworthiness(plane, plane * 3, metric="euclidean") == 1.0

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from labsupport.core import images, networks
+from labsupport.core import bundled, images, networks
 from labsupport.core.imagesets import CutOut, ImageSet, Picture
 from labsupport.core.networks import Network
 from labsupport.methods import codes as c
@@ -21,20 +21,22 @@ from labsupport.ui.control import Control
 from labsupport.ui.panels import Live, Panel
 
 PIXELS = "pixels"
+READY = "ready"  # the bundled maps of all digits
 DIGITS = {
     "1797 digits of 8 × 8 (scikit-learn)": "small",
     "2000 MNIST digits": "test",
     "10 000 MNIST digits": "all",
+    "10 000 MNIST digits, map computed before": READY,
     "2000 pieces of clothing (Fashion-MNIST)": "fashion",
 }
 SOURCES = {"pixels": PIXELS, "LeNet-5's code (84 numbers)": "lenet5"}
 STARTS = {
-    "principal components": None,
+    "principal components": -1,
     "random, seed 0": 0,
     "random, seed 1": 1,
     "random, seed 2": 2,
 }
-RATES = {"N / 48, at least 50": None, "1": 1.0, "10": 10.0, "200": 200.0, "5000": 5000.0}
+RATES = {"by the number of points": 0.0, "1": 1.0, "10": 10.0, "200": 200.0, "5000": 5000.0}
 VIEWS = {"pictures": "pictures", "dots, coloured by category": "dots"}
 # ten that differ in lightness as well as in hue; every group has its name on the map, too
 COLOURS = (
@@ -383,8 +385,8 @@ def map_words(
     """How far a map can be trusted, and how pure its neighbourhoods are, in a sentence."""
     sample = None if len(codes) <= 2000 else 1000
     trusted = c.trustworthiness(codes, points, metric=metric, sample=sample)
-    here = c.label_agreement(points, labels, metric="euclidean")
-    there = c.label_agreement(codes, labels, metric=metric)
+    here = c.label_agreement(points, labels, metric="euclidean", sample=sample)
+    there = c.label_agreement(codes, labels, metric=metric, sample=sample)
     return (
         f"Trustworthiness {trusted:.3f} (1: all neighbours in the map are neighbours in code). "
         f"Of the 5 nearest in the map {here:.0%} share the {what}, of the 5 nearest in code "
@@ -395,7 +397,7 @@ def map_words(
 # Neighbours
 
 
-def neighbours_panel(things: Collection, image: str, *, k: int = 6) -> Panel:
+def neighbours_panel(things: Collection, image: str, *, k: int = 5) -> Panel:
     """A picture, or one of your own, and its nearest pictures by code and by pixels."""
     layers = [layer for layer in things.codes if layer != PIXELS]
 
@@ -423,7 +425,7 @@ def _neighbours_of(
     rows = {name: nearest_others(things.codes[name], own[name], k, metric) for name in own}
     tiles, titles = [], []
     for near in rows.values():
-        tiles += [_square(things, number, 108) for number in near.numbers]
+        tiles += [_square(things, number, 100) for number in near.numbers]
         titles += [things.titles[number] for number in near.numbers]
     names = [f"by code ({layer})", "by pixels"]
     found = figures.mosaic(tiles, columns=k, titles=titles, rows=names)
@@ -474,13 +476,13 @@ def map_panel(things: Collection, *, size: int = 760) -> Live:
         return picture, f"{_step_words(frame)} Perplexity {perplexity}. {said}"
 
     def frames(
-        layer: str, perplexity: int, learning_rate: float | None, seed: int | None, steps: int
+        layer: str, perplexity: int, learning_rate: float, seed: int, steps: int
     ) -> Iterator[c.Embedding]:
         return c.embedding_frames(
             things.codes[layer],
             perplexity=perplexity,
-            learning_rate=learning_rate,
-            seed=seed,
+            learning_rate=learning_rate or None,
+            seed=None if seed < 0 else seed,
             steps=steps,
         )
 
@@ -507,7 +509,7 @@ def _step_words(frame: c.Embedding) -> str:
     return f"Step {frame.step} of {frame.steps} ({frame.stage}){cost}."
 
 
-def layers_panel(things: Collection, *, size: int = 560) -> Panel:
+def layers_panel(things: Collection, *, size: int = 390) -> Panel:
     """How the categories come apart from the pixels to the last layer: a map for each layer."""
     layers = list(things.codes)
     agreement = {name: c.label_agreement(things.codes[name], things.categories) for name in layers}
@@ -522,7 +524,7 @@ def layers_panel(things: Collection, *, size: int = 560) -> Panel:
         if view == "dots":
             left = category_dots(things, points, size=size)
         else:
-            left = image_map(things, points, size=size, tile=44, square=True)
+            left = image_map(things, points, size=size, tile=34, square=True)
         right = _agreement_curve(agreement, depth)
         words = f"{name}: {agreement[name]:.0%} of the 5 nearest pictures share the category."
         return figures.side_by_side([left, right], [f"map of {name}", ""]), words
@@ -564,9 +566,9 @@ def _agreement_curve(agreement: Mapping[str, float], depth: int | None = None) -
             axes.plot([depth], [shares[depth]], "o", color=ink.SERIES[1], markersize=12)
         axes.set_xticks(range(len(shares)), list(agreement), rotation=60)
         axes.set_ylim(0, 100)
-        axes.set_ylabel("5 nearest in the same category (%)")
+        axes.set_ylabel("5 nearest of the same category (%)")
 
-    return figures.drawn(plot, size=(420, 320))
+    return figures.drawn(plot, size=(300, 300))
 
 
 # The map, explored
@@ -591,7 +593,7 @@ class _Atlas:
             left = self._map(seen, number, near, _window(zoom, across, down))
         else:
             seams = self.seams if view == "seams" else None
-            whole = grid_picture(self.things, self.grid, tile=32 * zoom, seams=seams, chosen=number)
+            whole = grid_picture(self.things, self.grid, tile=28 * zoom, seams=seams, chosen=number)
             left = _part(whole, zoom, across, down)
         words = _atlas_words(self.things, number, near)
         return _beside(left, _column(self.things, seen, near)), words
@@ -609,7 +611,7 @@ class _Atlas:
             things, points = _joined(things, points, [images.to_pil(seen)], codes_of(things, seen))
         tile = round(44 / (window[2] - window[0]) ** 0.75)
         return image_map(
-            things, points, size=720, tile=tile, window=window, chosen=number, near=near,
+            things, points, size=640, tile=tile, window=window, chosen=number, near=near,
             square=True,
         )  # fmt: skip
 
@@ -720,7 +722,7 @@ class Digits:
 
 @lru_cache(maxsize=4)
 def digits(data: str) -> Digits:
-    """ "small" (1797 of scikit-learn), "test" (2000), "all" (10 000 of MNIST) or "fashion"."""
+    """A set by the name that `DIGITS` gives it: 1797 to 10 000 small images with their labels."""
     if data == "small":
         from sklearn.datasets import load_digits
 
@@ -730,7 +732,10 @@ def digits(data: str) -> Digits:
     if data == "fashion":
         clothes = images.fashion("test")
         return Digits(clothes.images[:, 0], clothes.labels, clothes.categories)
-    sets = [images.digits(split) for split in (("train", "test") if data == "all" else ("test",))]
+    sets = [
+        images.digits(split)
+        for split in (("train", "test") if data in ("all", READY) else ("test",))
+    ]
     pixels = torch.cat([one.images[:, 0] for one in sets])
     return Digits(pixels, torch.cat([one.labels for one in sets]), sets[0].categories)
 
@@ -750,6 +755,8 @@ def digits_panel(data: str = "small") -> Live:
     """t-SNE of handwritten digits while it works, coloured by what they are."""
 
     def frames(data: str, source: str, perplexity: int, steps: int) -> Iterator[c.Embedding]:
+        if data == READY:
+            return iter([ready_map(source)])
         rows = digit_codes(data, source)
         every = max(1, min(10, 20_000 // len(rows)))
         return c.embedding_frames(
@@ -771,6 +778,13 @@ def digits_panel(data: str = "small") -> Live:
     )
 
 
+def ready_map(source: str = PIXELS) -> c.Embedding:
+    """The finished map of 10 000 digits that comes with the workbook: 750 steps, perplexity 30."""
+    path = bundled.path(f"maps/digits_{source}.csv")
+    points = torch.from_numpy(np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.float32))
+    return c.Embedding(points, 750, 750, math.nan, "computed before", 1.0)
+
+
 def draw_digits(
     frame: c.Embedding,
     data: str,
@@ -786,7 +800,7 @@ def draw_digits(
         picture = dots(frame.points, labels, found.names, radius=radius)
     else:
         picture = digit_map(frame.points, found)
-    words = f"{_step_words(frame)} Perplexity {perplexity}."
+    words = f"{_step_words(frame)} Perplexity {30 if data == READY else perplexity}."
     if frame.progress < 1 and len(labels) > 500:
         return picture, words
     said = map_words(
@@ -862,14 +876,14 @@ def toys_panel(data: str = TOYS[0]) -> Live:
     """t-SNE of data whose truth is known: what may and what may not be read from a map."""
 
     def frames(
-        data: str, perplexity: int, learning_rate: float | None, seed: int | None, steps: int
+        data: str, perplexity: int, learning_rate: float, seed: int, steps: int
     ) -> Iterator[c.Embedding]:
         return c.embedding_frames(
             toy(data)[0],
             perplexity=perplexity,
             metric="euclidean",
-            learning_rate=learning_rate,
-            seed=seed,
+            learning_rate=learning_rate or None,
+            seed=None if seed < 0 else seed,
             steps=steps,
         )
 

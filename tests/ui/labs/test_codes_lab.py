@@ -258,9 +258,9 @@ def test_the_live_map_stops_and_goes_on(things):
     panel.close()
 
 
-def test_the_digits_are_there_in_all_four_sets():
+def test_the_digits_are_there_in_all_sets():
     counts = {data: len(lab.digits(data).labels) for data in lab.DIGITS.values()}
-    assert counts == {"small": 1797, "test": 2000, "all": 10_000, "fashion": 2000}
+    assert counts == {"small": 1797, "test": 2000, "all": 10_000, "ready": 10_000, "fashion": 2000}
     assert lab.digit_codes("small").shape == (1797, 64)
     assert lab.digit_codes("test", "lenet5").shape == (2000, 84)
     assert (
@@ -285,6 +285,17 @@ def test_ten_thousand_digits_give_frames_soon_enough_to_stop():
     stages = [next(frames).stage for _ in range(3)]
     frames.close()
     assert stages == [f"looking for neighbours, {share}%" for share in (5, 10, 15)]
+
+
+@pytest.mark.parametrize(("source", "least"), [("pixels", 0.9), ("lenet5", 0.97)])
+def test_the_maps_that_were_made_before_are_of_these_digits(source, least):
+    found = lab.ready_map(source)
+    assert found.points.shape == (10_000, 2)
+    labels = lab.digits("ready").labels
+    share = c.label_agreement(found.points, labels, metric="euclidean", sample=500)
+    assert share > least
+    rows = lab.digit_codes("ready", source)
+    assert c.trustworthiness(rows, found.points, metric="euclidean", sample=300) > 0.97
 
 
 def test_toys_are_what_their_names_say():
