@@ -76,7 +76,7 @@ class Fourier(Canvas):
     where that is larger; what is too large ends as black-and-white noise.
     """
 
-    sd: float = 0.1
+    sd: float = 0.01
     contrast: float = 0.12
 
     def __post_init__(self) -> None:
@@ -112,7 +112,8 @@ def _scale(size: Pair, device: torch.device) -> Tensor:
     height, width = size
     rows, columns = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None, :]
     frequency = (rows.square() + columns.square()).sqrt()
-    return (1 / frequency.clamp_min(1 / max(size))).to(device)
+    scale: Tensor = 1 / frequency.clamp_min(1 / max(size))
+    return scale.to(device)
 
 
 @lru_cache(maxsize=16)

@@ -116,11 +116,11 @@ class Sum(Objective):
         found: Terms = {}
         for weight, part in zip(self.weights, self.parts, strict=True):
             for name, term in part.terms(activations).items():
-                found[_free(name, found)] = Term(term.value, weight * term.weight)
+                found[free_name(name, found)] = Term(term.value, weight * term.weight)
         return found
 
 
-def _free(name: str, taken: Mapping[str, Term]) -> str:
+def free_name(name: str, taken: Mapping[str, Term]) -> str:
     """The name, numbered where another term has it."""
     number, free = 1, name
     while free in taken:
@@ -241,8 +241,8 @@ class LogOdds(Objective):
     names: str | int | Sequence[str | int]
 
     def bound(self, network: Network) -> LogOdds:
-        several = not isinstance(self.names, str | int)
-        found = [network.class_index(one) for one in (self.names if several else (self.names,))]  # type: ignore[union-attr]
+        names = (self.names,) if isinstance(self.names, str | int) else self.names
+        found = [network.class_index(one) for one in names]
         if not found:
             raise BadSetting("an empty list has no class: give one for each image")
         return LogOdds(tuple(found))

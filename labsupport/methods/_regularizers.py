@@ -172,8 +172,8 @@ def blurred(images: Tensor, sd: float) -> Tensor:
     """Images after a Gaussian of `sd` pixels; the border is repeated outwards."""
     radius = min(max(1, math.ceil(3 * sd)), images.shape[2] - 1, images.shape[3] - 1)
     offsets = torch.arange(-radius, radius + 1, device=images.device)
-    taps = torch.exp(-0.5 * (offsets / sd) ** 2)
-    taps = (taps / taps.sum()).tolist()
+    bell = torch.exp(-0.5 * (offsets / sd) ** 2)
+    taps: list[float] = (bell / bell.sum()).tolist()
     for axis in (2, 3):
         edges = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
         padded = functional.pad(images, edges, mode="replicate")

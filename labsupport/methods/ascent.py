@@ -32,8 +32,8 @@ pass without any parameter's gradient.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -45,6 +45,7 @@ from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
 from labsupport.core.targets import Target
 from labsupport.methods._canvas import Canvas, Fourier, Pixels
+from labsupport.methods._climb import Frame, Run, State, climb
 from labsupport.methods._distances import CodeDistance, GramDistance, gram
 from labsupport.methods._objectives import (
     LOG_PROBABILITIES,
@@ -59,6 +60,7 @@ from labsupport.methods._objectives import (
     Terms,
     read,
 )
+from labsupport.methods._recipes import CLEAR, SIMONYAN, STARTS, YOSINSKI, Recipe
 from labsupport.methods._regularizers import (
     L2,
     AlphaNorm,
@@ -75,7 +77,6 @@ from labsupport.methods._regularizers import (
 from labsupport.methods._steps import (
     LBFGS,
     Adam,
-    Memory,
     Momentum,
     Normalized,
     Plain,
@@ -119,6 +120,7 @@ __all__ = [
     "Plain",
     "Range",
     "Recipe",
+    "Regularizer",
     "Rotate",
     "Scale",
     "Slope",
@@ -131,93 +133,9 @@ __all__ = [
     "Transform",
     "ascend",
     "gram",
+    "read",
     "visualize",
 ]
-
-STARTS = ("zeros", "mean", "grey", "black", "noise")
-_AT_ONCE = {"cpu": 8}  # images in one pass; larger batches are slower on a CPU
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How an image is optimized; the parts are values, so a recipe can be varied and printed."""
-
-    name: str = "ours"
-    start: str = "noise"
-    canvas: Canvas = field(default_factory=Fourier)
-    transforms: tuple[Transform, ...] = (Crop(32), Scale(0.8, 1.2))
-    regularizers: tuple[Regularizer, ...] = ()
-    step: StepRule = field(default_factory=lambda: Adam(0.1))
-    steps: int = 100
-
-
-CLEAR = Recipe()
-SIMONYAN = Recipe(
-    "Simonyan 2013", "zeros", Pixels(), (), (L2(10.0),), Normalized(1 / 255), steps=120
-)
-# Table 1 of Yosinski et al. 2015; it does not give the step, which is ours.
-_YOSINSKI_STEP = Normalized(2 / 255)
-YOSINSKI = (
-    Recipe(
-        "Yosinski 1",
-        "zeros",
-        Pixels(),
-        (),
-        (Blur(0.5, every=4), ClipNorm(0.5)),
-        _YOSINSKI_STEP,
-        500,
-    ),
-    Recipe("Yosinski 2", "zeros", Pixels(), (), (Decay(0.3), ClipNorm(0.2)), _YOSINSKI_STEP, 750),
-    Recipe(
-        "Yosinski 3",
-        "zeros",
-        Pixels(),
-        (),
-        (Decay(1e-4), Blur(1.0, every=4)),
-        _YOSINSKI_STEP,
-        1000,
-    ),
-    Recipe(
-        "Yosinski 4",
-        "zeros",
-        Pixels(),
-        (),
-        (Blur(0.5, every=4), ClipContribution(0.9)),
-        _YOSINSKI_STEP,
-        1000,
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A picture on its way, after `step` of `steps` steps; everything is on the CPU.
-
-    `image` is (N, 3, H, W) in [0, 1]. `score` (N,) is what is being raised: of a class the score
-    before softmax, `probability` (N,) then its probability; of a silent unit the value in front of
-    its ReLU (see `TargetValue`). `terms` has the parts of the loss by
-    name, (N,) each, penalties too. All of them are of the image as this step's transforms showed
-    it to the network; in the last frame, of the image as it is. `slope` (N,) is the mean absolute
-    gradient of each image, 0 where it cannot move. For a single neuron, `box` is what it sees: the
-    only part that changes. `settings` says how the picture was made, in plain words and numbers.
-    A frame also holds what is needed to go on from it: `ascend(..., start=frame)`.
-    """
-
-    image: Tensor
-    step: int
-    steps: int
-    terms: Mapping[str, Tensor]
-    score: Tensor
-    probability: Tensor | None
-    slope: Tensor
-    box: Box | None
-    settings: Mapping[str, Any]
-    state: _State = field(repr=False)
-
-    @property
-    def progress(self) -> float:
-        """The share of the steps that is done, 0 to 1."""
-        return self.step / self.steps if self.steps else 1.0
 
 
 def ascend(
@@ -258,7 +176,7 @@ def ascend(
     goal = objective if isinstance(objective, Objective) else TargetValue(objective)
     wanted = _Wanted(recipe, recipe.start if start is None else start, size, steps, _seeds(seed))
     run, state = _prepare(network, goal, wanted)
-    return _frames(run, state, every)
+    return climb(run, state, every)
 
 
 def visualize(
@@ -299,59 +217,9 @@ class _Wanted:
     seeds: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class _State:
-    """What changes from step to step. No tensor of it is ever changed in place."""
-
-    parameters: Tensor
-    memory: Memory
-    step: int
-    random: Tensor  # the generator's state before this step's transforms
-    rule: type[StepRule]  # whose memory it is
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Everything that is known before the first step."""
-
-    network: Network
-    objective: Objective  # bound
-    recipe: Recipe
-    steps: int
-    size: Pair  # of what the network sees
-    around: Tensor | None  # the whole image (N, 3, H, W) about what a neuron sees
-    box: Box | None
-    mean: Tensor
-    settings: Mapping[str, Any]
-
-    @property
-    def margin(self) -> int:
-        return sum(transform.margin for transform in self.recipe.transforms)
-
-    @property
-    def canvas_size(self) -> Pair:
-        return (self.size[0] + self.margin, self.size[1] + self.margin)
-
-    def shown(self, images: Tensor) -> Tensor:
-        """The middle of the canvas, without the margin."""
-        edge, (height, width) = self.margin // 2, self.size
-        return images[:, :, edge : edge + height, edge : edge + width]
-
-    def image(self, parameters: Tensor) -> Tensor:
-        """The picture (N, 3, H, W) on the CPU."""
-        with torch.no_grad():
-            images = self.shown(self.recipe.canvas.images(parameters, self.canvas_size)).cpu()
-        if self.around is None or self.box is None:
-            return images.contiguous()
-        whole = self.around.repeat(len(images) // len(self.around), 1, 1, 1)
-        left, top, right, bottom = self.box
-        whole[:, :, top:bottom, left:right] = images
-        return whole
-
-
-def _prepare(network: Network, goal: Objective, wanted: _Wanted) -> tuple[_Run, _State]:
+def _prepare(network: Network, goal: Objective, wanted: _Wanted) -> tuple[Run, State]:
     bound = goal.bound(network)
-    _check_recipe(wanted.recipe)
+    wanted.recipe.check()
     size = _size(network, wanted)
     network.shapes(size)  # refuses, in words, a size that does not fit
     count = _count(bound, wanted)
@@ -362,20 +230,8 @@ def _prepare(network: Network, goal: Objective, wanted: _Wanted) -> tuple[_Run, 
     around = None if box is None else _start_image(network, wanted.start, size)
     mean = torch.tensor(network.mean, device=network.device).view(1, 3, 1, 1)
     settings = _settings(network, goal.bound(network), wanted, size)
-    run = _Run(network, bound, wanted.recipe, wanted.steps, seen, around, box, mean, settings)
+    run = Run(network, bound, wanted.recipe, wanted.steps, seen, around, box, mean, settings)
     return run, _first_state(run, wanted, count)
-
-
-def _check_recipe(recipe: Recipe) -> None:
-    wrong = [one for one in recipe.regularizers if not isinstance(one, Penalty | Correction)]
-    if wrong:
-        raise BadSetting(f"{wrong[0]!r} is no regularizer; for example TotalVariation(0.1)")
-    corrections = [one for one in recipe.regularizers if isinstance(one, Correction)]
-    if corrections and not isinstance(recipe.canvas, Pixels):
-        name = type(corrections[0]).__name__
-        raise BadSetting(f"{name} changes pixels after each step: it needs canvas=Pixels()")
-    if isinstance(recipe.transforms, Transform) or isinstance(recipe.regularizers, Regularizer):
-        raise BadSetting("transforms and regularizers are tuples: (Jitter(8),) for a single one")
 
 
 def _size(network: Network, wanted: _Wanted) -> Pair:
@@ -443,7 +299,7 @@ def _start_image(network: Network, start: str | Tensor | Frame, size: Pair) -> T
     return torch.tensor(colour).view(1, 3, 1, 1).repeat(1, 1, *size)
 
 
-def _first_state(run: _Run, wanted: _Wanted, count: int) -> _State:
+def _first_state(run: Run, wanted: _Wanted, count: int) -> State:
     if isinstance(wanted.start, Frame):
         return _continued(run, wanted.start, count)
     random = torch.Generator().manual_seed(wanted.seeds[0]).get_state()
@@ -457,10 +313,10 @@ def _first_state(run: _Run, wanted: _Wanted, count: int) -> _State:
     begun = begun.to(run.network.device)
     if len(begun) != count:
         begun = begun.expand(count, *begun.shape[1:]).clone(memory_format=torch.preserve_format)
-    return _State(begun, {}, 0, random, type(run.recipe.step))
+    return State(begun, {}, 0, random, type(run.recipe.step))
 
 
-def _on_canvas(run: _Run, whole: Tensor) -> Tensor:
+def _on_canvas(run: Run, whole: Tensor) -> Tensor:
     """The part that is optimized, its border repeated into the margin."""
     if run.box is not None and whole.shape[2:] != run.size:
         left, top, right, bottom = run.box
@@ -469,7 +325,7 @@ def _on_canvas(run: _Run, whole: Tensor) -> Tensor:
     return torch.nn.functional.pad(whole, (first, last, first, last), mode="replicate")
 
 
-def _continued(run: _Run, frame: Frame, count: int) -> _State:
+def _continued(run: Run, frame: Frame, count: int) -> State:
     state = frame.state
     like = run.recipe.canvas.noise(run.canvas_size, torch.Generator())
     fits = state.parameters.shape == (count, *like.shape[1:])
@@ -481,138 +337,6 @@ def _continued(run: _Run, frame: Frame, count: int) -> _State:
             f"{state.step} or more (it counts from the beginning). start=frame.image begins anew"
         )
     return state
-
-
-# The loop
-
-
-def _frames(run: _Run, state: _State, every: int) -> Iterator[Frame]:
-    while True:
-        last = state.step >= run.steps
-        random = torch.Generator()
-        random.set_state(state.random)
-        moment = Moment(state.step, run.steps, random, run.mean)
-        look = _evaluate(run, state.parameters, moment, clean=last)
-        if last or state.step % every == 0:
-            yield _frame(run, state, look)
-        if last:
-            return
-        state = _moved(run, state, look, moment)
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What one forward and backward pass told, (N,) and (N, ...)."""
-
-    gradient: Tensor
-    slope: Tensor
-    total: Tensor
-    score: Tensor
-    terms: Mapping[str, Tensor]
-    probability: Tensor | None
-
-
-def _evaluate(run: _Run, parameters: Tensor, moment: Moment, *, clean: bool) -> _Look:
-    """The values and the gradient of all images, a few at a time."""
-    at_once = _AT_ONCE.get(run.network.device.type, 64)
-    before = moment.random.get_state()
-    parts: list[_Look] = []
-    for first in range(0, len(parameters), at_once):
-        moment.random.set_state(before)  # the same transforms for all
-        some = slice(first, first + at_once)
-        goal = run.objective.part(some)
-        parts.append(_look(run, goal, parameters[some], moment, clean=clean))
-    look = parts[0] if len(parts) == 1 else _joined(parts)
-    if not bool(torch.isfinite(look.slope + look.total).all()):
-        raise BadSetting(
-            f"step {moment.step}: the value or its gradient is no number any more. The steps are "
-            f"too large: try {type(run.recipe.step).__name__} with a smaller rate than "
-            f"{run.recipe.step.rate:g}, or less weight on a penalty"
-        )
-    return look
-
-
-def _look(run: _Run, goal: Objective, parameters: Tensor, moment: Moment, *, clean: bool) -> _Look:
-    with torch.enable_grad():
-        moving = parameters.detach().requires_grad_(True)
-        images = run.recipe.canvas.images(moving, run.canvas_size)
-        seen = run.shown(images) if clean else _transformed(run, images, moment)
-        activations = read(run.network, goal.layers, seen)
-        terms = goal.terms(activations)
-        score = _weighted(terms)
-        terms |= _penalties(run, images, moment)
-        total = _weighted(terms)
-        (gradient,) = torch.autograd.grad(total.sum(), moving)
-    slope = gradient.abs().flatten(1).mean(1)
-    chances = _probability(goal, activations)
-    values = {name: term.value.detach() for name, term in terms.items()}
-    return _Look(gradient, slope, total.detach(), score.detach(), values, chances)
-
-
-def _transformed(run: _Run, images: Tensor, moment: Moment) -> Tensor:
-    for transform in run.recipe.transforms:
-        images = transform(images, moment)
-    return images
-
-
-def _penalties(run: _Run, images: Tensor, moment: Moment) -> Terms:
-    penalties = [one for one in run.recipe.regularizers if isinstance(one, Penalty)]
-    return {one.name: Term(one(images, moment), -one.weight) for one in penalties}
-
-
-def _weighted(terms: Terms) -> Tensor:
-    return torch.stack([term.weight * term.value for term in terms.values()]).sum(0)
-
-
-def _probability(goal: Objective, activations: Mapping[str, Tensor]) -> Tensor | None:
-    if goal.classes is None:
-        return None
-    chances = activations[SCORES].detach().softmax(1)
-    wanted = torch.tensor(goal.classes, device=chances.device).expand(len(chances))
-    return chances.gather(1, wanted[:, None])[:, 0]
-
-
-def _joined(parts: Sequence[_Look]) -> _Look:
-    def together(values: list[Tensor]) -> Tensor:
-        return torch.cat(values)
-
-    names = parts[0].terms
-    chances = [one.probability for one in parts if one.probability is not None]
-    return _Look(
-        together([one.gradient for one in parts]),
-        together([one.slope for one in parts]),
-        together([one.total for one in parts]),
-        together([one.score for one in parts]),
-        {name: together([one.terms[name] for one in parts]) for name in names},
-        together(chances) if chances else None,
-    )
-
-
-def _moved(run: _Run, state: _State, look: _Look, moment: Moment) -> _State:
-    with torch.no_grad():
-        slope = Slope(look.gradient, look.total, moment.share)
-        moved, memory = run.recipe.step.step(state.parameters, slope, state.memory)
-        for one in run.recipe.regularizers:
-            if isinstance(one, Correction):
-                moved = one(moved, look.gradient, moment)
-        bounded = run.recipe.canvas.bounded(moved)
-    return _State(bounded, memory, state.step + 1, moment.random.get_state(), state.rule)
-
-
-def _frame(run: _Run, state: _State, look: _Look) -> Frame:
-    chances = look.probability
-    return Frame(
-        run.image(state.parameters),
-        state.step,
-        run.steps,
-        {name: value.cpu() for name, value in look.terms.items()},
-        look.score.cpu(),
-        None if chances is None else chances.cpu(),
-        look.slope.cpu(),
-        run.box,
-        run.settings,
-        state,
-    )
 
 
 # Settings in words

@@ -371,6 +371,14 @@ def test_total_variation_by_hand():
     assert float(root) == pytest.approx((1 + 1 + math.sqrt(2)) / 4, abs=1e-3)
 
 
+def test_two_penalties_of_one_kind_both_count(network):
+    image = toys.image(8, 6)
+    twice = (TotalVariation(1.0), TotalVariation(2.0))
+    recipe = Recipe("x", "grey", Pixels(), (), twice, Plain(), 0)
+    terms = visualize(network, "a", recipe=recipe, start=image).terms
+    assert list(terms) == ["a", "total variation", "total variation (2)"]
+
+
 def test_l2_and_alpha_are_about_the_mean_colour():
     mean = moment().mean
     assert float(L2()(mean.expand(2, 3, 4, 4), moment())[0]) == 0

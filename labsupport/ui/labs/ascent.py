@@ -273,15 +273,15 @@ def board(
 
 
 def board_picture(entries: Sequence[Entry], *, columns: int = 3) -> Image.Image:
-    """The settings' pictures side by side, with score, probability and seconds above each."""
-    tiles, titles = [], []
-    for entry in entries:
-        score = f"score {float(entry.frame.score):.0f}"
-        if entry.frame.probability is not None:
-            score += f", {figures.per_cent(float(entry.frame.probability))}"
-        tiles.append(figures.enlarge(entry.frame.image, 1))
-        titles.append(f"{entry.recipe.name}: {score}, {entry.seconds:.1f} s")
-    return figures.side_by_side(tiles, titles, columns=min(columns, len(tiles)))
+    """The settings' pictures side by side, with the value that was reached and the seconds."""
+    values = [
+        f"{ink.number(float(entry.frame.score))} in {entry.seconds:.1f} s" for entry in entries
+    ]
+    names = [entry.recipe.name for entry in entries]
+    tiles = [entry.frame.image for entry in entries]
+    return figures.mosaic(
+        tiles, titles=names, values=values, columns=min(columns, len(tiles)), gap=8
+    )
 
 
 # Galleries
