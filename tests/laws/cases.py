@@ -390,6 +390,12 @@ def _scenes(*_: object) -> Results:
     return {"images": torch.cat([one.image for one in made]), "error": torch.tensor(found.error)}
 
 
+def _ways(*_: object) -> Results:
+    some = s.scenes(2, size=40)
+    found = s.compare_ways(some, [one.mask.float() for one in some], quantiles=(0.8,))
+    return {way: torch.tensor([one.error, one.overlap]) for way, one in found.items()}
+
+
 def _composed(*_: object) -> Results:
     cutout, photo = images_.cutouts()["zebra"], images_.photos()["taj_mahal"]
     return {"image": s.compose(cutout, photo, size=40).image}
@@ -525,6 +531,7 @@ CASES = [
     Case("saliency.compose", _composed, wrong=None),
     Case("saliency.scenes", _scenes, wrong=None),
     Case("saliency.localization", _scenes, wrong=None),
+    Case("saliency.compare_ways", _ways, wrong=None),
 ]
 
 

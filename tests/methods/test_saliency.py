@@ -18,6 +18,7 @@ from labsupport.methods.saliency import (
     box_of,
     box_overlap,
     centre_box,
+    compare_ways,
     compose,
     largest_part,
     localization,
@@ -119,11 +120,12 @@ def test_the_gradients_of_noisy_copies_are_averaged_before_they_are_reduced(smal
     assert not torch.equal(found, other)
 
 
-@pytest.mark.parametrize(("samples", "last"), [(1, [1.0]), (8, [0.5, 1.0])])
-def test_progress_is_told(small, samples, last):
+@pytest.mark.parametrize("samples", [1, 8])
+def test_progress_is_told(small, samples):
     told = []
     saliency_map(small, toys.image(24, 20), "a", samples=samples, progress=told.append)
-    assert told == last
+    assert told == sorted(set(told))
+    assert told[-1] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -387,3 +389,38 @@ def test_localization_holds_masks_against_the_truth():
     assert found.overlap == pytest.approx(2 / 3, abs=0.01)
     with pytest.raises(BadSetting, match="one for each"):
         localization(some, [one.mask for one in some[:2]])
+
+
+def test_the_rivals_choose_their_best_and_grab_cut_has_its_defaults():
+    some = scenes(4, size=96)
+    maps = [grainy(one.mask, seed) for seed, one in enumerate(some)]
+    told = []
+    found = compare_ways(some, maps, progress=told.append)
+    assert told == [0.25, 0.5, 0.75, 1.0]
+    cut = localization(
+        some, [segment(one.image, m).mask for one, m in zip(some, maps, strict=True)]
+    )
+    assert found["GrabCut"].error == cut.error
+    assert found["GrabCut"].overlap == pytest.approx(cut.overlap)
+    errors = []
+    for quantile in (0.7, 0.9):
+        alone = compare_ways(some, maps, quantiles=(quantile,))["a threshold alone"]
+        errors.append(alone.error)
+    assert found["a threshold alone"].error <= min(errors)
+    middle = [localization_error([centre_box((96, 96), s)] * 4, [one.box for one in some])
+              for s in (0.5, 0.6, 0.7, 0.8)]  # fmt: skip
+    assert found["a box in the middle"].error == min(middle)
+    with pytest.raises(BadSetting, match="one for each"):
+        compare_ways(some, maps[:2])
+
+
+@pytest.mark.slow
+def test_grab_cut_finds_more_than_a_threshold_and_a_box_in_the_middle(trained):
+    """On composed scenes, although the other two may choose their settings on these very ones."""
+    some = scenes(32)
+    maps = [saliency_map(trained, one.image, one.target)[0] for one in some]
+    found = compare_ways(some, maps, quantiles=(0.75, 0.8, 0.85))
+    middle, alone, cut = found.values()
+    assert cut.error < alone.error < middle.error
+    assert cut.overlap > alone.overlap + 0.1 > middle.overlap + 0.1
+    assert cut.overlap > 0.55

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import images, networks
+from labsupport.core.imagesets import ImageSet, Picture
 from labsupport.core.networks import Network
 from labsupport.methods import saliency
 from labsupport.methods.saliency import (
@@ -49,12 +51,14 @@ def photographs() -> list[str]:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A saliency map (H, W), the image it belongs to, and what was asked."""
+    """A saliency map (H, W), the image it belongs to, what was asked, and the true mask (H, W)
+    of the thing where it is known."""
 
     image: torch.Tensor
     map: torch.Tensor
     title: str
     probability: float
+    truth: torch.Tensor | None = None
 
 
 def map_panel(image: str = "koala") -> Panel:
@@ -85,12 +89,18 @@ def _mapped(
     noise: float,
 ) -> Mapped:
     seen = images.standard(image, network.input_size[0])
-    target = _own_answer(network, seen) if target is None else target
-    settings: dict[str, Any] = {"reduce": reduce, "samples": samples, "noise": noise}
-    found = saliency_map(network, seen, target, **settings)[0]
+    knobs: dict[str, Any] = {"reduce": reduce, "samples": samples, "noise": noise}
+    return _mapped_as_it_is(seen, network, target, **knobs)
+
+
+def _mapped_as_it_is(
+    seen: torch.Tensor, network: Network, target: int | None, **knobs: Any
+) -> Mapped:
+    wanted = _own_answer(network, seen) if target is None else target
+    found = saliency_map(network, seen, wanted, **knobs)[0]
     with torch.no_grad():
-        probability = float(network(seen).softmax(1)[0, target])
-    return Mapped(seen, found, network.categories[target], probability)
+        probability = float(network(seen).softmax(1)[0, wanted])
+    return Mapped(seen, found, network.categories[wanted], probability)
 
 
 def _own_answer(network: Network, image: torch.Tensor) -> int:
@@ -151,33 +161,71 @@ class Found:
     segmentation: Segmentation
 
 
-def segment_panel(image: str = "koala") -> Panel:
-    """GrabCut from the map of any picture, with the quantiles that seed it."""
+def segment_panel(image: str = "koala", *, count: int = 12) -> Panel:
+    """GrabCut from the map of any picture, with the quantiles that seed it.
+
+    The menu also has `count` scenes, cut-outs before photographs: there the true mask is known,
+    and the readout says how much of it was found.
+    """
     network = controls.network_menu(names=photographs())
+    staged = _staged(count)
+    scenes = {id(one.image): one.scene for one in staged}
+
+    def compute(image: torch.Tensor, network: Network, target: int | None) -> Mapped:
+        if id(image) in scenes:
+            return _scene_map(scenes[id(image)], network, target)
+        return _mapped(image, network, target, "max", 1, 0.0)
+
+    menu = ImageSet([*images.photos(), *staged], "Photos and scenes")
     return Panel(
         _draw_object,
         {
-            "image": controls.image_menu(images.photos(), image),
+            "image": controls.image_menu(menu, image),
             "network": network,
             "target": controls.class_box(network),
-            **_quantiles(),
+            "foreground": _quantile("object above", 0.95, 0.60, 0.99),
+            "background": _quantile("rest below", 0.50, 0.05, 0.59),
+            "smooth": controls.whole("blur of the map", 6, 0, 12, unit="px"),
         },
-        compute=_smooth_map,
+        compute=compute,
         title="From map to object",
         cost="quick",
     )
 
 
-def _quantiles() -> dict[str, Control]:
-    return {
-        "foreground": controls.real("object above", 0.95, 0.5, 0.99, step=0.01, unit="quantile"),
-        "background": controls.real("rest below", 0.30, 0.05, 0.49, step=0.01, unit="quantile"),
-        "smooth": controls.whole("blur of the map", 6, 0, 12, unit="px"),
-    }
+def _quantile(label: str, default: float, low: float, high: float) -> Control:
+    return controls.real(label, default, low, high, step=0.01, unit="quantile")
 
 
-def _smooth_map(image: torch.Tensor, network: Network, target: int | None) -> Mapped:
-    return _mapped(image, network, target, "max", 1, 0.0)
+@dataclass(frozen=True)
+class Staged(Picture):
+    """A scene as a picture of a menu."""
+
+    scene: Scene
+
+    @property
+    def image(self) -> torch.Tensor:
+        return self.scene.image
+
+
+@lru_cache(maxsize=4)
+def _staged(count: int) -> tuple[Staged, ...]:
+    return tuple(
+        Staged(f"scene {place}", f"Scene: {one.title}", "scenes", one.target, None, Path, one)
+        for place, one in enumerate(saliency.scenes(count), start=1)
+    )
+
+
+def _scene_map(scene: Scene, network: Network, target: int | None) -> Mapped:
+    """A scene is shown whole, not cropped to its middle as a photo is."""
+    size = network.input_size
+    seen = images.resize(scene.image, size)
+    wanted = network.class_index(scene.target) if target is None else target
+    rows, columns = (
+        torch.arange(there) * known // there
+        for there, known in zip(size, scene.mask.shape, strict=True)
+    )
+    return replace(_mapped_as_it_is(seen, network, wanted), truth=scene.mask[rows][:, columns])
 
 
 def _draw_object(
@@ -188,9 +236,16 @@ def _draw_object(
     found = Found(mapped.image, mapped.map, mapped.title, cut)
     left, top, right, bottom = cut.box
     words = (
-        f"{mapped.title}: {float(cut.mask.float().mean()):.0%} of the picture, "
+        f"{mapped.title} ({figures.per_cent(mapped.probability)}): "
+        f"{float(cut.mask.float().mean()):.0%} of the picture, "
         f"columns {left} to {right}, rows {top} to {bottom}."
     )
+    if mapped.truth is not None:
+        box = saliency.box_of(mapped.truth)
+        words += (
+            f" Overlap with the true mask {saliency.mask_overlap(cut.mask, mapped.truth):.2f}, "
+            f"with the true box {saliency.box_overlap(cut.box, box):.2f}."
+        )
     return object_picture(found), words
 
 
@@ -226,48 +281,6 @@ def seeds_picture(image: torch.Tensor, seeds: torch.Tensor) -> Image.Image:
 
 
 # Scenes whose objects are known
-
-
-@lru_cache(maxsize=4)
-def _scenes(count: int) -> tuple[Scene, ...]:
-    return tuple(saliency.scenes(count))
-
-
-def scene_panel(count: int = 24) -> Panel:
-    """Cut-outs before photographs: how much of the true mask do your quantiles find?"""
-    network = controls.network_menu(names=photographs())
-    names = {f"{place + 1}. {one.title}": place for place, one in enumerate(_scenes(count))}
-    return Panel(
-        lambda mapped, scene, foreground, background, smooth: _draw_scene(
-            mapped, _scenes(count)[scene], (foreground, background, smooth)
-        ),
-        {"scene": controls.choice("scene", names), "network": network, **_quantiles()},
-        compute=lambda scene, network: _scene_map(_scenes(count)[scene], network),
-        title="Against the true mask",
-        cost="quick",
-    )
-
-
-def _scene_map(scene: Scene, network: Network) -> Mapped:
-    return _mapped(scene.image, network, network.class_index(scene.target), "max", 1, 0.0)
-
-
-def _draw_scene(
-    mapped: Mapped, scene: Scene, settings: tuple[float, float, int]
-) -> tuple[Image.Image, str]:
-    foreground, background, smooth = settings
-    knobs: dict[str, Any] = {"foreground": foreground, "background": background}
-    cut = segment(mapped.image, mapped.map, smooth=smooth, **knobs)
-    boxes = saliency.box_overlap(cut.box, scene.box)
-    masks = saliency.mask_overlap(cut.mask, scene.mask)
-    verdict = "found" if boxes >= 0.5 else "missed"
-    words = (
-        f"{scene.target} ({figures.per_cent(mapped.probability)}): overlap of the masks "
-        f"{masks:.2f}, of the boxes {boxes:.2f}: {verdict}."
-    )
-    picture = object_picture(Found(mapped.image, mapped.map, "what was found", cut))
-    true = figures.boxes(spotlight(scene.image, scene.mask), [scene.box])
-    return figures.side_by_side([picture, true], ["", "the truth"]), words
 
 
 def scenes_picture(scenes: Sequence[Scene], found: Localization, *, most: int = 4) -> Image.Image:
@@ -324,7 +337,9 @@ def seen_otherwise(image: torch.Tensor, view: str) -> torch.Tensor:
     return image
 
 
-def opinions(network: Network, pictures: Mapping[str, torch.Tensor], target: str) -> Image.Image:
+def opinions(
+    network: Network, pictures: Mapping[str, torch.Tensor], target: int | str
+) -> Image.Image:
     """Each picture (1, 3, H, W) in every view, with the probability that it is the target."""
     index = network.class_index(target)
     rows: list[Image.Image] = []
@@ -339,32 +354,20 @@ def opinions(network: Network, pictures: Mapping[str, torch.Tensor], target: str
     return figures.side_by_side(rows, columns=1, gap=4)
 
 
-def opinion_panel(pictures: torch.Tensor, names: Sequence[str]) -> Panel:
-    """What any network says about pictures (N, 3, H, W) that were made for one, in any view."""
+def opinion_panel(pictures: Mapping[str, torch.Tensor], target: str) -> Panel:
+    """Pictures that were made for one network, in every view, as any other network sees them."""
     network = controls.network_menu(names=photographs(), label="second network")
-    menu = {name: place for place, name in enumerate(names)}
+
+    def draw(network: Network, target: int | None) -> tuple[Image.Image, str]:
+        some = next(iter(pictures.values()))
+        wanted = _own_answer(network, some) if target is None else target
+        name = network.categories[wanted]
+        words = f"The probability of {name}, in the eyes of {network.name}."
+        return opinions(network, pictures, wanted), words
+
     return Panel(
-        lambda picture, view, network: _opinion(
-            pictures[picture : picture + 1], view, network, names[picture]
-        ),
-        {
-            "picture": controls.choice("picture of", menu),
-            "view": controls.choice("seen", VIEWS),
-            "network": network,
-        },
+        draw,
+        {"network": network, "target": controls.class_box(network, target)},
         title="A second opinion",
         cost="quick",
     )
-
-
-def _opinion(
-    image: torch.Tensor, view: str, network: Network, name: str
-) -> tuple[Image.Image, str]:
-    seen = seen_otherwise(image, view)
-    [answers] = network.predict(seen)
-    with torch.no_grad():
-        chance = float(network(seen).softmax(1)[0, network.class_index(name)])
-    words = f"{network.name} on the picture of {name}, {view}: {figures.per_cent(chance)}."
-    times = max(1, round(320 / image.shape[3]))
-    shown = [figures.enlarge(seen, times), figures.bars(answers, highlight=name)]
-    return figures.side_by_side(shown, [f"{name}, {view}", f"{network.name} says"]), words

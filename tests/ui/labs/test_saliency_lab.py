@@ -1,11 +1,22 @@
 """Lab 08's saliency pictures and panels: what they show is what was computed."""
 
+import types
+
 import numpy as np
 import pytest
 import torch
 
 from labsupport.core import images, networks
-from labsupport.methods.saliency import Localization, Segmentation, saliency_map, scenes
+from labsupport.methods.saliency import (
+    Localization,
+    Segmentation,
+    box_of,
+    box_overlap,
+    mask_overlap,
+    saliency_map,
+    scenes,
+    segment,
+)
 from labsupport.ui.labs import saliency as lab
 
 
@@ -91,15 +102,38 @@ def test_the_object_panel_follows_its_quantiles():
     panel.close()
 
 
-def test_the_scene_panel_holds_what_was_found_against_the_truth():
-    panel = lab.scene_panel(3)
-    said = []
-    for place in range(3):
-        panel.controls["scene"].put(place)
-        said.append(panel.words)
-    assert len(set(said)) == 3
-    assert all("overlap of the masks" in words for words in said)
+def test_scenes_of_the_menu_are_held_against_the_truth():
+    panel = lab.segment_panel("koala", count=3)
+    assert "true mask" not in panel.words
+    for place, scene in enumerate(scenes(3), start=1):
+        panel.controls["image"].put(f"scene {place}")
+        cut = segment(scene.image, saliency_map(networks.load(), scene.image, scene.target)[0])
+        assert panel.words.startswith(scene.target)
+        assert f"true mask {mask_overlap(cut.mask, scene.mask):.2f}" in panel.words
+        assert f"true box {box_overlap(cut.box, scene.box):.2f}" in panel.words
     panel.close()
+
+
+def test_a_scene_is_shown_whole_in_the_size_that_a_network_wants(network):
+    scene = scenes(1)[0]
+    shrunk = types.SimpleNamespace(
+        input_size=(112, 112),
+        class_index=network.class_index,
+        categories=network.categories,
+    )
+    seen = []
+
+    def noted(image, _network, target):
+        seen.append(image.shape)
+        return lab.Mapped(image, image[0, 0], network.categories[target], 0.5)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lab, "_mapped_as_it_is", noted)
+        mapped = lab._scene_map(scene, shrunk, None)
+    assert seen == [(1, 3, 112, 112)]
+    small = [side / 2 for side in scene.box]
+    found = box_of(mapped.truth)
+    assert all(abs(one - other) <= 1 for one, other in zip(found, small, strict=True))
 
 
 def test_all_ways_from_three_to_one_stand_beside_the_picture(network, koala):
@@ -144,13 +178,13 @@ def test_a_photo_is_recognised_in_every_view(network, koala):
     assert picture.height > 2 * 224
 
 
-def test_the_second_opinion_is_about_the_picture_and_view_that_are_chosen(koala):
-    pictures = torch.cat([koala, koala * 0 + 0.5])
-    panel = lab.opinion_panel(pictures, ["koala", "lemon"])
-    assert "on the picture of koala, as it is: 99.8 %" in panel.words
-    panel.controls["picture"].put(1)
-    assert "on the picture of lemon, as it is: " in panel.words
-    panel.controls["picture"].put(0)
-    panel.controls["view"].put("mirrored")
-    assert "koala, mirrored: " in panel.words
+def test_the_second_opinion_is_about_the_class_that_is_asked_for(koala):
+    panel = lab.opinion_panel({"a photo": koala, "grey": koala * 0 + 0.5}, "koala")
+    assert panel.words == "The probability of koala, in the eyes of squeezenet1_1."
+    before = panel.picture
+    panel.controls["target"].put("tabby")
+    assert "of tabby" in panel.words
+    assert panel.picture != before
+    panel.controls["target"].put("")  # its own answer to the first picture
+    assert "of koala" in panel.words
     panel.close()
