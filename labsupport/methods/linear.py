@@ -34,7 +34,8 @@ _BLOCK = 8192  # columns of a Gram matrix at a time
 _SCAN = 24  # strengths that are tried before the search halves
 _HALVINGS = 12
 _FAR = 1e9  # a step beyond which no flip is looked for
-_FINE = 40  # halvings of a step in double precision
+_NEAR = 1e-12  # a step that is none
+_FINE = 36  # halvings of a step in double precision
 
 
 @dataclass(frozen=True)
@@ -226,12 +227,13 @@ def flipping_step(
         found = found if bounds is None else found.clamp(*bounds)
         return (float(found @ w) + bias) * side <= 0
 
-    high = 1e-9
+    far = _FAR if bounds is None else bounds[1] - bounds[0]
+    high = 1.01 * least_step(w, abs(answer(x, w, bias).score)) + _NEAR
     while not flips(high):
-        high *= 2
-        if high > _FAR:
+        if high > far:
             return math.inf
-    low = high / 2
+        high *= 1.5
+    low = 0.0
     for _ in range(_FINE):
         middle = (low + high) / 2
         low, high = (low, middle) if flips(middle) else (middle, high)
