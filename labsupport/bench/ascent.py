@@ -21,7 +21,7 @@ from labsupport.methods.ascent import (
     visualize,
 )
 
-_LAYER, _CHANNEL, _STEPS, _RATE = "fire5", 0, 20, 1e-3
+_LAYER, _CHANNEL, _STEPS, _RATE = "fire5", 0, 20, 3e-4
 _CONV = "features.7"  # what torchvision calls it
 _LOOP = "whole network + hook, frozen, NCHW"
 _BARE = "bare forward + backward to the layer"

@@ -28,12 +28,12 @@ class Frame:
 
     `image` is (N, 3, H, W) in [0, 1]. `score` (N,) is what is being raised: of a class the score
     before softmax, `probability` (N,) then its probability; of a silent unit the value in front of
-    its ReLU (see `TargetValue`). `terms` has the parts of the loss by
-    name, (N,) each, penalties too. All of them are of the image as this step's transforms showed
-    it to the network; in the last frame, of the image as it is. `slope` (N,) is the mean absolute
-    gradient of each image, 0 where it cannot move. For a single neuron, `box` is what it sees: the
-    only part that changes. `settings` says how the picture was made, in plain words and numbers.
-    A frame also holds what is needed to go on from it: `ascend(..., start=frame)`.
+    its ReLU (see `TargetValue`). `terms` has the parts of the loss by name, (N,) each, penalties
+    too. All of them are of the image as this step's transforms showed it to the network; in the
+    last frame, of the image as it is. `slope` (N,) is the mean absolute gradient of each image (in
+    the last frame that of the step before), 0 where it cannot move. For a single neuron, `box` is
+    what it sees: the only part that changes. `settings` says how the picture was made, in plain
+    words and numbers. A frame also holds what is needed to go on: `ascend(..., start=frame)`.
     """
 
     image: Tensor
@@ -105,12 +105,16 @@ class Run:
 
 def climb(run: Run, state: State, every: int) -> Iterator[Frame]:
     """The frames of a run from a state on: each `every` steps, and the last."""
+    slope: Tensor | None = None
     while True:
         last = state.step >= run.steps
         random = torch.Generator()
         random.set_state(state.random)
         moment = Moment(state.step, run.steps, random, run.mean)
-        look = _evaluate(run, state.parameters, moment, clean=last)
+        # The last look only needs the way back where there was none before.
+        steep = None if not last or slope is None else slope
+        look = _evaluate(run, state.parameters, moment, clean=last, slope=steep)
+        slope = look.slope
         if last or state.step % every == 0:
             yield _frame(run, state, look)
         if last:
@@ -130,8 +134,11 @@ class _Look:
     probability: Tensor | None
 
 
-def _evaluate(run: Run, parameters: Tensor, moment: Moment, *, clean: bool) -> _Look:
-    """The values and the gradient of all images, a few at a time."""
+def _evaluate(
+    run: Run, parameters: Tensor, moment: Moment, *, clean: bool, slope: Tensor | None
+) -> _Look:
+    """The values and the gradient of all images, a few at a time; no gradient where its `slope`
+    is known."""
     at_once = _AT_ONCE.get(run.network.device.type, 64)
     before = moment.random.get_state()
     parts: list[_Look] = []
@@ -139,7 +146,8 @@ def _evaluate(run: Run, parameters: Tensor, moment: Moment, *, clean: bool) -> _
         moment.random.set_state(before)  # the same transforms for all
         some = slice(first, first + at_once)
         goal = run.objective.part(some)
-        parts.append(_look(run, goal, parameters[some], moment, clean=clean))
+        known = None if slope is None else slope[some]
+        parts.append(_look(run, goal, parameters[some], moment, clean=clean, slope=known))
     look = parts[0] if len(parts) == 1 else _joined(parts)
     if not bool(torch.isfinite(look.slope + look.total).all()):
         raise BadSetting(
@@ -150,9 +158,18 @@ def _evaluate(run: Run, parameters: Tensor, moment: Moment, *, clean: bool) -> _
     return look
 
 
-def _look(run: Run, goal: Objective, parameters: Tensor, moment: Moment, *, clean: bool) -> _Look:
-    with torch.enable_grad():
-        moving = parameters.detach().requires_grad_(True)
+def _look(
+    run: Run,
+    goal: Objective,
+    parameters: Tensor,
+    moment: Moment,
+    *,
+    clean: bool,
+    slope: Tensor | None,
+) -> _Look:
+    wanted = slope is None
+    with torch.set_grad_enabled(wanted):
+        moving = parameters.detach().requires_grad_(wanted)
         images = run.recipe.canvas.images(moving, run.canvas_size)
         seen = run.shown(images) if clean else _transformed(run, images, moment)
         activations = read(run.network, goal.layers, seen)
@@ -160,8 +177,10 @@ def _look(run: Run, goal: Objective, parameters: Tensor, moment: Moment, *, clea
         score = _weighted(terms)
         terms |= _penalties(run, images, moment)
         total = _weighted(terms)
-        (gradient,) = torch.autograd.grad(total.sum(), moving)
-    slope = gradient.abs().flatten(1).mean(1)
+        gradient = parameters.new_empty(0)
+        if slope is None:
+            (gradient,) = torch.autograd.grad(total.sum(), moving)
+            slope = gradient.abs().flatten(1).mean(1)
     chances = _probability(goal, activations)
     values = {name: term.value.detach() for name, term in terms.items()}
     return _Look(gradient, slope, total.detach(), score.detach(), values, chances)

@@ -195,7 +195,14 @@ def visualize(
     Errors: those of `ascend`.
     """
     frames = ascend(
-        network, objective, recipe=recipe, start=start, size=size, steps=steps, seed=seed
+        network,
+        objective,
+        recipe=recipe,
+        start=start,
+        size=size,
+        steps=steps,
+        seed=seed,
+        every=5 if progress else max(1, recipe.steps if steps is None else steps),
     )
     for frame in frames:
         if progress is not None:
