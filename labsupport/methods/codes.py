@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import fx
 from torch.nn import functional as F
 
-from labsupport.core import device, images
+from labsupport.core import device, images, workers
 from labsupport.core.errors import BadImage, BadSetting, nearest
 from labsupport.core.imagesets import Picture
 from labsupport.core.networks import Network
@@ -32,6 +33,7 @@ LARGEST_GRID = 4000  # points: the one-to-one assignment grows with their third 
 Images: TypeAlias = torch.Tensor | Sequence[Picture] | Sequence[torch.Tensor]
 Progress: TypeAlias = Callable[[float], object]
 
+_BATCH, _MOST_CORES = 8, 8  # images that a core takes at a time; each holds their activations
 _ROWS = 512  # of a table of distances that are held at a time
 _THROUGH = frozenset({"dropout", "flatten", "identity"})  # they change nothing that a code holds
 
@@ -120,8 +122,8 @@ def codes(
     """The codes (N, D) of images at a layer (by default `code_layer`), on the CPU.
 
     `pictures` are images (N, 3, H, W), or a sequence of pictures that are read as they are needed
-    and brought to the network's size. A layer with maps gives the mean of each map, or every
-    position where `pooled` is False. Nothing behind the layer is computed.
+    (by several threads) and brought to the network's size. A layer with maps gives the mean of
+    each map, or every position where `pooled` is False. Nothing behind the layer is computed.
 
     Errors: `UnknownLayer`; `BadImage`.
 
@@ -185,11 +187,32 @@ def _for_all(
     pictures: Images,
     progress: Progress | None,
 ) -> torch.Tensor:
-    """`fn` on all images, a batch at a time; a GPU that is too small gets smaller batches."""
+    """`fn` on all images, a batch at a time; on a CPU each core takes batches of its own."""
     if isinstance(pictures, torch.Tensor):
         network.check(pictures)
     prepared = _prepared(pictures, network.input_size)
-    return device.in_batches(fn, prepared, device=network.device, progress=progress)
+    cores = min(torch.get_num_threads(), _MOST_CORES)
+    if network.device.type != "cpu" or cores == 1:
+        return device.in_batches(fn, prepared, device=network.device, progress=progress)
+    parts = []
+    starts = range(0, len(prepared), _BATCH)
+    for start, part in workers.in_order(
+        lambda: partial(_batch, fn, prepared), starts, threads=cores
+    ):
+        parts.append(part)
+        if progress is not None:
+            progress(min(start + _BATCH, len(prepared)) / len(prepared))
+    return torch.cat(parts)
+
+
+def _batch(
+    fn: Callable[[torch.Tensor], torch.Tensor],
+    prepared: torch.Tensor | Sequence[torch.Tensor],
+    start: int,
+) -> torch.Tensor:
+    chunk = prepared[start : start + _BATCH]
+    with torch.no_grad():
+        return fn(chunk if isinstance(chunk, torch.Tensor) else torch.stack(list(chunk)))
 
 
 def _prepared(pictures: Images, size: Pair) -> torch.Tensor | Sequence[torch.Tensor]:
@@ -441,8 +464,9 @@ def embedding_frames(
     """t-SNE of codes (N, D) as it goes on: a frame for each `every` steps, the first at the start.
 
     `perplexity` is, roughly, how many neighbours an image has; `learning_rate` None is N / 48, at
-    least 50, or N / 3 where even that is less. The points start at the principal components, or, with a `seed`, at random. Up to
-    1000 points each pair is computed; above, only neighbours attract and a grid repels.
+    least 50, or N / 3 where even that is less. The points start at the principal components, or,
+    with a `seed`, at random. Up to 1000 points each pair is computed; above, only neighbours
+    attract and a grid repels.
 
     Errors: `BadSetting`, as in `embed`.
     """

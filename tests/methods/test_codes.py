@@ -90,7 +90,7 @@ def test_several_layers_in_one_pass_are_the_same_as_one_by_one(small):
         assert torch.equal(value, c.codes(small, batch, name))
 
 
-def test_pictures_are_read_one_by_one_and_in_order(network):
+def test_pictures_are_read_once_each(network):
     pictures = images.cutouts()[:3]
     read = []
 
@@ -101,10 +101,24 @@ def test_pictures_are_read_one_by_one_and_in_order(network):
 
     done = []
     found = c.codes(network, Watched(pictures), progress=done.append)
-    assert read == [0, 1, 2]
+    assert sorted(read) == [0, 1, 2]
     assert done == [1.0]
     alone = torch.cat([c.codes(network, one.image) for one in pictures])
     assert torch.allclose(found, alone, atol=1e-4)
+
+
+def test_several_cores_give_the_same_codes_in_the_same_order(network, monkeypatch):
+    pictures = images.cutouts()[:19]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    alone, shares = c.codes(network, pictures, "fire2"), []
+    monkeypatch.undo()
+    before = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    together = c.codes(network, pictures, "fire2", progress=shares.append)
+    monkeypatch.undo()
+    assert torch.allclose(alone, together, atol=1e-5)
+    assert shares == [8 / 19, 16 / 19, 1.0]
+    assert torch.get_num_threads() == before
 
 
 def test_a_picture_that_is_not_square_is_cut_and_a_square_one_is_whole():

@@ -107,16 +107,17 @@ def collection(
     read = _ReadOnce(pictures, network)
     by_layer = c.codes_by_layer(network, read, names, progress=progress)
     found = {PIXELS: torch.cat(read.pixels)} | by_layer
-    return Collection(network, pictures, tuple(read.shown), found, last)
+    return Collection(network, pictures, read.shown, found, last)
 
 
 class _ReadOnce(Sequence[torch.Tensor]):
-    """Pictures in order, each decoded once for its code, its pixels and its little picture."""
+    """Pictures, each decoded once for its code, its pixels and its little picture."""
 
     def __init__(self, pictures: ImageSet[Any], network: Network) -> None:
         self._pictures, self._size = pictures, network.input_size
-        self.pixels: list[torch.Tensor] = []
-        self.shown: list[Image.Image] = []
+        # by number: several threads read
+        self._pixels: dict[int, torch.Tensor] = {}
+        self._shown: dict[int, Image.Image] = {}
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -124,10 +125,18 @@ class _ReadOnce(Sequence[torch.Tensor]):
     def __getitem__(self, key: Any) -> Any:
         image, shown = _decoded(self._pictures[key])
         seen = c.fitted(image, self._size)
-        if key == len(self.shown):
-            self.pixels.append(c.pixel_codes(seen))
-            self.shown.append(shown)
+        self._pixels[key], self._shown[key] = c.pixel_codes(seen), shown
         return seen
+
+    @property
+    def pixels(self) -> list[torch.Tensor]:
+        """The shrunken pixels of each picture, (1, D)."""
+        return [self._pixels[number] for number in range(len(self))]
+
+    @property
+    def shown(self) -> tuple[Image.Image, ...]:
+        """What is opaque of each picture."""
+        return tuple(self._shown[number] for number in range(len(self)))
 
 
 def _decoded(picture: Picture) -> tuple[torch.Tensor, Image.Image]:
