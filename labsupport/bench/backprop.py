@@ -1,0 +1,147 @@
+"""Gradients by the three rules against Captum, and one forward pass for all against three calls."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cache, partial
+
+import torch
+from torch import nn
+
+from labsupport.bench._contest import HEADING, Contest, hold, machine, text
+from labsupport.core import catalog, images, networks
+from labsupport.core.networks import Network
+from labsupport.core.rules import RULES
+from labsupport.methods.backprop import gradient, gradients, integrated_gradients
+
+_CLASS = 388  # giant panda, in every ImageNet network
+_WANTED = {"backprop": 1.3, "guided": 1.1, "deconvnet": 1.4}
+
+
+def bench() -> None:
+    """Print the ratios; "below" marks one that does not reach what is wanted."""
+    network = networks.load()
+    print(machine())
+    print(HEADING)
+    for rule, wanted in _WANTED.items():
+        _print(
+            Contest(
+                f"squeezenet1_1, {rule}",
+                partial(_ours, network, rule),
+                {"Captum, weights frozen": _captum(rule)},
+                {"Captum, weights frozen": wanted},
+                rounds=15,
+                equal=_same,
+            )
+        )
+    _print(
+        Contest(
+            "the three rules from one forward pass",
+            partial(_together, network),
+            {"three calls": partial(_apart, network)},
+            {"three calls": 1.3},
+            rounds=15,
+            equal=_same,
+        )
+    )
+    _print(
+        Contest(
+            "integrated gradients, completeness within 1 %",
+            partial(_integrated, network),
+            {"Captum, 50 steps, 8 at a time": _captums_integral()},
+            {"Captum, 50 steps, 8 at a time": 1.5},
+            rounds=3,
+        )
+    )
+
+
+def _print(contest: Contest) -> None:
+    for line in hold(contest):
+        print(text(line), flush=True)
+
+
+@cache
+def _image() -> torch.Tensor:
+    return images.standard(images.sample("giant_panda"))
+
+
+def _ours(network: Network, rule: str) -> torch.Tensor:
+    return gradient(network, _image(), _CLASS, rule=rule).values
+
+
+def _together(network: Network) -> torch.Tensor:
+    found = gradients(network, _image(), _CLASS)
+    return torch.cat([found[rule].values for rule in RULES])
+
+
+def _apart(network: Network) -> torch.Tensor:
+    return torch.cat([_ours(network, rule) for rule in RULES])
+
+
+def _integrated(network: Network) -> torch.Tensor:
+    return integrated_gradients(network, _image(), _CLASS).values
+
+
+def _captum(rule: str) -> Callable[[], torch.Tensor]:
+    """Captum on the bare module, whose ReLUs are all modules; in place would stop its hooks."""
+    from captum.attr import Deconvolution, GuidedBackprop, Saliency
+
+    module, std = _bare()
+    kinds = {"backprop": Saliency, "guided": GuidedBackprop, "deconvnet": Deconvolution}
+    method = kinds[rule](module)
+    settings = {"abs": False} if rule == "backprop" else {}
+
+    def attribute() -> torch.Tensor:
+        pixels = _normalized().requires_grad_()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it sets hooks
+            found: torch.Tensor = method.attribute(pixels, _CLASS, **settings)
+        return found.detach() / std
+
+    return attribute
+
+
+def _captums_integral() -> Callable[[], torch.Tensor]:
+    from captum.attr import IntegratedGradients
+
+    module, _ = _bare()
+    method = IntegratedGradients(module)
+    black = (0 - torch.tensor(catalog.IMAGENET_MEAN)) / torch.tensor(catalog.IMAGENET_STD)
+
+    def attribute() -> torch.Tensor:
+        pixels = _normalized()
+        base = black.view(1, 3, 1, 1).expand_as(pixels)
+        found: torch.Tensor = method.attribute(
+            pixels, base, _CLASS, n_steps=50, internal_batch_size=8
+        )
+        return found.detach()
+
+    return attribute
+
+
+def _normalized() -> torch.Tensor:
+    mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in _scale())
+    normalized: torch.Tensor = (_image() - mean) / std
+    return normalized
+
+
+def _scale() -> tuple[tuple[float, ...], tuple[float, ...]]:
+    recipe = catalog.recipe("squeezenet1_1")
+    return recipe.mean, recipe.std
+
+
+def _bare() -> tuple[nn.Module, torch.Tensor]:
+    recipe = catalog.recipe("squeezenet1_1")
+    state, source = catalog.state(recipe, "auto")
+    module = catalog.build(recipe, state, source).eval().requires_grad_(False)
+    for part in module.modules():
+        if isinstance(part, nn.ReLU):
+            part.inplace = False
+    return module, torch.tensor(recipe.std).view(1, 3, 1, 1)
+
+
+def _same(ours: object, theirs: object) -> bool:
+    if not isinstance(ours, torch.Tensor) or not isinstance(theirs, torch.Tensor):
+        return False
+    return bool((ours - theirs).abs().max() <= 1e-3 * theirs.abs().max())
