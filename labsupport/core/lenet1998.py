@@ -103,6 +103,7 @@ class ScaledTanh(nn.Module):
 def subsampling(maps: int) -> nn.Conv2d:
     """Sums of 2 x 2 neighbours, each map with one coefficient and one bias to learn."""
     layer = nn.Conv2d(maps, maps, kernel_size=2, stride=2, groups=maps)
+    nn.init.constant_(layer.weight, 0.5)  # small random numbers would let hardly anything through
     parametrize.register_parametrization(layer, "weight", SharedCoefficient())
     return layer
 
