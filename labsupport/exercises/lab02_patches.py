@@ -1,4 +1,4 @@
-"""Lab 02: how far a unit sees, which patches are near copies, how often a name fits; questions."""
+"""Lab 02: what a unit sees, which patches are near copies, how often a name fits; questions."""
 
 from collections.abc import Sequence
 
@@ -6,56 +6,68 @@ import torch
 
 from labsupport.exercises import Case, Exercise, Mistake, Question
 
+Layers = Sequence[tuple[int, int, int]]
 
-def _sees(layers: Sequence[tuple[int, int]]) -> int:
-    """From the top down: so many outputs need so many inputs."""
-    needed = 1
-    for kernel, stride in reversed(layers):
-        needed = (needed - 1) * stride + kernel
-    return needed
+
+def _seen(layers: Layers, place: int, length: int) -> tuple[int, int]:
+    """By collecting every place that is looked at, layer after layer."""
+    seen = {place}
+    for kernel, stride, padding in reversed(layers):
+        seen = {stride * one - padding + more for one in seen for more in range(kernel)}
+    inside = [pixel for pixel in seen if 0 <= pixel < length]
+    return min(inside), max(inside) + 1
 
 
 def _stacks() -> Sequence[Case]:
     return [
-        Case("one convolution of 11, stride 4", [(11, 4)], expected=11),
-        Case("two of 3, stride 1", [(3, 1), (3, 1)], expected=5),
-        Case("a stride below", [(3, 2), (3, 1)], expected=7),
-        Case("AlexNet up to pool2", [(11, 4), (3, 2), (5, 1), (3, 2)], expected=67),
-        Case("four layers with a stride of 3", [(5, 3), (2, 2), (7, 1), (4, 2)]),
+        Case("a convolution of 11, stride 4", [(11, 4, 0)], 2, 227, expected=(8, 19)),
+        Case("a stride below", [(3, 2, 0), (3, 1, 0)], 1, 20, expected=(2, 9)),
+        Case("the left border, padding 1", [(3, 1, 1)], 0, 10, expected=(0, 2)),
+        Case("the right border, padding 1", [(3, 1, 1)], 9, 10, expected=(8, 10)),
+        Case("AlexNet's conv2", [(11, 4, 2), (3, 2, 0), (5, 1, 2)], 13, 224),
+        Case("four layers", [(7, 3, 2), (2, 2, 0), (5, 1, 1), (4, 2, 0)], 6, 400),
     ]
 
 
-def _forward(layers: Sequence[tuple[int, int]], *, early: bool = False) -> int:
-    field, step = 1, 1
-    for kernel, stride in layers:
-        step *= stride if early else 1
-        field += (kernel - 1) * step
-        step *= 1 if early else stride
-    return field
+def _ends(layers: Layers, place: int) -> tuple[int, int]:
+    first = last = place
+    for kernel, stride, padding in reversed(layers):
+        first, last = stride * first - padding, stride * last - padding + kernel - 1
+    return first, last + 1
 
 
-FIELD = Exercise(
+def _padless(layers: Layers, place: int, length: int) -> tuple[int, int]:
+    return _seen([(kernel, stride, 0) for kernel, stride, _ in layers], place, length)
+
+
+def _last(layers: Layers, place: int, length: int) -> tuple[int, int]:
+    first, end = _seen(layers, place, length)
+    return first, end - 1
+
+
+SPAN = Exercise(
     id="02.1",
-    title="How far does a unit see?",
-    minutes=10,
-    function="field",
-    reference=_sees,
+    title="Which pixels does a unit see?",
+    minutes=12,
+    function="span",
+    reference=_seen,
     cases=_stacks,
     hints=(
-        "Start with one pixel seen, `size = 1`, and neighbours one pixel apart, `step = 1`.",
-        "A kernel of k sees k neighbours: `size` grows by (k - 1) steps.",
-        "Only after that does the stride spread the neighbours: `step = step * stride`.",
+        "Go down from the unit: `first = last = place`, and then through `reversed(layers)`.",
+        "Each layer turns `first` into `stride * first - padding`; so does `last`, and the kernel "
+        "adds `kernel - 1` to it.",
+        "At the end cut at the picture: `max(first, 0)` and `min(last + 1, length)`.",
     ),
     mistakes=(
-        Mistake("the strides are left out.", lambda layers: 1 + sum(k - 1 for k, _ in layers)),
+        Mistake("the padding is left out: it moves the first place to the left.", _padless),
+        Mistake("one pixel is missing: the end is one past the last pixel.", _last),
         Mistake(
-            "the stride counts too early: a layer's own stride spreads only the layers above.",
-            lambda layers: _forward(layers, early=True),
+            "it reaches over the picture's border: cut it to 0 and `length`.",
+            lambda layers, place, _: _ends(layers, place),
         ),
-        Mistake("one pixel is missing: the field starts at 1.", lambda layers: _sees(layers) - 1),
         Mistake(
-            "a kernel of k adds k - 1 steps, not k.",
-            lambda layers: _forward([(kernel + 1, stride) for kernel, stride in layers]),
+            "the layers are taken from the picture upwards; follow the unit down.",
+            lambda layers, place, length: _seen(list(reversed(layers)), place, length),
         ),
     ),
 )
@@ -190,7 +202,7 @@ PRECISION = Exercise(
     ),
 )
 
-EXERCISES = (FIELD, KEEP, PRECISION)
+EXERCISES = (SPAN, KEEP, PRECISION)
 
 QUESTIONS = (
     Question(

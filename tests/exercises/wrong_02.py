@@ -1,32 +1,31 @@
 """Typical wrong answers to the exercises of lab 02."""
 
 
-def without_strides(layers):
-    return 1 + sum(kernel - 1 for kernel, _ in layers)
+def _down(layers, place):
+    first = last = place
+    for kernel, stride, padding in layers:
+        first, last = stride * first - padding, stride * last - padding + kernel - 1
+    return first, last
 
 
-def stride_too_early(layers):
-    size, step = 1, 1
-    for kernel, stride in layers:
-        step *= stride
-        size += (kernel - 1) * step
-    return size
+def without_padding(layers, place, length):
+    first, last = _down([(kernel, stride, 0) for kernel, stride, _ in reversed(layers)], place)
+    return max(first, 0), min(last + 1, length)
 
 
-def starts_at_zero(layers):
-    size, step = 0, 1
-    for kernel, stride in layers:
-        size += (kernel - 1) * step
-        step *= stride
-    return size
+def last_pixel(layers, place, length):
+    first, last = _down(reversed(layers), place)
+    return max(first, 0), min(last, length - 1)
 
 
-def whole_kernels(layers):
-    size, step = 1, 1
-    for kernel, stride in layers:
-        size += kernel * step
-        step *= stride
-    return size
+def not_cut(layers, place, length):
+    first, last = _down(reversed(layers), place)
+    return first, last + 1
+
+
+def bottom_up(layers, place, length):
+    first, last = _down(layers, place)
+    return max(first, 0), min(last + 1, length)
 
 
 def _best_first(values):
@@ -84,7 +83,7 @@ def each(labels, wanted):
 
 
 WRONG = {
-    "02.1": (without_strides, stride_too_early, starts_at_zero, whole_kernels),
+    "02.1": (without_padding, last_pixel, not_cut, bottom_up),
     "02.2": (in_list_order, against_all_better, against_the_best, strictly_less, the_values),
     "02.3": (hits, by_length, each),
 }

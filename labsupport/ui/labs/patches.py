@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TILE = 112  # pixels, about: half of the networks' 224
+ROW_TILE = 84  # nine in a row fit into a notebook beside their name
 _ORDERS = {"the largest activations": "most", "the smallest activations": "least"}
 
 
@@ -64,10 +65,10 @@ def region(
     cut = image[:, :, first[1] : first[1] + window, first[0] : first[0] + window]
     edges = (left - first[0], top - first[1], right - first[0], bottom - first[1])
     inside = [float(min(max(edge, 0), window)) for edge in edges]
+    whole = inside == [0, 0, window, window]
     if window > tile:
         cut, inside = images.resize(cut, tile), [edge * tile / window for edge in inside]
     times = max(1, tile // cut.shape[2])
-    whole = inside == [0, 0, window, window]
     return figures.boxes(cut, [] if whole else [inside], enlarge=times)
 
 
@@ -79,23 +80,29 @@ def unit_rows(
     side: int,
     context: float = 0.0,
     count: int | None = None,
-    tile: int = TILE,
+    columns: int | None = None,
+    tile: int = ROW_TILE,
 ) -> Image.Image:
     """A row of regions for each unit, as in Girshick's figure 4: the value in white on each.
 
     `units` are channels (or numbers of directions), or these with a name each; `side` is the
-    receptive field's, in pixels.
+    receptive field's, in pixels. With `columns` a row goes on in the next line after so many.
     """
     names = units if isinstance(units, Mapping) else dict.fromkeys(units, "")
     count = min(count or patches.k, patches.k)
+    columns = min(columns or count, count)
+    if count % columns:
+        raise BadSetting(f"{count} regions do not fill lines of {columns}")
     tiles, values = [], []
     for unit in names:
         row = patches.row(unit)
         for place in range(count):
             tiles.append(_tile(patches, shown, row, place, side, context, tile))
         values += _values(patches, row, count)
-    titles = [name or f"unit {unit}" for unit, name in names.items()]
-    return figures.mosaic(tiles, columns=count, values=values, rows=titles)
+    titles = []
+    for unit, name in names.items():
+        titles += [name or f"unit {unit}", *[""] * (count // columns - 1)]
+    return figures.mosaic(tiles, columns=columns, values=values, rows=titles)
 
 
 def _tile(
@@ -304,19 +311,20 @@ def named_tiles(
     side: int,
     count: int = 9,
 ) -> Image.Image:
-    """A unit's top patches, each under a sign (+ or -) and its label; precision at k beside them.
+    """A unit's top patches, each under a sign (+ or -) and its label; precision at k below them.
 
     The dashed line is what drawing pictures by chance would reach.
     """
     row, columns = patches.row(unit), math.ceil(math.sqrt(count))
-    tiles = [_tile(patches, shown, row, place, side, 0.25) for place in range(count)]
+    tiles = [_tile(patches, shown, row, place, side, 0.25, 96) for place in range(count)]
     numbers = patches.pictures[row, :count].tolist()
     words = ["" if number < 0 else labels[number] for number in numbers]
     titles = [f"{'+' if word == concept else '−'} {word}" for word in words]
     values = _values(patches, row, count)
     block = figures.mosaic(tiles, columns=columns, titles=titles, values=values)
     share = agreement(patches, labels, concept)[row]
-    return figures.side_by_side([block, _precision(share, concept, _chance(labels, concept))])
+    curve = _precision(share, concept, _chance(labels, concept))
+    return figures.side_by_side([block, curve], columns=1)
 
 
 def _precision(share: torch.Tensor, concept: str, chance: float) -> Image.Image:
@@ -331,7 +339,7 @@ def _precision(share: torch.Tensor, concept: str, chance: float) -> Image.Image:
         axes.set_ylabel(f"precision at k: {concept}")
         axes.legend(frameon=False, fontsize=9)
 
-    return figures.drawn(plot, size=(360, 300))
+    return figures.drawn(plot, size=(400, 240))
 
 
 def _chance(labels: Sequence[str], concept: str) -> float:

@@ -69,17 +69,29 @@ def test_large_regions_are_made_smaller_and_their_boxes_with_them():
     assert picture.shape == (112, 112, 3)
     white = np.argwhere((picture == 255).all(2))
     assert white.max() < 56
+    framed = np.asarray(lab.region(image, (0, 0, 224, 224), 224))
+    assert (framed == 0).all()  # what is seen whole has no frame
 
 
 def test_rows_hold_each_units_own_patches(found, shown):
     rows = np.asarray(lab.unit_rows(found, shown, {0: "red", 1: "green"}, side=8)).astype(int)
-    assert rows.shape[1] > 4 * 112
-    assert rows.shape[0] >= 2 * 112
-    middle = rows[:, -56]
-    assert (middle[56] > 100).tolist() == [True, False, False]  # the fourth best of each
+    assert rows.shape[1] > 4 * 80
+    assert rows.shape[0] >= 2 * 80
+    middle = rows[:, -42]
+    assert (middle[42] > 100).tolist() == [True, False, False]  # the fourth best of each
     assert (middle[-40] > 100).tolist() == [False, True, False]
     fewer = lab.unit_rows(found, shown, [1], side=8, count=2)
-    assert fewer.height < 2 * 112
+    assert fewer.height < 2 * 80
+
+
+def test_a_row_may_go_on_in_the_next_line(found, shown):
+    lines = np.asarray(lab.unit_rows(found, shown, [0, 1], side=8, columns=2)).astype(int)
+    assert 4 * 80 < lines.shape[0] < 5 * 90
+    reds = [(lines[y, -42] > 100).tolist() for y in (42, 130, 215, 300)]
+    assert reds[:2] == [[True, False, False]] * 2
+    assert reds[2:] == [[False, True, False]] * 2
+    with pytest.raises(BadSetting, match="do not fill lines of 3"):
+        lab.unit_rows(found, shown, [0], side=8, columns=3)
 
 
 def test_small_tiles_and_large_numbers(colourful, shown):
@@ -93,7 +105,7 @@ def test_directions_have_rows_as_channels_have(colourful, shown):
     directions = random_directions(2, 3, seed=1)
     found = top_patches(colourful, "relu1", shown, channels=directions, k=2)
     names = {0: "first", 2: "third"}
-    assert lab.unit_rows(found, shown, names, side=8).height >= 2 * 112
+    assert lab.unit_rows(found, shown, names, side=8).height >= 2 * 80
     with pytest.raises(BadSetting, match="direction 3"):
         lab.unit_rows(found, shown, [3], side=8)
 
@@ -209,5 +221,5 @@ def test_the_sign_over_a_tile_says_whether_the_label_fits(pictures, colourful, s
         for concept in ("red things", "green things")
     ]
     assert drawn[0].shape == drawn[1].shape
-    assert not np.array_equal(drawn[0][:, :240], drawn[1][:, :240])  # the signs
-    assert not np.array_equal(drawn[0][:, 300:], drawn[1][:, 300:])  # the curve
+    assert not np.array_equal(drawn[0][:-240], drawn[1][:-240])  # the signs
+    assert not np.array_equal(drawn[0][-240:], drawn[1][-240:])  # the curve
