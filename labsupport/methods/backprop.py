@@ -390,11 +390,11 @@ def _cascade(
     learned: Mapping[str, Gradient],
     seed: int,
 ) -> Iterator[Randomization]:
+    before = {rule: magnitude(one) for rule, one in learned.items()}
+    yield _compared("", 0, learned, before, 0.0)
     changed = _copied(network, f"{network.source}, made random")
     layers = weighted_layers(network)
     names = {network.node(layer).name: layer for layer in layers}
-    before = {rule: magnitude(one) for rule, one in learned.items()}
-    yield _compared("", 0, learned, before, 0.0)
     for node in reversed(changed.graph.graph.nodes):
         _redraw(changed, node, seed)
         if node.name in names:

@@ -188,7 +188,11 @@ def test_the_cascade_is_measured_and_drawn(tiny):
     assert "random down to conv1 (3 layers)" in words
     rows = lab.cascade_rows(views[-1].steps, (0, 3))
     assert rows.width > 40
-    assert picture.height > 300
+    assert picture.height > 100
+    strips = np.asarray(lab.likeness_strips(views[1], "structure"))
+    assert lab.likeness_picture(views[-1].steps).height == 300
+    unknown = (strips == (200, 200, 200)).all(2).sum() / (3 * 23 * 23)
+    assert unknown == pytest.approx(2, abs=0.3)  # of four fields in each strip, two are known
 
 
 def test_the_last_unit_has_no_relu_behind_it(tiny):
