@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
-from labsupport.core import images, networks
+from labsupport.core import images
 from labsupport.core.imagesets import ImageSet, Picture
 from labsupport.core.networks import Network
 from labsupport.methods import saliency
@@ -28,6 +28,7 @@ from labsupport.methods.saliency import (
 )
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
+from labsupport.ui.labs.occlusion import photographs
 from labsupport.ui.panels import Panel
 
 REDUCTION_WORDS = {
@@ -39,11 +40,6 @@ REDUCTION_WORDS = {
 SAMPLES = {"1: the plain gradient": 1, "8 noisy copies": 8, "32 noisy copies": 32}
 _BRIGHT = 0.995  # this quantile of a map is shown brightest: a few pixels would dim all others
 _OBJECT, _GROUND = (213, 94, 0), (0, 114, 178)  # the seeds: orange and blue
-
-
-def photographs() -> list[str]:
-    """The course's networks that answer about photographs: all but the two small ones."""
-    return [name for name in networks.names() if name not in ("lenet5", "convnetjs")]
 
 
 # The map
@@ -161,7 +157,7 @@ class Found:
     segmentation: Segmentation
 
 
-def segment_panel(image: str = "koala", *, count: int = 12) -> Panel:
+def segment_panel(image: str = "koala", *, background: float = 0.50, count: int = 12) -> Panel:
     """GrabCut from the map of any picture, with the quantiles that seed it.
 
     The menu also has `count` scenes, cut-outs before photographs: there the true mask is known,
@@ -184,7 +180,7 @@ def segment_panel(image: str = "koala", *, count: int = 12) -> Panel:
             "network": network,
             "target": controls.class_box(network),
             "foreground": _quantile("object above", 0.95, 0.60, 0.99),
-            "background": _quantile("rest below", 0.50, 0.05, 0.59),
+            "background": _quantile("rest below", background, 0.05, 0.59),
             "smooth": controls.whole("blur of the map", 6, 0, 12, unit="px"),
         },
         compute=compute,
@@ -312,7 +308,8 @@ def table(results: Mapping[str, Localization]) -> str:
 
 # Does anybody else agree?
 
-VIEWS = ("as it is", "mirrored", "turned by 20 degrees", "middle two thirds", "blurred", "JPEG")
+VIEWS = ("as it is", "mirrored", "turned by 20°", "middle two thirds", "blurred", "JPEG")
+_OPINION = 112  # pixels a side: six of them are as wide as a page
 
 
 def seen_otherwise(image: torch.Tensor, view: str) -> torch.Tensor:
@@ -320,7 +317,7 @@ def seen_otherwise(image: torch.Tensor, view: str) -> torch.Tensor:
     height, width = image.shape[2:]
     if view == "mirrored":
         return image.flip(3)
-    if view == "turned by 20 degrees":
+    if view == "turned by 20°":
         colour = image.mean((0, 2, 3)).tolist()
         turned: torch.Tensor = transforms.rotate(image, 20, fill=colour)
         return turned
@@ -349,7 +346,8 @@ def opinions(
             chances = network(torch.cat(tiles)).softmax(1)[:, index].tolist()
         words = [figures.per_cent(chance) for chance in chances]
         titles = None if rows else VIEWS
-        row = figures.mosaic(tiles, columns=len(tiles), titles=titles, values=words, gap=8)
+        small = [images.resize(tile, _OPINION) for tile in tiles]
+        row = figures.mosaic(small, columns=len(small), titles=titles, values=words, gap=8)
         rows.append(figures.side_by_side([row], [name]))
     return figures.side_by_side(rows, columns=1, gap=4)
 

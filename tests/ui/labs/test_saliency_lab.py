@@ -174,8 +174,8 @@ def test_a_photo_is_recognised_in_every_view(network, koala):
         [answers] = network.predict(lab.seen_otherwise(koala, view), k=1)
         assert answers[0].name == "koala", view
     picture = lab.opinions(network, {"a photo": koala, "grey": koala * 0 + 0.5}, "koala")
-    assert picture.width > 6 * 224
-    assert picture.height > 2 * 224
+    assert picture.width > 6 * 112
+    assert picture.height > 2 * 112
 
 
 def test_the_second_opinion_is_about_the_class_that_is_asked_for(koala):
