@@ -132,12 +132,13 @@ def numbers_panel(*, step: bool = False) -> Panel:
 def _numbers(step: float = 0.0, **inputs: float) -> tuple[Image.Image, str]:
     start = torch.tensor(linear.SLIDE_INPUT)
     weights = torch.tensor(linear.SLIDE_WEIGHTS)
-    given = torch.tensor([inputs[f"x{place}"] for place in range(1, len(start) + 1)])
+    places = range(1, len(start) + 1)
+    given = torch.tensor([inputs[f"x{place}"] for place in places], dtype=torch.float64)
     now = signed_step(given, weights, step, bounds=None)
     found = linear.answer(now, weights)
     picture = numbers_picture(now)
     words = (
-        f"Score {found.score:.4g}, P(y = 1) = {found.probability:.4f}. "
+        f"Score {round(found.score, 9) + 0.0:.4g}, P(y = 1) = {found.probability:.4f}. "
         f"Largest change from the slide's x: {float((now - start).abs().max()):.4g}."
     )
     return picture, words.replace("-", "−")
@@ -215,18 +216,21 @@ def learned_steps(decay: float = 0.001, pictures: int = 24) -> Steps:
     whole = torch.cat([one.image for one in cutouts])
     labels = torch.tensor([int(category == "animals") for category in cutouts.categories])
     theory, measured = [], []
-    for side in SIDES:
-        points = torch.nn.functional.interpolate(whole, (side, side), mode="area").flatten(1)
+    for side in reversed(SIDES):  # each from the next larger one, which is quicker
+        whole = torch.nn.functional.interpolate(whole, (side, side), mode="area")
+        points = whole.flatten(1)
         mean = points.mean(0)
-        length = float((points - mean).square().sum(1).mean())
-        found = linear.fit_logistic(points - mean, labels, decay=decay * length / 10)
+        centred = points - mean
+        length = float(centred.square().sum(1).mean())
+        found = linear.fit_logistic(centred, labels, decay=decay * length / 10)
         bias = found.bias - float(mean.double() @ found.weights)
-        few = points[:: max(1, len(points) // pictures)]
+        few = points[:: max(1, len(points) // pictures)][:pictures]
         scores = (few.double() @ found.weights + bias).abs()
         flips = [linear.flipping_step(one, found.weights, bias, bounds=(0, 1)) for one in few]
         theory.append(linear.least_step(found.weights, float(scores.median())))
         measured.append(float(np.median(flips)))
-    return Steps(tuple(3 * side * side for side in SIDES), tuple(theory), tuple(measured))
+    inputs = tuple(3 * side * side for side in SIDES)
+    return Steps(inputs, tuple(reversed(theory)), tuple(reversed(measured)))
 
 
 def steps_panel() -> Panel:
@@ -313,6 +317,7 @@ def learning_panel(data: str = "photos32") -> Live:
             "decay": controls.choice("weight decay", DECAYS, 0.1),
             "epochs": controls.whole("epochs", epochs_for(data), 1, 60),
             "shared": controls.choice("scale", {"own": False, "shared by all": True}),
+            "size": controls.whole("tiles", 128, 64, 192, step=32, unit="px"),
         },
         draw=_draw_snapshot,
         title="Templates that are learned",
@@ -338,18 +343,19 @@ def _learning(data: str, decay: float, epochs: int) -> Iterator[_Scene]:
         yield _Scene(snapshot, test, decay)
 
 
-def _draw_snapshot(scene: _Scene, shared: bool = False) -> tuple[Image.Image, str]:
+def _draw_snapshot(scene: _Scene, shared: bool = False, size: int = 128) -> tuple[Image.Image, str]:
     one = scene.snapshot
+    times = max(1, round(size / one.classifier.weights.shape[-1]))
+    picture = templates(one.classifier, shared=shared, enlarge=times)
     if not one.step:
-        words = "Before the first step all weights are zero: press Run."
-        return templates(one.classifier, shared=shared), words
+        return picture, "Before the first step all weights are zero: press Run."
     words = (
         f"Step {one.step} of {one.steps}: loss {one.loss:.2f}, "
         f"{one.accuracy:.0%} right while learning, "
         f"{right_share(one.classifier, scene.test):.0%} of the test pictures; "
         f"decay {scene.decay:g}, largest weight {float(one.classifier.weights.abs().max()):.2g}."
     )
-    return templates(one.classifier, shared=shared), words
+    return picture, words
 
 
 @dataclass(frozen=True)
@@ -387,9 +393,9 @@ def decays_picture(found: Sequence[Comparison], classes: Sequence[int] = range(7
     rows = []
     for one in found:
         weights = figures.spread(one.classifier.weights[list(classes)])
-        rows.append(
-            figures.mosaic(weights, columns=len(weights), enlarge=max(1, 96 // weights.shape[-1]))
-        )
+        names = [one.classifier.categories[index] for index in classes]
+        times = max(1, 96 // weights.shape[-1])
+        rows.append(figures.mosaic(weights, columns=len(names), enlarge=times, titles=names))
     return figures.side_by_side(rows, titles, columns=1)
 
 
@@ -573,7 +579,7 @@ class Transfer:
 
 
 @lru_cache(maxsize=8)
-def transfer(data: str, factor: float = 1.02, count: int = 40) -> Transfer:
+def transfer(data: str, factor: float = 1.02, count: int = 24) -> Transfer:
     """Mix every class into pictures that both name rightly, `factor` times as much as it takes."""
     classifier, (_, test), network = trained(data), lesson(data), convnet(data)
     if network is None:
