@@ -24,8 +24,13 @@ TEMPLATES = [HERE / "template.ipynb", HERE / "template_short.ipynb"]
 MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
     # at the first zoom the whole map is there: nothing to move over
     ("04_representation", "Atlas"): ("across", "down"),
+    # the plain gradient, which is the default, has no noisy copies
+    ("08_optimization", "Saliency map"): ("noise",),
 }
-MAY_COMPLAIN: dict[tuple[str, str], tuple[str, ...]] = {}
+MAY_COMPLAIN: dict[tuple[str, str], tuple[str, ...]] = {
+    # where the image is used up before the last layer: the message is what it is there for
+    ("01_case_studies", "Build a network"): ("image", "depth"),
+}
 
 
 @contextmanager
