@@ -269,7 +269,7 @@ def dots(
         for across in range(-spread, spread + 1):
             if down**2 + across**2 <= (2 * radius) ** 2:
                 sheet[(rows + down) % twice, (columns + across) % twice] = painted
-    picture = Image.fromarray(sheet).resize((size, size), Image.Resampling.BOX)
+    picture = Image.fromarray(sheet).reduce(2)
     _name_groups(picture, places / 2, groups, names)
     return _beside(picture, _legend(groups, names, size))
 
@@ -282,7 +282,7 @@ def _name_groups(
         own = places[groups == group]
         if len(own) == 0:
             continue
-        few = own[:: max(1, len(own) // 300)]
+        few = own[:: max(1, len(own) // 60)]
         apart = np.linalg.norm(few[:, None] - few[None], axis=2)
         across, down = few[np.quantile(apart, 0.3, axis=1).argmin()].tolist()
         half = ink.measure(name, 14, bold=True) / 2 + 4
