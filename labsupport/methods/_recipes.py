@@ -32,7 +32,7 @@ class Recipe:
     transforms: tuple[Transform, ...] = (Crop(32), Scale(0.8, 1.2))
     regularizers: tuple[Regularizer, ...] = ()
     step: StepRule = field(default_factory=lambda: Adam(0.1))
-    steps: int = 100
+    steps: int = 64
 
     def check(self) -> None:
         """Raise `BadSetting` where the parts do not go together."""

@@ -79,7 +79,7 @@ def class_objective(names: str | int | Sequence[str | int]) -> Objective:
 
 
 def class_panel(
-    target: str = "flamingo", *, raised: str = "both", recipe: str = "ours", steps: int = 100
+    target: str = "flamingo", *, raised: str = "both", recipe: str = "ours", steps: int = 60
 ) -> Live:
     """An image for any class, network and setting, step by step.
 
@@ -116,7 +116,7 @@ def _class_frames(
 
 
 def unit_panel(
-    layer: str = "fire8", channel: int = 0, *, recipe: str = "ours", steps: int = 100
+    layer: str = "fire8", channel: int = 0, *, recipe: str = "ours", steps: int = 60
 ) -> Live:
     """An image for any channel of any layer, or for one neuron in the middle of its map."""
     network = controls.network_menu(names=photographs())
@@ -305,7 +305,7 @@ def gallery_picture(
     )
 
 
-def gallery_panel(names: Sequence[str] = LECTURE, *, steps: int = 100) -> Live:
+def gallery_panel(names: Sequence[str] = LECTURE, *, steps: int = 60) -> Live:
     """The class gallery, a few classes at a time, growing."""
     network = controls.network_menu(names=photographs())
     shown: dict[str, Control] = {
