@@ -21,8 +21,8 @@ from labsupport.ui.panels import Live
 _STEP_SHARE = {"LeNet-5 of 1998": 0.04}
 PIXELS = {"in their places": False, "shuffled, all images alike": True}
 VIEWS = ("curves", "confusion matrix", "worst mistakes")
-_EVERY = 5  # steps from frame to frame
-_TESTED = 500  # digits of the test set that are asked on the way
+_EVERY = 3  # steps from frame to frame
+_TESTED = 250  # digits of the test set that are asked on the way
 
 
 class FullyConnected(nn.Module):
