@@ -539,7 +539,6 @@ def _crossing(
     gains = rates[:, target, None] - rates
     # ahead and staying ahead: 0; behind and never gaining: never
     needed = torch.where(gains > 0, behind / gains, torch.where(behind > 0, math.inf, 0.0))
-    needed[:, target] = 0.0
     return needed.clamp_min(0).amax(1)
 
 

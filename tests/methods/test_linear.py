@@ -229,6 +229,17 @@ def test_what_is_folded_in_is_what_was_learned():
     assert float(loss) == pytest.approx(last.loss, abs=0.01)
 
 
+def test_dark_and_bright_are_told_apart_by_the_bias():
+    """Centring is folded into the bias: without it every picture would be bright."""
+    level = torch.linspace(0.3, 0.9, 100).view(-1, 1, 1, 1)
+    pictures = (level + 0.05 * toys.image(4, 5, count=100)).clamp(0, 1)
+    labels = torch.arange(100) // 50
+    *_, last = linear.learn(LabelledImages(pictures, labels, ("dark", "bright")), epochs=60)
+    answers = last.classifier.scores(pictures).argmax(1)
+    assert float((answers == labels).float().mean()) > 0.95
+    assert last.classifier.bias[0] > last.classifier.bias[1] + 0.5
+
+
 def test_the_templates_add_up_to_nothing_and_grey_stays_grey():
     grey = images.digits()
     few = LabelledImages(grey.images[:500], grey.labels[:500], grey.categories)
