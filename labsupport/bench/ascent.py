@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,7 @@ def _contests() -> Iterator[Contest]:
     )
 
 
+@cache
 def _start() -> Tensor:
     return images.standard(images.sample("giant_panda"))
 
@@ -92,7 +93,7 @@ def _whole(
     """The loop that everybody writes first: a hook, the whole network, the same steps."""
     seen: list[Tensor] = []
     hook = module.get_submodule(_CONV).register_forward_hook(lambda _m, _i, out: seen.append(out))
-    image, random = _start(), torch.Generator().manual_seed(0)
+    image, random = _start().clone(), torch.Generator().manual_seed(0)
     for step in range(_STEPS):
         moving = image.clone().requires_grad_(True)
         shift = [int(torch.randint(-8, 9, (), generator=random)) for _ in range(2)]
@@ -117,11 +118,8 @@ def _passes(network: Network) -> None:
     """As many forward and backward passes to the layer, channels-last, and nothing else."""
     up_to = network.up_to(_LAYER)
     for _ in range(_STEPS):
-        moving = network.send(_start_once).requires_grad_(True)
+        moving = network.send(_start()).detach().requires_grad_(True)
         torch.autograd.grad(up_to(moving)[:, _CHANNEL].mean(), moving)
-
-
-_start_once = torch.zeros(1, 3, 224, 224)
 
 
 def _blur(image: Tensor) -> Tensor:
