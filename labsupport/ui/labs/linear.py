@@ -120,13 +120,17 @@ def chosen(data: str, category: str, decay: float = 0.1) -> torch.Tensor:
 def numbers_panel(*, step: bool = False) -> Panel:
     """The slide's ten inputs as sliders, and what the classifier says; with `step`, the attack."""
     sliders = {
-        f"x{place}": controls.real(f"x{place}   (weight {weight:+.0f})", value, -6, 6, step=0.25)
+        f"x{place}": controls.real(f"x{place} (weight {_signed(weight)})", value, -6, 6, step=0.25)
         for place, (value, weight) in enumerate(_SLIDE, start=1)
     }
     if step:
         sliders["step"] = controls.real("step along sign(w)", 0.5, 0, 1, step=0.05)
     title = "Ten numbers and a step" if step else "Ten numbers"
     return Panel(_numbers, sliders, title=title, cost="instant")
+
+
+def _signed(weight: float) -> str:
+    return f"{weight:+.0f}".replace("-", "−")
 
 
 def _numbers(step: float = 0.0, **inputs: float) -> tuple[Image.Image, str]:
@@ -259,7 +263,9 @@ def _steps(rule: str, score: float, after: float, place: int) -> tuple[Image.Ima
         f"{count} inputs: every one moves by {step:.3g}, and the score goes from {score:g} to "
         f"{after:g}. Random signs with the same step move it by about {by_chance:.2g}."
     )
-    return steps_picture({"measured": found}, mark=place), words.replace("-", "−")
+    names = {"signs": "weights of ±1", "spread": "scores keep their spread"}
+    picture = steps_picture({names[rule]: found}, mark=place)
+    return picture, words.replace("-", "−")
 
 
 def steps_picture(found: Mapping[str, Steps], *, mark: int | None = None) -> Image.Image:
