@@ -424,3 +424,14 @@ def test_grab_cut_finds_more_than_a_threshold_and_a_box_in_the_middle(trained):
     assert cut.error < alone.error < middle.error
     assert cut.overlap > alone.overlap + 0.1 > middle.overlap + 0.1
     assert cut.overlap > 0.55
+
+
+def test_what_is_surely_background_stays_so_whatever_its_colour():
+    """A bar of one colour; the map calls its right third background."""
+    bar = torch.zeros(60, 90, dtype=torch.bool)
+    bar[20:40] = True
+    map_ = 0.5 * torch.ones(60, 90)
+    map_[20:40, :30], map_[:20], map_[40:], map_[:, 60:] = 1.0, 0.0, 0.0, 0.0
+    cut = segment(drawn(bar), map_, smooth=0, foreground=0.85, background=0.5)
+    assert bool(cut.mask[20:40, :30].all())
+    assert not bool(cut.mask[:, 60:].any())
