@@ -185,7 +185,7 @@ class Mixed(nn.Module):
         x = self.pool(F.relu(self.first(x)))
         x = torch.cat([F.relu6(self.norm(self.wide(x))), F.avg_pool2d(x, 3, 1, 1)], 1)
         x = F.avg_pool2d(x, 2, padding=1, ceil_mode=True, count_include_pad=False)
-        x = x + F.max_pool2d(x, 3, 1, 1)
+        x = F.avg_pool2d(x + F.max_pool2d(x, 3, 1, 1), 3, 2, 1, ceil_mode=True)
         return self.head(F.adaptive_avg_pool2d(x, (3, 1)).flatten(1))
 
 
