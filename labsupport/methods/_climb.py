@@ -65,7 +65,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Run:
+class Course:
     """Everything that is known before the first step."""
 
     network: Network
@@ -103,7 +103,7 @@ class Run:
         return whole
 
 
-def climb(run: Run, state: State, every: int) -> Iterator[Frame]:
+def climb(run: Course, state: State, every: int) -> Iterator[Frame]:
     """The frames of a run from a state on: each `every` steps, and the last."""
     slope: Tensor | None = None
     while True:
@@ -135,7 +135,7 @@ class _Look:
 
 
 def _evaluate(
-    run: Run, parameters: Tensor, moment: Moment, *, clean: bool, slope: Tensor | None
+    run: Course, parameters: Tensor, moment: Moment, *, clean: bool, slope: Tensor | None
 ) -> _Look:
     """The values and the gradient of all images, a few at a time; no gradient where its `slope`
     is known."""
@@ -159,7 +159,7 @@ def _evaluate(
 
 
 def _look(
-    run: Run,
+    run: Course,
     goal: Objective,
     parameters: Tensor,
     moment: Moment,
@@ -186,13 +186,13 @@ def _look(
     return _Look(gradient, slope, total.detach(), score.detach(), values, chances)
 
 
-def _transformed(run: Run, images: Tensor, moment: Moment) -> Tensor:
+def _transformed(run: Course, images: Tensor, moment: Moment) -> Tensor:
     for transform in run.recipe.transforms:
         images = transform(images, moment)
     return images
 
 
-def _penalties(run: Run, images: Tensor, moment: Moment) -> Terms:
+def _penalties(run: Course, images: Tensor, moment: Moment) -> Terms:
     found: Terms = {}
     for one in run.recipe.regularizers:
         if isinstance(one, Penalty):
@@ -228,7 +228,7 @@ def _joined(parts: Sequence[_Look]) -> _Look:
     )
 
 
-def _moved(run: Run, state: State, look: _Look, moment: Moment) -> State:
+def _moved(run: Course, state: State, look: _Look, moment: Moment) -> State:
     with torch.no_grad():
         slope = Slope(look.gradient, look.total, moment.share)
         moved, memory = run.recipe.step.step(state.parameters, slope, state.memory)
@@ -239,7 +239,7 @@ def _moved(run: Run, state: State, look: _Look, moment: Moment) -> State:
     return State(bounded, memory, state.step + 1, moment.random.get_state(), state.rule)
 
 
-def _frame(run: Run, state: State, look: _Look) -> Frame:
+def _frame(run: Course, state: State, look: _Look) -> Frame:
     chances = look.probability
     return Frame(
         run.image(state.parameters),

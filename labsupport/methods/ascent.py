@@ -45,7 +45,7 @@ from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
 from labsupport.core.targets import Target
 from labsupport.methods._canvas import Canvas, Fourier, Pixels
-from labsupport.methods._climb import Frame, Run, State, climb
+from labsupport.methods._climb import Course, Frame, State, climb
 from labsupport.methods._distances import CodeDistance, GramDistance, gram
 from labsupport.methods._objectives import (
     LOG_PROBABILITIES,
@@ -224,7 +224,7 @@ class _Wanted:
     seeds: tuple[int, ...]
 
 
-def _prepare(network: Network, goal: Objective, wanted: _Wanted) -> tuple[Run, State]:
+def _prepare(network: Network, goal: Objective, wanted: _Wanted) -> tuple[Course, State]:
     bound = goal.bound(network)
     wanted.recipe.check()
     size = _size(network, wanted)
@@ -237,7 +237,7 @@ def _prepare(network: Network, goal: Objective, wanted: _Wanted) -> tuple[Run, S
     around = None if box is None else _start_image(network, wanted.start, size)
     mean = torch.tensor(network.mean, device=network.device).view(1, 3, 1, 1)
     settings = _settings(network, goal.bound(network), wanted, size)
-    run = Run(network, bound, wanted.recipe, wanted.steps, seen, around, box, mean, settings)
+    run = Course(network, bound, wanted.recipe, wanted.steps, seen, around, box, mean, settings)
     return run, _first_state(run, wanted, count)
 
 
@@ -306,7 +306,7 @@ def _start_image(network: Network, start: str | Tensor | Frame, size: Pair) -> T
     return torch.tensor(colour).view(1, 3, 1, 1).repeat(1, 1, *size)
 
 
-def _first_state(run: Run, wanted: _Wanted, count: int) -> State:
+def _first_state(run: Course, wanted: _Wanted, count: int) -> State:
     if isinstance(wanted.start, Frame):
         return _continued(run, wanted.start, count)
     random = torch.Generator().manual_seed(wanted.seeds[0]).get_state()
@@ -323,7 +323,7 @@ def _first_state(run: Run, wanted: _Wanted, count: int) -> State:
     return State(begun, {}, 0, random, type(run.recipe.step))
 
 
-def _on_canvas(run: Run, whole: Tensor) -> Tensor:
+def _on_canvas(run: Course, whole: Tensor) -> Tensor:
     """The part that is optimized, its border repeated into the margin."""
     if run.box is not None and whole.shape[2:] != run.size:
         left, top, right, bottom = run.box
@@ -332,7 +332,7 @@ def _on_canvas(run: Run, whole: Tensor) -> Tensor:
     return torch.nn.functional.pad(whole, (first, last, first, last), mode="replicate")
 
 
-def _continued(run: Run, frame: Frame, count: int) -> State:
+def _continued(run: Course, frame: Frame, count: int) -> State:
     state = frame.state
     like = run.recipe.canvas.noise(run.canvas_size, torch.Generator())
     fits = state.parameters.shape == (count, *like.shape[1:])
