@@ -45,7 +45,7 @@ def tasks_panel(image: str = "polar_bear") -> Panel:
         {
             "image": controls.image_menu(images.photos(), image),
             "task": controls.choice("task", TASKS, "localization"),
-            "share": controls.real("box from this share on", 0.2, 0.1, 0.8, step=0.1, digits=1),
+            "share": controls.real("box from share", 0.2, 0.1, 0.8, step=0.1, digits=1),
         },
         title="One picture, four tasks",
         cost="quick",

@@ -182,6 +182,7 @@ def reading_panel() -> Live:
             "shift": controls.whole("random shifts", 2, 0, 4, unit="px"),
             "seed": controls.seed(),
             "view": controls.choice("view", VIEWS),
+            "lowest": controls.whole("curve from", 0, 0, 95, step=5, unit="%"),
         },
         draw=draw_lesson,
         title="Learning to read",
@@ -207,31 +208,31 @@ def taught(reader: str = "LeNet-5", **settings: float) -> Lesson:
     return last
 
 
-def draw_lesson(lesson: Lesson, view: str = "curves") -> tuple[Image.Image, str]:
-    """One of the three views, and how the training goes."""
+def draw_lesson(lesson: Lesson, view: str = "curves", lowest: int = 80) -> tuple[Image.Image, str]:
+    """One of the three views, and how the training goes; accuracies are drawn from `lowest` on."""
     wrong = int((lesson.scores.argmax(1) != lesson.labels).sum())
     words = (
         f"Epoch {float(lesson.curve[-1, 0]):.1f}: loss {float(lesson.curve[-1, 1]):.3f}; "
         f"{lesson.accuracy:.2%} of {len(lesson.labels)} test digits right, {wrong} wrong. "
         f"{lesson.settings}."
     ).replace("%", " %")
-    draw = {"curves": curves, "confusion matrix": confusion, "worst mistakes": mistakes}[view]
-    return draw(lesson), words
+    if view == "curves":
+        return curves(lesson, lowest), words
+    return (confusion(lesson) if view == "confusion matrix" else mistakes(lesson)), words
 
 
-def curves(lesson: Lesson) -> Image.Image:
-    """Loss and accuracies against epochs."""
+def curves(lesson: Lesson, lowest: int = 80) -> Image.Image:
+    """Loss and accuracies against epochs; the accuracies from `lowest` per cent on."""
     epoch, loss, right = lesson.curve.T
     lines = {
         "training, last batches": (epoch, 100 * right),
         "test digits": (lesson.tested[:, 0], 100 * lesson.tested[:, 1]),
     }
-    low = max(0.0, 100 * float(lesson.tested[-1, 1]) - 20)
     return figures.side_by_side(
         [
             figures.curve({"loss": (epoch, loss)}, across="epochs", up="loss", size=(330, 260)),
             figures.curve(
-                lines, across="epochs", up="right (%)", size=(400, 260), limits=(low, 100)
+                lines, across="epochs", up="right (%)", size=(400, 260), limits=(lowest, 100)
             ),
         ]
     )
