@@ -179,9 +179,9 @@ def segment_panel(image: str = "koala", *, background: float = 0.50, count: int 
             "image": controls.image_menu(menu, image),
             "network": network,
             "target": controls.class_box(network),
-            "foreground": _quantile("object above", 0.95, 0.60, 0.99),
-            "background": _quantile("rest below", background, 0.05, 0.59),
-            "smooth": controls.whole("blur of the map", 6, 0, 12, unit="px"),
+            "foreground": _quantile("object: above", 0.95, 0.60, 0.99),
+            "background": _quantile("rest: below", background, 0.05, 0.59),
+            "smooth": controls.whole("blur", 6, 0, 12, unit="px"),
         },
         compute=compute,
         title="From map to object",
@@ -190,7 +190,7 @@ def segment_panel(image: str = "koala", *, background: float = 0.50, count: int 
 
 
 def _quantile(label: str, default: float, low: float, high: float) -> Control:
-    return controls.real(label, default, low, high, step=0.01, unit="quantile")
+    return controls.real(label, default, low, high, step=0.01)
 
 
 @dataclass(frozen=True)
