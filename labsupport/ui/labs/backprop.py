@@ -78,8 +78,9 @@ def rules_picture(
     *,
     box: Box | None = None,
     zoom: bool = False,
+    columns: int | None = None,
 ) -> Image.Image:
-    """An image (1, 3, H, W) and its gradient by each rule in a row.
+    """An image (1, 3, H, W) and its gradient by each rule in a row, or in rows of `columns`.
 
     `box` is what the target sees: it is drawn in white, or, with `zoom`, all that is shown.
     """
@@ -94,7 +95,8 @@ def rules_picture(
     times = max(1, figures.PLAIN_SIZE // max(shown.size))
     parts = [figures.enlarge(shown, times), *(figures.enlarge(one, times) for one in pictures)]
     titles = [RULE_WORDS[rule] for rule in found]
-    return figures.side_by_side(parts, ["what it sees" if zoom and box else "image", *titles])
+    first = "what it sees" if zoom and box else "image"
+    return figures.side_by_side(parts, [first, *titles], columns=columns)
 
 
 # The three rules on numbers
@@ -298,7 +300,7 @@ def fields_picture(
 
 
 def _draw_rules(look: _Look, view: str, zoom: bool) -> tuple[Image.Image, str]:
-    picture = rules_picture(look.image, look.found, view, box=look.box, zoom=zoom)
+    picture = rules_picture(look.image, look.found, view, box=look.box, zoom=zoom, columns=2)
     first = look.found[RULES[0]]
     target, answer = first.targets[0], float(first.answers[0])
     if not bool(first.values.any()):
@@ -450,7 +452,7 @@ def _draw_smooth(shown: SmoothView, view: str) -> tuple[Image.Image, str]:
     plain, mean = (gradient_image(one.values[0], view) for one in (shown.plain, found))
     count = shown.frame.samples
     titles = ["image", "its gradient", "a noisy copy", f"mean of {count} noisy ones"]
-    row = figures.side_by_side([shown.image, plain, shown.frame.noisy, mean], titles)
+    row = figures.side_by_side([shown.image, plain, shown.frame.noisy, mean], titles, columns=2)
     return row, f"{found.targets[0]}, {found.rule}: the mean of {count} gradients."
 
 
@@ -542,7 +544,7 @@ def cascade_panel(image: str = "koala") -> Live:
     return Live(_cascade, shown, draw=_draw_cascade, title="Forgetting from the top")
 
 
-_MEASURES = {"order of the pixels (rank correlation)": "ranks", "structure (SSIM)": "structure"}
+_MEASURES = {"rank correlation": "ranks", "structure (SSIM)": "structure"}
 
 
 def _cascade(

@@ -176,7 +176,7 @@ def test_smoothgrad_draws_each_frame(tiny):
     assert [one.progress for one in views][-1] == 1.0
     picture, words = lab._draw_smooth(views[-1], "magnitude")
     assert "the mean of 6 gradients" in words
-    assert picture.width > 4 * 32
+    assert picture.width > 2 * 32
 
 
 def test_the_cascade_is_measured_and_drawn(tiny):
