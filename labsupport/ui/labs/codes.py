@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -43,6 +44,7 @@ COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00",
     "#56b4e9", "#222222", "#8c510a", "#7a3db8", "#93a500",
 )  # fmt: skip
+_WATCHED = 2.5  # seconds that a map takes at least, to be seen growing
 _LOADED = 224  # pixels: the longer side of a picture that is kept
 
 
@@ -487,13 +489,14 @@ def map_panel(things: Collection, *, size: int = 760) -> Live:
     def frames(
         layer: str, perplexity: int, learning_rate: float, seed: int, steps: int
     ) -> Iterator[c.Embedding]:
-        return c.embedding_frames(
+        found = c.embedding_frames(
             things.codes[layer],
             perplexity=perplexity,
             learning_rate=learning_rate or None,
             seed=None if seed < 0 else seed,
             steps=steps,
         )
+        return _watchable(found)
 
     shown = {
         "layer": controls.choice("code at layer", list(things.codes), things.layer),
@@ -511,6 +514,15 @@ def _descent_controls(*, perplexity: int) -> dict[str, Control]:
         "seed": controls.choice("start", STARTS),
         "steps": controls.whole("steps", 750, 50, 1500, step=50),
     }
+
+
+def _watchable(frames: Iterator[c.Embedding]) -> Iterator[c.Embedding]:
+    """The same frames, held back where the whole would be over before an eye has followed it."""
+    start = time.perf_counter()
+    for frame in frames:
+        yield frame
+        ahead = frame.progress * _WATCHED - (time.perf_counter() - start)
+        time.sleep(min(max(ahead, 0.0), 0.1))
 
 
 def _step_words(frame: c.Embedding) -> str:
@@ -887,7 +899,7 @@ def toys_panel(data: str = TOYS[0]) -> Live:
     def frames(
         data: str, perplexity: int, learning_rate: float, seed: int, steps: int
     ) -> Iterator[c.Embedding]:
-        return c.embedding_frames(
+        found = c.embedding_frames(
             toy(data)[0],
             perplexity=perplexity,
             metric="euclidean",
@@ -895,6 +907,7 @@ def toys_panel(data: str = TOYS[0]) -> Live:
             seed=None if seed < 0 else seed,
             steps=steps,
         )
+        return _watchable(found)
 
     def draw(
         frame: c.Embedding, data: str, perplexity: int, radius: float
