@@ -125,6 +125,8 @@ def choice(label: str, options: Sequence[str] | Mapping[str, Any], default: Any 
     if not pairs:
         raise BadSetting(f"{label}: a menu needs at least one option.")
     values = [value for _, value in pairs]
+    if None in values:
+        raise BadSetting(f"{label}: the value None would be shown as an empty menu; take another.")
     chosen = values[0] if default is None else default
     if chosen not in values:
         close = ", ".join(nearest(str(chosen), map(str, values)))

@@ -321,3 +321,8 @@ def test_values_are_images_as_the_workbook_means_them(pictures):
     value = controls.image_menu(pictures, "red").value
     assert isinstance(value, torch.Tensor)
     images.check(value)
+
+
+def test_a_menu_refuses_the_value_that_a_browser_shows_as_nothing():
+    with pytest.raises(BadSetting, match="empty menu"):
+        controls.choice("start", {"by itself": None, "noise": "noise"})

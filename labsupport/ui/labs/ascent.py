@@ -62,7 +62,7 @@ SLIDE_NAMES = {
 }
 YOSINSKI_NAMES = tuple(recipe.name for recipe in YOSINSKI)
 RECIPES = {recipe.name: recipe for recipe in (CLEAR, SIMONYAN, *YOSINSKI)}
-_STARTS = {"as the setting has it": None, **{start: start for start in STARTS if start != "mean"}}
+_STARTS = {"as the setting has it": "", **{start: start for start in STARTS if start != "mean"}}
 _AT_ONCE = 4  # images that a gallery works on together, so that frames come often
 
 
@@ -103,7 +103,7 @@ def _class_frames(
     target: int | None,
     raised: str,
     recipe: str,
-    start: str | None,
+    start: str,
     steps: int,
     seed: int,
 ) -> Iterator[Growing]:
@@ -111,7 +111,7 @@ def _class_frames(
     objective = class_objective(index) if raised == "both" else TargetValue(index)
     title = network.categories[index]
     yield from _growing(
-        network, objective, title, recipe=recipe, start=start, steps=steps, seed=seed
+        network, objective, title, recipe=recipe, start=start or None, steps=steps, seed=seed
     )
 
 
@@ -140,7 +140,7 @@ def _unit_frames(
     channel: int,
     extent: str,
     recipe: str,
-    start: str | None,
+    start: str,
     steps: int,
     seed: int,
 ) -> Iterator[Growing]:
@@ -148,7 +148,7 @@ def _unit_frames(
     title = network.target(target).title
     objective = TargetValue(target)
     yield from _growing(
-        network, objective, title, recipe=recipe, start=start, steps=steps, seed=seed
+        network, objective, title, recipe=recipe, start=start or None, steps=steps, seed=seed
     )
 
 
