@@ -141,6 +141,7 @@ class TargetValue(Objective):
     targets: TargetLike | Sequence[TargetLike]
     wake: bool = True
     fronts: tuple[Front | None, ...] = field(default=(), repr=False)
+    name: str = field(default="", repr=False)  # the term's, the same for all parts of a batch
 
     @property
     def each(self) -> tuple[Target, ...]:
@@ -156,7 +157,8 @@ class TargetValue(Objective):
             raise BadSetting("an empty list has no target: give one target for each image")
         found = tuple(network.target(one) for one in (wanted if several else (wanted,)))  # type: ignore[arg-type,union-attr]
         fronts = tuple(front(network, one) for one in found) if self.wake else ()
-        return TargetValue(found, self.wake, fronts)
+        name = found[0].title if len(set(found)) == 1 else "target"
+        return TargetValue(found, self.wake, fronts, name)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -175,7 +177,7 @@ class TargetValue(Objective):
     def part(self, images: slice) -> TargetValue:
         if not self.count:
             return self
-        return TargetValue(self.each[images], self.wake, self.fronts[images])
+        return replace(self, targets=self.each[images], fronts=self.fronts[images])
 
     @property
     def place(self) -> tuple[str, Pair] | None:
@@ -188,10 +190,9 @@ class TargetValue(Objective):
         """The same neurons at another position of their layer's map."""
         targets = tuple(replace(one, position=position) for one in self.each)
         fronts = tuple(one and replace(one, position=position) for one in self.fronts)
-        return TargetValue(targets, self.wake, fronts)
+        return replace(self, targets=targets, fronts=fronts)
 
     def terms(self, activations: Mapping[str, Tensor]) -> Terms:
-        name = self.each[0].title if len(set(self.each)) == 1 else "target"
         own = [(one.layer or SCORES, one.index, one.position) for one in self.each]
         values = _values(own, activations)
         silent = values.detach() == 0
@@ -201,7 +202,7 @@ class TargetValue(Objective):
                 for unit, one in zip(own, self.fronts, strict=True)
             ]
             values = torch.where(silent, _values(ahead, activations), values)
-        return {name: Term(values, 1.0)}
+        return {self.name: Term(values, 1.0)}
 
 
 def _values(

@@ -162,6 +162,18 @@ def test_each_image_of_a_batch_is_as_it_would_be_alone(small, step):
     assert float((several.image[0] - several.image[1]).abs().mean()) > 0.01
 
 
+@pytest.mark.parametrize("count", range(1, 10))
+def test_a_batch_of_any_length_has_its_terms_under_one_name(small, count):
+    # passes take a few images at a time: the last one may have a single target
+    targets = [("conv1", channel % 4) for channel in range(count)]
+    last = visualize(small, targets, recipe=BARE, steps=1)
+    (values,) = last.terms.values()
+    assert values.shape == (count,)
+    assert torch.allclose(values, last.score)
+    twice = visualize(small, ["a"] * 4 + ["b"] * count, recipe=BARE, steps=1)
+    assert list(twice.terms) == ["target"]
+
+
 def test_no_layer_behind_the_target_is_computed(small, monkeypatch):
     calls = []
     real = nn.functional.conv2d
