@@ -141,9 +141,10 @@ def _numbers(step: float = 0.0, **inputs: float) -> tuple[Image.Image, str]:
     now = signed_step(given, weights, step, bounds=None)
     found = linear.answer(now, weights)
     picture = numbers_picture(now)
+    change = round(float((now - start).abs().max()), 9)  # a slider's steps add up to nearly 0
     words = (
         f"Score {round(found.score, 9) + 0.0:.4g}, P(y = 1) = {found.probability:.4f}. "
-        f"Largest change from the slide's x: {float((now - start).abs().max()):.4g}."
+        f"Largest change from the slide's x: {change:.4g}."
     )
     return picture, words.replace("-", "−")
 

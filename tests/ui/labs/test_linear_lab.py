@@ -53,6 +53,8 @@ def test_pushing_a_number_changes_the_score_by_its_weight(opened):
     panel.controls["x9"].source.value = 2.0  # from 5, with weight -1
     assert panel.words.startswith("Score 0, P(y = 1) = 0.5000.")
     assert not np.array_equal(before, np.asarray(panel.picture))
+    panel.controls["x9"].source.value = 5.0 + 9e-16  # as a slider's steps add up
+    assert panel.words.endswith("Largest change from the slide's x: 0.")
 
 
 @pytest.mark.parametrize("rule", ["signs", "spread"])
