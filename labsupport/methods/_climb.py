@@ -19,7 +19,7 @@ from labsupport.methods._regularizers import Correction, Penalty
 from labsupport.methods._steps import Memory, Slope, StepRule
 from labsupport.methods._transforms import Moment
 
-_AT_ONCE = {"cpu": 4}  # images in one pass; eight are slower on a CPU, each
+_AT_ONCE = {"cpu": 2}  # images in one pass; more of them are slower on a CPU, each
 
 
 @dataclass(frozen=True)
