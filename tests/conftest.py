@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 
-# Set before torch, matplotlib or a notebook's kernel starts; all of them inherit it.
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+# Set before torch, matplotlib or a notebook's kernel starts; all of them inherit it. Where
+# several processes share the tests, each has its share of the cores.
+os.environ["OMP_NUM_THREADS"] = str(
+    min(
+        int(os.environ.get("OMP_NUM_THREADS", "2")),
+        max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))),
+    )
+)
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
