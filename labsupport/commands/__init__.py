@@ -38,6 +38,7 @@ COMMANDS = {
     "doctor": Command("doctor", "what is there, what is wrong, and what mends it"),
     "solve": Command("solve", "write the notebooks with all exercises solved", "solve_"),
     "handout": Command("solve", "write the folder that an instructor gives to a class", "handout_"),
+    "render": Command("render", "write the labs as pages to read, executed, with their pictures"),
     "bench": Command("bench", "time our way and other ways side by side"),
 }
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from lab_page import ROOT, SCREENSHOTS, LabPage, PanelOnPage, median, missing
 
+from labsupport.commands import pages, render
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEMPLATE = ROOT / "tests" / "notebooks" / "template.ipynb"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -202,3 +204,22 @@ def test_errors_are_seen(desk: LabPage, tmp_path):
     assert "c0: Traceback" in found
     assert "c1: ZeroDivisionError" in found
     assert "c2 did not run" in found
+
+
+# ---- the pages of `render` ------------------------------------------------------------------
+
+
+def test_a_rendered_page_opens_without_a_connection(browser, tmp_path: Path):
+    lab = render.prepared(TEMPLATE, solved=False, presenter=False)
+    written = pages.page(render.executed(lab, TEMPLATE), TEMPLATE.stem, {TEMPLATE.stem: "A lab"})
+    file = tmp_path / "page.html"
+    file.write_text(written, encoding="utf-8")
+    asked: list[str] = []
+    page = browser.new_page()
+    page.on("request", lambda request: asked.append(request.url.split(",")[0][:40]))
+    page.goto(file.as_uri())
+    pictures = page.evaluate("[...document.images].map(one => one.naturalWidth * one.alt.length)")
+    assert min(pictures) > 0
+    assert [one for one in asked if not one.startswith("data:")] == [file.as_uri()[:40]]
+    assert page.evaluate("document.querySelector('math').getBoundingClientRect().width") > 5
+    page.close()

@@ -1,0 +1,209 @@
+"""A lab as one HTML file that needs nothing else: neither a kernel nor a connection."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from labsupport.commands.faults import Fault
+from labsupport.commands.solve import Notebook
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+STATE = "application/vnd.jupyter.widget-state+json"
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$\n]+?)(?<!\s)\$", re.DOTALL)
+NOT_PROSE = re.compile(r"(<(style|script|pre|code)\b.*?</\2>)", re.DOTALL)
+# In operator names, LaTeX has one that the converter does not know.
+UNKNOWN = {r"\arg": r"\operatorname{arg}"}
+
+# What the page of a lab adds to nbconvert's own: no request to anywhere, and a way to read on.
+TEMPLATE = """
+{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js_requirejs -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block jupyter_widgets -%}{%- endblock -%}
+{%- block html_head_css -%}<style>{{ resources.style }}</style>{%- endblock -%}
+{%- block body_header -%}
+<body class="jp-Notebook" data-jp-theme-light="true" data-jp-theme-name="JupyterLab Light">
+{{ resources.ways }}
+<main>
+{%- endblock -%}
+{%- block body_footer -%}</main>{{ resources.ways }}</body>{%- endblock -%}
+"""
+STYLE = """
+body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; height: auto;
+  overflow: visible; font-size: 15px; }
+nav { display: flex; justify-content: space-between; gap: 1rem; padding: .6rem 0;
+  font: 15px/1.4 system-ui, sans-serif; }
+nav a { color: #0b62a8; }
+.jp-RenderedHTMLCommon { font-size: 15px; line-height: 1.55; }
+.jp-InputPrompt, .jp-OutputPrompt { display: none; }
+.jp-OutputArea-output { overflow-x: auto; }
+.jp-RenderedImage img, .jp-RenderedHTMLCommon img { max-width: 100%; height: auto; }
+math { font-size: 1.08em; }
+math[display="block"] { margin: .8em 0; }
+.lab-live { max-width: 46em; margin: .3em 0; padding: .5em 1em; border-left: 5px solid #5b6470;
+  background: #f2f4f6; border-radius: 8px; font: 14px/1.5 system-ui, sans-serif; }
+"""
+LIVE = (
+    "<div class='lab-live'><b>{}</b>: a panel, whose controls work in the notebook. The picture "
+    "of its first setting comes next.</div>"
+)
+INDEX = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>The labs</title>
+<style>body{{max-width:46rem;margin:3rem auto;padding:0 1.5rem;font:16px/1.6 system-ui,sans-serif}}
+a{{color:#0b62a8}}li{{margin:.35em 0}}</style></head>
+<body><main><h1>Understanding and visualizing convolutional neural networks</h1>
+<p>The labs, executed, to read without a kernel or a connection. The panels live in the notebooks:
+<code>python3 -m labsupport lab</code>.</p>
+<ul style="list-style:none;padding:0">
+{lines}
+</ul></main></body></html>
+"""
+
+
+def page(notebook: Notebook, name: str, titles: Mapping[str, str]) -> str:
+    """The executed notebook as HTML; `titles` are the labs that are pages too, in order."""
+    import nbformat
+
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            _still(output, notebook)
+    notebook["metadata"].pop("widgets", None)
+    resources = {
+        "metadata": {"name": titles[name]},
+        "style": STYLE,
+        "ways": _ways(name, titles),
+        "labs": tuple(titles),
+    }
+    text = json.dumps(notebook)
+    node = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
+    body: str = _exporter().from_notebook_node(node, resources=resources)[0]
+    return _linked(body, titles)
+
+
+def index(titles: Mapping[str, str]) -> str:
+    """The page that lists the labs.
+
+    >>> "<a href='05_word.html'>Lab 5</a>" in index({"05_word": "Lab 5"})
+    True
+    """
+    lines = (f"<li><a href='{name}.html'>{html.escape(words)}</a></li>"
+             for name, words in titles.items())  # fmt: skip
+    return INDEX.format(lines="\n".join(lines))
+
+
+def formula(latex: str, *, block: bool) -> str:
+    """A formula as MathML; one that cannot be converted whole is a `Fault`.
+
+    >>> formula("x^2", block=False).startswith("<math")
+    True
+    """
+    from latex2mathml.converter import convert
+
+    known = re.sub(r"\\[a-zA-Z]+", lambda name: UNKNOWN.get(name[0], name[0]), latex)
+    try:
+        drawn: str = convert(known, display="block" if block else "inline")
+    except Exception as error:  # it has no common kind
+        raise Fault(
+            f"This formula cannot be shown without JavaScript: {latex} ({error!r})"
+        ) from None
+    if "\\" in re.sub(r"<[^>]+>", "", drawn):
+        raise Fault(f"This formula cannot be shown without JavaScript: {latex}")
+    return drawn
+
+
+def prose(text: str) -> str:
+    """HTML with the formulas of its text converted; styles and code are left alone.
+
+    >>> prose("<code>$x$</code>")
+    '<code>$x$</code>'
+    """
+    parts = NOT_PROSE.split(text)
+    # split gives: text, element, its name, text, element, its name, ...
+    parts[::3] = [FORMULA.sub(_drawn, part) for part in parts[::3]]
+    del parts[2::3]
+    return "".join(parts)
+
+
+def _drawn(found: re.Match[str]) -> str:
+    return formula(html.unescape(found[1] or found[2]), block=bool(found[1]))
+
+
+@cache
+def _exporter() -> Any:
+    """nbconvert's exporter, with our template and our way to write formulas."""
+    from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def block_math(self, body: str) -> str:
+            return formula(body, block=True)
+
+        def inline_math(self, body: str) -> str:
+            return formula(body, block=False)
+
+    def markdown(source: str) -> str:
+        written: str = MarkdownWithMath(renderer=Renderer(escape=False)).render(source)
+        return written
+
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
+        raw_template=TEMPLATE, exclude_anchor_links=True
+    )
+    exporter.register_filter("markdown2html", markdown)  # type: ignore[no-untyped-call]
+    return exporter
+
+
+def _still(output: dict[str, Any], notebook: Notebook) -> None:
+    """Turn a panel into a line on it, and the formulas of a card into MathML."""
+    data = output.get("data", {})
+    if WIDGET in data:
+        words = _panel_title(data[WIDGET]["model_id"], notebook)
+        output["data"] = {"text/html": LIVE.format(html.escape(words)), "text/plain": words}
+    elif "text/html" in data:
+        data["text/html"] = prose("".join(data["text/html"]))
+
+
+def _panel_title(model: str, notebook: Notebook) -> str:
+    """The title that stands in a panel's first line."""
+    states = notebook["metadata"].get("widgets", {}).get(STATE, {}).get("state", {})
+    waiting, value = [model], ""
+    while waiting:
+        state = states.get(waiting.pop(0), {}).get("state", {})
+        value = str(state.get("value", ""))
+        if found := re.search(r'class="lab-title"[^>]*>([^<]+)<', value):
+            return html.unescape(found[1])
+        waiting += [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
+    return "Panel"
+
+
+def _ways(name: str, titles: Mapping[str, str]) -> str:
+    """Links to the page before, to all, to the page after."""
+    names = list(titles)
+    place = names.index(name)
+    before = names[place - 1] if place else None
+    after = names[place + 1] if place + 1 < len(names) else None
+    words = [_link(before, titles, "← "), "<a href='index.html'>All labs</a>"]
+    return f"<nav>{''.join([*words, _link(after, titles, '', ' →')])}</nav>"
+
+
+def _link(name: str | None, titles: Mapping[str, str], before: str, after: str = "") -> str:
+    if name is None:
+        return "<span></span>"
+    return f"<a href='{name}.html'>{before}{html.escape(titles[name])}{after}</a>"
+
+
+def _linked(body: str, titles: Mapping[str, str]) -> str:
+    """Links between notebooks lead from page to page; to a lab that is no page, they are words."""
+
+    def replaced(found: re.Match[str]) -> str:
+        name, rest, words = found[1], found[2], found[3]
+        return f'<a href="{name}.html{rest}">{words}</a>' if name in titles else words
+
+    return re.sub(r'<a href="(\d\d_\w+)\.ipynb([^"]*)">(.*?)</a>', replaced, body)

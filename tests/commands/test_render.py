@@ -1,0 +1,158 @@
+"""The pages of `render`: executed, with everything in them, and asking for nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from labsupport.commands import environment, main, pages, render
+from labsupport.commands.faults import Fault
+from labsupport.commands.requirements import ROOT
+from labsupport.commands.solve import read, text_of
+
+TEMPLATE = ROOT / "tests" / "notebooks" / "template_short.ipynb"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PANEL = """
+from PIL import Image
+from labsupport.ui import Panel, controls
+panel = Panel(lambda side: Image.new("RGB", (80, 60), (side, 99, 9)),
+              {"side": controls.whole("side", 3, 1, 9)}, title="Colours & sides")
+panel
+"""
+
+
+def cell(kind: str, source: str, **more: object) -> dict[str, object]:
+    made: dict[str, object] = {"cell_type": kind, "id": f"c{abs(hash(source))}", "source": source}
+    if kind == "code":
+        made |= {"outputs": [], "execution_count": None}
+    return made | {"metadata": {}} | more
+
+
+def notebook(*cells: dict[str, object]) -> dict[str, object]:
+    return json.loads(TEMPLATE.read_text(encoding="utf-8")) | {"cells": list(cells)}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> str:
+    """A small lab with a formula, a link to another, a panel, its picture, a card, an exercise."""
+    folder = tmp_path_factory.mktemp("render")
+    words = (
+        "# A lab\nSo $x_1^2 < 3$, and\n\n$$y = \\arg\\max_c z$$\n\nSee [next](07_next.ipynb#a), "
+    )
+    card = 'from labsupport.ui import reveal\nreveal("An answer", "It is $k_2 - 1$.")'
+    parts = [
+        cell("markdown", words + "[none](08_none.ipynb) and `$code$`."),
+        cell("code", PANEL),
+        cell("code", "panel.static()"),
+        cell("code", card),
+        cell("markdown", "For you alone.", metadata={"tags": ["presenter"]}),
+    ]
+    path = folder / "05_small.ipynb"
+    path.write_text(json.dumps(notebook(*parts)), encoding="utf-8")
+    prepared = render.prepared(path, solved=False, presenter=False)
+    titles = {"05_small": "A lab", "07_next": "Another <lab>"}
+    return pages.page(render.executed(prepared, path), "05_small", titles)
+
+
+def test_a_page_asks_for_nothing(page: str):
+    assert not re.search(r"<(script|link|iframe|object)\b", page)
+    assert set(re.findall(r'src="([^:"]+):', page)) == {"data"}
+    assert not re.search(r"url\(\s*['\"]?(?!data:|#)", page)
+    assert "@import" not in page
+
+
+def test_formulas_are_mathml_in_prose_and_in_cards(page: str):
+    assert page.count("<math") == 3
+    assert page.count('display="block"') == 1 + page.count('math[display="block"]')
+    assert "<code>$code$</code>" in page
+    assert "$x_1" not in page
+    assert "It is <math" in page
+
+
+def test_a_panel_is_a_line_with_its_title_and_its_picture_follows(page: str):
+    assert page.count('class="lab-live"') == 1
+    assert "<b>Colours &amp; sides</b>" in page
+    assert "widget-view" not in page
+    assert len(re.findall(r'<img [^>]*src="data:image/png', page)) == 1
+
+
+def test_links_lead_to_pages_or_are_words(page: str):
+    assert '<a href="07_next.html#a">next</a>' in page
+    assert "none and" in page
+    assert ".ipynb" not in page
+    assert '<a href="07_next.html">Another &lt;lab&gt; →</a>' in page
+    assert page.count('<a href="index.html">') == 2
+
+
+def test_what_is_for_the_instructor_is_kept_on_request(page: str):
+    assert "For you alone" not in page
+    kept, without = (
+        render.prepared(ROOT / "notebooks" / "05_occlusion.ipynb", solved=False, presenter=choice)
+        for choice in (True, False)
+    )
+    assert len(kept["cells"]) > len(without["cells"])
+
+
+def test_a_notebook_that_fails_is_told(tmp_path: Path):
+    path = tmp_path / "05_broken.ipynb"
+    content = notebook(cell("markdown", "# A lab"), cell("code", "1 / 0"))
+    with pytest.raises(Fault, match=r"(?s)05_broken.ipynb does not run to its end.*ZeroDivision"):
+        render.executed(content, path)
+
+
+def formulas(path: Path) -> list[str]:
+    cells = [one for one in read(path)["cells"] if one["cell_type"] == "markdown"]
+    words = re.sub(r"```.*?```|`[^`]*`", "", "\n\n".join(map(text_of, cells)), flags=re.DOTALL)
+    return [found[1] or found[2] for found in pages.FORMULA.finditer(words)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_formula_of_the_labs_can_be_shown(path: Path):
+    for latex in formulas(path):
+        assert pages.formula(latex, block=False).startswith("<math")
+
+
+@pytest.mark.parametrize("latex", [r"\nonsense{x}", r"\begin{align"])
+def test_a_formula_that_cannot_be_shown_is_named(latex: str):
+    with pytest.raises(Fault, match="cannot be shown"):
+        pages.formula(latex, block=True)
+
+
+@pytest.mark.parametrize("lab", ["5", "05", "05_occlusion", "notebooks/05_occlusion.ipynb"])
+def test_a_lab_is_found_by_number_or_name(lab: str):
+    assert [path.stem for path in render.notebooks([lab])] == ["05_occlusion"]
+
+
+def test_labs_come_once_and_in_the_lectures_order():
+    assert [path.stem[:2] for path in render.notebooks(["5", "3", "05"])] == ["03", "05"]
+
+
+def test_an_unknown_lab_is_told_with_what_there_is():
+    with pytest.raises(Fault, match=r"no lab '77'. There is: 00_start_here, "):
+        render.notebooks(["77"])
+
+
+def test_all_labs_by_default_in_order():
+    assert render.notebooks([]) == NOTEBOOKS
+
+
+def test_the_command_writes_pages_and_their_list(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(environment, "ready", lambda *_: Path(sys.executable))
+    monkeypatch.setattr(render, "executed", lambda notebook, path: notebook)
+    assert main(["render", "05", "3", "--to", str(tmp_path / "new")]) == 0
+    written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()}
+    assert set(written) == {"index.html", "03_weights.html", "05_occlusion.html"}
+    assert "<a href='05_occlusion.html'>" in written["index.html"]
+    assert "NotImplementedError" in written["05_occlusion.html"]
+    assert "index.html in a browser" in capsys.readouterr().out
+
+
+def test_solved_pages_have_the_solutions(tmp_path: Path):
+    solved = render.prepared(
+        ROOT / "notebooks" / "05_occlusion.ipynb", solved=True, presenter=False
+    )
+    assert "NotImplementedError" not in "".join(map(text_of, solved["cells"]))
