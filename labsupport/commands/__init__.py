@@ -39,6 +39,7 @@ COMMANDS = {
     "solve": Command("solve", "write the notebooks with all exercises solved", "solve_"),
     "handout": Command("solve", "write the folder that an instructor gives to a class", "handout_"),
     "render": Command("render", "write the labs as pages to read, executed, with their pictures"),
+    "present": Command("present", "show one lab to a room: code hidden, panels live"),
     "bench": Command("bench", "time our way and other ways side by side"),
 }
 

@@ -15,7 +15,8 @@ from labsupport.commands.solve import Notebook
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$\n]+?)(?<!\s)\$", re.DOTALL)
-NOT_PROSE = re.compile(r"(<(style|script|pre|code)\b.*?</\2>)", re.DOTALL)
+_ELEMENTS = "style|script|pre|code"
+NOT_PROSE = re.compile(rf"(<(?:{_ELEMENTS})\b.*?</(?:{_ELEMENTS})>|```.*?```|`[^`\n]*`)", re.DOTALL)
 # In operator names, LaTeX has one that the converter does not know.
 UNKNOWN = {r"\arg": r"\operatorname{arg}"}
 
@@ -120,15 +121,13 @@ def formula(latex: str, *, block: bool) -> str:
 
 
 def prose(text: str) -> str:
-    """HTML with the formulas of its text converted; styles and code are left alone.
+    """HTML or Markdown with its formulas converted; styles and code are left alone.
 
-    >>> prose("<code>$x$</code>")
-    '<code>$x$</code>'
+    >>> prose("<code>$x$</code> and `$x$`")
+    '<code>$x$</code> and `$x$`'
     """
     parts = NOT_PROSE.split(text)
-    # split gives: text, element, its name, text, element, its name, ...
-    parts[::3] = [FORMULA.sub(_drawn, part) for part in parts[::3]]
-    del parts[2::3]
+    parts[::2] = [FORMULA.sub(_drawn, part) for part in parts[::2]]
     return "".join(parts)
 
 

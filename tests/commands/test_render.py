@@ -106,7 +106,7 @@ def test_a_notebook_that_fails_is_told(tmp_path: Path):
 
 def formulas(path: Path) -> list[str]:
     cells = [one for one in read(path)["cells"] if one["cell_type"] == "markdown"]
-    words = re.sub(r"```.*?```|`[^`]*`", "", "\n\n".join(map(text_of, cells)), flags=re.DOTALL)
+    words = pages.NOT_PROSE.sub("", "\n\n".join(map(text_of, cells)))
     return [found[1] or found[2] for found in pages.FORMULA.finditer(words)]
 
 
