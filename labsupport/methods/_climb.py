@@ -13,7 +13,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.layers import Box
 from labsupport.core.networks import Network
 from labsupport.core.operations import Pair
-from labsupport.methods._objectives import SCORES, Objective, Term, Terms, free_name, read
+from labsupport.methods._objectives import SCORES, Objective, Term, Terms, free_name
 from labsupport.methods._recipes import Recipe
 from labsupport.methods._regularizers import Correction, Penalty
 from labsupport.methods._steps import Memory, Slope, StepRule
@@ -172,8 +172,7 @@ def _look(
         moving = parameters.detach().requires_grad_(wanted)
         images = run.recipe.canvas.images(moving, run.canvas_size)
         seen = run.shown(images) if clean else _transformed(run, images, moment)
-        activations = read(run.network, goal.layers, seen)
-        terms = goal.terms(activations)
+        terms, activations = goal.look(run.network, seen)
         score = _weighted(terms)
         terms |= _penalties(run, images, moment)
         total = _weighted(terms)

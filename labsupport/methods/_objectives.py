@@ -55,6 +55,11 @@ class Objective(ABC):
         """The same, checked for this network and on its device."""
         return self
 
+    def look(self, network: Network, images: Tensor) -> tuple[Terms, Mapping[str, Tensor]]:
+        """The terms of images (N, 3, H, W), and the activations that they come from."""
+        activations = read(network, self.layers, images)
+        return self.terms(activations), activations
+
     @property
     def count(self) -> int | None:
         """How many images it is for; None: as many as there are."""
