@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.networks import Network
@@ -123,10 +125,31 @@ def gram(maps: Tensor) -> Tensor:
     tensor([[[1.2500, 0.7500],
              [0.7500, 2.2500]]])
     """
+    return _Products.apply(maps) / maps[0].numel()  # type: ignore[no-any-return]
+
+
+class _Products(torch.autograd.Function):
+    """V^T V with one product on the way back, where autograd would take two: the matrix is
+    symmetric, so both are the same."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, maps: Tensor) -> Tensor:
+        ctx.save_for_backward(maps)
+        rows = _rows(maps)
+        return torch.bmm(rows.transpose(1, 2), rows)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (maps,) = ctx.saved_tensors
+        count, channels, height, width = maps.shape
+        rows = torch.bmm(_rows(maps), slope + slope.transpose(1, 2))
+        return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """(N, H W, C), without a copy where the memory is channels-last."""
     count, channels, height, width = maps.shape
-    # Channels-last memory gives (N, H W, C) without a copy.
-    rows = maps.permute(0, 2, 3, 1).reshape(count, height * width, channels)
-    return rows.transpose(1, 2) @ rows / (channels * height * width)
+    return maps.permute(0, 2, 3, 1).reshape(count, height * width, channels)
 
 
 def _codes(network: Network, layer: str, images: Tensor) -> Tensor:
