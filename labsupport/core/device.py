@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import torch
 
@@ -65,6 +66,37 @@ def describe(device: torch.device) -> str:
     return f"CPU ({platform.machine()}, {cores} {'thread' if cores == 1 else 'threads'})"
 
 
+_MEMORY = Path("/proc/meminfo")
+_LIMITS = (  # of a container, and what it uses already
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ),
+)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """About how many bytes can still be had on the device; None where nobody tells.
+
+    >>> free_memory(torch.device("cpu")) != 0
+    True
+    """
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    told = [line.split() for line in _MEMORY.read_text().splitlines()] if _MEMORY.exists() else []
+    free = [1024 * int(words[1]) for words in told if words[0] == "MemAvailable:"]
+    if not free and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2]  # others need some
+    for limit, used in _LIMITS:
+        if limit.exists() and used.exists() and limit.read_text().strip().isdigit():
+            free.append(max(0, int(limit.read_text()) - int(used.read_text())))
+    return min(free, default=None)
+
+
 def in_batches(
     fn: Callable[[torch.Tensor], torch.Tensor],
     items: torch.Tensor | Sequence[torch.Tensor],
@@ -92,7 +124,7 @@ def in_batches(
             with torch.no_grad(), _half_precision(device, autocast):
                 parts.append(_single_precision(fn(_travel(stacked, device))).cpu())
         except RuntimeError as error:
-            if not _out_of_memory(error) or size == 1:
+            if not out_of_memory(error) or size == 1:
                 raise
             size //= 2
             _forget_cached_memory(device)
@@ -122,7 +154,8 @@ def _half_precision(device: torch.device, wanted: bool) -> Iterator[None]:
         yield
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether that is what the error says."""
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
 
 

@@ -59,6 +59,8 @@ def slide_names(
     `architecture` is the class name of the module: "SqueezeNet", "VGG", "ResNet" ...
     """
     kinds = [operation.kind for operation in operations]
+    if architecture in {"SqueezeNet", "VGG"}:  # an average that stands for a max-pool has its name
+        kinds = ["max_pool" if kind == "avg_pool" else kind for kind in kinds]
     if architecture == "SqueezeNet":
         return _squeezenet(names, kinds)
     if architecture == "GoogLeNet":

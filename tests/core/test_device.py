@@ -176,3 +176,46 @@ def test_images_travel_channels_last_and_vectors_as_they_are():
     devices.in_batches(look, toys.image(4, 5, count=3))
     devices.in_batches(look, torch.rand(3, 7))
     assert seen == [True, True]
+
+
+# Memory
+
+
+@pytest.fixture
+def told(monkeypatch, tmp_path):
+    """A machine that says what it has: `told(meminfo, limit, used)`."""
+
+    def say(available: int | None, limit: str = "max", used: int = 0) -> int | None:
+        files = [tmp_path / name for name in ("meminfo", "limit", "used")]
+        if available is not None:
+            files[0].write_text(f"MemTotal: 99 kB\nMemAvailable: {available} kB\n")
+        files[1].write_text(limit + "\n")
+        files[2].write_text(f"{used}\n")
+        monkeypatch.setattr(devices, "_MEMORY", files[0])
+        monkeypatch.setattr(devices, "_LIMITS", ((files[1], files[2]),))
+        return devices.free_memory(torch.device("cpu"))
+
+    return say
+
+
+def test_free_memory_is_what_the_machine_and_its_container_leave(told):
+    assert told(1000) == 1024 * 1000
+    assert told(1000, limit="50000", used=20000) == 30000
+    assert told(1, limit="50000", used=20000) == 1024
+    assert told(1000, limit="50000", used=70000) == 0
+
+
+def test_where_nobody_tells_half_of_the_memory_counts_as_free(told, monkeypatch):
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 100}
+    monkeypatch.setattr(devices.os, "sysconf_names", pages, raising=False)
+    monkeypatch.setattr(devices.os, "sysconf", pages.__getitem__, raising=False)
+    assert told(None) == 4096 * 50
+    monkeypatch.setattr(devices.os, "sysconf_names", {}, raising=False)
+    assert told(None) is None
+
+
+def test_a_gpus_own_free_memory_is_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (700, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 50)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20)
+    assert devices.free_memory(torch.device("cuda")) == 730
