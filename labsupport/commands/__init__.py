@@ -20,12 +20,11 @@ from labsupport.core.errors import LabError, nearest
 class Command:
     """A word to type, the module that knows what to do, and what it is for.
 
-    The module has `main` and `add_arguments`, with the prefix if one is given.
+    The module has `main` and `add_arguments`.
     """
 
     module: str
     purpose: str
-    prefix: str = ""
 
     def load(self) -> ModuleType:
         """The module."""
@@ -36,8 +35,8 @@ COMMANDS = {
     "lab": Command("lab", "make the environment if need be, and open the notebooks"),
     "test": Command("gates", "check everything: lint, types, tests, notebooks, browser"),
     "doctor": Command("doctor", "what is there, what is wrong, and what mends it"),
-    "solve": Command("solve", "write the notebooks with all exercises solved", "solve_"),
-    "handout": Command("solve", "write the folder that an instructor gives to a class", "handout_"),
+    "solve": Command("solve", "write the notebooks with all exercises solved"),
+    "handout": Command("handout", "write the folder that an instructor gives to a class"),
     "render": Command("render", "write the labs as pages to read, executed, with their pictures"),
     "present": Command("present", "show one lab to a room: code hidden, panels live"),
     "bench": Command("bench", "time our way and other ways side by side"),
@@ -67,18 +66,18 @@ def dispatch(arguments: Sequence[str]) -> int:
         raise LabError(
             f"There is no command '{name}'; the nearest is: python3 -m labsupport {close}"
         )
-    module, prefix = COMMANDS[name].load(), COMMANDS[name].prefix
+    module = COMMANDS[name].load()
     parser = ArgumentParser(
         prog=f"python3 -m labsupport {name}",
         description=COMMANDS[name].purpose,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    getattr(module, f"{prefix}add_arguments")(parser)
+    module.add_arguments(parser)
     options, rest = parser.parse_known_args(arguments[1:])
     if rest and "rest" not in options:
         parser.error(f"what is {' '.join(rest)}? Try --help")
     options.rest = rest
-    status: int = getattr(module, f"{prefix}main")(options)
+    status: int = module.main(options)
     return status
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from labsupport.commands.faults import Fault
-from labsupport.commands.solve import Notebook
+from labsupport.commands.notebooks import Notebook
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"

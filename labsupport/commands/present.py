@@ -12,9 +12,9 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from labsupport.commands import environment, interpreters, lab
-from labsupport.commands.render import notebooks, prepared
+from labsupport.commands.notebooks import Notebook, chosen, text_of, write
+from labsupport.commands.render import prepared
 from labsupport.commands.requirements import ROOT
-from labsupport.commands.solve import Notebook, text_of, write
 
 COPIES = ROOT / "build" / "present"
 
@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> int:
     """Write the copy, then become Voila on this computer alone."""
-    (path,) = notebooks([options.lab])
+    (path,) = chosen([options.lab])
     port = lab.free_port() if options.port is None else lab.checked_port(options.port)
     python = environment.ready("instructor")
     return interpreters.within(python, lambda told: show(path, port, told), options)

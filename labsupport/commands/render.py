@@ -15,8 +15,10 @@ from pathlib import Path
 
 from labsupport.commands import environment, interpreters
 from labsupport.commands.faults import Fault
+from labsupport.commands.handout import for_students
+from labsupport.commands.notebooks import Notebook, chosen, read, text_of, write
 from labsupport.commands.requirements import ROOT
-from labsupport.commands.solve import Notebook, for_students, read, solve, text_of, write
+from labsupport.commands.solve import solve
 
 LONGEST_CELL = 600  # seconds
 
@@ -31,34 +33,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> int:
     """Execute the labs and write a page for each, and one that lists them."""
-    chosen = notebooks(options.labs)
+    labs = chosen(options.labs)
     python = environment.ready("instructor")
-    return interpreters.within(python, lambda told: make(chosen, told), options)
+    return interpreters.within(python, lambda told: make(labs, told), options)
 
 
-def notebooks(labs: Sequence[str], folder: Path = ROOT / "notebooks") -> list[Path]:
-    """The notebooks of those labs, or all, in the lecture's order; an unknown one is a `Fault`."""
-    there = sorted(folder.glob("*.ipynb"))
-    return sorted({_named(lab, there) for lab in labs}) or there
-
-
-def _named(lab: str, there: Sequence[Path]) -> Path:
-    name = Path(lab).stem
-    name = name.zfill(2) if name.isdigit() else name
-    fitting = [path for path in there if path.stem == name or path.stem.split("_")[0] == name]
-    if len(fitting) != 1:
-        known = ", ".join(path.stem for path in there) or "none"
-        raise Fault(f"There is no lab '{lab}'. There is: {known}")
-    return fitting[0]
-
-
-def make(chosen: Sequence[Path], options: Namespace) -> int:
+def make(labs: Sequence[Path], options: Namespace) -> int:
     """Write the pages, telling the time that each took."""
     from labsupport.commands import pages
 
     options.to.mkdir(parents=True, exist_ok=True)
-    titles = {path.stem: title(read(path)) for path in chosen}
-    for path in chosen:
+    titles = {path.stem: title(read(path)) for path in labs}
+    for path in labs:
         start = time.perf_counter()
         notebook = prepared(path, solved=options.solved, presenter=options.presenter)
         page = pages.page(executed(notebook, path), path.stem, titles)
@@ -103,7 +89,9 @@ def executed(notebook: Notebook, path: Path) -> Notebook:
         cells = nbformat.read(copy, as_version=4)  # type: ignore[no-untyped-call]
         place = {"metadata": {"path": str(path.parent)}}
         around = interpreters.surroundings(LABS_STATE=str(Path(folder) / "state"))
-        client = NotebookClient(cells, timeout=LONGEST_CELL, resources=place)
+        client = NotebookClient(
+            cells, timeout=LONGEST_CELL, resources=place, extra_arguments=["--log-level=ERROR"]
+        )
         try:
             client.execute(env=around, cwd=str(path.parent))
         except CellExecutionError as error:

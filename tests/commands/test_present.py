@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labsupport.commands import environment, main, present
-from labsupport.commands.solve import read, text_of
+from labsupport.commands.notebooks import read, text_of
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ import pytest
 
 from labsupport.commands import environment, main, pages, render
 from labsupport.commands.faults import Fault
+from labsupport.commands.notebooks import read, text_of
 from labsupport.commands.requirements import ROOT
-from labsupport.commands.solve import read, text_of
 
 TEMPLATE = ROOT / "tests" / "notebooks" / "template_short.ipynb"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -120,24 +120,6 @@ def test_every_formula_of_the_labs_can_be_shown(path: Path):
 def test_a_formula_that_cannot_be_shown_is_named(latex: str):
     with pytest.raises(Fault, match="cannot be shown"):
         pages.formula(latex, block=True)
-
-
-@pytest.mark.parametrize("lab", ["5", "05", "05_occlusion", "notebooks/05_occlusion.ipynb"])
-def test_a_lab_is_found_by_number_or_name(lab: str):
-    assert [path.stem for path in render.notebooks([lab])] == ["05_occlusion"]
-
-
-def test_labs_come_once_and_in_the_lectures_order():
-    assert [path.stem[:2] for path in render.notebooks(["5", "3", "05"])] == ["03", "05"]
-
-
-def test_an_unknown_lab_is_told_with_what_there_is():
-    with pytest.raises(Fault, match=r"no lab '77'. There is: 00_start_here, "):
-        render.notebooks(["77"])
-
-
-def test_all_labs_by_default_in_order():
-    assert render.notebooks([]) == NOTEBOOKS
 
 
 def test_the_command_writes_pages_and_their_list(tmp_path: Path, monkeypatch, capsys):

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 import nbformat
 
-from labsupport.commands.solve import Cell, Notebook, exercise_cells, is_stub, read, tags, text_of
+from labsupport.commands.notebooks import Cell, Notebook, exercise_cells, read, tags, text_of
+from labsupport.commands.solve import is_stub
 from labsupport.core.errors import LabError
 from labsupport.exercises import exercises_of, find, questions_of, solution_file
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.commands.solve import exercise_cells, is_stub, read, solve, text_of
+from labsupport.commands.notebooks import exercise_cells, read, text_of
+from labsupport.commands.solve import is_stub, solve
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.commands.solve import read, tags, text_of, write
+from labsupport.commands.notebooks import read, tags, text_of, write
 from labsupport.ui.board import Board
 from labsupport.ui.walks import WalkFailed, walk
 

@@ -1,0 +1,26 @@
+"""Labs are named by number or name."""
+
+from __future__ import annotations
+
+import pytest
+
+from labsupport.commands import notebooks
+from labsupport.commands.faults import Fault
+
+
+@pytest.mark.parametrize("lab", ["5", "05", "05_occlusion", "notebooks/05_occlusion.ipynb"])
+def test_a_lab_is_found_by_number_or_name(lab: str):
+    assert [path.stem for path in notebooks.chosen([lab])] == ["05_occlusion"]
+
+
+def test_labs_come_once_and_in_the_lectures_order():
+    assert [path.stem[:2] for path in notebooks.chosen(["5", "3", "05"])] == ["03", "05"]
+
+
+def test_an_unknown_lab_is_told_with_what_there_is():
+    with pytest.raises(Fault, match=r"no lab '77'. There is: 00_start_here, "):
+        notebooks.chosen(["77"])
+
+
+def test_all_labs_by_default_in_order():
+    assert notebooks.chosen([]) == sorted(notebooks.FOLDER.glob("*.ipynb"))
