@@ -22,6 +22,7 @@ import labsupport.methods
 from labsupport.core import images as images_
 from labsupport.core import networks
 from labsupport.core.networks import Network
+from labsupport.methods import activations as ac
 from labsupport.methods import anatomy, tasks
 from labsupport.methods import ascent as a
 from labsupport.methods import backprop as b
@@ -50,6 +51,55 @@ class Case:
     batches: bool = False
     exact: bool = True
     passes_gradients: bool = False
+
+
+_CHANGE = ac.Distortion(rotate=10, right=2, brightness=0.9, noise=0.02)
+
+
+def _layout(*_: object) -> Results:
+    return {"boxes": torch.tensor([ac.layout(7, 3, 4).box(channel) for channel in range(7)])}
+
+
+def _mosaic(network: Network, image: torch.Tensor, _: object) -> Results:
+    maps = network.activations(image, [first_convolution(network)])[first_convolution(network)]
+    return {"mosaic": ac.mosaic(maps[0], shared=True).nan_to_num(-1.0)}
+
+
+def _distorted(_: Network, image: torch.Tensor, __: object) -> Results:
+    return {"image": ac.distort(image, _CHANGE)}
+
+
+def _correlated(_: Network, image: torch.Tensor, __: object) -> Results:
+    return {"correlation": ac.correlation(image, image.flip(3))}
+
+
+def _alike(network: Network, image: torch.Tensor, _: object) -> Results:
+    found = ac.similarity(network, image, _CHANGE, [first_convolution(network)])
+    return {name: getattr(found, name)[0] for name in ("maps", "carried", "pooled")}
+
+
+def _changed_units(network: Network, image: torch.Tensor, _: object) -> Results:
+    found = ac.unit_changes(network, image, 1 - image, first_convolution(network))
+    return {"change": found.change}
+
+
+def _votes(network: Network, image: torch.Tensor, unit: object) -> Results:
+    found = ac.class_votes(network, image, (first_convolution(network), unit))
+    return {"clean": found.clean, "silenced": found.silenced}
+
+
+def _unit_frames(network: Network, image: torch.Tensor, unit: object) -> Results:
+    recipe = a.Recipe("law", "noise", a.Pixels(), (), (), a.Momentum(0.01), 1)
+    wanted, pictures = (first_convolution(network), unit), torch.cat([image, 1 - image])
+    *_, last = ac.unit_frames(network, image, wanted, pictures, patches=2, recipe=recipe)
+    slopes = {rule: found.values for rule, found in last.gradients.items()}
+    return {"map": last.map, "votes": last.votes.values, "image": last.picture.image, **slopes}
+
+
+def _unit_views(network: Network, image: torch.Tensor, unit: object) -> Results:
+    recipe = a.Recipe("law", "noise", a.Pixels(), (), (), a.Momentum(0.01), 0)
+    found = ac.unit_views(network, image, (first_convolution(network), unit), image, recipe=recipe)
+    return {"values": found.patches.values[:, 0], "boxes": found.patches.boxes[:, 0]}
 
 
 def _map(network: Network, image: torch.Tensor, target: object) -> Results:
@@ -460,6 +510,15 @@ CASES = [
     Case("tasks.detections", _detections, wrong=None),
     Case("tasks.class_box", _class_box, wrong=None),
     Case("tasks.mask_of", _mask, wrong=None),
+    Case("activations.layout", _layout, wrong=None),
+    Case("activations.mosaic", _mosaic, wrong=None),
+    Case("activations.distort", _distorted, wrong=None, batches=True),
+    Case("activations.correlation", _correlated, wrong=None, batches=True),
+    Case("activations.similarity", _alike, wrong=None, batches=True),
+    Case("activations.unit_changes", _changed_units, wrong=None),
+    Case("activations.class_votes", _votes, wrong=10_000, batches=True),
+    Case("activations.unit_frames", _unit_frames, wrong=10_000),
+    Case("activations.unit_views", _unit_views, wrong=10_000),
     Case("backprop.gradient", _gradient, batches=True),
     Case("backprop.gradients", _gradients, batches=True),
     Case("backprop.deconvnet", _deconvnet, batches=True),

@@ -1,0 +1,100 @@
+"""How a picture is distorted, and where each of its points goes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from labsupport.core.errors import BadSetting
+
+LIMITS = {
+    "rotate": (-180.0, 180.0),
+    "right": (-math.inf, math.inf),
+    "down": (-math.inf, math.inf),
+    "scale": (0.1, 10.0),
+    "brightness": (0.0, 10.0),
+    "noise": (0.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """What is done to a picture, in this order: scaled and turned about its middle, shifted, made
+    brighter, covered with noise. As it stands it changes nothing.
+
+    `rotate` is in degrees clockwise, `right` and `down` in pixels; `scale` and `brightness` are
+    factors, `noise` is a standard deviation on the scale from black (0) to white (1).
+
+    Errors: `BadSetting` for a number that is none, or outside its limits.
+    """
+
+    rotate: float = 0.0
+    right: float = 0.0
+    down: float = 0.0
+    scale: float = 1.0
+    brightness: float = 1.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            low, high = LIMITS[name]
+            if not (math.isfinite(value) and low <= value <= high):
+                ends = "a finite number" if math.isinf(low) else f"from {low:g} to {high:g}"
+                raise BadSetting(f"{name} is {ends}, not {value}")
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything in the picture changes its place."""
+        return (self.rotate, self.right, self.down, self.scale) != (0.0, 0.0, 0.0, 1.0)
+
+    @property
+    def words(self) -> str:
+        """What is done, in words; "untouched" if nothing is."""
+        parts = {
+            f"turned by {_signed(self.rotate)}°": self.rotate != 0,
+            f"shifted by {_signed(self.right)} px": self.right != 0,
+            f"lowered by {_signed(self.down)} px": self.down != 0,
+            f"scaled by {self.scale:g}": self.scale != 1,
+            f"brightness times {self.brightness:g}": self.brightness != 1,
+            f"noise {self.noise:g}": self.noise != 0,
+        }
+        return ", ".join(words for words, there in parts.items() if there) or "untouched"
+
+    def sources(self, points: Tensor, middle: tuple[float, float]) -> Tensor:
+        """Where in the picture the points (..., 2) of the distorted one, (x, y) in pixels, come
+        from. `middle` is the point that stays when the picture is turned or scaled."""
+        centre = points.new_tensor(middle)
+        angle = math.radians(self.rotate)
+        across, along = math.cos(angle) / self.scale, math.sin(angle) / self.scale
+        back = points.new_tensor([[across, along], [-along, across]])
+        offset = points - centre - points.new_tensor([self.right, self.down])
+        return offset @ back.T + centre
+
+
+def _signed(value: float) -> str:
+    return f"{value:+g}".replace("-", "−")
+
+
+def sampled(maps: Tensor, places: Tensor) -> Tensor:
+    """Maps (N, C, H, W) read at places (h, w, 2), (column, row) and fractions of them; what lies
+    beyond the border is mirrored at it."""
+    height, width = maps.shape[2:]
+    half = places.new_tensor([width, height]) / 2
+    grid = ((places + 0.5) / half - 1)[None].expand(len(maps), -1, -1, -1)
+    found: Tensor = torch.nn.functional.grid_sample(
+        maps, grid.to(maps), mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    return found
+
+
+def positions(height: int, width: int) -> Tensor:
+    """The (x, y) of every pixel, (height, width, 2)."""
+    rows, columns = torch.meshgrid(
+        torch.arange(height, dtype=torch.float32),
+        torch.arange(width, dtype=torch.float32),
+        indexing="ij",
+    )
+    return torch.stack([columns, rows], 2)

@@ -1,0 +1,492 @@
+"""Activations: mosaics and distortions against plain loops, units against networks that are wired
+so that each view of a unit can be told."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import toys
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
+from labsupport.methods import activations
+from labsupport.methods.activations import (
+    Album,
+    Distortion,
+    UnitPicture,
+    class_votes,
+    correlation,
+    distort,
+    layout,
+    mosaic,
+    similarity,
+    unit_changes,
+    unit_frames,
+    unit_views,
+)
+from labsupport.methods.ascent import Adam, Pixels, Recipe
+from labsupport.methods.backprop import gradients
+from labsupport.methods.patches import top_patches
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+QUICK = Recipe("quick", "grey", Pixels(), (), (), Adam(0.05), steps=4)
+
+
+@pytest.fixture(scope="module")
+def colours():
+    """Three channels that see red, green and blue; each speaks for the class of its name."""
+    see, say = nn.Conv2d(3, 3, 2, stride=2, bias=False), nn.Linear(3, 3, bias=False)
+    see.weight.data = torch.eye(3)[:, :, None, None].expand(3, 3, 2, 2) / 4
+    say.weight.data = torch.tensor([[2.0, -1.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 5.0]])
+    module = nn.Sequential(see, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), say)
+    return networks.wrap(
+        module, **toys.PLAIN, categories=["red", "green", "blue"], input_size=(12, 16)
+    )
+
+
+# The mosaic
+
+
+def test_a_mosaic_is_its_tiles_row_by_row():
+    maps = torch.arange(7 * 2 * 3.0).view(7, 2, 3)
+    sheet = mosaic(maps, columns=3, gap=1)
+    assert sheet.shape == (3 * 3 + 1, 3 * 4 + 1)
+    by_hand = torch.full_like(sheet, math.nan)
+    for channel, (row, column) in enumerate(itertools.product(range(3), range(3))):
+        if channel < 7:
+            top, left = 1 + row * 3, 1 + column * 4
+            by_hand[top : top + 2, left : left + 3] = maps[channel]
+    torch.testing.assert_close(sheet, by_hand, equal_nan=True, rtol=0, atol=0)
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.integers(0, 3),
+    st.none() | st.integers(1, 50),
+)
+def test_every_tile_lies_where_the_layout_says(count, height, width, gap, columns):
+    maps = torch.arange(1.0, count + 1)[:, None, None].expand(count, height, width)
+    where = layout(count, height, width, columns=columns, gap=gap)
+    sheet = mosaic(maps, columns=columns, gap=gap)
+    assert sheet.shape == where.size
+    for channel in range(count):
+        left, top, right, bottom = where.box(channel)
+        assert bool((sheet[top:bottom, left:right] == channel + 1).all())
+        assert where.channel_at(left, top) == where.channel_at(right - 0.5, bottom - 0.5) == channel
+    assert int(sheet.isfinite().sum()) == count * height * width
+    for point in ((-1, -1), (where.size[1] + 1, 2), (2, where.size[0] + 1)):
+        assert where.channel_at(*point) is None
+
+
+def test_a_layer_of_one_row_has_no_channel_behind_its_last():
+    assert layout(5, 2, 2, columns=3, gap=1).channel_at(8, 5) is None
+
+
+def test_each_map_on_its_own_scale_or_all_on_one():
+    maps = torch.tensor([[[4.0, -2.0]], [[1.0, 0.5]], [[0.0, 0.0]]])
+    own, one = (mosaic(maps, columns=1, gap=0, shared=shared) for shared in (False, True))
+    assert own.tolist() == [[1.0, -0.5], [1.0, 0.5], [0.0, 0.0]]
+    assert one.tolist() == [[1.0, -0.5], [0.25, 0.125], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda: mosaic(torch.zeros(1, 2, 3, 3)), "maps\\[0\\]"),
+        (lambda: mosaic(torch.zeros(0, 3, 3)), "at least one tile"),
+        (lambda: mosaic(torch.zeros(2, 3, 3), gap=-1), "gap"),
+        (lambda: layout(4, 3, 3, columns=0), "column"),
+        (lambda: layout(4, 3, 3).box(4), "0 to 3, not 4"),
+    ],
+)
+def test_mosaics_that_cannot_be(wrong, words):
+    with pytest.raises(BadSetting, match=words):
+        wrong()
+
+
+# Distortions
+
+
+def test_untouched_is_untouched():
+    image = toys.image(7, 9)
+    assert distort(image, Distortion()).equal(image)
+    assert Distortion().words == "untouched"
+
+
+def test_whole_pixels_are_shifted_exactly_and_the_border_is_mirrored():
+    image = toys.image(8, 10)
+    moved = distort(image, Distortion(right=3, down=-2))
+    torch.testing.assert_close(moved[..., :6, 3:], image[..., 2:, :7])
+    torch.testing.assert_close(moved[..., :6, :3], image[..., 2:, :3].flip(3))
+
+
+@pytest.mark.parametrize("side", [8, 9])
+def test_a_quarter_turn_is_clockwise_about_the_middle(side):
+    image = toys.image(side)
+    torch.testing.assert_close(
+        distort(image, Distortion(rotate=90)), torch.rot90(image, -1, (2, 3)), atol=1e-4, rtol=0
+    )
+
+
+def test_it_is_turned_first_and_shifted_then():
+    image = toys.image(10)
+    turned = distort(distort(image, Distortion(rotate=90)), Distortion(right=2))
+    both = distort(image, Distortion(rotate=90, right=2))
+    torch.testing.assert_close(both, turned, atol=1e-4, rtol=0)
+
+
+def test_twice_as_large_shows_the_middle():
+    ramp = torch.linspace(0, 1, 21).view(1, 1, 1, 21).expand(1, 3, 21, 21)
+    large = distort(ramp, Distortion(scale=2))[0, 0, 10]
+    torch.testing.assert_close(large, torch.linspace(0.25, 0.75, 21), atol=1e-5, rtol=0)
+
+
+def test_light_and_noise_stay_in_the_range_and_noise_has_its_size():
+    image = torch.full((2, 3, 64, 64), 0.5)
+    assert distort(image, Distortion(brightness=3)).max() == 1
+    noisy = distort(image, Distortion(noise=0.05), seed=3)
+    assert float((noisy - 0.5).std()) == pytest.approx(0.05, rel=0.03)
+    assert noisy[0].equal(noisy[1])
+    assert noisy.equal(distort(image, Distortion(noise=0.05), seed=3))
+    assert not noisy.equal(distort(image, Distortion(noise=0.05), seed=4))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"scale": 0.0}, {"noise": -0.1}, {"right": math.nan}, {"rotate": 200.0}, {"brightness": -1.0}],
+)
+def test_distortions_that_cannot_be(wrong):
+    with pytest.raises(BadSetting, match=next(iter(wrong))):
+        Distortion(**wrong)
+
+
+def test_a_distortion_says_what_it_does():
+    assert Distortion(rotate=-10, noise=0.1).words == "turned by −10°, noise 0.1"
+
+
+# Correlations
+
+
+def test_correlation_is_pearsons():
+    one, other = toys.image(5, 7, count=4), toys.image(5, 7, count=4, seed=1)
+    found = correlation(one, other)
+    for row, (x, y) in enumerate(zip(one.numpy(), other.numpy(), strict=True)):
+        assert float(found[row]) == pytest.approx(np.corrcoef(x.ravel(), y.ravel())[0, 1], abs=1e-6)
+    assert correlation(one, 3 * one + 2).tolist() == pytest.approx([1.0] * 4, abs=1e-6)
+    assert correlation(one, -one).tolist() == pytest.approx([-1.0] * 4, abs=1e-6)
+
+
+def test_what_is_not_known_is_left_out_and_what_never_varies_has_no_correlation():
+    one, other = torch.rand(1, 9), torch.rand(1, 9)
+    holes = other.clone()
+    holes[0, [2, 5]] = math.nan
+    kept = [0, 1, 3, 4, 6, 7, 8]
+    torch.testing.assert_close(correlation(one, holes), correlation(one[:, kept], other[:, kept]))
+    assert correlation(torch.ones(1, 9), other).isnan().all()
+    with pytest.raises(BadSetting, match="one shape"):
+        correlation(torch.zeros(1, 4), torch.zeros(1, 5))
+
+
+def test_maps_that_moved_are_alike_only_when_they_are_carried_along(colours):
+    image = torch.zeros(1, 3, 12, 16)
+    image[..., 4:8, 4:10] = toys.image(4, 6)
+    found = similarity(colours, image, Distortion(right=4), ["conv1", "3"])
+    assert float(found.carried[0, 0]) == pytest.approx(1, abs=1e-4)
+    assert float(found.pooled[0, 0]) == pytest.approx(1, abs=1e-4)
+    assert float(found.maps[0, 0]) < 0.6
+    # behind the pool there is nothing left that could have moved
+    assert found.maps[1, 0] == found.carried[1, 0] == found.pooled[1, 0]
+
+
+@pytest.mark.parametrize("change", [Distortion(rotate=90), Distortion(rotate=180, right=2)])
+def test_a_network_without_a_sense_of_direction_turns_with_the_picture(change):
+    dots = networks.wrap(
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(484, 2)), input_size=11
+    )
+    found = similarity(dots, toys.image(11), change, ["conv1"])
+    assert float(found.carried) == pytest.approx(1, abs=1e-3)
+    assert float(found.maps) < 0.9
+
+
+def test_maps_are_carried_by_the_middle_of_what_they_see():
+    """A stride of 4 without padding: a shift by 4 pixels is one position, whatever the border."""
+    coarse = networks.wrap(
+        nn.Sequential(nn.Conv2d(3, 2, 7, stride=4), nn.Flatten(), nn.Linear(2 * 25, 2)),
+        input_size=23,
+    )
+    image = toys.image(23)
+    maps = coarse.activations(image, ["conv1"])["conv1"]
+    moved = activations._carried(coarse, "conv1", maps, Distortion(right=4, down=-4), (23, 23))
+    torch.testing.assert_close(moved[..., :4, 1:], maps[..., 1:, :4])
+    assert moved[..., 4, :].isnan().all()
+    assert moved[..., 0].isnan().all()
+
+
+def test_other_pictures_take_the_place_of_a_distortion(colours):
+    one, other = toys.image(12, 16, count=3), toys.image(12, 16, count=3, seed=5)
+    found = similarity(colours, one, other, ["conv1"])
+    maps = [colours.activations(x, ["conv1"])["conv1"] for x in (one, other)]
+    torch.testing.assert_close(found.maps[0], correlation(*maps))
+    assert found.carried.equal(found.maps)
+    with pytest.raises(BadSetting, match="one for one"):
+        similarity(colours, one, other[:2], ["conv1"])
+
+
+def test_similarity_wants_layers(colours):
+    for wrong in ([], "conv1", ["conv9"]):
+        with pytest.raises(UnknownLayer):
+            similarity(colours, toys.image(12, 16), Distortion(), wrong)
+
+
+def test_invariance_to_a_small_shift_grows_with_depth():
+    """What the lab shows, on the bundled network."""
+    network = networks.load()
+    koala = images.standard(images.sample("koala"))
+    found = similarity(network, koala, Distortion(right=4), ["conv1", "fire5", "fire9", "pool10"])
+    assert found.maps[:, 0].tolist() == sorted(found.maps[:, 0].tolist())
+    assert float(found.carried[0]) > 0.98
+
+
+# Two pictures
+
+
+def test_the_unit_that_changed_most_is_the_one_that_was_made_to(colours):
+    dark = torch.zeros(1, 3, 12, 16)
+    first, second = dark.clone(), dark.clone()
+    first[:, 0], second[:, 0], second[:, 2] = 0.5, 0.4, 0.8
+    found = unit_changes(colours, first, second, "1")
+    assert found.order.tolist() == [2, 0, 1]
+    torch.testing.assert_close(found.change, torch.tensor([-0.1, 0.0, 0.8]))
+    larger = nn.functional.interpolate(second, (24, 20))
+    torch.testing.assert_close(unit_changes(colours, first, larger, "1").change, found.change)
+    with pytest.raises(BadImage, match="one image"):
+        unit_changes(colours, first, toys.image(12, 16, count=2), "1")
+
+
+# Votes
+
+
+def test_a_vote_is_weight_times_mean_where_nothing_stands_between(colours):
+    batch = toys.image(12, 16, count=3)
+    for channel in range(3):
+        votes = class_votes(colours, batch, ("1", channel))
+        weights = torch.tensor([[2.0, -1.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 5.0]])[:, channel]
+        torch.testing.assert_close(votes.values, batch[:, channel].mean((1, 2))[:, None] * weights)
+        torch.testing.assert_close(votes.clean, colours(batch))
+
+
+def test_a_neurons_vote_is_its_share_of_the_channels(colours):
+    image = torch.full((1, 3, 12, 16), 0.6)
+    whole, one = (class_votes(colours, image, ("1", 2, *place)) for place in ((), ((0, 3),)))
+    torch.testing.assert_close(one.values * 48, whole.values)
+
+
+def test_silencing_leaves_the_network_as_it_was(colours):
+    image = toys.image(12, 16)
+    before = colours(image)
+    class_votes(colours, image, ("1", 0))
+    assert colours(image).equal(before)
+
+
+@pytest.mark.parametrize("unit", ["red", 1, ("1", 3), ("1", 0, (6, 0)), ("nowhere", 0)])
+def test_votes_are_of_units_that_are_there(colours, unit):
+    with pytest.raises((BadSetting, UnknownLayer)):
+        class_votes(colours, toys.image(12, 16), unit)
+
+
+# Every view of one unit
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Twenty dark pictures; one each is red, green and blue at a place of its own."""
+    dark = torch.zeros(20, 3, 12, 16)
+    for channel, number in enumerate((13, 4, 17)):
+        dark[number, channel, 2 * channel : 2 * channel + 2, 8:10] = 0.9
+    return dark
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_all_views_are_of_the_same_unit(colours, pictures, channel):
+    """The colour tells: nothing but this unit's own may be in any of its views."""
+    image = toys.image(12, 16)
+    found = unit_views(colours, image, ("1", channel), pictures, recipe=QUICK)
+    others = [other for other in range(3) if other != channel]
+    pooled = nn.functional.avg_pool2d(image[:, channel], 2)[0]
+    torch.testing.assert_close(found.map, pooled)
+    for slopes in found.gradients.values():
+        assert bool((slopes.values[0, channel] > 0).all())
+        assert not slopes.values[0, others].any()
+    row = found.patches.row(channel)
+    assert int(found.patches.images[row, 0]) == (13, 4, 17)[channel]
+    box = (8, 2 * channel, 10, 2 * channel + 2)
+    assert tuple(found.patches.boxes[row, 0].tolist()) == box
+    assert int(found.votes.values[0].argmax()) == channel
+    picture = found.picture.image[0].mean((1, 2))
+    assert picture[channel] > 0.6
+    assert picture[others].tolist() == pytest.approx([0.5, 0.5], abs=0.01)
+    assert {found.target, found.votes.target, found.picture.target} == {
+        colours.target(("1", channel))
+    }
+
+
+def test_views_of_different_units_are_refused(colours, pictures):
+    image = toys.image(12, 16)
+    found = unit_views(colours, image, ("1", 0), pictures, recipe=QUICK)
+    other = colours.target(("1", 1))
+    strange = {
+        "votes": class_votes(colours, image, ("1", 1)),
+        "gradients": gradients(colours, image, ("1", 1)),
+        "picture": UnitPicture(other, image, 0.0, 1, 1),
+        "patches": top_patches(colours, "conv1", pictures),
+        "target": other,
+    }
+    for name, view in strange.items():
+        with pytest.raises(BadSetting, match="not of"):
+            replace(found, **{name: view})
+    with pytest.raises(BadSetting, match="not among"):
+        replace(found, patches=top_patches(colours, "1", pictures, channels=[1, 2]))
+
+
+def test_the_frames_bring_the_quick_views_first_and_end_with_all(colours, pictures):
+    frames = list(unit_frames(colours, toys.image(12, 16), ("1", 1), pictures, recipe=QUICK))
+    shares = [one.progress for one in frames]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert frames[0].votes is not None
+    assert frames[0].gradients is None
+    assert [one.scanned for one in frames] == [0, 0, 8, 16, 20, *[20] * 5]
+    assert [one.picture.step for one in frames if one.picture] == [0, 1, 2, 3, 4]
+    whole = top_patches(colours, "1", pictures, k=9, suppress="picture")
+    for name in ("values", "images", "boxes"):
+        left, right = getattr(frames[-1].patches, name), getattr(whole, name)
+        torch.testing.assert_close(left, right, equal_nan=True)
+
+
+def test_patches_that_are_known_are_not_looked_for_again(colours, pictures):
+    known = top_patches(colours, "1", pictures, suppress="picture")
+    frames = list(unit_frames(colours, toys.image(12, 16), ("1", 1), known, recipe=QUICK))
+    assert len(frames) == 8
+    assert frames[2].patches is known
+    assert frames[2].scanned == 20
+
+
+def test_without_a_relu_there_is_the_plain_gradient_alone(colours, pictures):
+    found = unit_views(colours, toys.image(12, 16), ("conv1", 1), pictures, recipe=QUICK)
+    assert list(found.gradients) == ["backprop"]
+
+
+def test_a_unit_without_a_map_has_views_too(colours, pictures):
+    found = unit_views(colours, toys.image(12, 16), ("3", 1), pictures, recipe=QUICK)
+    assert found.map.shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown", "words"),
+    [
+        ("red", 3, "class"),
+        (("1", 0, (1, 1)), 3, "one neuron"),
+        (("1", 0), 0, "no pictures"),
+    ],
+)
+def test_views_that_cannot_be(colours, pictures, unit, shown, words):
+    with pytest.raises(BadSetting, match=words):
+        unit_frames(colours, toys.image(12, 16), unit, pictures[:shown])
+
+
+# The album
+
+
+def made(network, pictures, album, **settings):
+    *_, last = unit_frames(
+        network, toys.image(12, 16), ("1", 1), pictures, recipe=QUICK, album=album, **settings
+    )
+    return last.picture
+
+
+def test_a_picture_is_made_once_and_found_again(colours, pictures, tmp_path):
+    folder = tmp_path / "not yet there"
+    first = made(colours, pictures, Album(folder))
+    assert not first.cached
+    (file,) = folder.glob("*.png")
+    assert images.saved_settings(file)["channel"] == 1
+    album = Album(folder)
+    for again in (made(colours, pictures, album), made(colours, pictures, album)):
+        assert again.cached
+        assert again.image.equal(first.image)
+        assert again.score == first.score
+    assert not made(colours, pictures, album, anew=True).cached
+
+
+def test_another_network_unit_or_recipe_has_another_picture(colours, pictures, tmp_path):
+    album = Album(tmp_path)
+    made(colours, pictures, album)
+    other = networks.wrap(
+        nn.Sequential(nn.Conv2d(3, 3, 2, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)),
+        **toys.PLAIN,
+        input_size=(12, 16),
+    )
+    assert not made(other, pictures, album).cached
+    longer = replace(QUICK, steps=5)
+    *_, last = unit_frames(
+        colours, toys.image(12, 16), ("1", 1), pictures, recipe=longer, album=album
+    )
+    assert not last.picture.cached
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"no picture", None])
+def test_a_damaged_file_is_made_again(colours, pictures, tmp_path, rubbish):
+    first = made(colours, pictures, Album(tmp_path))
+    (file,) = tmp_path.glob("*.png")
+    file.write_bytes(file.read_bytes()[:200] if rubbish is None else rubbish)
+    again = made(colours, pictures, Album(tmp_path))
+    assert not again.cached
+    assert again.image.equal(first.image)
+    assert made(colours, pictures, Album(tmp_path)).cached
+
+
+def test_another_picture_under_that_name_does_not_count(colours, pictures, tmp_path):
+    made(colours, pictures, Album(tmp_path))
+    (file,) = tmp_path.glob("*.png")
+    images.save(torch.zeros(1, 3, 12, 16), file, {"made by": "somebody else"})
+    assert not made(colours, pictures, Album(tmp_path)).cached
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing(colours, pictures, tmp_path):
+    blocked = tmp_path / "a file"
+    blocked.write_text("in the way")
+    album = Album(blocked / "folder")
+    assert not made(colours, pictures, album).cached
+    assert made(colours, pictures, album).cached  # from memory
+    assert blocked.read_text() == "in the way"
+
+
+def test_what_is_found_can_be_changed_without_harm(tmp_path):
+    album, picture = Album(tmp_path), toys.image(4)
+    album.keep({"n": 1}, picture).zero_()
+    album.find({"n": 1}).zero_()
+    torch.testing.assert_close(album.find({"n": 1}), picture, atol=0.5 / 255, rtol=0)
+
+
+def test_the_album_keeps_to_its_size(tmp_path, monkeypatch):
+    monkeypatch.setattr("labsupport.methods._album._MOST", 3)
+    album = Album(tmp_path)
+    for number in range(5):
+        album.keep({"n": number}, toys.image(4))
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_the_album_lies_beside_pytorchs_downloads(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch" / "hub"))
+    assert Album().folder == tmp_path / "torch" / "unit_pictures"
