@@ -1,6 +1,7 @@
 """Write data/SHA256SUMS: every bundled file and its checksum. `python sums.py`, as the last step.
 
-The recipes in this folder and the texts that nothing loads are no bundled files.
+The recipes in this folder, and the texts and the README's pictures, which nothing loads, are no
+bundled files.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from pathlib import Path
 from sources import DATA
 
 UNLISTED = ("SHA256SUMS", "README.md", ".gitattributes")
+FOLDERS = ("build", "gallery")
 
 
 def bundled_files(data: Path) -> list[Path]:
     return sorted(
         file
         for file in data.rglob("*")
-        if file.is_file() and file.name not in UNLISTED and data / "build" not in file.parents
+        if file.is_file()
+        and file.name not in UNLISTED
+        and file.relative_to(data).parts[0] not in FOLDERS
     )
 
 

@@ -62,6 +62,9 @@ def hand_out(
     for name in ("README.md", "LICENSE", "pyproject.toml", "environment.yml"):
         if (root / name).is_file():
             shutil.copy2(root / name, target / name)
+    (target / "notebooks").mkdir()
+    for path in (root / "notebooks").glob("*.md"):
+        shutil.copy2(path, target / "notebooks" / path.name)
     for path in notebooks:
         handed = for_students(read(path), presenter=presenter)
         write(without_links(handed, notebooks), target / "notebooks" / path.name)

@@ -205,4 +205,4 @@ def _linked(body: str, titles: Mapping[str, str]) -> str:
         name, rest, words = found[1], found[2], found[3]
         return f'<a href="{name}.html{rest}">{words}</a>' if name in titles else words
 
-    return re.sub(r'<a href="(\d\d_\w+)\.ipynb([^"]*)">(.*?)</a>', replaced, body)
+    return re.sub(r'<a href="(\w+)\.(?:ipynb|md)([^"]*)">(.*?)</a>', replaced, body)

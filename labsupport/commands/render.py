@@ -16,7 +16,7 @@ from pathlib import Path
 from labsupport.commands import environment, interpreters
 from labsupport.commands.faults import Fault
 from labsupport.commands.handout import for_students
-from labsupport.commands.notebooks import Notebook, chosen, read, text_of, write
+from labsupport.commands.notebooks import FOLDER, Notebook, chosen, read, text_of, write
 from labsupport.commands.requirements import ROOT
 from labsupport.commands.solve import solve
 
@@ -43,7 +43,9 @@ def make(labs: Sequence[Path], options: Namespace) -> int:
     from labsupport.commands import pages
 
     options.to.mkdir(parents=True, exist_ok=True)
+    texts = {path.stem: text_alone(path) for path in sorted(FOLDER.glob("*.md"))}
     titles = {path.stem: title(read(path)) for path in labs}
+    titles |= {name: title(notebook) for name, notebook in texts.items()}
     for path in labs:
         start = time.perf_counter()
         notebook = prepared(path, solved=options.solved, presenter=options.presenter)
@@ -51,9 +53,23 @@ def make(labs: Sequence[Path], options: Namespace) -> int:
         (options.to / f"{path.stem}.html").write_text(page, encoding="utf-8")
         seconds, size = time.perf_counter() - start, len(page) / 1e6
         print(f"{path.stem}.html: {size:.1f} MB, {seconds:.0f} s", flush=True)
+    for name, notebook in texts.items():
+        page = pages.page(notebook, name, titles)
+        (options.to / f"{name}.html").write_text(page, encoding="utf-8")
     (options.to / "index.html").write_text(pages.index(titles), encoding="utf-8")
     print(f"Open {options.to / 'index.html'} in a browser.")
     return 0
+
+
+def text_alone(path: Path) -> Notebook:
+    """A text that lies beside the notebooks, such as the glossary, as a notebook of one cell."""
+    cell = {
+        "cell_type": "markdown",
+        "id": path.stem,
+        "metadata": {},
+        "source": path.read_text("utf-8"),
+    }
+    return {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 
 
 def title(notebook: Notebook) -> str:

@@ -31,6 +31,7 @@ def course(tmp_path) -> Path:
         "notebooks/solutions/90_1_a.py",
         "data/build/recipe.py",
         "data/weights.bin",
+        "notebooks/words.md",
         "tests/test_a.py",
         "README.md",
         "pyproject.toml",
@@ -51,6 +52,7 @@ def test_a_class_gets_what_it_needs_and_no_solutions(course, tmp_path):
         "labsupport/a.py",
         "data/weights.bin",
         "notebooks/90_a.ipynb",
+        "notebooks/words.md",
         "README.md",
         "pyproject.toml",
     }
@@ -106,7 +108,7 @@ def test_the_handout_is_also_a_zip(course, tmp_path, monkeypatch, capsys):
     options = parser.parse_args(["--zip", "--to", str(tmp_path / "class")])
     assert handout.main(options) == 0
     assert (tmp_path / "class.zip").is_file()
-    assert "6 files" in capsys.readouterr().out
+    assert "7 files" in capsys.readouterr().out
 
 
 def test_chosen_labs_alone_are_handed_out_and_lead_nowhere_else(course, tmp_path):
@@ -119,7 +121,7 @@ def test_chosen_labs_alone_are_handed_out_and_lead_nowhere_else(course, tmp_path
     notebooks.write(other, course / "notebooks" / "92_c.ipynb")
     handout.hand_out(course, tmp_path / "class", ["91", "92_c"])
     there = tmp_path / "class" / "notebooks"
-    assert files(there) == {"91_b.ipynb", "92_c.ipynb"}
+    assert files(there) == {"91_b.ipynb", "92_c.ipynb", "words.md"}
     (said,) = notebooks.read(there / "92_c.ipynb")["cells"][-1]["source"]
     assert said == "See the first, [the next](91_b.ipynb#top) and [a paper](https://a.org/b)."
     with pytest.raises(faults.Fault, match="no lab '07'"):

@@ -120,7 +120,7 @@ def test_our_settings_are_ones_that_this_jupyterlab_knows():
         known = json.loads(schema.read_text(encoding="utf-8"))["properties"]
         for key, value in chosen.items():
             allowed = [choice["const"] for choice in known[key].get("oneOf", [])]
-            kind = {"string": str, "boolean": bool}[known[key]["type"]]
+            kind = {"string": str, "boolean": bool, "object": dict}[known[key]["type"]]
             assert isinstance(value, kind), f"{plugin} {key}"
             assert value in (allowed or [value]), f"{plugin} {key}"
 

@@ -45,7 +45,7 @@ def page(tmp_path_factory) -> str:
     )
     card = 'from labsupport.ui import reveal\nreveal("An answer", "It is $k_2 - 1$.")'
     parts = [
-        cell("markdown", words + "[none](08_none.ipynb) and `$code$`."),
+        cell("markdown", words + "[none](08_none.ipynb), [words](words.md) and `$code$`."),
         cell("code", PANEL),
         cell("code", "panel.static()"),
         cell("code", card),
@@ -54,7 +54,7 @@ def page(tmp_path_factory) -> str:
     path = folder / "05_small.ipynb"
     path.write_text(json.dumps(notebook(*parts)), encoding="utf-8")
     prepared = render.prepared(path, solved=False, presenter=False)
-    titles = {"05_small": "A lab", "07_next": "Another <lab>"}
+    titles = {"05_small": "A lab", "07_next": "Another <lab>", "words": "Words"}
     return pages.page(render.executed(prepared, path), "05_small", titles)
 
 
@@ -82,7 +82,7 @@ def test_a_panel_is_a_line_with_its_title_and_its_picture_follows(page: str):
 
 def test_links_lead_to_pages_or_are_words(page: str):
     assert '<a href="07_next.html#a">next</a>' in page
-    assert "none and" in page
+    assert 'none, <a href="words.html">words</a> and' in page
     assert ".ipynb" not in page
     assert '<a href="07_next.html">Another &lt;lab&gt; →</a>' in page
     assert page.count('<a href="index.html">') == 2
@@ -127,8 +127,10 @@ def test_the_command_writes_pages_and_their_list(tmp_path: Path, monkeypatch, ca
     monkeypatch.setattr(render, "executed", lambda notebook, path: notebook)
     assert main(["render", "05", "3", "--to", str(tmp_path / "new")]) == 0
     written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()}
-    assert set(written) == {"index.html", "03_weights.html", "05_occlusion.html"}
+    assert set(written) == {"index.html", "03_weights.html", "05_occlusion.html", "glossary.html"}
     assert "<a href='05_occlusion.html'>" in written["index.html"]
+    assert "<a href='glossary.html'>Words</a>" in written["index.html"]
+    assert "<math" in written["glossary.html"]
     assert "NotImplementedError" in written["05_occlusion.html"]
     assert "index.html in a browser" in capsys.readouterr().out
 

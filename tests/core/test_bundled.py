@@ -20,14 +20,17 @@ from labsupport.core.errors import BadSetting, DamagedData
 DATA = bundled.folder()
 CATEGORIES = SqueezeNet1_1_Weights.IMAGENET1K_V1.meta["categories"]
 NOT_LISTED = {"SHA256SUMS", "README.md", ".gitattributes"}
+NO_DATA = {"build", "gallery"}
 
 
 def shipped() -> dict[str, Path]:
-    """All files of the data folder but the recipes and the texts, read from the disk."""
+    """All files of the data folder that a lab may load, read from the disk."""
     return {
         file.relative_to(DATA).as_posix(): file
         for file in DATA.rglob("*")
-        if file.is_file() and file.name not in NOT_LISTED and DATA / "build" not in file.parents
+        if file.is_file()
+        and file.name not in NOT_LISTED
+        and file.relative_to(DATA).parts[0] not in NO_DATA
     }
 
 
