@@ -11,7 +11,7 @@ import inspect
 import itertools
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torchvision
@@ -27,10 +27,13 @@ from labsupport.methods import anatomy, tasks
 from labsupport.methods import ascent as a
 from labsupport.methods import backprop as b
 from labsupport.methods import codes as c
+from labsupport.methods import evolution as ev
+from labsupport.methods import fooling as f
 from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
 from labsupport.methods import patches as p
 from labsupport.methods import saliency as s
+from labsupport.methods import style as st
 from labsupport.methods import weights as w
 
 Results = Mapping[str, torch.Tensor]
@@ -228,6 +231,56 @@ def _visualized(network: Network, image: torch.Tensor, target: object) -> Result
     size = (image.shape[2], image.shape[3])
     last = a.visualize(network, target, size=size, steps=3)
     return {"image": last.image, "score": last.score}
+
+
+def _style_setting(network: Network) -> st.Setting:
+    layer = first_convolution(network)
+    both = {"content": {layer: 1.0}, "style": {layer: 1.0}}
+    return st.Setting(**both, pooling="average", steps=2)
+
+
+def _stylized(network: Network, image: torch.Tensor, _: object) -> Results:
+    setting = _style_setting(network)
+    *_, last = st.stylize(network, image, image.flip(3) * 0.9, setting=setting, start="noise")
+    return {"image": last.image, "loss": torch.tensor(last.loss)}
+
+
+def _style_painted(network: Network, image: torch.Tensor, _: object) -> Results:
+    setting = replace(st.setting_for(network), style=_style_setting(network).style, steps=1)
+    return {"image": st.paint(network, image, 1 - image, setting=setting).image}
+
+
+def _style_halves(network: Network, image: torch.Tensor, _: object) -> Results:
+    layer = first_convolution(network)
+    content = st.reconstruct_content(network, image, layer, steps=2).image
+    return {
+        "content": content,
+        "style": st.reconstruct_style(network, image, [layer], steps=2).image,
+    }
+
+
+def _style_distances(network: Network, images: torch.Tensor, _: object) -> Results:
+    layer, goal = first_convolution(network), torch.full_like(images[:1], 0.3)
+    found = {"style": st.style_losses(network, images, goal, [layer])[layer]}
+    return found | {"content": st.content_losses(network, images, goal, [layer])[layer]}
+
+
+def _style_colours(_: Network, image: torch.Tensor, __: object) -> Results:
+    matched = st.match_colours(image, 1 - image**2)
+    return {"grey": st.luminance(image), "matched": matched, "kept": st.recolour(matched, image)}
+
+
+def _averaged(network: Network, image: torch.Tensor, _: object) -> Results:
+    averaging = st.with_average_pooling(network)
+    with torch.no_grad():
+        return {"scores": averaging(image).cpu()}
+
+
+def _style_memory(network: Network, image: torch.Tensor, _: object) -> Results:
+    layers, size = [first_convolution(network)], (image.shape[2], image.shape[3])
+    needed = st.memory_needed(network, layers, size)
+    fits = st.largest_size(network, layers, (2 * size[0], 2 * size[1]), needed)
+    return {"bytes": torch.tensor(needed), "size": torch.tensor(fits)}
 
 
 def _gradient(network: Network, images: torch.Tensor, target: object) -> Results:
@@ -499,6 +552,106 @@ def _learned(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"weights": last.classifier.weights, "bias": last.classifier.bias}
 
 
+def _fooled(found: f.Fooled) -> Results:
+    """The images by their means: where a slope is nearly zero, its sign hangs on rounding."""
+    means = found.images.flatten(1).double().mean(1)
+    return {"mean": means, "before": found.before, "largest": found.largest, "label": found.label}
+
+
+def _fgsm(network: Network, images: torch.Tensor, target: object) -> Results:
+    return _fooled(f.fgsm(network, images, target, eps=2 / 255))
+
+
+def _pgd(network: Network, images: torch.Tensor, target: object) -> Results:
+    return _fooled(f.pgd(network, images, target, eps=2 / 255, steps=2, random_start=True))
+
+
+def _pgd_frames(network: Network, images: torch.Tensor, target: object) -> Results:
+    *_, last = f.pgd_frames(network, images, target, eps=2 / 255, steps=2)
+    return _fooled(last.fooled)
+
+
+def _sign_line(network: Network, image: torch.Tensor, target: object) -> Results:
+    found = f.sign_line(network, image, target, points=5)
+    return {"scores": found.scores, "straight": found.r_squared(), "promised": found.promised}
+
+
+def _smallest(network: Network, images: torch.Tensor, target: object) -> Results:
+    found = f.smallest(network, images[:1], target, rounds=1, steps=1)
+    return {"length": found.length, "after": found.after}
+
+
+def _smallest_frames(network: Network, image: torch.Tensor, target: object) -> Results:
+    *_, last = f.smallest_frames(network, image, target, rounds=1, steps=1)
+    return {"length": last.now.length, "after": last.now.after}
+
+
+def _error(network: Network, images: torch.Tensor, target: object) -> Results:
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    found = f.fgsm(network, images, target, eps=1 / 255)
+    shares = f.transfer({"own": found}, {"judge": network}, labels)
+    return {"errors": torch.tensor([f.error(network, images, labels), float(shares)])}
+
+
+def _noisy(_: Network, images: torch.Tensor, __: object) -> Results:
+    return {"images": f.noisy(images, 0.1)}
+
+
+def _strike(network: Network, images: torch.Tensor, _: object) -> Results:
+    found = f.strike(network, images, torch.zeros(len(images), dtype=torch.int64), eps=0.01)
+    return {"errors": torch.tensor([found.error, found.fooled_error])}
+
+
+def _as_digits(image: torch.Tensor) -> images_.LabelledImages:
+    small = torch.nn.functional.interpolate(image.detach().mean(1, keepdim=True), (28, 28))
+    both = torch.cat([small, 1 - small]).expand(-1, 3, -1, -1)
+    labels = torch.tensor([0] * len(image) + [1] * len(image))
+    return images_.LabelledImages(both, labels, tuple("0123456789"))
+
+
+def _lessons(_: Network, image: torch.Tensor, __: object) -> Results:
+    examples = _as_digits(image)
+    *_, last = f.lessons("AE400-10", examples, epochs=2)
+    network = f.taught(last, examples.categories)
+    return {"scores": network.scores(examples.images).detach().cpu()}
+
+
+def _hardened(_: Network, image: torch.Tensor, __: object) -> Results:
+    examples = _as_digits(image)
+    *_, last = f.harden("ReLU 200-200-10", examples, examples, epochs=2)
+    return {"errors": torch.tensor([[one.error, one.fooled_error] for one in last.looks[2]])}
+
+
+def _saved(network: Network, images: torch.Tensor, target: object) -> Results:
+    return _fooled(f.for_file(network, f.fgsm(network, images, target, eps=2 / 255)))
+
+
+def _defended(_: Network, images: torch.Tensor, __: object) -> Results:
+    return {way: f.defend(images, way) for way in f.DEFENCES}
+
+
+def _defence(network: Network, images: torch.Tensor, target: object) -> Results:
+    found = f.try_defence(network, f.fgsm(network, images, target, eps=1 / 255), "blur")
+    return {"clean": found.clean, "right": torch.tensor([found.clean_right, found.fooled_right])}
+
+
+def _evolved(network: Network, _: torch.Tensor, target: object) -> Results:
+    few = ev.Cppn(founders=2)
+    *_, last = ev.evolve(network, few, classes=[target], budget=4, batch=2)
+    return {"confidence": last.confidence}
+
+
+def _resumed(network: Network, *_: object) -> Results:
+    first = next(ev.evolve(network, ev.Direct(founders=2), budget=2, batch=2))
+    *_, last = ev.resume(network, first, budget=4)
+    return {"confidence": last.confidence}
+
+
+def _competed(_: Network, image: torch.Tensor, __: object) -> Results:
+    won, child = ev.compete(image[0, 0, 0].detach(), image[0, 0, 1:].detach())
+    return {"won": won, "child": child}
+
+
 CASES = [
     Case("anatomy.anatomy", _anatomy, wrong=None),
     Case("anatomy.configuration", _configuration, wrong=None),
@@ -531,6 +684,19 @@ CASES = [
     Case("backprop.cascade", _cascade),
     Case("ascent.ascend", _ascended, batches=True),
     Case("ascent.visualize", _visualized),
+    Case("style.stylize", _stylized, wrong=None),
+    Case("style.paint", _style_painted, wrong=None),
+    Case("style.reconstruct_content", _style_halves, wrong=None),
+    Case("style.reconstruct_style", _style_halves, wrong=None),
+    Case("style.setting_for", _style_painted, wrong=None),
+    Case("style.content_losses", _style_distances, wrong=None, batches=True),
+    Case("style.style_losses", _style_distances, wrong=None, batches=True),
+    Case("style.luminance", _style_colours, wrong=None, passes_gradients=True),
+    Case("style.recolour", _style_colours, wrong=None, passes_gradients=True),
+    Case("style.match_colours", _style_colours, wrong=None, passes_gradients=True),
+    Case("style.with_average_pooling", _averaged, wrong=None),
+    Case("style.memory_needed", _style_memory, wrong=None),
+    Case("style.largest_size", _style_memory, wrong=None),
     Case("occlusion.occlusion_map", _map),
     Case("occlusion.occlusion_frames", _frames),
     Case("occlusion.fill_image", _fills, wrong=None),
@@ -569,6 +735,23 @@ CASES = [
     Case("codes.grid", _grid, wrong=None),
     Case("codes.grid_shape", _grid_shape, wrong=None),
     Case("codes.seams", _seams, wrong=None),
+    Case("fooling.fgsm", _fgsm, batches=True),
+    Case("fooling.pgd", _pgd, batches=True),
+    Case("fooling.pgd_frames", _pgd_frames, batches=True),
+    Case("fooling.sign_line", _sign_line),
+    Case("fooling.smallest", _smallest),
+    Case("fooling.smallest_frames", _smallest_frames),
+    Case("fooling.error", _error),
+    Case("fooling.transfer", _error),
+    Case("fooling.noisy", _noisy, wrong=None, batches=True),
+    Case("fooling.strike", _strike, wrong=None),
+    Case("fooling.lessons", _lessons, wrong=None),
+    Case("fooling.taught", _lessons, wrong=None),
+    Case("fooling.adversarial", _hardened, wrong=None),
+    Case("fooling.harden", _hardened, wrong=None),
+    Case("fooling.for_file", _saved),
+    Case("fooling.defend", _defended, wrong=None, batches=True),
+    Case("fooling.try_defence", _defence),
     Case("linear.answer", _linear_numbers, wrong=None),
     Case("linear.least_step", _linear_numbers, wrong=None),
     Case("linear.flipping_step", _linear_numbers, wrong=None),
@@ -578,6 +761,9 @@ CASES = [
     Case("linear.mix", _mixed, batches=True),
     Case("linear.least_strength", _strengths, wrong=None, batches=True),
     Case("linear.strength_matrix", _strength_matrix, wrong=None),
+    Case("evolution.evolve", _evolved),
+    Case("evolution.resume", _resumed, wrong=None),
+    Case("evolution.compete", _competed, wrong=None),
     Case("saliency.saliency_map", _saliency, batches=True),
     Case("saliency.segment", _segment, wrong=None),
     Case("saliency.threshold", _threshold, wrong=None),
