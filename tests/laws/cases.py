@@ -28,6 +28,7 @@ from labsupport.methods import ascent as a
 from labsupport.methods import backprop as b
 from labsupport.methods import codes as c
 from labsupport.methods import evolution as ev
+from labsupport.methods import evolution as ev
 from labsupport.methods import fooling as f
 from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
@@ -652,6 +653,23 @@ def _competed(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"won": won, "child": child}
 
 
+def _evolved(network: Network, _: torch.Tensor, target: object) -> Results:
+    few = ev.Cppn(founders=2)
+    *_, last = ev.evolve(network, few, classes=[target], budget=4, batch=2)
+    return {"confidence": last.confidence}
+
+
+def _resumed(network: Network, *_: object) -> Results:
+    first = next(ev.evolve(network, ev.Direct(founders=2), budget=2, batch=2))
+    *_, last = ev.resume(network, first, budget=4)
+    return {"confidence": last.confidence}
+
+
+def _competed(_: Network, image: torch.Tensor, __: object) -> Results:
+    won, child = ev.compete(image[0, 0, 0].detach(), image[0, 0, 1:].detach())
+    return {"won": won, "child": child}
+
+
 CASES = [
     Case("anatomy.anatomy", _anatomy, wrong=None),
     Case("anatomy.configuration", _configuration, wrong=None),
@@ -761,6 +779,9 @@ CASES = [
     Case("linear.mix", _mixed, batches=True),
     Case("linear.least_strength", _strengths, wrong=None, batches=True),
     Case("linear.strength_matrix", _strength_matrix, wrong=None),
+    Case("evolution.evolve", _evolved),
+    Case("evolution.resume", _resumed, wrong=None),
+    Case("evolution.compete", _competed, wrong=None),
     Case("evolution.evolve", _evolved),
     Case("evolution.resume", _resumed, wrong=None),
     Case("evolution.compete", _competed, wrong=None),

@@ -1,0 +1,402 @@
+"""Evolution against plain loops: mutation, painting, the archive, and what it is in the end."""
+
+from __future__ import annotations
+
+import colorsys
+import dataclasses
+import itertools
+import math
+import statistics
+
+import pytest
+import torch
+import toys
+from hypothesis import given
+from hypothesis import strategies as some
+from torch import nn
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadSetting, UnknownClass
+from labsupport.methods import _cppn, evolution
+from labsupport.methods.evolution import Cppn, Direct, compete, evolve, polynomial, resume, rgb
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+SMALL = {"CPPN": Cppn(founders=8), "direct": Direct(founders=8)}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return networks.load("lenet5")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 5)
+    )
+    with torch.no_grad():
+        toys.seeded(lambda: module)
+        module[4].weight.mul_(40)
+    return networks.wrap(module, input_size=(10, 14), categories=list("abcde"), name="tiny")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# Polynomial mutation
+
+
+def test_polynomial_mutation_is_debs_formula():
+    values = torch.rand(4000, generator=seeded(1))
+    found = polynomial(values, rate=0.3, strength=15.0, random=seeded(2))
+    random = seeded(2)
+    chosen = torch.rand(4000, generator=random) < 0.3
+    drawn = iter(torch.rand(int(chosen.sum()), generator=random).tolist())
+    for value, got, moves in zip(values.tolist(), found.tolist(), chosen.tolist(), strict=True):
+        expected = value
+        if moves:
+            u = next(drawn)
+            step = (2 * u) ** (1 / 16) - 1 if u < 0.5 else 1 - (2 * (1 - u)) ** (1 / 16)
+            expected = min(max(value + step, 0.0), 1.0)
+        assert got == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("strength", [5.0, 15.0, 60.0])
+def test_polynomial_mutation_moves_a_tenth_and_by_one_over_strength_plus_two(strength):
+    values = torch.full((200_000,), 0.5)
+    step = polynomial(values, strength=strength, random=seeded()) - values
+    moved = step[step != 0]
+    assert len(moved) / len(step) == pytest.approx(0.1, abs=0.003)
+    assert float(moved.abs().mean()) == pytest.approx(1 / (strength + 2), rel=0.03)
+    assert float(moved.mean()) == pytest.approx(0, abs=0.003)
+
+
+def test_polynomial_mutation_stays_inside_and_leaves_its_parent_alone():
+    values = torch.tensor([0.0, 1.0]).repeat(5000)
+    before = values.clone()
+    found = polynomial(values, rate=1.0, strength=2.0, random=seeded())
+    assert torch.equal(values, before)
+    assert 0 <= float(found.min()) < float(found.max()) <= 1
+    assert int((found != values).sum()) > 4000
+
+
+# Colours
+
+
+@given(some.tuples(*[some.integers(0, 24)] * 3))
+def test_colours_are_pythons(numbers):
+    hue, saturation, value = numbers[0] / 24 * 0.999, numbers[1] / 24, numbers[2] / 24
+    found = rgb(torch.tensor([hue, saturation, value]).view(1, 3, 1)).flatten().tolist()
+    assert found == pytest.approx(colorsys.hsv_to_rgb(hue, saturation, value), abs=1e-5)
+
+
+def test_hue_goes_round():
+    hues = torch.tensor([-0.75, 0.25, 1.25, 7.25]).view(4, 1, 1)
+    colours = rgb(torch.cat([hues, torch.ones(4, 2, 1)], 1))
+    torch.testing.assert_close(colours, colours[1:2].expand(4, -1, -1), rtol=0, atol=1e-5)
+
+
+# Networks that paint
+
+
+def painted_by_hand(genome, size):
+    """Each pixel on its own, following the links."""
+    plain = {
+        "sine": lambda s: math.sin(math.pi * s),
+        "gauss": lambda s: 2 * math.exp(-s * s) - 1,
+        "sigmoid": math.tanh,
+        "linear": lambda s: s,
+        "absolute": abs,
+    }
+    kinds, (height, width) = list(plain), size
+    image = torch.zeros(3, height, width)
+    for row, column in itertools.product(range(height), range(width)):
+        y = (2 * row / (height - 1) - 1) * height / min(size)
+        x = (2 * column / (width - 1) - 1) * width / min(size)
+        values = [x, y, math.hypot(x, y), 1.0]
+        for place in range(4, len(genome.functions)):
+            total = sum(float(w) * v for w, v in zip(genome.weights[place], values, strict=False))
+            kind = int(genome.functions[place])
+            values.append(plain[kinds[kind]](total) if kind >= 0 else 0.0)
+        if genome.outputs == 1:
+            image[:, row, column] = min(abs(values[-1]), 1)
+        else:
+            hue, saturation, value = values[-3:]
+            hsv = ((hue + 1) / 2 % 1, min(abs(saturation), 1), min(abs(value), 1))
+            image[:, row, column] = torch.tensor(colorsys.hsv_to_rgb(*hsv))
+    return image
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_paints_what_its_links_say(channels):
+    coding, random = Cppn(), seeded(5)
+    genomes = coding.random(3, (channels, 7, 11), random)
+    for _ in range(12):
+        genomes = coding.mutated(genomes, random)
+    images_ = coding.images(genomes, (7, 11), CPU)
+    assert images_.shape == (3, 3, 7, 11)
+    assert torch.equal((images_ * 255).round() / 255, images_)
+    for genome, image in zip(genomes, images_, strict=True):
+        expected = painted_by_hand(genome, (7, 11))
+        apart = (image - expected).abs()
+        # hue may be rounded to either side of a jump
+        assert float((apart > 0.0025).float().mean()) < 0.02
+    assert float(images_.std()) > 0.1
+
+
+def test_mutations_keep_an_order_to_compute_in_and_the_parents():
+    coding, random = Cppn(rate=0.5, node=0.6, link=0.6, function=0.5), seeded(3)
+    genomes = coding.random(6, (3, 4, 4), random)
+    for _ in range(60):
+        before = [(one.weights.clone(), one.functions.clone()) for one in genomes]
+        children = coding.mutated(genomes, random)
+        for parent, (weights, functions) in zip(genomes, before, strict=True):
+            assert torch.equal(parent.weights, weights)
+            assert torch.equal(parent.functions, functions)
+        genomes = children
+    for one in genomes:
+        assert torch.equal(one.weights, one.weights.tril(-1))
+        assert not one.weights[:4].any()
+        empty = one.functions == _cppn.EMPTY
+        assert not one.weights[empty].any()
+        assert not one.weights[:, 4:][:, empty[4:]].any()
+        assert int((one.functions >= 0).sum()) > 15
+        assert one.weights.isfinite().all()
+
+
+def test_a_linear_node_in_a_link_changes_nothing():
+    coding = Cppn(hidden=0)
+    genomes = coding.random(8, (3, 6, 6), seeded(4))
+    weights = torch.stack([one.weights for one in genomes])
+    functions = torch.stack([one.functions for one in genomes])
+    longer, more = _cppn._with_node(weights, functions, 1.0, seeded(5))
+    new = (functions == -1) & (more >= 0)
+    assert (new.sum(1) == 1).all()
+    assert ((longer != 0).flatten(1).sum(1) == (weights != 0).flatten(1).sum(1) + 1).all()
+    more[new] = list(evolution.FUNCTIONS).index("linear")
+    expected = coding.images(genomes, (6, 6), CPU)
+    found = coding.images(_cppn._apart(longer, more), (6, 6), CPU)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1 / 250)
+
+
+def test_each_mutation_does_what_it_is_called():
+    parents = Cppn(hidden=3).random(200, (3, 4, 4), seeded())
+    still = {"rate": 0.0, "node": 0.0, "link": 0.0, "function": 0.0}
+
+    def counts(**knobs):
+        children = Cppn(**{**still, **knobs}).mutated(parents, seeded(1))
+        pairs = list(zip(parents, children, strict=True))
+        return (
+            sum(bool((p.weights != c.weights)[p.weights != 0].any()) for p, c in pairs),
+            sum(int((c.weights != 0).sum() - (p.weights != 0).sum()) for p, c in pairs),
+            sum(int((c.functions >= 0).sum() - (p.functions >= 0).sum()) for p, c in pairs),
+            sum(int(((p.functions != c.functions) & (p.functions >= 0)).sum()) for p, c in pairs),
+        )
+
+    assert counts() == (0, 0, 0, 0)
+    assert counts(rate=0.3)[0] > 150
+    assert counts(rate=0.3)[1:] == (0, 0, 0)
+    assert counts(link=1.0) == (0, 200, 0, 0)
+    nodes = counts(node=1.0)
+    assert 100 < nodes[2] <= 200  # not where the link's ends are neighbours
+    assert nodes[1] == nodes[2]
+    assert 120 < counts(function=1.0)[3] <= 200
+
+
+def test_a_network_can_be_read():
+    (genome,) = Cppn(hidden=2).random(1, (3, 4, 4), seeded(2))
+    links = genome.links()
+    named = {name for source, place, _ in links for name in (source, place)}
+    assert {"hue", "saturation", "value"} <= named | {"hue", "saturation", "value"}
+    assert named <= set(genome.names())
+    assert all(weight != 0 for *_, weight in links)
+
+
+# The archive
+
+
+@given(some.integers(0, 10_000))
+def test_every_child_competes_in_every_cell(seed):
+    random = seeded(seed)
+    best = torch.randint(4, (5,), generator=random) / 4
+    answers = torch.randint(5, (3, 5), generator=random) / 4
+    won, child = compete(best, answers)
+    for cell in range(5):
+        champion, owner = float(best[cell]), None
+        for number, answer in enumerate(answers[:, cell].tolist()):
+            if answer > champion:
+                champion, owner = answer, number
+        assert bool(won[cell]) == (owner is not None)
+        if owner is not None:
+            assert int(child[cell]) == owner
+
+
+@pytest.mark.parametrize("encoding", SMALL)
+@pytest.mark.parametrize("parents", evolution.PARENTS)
+def test_each_cell_holds_the_best_of_all_that_were_shown(tiny, encoding, parents, monkeypatch):
+    shown = []
+    plain = tiny.scores
+    monkeypatch.setattr(tiny, "scores", lambda seen: shown.append(seen.clone()) or plain(seen))
+    tiny.forget()
+    *_, last = evolve(tiny, SMALL[encoding], budget=60, batch=6, parents=parents)
+    everything = torch.cat([batch for batch in shown if len(batch) == 6])
+    assert len(everything) == last.children == 60
+    chances = plain(everything).softmax(1)
+    torch.testing.assert_close(last.confidence, chances.amax(0), rtol=1e-5, atol=1e-7)
+    assert torch.equal(last.births, chances.argmax(0))
+    for cell, name in enumerate("abcde"):
+        born = int(last.births[cell])
+        assert torch.equal(last.champion(name).image, everything[born])
+        assert last.champion(cell).confidence == float(last.confidence[cell])
+
+
+@pytest.mark.parametrize("encoding", SMALL)
+def test_it_goes_on_bit_for_bit_where_it_stopped(tiny, encoding):
+    whole = list(evolve(tiny, SMALL[encoding], budget=120, batch=6))
+    for stopped in (whole[0], whole[7]):
+        *_, last = resume(tiny, stopped, budget=120)
+        assert torch.equal(last.confidence, whole[-1].confidence)
+        assert torch.equal(last.births, whole[-1].births)
+        assert torch.equal(last.random, whole[-1].random)
+        assert (last.number, last.children) == (whole[-1].number, whole[-1].children) == (20, 120)
+        for one, other in zip(last.best(5), whole[-1].best(5), strict=True):
+            assert one.name == other.name
+            assert torch.equal(one.image, other.image)
+
+
+def test_an_old_frame_is_never_changed(tiny):
+    frames = evolve(tiny, SMALL["CPPN"], budget=90, batch=6)
+    first = next(frames)
+    confidence, pictures = first.confidence.clone(), [one.image for one in first.best(5)]
+    *_, last = frames
+    assert torch.equal(first.confidence, confidence)
+    assert all(map(torch.equal, pictures, [one.image for one in first.best(5)]))
+    assert float((last.confidence - first.confidence).max()) > 0
+
+
+def test_the_seed_decides(tiny):
+    def last(seed):
+        return list(evolve(tiny, SMALL["CPPN"], budget=60, batch=6, seed=seed))[-1].confidence
+
+    one = last(1)
+    torch.manual_seed(9)
+    assert torch.equal(one, last(1))
+    assert not torch.equal(one, last(2))
+
+
+def test_confidences_never_fall_and_the_budget_counts_whole_generations(tiny):
+    frames = list(evolve(tiny, SMALL["direct"], budget=50, batch=8))
+    assert [frame.children for frame in frames] == [8, 16, 24, 32, 40, 48, 56]
+    assert frames[-1].progress == 1
+    assert frames[2].progress == pytest.approx(24 / 50)
+    for before, after in itertools.pairwise(frames):
+        assert (after.confidence >= before.confidence).all()
+        assert (after.births[after.confidence > before.confidence] >= before.children).all()
+
+
+def test_chosen_classes_alone_have_cells(tiny):
+    *_, some_ = evolve(tiny, SMALL["CPPN"], classes=["d", 1], budget=60, batch=6)
+    assert some_.classes == (3, 1)
+    assert {one.name for one in some_.best()} <= {"d", "b"}
+    chance = tiny(some_.champion("d").image[None]).softmax(1)[0, 3]
+    assert some_.champion("d").confidence == pytest.approx(float(chance), rel=1e-5)
+    with pytest.raises(BadSetting, match="no cell for 'a'"):
+        some_.champion("a")
+    with pytest.raises(UnknownClass, match="nearest"):
+        some_.champion("zebra")
+
+
+def test_a_picture_that_holds_several_cells_is_shown_once(tiny):
+    first = next(evolve(tiny, SMALL["CPPN"], budget=6, batch=6))
+    owners = first.births.tolist()
+    best = first.best()
+    assert len(best) == len(set(owners)) < 5
+    values = [one.confidence for one in best]
+    assert values == sorted(values, reverse=True)
+    for one in best:
+        mine = [cell for cell in range(5) if owners[cell] == owners[one.index]]
+        assert one.confidence == float(first.confidence[mine].max())
+
+
+def test_parents_are_drawn_evenly_or_where_there_is_promise():
+    confidence = torch.tensor([0.0, 0.2, 0.5, 0.9, 0.999])
+    assert evolution._chances(confidence, "even").tolist() == [1.0] * 5
+    promise = evolution._chances(confidence, "promising")
+    assert promise[4] == 0
+    assert 0 < promise[0] < promise[1] < promise[2] < promise[3]
+    assert float(promise[3] / promise[2]) == pytest.approx(3, rel=1e-4)
+    assert evolution._chances(torch.full((3,), 0.999), "promising").tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"encoding": "cppn"}, "'CPPN' or 'direct'"),
+        ({"encoding": Direct(rate=0.0)}, "rate lies above 0"),
+        ({"encoding": Cppn(link=1.5)}, "probabilities"),
+        ({"encoding": Cppn(hidden=99)}, "hidden is 0 to 20"),
+        ({"budget": 0}, "budget is 1 or more"),
+        ({"batch": 0}, "batch is 1 or more"),
+        ({"parents": "best"}, "'promising' or 'even'"),
+        ({"classes": []}, "at least one class"),
+        ({"classes": ["a", 0]}, "none twice"),
+        ({"classes": "a"}, "is a list"),
+        ({"classes": ["zebra"]}, "knows no class"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(tiny, settings, words):
+    with pytest.raises((BadSetting, UnknownClass), match=words):
+        evolve(tiny, **settings)
+
+
+def test_going_on_needs_the_same_network_and_more_budget(tiny, digits):
+    first = next(evolve(tiny, SMALL["direct"], budget=16, batch=8))
+    with pytest.raises(BadSetting, match="evolved for tiny"):
+        resume(digits, first, budget=32)
+    with pytest.raises(BadSetting, match="more than the 8"):
+        resume(tiny, first, budget=8)
+    with pytest.raises(BadSetting, match="answers are"):
+        compete(torch.zeros(3), torch.zeros(2, 4))
+
+
+# On the digits
+
+
+def test_a_network_for_grey_pictures_gets_grey_ones(digits, tiny):
+    for name, encoding in SMALL.items():
+        first = next(evolve(digits, encoding, budget=8, batch=8))
+        seen = torch.stack([one.image for one in first.best()])
+        assert torch.equal(seen[:, 0], seen[:, 1])
+        assert torch.equal(seen[:, 0], seen[:, 2]), name
+        coloured = next(evolve(tiny, encoding, budget=8, batch=8)).best(1)[0].image
+        assert not torch.equal(coloured[0], coloured[1])
+
+
+def roughness(champion) -> float:
+    """How far neighbouring pixels are apart, on average."""
+    return float((champion.image[0, :, 1:] - champion.image[0, :, :-1]).abs().mean())
+
+
+def test_ten_digits_of_either_kind(digits, tmp_path):
+    *_, regular = evolve(digits, "CPPN", budget=3000)
+    *_, irregular = evolve(digits, "direct", budget=3000)
+    assert regular.sure(0.99) >= 8
+    assert irregular.sure(0.99) >= 1
+    smooth, rough = regular.best(5), irregular.best(3)
+    assert statistics.median(map(roughness, smooth)) < 0.5 * min(map(roughness, rough))
+    for champion in (*smooth, *rough):
+        path = images.save(champion.image[None], tmp_path / f"{champion.name}.png")
+        [[found, *_]] = digits.predict(images.load(path))
+        assert found.name == champion.name
+        assert found.probability == pytest.approx(champion.confidence, abs=1e-5)
+        (tmp_path / f"{champion.name}.png").unlink()
+
+
+def test_the_settings_say_how_it_was_made(tiny):
+    frame = next(evolve(tiny, Direct(strength=20.0), budget=16, batch=8, seed=3))
+    assert frame.settings["network"] == "tiny"
+    assert "strength=20.0" in frame.settings["encoding"]
+    assert (frame.settings["seed"], frame.settings["children"]) == (3, 8)
+    assert dataclasses.replace(frame, budget=9).progress == pytest.approx(8 / 9)
