@@ -28,8 +28,8 @@ from labsupport.methods import ascent as a
 from labsupport.methods import backprop as b
 from labsupport.methods import codes as c
 from labsupport.methods import evolution as ev
-from labsupport.methods import evolution as ev
 from labsupport.methods import fooling as f
+from labsupport.methods import dream as dr
 from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
 from labsupport.methods import patches as p
@@ -282,6 +282,53 @@ def _style_memory(network: Network, image: torch.Tensor, _: object) -> Results:
     needed = st.memory_needed(network, layers, size)
     fits = st.largest_size(network, layers, (2 * size[0], 2 * size[1]), needed)
     return {"bytes": torch.tensor(needed), "size": torch.tensor(fits)}
+
+
+_DREAM = dr.DreamRecipe("law", iterations=2, octaves=2, scale=1.01, jitter=2)
+
+
+def _dream_layer(network: Network, target: object) -> str:
+    return target if isinstance(target, str) else first_convolution(network)
+
+
+def _dreamed(network: Network, images: torch.Tensor, target: object) -> Results:
+    last = dr.dream(network, images, _dream_layer(network, target), recipe=_DREAM)
+    return {"image": last.image, "value": last.value}
+
+
+def _dream_frames(network: Network, images: torch.Tensor, target: object) -> Results:
+    recipe = dr.DreamRecipe("law", 1, 1, jitter=2, step=dr.Bands(), tile=32)
+    layer = _dream_layer(network, target)
+    *_, last = dr.dream_frames(network, images, layer, recipe=recipe)
+    return {"image": last.image, "value": last.value}
+
+
+def _octaves(_: Network, images: torch.Tensor, __: object) -> Results:
+    size = dr.octave_sizes((images.shape[2], images.shape[3]), 2)[0]
+    image = images.detach()
+    return {"small": dr.resized(image, size), "middle": dr.zoom(image), "size": torch.tensor(size)}
+
+
+def _balanced(network: Network, image: torch.Tensor, target: object) -> Results:
+    return {
+        "weights": torch.tensor(
+            [*dr.balanced(network, image, [_dream_layer(network, target)]).values()]
+        )
+    }
+
+
+def _feedback(network: Network, image: torch.Tensor, target: object) -> Results:
+    layer = _dream_layer(network, target)
+    found = dr.feedback(network, image, layer, recipe=_DREAM, steps=1)
+    return {"values": found.values, "probabilities": found.probabilities}
+
+
+def _films(network: Network, image: torch.Tensor, target: object) -> Results:
+    layer = _dream_layer(network, target)
+    *_, zoomed = dr.zoom_film(network, image, layer, frames=2, recipe=_DREAM)
+    pair = torch.cat([image, 1 - image])
+    *_, dreamed = dr.dream_film(network, pair, layer, recipe=_DREAM)
+    return {"zoomed": zoomed.images[-1], "dreamed": dreamed.images[-1]}
 
 
 def _gradient(network: Network, images: torch.Tensor, target: object) -> Results:
@@ -653,23 +700,6 @@ def _competed(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"won": won, "child": child}
 
 
-def _evolved(network: Network, _: torch.Tensor, target: object) -> Results:
-    few = ev.Cppn(founders=2)
-    *_, last = ev.evolve(network, few, classes=[target], budget=4, batch=2)
-    return {"confidence": last.confidence}
-
-
-def _resumed(network: Network, *_: object) -> Results:
-    first = next(ev.evolve(network, ev.Direct(founders=2), budget=2, batch=2))
-    *_, last = ev.resume(network, first, budget=4)
-    return {"confidence": last.confidence}
-
-
-def _competed(_: Network, image: torch.Tensor, __: object) -> Results:
-    won, child = ev.compete(image[0, 0, 0].detach(), image[0, 0, 1:].detach())
-    return {"won": won, "child": child}
-
-
 CASES = [
     Case("anatomy.anatomy", _anatomy, wrong=None),
     Case("anatomy.configuration", _configuration, wrong=None),
@@ -715,6 +745,15 @@ CASES = [
     Case("style.with_average_pooling", _averaged, wrong=None),
     Case("style.memory_needed", _style_memory, wrong=None),
     Case("style.largest_size", _style_memory, wrong=None),
+    Case("dream.dream", _dreamed, batches=True),
+    Case("dream.dream_frames", _dream_frames, batches=True),
+    Case("dream.octave_sizes", _octaves, wrong=None),
+    Case("dream.resized", _octaves, wrong=None),
+    Case("dream.zoom", _octaves, wrong=None),
+    Case("dream.balanced", _balanced),
+    Case("dream.feedback", _feedback),
+    Case("dream.zoom_film", _films),
+    Case("dream.dream_film", _films),
     Case("occlusion.occlusion_map", _map),
     Case("occlusion.occlusion_frames", _frames),
     Case("occlusion.fill_image", _fills, wrong=None),
@@ -779,9 +818,6 @@ CASES = [
     Case("linear.mix", _mixed, batches=True),
     Case("linear.least_strength", _strengths, wrong=None, batches=True),
     Case("linear.strength_matrix", _strength_matrix, wrong=None),
-    Case("evolution.evolve", _evolved),
-    Case("evolution.resume", _resumed, wrong=None),
-    Case("evolution.compete", _competed, wrong=None),
     Case("evolution.evolve", _evolved),
     Case("evolution.resume", _resumed, wrong=None),
     Case("evolution.compete", _competed, wrong=None),
