@@ -1,14 +1,21 @@
-"""The loop of an ascent: look, step, look again. Nothing here is changed in place."""
+"""The loop of an ascent: look, step, look again. Nothing here is changed in place.
+
+The images of a batch go their ways apart, a few in one pass. On a CPU each core takes some of
+them through several steps, so what they need stays in its cache and no core waits for another.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from labsupport.core import workers
 from labsupport.core.errors import BadSetting
 from labsupport.core.layers import Box
 from labsupport.core.networks import Network
@@ -16,10 +23,12 @@ from labsupport.core.operations import Pair
 from labsupport.methods._objectives import SCORES, Objective, Term, Terms, free_name
 from labsupport.methods._recipes import Recipe
 from labsupport.methods._regularizers import Correction, Penalty
-from labsupport.methods._steps import Memory, Slope, StepRule
+from labsupport.methods._steps import Memory, Slope, StepRule, mean_size
 from labsupport.methods._transforms import Moment
 
 _AT_ONCE = {"cpu": 2}  # images in one pass; more of them are slower on a CPU, each
+_STRETCH = 8  # steps that cores go on their own, so that an interruption is heard soon
+_NOTHING: Memory = {}
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class State:
     """What changes from step to step. No tensor of it is ever changed in place."""
 
     parameters: Tensor
-    memory: Memory
+    memories: tuple[tuple[int, Memory], ...]  # for so many images each; none before the first step
     step: int
     random: Tensor  # the generator's state before this step's transforms
     rule: type[StepRule]  # whose memory it is
@@ -105,26 +114,23 @@ class Course:
 
 def climb(run: Course, state: State, every: int) -> Iterator[Frame]:
     """The frames of a run from a state on: each `every` steps, and the last."""
-    slope: Tensor | None = None
+    ways = _ways(run, state)
+    due = state.step if state.step % every == 0 else state.step + every - state.step % every
     while True:
-        last = state.step >= run.steps
-        random = torch.Generator()
-        random.set_state(state.random)
-        moment = Moment(state.step, run.steps, random, run.mean)
-        # The last look only needs the way back where there was none before.
-        steep = None if not last or slope is None else slope
-        look = _evaluate(run, state.parameters, moment, clean=last, slope=steep)
-        slope = look.slope
-        if last or state.step % every == 0:
-            yield _frame(run, state, look)
-        if last:
+        due = min(due, run.steps)
+        ways = _all_to(run, ways, due)
+        yield _frame(run, ways)
+        if due == run.steps:
             return
-        state = _moved(run, state, look, moment)
+        due += every
+
+
+# The ways of some images each
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What one forward and backward pass told, (N,) and (N, ...)."""
+    """What one forward and backward pass told, (N,) and (N, ...), and the moment when it did."""
 
     gradient: Tensor
     slope: Tensor
@@ -132,24 +138,79 @@ class _Look:
     score: Tensor
     terms: Mapping[str, Tensor]
     probability: Tensor | None
+    moment: Moment
 
 
-def _evaluate(
-    run: Course, parameters: Tensor, moment: Moment, *, clean: bool, slope: Tensor | None
-) -> _Look:
-    """The values and the gradient of all images, a few at a time; no gradient where its `slope`
-    is known."""
-    at_once = _AT_ONCE.get(run.network.device.type, 64)
-    before = moment.random.get_state()
-    parts: list[_Look] = []
-    for first in range(0, len(parameters), at_once):
-        moment.random.set_state(before)  # the same transforms for all
-        some = slice(first, first + at_once)
-        goal = run.objective.part(some)
-        known = None if slope is None else slope[some]
-        parts.append(_look(run, goal, parameters[some], moment, clean=clean, slope=known))
-    look = parts[0] if len(parts) == 1 else _joined(parts)
-    if not bool(torch.isfinite(look.slope + look.total).all()):
+@dataclass(frozen=True)
+class _Way:
+    """How far some images have come, and the look from there, None before the first one."""
+
+    goal: Objective
+    state: State
+    look: _Look | None = None
+
+
+def _ways(run: Course, state: State) -> list[_Way]:
+    """The images in groups that go together."""
+    count = len(state.parameters)
+    fresh = [(some, _NOTHING) for some in _groups(count, run.network.device)]
+    found, first = [], 0
+    for some, memory in state.memories or fresh:
+        own = slice(first, first + some)
+        mine = replace(state, parameters=state.parameters[own], memories=((some, memory),))
+        found.append(_Way(run.objective.part(own), mine))
+        first += some
+    return found
+
+
+def _groups(count: int, device: torch.device) -> list[int]:
+    """How many images go together: as many groups for one core as for another."""
+    cores = _cores(device)
+    rounds = math.ceil(count / cores / _AT_ONCE.get(device.type, 64))
+    groups = min(count, cores * rounds)
+    return [count // groups + (place < count % groups) for place in range(groups)]
+
+
+def _cores(device: torch.device) -> int:
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def _all_to(run: Course, ways: list[_Way], step: int) -> list[_Way]:
+    """All groups, when they look from this step."""
+    if min(_cores(run.network.device), len(ways)) == 1:
+        return [_to(run, step, way) for way in ways]
+    while True:
+        soon = min(step, ways[0].state.step + _STRETCH)
+        ways = _by_cores(partial(_to, run, soon), ways)
+        if soon == step:
+            return ways
+
+
+def _by_cores(go: Callable[[_Way], _Way], ways: list[_Way]) -> list[_Way]:
+    threads = torch.get_num_threads()
+    return [there for _, there in workers.in_order(lambda: go, ways, threads=threads)]
+
+
+def _to(run: Course, step: int, way: _Way) -> _Way:
+    """One group, when it looks from this step."""
+    state, look = way.state, way.look
+    look = look or _evaluate(run, way.goal, state, None)
+    while state.step < step:
+        state = _moved(run, state, look)
+        look = _evaluate(run, way.goal, state, look)
+    return _Way(way.goal, state, look)
+
+
+def _evaluate(run: Course, goal: Objective, state: State, before: _Look | None) -> _Look:
+    """The values and the gradient of a group of images. The last look, which is on the images as
+    they are, only needs the way back where there was no look before."""
+    random = torch.Generator()
+    random.set_state(state.random)
+    moment = Moment(state.step, run.steps, random, run.mean)
+    clean = state.step >= run.steps
+    slope = before.slope if clean and before else None
+    look = _look(run, goal, state.parameters, moment, clean=clean, slope=slope)
+    if not math.isfinite(float((look.slope + look.total).sum())):
         raise BadSetting(
             f"step {moment.step}: the value or its gradient is no number any more. The steps are "
             f"too large: try {type(run.recipe.step).__name__} with a smaller rate than "
@@ -173,16 +234,18 @@ def _look(
         images = run.recipe.canvas.images(moving, run.canvas_size)
         seen = run.shown(images) if clean else _transformed(run, images, moment)
         terms, activations = goal.look(run.network, seen)
-        score = _weighted(terms)
-        terms |= _penalties(run, images, moment)
-        total = _weighted(terms)
+        total = score = _weighted(terms)
+        penalties = _penalties(run, images, moment)
+        if penalties:
+            terms |= penalties
+            total = _weighted(terms)
         gradient = parameters.new_empty(0)
         if slope is None:
             (gradient,) = torch.autograd.grad(total.sum(), moving)
-            slope = gradient.abs().flatten(1).mean(1)
+            slope = mean_size(gradient)
     chances = _probability(goal, activations)
     values = {name: term.value.detach() for name, term in terms.items()}
-    return _Look(gradient, slope, total.detach(), score.detach(), values, chances)
+    return _Look(gradient, slope, total.detach(), score.detach(), values, chances, moment)
 
 
 def _transformed(run: Course, images: Tensor, moment: Moment) -> Tensor:
@@ -200,7 +263,10 @@ def _penalties(run: Course, images: Tensor, moment: Moment) -> Terms:
 
 
 def _weighted(terms: Terms) -> Tensor:
-    return torch.stack([term.weight * term.value for term in terms.values()]).sum(0)
+    parts = [
+        term.value if term.weight == 1 else term.weight * term.value for term in terms.values()
+    ]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
 
 def _probability(goal: Objective, activations: Mapping[str, Tensor]) -> Tensor | None:
@@ -211,44 +277,45 @@ def _probability(goal: Objective, activations: Mapping[str, Tensor]) -> Tensor |
     return chances.gather(1, wanted[:, None])[:, 0]
 
 
-def _joined(parts: Sequence[_Look]) -> _Look:
-    def together(values: list[Tensor]) -> Tensor:
-        return torch.cat(values)
-
-    names = parts[0].terms
-    chances = [one.probability for one in parts if one.probability is not None]
-    return _Look(
-        together([one.gradient for one in parts]),
-        together([one.slope for one in parts]),
-        together([one.total for one in parts]),
-        together([one.score for one in parts]),
-        {name: together([one.terms[name] for one in parts]) for name in names},
-        together(chances) if chances else None,
-    )
-
-
-def _moved(run: Course, state: State, look: _Look, moment: Moment) -> State:
+def _moved(run: Course, state: State, look: _Look) -> State:
     with torch.no_grad():
-        slope = Slope(look.gradient, look.total, moment.share)
-        moved, memory = run.recipe.step.step(state.parameters, slope, state.memory)
+        ((count, memory),) = state.memories
+        slope = Slope(look.gradient, look.total, look.moment.share)
+        moved, memory = run.recipe.step.step(state.parameters, slope, memory)
         for one in run.recipe.regularizers:
             if isinstance(one, Correction):
-                moved = one(moved, look.gradient, moment)
+                moved = one(moved, look.gradient, look.moment)
         bounded = run.recipe.canvas.bounded(moved)
-    return State(bounded, memory, state.step + 1, moment.random.get_state(), state.rule)
+    random = look.moment.random.get_state()
+    return State(bounded, ((count, memory),), state.step + 1, random, state.rule)
 
 
-def _frame(run: Course, state: State, look: _Look) -> Frame:
-    chances = look.probability
+# All of them again
+
+
+def _frame(run: Course, ways: Sequence[_Way]) -> Frame:
+    looks = [way.look for way in ways if way.look is not None]
+    state = _together([way.state for way in ways])
+    chances = [one.probability for one in looks if one.probability is not None]
     return Frame(
         run.image(state.parameters),
         state.step,
         run.steps,
-        {name: value.cpu() for name, value in look.terms.items()},
-        look.score.cpu(),
-        None if chances is None else chances.cpu(),
-        look.slope.cpu(),
+        {name: _joined([one.terms[name] for one in looks]).cpu() for name in looks[0].terms},
+        _joined([one.score for one in looks]).cpu(),
+        _joined(chances).cpu() if chances else None,
+        _joined([one.slope for one in looks]).cpu(),
         run.box,
         run.settings,
         state,
     )
+
+
+def _together(states: Sequence[State]) -> State:
+    memories = tuple(memory for state in states for memory in state.memories)
+    parameters = _joined([state.parameters for state in states])
+    return replace(states[0], parameters=parameters, memories=memories)
+
+
+def _joined(values: Sequence[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.cat(list(values))

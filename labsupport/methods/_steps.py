@@ -78,7 +78,7 @@ class Plain(StepRule):
     def step(
         self, parameters: Tensor, slope: Slope, _memory: Memory
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        return parameters + self.rate_at(slope.share) * slope.gradient, {}
+        return torch.add(parameters, slope.gradient, alpha=self.rate_at(slope.share)), {}
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Normalized(StepRule):
     def step(
         self, parameters: Tensor, slope: Slope, _memory: Memory
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        size = _each(slope.gradient.abs().flatten(1).mean(1), parameters)
+        size = _each(mean_size(slope.gradient), parameters)
         direction = slope.gradient / size.clamp_min(torch.finfo(size.dtype).tiny)
-        return parameters + self.rate_at(slope.share) * direction, {}
+        return torch.add(parameters, direction, alpha=self.rate_at(slope.share)), {}
 
 
 @dataclass(frozen=True)
@@ -253,6 +253,13 @@ class _Point:
 
     def kept(self) -> dict[str, Tensor]:
         return {"place": self.place, "gradient": self.gradient, "value": self.value}
+
+
+def mean_size(gradient: Tensor) -> Tensor:
+    """The mean absolute value (N,) of each image's gradient (N, ...), in one pass over it."""
+    dims = tuple(range(1, gradient.ndim))
+    total: Tensor = torch.linalg.vector_norm(gradient, 1, dims)
+    return total / gradient[0].numel()
 
 
 def _each(values: Tensor, like: Tensor) -> Tensor:

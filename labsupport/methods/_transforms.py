@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,7 +68,31 @@ class Jitter(Transform):
         down, right = (moment.whole(-self.pixels, self.pixels) for _ in range(2))
         if moment.share >= self.until or (down, right) == (0, 0):
             return images
-        return torch.roll(images, (down, right), (2, 3))
+        return _Rolled.apply(images, down, right)  # type: ignore[no-any-return]
+
+
+class _Rolled(torch.autograd.Function):
+    """`torch.roll` along rows and columns in a single pass, forward and back."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, down: int, right: int) -> Tensor:
+        ctx.back = (-down, -right)
+        return _rolled(images, down, right)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _rolled(gradient, *ctx.back), None, None
+
+
+def _rolled(images: Tensor, down: int, right: int) -> Tensor:
+    height, width = images.shape[2:]
+    down, right = down % height, right % width
+    moved = torch.empty_like(images)
+    for to_row, from_row, rows in ((down, 0, height - down), (0, height - down, down)):
+        for to, from_, columns in ((right, 0, width - right), (0, width - right, right)):
+            old = images.narrow(2, from_row, rows).narrow(3, from_, columns)
+            moved.narrow(2, to_row, rows).narrow(3, to, columns).copy_(old)
+    return moved
 
 
 @dataclass(frozen=True)

@@ -320,7 +320,7 @@ def _first_state(run: Course, wanted: _Wanted, count: int) -> State:
     begun = begun.to(run.network.device)
     if len(begun) != count:
         begun = begun.expand(count, *begun.shape[1:]).clone(memory_format=torch.preserve_format)
-    return State(begun, {}, 0, random, type(run.recipe.step))
+    return State(begun, (), 0, random, type(run.recipe.step))
 
 
 def _on_canvas(run: Course, whole: Tensor) -> Tensor:

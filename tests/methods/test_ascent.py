@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from torch import nn
 from labsupport.core import networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass, UnknownLayer
 from labsupport.core.layers import receptive_box
-from labsupport.methods import ascent
+from labsupport.methods import _climb, ascent
 from labsupport.methods.ascent import (
     LBFGS,
     Adam,
@@ -174,6 +175,77 @@ def test_a_batch_of_any_length_has_its_terms_under_one_name(small, count):
     assert list(twice.terms) == ["target"]
 
 
+@pytest.fixture
+def two_cores():
+    """After `one_thread`, so that its number is put back."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+EVERYTHING = Recipe(
+    "x",
+    "noise",
+    Pixels(),
+    (Crop(6), Jitter(3)),
+    (ascent.TotalVariation(0.1), ascent.Blur(0.5, every=2), ascent.ClipNorm(0.1)),
+    Adam(),
+    11,
+)
+
+
+@pytest.mark.parametrize("count", [2, 5, 8])
+def test_two_cores_find_what_one_finds(small, count, two_cores):
+    targets = [
+        ("0", place % 6, (5, 4)) if place == 3 else "abcd"[place % 4] for place in range(count)
+    ]
+    seen = [visualize(small, targets, recipe=EVERYTHING)]
+    torch.set_num_threads(1)
+    seen.append(visualize(small, targets, recipe=EVERYTHING))
+    for name in ("image", "score", "slope"):
+        both, alone = (getattr(frame, name) for frame in seen)
+        assert torch.allclose(both, alone, atol=1e-5), name
+    assert list(seen[0].terms) == list(seen[1].terms)
+
+
+@pytest.mark.parametrize("step", [Adam(), LBFGS()])
+def test_two_cores_go_on_from_a_frame_and_leave_no_thread(small, two_cores, step):
+    recipe, names, before = (
+        replace(EVERYTHING, step=step),
+        ["a", "b", "c"],
+        threading.active_count(),
+    )
+    whole = list(ascend(small, names, recipe=recipe, seed=4, every=4))
+    assert threading.active_count() == before
+    assert [frame.step for frame in whole] == [0, 4, 8, 11]
+    for rest in ([*ascend(small, names, recipe=recipe, start=whole[1])][-1],):
+        assert torch.equal(rest.image, whole[-1].image)
+        assert torch.equal(rest.score, whole[-1].score)
+    torch.set_num_threads(1)  # the groups of the frame stay as they are
+    rest = list(ascend(small, names, recipe=recipe, start=whole[1], every=20))[-1]
+    assert torch.allclose(rest.image, whole[-1].image, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("count", "cores", "groups"),
+    [
+        (1, 2, [1]),
+        (2, 2, [1, 1]),
+        (3, 2, [2, 1]),
+        (5, 2, [2, 1, 1, 1]),
+        (8, 2, [2] * 4),
+        (5, 1, [2, 2, 1]),
+        (20, 4, [2] * 8 + [1] * 4),
+        (3, 8, [1, 1, 1]),
+    ],
+)
+def test_every_core_has_as_many_groups_as_another(count, cores, groups, two_cores):
+    torch.set_num_threads(cores)
+    found = _climb._groups(count, torch.device("cpu"))
+    assert found == groups
+    assert sum(found) == count
+
+
 def test_no_layer_behind_the_target_is_computed(small, monkeypatch):
     calls = []
     real = nn.functional.conv2d
@@ -232,14 +304,15 @@ def test_what_cannot_work_is_refused_at_once(small, change, said):
         ascend(small, given.pop("objective"), **given)
 
 
-def test_a_value_that_is_no_number_ends_the_run_in_words():
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_value_that_is_no_number_ends_the_run_in_words(count, two_cores):
     class Root(nn.Module):
         def forward(self, images):
             return -(0.7 - images.mean((1, 2, 3))).log()[:, None]
 
     network = networks.wrap(Root(), input_size=4, **toys.PLAIN)
     with pytest.raises(BadSetting, match="no number any more"):
-        list(ascend(network, 0, recipe=replace(BARE, step=Plain(3.0))))
+        list(ascend(network, [0] * count, recipe=replace(BARE, step=Plain(3.0))))
 
 
 def test_frames_come_each_so_many_steps_and_at_the_end(small):

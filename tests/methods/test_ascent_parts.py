@@ -304,6 +304,22 @@ def test_jitter_rolls_and_rests():
     assert torch.equal(Jitter(3, until=0.5)(image, moment(step=6)), image)
 
 
+@pytest.mark.parametrize("shape", [(8, 6), (3, 2)])
+@pytest.mark.parametrize("seed", range(4))
+def test_jitter_is_roll_forward_and_back(shape, seed):
+    images = toys.image(*shape, count=2).contiguous(memory_format=torch.channels_last)
+    images.requires_grad_(True)
+    drawn = torch.Generator().manual_seed(seed)
+    down, right = (int(torch.randint(-5, 6, (), generator=drawn)) for _ in range(2))
+    weights = torch.rand(images.shape, generator=drawn)
+    here = Moment(0, 10, torch.Generator().manual_seed(seed), torch.zeros(1, 3, 1, 1))
+    moved, rolled = Jitter(5)(images, here), torch.roll(images, (down, right), (2, 3))
+    assert torch.equal(moved, rolled)
+    assert moved.is_contiguous(memory_format=torch.channels_last)
+    found = [torch.autograd.grad((one * weights).sum(), images)[0] for one in (moved, rolled)]
+    assert torch.equal(*found)
+
+
 def test_crop_is_a_window_and_its_margin():
     image = torch.arange(100.0).view(1, 1, 10, 10).expand(1, 3, 10, 10)
     seen = {float(Crop(4)(image, moment(seed=seed))[0, 0, 0, 0]) for seed in range(60)}
