@@ -27,9 +27,9 @@ from labsupport.methods import anatomy, tasks
 from labsupport.methods import ascent as a
 from labsupport.methods import backprop as b
 from labsupport.methods import codes as c
+from labsupport.methods import dream as dr
 from labsupport.methods import evolution as ev
 from labsupport.methods import fooling as f
-from labsupport.methods import dream as dr
 from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
 from labsupport.methods import patches as p

@@ -1,0 +1,574 @@
+"""DeepDream: the recipe of 2015 in numpy, the loop by hand, tiles without seams, films."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+import toys
+from torch import nn
+
+from labsupport.core import networks
+from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
+from labsupport.methods import dream as d
+from labsupport.methods._bands import bands
+from labsupport.methods._tiles import tiles
+from labsupport.methods.ascent import Energy, Slope, TargetValue, ascend, read
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SHORT = d.DreamRecipe("short", iterations=2, octaves=2, scale=1.2, jitter=3)
+
+
+def small(seed: int = 0) -> networks.Network:
+    """One convolution without ReLU: its energy has a gradient that can be written down."""
+    module = toys.seeded(
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), seed
+    )
+    return networks.wrap(module, input_size=24, **toys.PLAIN)
+
+
+def deep() -> networks.Network:
+    """Strides, paddings, pools that reach over the border: a stride of 8 and two layers."""
+
+    def build() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, 6, 5, stride=2, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, ceil_mode=True),
+            nn.Conv2d(6, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+
+    return networks.wrap(toys.seeded(build), input_size=64)
+
+
+# The recipe of 2015, once more, in numpy
+
+
+class InNumpy:
+    """The dream of `small()` in double precision, with nothing of the workbook in it."""
+
+    def __init__(self, network: networks.Network) -> None:
+        weights = dict(network.graph.named_parameters())
+        self.kernel, self.bias = (one.numpy().astype(np.float64) for one in weights.values())
+
+    def slope(self, picture):
+        """Activations by sums over the kernel; back, each is handed to what it was made of."""
+        height, width = picture.shape[1] - 2, picture.shape[2] - 2
+        maps = np.zeros((4, height, width)) + self.bias[:, None, None]
+        back = np.zeros_like(picture)
+        for i in range(3):
+            for j in range(3):
+                part = picture[:, i : i + height, j : j + width]
+                maps += np.einsum("kc,chw->khw", self.kernel[:, :, i, j], part)
+        for i in range(3):
+            for j in range(3):
+                given = np.einsum("kc,khw->chw", self.kernel[:, :, i, j], maps)
+                back[:, i : i + height, j : j + width] += given
+        return back
+
+    def dream(self, photo, *, iterations, octaves, scale, jitter, rate, seed):
+        copies = [photo]
+        for _ in range(octaves - 1):
+            copies.append(scipy.ndimage.zoom(copies[-1], (1, 1 / scale, 1 / scale), order=1))
+        detail = np.zeros_like(copies[-1])
+        for octave, base in enumerate(copies[::-1]):
+            if octave > 0:
+                (_, h, w), (_, h1, w1) = base.shape, detail.shape
+                detail = scipy.ndimage.zoom(detail, (1, h / h1, w / w1), order=1)
+            source = np.clip(base + detail, 0, 1)
+            draws = torch.Generator().manual_seed(seed + octave)
+            for _ in range(iterations):
+                down, right = (
+                    int(torch.randint(-jitter, jitter + 1, (), generator=draws)) for _ in range(2)
+                )
+                source = np.roll(np.roll(source, right, -1), down, -2)
+                slope = self.slope(source)
+                source = source + rate / np.abs(slope).mean() * slope
+                source = np.roll(np.roll(source, -right, -1), -down, -2)
+                source = np.clip(source, 0, 1)
+            detail = source - base
+        return source, detail
+
+
+def test_the_dream_is_the_recipe_of_2015_in_numpy():
+    network, photo = small(), toys.image(37, 52)
+    recipe = d.DreamRecipe(iterations=4, octaves=3, scale=1.4, jitter=5)
+    settings = {"iterations": 4, "octaves": 3, "scale": 1.4, "jitter": 5, "rate": 1.5 / 255}
+    image, detail = InNumpy(network).dream(photo[0].double().numpy(), seed=7, **settings)
+    last = d.dream(network, photo, "conv1", recipe=recipe, seed=7)
+    assert image.shape == (3, 37, 52)
+    np.testing.assert_allclose(last.image[0].numpy(), image, atol=1e-5)
+    np.testing.assert_allclose(last.detail[0].numpy(), detail, atol=1e-5)
+
+
+def test_the_classic_recipe_has_the_numbers_of_2015():
+    recipe = d.CLASSIC
+    found = (recipe.iterations, recipe.octaves, recipe.scale, recipe.jitter, recipe.step.rate)
+    assert found == (10, 4, 1.4, 32, 1.5 / 255)
+
+
+@pytest.mark.parametrize("size", [(320, 480), (575, 1024), (37, 52), (224, 224)])
+def test_octaves_have_the_sizes_that_scipy_gives(size):
+    row, column = np.zeros((1, size[0])), np.zeros((1, size[1]))
+    expected = [size]
+    for _ in range(3):
+        row, column = (scipy.ndimage.zoom(one, (1, 1 / 1.4), order=1) for one in (row, column))
+        expected.append((row.shape[1], column.shape[1]))
+    assert d.octave_sizes(size) == tuple(expected[::-1])
+
+
+def test_octave_sizes_by_hand():
+    assert d.octave_sizes((100, 196), 3, 1.4) == ((51, 100), (71, 140), (100, 196))
+    assert d.octave_sizes((100, 196), 1) == ((100, 196),)
+
+
+@pytest.mark.parametrize("size", [(21, 40), (40, 21), (9, 9), (1, 5)])
+def test_resizing_is_scipys_zoom_of_order_one(size):
+    image = toys.image(17, 30)
+    factors = (1, size[0] / 17, size[1] / 30)
+    expected = scipy.ndimage.zoom(image[0].double().numpy(), factors, order=1)
+    np.testing.assert_allclose(d.resized(image, size)[0].numpy(), expected, atol=1e-6)
+
+
+def test_zooming_is_the_affine_transform_of_2015():
+    image = toys.image(30, 41)
+    height, width, share = 30, 41, 0.05
+    expected = scipy.ndimage.affine_transform(
+        image[0].permute(1, 2, 0).double().numpy(),
+        [1 - share, 1 - share, 1],
+        [height * share / 2, width * share / 2, 0],
+        order=1,
+    )
+    np.testing.assert_allclose(
+        d.zoom(image, share)[0].permute(1, 2, 0).numpy(), expected, atol=1e-6
+    )
+    assert torch.equal(d.zoom(image, 0), image)
+
+
+# One octave
+
+
+def test_one_octave_is_the_loop_by_hand():
+    network, image = networks.load(), toys.image(70, 90)
+    source, draws = image.clone(), torch.Generator().manual_seed(3)
+    for _ in range(3):
+        oy, ox = (int(torch.randint(-32, 33, (), generator=draws)) for _ in range(2))
+        shifted = source.roll((oy, ox), (2, 3)).requires_grad_(True)
+        activations = network.up_to("fire5")(shifted)
+        activations.backward(activations.detach())  # the gradient there is the activation
+        moved = shifted.detach() + 1.5 / 255 / shifted.grad.abs().mean() * shifted.grad
+        source = moved.roll((-oy, -ox), (2, 3)).clamp(0, 1)
+    recipe = replace(d.CLASSIC, octaves=1, iterations=3)
+    last = d.dream(network, image, "fire5", recipe=recipe, seed=3)
+    torch.testing.assert_close(last.image, source, rtol=0, atol=1e-5)
+    assert float((last.image - image).abs().mean()) > 2 / 255
+
+
+def test_one_octave_is_an_ascent():
+    network, image = deep(), toys.image(64, 50)
+    recipe = replace(SHORT, octaves=1, iterations=5)
+    *_, expected = ascend(network, Energy("conv2"), recipe=recipe.ascent, start=image, seed=2)
+    found = d.dream(network, image, "conv2", recipe=recipe, seed=2)
+    assert torch.equal(found.image, expected.image)
+    assert torch.equal(found.value, expected.score)
+
+
+def test_a_constant_picture_without_slope_stays_as_it_is():
+    still = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        still[0].weight.fill_(-1.0)
+        still[0].bias.fill_(-1.0)
+    network = networks.wrap(still, input_size=24, **toys.PLAIN)
+    image = torch.full((1, 3, 30, 40), 0.5)
+    for recipe in (SHORT, replace(SHORT, step=d.Bands())):
+        assert torch.equal(d.dream(network, image, "relu1", recipe=recipe).image, image)
+
+
+# Frames
+
+
+def test_frames_tell_where_the_dream_is():
+    network, image = deep(), toys.image(60, 80)
+    frames = list(d.dream_frames(network, image, "conv2", recipe=SHORT))
+    places = [(frame.octave, frame.step) for frame in frames]
+    assert places == [(1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
+    assert torch.equal(frames[0].image, image)
+    assert frames[0].progress == 0
+    assert frames[-1].progress == 1
+    assert [frame.size for frame in frames] == [(50, 67)] * 3 + [(60, 80)] * 2
+    shares = [frame.progress for frame in frames]
+    assert shares == sorted(shares)
+    assert shares[2] == pytest.approx(50 * 67 / (50 * 67 + 60 * 80))
+    for frame in frames:
+        assert frame.image.shape == image.shape
+        assert frame.detail.shape[2:] == frame.size
+    whole = (image + d.resized(frames[2].detail, (60, 80))).clamp(0, 1)
+    assert torch.equal(frames[2].image, whole)
+    assert torch.equal(frames[-1].detail, frames[-1].image - image)
+    settings = json.loads(json.dumps(frames[-1].settings))
+    assert settings["recipe"]["octaves"] == 2
+    assert settings["recipe"]["step"]["kind"] == "Normalized"
+    assert settings["objective"] == {"kind": "Energy", "layer": "conv2"}
+
+
+def test_detail_is_there_from_the_beginning():
+    network, image = deep(), toys.image(60, 80)
+    detail = 0.1 * torch.randn(1, 3, 60, 80, generator=torch.Generator().manual_seed(1))
+    recipe = replace(SHORT, octaves=1)
+    first = next(d.dream_frames(network, image, "conv2", recipe=recipe, detail=detail))
+    assert torch.equal(first.image, (image + detail).clamp(0, 1))
+    smaller = next(d.dream_frames(network, image, "conv2", recipe=SHORT, detail=detail))
+    expected = d.resized(image, (50, 67)) + d.resized(detail, (50, 67))
+    torch.testing.assert_close(d.resized(image, (50, 67)) + smaller.detail, expected.clamp(0, 1))
+
+
+def test_a_seed_tells_one_dream_from_another():
+    network, image = deep(), toys.image(60, 80)
+    one, same, other = (
+        d.dream(network, image, "conv2", recipe=SHORT, seed=seed).image for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+# What is dreamed of
+
+
+def test_the_gradient_at_the_layer_is_its_activation():
+    maps = torch.randn(2, 3, 4, 5, requires_grad=True)
+    (term,) = Energy("x").terms({"x": maps}).values()
+    (slope,) = torch.autograd.grad(term.value.sum(), maps)
+    torch.testing.assert_close(slope, maps.detach())
+
+
+def test_several_layers_and_weights_are_sums():
+    network, image = deep(), toys.image(60, 80)
+    frame = {
+        name: next(d.dream_frames(network, image, what, recipe=replace(SHORT, octaves=1)))
+        for name, what in {
+            "one": "conv1",
+            "two": "conv2",
+            "both": ["conv1", "conv2"],
+            "weighted": {"conv1": 2.0, "conv2": 0.5},
+            "alone": ["conv1"],
+        }.items()
+    }
+    value = {name: float(one.value) for name, one in frame.items()}
+    # jitter moves both layers by as much, so values are compared within one run's first look
+    assert value["both"] == pytest.approx(value["one"] + value["two"], rel=1e-5)
+    assert value["weighted"] == pytest.approx(2 * value["one"] + 0.5 * value["two"], rel=1e-5)
+    assert value["alone"] == value["one"]
+
+
+def test_balanced_layers_pull_equally():
+    network, image = networks.load(), toys.image(96, 80)
+    weights = d.balanced(network, image, ["fire3", "fire8"])
+    sizes = []
+    for layer, weight in weights.items():
+        moving = image.clone().requires_grad_(True)
+        (weight * 0.5 * network.up_to(layer)(moving).square().sum()).backward()
+        sizes.append(float(moving.grad.abs().mean()))
+    assert sizes == pytest.approx([1.0, 1.0], rel=1e-4)
+    assert weights["fire8"] != pytest.approx(weights["fire3"], rel=0.5)
+
+
+def test_a_guide_gives_its_best_feature_to_each_position():
+    network, image, guide = deep(), toys.image(40, 56), toys.image(33, 20, seed=5)
+    objective = d.Guided.by(network, "conv2", guide).bound(network)
+    maps = read(network, ["conv2"], image)["conv2"].requires_grad_(True)
+    (term,) = objective.terms({"conv2": maps}).values()
+    (slope,) = torch.autograd.grad(term.value.sum(), maps)
+    # the 2015 notebook: A = x.T.dot(y); diff = y[:, A.argmax(1)]
+    channels = maps.shape[1]
+    x = maps.detach()[0].reshape(channels, -1).numpy()
+    y = read(network, ["conv2"], guide)["conv2"][0].reshape(channels, -1).numpy()
+    products = x.T.dot(y)
+    expected = y[:, products.argmax(1)]
+    np.testing.assert_allclose(slope[0].reshape(channels, -1).numpy(), expected, rtol=1e-5)
+    assert float(term.value.detach()) == pytest.approx(float(products.max(1).sum()), rel=1e-4)
+
+
+def test_a_guide_of_many_features_is_searched_in_parts(monkeypatch):
+    network, image = deep(), toys.image(40, 56)
+    objective = d.Guided.by(network, "conv2", toys.image(60, 60, count=2)).bound(network)
+    whole = objective.terms(read(network, ["conv2"], image))
+    monkeypatch.setattr("labsupport.methods._guide._PRODUCTS", 1)
+    parts = objective.terms(read(network, ["conv2"], image))
+    for name, term in whole.items():
+        assert torch.equal(term.value, parts[name].value)
+
+
+def test_a_guided_dream_comes_nearer_to_its_guide():
+    network, image, guide = networks.load(), toys.image(80, 96), toys.image(80, 64, seed=4)
+    objective = d.Guided.by(network, "fire4", guide)
+    frames = list(
+        d.dream_frames(network, image, objective, recipe=replace(d.CLASSIC, octaves=1, jitter=0))
+    )
+    values = torch.cat([frame.value for frame in frames])
+    assert float(values[-1] / values[0]) > 1.5
+
+
+# Steps
+
+
+def test_bands_add_up_to_the_picture_and_are_coarser_and_coarser():
+    image = toys.image(48, 64)
+    parts = bands(image, 4)
+    assert len(parts) == 4
+    torch.testing.assert_close(torch.stack(parts).sum(0), image)
+    rough = [float((one[..., 1:] - one[..., :-1]).square().mean() / one.var()) for one in parts]
+    assert rough == sorted(rough, reverse=True)
+
+
+def test_bands_make_every_frequency_count_and_move_by_the_rate():
+    fine = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5
+    coarse = torch.sin(torch.arange(64) / 10).view(1, 1, 1, 64)
+    slope = Slope(100 * fine + coarse, torch.zeros(2), 0.0)
+    start = torch.full((2, 3, 64, 64), 0.5)
+    even, plain = (
+        rule.step(start, slope, {})[0] - start for rule in (d.Bands(0.01), d.Bands(0.01, levels=1))
+    )
+    for moved in (even, plain):
+        torch.testing.assert_close(moved.abs().mean((1, 2, 3)), torch.full((2,), 0.01))
+    torch.testing.assert_close(
+        plain, 0.01 * slope.gradient / slope.gradient.abs().mean((1, 2, 3), True)
+    )
+    along = [float((one * coarse).mean()) / float(one.std()) for one in (even, plain)]
+    assert along[0] > 4 * abs(along[1])
+
+
+def test_bands_need_pictures():
+    with pytest.raises(BadSetting, match="levels"):
+        d.Bands(levels=0)
+    with pytest.raises(BadSetting, match="Pixels"):
+        d.Bands().step(torch.zeros(1, 3, 4, 3, 2), Slope(torch.zeros(1), torch.zeros(1), 0), {})
+
+
+# Tiles
+
+
+def looked(network, objective, image):
+    """Value and gradient of an objective."""
+    moving = image.clone().requires_grad_(True)
+    terms, _ = objective.bound(network).look(network, moving)
+    value = torch.stack([term.weight * term.value for term in terms.values()]).sum(0)
+    (slope,) = torch.autograd.grad(value.sum(), moving)
+    return value.detach(), slope
+
+
+@pytest.mark.parametrize("size", [(100, 150), (97, 61), (33, 130)])
+@pytest.mark.parametrize("what", ["conv1", "conv3", {"pool1": 1.0, "conv3": 5.0}])
+def test_tiled_equals_untiled_everywhere(size, what):
+    network, image = deep(), toys.image(*size, count=2)
+    goal = _objective(what)
+    value, slope = looked(network, goal, image)
+    tiled_value, tiled_slope = looked(network, d.Tiled(goal, 32), image)
+    torch.testing.assert_close(tiled_value, value, rtol=1e-5, atol=0)
+    torch.testing.assert_close(tiled_slope, slope, rtol=0, atol=2e-6 * float(slope.abs().max()))
+
+
+def _objective(what):
+    weights = {what: 1.0} if isinstance(what, str) else what
+    first, *rest = (weight * Energy(layer) for layer, weight in weights.items())
+    for one in rest:
+        first = first + one
+    return first
+
+
+def test_a_guide_is_tiled_too():
+    network, image = deep(), toys.image(90, 100)
+    goal = d.Guided.by(network, "conv3", toys.image(50, 40, seed=9))
+    value, slope = looked(network, goal, image)
+    tiled_value, tiled_slope = looked(network, d.Tiled(goal, 40), image)
+    torch.testing.assert_close(tiled_value, value, rtol=1e-5, atol=0)
+    torch.testing.assert_close(tiled_slope, slope, rtol=0, atol=2e-6 * float(slope.abs().max()))
+
+
+def test_without_a_halo_tiles_are_right_away_from_the_seams():
+    network, image = deep(), toys.image(128, 128)
+    _, slope = looked(network, Energy("conv2"), image)
+    _, rough = looked(network, d.Tiled(Energy("conv2"), 64, halo=0), image)
+    wrong = (slope - rough).abs().amax((0, 1)) > 1e-5 * slope.abs().max()
+    seam = torch.zeros(128, dtype=torch.bool)
+    seam[64 - 24 : 64 + 24] = True  # conv2 sees 17 pixels
+    near = seam[:, None] | seam[None, :]
+    assert wrong[near].any()
+    assert not wrong[~near].any()
+
+
+def test_each_position_counts_in_one_tile_and_all_do():
+    network, size = deep(), (101, 150)
+    layers = ["conv1", "conv3"]
+    plan = tiles(network, layers, size, 40, None)
+    assert len(plan) > 6
+    for layer in layers:
+        shape = network.shapes(size)[network.node(layer)]
+        stride = network.stride(network.node(layer))
+        counted = torch.zeros(shape[2:])
+        for tile in plan:
+            left, top, _, _ = tile.box
+            (r0, r1), (c0, c1) = tile.rows[layer], tile.columns[layer]
+            rows, columns = top // stride[0], left // stride[1]
+            counted[rows + r0 : rows + r1, columns + c0 : columns + c1] += 1
+        assert torch.equal(counted, torch.ones(shape[2:]))
+
+
+def test_a_tiled_dream_is_the_dream(monkeypatch):
+    network, image = deep(), toys.image(90, 120)
+    plain = d.dream(network, image, "conv2", recipe=SHORT).image
+    seen = []
+    real = read
+
+    def noting(network, layers, images):
+        seen.append(images.shape[2] * images.shape[3])
+        return real(network, layers, images)
+
+    monkeypatch.setattr("labsupport.methods._tiles.read", noting)
+    tiled = d.dream(network, image, "conv2", recipe=replace(SHORT, tile=48)).image
+    torch.testing.assert_close(tiled, plain, rtol=0, atol=1e-5)
+    assert max(seen) < 90 * 120 / 2
+    count = len(seen)
+    d.dream(network, image, "conv2", recipe=replace(SHORT, tile=200))
+    assert len(seen) == count  # a picture that fits into a tile is computed as ever
+
+
+def test_what_cannot_be_tiled_is_refused():
+    network, image = deep(), toys.image(90, 120)
+    tiled = replace(SHORT, tile=48)
+    with pytest.raises(BadSetting, match="whole picture at once"):
+        d.dream_frames(network, image, network.layers[-1].name, recipe=tiled)
+    with pytest.raises(BadSetting, match="no sum over positions"):
+        d.dream_frames(network, image, TargetValue(("conv1", 0)), recipe=tiled)
+    with pytest.raises(BadSetting, match="16 pixels"):
+        d.dream_frames(network, image, "conv1", recipe=replace(tiled, tile=3))
+
+
+# The feedback loop
+
+
+def test_feedback_tells_every_step_of_one_octave():
+    network, image = networks.load(), toys.image(96, 96)
+    told = d.feedback(network, image, "fire8", steps=4, seed=2)
+    recipe = replace(d.CLASSIC, octaves=1, iterations=4)
+    frames = list(d.dream_frames(network, image, "fire8", recipe=recipe, seed=2))
+    assert torch.equal(told.images, torch.cat([frame.image for frame in frames]))
+    assert float(told.values[0]) == 1
+    assert float(told.values[-1]) > 1
+    for row, frame in zip(told.probabilities, frames, strict=True):
+        torch.testing.assert_close(row[None], network(frame.image).softmax(1))
+    assert told.winner == int(network(frames[-1].image).argmax())
+
+
+# Films
+
+
+def test_a_zoom_film_dreams_zooms_and_dreams():
+    network, image = deep(), toys.image(50, 64)
+    *_, last = d.zoom_film(network, image, "conv2", frames=3, share=0.1, recipe=SHORT, seed=4)
+    assert last.progress == 1
+    assert len(last.images) == last.count == 3
+    one = d.dream(network, image, "conv2", recipe=SHORT, seed=4).image
+    two = d.dream(network, d.zoom(one, 0.1).clamp(0, 1), "conv2", recipe=SHORT, seed=104).image
+    assert torch.equal(last.images[0], one)
+    assert torch.equal(last.images[1], two)
+    assert last.settings["zoom"] == 0.1
+    json.dumps(last.settings)
+
+
+def test_a_film_can_be_watched_and_stopped_between_any_two_steps():
+    network, image = deep(), toys.image(50, 64)
+    frames = list(d.zoom_film(network, image, "conv2", frames=2, recipe=SHORT))
+    assert len(frames) == 2 * 5
+    assert [len(frame.images) for frame in frames] == [0] * 4 + [1] * 5 + [2]
+    shares = [frame.progress for frame in frames]
+    assert shares == sorted(shares)
+    film = d.zoom_film(network, image, "conv2", frames=2, recipe=SHORT)
+    next(film)
+    film.close()
+
+
+def test_a_film_carries_its_detail_on():
+    network = deep()
+    pictures = torch.cat([toys.image(50, 64), toys.image(50, 64, seed=1)])
+    *_, last = d.dream_film(network, pictures, "conv2", carry=0.5, recipe=SHORT)
+    one = d.dream(network, pictures[:1], "conv2", recipe=SHORT).image
+    kept = 0.5 * (one - pictures[:1])
+    two = d.dream(network, pictures[1:], "conv2", recipe=SHORT, detail=kept).image
+    assert torch.equal(torch.cat(last.images), torch.cat([one, two]))
+    *_, anew = d.dream_film(network, pictures, "conv2", carry=0, recipe=SHORT)
+    assert torch.equal(anew.images[1], d.dream(network, pictures[1:], "conv2", recipe=SHORT).image)
+
+
+# What cannot be
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "words"),
+    [
+        ("conv9", UnknownLayer, "nearest"),
+        ([], BadSetting, "no layer"),
+        (["conv1", "nothing"], UnknownLayer, "nearest"),
+        (d.Guided("conv2", torch.zeros(4, 3)), BadSetting, "rows of 8 numbers"),
+    ],
+)
+def test_what_cannot_be_dreamed_of_is_refused_at_once(what, error, words):
+    with pytest.raises(error, match=words):
+        d.dream_frames(deep(), toys.image(60, 60), what, recipe=SHORT)
+
+
+def test_settings_that_cannot_work_are_refused():
+    network, image = deep(), toys.image(60, 60)
+    for settings in ({"iterations": 0}, {"octaves": 0}, {"scale": 1.0}, {"jitter": -1}):
+        with pytest.raises(BadSetting):
+            d.DreamRecipe(**settings)
+    with pytest.raises(BadImage, match="fewer octaves"):
+        d.dream_frames(networks.load(), image, "fire5", recipe=replace(d.CLASSIC, octaves=6))
+    with pytest.raises(BadImage):
+        d.dream_frames(network, 2 * image, "conv1")
+    with pytest.raises(BadImage, match="one image"):
+        d.feedback(network, torch.cat([image, image]), "conv1")
+    with pytest.raises(BadImage, match="one image"):
+        d.zoom_film(network, torch.cat([image, image]), "conv1", recipe=SHORT)
+    with pytest.raises(BadSetting, match="one frame"):
+        d.zoom_film(network, image, "conv1", frames=0, recipe=SHORT)
+    with pytest.raises(BadSetting, match="zoom"):
+        d.zoom_film(network, image, "conv1", share=1.0, recipe=SHORT)
+    with pytest.raises(BadSetting, match="carry"):
+        d.dream_film(network, image, "conv1", carry=2, recipe=SHORT)
+    with pytest.raises(BadSetting, match="no positions"):
+        d.Guided.by(network, network.layers[-1].name, image)
+
+
+def test_a_silent_layer_cannot_be_balanced():
+    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        module[0].weight.fill_(-1.0)
+        module[0].bias.fill_(-1.0)
+    network = networks.wrap(module, input_size=24, **toys.PLAIN)
+    with pytest.raises(BadSetting, match="silent"):
+        d.balanced(network, toys.image(24), ["relu1"])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    ["inception_4c/output", "inception_3b/5x5_output", "inception_3b/5x5_reduce"],
+)
+def test_the_layers_of_the_slides_are_dreamed_of_in_googlenet(layer):
+    network, image = toys.random("googlenet"), toys.image(64, 80)
+    first = next(d.dream_frames(network, image, layer, recipe=replace(SHORT, octaves=1)))
+    assert float(first.value) > 0
+    assert (
+        network.layer(layer).shape[0]
+        == {"c": 512, "o": 96, "r": 32}[
+            {"output": "c", "5x5_output": "o", "5x5_reduce": "r"}[layer.split("/")[1]]
+        ]
+    )
