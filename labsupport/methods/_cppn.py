@@ -23,6 +23,7 @@ from labsupport.core.operations import Pair
 from labsupport.methods._encodings import Encoding, Shape, in_255ths, rgb
 
 INPUTS = ("x", "y", "r", "1")
+OUTPUTS = ("hue", "saturation", "value")  # a grey picture has the last one alone
 HIDDEN = 20  # places for hidden nodes
 EMPTY = -1
 
@@ -67,9 +68,13 @@ class Pattern:
             for source in self.weights[place].nonzero().flatten().tolist()
         ]
 
+    def ends(self) -> list[str]:
+        """The functions of the outputs."""
+        return [list(FUNCTIONS)[int(kind)] for kind in self.functions[-self.outputs :]]
+
     def names(self) -> list[str]:
         """A name for each place: an input's, "sine 7" for a node, an output's."""
-        last = ("hue", "saturation", "value")[-self.outputs :]
+        last = OUTPUTS[-self.outputs :]
         kinds = list(FUNCTIONS)
         middle = range(len(INPUTS), len(self.functions) - self.outputs)
         hidden = [f"{kinds[int(self.functions[place])]} {place}" for place in middle]

@@ -32,12 +32,13 @@ from torch import Tensor
 from labsupport.core.errors import BadSetting, UnknownClass, nearest
 from labsupport.core.networks import Network
 from labsupport.core.operations import Pair
-from labsupport.methods._cppn import FUNCTIONS, Cppn, Pattern
+from labsupport.methods._cppn import FUNCTIONS, OUTPUTS, Cppn, Pattern
 from labsupport.methods._encodings import Direct, Encoding, Genome, polynomial, rgb
 
 __all__ = [
     "ENCODINGS",
     "FUNCTIONS",
+    "OUTPUTS",
     "PARENTS",
     "Champion",
     "Cppn",
@@ -103,24 +104,29 @@ class Generation:
         """How many classes have a champion above this probability."""
         return int((self.confidence > threshold).sum())
 
-    def best(self, count: int = 20) -> list[Champion]:
-        """The champions of the highest probabilities; a picture that won several cells is there
-        once, for the class that the network is surest of."""
+    def ranking(self, count: int = 20) -> list[int]:
+        """The cells of the highest probabilities; a picture that won several cells is there once,
+        for the class that the network is surest of."""
         found: dict[int, int] = {}  # the genome's identity, and the cell
         for cell in self.confidence.argsort(descending=True, stable=True).tolist():
             found.setdefault(id(self.champions[cell]), cell)
             if len(found) == count:
                 break
-        return self._shown(list(found.values()))
+        return list(found.values())
+
+    def best(self, count: int = 20) -> list[Champion]:
+        """The champions of `ranking`, the surest first."""
+        return self.shown(self.ranking(count))
 
     def champion(self, name: str | int) -> Champion:
         """The champion of one class, by name or index. Errors: `UnknownClass`."""
         index = self.plan.index(name)
         if index not in self.classes:
             raise BadSetting(f"this archive has no cell for {name!r}; its classes were chosen")
-        return self._shown([self.classes.index(index)])[0]
+        return self.shown([self.classes.index(index)])[0]
 
-    def _shown(self, cells: Sequence[int]) -> list[Champion]:
+    def shown(self, cells: Sequence[int]) -> list[Champion]:
+        """The champions of these cells, painted."""
         genomes = [self.champions[cell] for cell in cells]
         images = self.plan.images(genomes).cpu()
         return [

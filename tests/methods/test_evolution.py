@@ -209,7 +209,8 @@ def test_a_network_can_be_read():
     (genome,) = Cppn(hidden=2).random(1, (3, 4, 4), seeded(2))
     links = genome.links()
     named = {name for source, place, _ in links for name in (source, place)}
-    assert {"hue", "saturation", "value"} <= named | {"hue", "saturation", "value"}
+    assert {place for _, place, _ in links} & set(evolution.OUTPUTS)
+    assert genome.ends() == [list(evolution.FUNCTIONS)[kind] for kind in genome.functions[-3:]]
     assert named <= set(genome.names())
     assert all(weight != 0 for *_, weight in links)
 
