@@ -7,6 +7,7 @@ be computed without the rest.
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections import OrderedDict
@@ -239,12 +240,34 @@ class Network:
         """The module that computes these nodes of `graph` and nothing that they do not need."""
         with self._lock:
             if nodes not in self._parts:
-                self._parts[nodes] = tracing.subgraph(self.graph, nodes)
+                part = tracing.subgraph(self.graph, nodes)
+                self._parts[nodes] = tracing.relus_in_place(part)
             return self._parts[nodes]
 
     def send(self, images_: torch.Tensor) -> torch.Tensor:
         """Images on this network's device, in single precision, channels-last, as it likes them."""
         return images_.to(self.device, torch.float32, memory_format=torch.channels_last)
+
+    def copy(
+        self,
+        *,
+        graph: fx.GraphModule | None = None,
+        name: str | None = None,
+        source: str | None = None,
+    ) -> Network:
+        """The same network with weights of its own, which may be changed, or with another graph.
+
+        `source` says in words what becomes of the weights.
+        """
+        return Network(
+            copy.deepcopy(self.graph) if graph is None else graph,
+            name=name or self.name,
+            architecture=self._architecture,
+            source=source or self.source,
+            categories=self.categories,
+            input_size=self.input_size,
+            device=self.device,
+        )
 
     def check(self, images_: torch.Tensor) -> None:
         """Raise `BadImage` unless these are images in [0, 1] of a size that the network takes."""

@@ -46,6 +46,7 @@ _POINTWISE_MODULES = (
 _FUNCTION_KINDS: dict[Any, str] = {
     F.relu: "relu",
     torch.relu: "relu",
+    torch.relu_: "relu",  # in the parts of a network; a whole one has none
     F.relu6: "relu6",
     F.max_pool2d: "max_pool",
     torch.max_pool2d: "max_pool",

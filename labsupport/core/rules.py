@@ -52,9 +52,10 @@ def ruled_part(network: Network, node: fx.Node, rules: Sequence[str]) -> RuledPa
     Errors: `BadSetting` for an unknown rule, and where a rule has no ReLU to act on.
     """
     _check_rules(rules)
-    key = ("ruled part", node)
-    part = network.remember(key, lambda: _with_rules(network.part((node,))), keep=32)
-    if set(rules) != {RULES[0]}:
+    plain = set(rules) == {RULES[0]}
+    key = ("ruled part", node, plain)
+    part = network.remember(key, lambda: _with_rules(network.part((node,)), plain), keep=32)
+    if not plain:
         _check_relus(network, part)
     return part
 
@@ -104,8 +105,11 @@ def _conceals(module: nn.Module) -> bool:
 # The rewritten graph
 
 
-def _with_rules(part: fx.GraphModule) -> RuledPart:
-    """A module that shares the part's weights; its second argument is the passage."""
+def _with_rules(part: fx.GraphModule, plain: bool) -> RuledPart:
+    """A module that shares the part's weights; its second argument is the passage.
+
+    Where only the `plain` gradient is wanted, PyTorch's own ReLUs stay: they are quicker.
+    """
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     passage: fx.Node | None = None
@@ -114,13 +118,12 @@ def _with_rules(part: fx.GraphModule) -> RuledPart:
         ceiling = _ceiling(node, part)
         if node.op == "output":
             graph.output(tuple(copies[one] for one in node.args[0]))
-        elif ceiling is _NO_RELU:
+        elif ceiling is _NO_RELU or (plain and node.target not in _CLAMPS):
             copies[node] = graph.node_copy(node, copies.__getitem__)
         else:
-            copies[node] = graph.call_function(
-                _follow, (copies[node.all_input_nodes[0]], ceiling, passage)
-            )
-            relus += 1
+            x, overwrite = copies[node.all_input_nodes[0]], node.target is torch.relu_
+            copies[node] = graph.call_function(_follow, (x, ceiling, passage, overwrite))
+        relus += ceiling is not _NO_RELU
         if node.op == "placeholder":
             passage = graph.placeholder("passage")
     return RuledPart(fx.GraphModule(part, graph), relus)
@@ -143,26 +146,34 @@ def _ceiling(node: fx.Node, root: nn.Module) -> Any:
     return _NO_RELU
 
 
-def _follow(x: torch.Tensor, ceiling: float | None, passage: Passage) -> torch.Tensor:
-    """min(max(x, 0), ceiling), whose gradient obeys the passage."""
-    return _RuledReLU.apply(x, ceiling, passage)  # type: ignore[no-any-return]
+def _follow(
+    x: torch.Tensor, ceiling: float | None, passage: Passage, overwrite: bool = False
+) -> torch.Tensor:
+    """min(max(x, 0), ceiling), whose gradient obeys the passage; in x's place, if asked for."""
+    return _RuledReLU.apply(x, ceiling, passage, overwrite)  # type: ignore[no-any-return]
 
 
 class _RuledReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, ceiling: float | None, passage: Passage) -> torch.Tensor:
-        result = x.relu() if ceiling is None else x.clamp(0, ceiling)
+    def forward(
+        ctx: Any, x: torch.Tensor, ceiling: float | None, passage: Passage, overwrite: bool = False
+    ) -> torch.Tensor:
+        if overwrite:
+            ctx.mark_dirty(x)
+            result = x.relu_()
+        else:
+            result = x.relu() if ceiling is None else x.clamp(0, ceiling)
         ctx.save_for_backward(result)
         ctx.ceiling, ctx.passage = ceiling, passage
         return result
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         (result,), rule = ctx.saved_tensors, ctx.passage.rule
         if rule == "deconvnet":
-            return above.relu(), None, None
+            return above.relu(), None, None, None
         passed = torch.ops.aten.threshold_backward(above, result, 0)  # (f > 0) R'
         if ctx.ceiling is not None:
             passed = passed.masked_fill(result >= ctx.ceiling, 0)
-        return passed.relu_() if rule == "guided" else passed, None, None
+        return passed.relu_() if rule == "guided" else passed, None, None, None

@@ -9,7 +9,6 @@ and Fergus, "Visualizing and understanding convolutional networks", 2013) or gui
 
 from __future__ import annotations
 
-import copy
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -337,7 +336,8 @@ def randomized(network: Network, layer: str, *, seed: int = 0) -> Network:
 
     Errors: `UnknownLayer`.
     """
-    changed = _copied(network, f"{network.source}, random down to {network.layer(layer).title}")
+    down_to = network.layer(layer).title
+    changed = network.copy(source=f"{network.source}, random down to {down_to}")
     wanted = network.node(layer).name
     for node in reversed(changed.graph.graph.nodes):
         _redraw(changed, node, seed)
@@ -392,7 +392,7 @@ def _cascade(
 ) -> Iterator[Randomization]:
     before = {rule: magnitude(one) for rule, one in learned.items()}
     yield _compared("", 0, learned, before, 0.0)
-    changed = _copied(network, f"{network.source}, made random")
+    changed = network.copy(source=f"{network.source}, made random")
     layers = weighted_layers(network)
     names = {network.node(layer).name: layer for layer in layers}
     for node in reversed(changed.graph.graph.nodes):
@@ -426,18 +426,6 @@ def _compared(
     ranks = {rule: rank_correlation(before[rule], now[rule]) for rule in now}
     alike = {rule: structural_similarity(before[rule][0], now[rule][0]) for rule in now}
     return Randomization(layer, count, found, ranks, alike, progress)
-
-
-def _copied(network: Network, source: str) -> Network:
-    return Network(
-        copy.deepcopy(network.graph),
-        name=network.name,
-        architecture=network._architecture,
-        source=source,
-        categories=network.categories,
-        input_size=network.input_size,
-        device=network.device,
-    )
 
 
 def _redraw(network: Network, node: fx.Node, seed: int) -> None:

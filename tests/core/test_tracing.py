@@ -431,3 +431,50 @@ def test_tracing_a_copy_of_a_copy_is_no_different():
     module = toys.seeded(lambda: Toy(forgotten(IN_PLACE["module"])))
     one, two = (networks.wrap(m, input_size=12) for m in (module, copy.deepcopy(module)))
     assert torch.equal(one(toys.image(12)), two(toys.image(12)))
+
+
+# Parts of a network
+
+
+class Crossroads(nn.Module):
+    """ReLUs behind all that may be overwritten, and behind all that may not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        once = F.relu(self.first(x))
+        twice = self.second(once)
+        both = twice + torch.relu(twice)  # read again: stays
+        curved = F.relu(torch.sigmoid(self.norm(both)))  # sigmoid's way back reads its result
+        joined = torch.relu(torch.cat([curved, F.relu(both + once), once], 1))
+        return F.relu(self.head(joined.mean((2, 3))))
+
+
+def test_relus_overwrite_only_what_nobody_reads():
+    module = toys.seeded(Crossroads)
+    network = networks.wrap(module, input_size=6, **toys.PLAIN)
+    part = network.part((network.output,))
+    quick = [node.name for node in part.graph.nodes if node.target is torch.relu_]
+    assert len(quick) == 4
+    assert not [node for node in network.graph.graph.nodes if node.target is torch.relu_]
+    images, slopes = toys.image(6, 6, count=2).requires_grad_(True), []
+    for way in (module.eval(), network):
+        scores = way(images)
+        slopes.append((scores, *torch.autograd.grad(scores.square().sum(), images)))
+    for one, other in zip(*slopes, strict=True):
+        assert torch.allclose(one, other, atol=1e-7)
+
+
+def test_what_is_asked_for_is_not_overwritten():
+    network = networks.wrap(toys.seeded(Crossroads), input_size=6, **toys.PLAIN)
+    names = [layer.name for layer in network.layers]
+    image = toys.image(6, 6)
+    together = network.activations(image, names)
+    for name in names:
+        assert torch.equal(network.activations(image, [name])[name], together[name]), name
+    assert float(together["first"].min()) < 0
+    assert float(together["head"].min()) < 0
