@@ -9,7 +9,6 @@ import torch
 from labsupport.core import networks
 from labsupport.core.errors import LabError
 from labsupport.methods import weights as w
-from labsupport.ui import figures
 from labsupport.ui.labs import weights as lab
 
 
@@ -127,19 +126,6 @@ def test_the_panel_stops_within_half_a_second_and_goes_on(panel):
     while panel.frame.step == stopped and time.perf_counter() < until:
         time.sleep(0.01)
     assert panel.frame.step > stopped
-
-
-def test_drawing_takes_a_small_share(network):
-    """A picture of all three layers costs less than 15 % of the half second between two."""
-    layers = {name: w.filters(network, name).weights for name in ("conv1", "conv2", "conv3")}
-    snapshot = lab.Snapshot(layers, 4, 10, 1.0, 0.5, "plain")
-    lab.draw_snapshot(snapshot)
-    took = []
-    for _ in range(5):
-        start = time.perf_counter()
-        figures.to_png(lab.draw_snapshot(snapshot)[0])
-        took.append(time.perf_counter() - start)
-    assert min(took) < 0.075
 
 
 def test_the_comparison_names_each_training(network):
