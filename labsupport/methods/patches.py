@@ -45,11 +45,11 @@ from labsupport.methods._scan import (
     Scan,
     Suppress,
     Units,
+    over,
 )
 
 Progress: TypeAlias = Callable[[float], object]
 
-ORDERS = ("most", "least")
 _FORMAT = "top patches 1"
 _TENSORS = ("units", "values", "images", "pictures", "positions", "boxes")
 
@@ -211,20 +211,51 @@ def top_patches(
     >>> top_patches(network, "conv1", image, k=1).boxes.tolist()
     [[[6, 2, 8, 4]]]
     """
-    _check_settings(k, suppress, order)
-    scan = Scan(Units(network, layer, channels), Rules(k, suppress, order))
+    settings: dict[str, Any] = {"k": k, "suppress": suppress, "order": order}
+    (found,) = top_patches_by_layer(
+        network, {layer: channels}, images, **settings, progress=progress
+    ).values()
+    return found
+
+
+def top_patches_by_layer(
+    network: Network,
+    layers: Sequence[str] | Mapping[str, Channels],
+    images: Images,
+    *,
+    k: int = 9,
+    suppress: Suppress = 0.3,
+    order: str = "most",
+    progress: Progress | None = None,
+) -> dict[str, TopPatches]:
+    """`top_patches` of several layers, from one pass over the images that ends at the deepest.
+
+    `layers` are names, or a table with the `channels` of each. The results have the same names.
+
+    Errors: as `top_patches`; `BadSetting` for no layers.
+    """
+    wanted = layers if isinstance(layers, Mapping) else dict.fromkeys(layers)
+    rules = Rules(k, suppress, order)
+    scans = {name: Scan(Units(network, name, chosen), rules) for name, chosen in wanted.items()}
+    if not scans:
+        raise BadSetting("there are no layers to look for patches in: name one at least")
     if len(images) == 0:
         raise BadSetting("there are no images to look for patches in")
-    for done in scan.over(images):
+    for done in over(list(scans.values()), images):
         if progress is not None:
             progress(done / len(images))
+    return {name: _found(scan, len(images)) for name, scan in scans.items()}
+
+
+def _found(scan: Scan, count: int) -> TopPatches:
+    network, layer = scan.units.network, scan.units.layer
     prints = {"network": network_print(network, layer), "images": print_word(scan.seen)}
     return TopPatches(
-        layer=scan.units.layer,
+        layer=layer,
         units=scan.units.chosen,
-        order=order,
-        suppress=suppress,
-        scanned=((0, len(images)),),
+        order=scan.rules.order,
+        suppress=scan.rules.suppress,
+        scanned=((0, count),),
         fingerprints=prints,
         **_published(scan.lists, scan.rules.sign),
     )
@@ -268,18 +299,6 @@ def _published(lists: Lists, sign: int) -> dict[str, Any]:
         "positions": places[..., ROW : COLUMN + 1],
         "boxes": places[..., BOX],
     }
-
-
-def _check_settings(k: int, suppress: Suppress, order: str) -> None:
-    if not isinstance(k, int) or k < 1:
-        raise BadSetting(f"k is how many patches each unit shows, a number from 1 on, not {k!r}")
-    share = isinstance(suppress, int | float) and 0 <= suppress <= 1
-    if not share and suppress != "picture":
-        raise BadSetting(
-            f"suppress is the overlap that is allowed, 0 to 1, or 'picture', not {suppress!r}"
-        )
-    if order not in ORDERS:
-        raise BadSetting(f"order is one of {', '.join(ORDERS)}, not {order!r}")
 
 
 def _check_parts(first: TopPatches, second: TopPatches) -> None:
