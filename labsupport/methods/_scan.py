@@ -29,6 +29,7 @@ PAIRS = 1024  # maps that are searched at once, at most ...
 CELLS = 2**21  # ... and their positions
 TABLE = 1024  # positions up to which all overlaps are kept as a table
 _GRIDS = 64  # image sizes whose grids are kept
+ORDERS = ("most", "least")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,20 @@ class Rules:
     k: int
     suppress: Suppress
     order: str
+
+    def __post_init__(self) -> None:
+        k, suppress, order = self.k, self.suppress, self.order
+        if not isinstance(k, int) or k < 1:
+            raise BadSetting(
+                f"k is how many patches each unit shows, a number from 1 on, not {k!r}"
+            )
+        share = isinstance(suppress, int | float) and 0 <= suppress <= 1
+        if not share and suppress != "picture":
+            raise BadSetting(
+                f"suppress is the overlap that is allowed, 0 to 1, or 'picture', not {suppress!r}"
+            )
+        if order not in ORDERS:
+            raise BadSetting(f"order is one of {', '.join(ORDERS)}, not {order!r}")
 
     @property
     def sign(self) -> int:
@@ -112,7 +127,10 @@ class Units:
         return device.in_batches(self._maps, images, device=self.network.device, batch=len(images))
 
     def _maps(self, images: torch.Tensor) -> torch.Tensor:
-        values = self._up_to(images)
+        return self.of(self._up_to(images))
+
+    def of(self, values: torch.Tensor) -> torch.Tensor:
+        """The units' maps (N, units, H, W) from the layer's activations."""
         if values.ndim == 2:
             values = values[:, :, None, None]
         if self._picked is None:
@@ -120,6 +138,23 @@ class Units:
         if self._picked.ndim == 1:
             return values[:, self._picked]
         return torch.nn.functional.conv2d(values, self._picked[:, :, None, None])
+
+
+def maps_together(units: Sequence[Units], images: torch.Tensor) -> list[torch.Tensor]:
+    """The maps of several layers' units, from one pass over the images."""
+    if len(units) == 1:
+        return [units[0].maps(images)]
+    network, shapes = units[0].network, list[torch.Size]()
+    part = network.part(tuple(network.node(one.layer) for one in units))
+
+    def flat(some: torch.Tensor) -> torch.Tensor:
+        values = [one.of(value) for one, value in zip(units, part(network.send(some)), strict=True)]
+        shapes[:] = [value.shape[1:] for value in values]
+        return torch.cat([value.flatten(1) for value in values], 1)
+
+    joined = device.in_batches(flat, images, device=network.device, batch=len(images))
+    pieces = torch.split(joined, [shape.numel() for shape in shapes], 1)
+    return [piece.reshape(-1, *shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
 def _chosen(channels: Channels, count: int, title: str) -> torch.Tensor:
@@ -150,14 +185,10 @@ class Scan:
         self.lists, self.seen = Lists.empty(len(units), rules.k), 0
         self._grids: dict[Pair, Grid] = {}
 
-    def over(self, images: Images) -> Iterator[int]:
-        """Go through the images; after each batch, how many are done."""
-        for batch in batches(self.units.network, images):
-            maps = self.units.maps(batch.images)
-            self._compete(maps if self.rules.sign > 0 else -maps, batch)
-            for image, number in zip(batch.images, batch.numbers, strict=True):
-                self.seen += image_print(image[None], number)
-            yield batch.done
+    def take(self, maps: torch.Tensor, batch: Batch, prints: int) -> None:
+        """A batch's maps (N, units, H, W), and the sum of its images' prints."""
+        self._compete(maps if self.rules.sign > 0 else -maps, batch)
+        self.seen += prints
 
     def _compete(self, maps: torch.Tensor, batch: Batch) -> None:
         """Search the maps whose largest value can still enter its unit's list."""
@@ -212,6 +243,19 @@ class Scan:
             )
             self._grids[size] = Grid(*spans, self.rules.suppress)
         return self._grids[size]
+
+
+def over(scans: Sequence[Scan], images: Images) -> Iterator[int]:
+    """Let scans go through the images together; after each batch, how many are done."""
+    units = [scan.units for scan in scans]
+    for batch in batches(units[0].network, images):
+        prints = sum(
+            image_print(image[None], number)
+            for image, number in zip(batch.images, batch.numbers, strict=True)
+        )
+        for scan, maps in zip(scans, maps_together(units, batch.images), strict=True):
+            scan.take(maps, batch, prints)
+        yield batch.done
 
 
 def _greedy(maps: torch.Tensor, last: Numbers, rounds: int, grid: Grid) -> tuple[Numbers, Numbers]:

@@ -142,6 +142,13 @@ def _top(network: Network, image: torch.Tensor, unit: object = 0, **settings: ob
     return {"values": found.values, "boxes": found.boxes.sum(2)}
 
 
+def _tops(network: Network, image: torch.Tensor, unit: object = 0) -> Results:
+    layer = first_convolution(network)
+    both = {layer: [unit, 1], network.layers[3].name: [0, 1]}
+    found = p.top_patches_by_layer(network, both, image, k=2)  # type: ignore[arg-type]
+    return {name: one.values.nan_to_num() for name, one in found.items()}
+
+
 def _merged(network: Network, image: torch.Tensor, _: object) -> Results:
     layer = first_convolution(network)
     one, other = (p.top_patches(network, layer, part, k=3) for part in (image, image.flip(3)))
@@ -770,6 +777,7 @@ CASES = [
     Case("weights.kinds", _kinds, wrong=None),
     Case("weights.effective_filter", _effective, wrong=None),
     Case("patches.top_patches", _top, wrong=10_000),
+    Case("patches.top_patches_by_layer", _tops, wrong=10_000),
     Case("patches.merge", _merged, wrong=None),
     Case("patches.random_directions", _directions, wrong=None),
     Case("patches.several_scales", _scaled, wrong=None),

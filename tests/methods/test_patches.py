@@ -24,6 +24,7 @@ from labsupport.methods.patches import (
     random_directions,
     several_scales,
     top_patches,
+    top_patches_by_layer,
     unit_activations,
     units_for,
 )
@@ -560,3 +561,41 @@ def test_the_table_of_overlaps_is_intersection_over_union():
     for a, b in itertools.product(range(grid.cells), repeat=2):
         expected = a == b or overlap(boxes[a], boxes[b]) > 0.3
         assert bool(grid.overlapping(np.array([a]))[0, b]) == expected
+
+
+# Several layers in one pass
+
+
+@pytest.mark.parametrize("suppress", [0.3, "picture"])
+def test_one_pass_over_several_layers_finds_what_a_pass_for_each_finds(case, suppress):
+    network, _ = case
+    shown = eighths(7, sizes=((20, 24), (16, 31)))
+    directions = random_directions(network.layers[1].shape[0], 3)
+    wanted = {layer.name: None for layer in network.layers if layer.has_map}
+    last = network.layers[-1].name  # scores have no map
+    wanted |= {network.layers[1].name: directions, last: [1]}
+    settings = {"k": 3, "suppress": suppress, "order": "least"}
+    together = top_patches_by_layer(network, wanted, shown, **settings)
+    assert list(together) == list(wanted)
+    for layer, chosen in wanted.items():
+        alone = top_patches(network, layer, shown, channels=chosen, **settings)
+        for name in ("units", "values", "images", "pictures", "positions", "boxes"):
+            one, other = (getattr(found, name) for found in (together[layer], alone))
+            assert torch.equal(one.nan_to_num(), other.nan_to_num()), (layer, name)
+        for name in ("layer", "order", "suppress", "scanned", "fingerprints"):
+            assert getattr(together[layer], name) == getattr(alone, name)
+
+
+def test_the_network_computes_once_for_all_layers(case, monkeypatch):
+    network, _ = case
+    calls, real = [], nn.functional.conv2d
+    monkeypatch.setattr(
+        nn.functional, "conv2d", lambda *a, **k: calls.append(a[0].shape[1]) or real(*a, **k)
+    )
+    told: list[float] = []
+    layers = [one.name for one in network.layers if one.has_map]
+    top_patches_by_layer(network, layers, eighths(3), progress=told.append)
+    assert told[-1] == 1
+    assert calls.count(3) == len(told)
+    with pytest.raises(BadSetting, match="no layers"):
+        top_patches_by_layer(network, [], eighths(1))
