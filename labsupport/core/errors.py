@@ -61,5 +61,5 @@ def nearest(word: str, words: Iterable[str], count: int = 3) -> list[str]:
     return sorted(unique, key=closeness, reverse=True)[:count]
 
 
-def _plain(word: str) -> str:
-    return "".join(letter for letter in word.casefold() if letter.isalnum())
+def _plain(word: object) -> str:
+    return "".join(letter for letter in str(word).casefold() if letter.isalnum())

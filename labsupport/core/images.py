@@ -21,12 +21,14 @@ from labsupport.core.downloads import torchvision_set
 from labsupport.core.errors import BadSetting
 from labsupport.core.imagesets import (
     CutOut,
+    Files,
     ImageSet,
     LabelledImages,
     Picture,
     cutouts,
     digits,
     fashion,
+    files,
     folder,
     paintings,
     photos,
@@ -37,6 +39,7 @@ from labsupport.core.preparation import check, resize, standard, to_pil
 __all__ = [
     "PIXEL_LIMIT",
     "CutOut",
+    "Files",
     "ImageSet",
     "LabelledImages",
     "Picture",
@@ -44,6 +47,7 @@ __all__ = [
     "cutouts",
     "digits",
     "fashion",
+    "files",
     "folder",
     "load",
     "paintings",

@@ -45,6 +45,14 @@ def check(images: Tensor) -> None:
         )
 
 
+def checked_size(size: object) -> tuple[int, int]:
+    """A size (height, width) in pixels, as it came; `BadSetting` for anything else."""
+    match size:
+        case (int(height), int(width)) if height >= 1 and width >= 1:
+            return (height, width)
+    raise BadSetting(f"a size is (height, width) in pixels, from 1 on, not {size!r}")
+
+
 def resize(
     image: Tensor, size: int | tuple[int, int], crop: int | tuple[int, int] | None = None
 ) -> Tensor:
@@ -71,8 +79,7 @@ def _target_size(image: Tensor, size: int | tuple[int, int]) -> tuple[int, int]:
     if isinstance(size, int):
         shorter = min(height, width)
         size = (int(size * height / shorter), int(size * width / shorter))
-    if min(size) < 1:
-        raise BadSetting(f"A size is at least 1 pixel, not {min(size)}.")
+    size = checked_size(size)
     if size[0] * size[1] > PIXEL_LIMIT:
         raise BadSetting(
             f"An image of {height} x {width} would become {size[0]} x {size[1]}, "

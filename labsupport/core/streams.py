@@ -37,6 +37,19 @@ def image_of(images: Images, number: int) -> torch.Tensor:
     return item[None] if isinstance(item, torch.Tensor) and item.ndim == 3 else item
 
 
+def count_of(images: Images) -> int:
+    """How many images there are.
+
+    Errors: `BadImage` for what is no set of images at all.
+    """
+    if not isinstance(images, torch.Tensor | Sequence):
+        raise BadImage(
+            f"a {type(images).__name__} is no set of images: images.folder(path) is one, and so "
+            "are a list of images and a tensor (N, 3, H, W)"
+        )
+    return len(images)
+
+
 class ScaledImages(Sequence[torch.Tensor]):
     """Every picture of a set at several sizes, resized when asked for.
 
@@ -103,7 +116,7 @@ class Batch:
 
 def numbered(images: Images) -> Iterator[Numbered]:
     """The images, one after the other, each checked."""
-    for number in range(len(images)):
+    for number in range(count_of(images)):
         image = image_of(images, number)
         pictures_.check(image)
         if len(image) != 1:

@@ -27,6 +27,7 @@ from labsupport.core.streams import (
     Images,
     ScaledImages,
     batches,
+    count_of,
     image_print,
     moved_print,
     network_print,
@@ -239,7 +240,7 @@ def top_patches_by_layer(
     scans = {name: Scan(Units(network, name, chosen), rules) for name, chosen in wanted.items()}
     if not scans:
         raise BadSetting("there are no layers to look for patches in: name one at least")
-    if len(images) == 0:
+    if count_of(images) == 0:
         raise BadSetting("there are no images to look for patches in")
     for done in over(list(scans.values()), images):
         if progress is not None:
@@ -357,6 +358,7 @@ def several_scales(images: Images, sizes: Sequence[int] = (224, 320, 448)) -> Sc
     >>> len(several_scales(torch.rand(5, 3, 40, 60), (32, 48)))
     10
     """
+    count_of(images)
     if not sizes or min(sizes) < 1:
         raise BadSetting(f"sizes are numbers of pixels from 1 on, not {tuple(sizes)}")
     return ScaledImages(images, tuple(sizes))

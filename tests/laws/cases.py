@@ -26,6 +26,7 @@ from labsupport.methods import activations as ac
 from labsupport.methods import anatomy, tasks
 from labsupport.methods import ascent as a
 from labsupport.methods import backprop as b
+from labsupport.methods import clusters as cl
 from labsupport.methods import codes as c
 from labsupport.methods import dream as dr
 from labsupport.methods import evolution as ev
@@ -153,6 +154,12 @@ def _merged(network: Network, image: torch.Tensor, _: object) -> Results:
     layer = first_convolution(network)
     one, other = (p.top_patches(network, layer, part, k=3) for part in (image, image.flip(3)))
     return {"values": p.merge(one, other.shifted(1)).values}
+
+
+def _in_parts(network: Network, image: torch.Tensor, unit: object) -> Results:
+    pair, layer = torch.cat([image, 1 - image]), first_convolution(network)
+    found = cl.scan(network, layer, pair, cl.Cluster(part=1), k=3, channels=[unit, 1, 2])
+    return {"values": found.values}
 
 
 def _scaled(network: Network, image: torch.Tensor, _: object) -> Results:
@@ -784,6 +791,7 @@ CASES = [
     Case("patches.unit_activations", _all_of_a_unit, wrong=10_000),
     Case("patches.agreement", _labels, wrong=None),
     Case("patches.units_for", _units_for, wrong=None),
+    Case("clusters.scan", _in_parts, wrong=10_000),
     Case("codes.codes", _codes, wrong=None, batches=True),
     Case("codes.codes_by_layer", _codes_by_layer, wrong=None, batches=True),
     Case("codes.code_layer", _code_layer, wrong=None),

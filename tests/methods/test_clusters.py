@@ -1,0 +1,340 @@
+"""Scans in parts: what a cluster finds is what one process finds, whoever dies meanwhile."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+from dataclasses import replace
+
+import distributed
+import pytest
+import torch
+import toys
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadImage, BadSetting
+from labsupport.methods import clusters
+from labsupport.methods.clusters import Cluster, scan
+from labsupport.methods.patches import random_directions, several_scales, top_patches
+
+MINE = """
+import os
+import torch
+from torch import nn
+from labsupport.core import networks
+
+def make():
+    torch.manual_seed(4)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 676, 2))
+    return networks.wrap(module, input_size=28, name="mine")
+
+def other():
+    torch.manual_seed(5)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 676, 2))
+    return networks.wrap(module, input_size=28, name="mine")
+
+def nothing():
+    return "no network"
+
+def deadly():
+    os._exit(1)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Forty pictures in two folders."""
+    root = tmp_path_factory.mktemp("pictures")
+    for number in range(40):
+        place = root / f"group{number % 2}"
+        place.mkdir(exist_ok=True)
+        images.save(toys.image(28, seed=number), place / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def files(folder):
+    return images.files(folder)
+
+
+@pytest.fixture(scope="module")
+def lenet():
+    return networks.load("lenet5")
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    file = tmp_path_factory.mktemp("module") / "mine.py"
+    file.write_text(MINE, encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def local(mine):
+    """Two processes, which know the student's file."""
+    with Cluster.local(2, part=7) as cluster:
+        cluster.client.upload_file(str(mine))
+        yield cluster
+
+
+@pytest.fixture
+def own(mine, monkeypatch):
+    """The student's network, made here."""
+    monkeypatch.syspath_prepend(str(mine.parent))
+    import mine as module
+
+    return module.make()
+
+
+def assert_same(found, expected):
+    for name in ("units", "values", "images", "pictures", "positions", "boxes"):
+        one, other = getattr(found, name), getattr(expected, name)
+        assert torch.equal(one.nan_to_num(-99), other.nan_to_num(-99)), name
+    for name in ("layer", "order", "suppress", "scanned", "fingerprints"):
+        assert getattr(found, name) == getattr(expected, name), name
+
+
+# Files
+
+
+def test_the_paths_alone_are_the_pictures_of_the_folder(folder, files):
+    shown = images.folder(folder)
+    assert len(files) == len(shown) == 40
+    assert [str(one.locate()) for one in shown] == list(files.paths)
+    assert torch.equal(files[3], shown[3].image)
+    assert files[10:20].paths == files.paths[10:20]
+
+
+# In this process
+
+
+@given(
+    part=st.integers(1, 45),
+    sizes=st.sampled_from([None, (28,), (28, 28), (28, 28, 28)]),
+    suppress=st.sampled_from([0.0, 0.3, 1.0, "picture"]),
+    order=st.sampled_from(["most", "least"]),
+)
+def test_the_parts_find_what_one_scan_finds(lenet, files, part, sizes, suppress, order):
+    few = files[:12]
+    shown = few if sizes is None else several_scales(few, sizes)
+    settings = {"k": 5, "suppress": suppress, "order": order}
+    whole = top_patches(lenet, "conv1", shown, **settings)
+    found = scan(lenet, "conv1", shown, Cluster(part=part), **settings)
+    torch.testing.assert_close(found.values, whole.values, rtol=1e-5, atol=1e-6, equal_nan=True)
+    assert found.scanned == whole.scanned == ((0, len(shown)),)
+    assert found.fingerprints == whole.fingerprints
+    if sizes in (None, (28,)):  # else a picture is there twice, and rounding says which is first
+        assert torch.equal(found.boxes, whole.boxes)
+        assert torch.equal(found.images, whole.images)
+    assert torch.equal(found.pictures, torch.where(found.images < 0, -1, found.images % 12))
+
+
+def test_sets_tensors_and_directions_are_scanned_in_parts(lenet, folder):
+    shown = images.folder(folder)[:9]
+    directions = random_directions(lenet.layer("conv2").shape[0], 3)
+    whole = top_patches(lenet, "conv2", shown, channels=directions)
+    together = torch.cat([one.image for one in shown])
+    for given_ in (shown, together, [one.image for one in shown]):
+        assert_same(scan(lenet, "conv2", given_, Cluster(part=4), channels=directions), whole)
+
+
+def test_what_cannot_be_scanned_is_refused(lenet, files, tmp_path):
+    with pytest.raises(BadSetting, match="no images"):
+        scan(lenet, "conv1", files[:0])
+    with pytest.raises(BadSetting, match="k is how many"):
+        scan(lenet, "conv1", files, k=0)
+    with pytest.raises(BadSetting, match="a part is a number"):
+        Cluster(part=0)
+    with pytest.raises(BadSetting, match="no folder"):
+        Cluster(keep=tmp_path / "nowhere")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(BadImage, match=r"broken\.png"):
+        scan(lenet, "conv1", images.Files([*files.paths, str(broken)]))
+
+
+# On workers
+
+
+@pytest.mark.slow
+def test_workers_find_what_one_process_finds(lenet, files, local):
+    seen = []
+    watched = replace(local, progress=seen.append)
+    found = scan(lenet, "conv2", files, watched, suppress="picture", k=4)
+    with_one_thread = top_patches(lenet, "conv2", files, suppress="picture", k=4)
+    assert_same(found, with_one_thread)
+    assert seen == sorted(seen)
+    assert (len(seen), seen[-1]) == (6, 1.0)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_changes_nothing(lenet, files, local):
+    processes = local.client.run(os.getpid)
+    killed = []
+
+    def kill_one(share):
+        if not killed:
+            killed.append(min(processes.values()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    found = scan(lenet, "conv2", files, replace(local, part=1, progress=kill_one))
+    assert_same(found, top_patches(lenet, "conv2", files))
+    local.client.wait_for_workers(2, timeout=120)  # another one takes its place
+    assert killed[0] not in local.client.run(os.getpid).values()
+
+
+@pytest.mark.slow
+def test_a_part_that_ends_every_worker_is_named(own, files, local, monkeypatch):
+    monkeypatch.setattr(local.client.cluster.scheduler, "allowed_failures", 0)
+    with pytest.raises(BadSetting, match="memory"):
+        scan(own, "conv1", files[:3], replace(local, maker="mine:deadly"))
+    local.client.wait_for_workers(1, timeout=120)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_forgets_its_work_is_gone(lenet, files, local):
+    def forget(share):
+        client = local.client
+        client.cancel([distributed.Future(key, client) for key in list(client.futures)])
+
+    with pytest.raises(BadSetting, match="cluster is gone"):
+        scan(lenet, "conv1", files, replace(local, part=1, progress=forget))
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_made_by_the_workers(own, files, local):
+    found = scan(own, "relu1", files, replace(local, maker="mine:make"))
+    assert_same(found, top_patches(own, "relu1", files))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("maker", "words"),
+    [
+        ("mine:other", "other weights"),
+        ("mine:nothing", "has to give a Network"),
+        ("mine:missing", "finds no 'mine:missing'"),
+        ("nowhere:make", "upload_file"),
+        ("", "finds no ''"),
+    ],
+)
+def test_what_makes_another_network_is_refused(own, files, local, maker, words):
+    with pytest.raises(BadSetting, match=words):
+        scan(own, "relu1", files, replace(local, maker=maker))
+
+
+@pytest.mark.slow
+def test_other_weights_are_refused(files, local):
+    chance = networks.load("lenet5", weights="random")
+    with pytest.raises(BadSetting, match="other weights below"):
+        scan(chance, "conv1", files, local)
+    found = scan(chance, "conv1", files, replace(local, weights="random"))
+    assert_same(found, top_patches(chance, "conv1", files))
+
+
+def test_code_is_never_sent(own, files, lenet):
+    asked = clusters._Asked("conv1", None, clusters.Rules(3, 0.3, "most"))
+    sent = clusters._Sent.of(lenet, "conv1", Cluster())
+    assert len(pickle.dumps((sent, asked))) < 1000
+    with pytest.raises(BadSetting, match="module of your own") as caught:
+        scan(own, "relu1", files, Cluster("never asked"))
+    assert 'maker="mine:make"' in str(caught.value)
+
+
+# Parts that are kept
+
+
+OTHER_SETTINGS = [{"k": 2}, {"channels": [1]}, {"suppress": 0.5}, {"order": "least"}]
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How many images were really scanned."""
+    seen: list[int] = []
+
+    def counting(network, layer, shown, **settings):
+        seen.append(len(shown))
+        return top_patches(network, layer, shown, **settings)
+
+    monkeypatch.setattr(clusters, "top_patches", counting)
+    return seen
+
+
+def test_a_scan_that_was_broken_off_goes_on(lenet, files, tmp_path, counted):
+    def break_off(share):
+        if share >= 0.5:
+            raise KeyboardInterrupt
+
+    kept = Cluster(part=10, keep=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        scan(lenet, "conv1", files, replace(kept, progress=break_off))
+    assert counted == [10, 10]
+    found = scan(lenet, "conv1", files, kept)
+    assert counted == [10] * 4
+    assert_same(found, top_patches(lenet, "conv1", files))
+    assert_same(scan(lenet, "conv1", files, kept), found)
+    assert counted == [10] * 4
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_only_what_fits_is_taken_from_the_folder(lenet, folder, tmp_path, counted):
+    few = [str(tmp_path / f"{number}.png") for number in range(3)]
+    for number, path in enumerate(few):
+        images.save(toys.image(28, seed=number), path)
+    keep = tmp_path / "kept"
+    keep.mkdir()
+    kept, files = Cluster(part=1, keep=keep), images.Files(few)
+    scan(lenet, "conv1", files, kept)
+    others = [("conv2", {}), *(("conv1", knob) for knob in OTHER_SETTINGS)]
+    for layer, settings in others:
+        before = len(counted)
+        scan(lenet, layer, files, kept, **settings)
+        assert len(counted) == before + 3, (layer, settings)
+    before = len(counted)
+    scan(networks.load("lenet5", weights="random"), "conv1", files, kept)
+    assert len(counted) == before + 3
+    images.save(toys.image(28, seed=9), few[1])  # another picture under the same name
+    found = scan(lenet, "conv1", files, kept)
+    assert len(counted) == before + 4
+    assert_same(found, top_patches(lenet, "conv1", files))
+    scan(lenet, "conv1", several_scales(files, (28,)), kept)
+    assert len(counted) == before + 7
+    together = torch.cat(list(files))
+    scan(lenet, "conv1", together, kept)
+    scan(lenet, "conv1", together, kept)
+    assert len(counted) == before + 10
+
+
+def test_a_damaged_part_is_scanned_again(lenet, files, tmp_path, counted):
+    kept = Cluster(part=20, keep=tmp_path)
+    found = scan(lenet, "conv1", files, kept)
+    damaged = sorted(tmp_path.iterdir())[0]
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert_same(scan(lenet, "conv1", files, kept), found)
+    assert counted == [20, 20, 20]
+
+
+# The extra
+
+
+@pytest.mark.parametrize("missing", ["distributed", "cryptography"])
+def test_a_missing_extra_tells_the_way_out(missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(BadSetting, match=r"pip install -e '.\[scale\]'"), Cluster.local(2):
+        pass
+
+
+@pytest.mark.parametrize("processes", [0, -1, 1.5, "two"])
+def test_a_number_of_processes_that_is_none_is_refused(processes):
+    with pytest.raises(BadSetting, match="number of processes"), Cluster.local(processes):
+        pass
+
+
+def test_wrong_settings_show_before_a_cluster_starts(monkeypatch):
+    monkeypatch.setattr(distributed, "LocalCluster", lambda **_: pytest.fail("started"))
+    with pytest.raises(BadSetting, match="a part is"), Cluster.local(2, part=0):
+        pass
