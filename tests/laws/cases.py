@@ -31,6 +31,7 @@ from labsupport.methods import codes as c
 from labsupport.methods import dream as dr
 from labsupport.methods import evolution as ev
 from labsupport.methods import fooling as f
+from labsupport.methods import inversion as inv
 from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
 from labsupport.methods import patches as p
@@ -248,6 +249,58 @@ def _visualized(network: Network, image: torch.Tensor, target: object) -> Result
     return {"image": last.image, "score": last.score}
 
 
+def _code_of(network: Network, images: torch.Tensor, target: object) -> inv.Code:
+    layer = target if isinstance(target, str) else first_convolution(network)
+    return inv.encode(network, images, layer)
+
+
+def _encoded(network: Network, images: torch.Tensor, target: object) -> Results:
+    return {"code": _code_of(network, images, target).values}
+
+
+def _inverted(network: Network, images: torch.Tensor, target: object) -> Results:
+    code = _code_of(network, images, target)
+    *_, last = inv.invert(network, code, tv=0.1, steps=2)
+    return {"image": last.image, "score": last.score}
+
+
+def _reconstructed(network: Network, image: torch.Tensor, target: object) -> Results:
+    code = inv.encode(network, image, "no such layer" if isinstance(target, str) else inv.Hog())
+    return {"image": inv.reconstruct(network, code, steps=2).image}
+
+
+def _parts_of_code(network: Network, image: torch.Tensor, target: object) -> Results:
+    part = inv.some_channels(inv.neighbourhood(_code_of(network, image, target), (1, 1)), [0, 2])
+    assert inv.setting_for(network, part).steps
+    return {"distance": inv.code_distance(network, image.flip(3), part), "mask": part.mask}
+
+
+def _pooling(network: Network, *_: object) -> Results:
+    name = inv.last_pooling(family("SqueezeNet") if network.name == "plain" else network)
+    return {"name": torch.tensor([ord(letter) for letter in name])}
+
+
+def _code_sweep(network: Network, image: torch.Tensor, target: object) -> Results:
+    found = inv.weight_sweep(network, _code_of(network, image, target), (0.0, 1.0), steps=1)
+    return {f"{weight}": frame.image for weight, frame in found}
+
+
+def _alike_codes(network: Network, image: torch.Tensor, target: object) -> Results:
+    pair = torch.cat([image.flip(3), image.flip(2)]).detach()
+    return vars(inv.alike(network, pair, image, _code_of(network, image, target)))
+
+
+def _code_errors(network: Network, image: torch.Tensor, target: object) -> Results:
+    layer = target if isinstance(target, str) else first_convolution(network)
+    pair = torch.cat([image, 1 - image])
+    [row] = inv.errors_by_layer(network, pair, [layer], steps=1)
+    return {"error": row.normalised, "distance": row.distance, "pixels": row.pixels}
+
+
+def _recognized(network: Network, images: torch.Tensor, _: object) -> Results:
+    return {"chance": inv.recognition(network, images.flip(3), images).probability}
+
+
 def _style_setting(network: Network) -> st.Setting:
     layer = first_convolution(network)
     both = {"content": {layer: 1.0}, "style": {layer: 1.0}}
@@ -333,7 +386,7 @@ def _balanced(network: Network, image: torch.Tensor, target: object) -> Results:
 
 def _feedback(network: Network, image: torch.Tensor, target: object) -> Results:
     layer = _dream_layer(network, target)
-    found = dr.feedback(network, image, layer, recipe=_DREAM, steps=1)
+    *_, found = dr.feedback(network, image, layer, recipe=_DREAM, steps=1)
     return {"values": found.values, "probabilities": found.probabilities}
 
 
@@ -825,6 +878,21 @@ CASES = [
     Case("fooling.for_file", _saved),
     Case("fooling.defend", _defended, wrong=None, batches=True),
     Case("fooling.try_defence", _defence),
+    Case("inversion.encode", _encoded, batches=True),
+    Case("inversion.invert", _inverted, batches=True),
+    Case("inversion.reconstruct", _reconstructed),
+    Case("inversion.neighbourhood", _parts_of_code),
+    Case("inversion.some_channels", _parts_of_code),
+    Case("inversion.setting_for", _parts_of_code),
+    Case("inversion.code_distance", _parts_of_code),
+    Case("inversion.pixel_distance", _alike_codes),
+    Case("inversion.alike", _alike_codes),
+    Case("inversion.last_pooling", _pooling, wrong=None),
+    Case("inversion.weight_sweep", _code_sweep),
+    Case("inversion.mean_pairwise", _code_errors),
+    Case("inversion.normalised_error", _code_errors),
+    Case("inversion.errors_by_layer", _code_errors),
+    Case("inversion.recognition", _recognized, wrong=None, batches=True),
     Case("linear.answer", _linear_numbers, wrong=None),
     Case("linear.least_step", _linear_numbers, wrong=None),
     Case("linear.flipping_step", _linear_numbers, wrong=None),

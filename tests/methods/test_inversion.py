@@ -1,0 +1,339 @@
+"""Inversion: where the answer is known, what is kept and left out, and the paper's error."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+import toys
+from torch import nn
+
+from labsupport.core import images as images_
+from labsupport.core import networks
+from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
+from labsupport.core.hog import hog
+from labsupport.core.layers import receptive_box
+from labsupport.methods import inversion as inv
+from labsupport.methods._canvas import Pixels
+from labsupport.methods._steps import LBFGS, Adam, Momentum
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PLAIN = inv.Setting(tv=0.0, canvas=Pixels(), step=LBFGS(0.05), steps=60)
+
+
+def linear(matrix: torch.Tensor, side: int = 6) -> networks.Network:
+    """A network whose scores are the pixels times a matrix (D, 3 * side * side)."""
+    layer = nn.Linear(matrix.shape[1], matrix.shape[0], bias=False)
+    layer.weight.data = matrix
+    return networks.wrap(nn.Sequential(nn.Flatten(), layer), input_size=side, **toys.PLAIN)
+
+
+def rotation(count: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.linalg.qr(torch.randn(count, count, generator=generator))[0]
+
+
+def chain() -> networks.Network:
+    """Two convolutions, a stride of 4, and a head."""
+
+    def build() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(3, 6, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 5),
+        )
+
+    return networks.wrap(toys.seeded(build), input_size=32)
+
+
+@pytest.fixture(scope="module")
+def squeezenet():
+    return networks.load("squeezenet1_1", weights="bundled", device="cpu")
+
+
+def photo(name: str = "giant_panda", size: int = 96) -> torch.Tensor:
+    return images_.standard(images_.sample(name), size)
+
+
+# Where the answer is known
+
+
+@pytest.mark.parametrize("layer", ["1", "scores"])
+@pytest.mark.parametrize("step", [LBFGS(0.05), Adam(0.1, "cosine"), Momentum(3.0)])
+def test_an_orthogonal_layer_gives_the_picture_back(layer, step):
+    network, image = linear(rotation(108)), toys.image(6)
+    code = inv.encode(network, image, layer)
+    last = inv.reconstruct(network, code, setting=replace(PLAIN, step=step, steps=120))
+    assert torch.allclose(last.image, image, atol=2e-3)
+    assert float(inv.code_distance(network, last.image, code)) < 1e-5
+
+
+def test_half_of_an_orthogonal_layer_gives_half_of_the_picture_back():
+    """What the layer does not see stays as the start had it."""
+    matrix, image = rotation(108)[:54], toys.image(6)
+    network = linear(matrix)
+    code = inv.encode(network, image, "1")
+    *_, last = inv.invert(network, code, setting=PLAIN, start="grey")
+    seen = matrix.T @ matrix
+    grey = torch.full((108,), 0.5)
+    expected = grey + seen @ (image.flatten() - grey)
+    inside = ((expected > 0.02) & (expected < 0.98)).all()
+    if inside:
+        assert torch.allclose(last.image.flatten(), expected, atol=2e-3)
+    assert float(-last.score) < 1e-3
+    assert float(inv.pixel_distance(last.image, image)) > 0.1
+
+
+def test_the_distance_does_not_depend_on_the_codes_size():
+    """Ten times the weights: ten times the code, the same relative distance at every step."""
+    image = toys.image(6)
+    ends = []
+    for factor in (1.0, 10.0):
+        network = linear(factor * rotation(108))
+        code = inv.encode(network, image, "1")
+        ends.append([float(f.score) for f in inv.invert(network, code, setting=PLAIN, steps=4)])
+    assert ends[0] == pytest.approx(ends[1], rel=1e-3)
+
+
+def test_the_distance_by_hand(squeezenet):
+    one, other = photo(), photo("chelsea")
+    code = inv.encode(squeezenet, one, "fire4")
+    mine, theirs = (squeezenet.activations(x, ["fire4"])["fire4"] for x in (other, one))
+    by_hand = (mine - theirs).square().sum() / theirs.square().sum()
+    assert torch.allclose(inv.code_distance(squeezenet, other, code), by_hand[None])
+    assert float(inv.code_distance(squeezenet, one, code)) < 1e-10
+    logs = inv.encode(squeezenet, one, inv.LOG_PROBABILITIES)
+    assert torch.allclose(logs.values.exp().sum(), torch.tensor(1.0), atol=1e-4)
+    assert logs.numbers == 1000
+    assert code.numbers == code.values.numel()
+
+
+# On the bundled network
+
+
+@pytest.mark.parametrize("layer", ["conv1", "pool1", "fire2", "fire3", "pool3", "fire4", "fire5"])
+def test_the_distance_falls_all_the_way_in_the_first_half(squeezenet, layer):
+    code = inv.encode(squeezenet, photo(), layer)
+    frames = list(inv.invert(squeezenet, code, steps=60, every=12))
+    falls = [float(-frame.score) for frame in frames]
+    assert all(later < earlier for earlier, later in itertools.pairwise(falls)), falls
+    assert falls[-1] < 0.05
+
+
+def test_seeds_agree_for_the_network_and_not_for_the_eye(squeezenet):
+    image = photo(size=64)
+    code = inv.encode(squeezenet, image, "fire7")
+    seeds = (0, 1, 2)
+    last = inv.reconstruct(squeezenet, code, steps=40, seed=seeds)
+    found = inv.alike(squeezenet, last.image, image, code)
+    start = next(inv.invert(squeezenet, code, seed=seeds)).image
+    assert (found.to_code < 0.5 * inv.code_distance(squeezenet, start, code)).all()
+    apart = ~torch.eye(3, dtype=torch.bool)
+    assert (found.pixels[apart] > 0.05).all()
+    assert torch.allclose(found.pixels, found.pixels.T)
+    assert torch.equal(found.pixels.diagonal(), torch.zeros(3))
+    assert torch.allclose(found.to_image, inv.pixel_distance(last.image, image))
+    one = inv.encode(squeezenet, last.image[:1], "fire7").values
+    two = inv.encode(squeezenet, last.image[1:2], "fire7").values
+    by_hand = (one - two).square().sum() / code.values.square().sum()
+    assert torch.allclose(found.codes[0, 1], by_hand, rtol=1e-3)
+
+
+def test_a_batch_of_codes_is_each_of_them():
+    network, images = chain(), toys.image(32, count=2)
+    codes = inv.encode(network, images, "3")
+    together = inv.reconstruct(network, codes, setting=PLAIN, steps=5).image
+    for place in range(2):
+        alone = inv.reconstruct(network, codes[place], setting=PLAIN, steps=5).image
+        assert torch.allclose(together[place], alone[0], atol=1e-5)
+    assert len(codes) == 2
+    assert torch.equal(codes[-1].values, codes.values[1:])
+
+
+def test_a_frame_goes_on_as_it_would_have():
+    network = chain()
+    code = inv.encode(network, toys.image(32), "3")
+    whole = list(inv.invert(network, code, steps=8))
+    *_, last = inv.invert(network, code, start=whole[3], steps=8)
+    assert torch.equal(last.image, whole[-1].image)
+    assert json.loads(json.dumps(whole[0].settings))["steps"] == 8
+
+
+# Parts of a code
+
+
+def test_a_neighbourhood_moves_only_what_it_sees():
+    network, image = chain(), toys.image(32)
+    code = inv.neighbourhood(inv.encode(network, image, "3"), (4, 4), size=3)
+    *_, last = inv.invert(network, code, setting=PLAIN, start="grey", steps=20)
+    moved = (last.image - 0.5).abs().amax(1)[0] > 1e-6
+    corners = [receptive_box(network, "3", place, (32, 32)) for place in ((3, 3), (5, 5))]
+    left, top, right, bottom = *corners[0][:2], *corners[1][2:]
+    inside = torch.zeros(32, 32, dtype=torch.bool)
+    inside[top:bottom, left:right] = True
+    assert not moved[~inside].any()
+    assert moved[inside].float().mean() > 0.5
+    assert float(-last.score) < 0.05
+    assert code.numbers == 8 * 9
+
+
+def test_a_neighbourhood_at_the_border_is_cut():
+    code = inv.Code("x", torch.ones(1, 2, 6, 7), (24, 28))
+    assert inv.neighbourhood(code, (0, 0)).mask[0, 0].nonzero().tolist() == [
+        [row, column] for row in range(3) for column in range(3)
+    ]
+    even = inv.neighbourhood(code, (3, 3), size=2).mask[0, 0].nonzero().tolist()
+    assert even == [[3, 3], [3, 4], [4, 3], [4, 4]]
+    with pytest.raises(BadSetting, match="rows 0 to 5"):
+        inv.neighbourhood(code, (6, 0))
+    with pytest.raises(BadSetting, match="no map"):
+        inv.neighbourhood(inv.Code("x", torch.ones(1, 9), (8, 8)), (0, 0))
+
+
+def test_some_channels_leave_the_others_free():
+    network, image = chain(), toys.image(32)
+    whole = inv.encode(network, image, "3")
+    part = inv.some_channels(whole, [0, 2])
+    assert part.numbers == 2 * 64
+    last = inv.reconstruct(network, part, setting=PLAIN)
+    found = network.activations(last.image, ["3"])["3"]
+    error = (found - whole.values).square().sum((0, 2, 3)) / whole.values.square().sum((0, 2, 3))
+    assert error[[0, 2]].max() < 0.05
+    assert error[[1, 3]].max() > error[[0, 2]].max() * 4
+    assert torch.equal(
+        inv.some_channels(whole, slice(0, 3)).mask.flatten()[:4] > 0, torch.tensor([1, 1, 1, 0]) > 0
+    )
+    for wrong in ([8], [], [-1]):
+        with pytest.raises(BadSetting, match="channels 0 to 7"):
+            inv.some_channels(whole, wrong)
+    both = inv.neighbourhood(part, (0, 0), size=1)
+    assert both.numbers == 2
+
+
+# HOG
+
+
+def test_hog_is_inverted_by_the_same_code(squeezenet):
+    image = photo("coffee", 64)
+    code = inv.encode(squeezenet, image, inv.Hog())
+    assert torch.equal(code.values, hog(image))
+    assert float(inv.code_distance(squeezenet, image, code)) == 0
+    frames = list(inv.invert(squeezenet, code, steps=60, every=60))
+    assert float(-frames[-1].score) < 0.25 * float(-frames[0].score)
+    assert json.dumps(frames[-1].settings)
+    small = inv.encode(squeezenet, photo("coffee", 48), inv.Hog())
+    with pytest.raises(BadSetting, match="size of the code's own"):
+        inv.code_distance(squeezenet, image, small)
+    with pytest.raises(BadSetting, match="whole"):
+        inv.some_channels(code, [0])
+
+
+# The paper's error
+
+
+def test_mean_pairwise_is_the_mean_over_all_pairs():
+    codes = torch.randn(7, 3, 4, generator=torch.Generator().manual_seed(0))
+    pairs = itertools.combinations(codes, 2)
+    by_hand = torch.stack([(one - other).square().sum() for one, other in pairs]).mean()
+    assert inv.mean_pairwise(codes) == pytest.approx(float(by_hand), rel=1e-5)
+    with pytest.raises(BadSetting, match="two codes"):
+        inv.mean_pairwise(codes[:1])
+
+
+def test_the_normalised_error_of_another_image_is_one_on_average():
+    codes = torch.randn(9, 20, generator=torch.Generator().manual_seed(1))
+    spread = inv.mean_pairwise(codes)
+    others = [inv.normalised_error(codes.roll(shift, 0), codes, spread) for shift in range(1, 9)]
+    assert float(torch.stack(others).mean()) == pytest.approx(1.0, rel=1e-5)
+    assert torch.equal(inv.normalised_error(codes, codes, spread), torch.zeros(9))
+    with pytest.raises(BadSetting, match="above 0"):
+        inv.normalised_error(codes, codes, 0.0)
+    with pytest.raises(BadSetting, match="shapes"):
+        inv.normalised_error(codes, codes[:, :3], 1.0)
+
+
+def test_errors_by_layer_are_those_of_single_inversions():
+    network, images = chain(), toys.image(32, count=3)
+    rows = list(inv.errors_by_layer(network, images, ["0", inv.SCORES], steps=6))
+    assert [row.layer for row in rows] == ["0", "scores"]
+    assert [row.progress for row in rows] == [0.5, 1.0]
+    row = rows[0]
+    code = inv.encode(network, images, "0")
+    alone = inv.reconstruct(network, code, steps=6).image
+    assert torch.allclose(row.images, alone, atol=1e-5)
+    found = inv.encode(network, alone, "0").values
+    spread = inv.mean_pairwise(code.values)
+    by_hand = (found - code.values).square().flatten(1).sum(1) / spread
+    assert torch.allclose(row.normalised, by_hand, rtol=1e-3)
+    assert torch.allclose(row.distance, inv.code_distance(network, alone, code), rtol=1e-3)
+    more = next(inv.errors_by_layer(network, images, ["0"], others=1 - images, steps=6))
+    wider = inv.mean_pairwise(inv.encode(network, torch.cat([images, 1 - images]), "0").values)
+    assert torch.allclose(more.normalised * wider, row.normalised * spread, rtol=1e-3)
+
+
+def test_more_weight_makes_a_smoother_picture():
+    network = chain()
+    code = inv.encode(network, toys.image(32), "3")
+    found = dict(inv.weight_sweep(network, code, (0.0, 1.0, 100.0), steps=30))
+    rough = [float(frame.image.diff(dim=3).square().mean()) for frame in found.values()]
+    assert rough == sorted(rough, reverse=True)
+    far = [float(inv.code_distance(network, frame.image, code)) for frame in found.values()]
+    assert far[0] < far[2]
+
+
+def test_recognition_compares_with_the_answer_to_the_original(squeezenet):
+    originals = torch.cat([photo("giant_panda"), photo("chelsea")])
+    same = inv.recognition(squeezenet, originals, originals)
+    assert same.same.all()
+    assert same.among.all()
+    chances = squeezenet(images_.resize(originals, (224, 224))).softmax(1)
+    assert torch.allclose(same.probability, chances.amax(1), atol=1e-4)
+    swapped = inv.recognition(squeezenet, originals.flip(0), originals)
+    assert not swapped.same.any()
+    assert str(same) == "2 of 2 named alike, 2 among the first five"
+
+
+# What cannot be
+
+
+def test_what_cannot_be_inverted_is_refused(squeezenet):
+    image = photo(size=64)
+    with pytest.raises(UnknownLayer):
+        inv.encode(squeezenet, image, "fire99")
+    with pytest.raises(BadImage):
+        inv.encode(squeezenet, image * 2, "fire4")
+    code = inv.encode(squeezenet, image, "fire4")
+    with pytest.raises(BadSetting, match="zero everywhere"):
+        inv.invert(squeezenet, replace(code, values=0 * code.values))
+    with pytest.raises(BadSetting, match="size of the code's own"):
+        next(inv.invert(squeezenet, replace(code, size=(96, 96))))
+    with pytest.raises(BadSetting, match="tv is 0 or more"):
+        inv.invert(squeezenet, code, tv=-1.0)
+    with pytest.raises(BadImage, match="one size"):
+        inv.pixel_distance(image, photo(size=32))
+
+
+def test_the_last_pooling_layer_is_the_lectures(squeezenet):
+    assert inv.last_pooling(squeezenet) == "pool5"
+    assert inv.last_pooling(chain()) == "pool1"
+    with pytest.raises(BadSetting, match="no pooling"):
+        inv.last_pooling(linear(rotation(108)))
+
+
+def test_the_prior_counts_more_behind(squeezenet):
+    image = photo(size=64)
+    weights = [
+        inv.setting_for(squeezenet, inv.encode(squeezenet, image, layer)).tv
+        for layer in ("conv1", "fire4", "fire9", inv.LOG_PROBABILITIES)
+    ]
+    assert weights == sorted(weights)
+    assert weights[0] < weights[-1]
