@@ -346,6 +346,20 @@ class Network:
             raise BadSetting(f"{place.title} has no map, so its units have no position")
         return Target(place.name, channel, _place(position), f"{title} at {_place(position)}")
 
+    def placed(self, target: Target, size: Pair) -> Target:
+        """The same target, if its position lies in its layer's map for images of this size.
+
+        Errors: `BadSetting`.
+        """
+        if target.position is not None:
+            height, width = self.shapes(size)[self.node_of(target)][2:]
+            if target.position[0] >= height or target.position[1] >= width:
+                raise BadSetting(
+                    f"{target}: for images of {size[0]} x {size[1]} pixels the layer's map is "
+                    f"{height} x {width}, so rows go to {height - 1} and columns to {width - 1}"
+                )
+        return target
+
     def node_of(self, target: Target) -> fx.Node:
         """The node whose activations hold the target's value."""
         return self.output if target.layer is None else self.node(target.layer)

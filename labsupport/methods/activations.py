@@ -405,7 +405,7 @@ def class_votes(network: Network, images: Tensor, unit: TargetLike) -> Votes:
     network.check(images)
     target = _unit(network, unit)
     if target.position is not None:
-        _check_position(network, target, (images.shape[2], images.shape[3]))
+        network.placed(target, (images.shape[2], images.shape[3]))
     with torch.no_grad():
         pixels = network.send(images.detach())
         clean = network.part((network.output,))(pixels)[0]
@@ -453,13 +453,6 @@ def _unit(network: Network, unit: TargetLike) -> Target:
             f"({network.layers[-1].title!r}, {target.index})"
         )
     return target
-
-
-def _check_position(network: Network, target: Target, image_size: Pair) -> None:
-    height, width = network.shapes(image_size)[network.node_of(target)][2:]
-    row, column = target.position or (0, 0)
-    if row >= height or column >= width:
-        raise BadSetting(f"{target}: for this image the map is {height} x {width}")
 
 
 # One unit from every side

@@ -17,6 +17,7 @@ import torch
 from torch import fx
 
 from labsupport.core import device as devices
+from labsupport.core import workers
 from labsupport.core.errors import BadSetting
 from labsupport.core.networks import Network, TargetLike
 from labsupport.core.rules import RULES, Passage, RuledPart, ruled_part
@@ -461,14 +462,14 @@ class _Study:
     ) -> _Study:
         network.check(images)
         given = target if isinstance(target, list) else [target] * len(images)
-        targets = tuple(network.target(one) for one in given)
+        size = (images.shape[2], images.shape[3])
+        targets = tuple(network.placed(network.target(one), size) for one in given)
         if len(targets) != len(images):
             raise BadSetting(f"{len(targets)} targets for {len(images)} images: give one for each")
         nodes = {network.node_of(one) for one in targets}
         if len(nodes) > 1:
             raise BadSetting("the targets of one call lie in one layer; call once for each layer")
         (node,) = nodes
-        _check_positions(targets, network.shapes((images.shape[2], images.shape[3]))[node])
         return cls(network, node, ruled_part(network, node, rules), targets, _unique(rules))
 
     def gradient(self, values: torch.Tensor, answers: torch.Tensor, rule: str) -> Gradient:
@@ -488,8 +489,17 @@ class _Study:
             found, answers[chosen] = self._back(images[chosen], which[chosen])
             return found
 
-        places = torch.arange(len(images))
-        return devices.in_batches(back, places, device=self.network.device), answers
+        return self._in_groups(back, len(images)), answers
+
+    def _in_groups(self, work: Callable[[torch.Tensor], torch.Tensor], count: int) -> torch.Tensor:
+        """What `work` makes of the images' numbers, a few at a time; on a CPU, by all cores."""
+        places, device = torch.arange(count), self.network.device
+        if device.type != "cpu":
+            return devices.in_batches(work, places, device=device)
+        cores = torch.get_num_threads()
+        groups = torch.split(places, min(_AT_ONCE, -(-count // cores)))
+        done = workers.in_order(lambda: work, groups, threads=cores)
+        return torch.cat([result for _, result in done])
 
     def _back(self, images: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One forward pass, and a backward pass for each rule."""
@@ -501,16 +511,18 @@ class _Study:
                 passage.rule = rule
                 again = rule != self.rules[-1]
                 found += torch.autograd.grad(answers.sum(), pixels, retain_graph=again)
-        return torch.stack(found, 1), answers.detach().cpu()
+        return torch.stack(found, 1).cpu(), answers.detach().cpu()
 
     def answers(self, images: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
         """The targets' values (N,) alone."""
 
         def forward(places: torch.Tensor) -> torch.Tensor:
             chosen = places.cpu()
-            return self.read(self.way(self.network.send(images[chosen]), Passage()), which[chosen])
+            with torch.no_grad():
+                pixels = self.network.send(images[chosen])
+                return self.read(self.way(pixels, Passage()), which[chosen]).cpu()
 
-        return devices.in_batches(forward, torch.arange(len(images)), device=self.network.device)
+        return self._in_groups(forward, len(images))
 
     def read(self, activations: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
         """The targets' values (N,) from the activations of their layer."""
@@ -533,11 +545,3 @@ class _Study:
 
 def _unique(rules: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(rules))
-
-
-def _check_positions(targets: Sequence[Target], shape: tuple[int, ...]) -> None:
-    for one in targets:
-        if one.position is not None and any(
-            place >= side for place, side in zip(one.position, shape[2:], strict=True)
-        ):
-            raise BadSetting(f"{one}: for this image the map is {shape[2]} x {shape[3]}")

@@ -237,7 +237,7 @@ class _Study:
             raise BadImage(f"one image at a time: this is a batch of {len(image)}")
         image = image.detach()
         size = (image.shape[2], image.shape[3])
-        wanted = _placed(network, network.target(target), size)
+        wanted = network.placed(network.target(target), size)
         views = _checked_views(settings.views, wanted)
         window, stride = _pair("window", settings.window), _pair("stride", settings.stride)
         rows, columns = _positions(size, window, stride)
@@ -283,15 +283,6 @@ class _Study:
     @property
     def size(self) -> Pair:
         return (self.image.shape[2], self.image.shape[3])
-
-
-def _placed(network: Network, target: Target, size: Pair) -> Target:
-    """The target, whose position must lie in its layer's map for images of this size."""
-    if target.position is not None:
-        height, width = network.shapes(size)[network.node_of(target)][2:]
-        if target.position[0] >= height or target.position[1] >= width:
-            raise BadSetting(f"{target}: for this image the layer's map is {height} x {width}")
-    return target
 
 
 def _pair(name: str, value: int | Pair) -> Pair:

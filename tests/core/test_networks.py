@@ -644,3 +644,32 @@ def test_a_network_in_the_cache_works_offline(offline):
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
     assert networks.offline_names() == ["squeezenet1_1", "lenet5", "convnetjs", "alexnet"]
+
+
+def test_a_position_outside_the_map_of_an_image_is_refused():
+    network = networks.wrap(
+        toys.seeded(
+            lambda: nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(60, 2))
+        ),
+        input_size=(8, 7),
+    )
+    inside = network.target(("1", 1, (5, 4)))
+    assert network.placed(inside, (8, 7)) is inside
+    assert network.placed(network.target(1), (8, 7)).position is None
+    for outside in ((6, 4), (5, 5)):
+        with pytest.raises(BadSetting, match="8 x 7 pixels the layer's map is 6 x 5"):
+            network.placed(network.target(("1", 1, outside)), (8, 7))
+
+
+def test_a_copy_has_weights_of_its_own():
+    network = toys.random("squeezenet1_1")
+    image = toys.image(64, 64)
+    before = network(image)
+    other = network.copy(source="all zeros")
+    assert torch.equal(other(image), before)
+    for weight in other.graph.parameters():
+        weight.data.zero_()
+    assert float(other(image).abs().max()) == 0
+    assert torch.equal(network(image), before)
+    assert (other.source, other.name) == ("all zeros", network.name)
+    assert other.layer("fire5") == network.layer("fire5")

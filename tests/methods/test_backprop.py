@@ -275,6 +275,20 @@ def test_a_gradient_comes_from_any_thread_and_mode():
     assert torch.equal(found[0], expected)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_two_cores_find_what_one_finds(count, one_thread):
+    network, images = small(), toys.image(13, 11, count=count)
+    targets = [("3", place % 4, (1, 2)) for place in range(count)]
+    found, threads = [], threading.active_count()
+    for cores in (2, 1):
+        torch.set_num_threads(cores)
+        found.append(gradients(network, images, targets))
+        found[-1]["way"] = integrated_gradients(network, images, 1, steps=5)
+        assert threading.active_count() == threads
+    for one, other in zip(*(each.values() for each in found), strict=True):
+        assert torch.allclose(one.values, other.values, atol=1e-6)
+
+
 def test_only_what_the_target_needs_is_computed(monkeypatch):
     network, image = small(), toys.image(13, 11)
     gradient(network, image, ("0", 1))
