@@ -79,11 +79,17 @@ def class_objective(names: str | int | Sequence[str | int]) -> Objective:
 
 
 def class_panel(
-    target: str = "flamingo", *, raised: str = "both", recipe: str = "ours", steps: int = 60
+    target: str = "flamingo",
+    *,
+    raised: str = "both",
+    recipe: str = "ours",
+    steps: int = 60,
+    autostart: bool = False,
 ) -> Live:
     """An image for any class, network and setting, step by step.
 
-    `raised` is "both", see `class_objective`, or "score".
+    `raised` is "both", see `class_objective`, or "score". With `autostart`, a control that is
+    moved begins anew.
     """
     network = controls.network_menu(names=photographs())
     shown: dict[str, Control] = {
@@ -92,7 +98,8 @@ def class_panel(
         "raised": controls.choice("what is raised", _RAISED, raised),
         **_how(recipe, steps),
     }
-    return Live(_class_frames, shown, draw=_draw_class, title="An image for a class")
+    settings: dict[str, Any] = {"title": "An image for a class", "autostart": autostart}
+    return Live(_class_frames, shown, draw=_draw_class, **settings)
 
 
 _RAISED = {"score and log-odds": "both", "the score alone (Simonyan)": "score"}
@@ -116,9 +123,17 @@ def _class_frames(
 
 
 def unit_panel(
-    layer: str = "fire8", channel: int = 0, *, recipe: str = "ours", steps: int = 60
+    layer: str = "fire8",
+    channel: int = 0,
+    *,
+    recipe: str = "ours",
+    steps: int = 60,
+    autostart: bool = False,
 ) -> Live:
-    """An image for any channel of any layer, or for one neuron in the middle of its map."""
+    """An image for any channel of any layer, or for one neuron in the middle of its map.
+
+    With `autostart`, a control that is moved begins anew.
+    """
     network = controls.network_menu(names=photographs())
     layers = controls.layer_menu(network, layer, keep=_has_channels)
     shown: dict[str, Control] = {
@@ -128,7 +143,8 @@ def unit_panel(
         "extent": controls.choice("of the channel", _EXTENTS),
         **_how(recipe, steps),
     }
-    return Live(_unit_frames, shown, draw=_draw_unit, title="An image for a unit")
+    settings: dict[str, Any] = {"title": "An image for a unit", "autostart": autostart}
+    return Live(_unit_frames, shown, draw=_draw_unit, **settings)
 
 
 _EXTENTS = {"the whole map": "map", "one neuron in the middle": "neuron"}

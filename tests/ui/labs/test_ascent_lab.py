@@ -156,3 +156,13 @@ def test_units_of_all_layers_stand_from_the_first_to_the_last(network, tiny):
     assert lab.units_picture(tiny, found).height >= 2 * 24
     seeds = visualize(tiny, ("1", 0), steps=2, seed=(3, 4, 5))
     assert lab.seeds_picture(seeds).width >= 3 * 24
+
+
+@pytest.mark.parametrize("make", [lab.class_panel, lab.unit_panel])
+def test_a_panel_begins_anew_by_itself_where_that_is_asked_for(make):
+    for wanted in (False, True):
+        live = make(steps=20, autostart=wanted)
+        try:
+            assert live.autostart is wanted
+        finally:
+            live.close()
