@@ -37,6 +37,7 @@ from labsupport.methods import occlusion as o
 from labsupport.methods import patches as p
 from labsupport.methods import saliency as s
 from labsupport.methods import style as st
+from labsupport.methods import twins as tw
 from labsupport.methods import weights as w
 
 Results = Mapping[str, torch.Tensor]
@@ -767,6 +768,32 @@ def _competed(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"won": won, "child": child}
 
 
+def _twin_layer(network: Network, target: object) -> str:
+    return target if isinstance(target, str) else first_convolution(network)
+
+
+def _twin_frames(network: Network, image: torch.Tensor, target: object) -> Results:
+    layer = _twin_layer(network, target)
+    *_, last = tw.twin_frames(network, image, 1 - image, layer, steps=2)
+    return {"image": last.image}
+
+
+def _twin(network: Network, image: torch.Tensor, _: object) -> Results:
+    found = tw.twin(network, image, 1 - image, tw.Hog(cell=8), steps=2)
+    return {"image": found.image, "pixels": torch.tensor(found.from_other)}
+
+
+def _twin_recipe(_: Network, image: torch.Tensor, __: object) -> Results:
+    return {"rate": torch.tensor(tw.recipe_for(image.detach(), tw.HOG16).step.rate)}
+
+
+def _usual(network: Network, image: torch.Tensor, target: object) -> Results:
+    size, layer = (image.shape[2], image.shape[3]), _twin_layer(network, target)
+    found = tw.usual(network, layer, size)
+    measured = tw.measure(network, image, image, image.flip(3), layer, pairs=found)
+    return {"usual": torch.tensor([found.code, found.pixels, measured.code])}
+
+
 CASES = [
     Case("anatomy.anatomy", _anatomy, wrong=None),
     Case("anatomy.configuration", _configuration, wrong=None),
@@ -905,6 +932,11 @@ CASES = [
     Case("evolution.evolve", _evolved),
     Case("evolution.resume", _resumed, wrong=None),
     Case("evolution.compete", _competed, wrong=None),
+    Case("twins.twin_frames", _twin_frames),
+    Case("twins.twin", _twin, wrong=None),
+    Case("twins.measure", _usual),
+    Case("twins.usual", _usual),
+    Case("twins.recipe_for", _twin_recipe, wrong=None),
     Case("saliency.saliency_map", _saliency, batches=True),
     Case("saliency.segment", _segment, wrong=None),
     Case("saliency.threshold", _threshold, wrong=None),

@@ -1,0 +1,158 @@
+"""Twins: alike where they are described, apart where they are seen."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+import toys
+from torch import nn
+
+from labsupport.core import images, networks
+from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
+from labsupport.methods import twins
+from labsupport.methods.ascent import Adam, Moment
+from labsupport.methods.twins import HOG16, Hog, measure, twin, twin_frames
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SMALL = Hog(cell=8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return networks.load()
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    module = toys.seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 6, 5, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+            nn.Linear(24, 5),
+        )
+    )  # fmt: skip
+    return networks.wrap(module, input_size=(40, 48), name="tiny")
+
+
+def photo(name: str, size: int = 128) -> torch.Tensor:
+    return images.resize(images.photos()[name].image, size, crop=size)
+
+
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    return toys.image(40, 48, seed=1), toys.image(40, 48, seed=2)
+
+
+@pytest.mark.slow
+def test_the_koala_is_described_as_the_colosseum(network):
+    koala, colosseum = photo("koala"), photo("colosseum")
+    found = twin(network, koala, colosseum)
+    assert found.code < 0.1
+    assert found.before > 0.8
+    assert found.from_other > 0.5
+    assert found.from_image < 0.5
+    assert 0 <= float(found.image.min()) < float(found.image.max()) <= 1
+    assert torch.equal((found.image * 255).round() / 255, found.image)
+
+
+@pytest.mark.slow
+def test_the_saved_file_is_a_twin_as_well(network, tmp_path):
+    koala, colosseum = photo("koala"), photo("colosseum")
+    found = twin(network, koala, colosseum, steps=40)
+    kept = images.load(images.save(found.image, tmp_path / "twin.png"))
+    again = measure(network, kept, koala, colosseum)
+    assert again.code == pytest.approx(found.code, rel=1e-4)
+    assert again.code < 0.5 * found.before
+
+
+def test_the_numbers_are_distances_over_those_of_all_pairs(tiny):
+    image, other = pair()
+    found = measure(tiny, image, image, other, SMALL)
+    some = torch.cat([twins._photograph(n, (40, 48)) for n in images.photos().names[::4]])
+    codes = SMALL(some)
+    pairs = list(itertools.combinations(range(len(some)), 2))
+    code = sum(float((codes[i] - codes[j]).norm()) for i, j in pairs) / len(pairs)
+    pixels = sum(float((some[i] - some[j]).norm()) for i, j in pairs) / len(pairs)
+    assert found.usual.code == pytest.approx(code, rel=1e-4)
+    assert found.usual.pixels == pytest.approx(pixels, rel=1e-4)
+    expected = float((SMALL(image) - SMALL(other)).norm()) / code
+    assert found.before == pytest.approx(expected, rel=1e-4)
+    assert found.code == pytest.approx(expected, rel=0.02)  # rounding to 8 bits
+    assert found.from_image < 0.01
+    assert found.from_other == pytest.approx(float((image - other).norm()) / pixels, rel=0.01)
+
+
+def test_itself_is_its_twin(tiny):
+    image, _ = pair()
+    image = (image * 255).round() / 255
+    found = measure(tiny, image, image, image, SMALL)
+    assert (found.code, found.before, found.from_image, found.from_other) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("layer", [SMALL, "scores", "1"])
+def test_the_description_comes_near_and_the_picture_stays(tiny, layer):
+    image, other = pair()
+    frames = list(twin_frames(tiny, image, other, layer, steps=40, pull=0.5))
+    assert [frame.step for frame in frames] == list(range(41))
+    found = measure(tiny, frames[-1].image, image, other, layer)
+    assert found.code < 0.7 * found.before
+    assert found.from_image < found.from_other
+
+
+def test_the_stronger_the_pull_the_nearer(tiny):
+    image, other = pair()
+    near, far = (twin(tiny, image, other, SMALL, steps=30, pull=pull) for pull in (20.0, 0.0))
+    assert near.from_image < 0.7 * far.from_image
+    assert near.code > far.code
+
+
+def test_it_goes_on_where_it_stopped_and_the_seed_decides(tiny):
+    image, other = pair()
+    whole = list(twin_frames(tiny, image, other, SMALL, steps=12))
+    *_, again = twin_frames(tiny, image, other, SMALL, steps=12, start=whole[5])
+    assert torch.equal(again.image, whole[-1].image)
+    *_, others = twin_frames(tiny, image, other, SMALL, steps=12, seed=1)
+    assert not torch.equal(others.image, again.image)
+
+
+def test_the_pull_is_the_mean_squared_difference():
+    image, other = pair()
+    expected = (image - other).square().mean()
+    near = twins.Near(other, 3.0)
+    torch.testing.assert_close(near(image, None)[0], expected)
+    assert near.weight == 3.0
+
+
+def test_the_noise_falls_to_a_hundredth():
+    still = torch.full((2, 3, 64, 64), 0.5)
+
+    def spread(step):
+        moment = Moment(step, 10, torch.Generator().manual_seed(0), torch.zeros(1, 3, 1, 1))
+        return (twins.Dither(0.1)(still, moment) - still).std()
+
+    assert float(spread(0)) == pytest.approx(0.1, rel=0.05)
+    assert float(spread(5) / spread(0)) == pytest.approx(0.1, rel=0.01)
+    assert float(spread(10) / spread(0)) == pytest.approx(0.01, rel=0.01)
+
+
+def test_the_recipe_is_for_what_describes():
+    image, _ = pair()
+    for_hog, for_code = (twins.recipe_for(image, layer) for layer in (HOG16, "fire9"))
+    assert isinstance(for_hog.step, Adam)
+    assert not isinstance(for_code.step, Adam)
+    assert (len(for_hog.transforms), len(for_code.transforms)) == (1, 0)
+    assert twins.recipe_for(image, HOG16, pull=0.0).regularizers == ()
+
+
+def test_what_cannot_work_is_refused(tiny):
+    image, other = pair()
+    with pytest.raises(BadImage, match="one image and another"):
+        twin_frames(tiny, image, toys.image(48, 40))
+    with pytest.raises(BadImage, match="one image and another"):
+        twin_frames(tiny, image.repeat(2, 1, 1, 1), other.repeat(2, 1, 1, 1))
+    with pytest.raises(BadImage):
+        twin_frames(tiny, image, other + 1, SMALL)
+    with pytest.raises(UnknownLayer, match="nearest"):
+        twin_frames(tiny, image, other, "fire9")
+    with pytest.raises(BadSetting, match="pull is 0 or more"):
+        twin_frames(tiny, image, other, SMALL, pull=-1.0)
