@@ -33,6 +33,7 @@ from labsupport.methods.activations import (
     unit_changes,
     unit_frames,
 )
+from labsupport.methods.ascent import CLEAR, Recipe
 from labsupport.methods.patches import TopPatches
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
@@ -359,11 +360,13 @@ class UnitPanel(Live):
     """The views of one unit, the quick ones at once. What was found before is shown again without
     a search, unless *Run again* is pressed where all of it is there already."""
 
-    def __init__(self, pictures: Images, album: Album, shown: Mapping[str, Control]) -> None:
-        self._pictures, self._album = pictures, album
+    def __init__(
+        self, pictures: Images, album: Album, recipe: Recipe, shown: Mapping[str, Control]
+    ) -> None:
+        self._pictures, self._album, self._recipe = pictures, album, recipe
         self._scans: dict[tuple[str, str], TopPatches] = {}
         self._whole: set[tuple[Any, ...]] = set()
-        self._moved = False
+        self._moved, self._drawn = False, Kept()
         super().__init__(
             self._look,
             shown,
@@ -391,6 +394,7 @@ class UnitPanel(Live):
             standard,
             (layer, unit),
             self._pictures if known is None else known,
+            recipe=self._recipe,
             album=self._album,
             anew=anew,
         ):
@@ -402,9 +406,8 @@ class UnitPanel(Live):
                 self._whole.add(asked)
             yield Known(network, network.layer(layer), maps, views)
 
-    def _picture_of(self, known: Known, unit: int) -> tuple[Image.Image, str]:
-        del unit  # the frame's own is meant; the control is named so that it belongs to both
-        return views_picture(known, self._pictures), views_words(known)
+    def _picture_of(self, known: Known) -> tuple[Image.Image, str]:
+        return views_picture(known, self._pictures, self._drawn), views_words(known)
 
 
 @dataclass(frozen=True)
@@ -427,11 +430,13 @@ def unit_panel(
     layer: str = "fire8",
     unit: int = 0,
     *,
+    recipe: Recipe = CLEAR,
     album: Album | None = None,
 ) -> UnitPanel:
     """Every view of one unit beside the mosaic in which it is chosen.
 
-    `pictures` are scanned for top patches. The pictures that excite units are kept in an `album`.
+    `pictures` are scanned for top patches. The pictures that excite units are grown by the
+    `recipe`, and kept in an `album`.
     """
     network = controls.network_menu(names=photographs())
     layers = controls.layer_menu(network, layer, keep=has_maps)
@@ -441,34 +446,65 @@ def unit_panel(
         "layer": layers,
         "unit": UnitPicker(layers, unit, lambda one: sheet_of(one.shape, NARROW)),
     }
-    return UnitPanel(pictures, album or Album(), shown)
+    return UnitPanel(pictures, album or Album(), recipe, shown)
 
 
-def views_picture(known: Known, pictures: Images) -> Image.Image:
+class Kept:
+    """The last drawing of each part of a picture: it is drawn anew when what it shows is another
+    object than before."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[tuple[Any, ...], Image.Image]] = {}
+
+    def get(self, name: str, of: tuple[Any, ...], draw: Callable[[], Image.Image]) -> Image.Image:
+        """The part `name`, which shows the objects `of`."""
+        known, picture = self._last.get(name, ((), None))
+        same = len(known) == len(of) and all(a is b for a, b in zip(known, of, strict=True))
+        if picture is None or not same:
+            picture = draw()
+            self._last[name] = (of, picture)
+        return picture
+
+
+def views_picture(known: Known, pictures: Images, kept: Kept | None = None) -> Image.Image:
     """All views of a unit; what is not there yet is an empty frame that says so."""
-    views, unit = known.views, known.views.target.index
-    tiles = mosaic_picture(known.maps, unit, wide=NARROW)
-    over = unit_over(views.image, views.map)
-    grown = _empty("growing ...")
-    if views.picture is not None:
-        grown = _tile(views.picture.image)
+    views, unit, kept = known.views, known.views.target.index, kept or Kept()
+    tiles = kept.get("mosaic", (known.maps, views.map), lambda: _navigator(known))
+    over = kept.get("over", (views.image, views.map), lambda: unit_over(views.image, views.map))
+    grown = _empty("growing ...") if views.picture is None else _tile(views.picture.image)
     above = figures.side_by_side(
         [over, grown], [f"unit {unit} over the picture", "what excites it most"]
     )
-    below = figures.side_by_side([histogram(known)], ["how often it fires how strongly, here"])
+    below = kept.get("histogram", (views.map, views.patches), lambda: _below(known))
     beside = figures.side_by_side([above, below], columns=1, gap=10)
-    first = figures.side_by_side(
-        [figures.side_by_side([tiles], [f"{known.layer.title}: all maps"]), beside]
+    first = figures.side_by_side([tiles, beside])
+    second = kept.get("second", (views.patches, views.gradients), lambda: _second(known, pictures))
+    third = kept.get("third", (views.votes,), lambda: _third(known))
+    return figures.side_by_side([first, second, third], columns=1, gap=12)
+
+
+def _navigator(known: Known) -> Image.Image:
+    tiles = mosaic_picture(known.maps, known.views.target.index, wide=NARROW)
+    return figures.side_by_side([tiles], [f"{known.layer.title}: all maps"])
+
+
+def _below(known: Known) -> Image.Image:
+    return figures.side_by_side([histogram(known)], ["how often it fires how strongly, here"])
+
+
+def _second(known: Known, pictures: Images) -> Image.Image:
+    rules = known.views.gradients or RULE_WORDS
+    return figures.side_by_side(
+        [_patches(known, pictures), *_slopes(known.views)],
+        ["top patches", *[RULE_WORDS[rule] for rule in rules]],
     )
-    second = figures.side_by_side(
-        [_patches(known, pictures), *_slopes(views)],
-        ["top patches", *[RULE_WORDS[rule] for rule in views.gradients or RULE_WORDS]],
-    )
-    third = figures.side_by_side(
-        [votes_picture(views.votes, known.network)],
+
+
+def _third(known: Known) -> Image.Image:
+    return figures.side_by_side(
+        [votes_picture(known.views.votes, known.network)],
         ["the classes that it speaks for here (+) and against (−)"],
     )
-    return figures.side_by_side([first, second, third], columns=1, gap=12)
 
 
 def _empty(words: str, side: int = TILE) -> Image.Image:
@@ -504,54 +540,98 @@ def _slopes(views: UnitViews) -> list[Image.Image]:
     return [_tile(gradient_image(one.values[0])) for one in views.gradients.values()]
 
 
-def histogram(known: Known) -> Image.Image:
-    """How often the unit answers how strongly in this picture; the best of all pictures dashed."""
+def histogram(known: Known, size: tuple[int, int] = (NARROW, 150), bins: int = 40) -> Image.Image:
+    """How often the unit answers how strongly in this picture, on a logarithmic scale; a dashed
+    line marks the best of all pictures."""
     values, found = known.views.map.flatten().numpy(), known.views.patches
-    counts, edges = np.histogram(values, bins=30)
-    best = None
+    best = math.nan
     if found is not None:
         best = float(found.values[found.row(known.views.target.index), 0])
-
-    def plot(axes: Axes) -> None:
-        middles = (edges[:-1] + edges[1:]) / 2
-        axes.bar(middles, counts, width=np.diff(edges), color=ink.SERIES[0])
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=0.5)
-        if best is not None and math.isfinite(best):
-            axes.axvline(best, color=ink.SERIES[1], linestyle="--", linewidth=2)
-            words = f"best of {known.views.scanned} pictures"
-            axes.text(best, 0.97, f"{words} ", transform=axes.get_xaxis_transform(),
-                      ha="right", va="top", fontsize=8, color=ink.SERIES[1])  # fmt: skip
-        axes.set_xlabel("activation")
-        axes.set_ylabel("positions")
-
-    return figures.drawn(plot, size=(NARROW, 150))
+    ends = [float(values.min()), float(values.max()), *([best] if math.isfinite(best) else [])]
+    low, high = min(0.0, *ends), max(*ends, 1e-6)
+    counts, edges = np.histogram(values, bins=bins, range=(low, high))
+    axes = _Axes(size, (low, high), math.log10(2 * max(1, counts.max())))
+    for count, first, last in zip(counts, edges[:-1], edges[1:], strict=True):
+        if count:
+            box = (axes.x(first), axes.y(math.log10(2 * count)), axes.x(last) - 1, axes.foot)
+            axes.pen.rectangle(box, fill=ink.SERIES[0])
+    if math.isfinite(best):
+        axes.dashed(best, f"best of {known.views.scanned} pictures: {_short(best)}")
+    return axes.sheet
 
 
-def votes_picture(votes: Votes | None, network: Network, count: int = 4) -> Image.Image:
+class _Axes:
+    """A small pair of axes, drawn in a few milliseconds: a frame may come ten times a second."""
+
+    def __init__(self, size: tuple[int, int], ends: tuple[float, float], top: float) -> None:
+        self.sheet = Image.new("RGB", size, ink.GROUND)
+        self.pen = ImageDraw.Draw(self.sheet)
+        self.left, self.right, self.head, self.foot = 44, size[0] - 14, 18, size[1] - 34
+        self._ends, self._top = ends, top
+        for power in range(int(top) + 1):
+            level = self.y(power + math.log10(2))
+            self.pen.line((self.left, level, self.right, level), fill=ink.RULE)
+            ink.write(self.sheet, (self.left - 6, level), str(10**power), size=11, anchor="rm")
+        for value, words in ink.ticks(*ends, count=6):
+            ink.write(self.sheet, (self.x(value), self.foot + 5), words, size=11, anchor="ma")
+        middle = (self.left + self.right) / 2
+        ink.write(self.sheet, (middle, size[1] - 1), "activation", size=11, anchor="md")
+        ink.write(self.sheet, (0, 0), "positions", size=11)
+        self.pen.line((self.left, self.foot, self.right, self.foot), fill=ink.INK)
+
+    def x(self, value: float) -> float:
+        low, high = self._ends
+        return self.left + (self.right - self.left) * (value - low) / (high - low)
+
+    def y(self, level: float) -> float:
+        """Half a count is the foot, so that a single one can be seen."""
+        return self.foot - (self.foot - self.head) * level / self._top
+
+    def dashed(self, value: float, words: str) -> None:
+        across = self.x(value)
+        for level in range(self.head, self.foot, 8):
+            self.pen.line((across, level, across, level + 4), fill=ink.SERIES[1], width=2)
+        anchor, gap = ("ra", -6) if across > (self.left + self.right) / 2 else ("la", 6)
+        place = (across + gap, self.head)
+        ink.write(self.sheet, place, words, size=11, colour=(168, 72, 0), anchor=anchor)
+
+
+def votes_picture(
+    votes: Votes | None, network: Network, count: int = 4, *, width: int = 2 * NARROW + 16
+) -> Image.Image:
     """The classes that a unit speaks for most, and against most: bars right and left of zero."""
     if votes is None:
         return _empty("...")
     values = votes.values[0]
+    best, worst = _ranked(values, count)
+    rows = [*best, *worst]
+    sheet = Image.new("RGB", (width, max(1, len(rows)) * (ink.LINE + 4)), ink.GROUND)
+    names, number = 240, 64
+    most = max((abs(float(values[n])) for n in rows), default=1.0)
+    reach = (width - names - 2 * number) / 2
+    middle = names + number + reach
+    pen = ImageDraw.Draw(sheet)
+    for place, n in enumerate(rows):
+        level, value = place * (ink.LINE + 4) + ink.LINE / 2 + 2, float(values[n])
+        words = f"{'+' if value > 0 else '−'} {ink.fit(network.categories[n], names - 30)}"
+        ink.write(sheet, (names, level), words, anchor="rm")
+        end = middle + reach * value / most
+        colour = ink.SERIES[0] if value > 0 else ink.SERIES[1]
+        pen.rectangle((min(middle, end), level - 7, max(middle, end), level + 6), fill=colour)
+        side = ("lm", 6) if value > 0 else ("rm", -6)
+        ink.write(sheet, (end + side[1], level), _short(value), anchor=side[0])
+    if rows:
+        pen.line((middle, 0, middle, sheet.height), fill=ink.INK)
+    else:
+        ink.write(sheet, (0, 2), "The unit is silent here: no score changes.", colour=ink.QUIET)
+    return sheet
+
+
+def _ranked(values: torch.Tensor, count: int) -> tuple[list[int], list[int]]:
+    """The largest above zero and the smallest below it, from the largest down."""
     order = values.argsort(descending=True)
     best = [n for n in order[:count].tolist() if values[n] > 0]
-    worst = [n for n in order[-count:].tolist() if values[n] < 0]
-    rows = [*best, *worst]
-    names = [_signed_name(network.categories[n], float(values[n])) for n in rows]
-
-    def plot(axes: Axes) -> None:
-        places = np.arange(len(rows))[::-1]
-        colours = [ink.SERIES[0]] * len(best) + [ink.SERIES[1]] * len(worst)
-        axes.barh(places, [float(values[n]) for n in rows], color=colours)
-        axes.set_yticks(places, names)
-        axes.axvline(0, color="#333333", linewidth=1)
-        axes.set_xlabel("what the score loses when the unit is silenced")
-
-    return figures.drawn(plot, size=(2 * NARROW + 16, 200))
-
-
-def _signed_name(name: str, vote: float) -> str:
-    return f"{'+' if vote > 0 else '−'} {ink.fit(name, 150)}"
+    return best, [n for n in order[-count:].tolist() if values[n] < 0]
 
 
 def views_words(known: Known) -> str:
