@@ -50,7 +50,10 @@ class CodeDistance(Objective):
     def bound(self, network: Network) -> Objective:
         node_of(network, self.layer)
         mask = None if self.mask is None else on_device(network, self.mask)
-        bound = replace(self, code=on_device(network, self.code), mask=mask)
+        code = on_device(network, self.code)
+        if code.ndim == 4:  # as the network's own maps lie in memory
+            code = code.contiguous(memory_format=torch.channels_last)
+        bound = replace(self, code=code, mask=mask)
         if not bool(bound._squared(bound.code).gt(0).all()):
             raise BadSetting(
                 f"the code at {self.layer} is zero everywhere: nothing to come near to"
@@ -69,7 +72,7 @@ class CodeDistance(Objective):
 
     def _squared(self, code: Tensor) -> Tensor:
         kept = code if self.mask is None else code * self.mask
-        return kept.square().flatten(1).sum(1)
+        return kept.square().sum(tuple(range(1, kept.ndim)))
 
 
 @dataclass(frozen=True)
