@@ -40,6 +40,8 @@ from labsupport.methods._distances import CodeDistance, GramDistance
 from labsupport.methods.ascent import (
     LBFGS,
     Adam,
+    Canvas,
+    Fourier,
     Frame,
     Objective,
     Pixels,
@@ -55,6 +57,7 @@ COLOURS = ("style", "luminance", "matched")
 POOLING = ("max", "average")
 STARTS = ("content", "style", "noise", "grey")
 _BRUSH_LAYERS = {"relu1": 1.0, "fire3": 1.0, "fire4": 1.0, "fire5": 1.0}
+_NOISE = 0.15  # the standard deviation of a start from noise
 _EYE = (0.299, 0.587, 0.114)  # how bright red, green and blue are to an eye
 
 
@@ -66,19 +69,21 @@ class Setting:
     `smooth` the total variation. `mix` weighs several styles (equal if empty). `colours` says whose
     they are: "style", or the content's own, kept by painting the "luminance" alone or by giving the
     style "matched" colours first (Gatys et al. 2016, "Preserving color in neural artistic style
-    transfer"). `pooling` "average" replaces the network's max-pools, as the paper does.
+    transfer"). `pooling` "average" replaces the network's max-pools, as the paper does. `canvas` is
+    what the steps move, the pixels or a spectrum behind them.
     """
 
-    content: Mapping[str, float] = field(default_factory=lambda: {"fire2": 1.0})
+    content: Mapping[str, float] = field(default_factory=lambda: {"fire4": 1.0})
     style: Mapping[str, float] = field(default_factory=lambda: dict(_BRUSH_LAYERS))
     alpha: float = 1.0
-    beta: float = 1.0
-    smooth: float = 0.5
+    beta: float = 4.0
+    smooth: float = 5.0
     mix: tuple[float, ...] = ()
     colours: str = "style"
     pooling: str = "max"
-    step: StepRule = field(default_factory=lambda: Adam(0.03, "cosine"))
-    steps: int = 200
+    canvas: Canvas = field(default_factory=lambda: Pixels(_NOISE))
+    step: StepRule = field(default_factory=lambda: LBFGS(0.02))
+    steps: int = 120
 
     def check(self) -> None:
         """Raise `BadSetting` where a value cannot work."""
@@ -244,7 +249,7 @@ def reconstruct_content(
 
     Errors: those of `stylize`.
     """
-    only = dataclasses.replace(setting or _RECONSTRUCTION, content={layer: 1.0}, style={})
+    only = dataclasses.replace(setting or _CONTENT_ALONE, content={layer: 1.0}, style={})
     return paint(network, image, (), setting=only, start="noise", steps=steps, seed=seed)
 
 
@@ -267,11 +272,13 @@ def reconstruct_style(
     shape = (size, size) if isinstance(size, int) else size or _size(style)
     blank = style.new_full((1, 3, *shape), 0.5)
     weights = dict.fromkeys(layers, 1 / max(1, len(layers)))
-    only = dataclasses.replace(setting or _RECONSTRUCTION, content={}, style=weights)
+    only = dataclasses.replace(setting or _STYLE_ALONE, content={}, style=weights)
     return paint(network, blank, style, setting=only, start="noise", steps=steps, seed=seed)
 
 
-_RECONSTRUCTION = Setting(smooth=0.05, step=Adam(0.05, "cosine"), steps=150)
+# A photograph needs a prior that a texture brings along by itself.
+_CONTENT_ALONE = Setting(smooth=1.0, canvas=Fourier(), step=Adam(0.1, "cosine"), steps=100)
+_STYLE_ALONE = Setting(beta=1.0, smooth=0.05, steps=100)
 
 
 def setting_for(network: Network) -> Setting:
@@ -546,7 +553,7 @@ class _Canvas:
         self.goal = self._goal()
         penalties = (TotalVariation(setting.smooth),) if setting.smooth else ()
         self.recipe = Recipe(
-            "style", "zeros", Pixels(_NOISE), (), penalties, setting.step, setting.steps
+            "style", "zeros", setting.canvas, (), penalties, setting.step, setting.steps
         )
 
     def _with_its_colours(self, styles: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -563,13 +570,16 @@ class _Canvas:
         for layer, weight in self.setting.used_content.items():
             part = CodeDistance.to(self.network, layer, self.shown)
             parts.append(weight * part)
-            self._note(f"code distance at {layer}", f"content {layer}", 1.0)
+            self._note(f"code distance at {layer}", f"content {self._title(layer)}", 1.0)
         for layer, weight in self.setting.used_style.items():
             matrix = self._matrix(layer)
             strength = _strength(matrix)
             parts.append(weight / strength * matrix)
-            self._note(f"Gram distance at {layer}", f"style {layer}", strength)
+            self._note(f"Gram distance at {layer}", f"style {self._title(layer)}", strength)
         return Sum((1.0,) * len(parts), tuple(parts))
+
+    def _title(self, layer: str) -> str:
+        return self.network.layer(layer).title
 
     def _note(self, term: str, name: str, strength: float) -> None:
         self.names[term], self.strengths[term] = name, strength
@@ -604,14 +614,11 @@ class _Canvas:
             for term, value in frame.terms.items()
         }
         used = self.setting
-        weights = {f"content {layer}": w for layer, w in used.used_content.items()}
-        weights |= {f"style {layer}": w for layer, w in used.used_style.items()}
+        weights = {f"content {self._title(layer)}": w for layer, w in used.used_content.items()}
+        weights |= {f"style {self._title(layer)}": w for layer, w in used.used_style.items()}
         weights["total variation"] = used.smooth
         loss = sum(weights[name] * value for name, value in losses.items())
         return Painting(image, losses, loss, frame.step, frame.steps, notes, frame)
-
-
-_NOISE = 0.15  # the standard deviation of a start from noise
 
 
 def _paintings(
