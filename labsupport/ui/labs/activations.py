@@ -320,7 +320,8 @@ def _draw_seen(seen: Seen, unit: int, shared: bool) -> tuple[Image.Image, str]:
         columns=1,
         gap=10,
     )
-    picture = figures.side_by_side([side, tiles])
+    # the mosaic stands at the upper left, where clicks are counted from
+    picture = figures.side_by_side([tiles, side])
     return picture, seen_words(seen, unit)
 
 
@@ -469,7 +470,10 @@ class Kept:
 def views_picture(known: Known, pictures: Images, kept: Kept | None = None) -> Image.Image:
     """All views of a unit; what is not there yet is an empty frame that says so."""
     views, unit, kept = known.views, known.views.target.index, kept or Kept()
-    tiles = kept.get("mosaic", (known.maps, views.map), lambda: _navigator(known))
+    # the mosaic stands at the upper left, where clicks are counted from
+    tiles = kept.get(
+        "mosaic", (known.maps, views.map), lambda: mosaic_picture(known.maps, unit, wide=NARROW)
+    )
     over = kept.get("over", (views.image, views.map), lambda: unit_over(views.image, views.map))
     grown = _empty("growing ...") if views.picture is None else _tile(views.picture.image)
     above = figures.side_by_side(
@@ -481,11 +485,6 @@ def views_picture(known: Known, pictures: Images, kept: Kept | None = None) -> I
     second = kept.get("second", (views.patches, views.gradients), lambda: _second(known, pictures))
     third = kept.get("third", (views.votes,), lambda: _third(known))
     return figures.side_by_side([first, second, third], columns=1, gap=12)
-
-
-def _navigator(known: Known) -> Image.Image:
-    tiles = mosaic_picture(known.maps, known.views.target.index, wide=NARROW)
-    return figures.side_by_side([tiles], [f"{known.layer.title}: all maps"])
 
 
 def _below(known: Known) -> Image.Image:

@@ -164,14 +164,35 @@ def test_the_same_key_twice_moves_twice(network):
 # The live panel
 
 
+def frames_of(panel, sheet):
+    """The units that are framed in white in a panel's picture, where the sheet has them."""
+    picture = np.asarray(panel.picture)
+    found = []
+    for unit in range(sheet.tiles.count):
+        left, top, right, bottom = sheet.box(unit)
+        edges = (picture[top - 1, left:right], picture[top:bottom, right])
+        found += [unit] if all((edge == 255).all() for edge in edges) else []
+    return found
+
+
+def test_clicks_are_counted_from_where_the_panels_show_the_mosaic(pictures, tmp_path):
+    live = lab.live_panel("koala", "fire8", 77)
+    assert frames_of(live, lab.sheet_of((512, 13, 13))) == [77]
+    live.controls["layer"].put(live.controls["layer"].network.layer("conv1").name)
+    assert frames_of(live, lab.sheet_of((64, 111, 111))) == [live.controls["unit"].value]
+    live.close()
+    views = lab.unit_panel(pictures, "koala", "fire5", 77, recipe=QUICK, album=Album(tmp_path))
+    assert frames_of(views, lab.sheet_of((256, 27, 27), lab.NARROW)) == [77]
+    views.close()
+
+
 def test_the_mosaic_follows_the_distortion(network):
     panel = lab.live_panel("koala", "fire5", 126)
     left, top, right, bottom = lab.sheet_of((256, 27, 27)).box(126)
-    corner = panel.picture.width - lab.sheet_of((256, 27, 27)).size[0]
     before = np.asarray(panel.picture)
     panel.controls["right"].put(32)
     after = np.asarray(panel.picture)
-    tile = (slice(top + 20, bottom + 20), slice(left + corner, right + corner))
+    tile = (slice(top, bottom), slice(left, right))
     assert (before[tile] != after[tile]).any()
     koala = images.standard(images.sample("koala"))
     maps = network.activations(lab.distort(koala, Distortion(right=32)), ["fire5"])["fire5"]
