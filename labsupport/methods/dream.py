@@ -21,7 +21,7 @@ A `DreamRecipe` says how: `CLASSIC` is that of 2015, `VIVID` evens out the gradi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -360,7 +360,7 @@ def balanced(network: Network, image: Tensor, layers: Sequence[str]) -> dict[str
 
 @dataclass(frozen=True)
 class Feedback:
-    """A dream told in numbers, step by step: T rows.
+    """A dream told in numbers, from the photograph (the first of T rows) on, of `steps` steps.
 
     `values` (T,) is what was raised, over its value on the photograph; `probabilities` (T, classes)
     is what the network says; `images` (T, 3, H, W) what it saw.
@@ -369,11 +369,17 @@ class Feedback:
     values: Tensor
     probabilities: Tensor
     images: Tensor
+    steps: int
 
     @property
     def winner(self) -> int:
         """The class that is most probable at the end."""
         return int(self.probabilities[-1].argmax())
+
+    @property
+    def progress(self) -> float:
+        """The share of the steps that is done, 0 to 1."""
+        return (len(self.values) - 1) / self.steps
 
 
 def feedback(
@@ -384,26 +390,33 @@ def feedback(
     recipe: DreamRecipe = CLASSIC,
     steps: int = 30,
     seed: int = 0,
-    progress: Callable[[float], object] | None = None,
-) -> Feedback:
+) -> Iterator[Feedback]:
     """Dream on one image (1, 3, H, W) in a single octave, and ask the network after each step.
 
     The more a layer sees of something, the more of it is drawn: "any slightly detected dog face
-    becomes more dog-like".
+    becomes more dog-like". Each `Feedback` has what the one before had, and one row more.
+
+    Errors: those of `dream_frames`.
     """
+    plain = replace(recipe, octaves=1, iterations=steps)
+    frames = dream_frames(network, image, what, recipe=plain, seed=seed)
     if len(image) != 1:
         raise BadImage(f"feedback is told of one image, (1, 3, H, W), not of {len(image)}")
-    plain = DreamRecipe(recipe.name, steps, 1, recipe.scale, recipe.jitter, recipe.step)
-    values, chances, images = [], [], []
-    for frame in dream_frames(network, image, what, recipe=plain, seed=seed):
+    return _telling(network, frames, steps)
+
+
+def _telling(network: Network, frames: Iterator[DreamFrame], steps: int) -> Iterator[Feedback]:
+    values: list[Tensor] = []
+    chances: list[Tensor] = []
+    images: list[Tensor] = []
+    for frame in frames:
         with torch.no_grad():
             chances.append(network.scores(frame.image).softmax(1).cpu())
         values.append(frame.value)
         images.append(frame.image)
-        if progress is not None:
-            progress(frame.progress)
-    told = torch.cat(values)
-    return Feedback(told / told[0].abs().clamp_min(1e-12), torch.cat(chances), torch.cat(images))
+        told = torch.cat(values)
+        told = told / told[0].abs().clamp_min(1e-12)
+        yield Feedback(told, torch.cat(chances), torch.cat(images), steps)
 
 
 # Films
