@@ -8,30 +8,21 @@ discriminative localization", CVPR 2016; Sermanet et al., "OverFeat", 2013, for 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from labsupport.core.detectors import Detection
 from labsupport.core.errors import BadSetting
 from labsupport.core.layers import Box
 from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
 from labsupport.methods.saliency import box_of, box_overlap, largest_part
 
+__all__ = ["Detection", "class_box", "class_map", "dense_scores", "detections", "mask_of"]
+
 _SHARED = 0.3  # the overlap from which two boxes are taken for one thing
-
-
-@dataclass(frozen=True)
-class Detection:
-    """One thing in a picture: its class, how sure the network is (0 to 1), and its box (left,
-    top, right, bottom) in pixels."""
-
-    name: str
-    index: int
-    probability: float
-    box: Box
 
 
 def dense_scores(network: Network, images: torch.Tensor, *, window: int = 1) -> torch.Tensor:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+import ipywidgets as widgets
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from labsupport.core import images, networks
+from labsupport.core import detectors, images, networks
+from labsupport.core.detectors import Detection, Detector
+from labsupport.core.errors import LabError, WeightsUnavailable
 from labsupport.core.networks import Network
 from labsupport.methods.saliency import Segmentation, segment
 from labsupport.methods.tasks import class_box, class_map, dense_scores, detections
 from labsupport.ui import controls, figures
+from labsupport.ui.control import Control, Step
 from labsupport.ui.panels import Panel
 
 TASKS = ("classification", "localization", "detection", "segmentation")
@@ -44,7 +49,7 @@ def tasks_panel(image: str = "polar_bear") -> Panel:
         _answered,
         {
             "image": controls.image_menu(images.photos(), image),
-            "task": controls.choice("task", TASKS, "localization"),
+            "task": TaskMenu("localization"),
             "share": controls.real("box from share", 0.2, 0.1, 0.8, step=0.1, digits=1),
         },
         title="One picture, four tasks",
@@ -52,7 +57,73 @@ def tasks_panel(image: str = "polar_bear") -> Panel:
     )
 
 
-def _answered(image: torch.Tensor, task: str, share: float) -> tuple[Image.Image, str]:
+class TaskMenu(Control):
+    """A menu of the tasks, and of detection by torchvision's detectors; these download when they
+    are chosen. The value is a task's name, or a `Detector`.
+
+    One that cannot be had gives its `WeightsUnavailable` as a message in the panel, and the menu
+    goes back to the task before.
+    """
+
+    def __init__(self, default: str) -> None:
+        self._load: Callable[[str], Detector] = detectors.load
+        self._here = [name for name in detectors.NAMES if detectors.here(name)]
+        self._loaded: dict[str, Detector] = {}
+        pairs = [(task, task) for task in TASKS] + [
+            (f"detection: {self._titled(name)}", name) for name in detectors.NAMES
+        ]
+        style = {"description_width": "initial"}
+        super().__init__(
+            widgets.Dropdown(options=pairs, value=default, description="task", style=style)
+        )
+
+    def _titled(self, name: str) -> str:
+        far = "" if name in self._here else f" (download, {detectors.megabytes(name)} MB)"
+        return f"{detectors.NAMES[name]}{far}"
+
+    @property
+    def value(self) -> str | Detector:
+        name = str(self.source.value)
+        return name if name in TASKS else self._loaded[name]
+
+    def steps(self) -> list[Step]:
+        """Each task, each detector that is here, and one that would have to be downloaded."""
+        far = [name for name in detectors.NAMES if name not in self._here][:1]
+        there = [self._step(name) for name in (*TASKS, *self._here)]
+        return there + [self._step(name, complains=True) for name in far]
+
+    @contextmanager
+    def walking(self) -> Iterator[None]:
+        """A walk downloads nothing: what is not here answers as if there were no connection."""
+        load = self._load
+
+        def load_offline(name: str) -> Detector:
+            if name not in self._here:
+                raise WeightsUnavailable(f"{name} is not on this computer.")
+            return load(name)
+
+        self._load = load_offline
+        try:
+            yield
+        finally:
+            self._load = load
+
+    def _accept(self) -> None:
+        name = str(self.source.value)
+        if name in TASKS or name in self._loaded:
+            return
+        self._say(f"Loading {self._titled(name)} ...", "note")
+        try:
+            self._loaded = {name: self._load(name)}  # one at a time, so that memory stays bounded
+        except LabError as error:
+            raise type(error)(f"{error} The task stays: {self._kept}.") from error
+        finally:
+            self._say("", "note")
+
+
+def _answered(image: torch.Tensor, task: str | Detector, share: float) -> tuple[Image.Image, str]:
+    if isinstance(task, Detector):
+        return found_by(task, _large(image))
     network = networks.load()
     if task == "detection":
         return detected(network, _large(image))
@@ -101,10 +172,25 @@ def detected(
 ) -> tuple[Image.Image, str]:
     """Everything that a sliding network is sure of, each in its box."""
     found = detections(network, image, threshold=threshold)
+    return _in_boxes(image, found), _named(found)
+
+
+def found_by(
+    detector: Detector, image: torch.Tensor, *, threshold: float = 0.5
+) -> tuple[Image.Image, str]:
+    """What a network that was trained to detect finds, each in its box with name and score."""
+    found = detector(image, threshold=threshold)
+    return _in_boxes(image, found), _named(found)
+
+
+def _in_boxes(image: torch.Tensor, found: Sequence[Detection]) -> Image.Image:
     titles = [f"{one.name} {figures.per_cent(one.probability)}" for one in found]
-    picture = figures.boxes(image, [one.box for one in found], titles)
+    return figures.boxes(image, [one.box for one in found], titles)
+
+
+def _named(found: Sequence[Detection]) -> str:
     named = ", ".join(one.name for one in found) or "nothing that it is sure of"
-    return picture, f"{len(found)} found: {named}. The answer: {ANSWERS['detection']}."
+    return f"{len(found)} found: {named}. The answer: {ANSWERS['detection']}."
 
 
 def cut_out(network: Network, image: torch.Tensor, target: int) -> Segmentation:
