@@ -195,7 +195,7 @@ def evolve(
     """MAP-Elites over pictures of the network's own size; a frame after each generation.
 
     `classes` have cells (None: all that the network knows). `budget` is how many pictures the
-    network is shown, rounded up to whole generations of `batch` children (None: 8, or 64 where the
+    network is shown, rounded up to whole generations of `batch` children (None: 4, or 64 where the
     network's pictures are small). `parents` are drawn from the cells: "even" gives each the same
     chance, as in the paper; "promising" prefers high probabilities that are below 99.5 %, which
     brings more classes above 99 % in a short time, and leaves more of them low. Probabilities are
@@ -331,7 +331,7 @@ def _plan(
     size = network.input_size
     return Plan(
         encoding,
-        batch or (64 if max(size) <= _SMALL else 8),
+        batch or (64 if max(size) <= _SMALL else 4),
         parents,
         seed,
         size,

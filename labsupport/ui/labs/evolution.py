@@ -106,10 +106,10 @@ def _kept_tiles(
 def _in_words(generation: Generation) -> str:
     count = len(generation.classes)
     over = ", ".join(f"{generation.sure(level)} above {100 * level:.0f} %" for level in _LEVELS)
-    shown = f"{generation.children:,}".replace(",", " ")
+    shown, budget = (f"{n:,}".replace(",", " ") for n in (generation.children, generation.budget))
     return (
-        f"{shown} pictures shown to the network in {generation.number} generations. Of {count} "
-        f"classes, {over}; half of them above "
+        f"{shown} pictures (budget: {budget}) shown to the network in {generation.number} "
+        f"generations. Of {count} classes, {over}; half of them above "
         f"{figures.per_cent(float(generation.confidence.median()))}."
     )
 

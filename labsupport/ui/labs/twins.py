@@ -31,6 +31,7 @@ DESCRIBED: dict[str, Representation] = {
 }
 HOG_SIDE = 128  # pixels: HOG's pictures are small, so that a picture takes seconds
 _SHOWN = 256
+_STEPS_A_FRAME = 4  # of HOG, which are short
 
 
 def twins_panel(
@@ -83,8 +84,10 @@ def _becoming(
     layer = description(described, network)
     first, second = (fitted(one, layer, network) for one in (image, other))
     pairs = usual_distances(network, layer, (first.shape[2], first.shape[3]))
+    every = _STEPS_A_FRAME if isinstance(layer, Hog) else 1
     for frame in twin_frames(network, first, second, layer, pull=pull, steps=steps):
-        yield Becoming(frame, first, second, layer, network, pairs)
+        if frame.step % every == 0 or frame.step == steps:
+            yield Becoming(frame, first, second, layer, network, pairs)
 
 
 def description(name: str, network: Network) -> Representation:

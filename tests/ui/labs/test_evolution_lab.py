@@ -58,7 +58,7 @@ def test_it_evolves_stops_goes_on_and_is_saved(digits, tmp_path):
         found = live.frame.generation
         assert torch.equal(found.confidence, alone.confidence)
         assert found.number == alone.number == 47
-        assert "3 008 pictures shown" in live.words
+        assert "3 008 pictures (budget: 3 000) shown" in live.words
         assert f"{alone.sure()} above 99 %" in live.words
         kept = saved_settings(live.save(tmp_path / "digits.png"))
         assert (kept["budget"], kept["seed"]) == (3000, 0)
