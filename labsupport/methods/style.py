@@ -473,7 +473,7 @@ def memory_needed(network: Network, layers: Sequence[str], size: Pair) -> int:
 
 
 _BYTES = 8.0  # a float32 on the way there, one on the way back
-_PIXEL_BYTES = 200  # an image, and what the step rule remembers of it
+_PIXEL_BYTES = 400  # an image, and what the step rule remembers of it
 
 
 def largest_size(
