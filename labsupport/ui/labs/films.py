@@ -71,33 +71,33 @@ class FilmLive(Live):
     def _put_film(self, film: Film | None) -> None:
         self.film = film
         self.film_button.disabled = film is None
-        self.video.value = "" if film is None else _video(film, self.alt)
+        self.video.value = "" if film is None else _shown(film, self.alt)
 
     def _film_pressed(self) -> None:
         self.say("error", "")
         self.say("note", f"Saved as {self.save_film()}.")
 
 
-def play(film: Film, alt: str, *, kind: str = "mp4") -> HTML:
-    """A film as a cell's output: it plays at once, again and again; all of it is in the page.
+def play(film: Film | Sequence[Film], alt: str, *, kind: str = "mp4") -> HTML:
+    """A film, or several, as a cell's output: they play at once, again and again.
 
-    `kind` "gif" is for programs that play no MP4. `alt` says what there is to see.
+    All of it is in the page: nothing is loaded from elsewhere. `kind` "gif" is for programs that
+    play no MP4. `alt` says what there is to see.
     """
     if not alt.strip():
         raise BadSetting("A film needs alt: one sentence that says what there is to see.")
-    if kind == "mp4":
-        return HTML(_video(film, alt))  # type: ignore[no-untyped-call]
-    data = base64.b64encode(films.encode(film, "gif")).decode()
-    words = html.escape(alt, quote=True)
-    return HTML(f'<img alt="{words}" src="data:image/gif;base64,{data}">')  # type: ignore[no-untyped-call]
+    several = [film] if isinstance(film, Film) else film
+    return HTML(" ".join(_shown(one, alt, kind) for one in several))  # type: ignore[no-untyped-call]
 
 
-def _video(film: Film, alt: str) -> str:
-    data = base64.b64encode(films.encode(film)).decode()
-    times = 2 if film.images.shape[3] <= 256 else 1
+def _shown(film: Film, alt: str, kind: str = "mp4") -> str:
+    data = base64.b64encode(films.encode(film, kind)).decode()
     words = html.escape(alt, quote=True)
+    width = film.images.shape[3] * (2 if film.images.shape[3] <= 256 else 1)
+    if kind == "gif":
+        return f'<img width="{width}" alt="{words}" src="data:image/gif;base64,{data}">'
     return (
-        f'<video controls autoplay loop muted playsinline width="{film.images.shape[3] * times}" '
+        f'<video controls autoplay loop muted playsinline width="{width}" '
         f'aria-label="{words}" src="data:video/mp4;base64,{data}">{words}</video>'
     )
 
