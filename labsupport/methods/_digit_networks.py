@@ -16,7 +16,8 @@ from labsupport.core.networks import Network
 
 PIXELS = 28 * 28
 _AE_BATCH = 64
-_AE_SHARE = 0.5  # of a training's frames, those in which the autoencoder learns
+_AE_EPOCHS = 0.5  # of a training's epochs, for the autoencoder
+_AE_SHARE = 0.75  # of a training's frames, those in which the autoencoder learns
 _DROPPED = 0.25  # of the pixels that the autoencoder has to fill in
 
 
@@ -126,7 +127,7 @@ def _on_codes(name: str, examples: LabelledImages, epochs: float, seed: int) -> 
     found = recipe(name)
     grey, encoder, squash, head = fresh(name, seed).children()
     pixels = grey(examples.images).detach()
-    for done, _ in _learn_to_fill_in(encoder, pixels, epochs, seed):
+    for done, _ in _learn_to_fill_in(encoder, pixels, _AE_EPOCHS * epochs, seed):
         so_far = nn.Sequential(grey, encoder, squash, head)
         yield Lesson(name, round(1000 * _AE_SHARE * done), 1000, so_far)
     with torch.no_grad():

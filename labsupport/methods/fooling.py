@@ -46,7 +46,7 @@ __all__ = ["DEFENCES", "DIGIT_NETWORKS", "TABLE", "Classes", "Fooled", "Lesson"]
 
 TABLE = tuple(name for name, one in DIGIT_NETWORKS.items() if one.paper_error is not None)
 _SHARE = 0.5  # of a batch is fooled in adversarial training: the paper's alpha
-_LOOK = 12  # steps of a training between two measurements
+_LOOK = 25  # steps of a training between two measurements
 _SLACK = 1e-4  # of a grey value: k / 255 has no exact binary form
 
 
