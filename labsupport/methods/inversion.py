@@ -32,7 +32,6 @@ import torch
 from torch import Tensor
 
 from labsupport.core import hog as hogs
-from labsupport.core import images as images_
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.networks import Network
 from labsupport.core.operations import Pair
@@ -233,11 +232,15 @@ class Setting:
 
 def setting_for(network: Network, code: Code) -> Setting:
     """A setting that suits this code: the deeper its layer, the more the picture's prior has to
-    say, as in the paper, whose weight of the total variation grows from 1 to 10 to 100."""
+    say, as in the paper, whose weight of the total variation grows from 1 to 10 to 100.
+
+    Log-probabilities lie far from zero for every image, so their relative distances are small, and
+    small weights are enough. They and HOG tell nothing of contrast: the start has to bring it.
+    """
     if isinstance(code.layer, Hog):
-        return Setting(tv=1.0)
+        return Setting(tv=0.3, canvas=Fourier(sd=0.3))
     if code.layer in (SCORES, LOG_PROBABILITIES) or code.values.ndim < 4:
-        return Setting(tv=10.0)
+        return Setting(tv=0.1, canvas=Fourier(sd=0.3))
     stride = max(network.stride(network.node(code.layer)))
     return Setting(tv=1.0 if stride <= 4 else 3.0 if stride <= 8 else 10.0)
 
@@ -489,13 +492,13 @@ class Recognition:
 def recognition(network: Network, images: Tensor, originals: Tensor) -> Recognition:
     """Whether a network names reconstructions (N, 3, H, W) as it names the originals.
 
-    It may be another network than the one whose codes were inverted, and images of another size
-    than its own are brought to it.
+    It may be another network than the one whose codes were inverted. Images are shown to it in the
+    size that they have; `images.resize` makes them larger.
 
     Errors: `BadImage`.
     """
     with torch.no_grad():
-        seen, true = (_chances(network, some) for some in (images, originals))
+        seen, true = (network(some.detach()).softmax(1).cpu() for some in (images, originals))
     answer = true.argmax(1, keepdim=True)
     first = seen.topk(min(5, seen.shape[1])).indices
     return Recognition(
@@ -551,12 +554,6 @@ def _codes(network: Network, images: Tensor, layer: Representation) -> Tensor:
     if isinstance(layer, Hog):
         return layer(images)
     return read(network, (layer,), images)[layer]
-
-
-def _chances(network: Network, images: Tensor) -> Tensor:
-    fits = tuple(images.shape[2:]) == network.input_size
-    own = images if fits else images_.resize(images, network.input_size)
-    return network(own).softmax(1).cpu()
 
 
 def _map_size(code: Code) -> Pair:
