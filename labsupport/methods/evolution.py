@@ -67,8 +67,8 @@ class Champion:
     name: str
     index: int
     confidence: float
-    image: Tensor
-    genome: Genome
+    image: Tensor = field(repr=False)
+    genome: Genome = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class Generation:
     counted from 0. `children` pictures were shown to the network so far: its forward passes.
     """
 
-    classes: tuple[int, ...]
-    confidence: Tensor
-    champions: tuple[Genome, ...]
-    births: Tensor
+    classes: tuple[int, ...] = field(repr=False)
+    confidence: Tensor = field(repr=False)
+    champions: tuple[Genome, ...] = field(repr=False)
+    births: Tensor = field(repr=False)
     children: int
     budget: int
     number: int
