@@ -206,9 +206,12 @@ def correlation(one: Tensor, other: Tensor) -> Tensor:
         )
     x, y = (values.detach().flatten(1).double() for values in (one, other))
     known = x.isfinite() & y.isfinite()
-    count = known.sum(1, keepdim=True).clamp_min(1)
-    x, y = (torch.where(known, values, 0) for values in (x, y))
-    x, y = (torch.where(known, v - v.sum(1, keepdim=True) / count, 0) for v in (x, y))
+    if known.all():
+        x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
+    else:
+        count = known.sum(1, keepdim=True).clamp_min(1)
+        x, y = (torch.where(known, values, 0) for values in (x, y))
+        x, y = (torch.where(known, v - v.sum(1, keepdim=True) / count, 0) for v in (x, y))
     size = x.norm(dim=1) * y.norm(dim=1)
     found = torch.where(size > 0, (x * y).sum(1) / size, math.nan)
     return found.clamp(-1, 1).float().cpu()

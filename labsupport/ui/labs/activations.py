@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 DARK: ink.Colour = (22, 24, 29)
 _QUIET: ink.Colour = (150, 154, 162)
 _SIDE, _EDGE, _HEAD, _FOOT = 34, 6, 22, 24  # pixels around the mosaic, for numbers and scale
-WIDE, NARROW = 714, 464  # the widest mosaic in the two panels
-TILE = 224
+WIDE, NARROW = 688, 416  # the widest mosaic in the two panels
+TILE, THUMB = 200, 144  # four tiles fit into a notebook side by side
 SCALES = {"each map its own": False, "one for all maps": True}
 _WARM, _COLD = np.array([255, 176, 64]), np.array([86, 160, 255])
 
@@ -309,20 +309,28 @@ def live_panel(image: str = "koala", layer: str = "fire8", unit: int = 0) -> Pan
 
 def _draw_seen(seen: Seen, unit: int, shared: bool) -> tuple[Image.Image, str]:
     tiles = mosaic_picture(seen.maps, unit, shared=shared, reference=seen.clean)
-    [answers] = seen.network.ranking(seen.scores, k=3)
     side = figures.side_by_side(
         [
-            figures.enlarge(seen.image, max(1, TILE // seen.image.shape[3])),
-            unit_over(seen.image, seen.maps[unit]),
-            figures.bars(answers, width=TILE),
+            figures.enlarge(images.resize(seen.image, (THUMB, THUMB)), 1),
+            unit_over(seen.image, seen.maps[unit], THUMB),
+            _alone(seen.maps[unit]),
         ],
-        ["the picture", f"unit {unit} over it", "what the network says"],
+        ["the picture", f"unit {unit} over it", f"unit {unit} alone"],
         columns=1,
         gap=10,
     )
     # the mosaic stands at the upper left, where clicks are counted from
     picture = figures.side_by_side([tiles, side])
     return picture, seen_words(seen, unit)
+
+
+def _alone(map_: torch.Tensor) -> Image.Image:
+    """A unit's map by itself, as large as a thumbnail may be."""
+    size = max(map_.shape)
+    if size > THUMB:
+        map_ = functional.adaptive_avg_pool2d(map_[None], THUMB)[0]
+    values = (map_ / map_.abs().max().clamp_min(1e-9)).numpy()
+    return figures.enlarge(_glow(values, bool((map_ < 0).any())), max(1, THUMB // size))
 
 
 def seen_words(seen: Seen, unit: int) -> str:
@@ -335,6 +343,8 @@ def seen_words(seen: Seen, unit: int) -> str:
     silent = int((seen.maps.flatten(1).amax(1) <= 0).sum())
     if silent:
         words += f" {silent} {'unit is' if silent == 1 else 'units are'} silent."
+    [[first]] = seen.network.ranking(seen.scores, k=1)
+    words += f" The network says {first.name}, {figures.per_cent(first.probability)}."
     if seen.distortion.words == "untouched":
         return words
     strict = float(correlation(seen.clean[None], seen.maps[None]))
@@ -515,7 +525,7 @@ def _empty(words: str, side: int = TILE) -> Image.Image:
 def _tile(image: torch.Tensor) -> Image.Image:
     """An image as a tile: enlarged by a whole number, or made smaller."""
     if max(image.shape[2:]) > TILE:
-        image = images.resize(image, TILE, TILE)
+        image = images.resize(image, (TILE, TILE))
     return figures.enlarge(image, max(1, TILE // max(image.shape[2:])))
 
 
@@ -678,7 +688,7 @@ def depth_layers(network: Network, count: int = 10) -> list[str]:
     """The layers that a curve over depth goes through: the ends of blocks, and the scores."""
     from labsupport.ui.labs.ascent import unit_layers
 
-    found = unit_layers(network, count)
+    found = unit_layers(network, count)[1:]
     first = next(layer.name for layer in network.layers if layer.kind == "conv")
     scores = network.layers[-1].name
     return list(dict.fromkeys([first, *found, scores]))
@@ -710,7 +720,7 @@ def depth(
     return Depth(tuple(titles), after, strangers, distortion.words)
 
 
-def depth_picture(found: Depth, size: tuple[int, int] = (660, 320)) -> Image.Image:
+def depth_picture(found: Depth, size: tuple[int, int] = (620, 320)) -> Image.Image:
     """Three correlations over depth; dotted, what two different pictures have in common."""
     places = np.arange(len(found.titles))
 
@@ -734,7 +744,7 @@ _LOOKS: list[dict[str, Any]] = [
 ]
 
 
-def depth_key(width: int = 660) -> Image.Image:
+def depth_key(width: int = 620) -> Image.Image:
     """Which line is which, to stand below the curves."""
 
     def plot(axes: Axes) -> None:
@@ -742,9 +752,9 @@ def depth_key(width: int = 660) -> Image.Image:
             axes.plot([], [], label=words, **look)
         axes.plot([], [], color="#555555", linestyle=":", label="the same for two strangers")
         axes.set_axis_off()
-        axes.legend(frameon=False, fontsize=9, loc="center", ncols=4)
+        axes.legend(frameon=False, fontsize=9, loc="center", ncols=2, columnspacing=2)
 
-    return figures.drawn(plot, size=(width, 36))
+    return figures.drawn(plot, size=(width, 54))
 
 
 def depth_panel(image: str = "koala") -> Panel:
@@ -828,7 +838,7 @@ def changes_panel(first: str = "koala", second: str = "red_panda", layer: str = 
         "second": controls.image_menu(images.photos(), second, label="picture B"),
         "network": network,
         "layer": layers,
-        "count": controls.whole("units", 6, 2, 12),
+        "count": controls.whole("units", 6, 2, 7),
     }
     return Panel(draw, shown, title="What changed from A to B?", compute=look, cost="quick")
 
@@ -861,7 +871,7 @@ def changes_picture(
 
 
 def _over_small(image: torch.Tensor, map_: torch.Tensor, most: float) -> Image.Image:
-    shown = images.resize(image, (112, 112))
+    shown = images.resize(image, (96, 96))
     limits = (-most, most) if bool((map_ < 0).any()) else (0.0, max(most, 1e-6))
     colours = "signed" if limits[0] < 0 else "magma"
     settings: dict[str, Any] = {"opacity": 0.85, "fade": True, "bar": False}
@@ -885,7 +895,7 @@ def depths_picture(
     distortions: Sequence[Distortion],
     *,
     columns: int = 2,
-    size: tuple[int, int] = (460, 290),
+    size: tuple[int, int] = (412, 280),
 ) -> Image.Image:
     """The curves over depth for several distortions, each averaged over pictures (N, 3, H, W)."""
     strangers = _strangers(network)

@@ -293,7 +293,7 @@ def test_the_curves_are_the_similarities(network):
     words = lab.depth_words(found)
     for name in lab.MEASURES:
         assert f"{float(getattr(found.after, name)[0]):.2f} and" in words
-    assert lab.depth_picture(found).size == (660, 320)
+    assert lab.depth_picture(found).size == (620, 320)
 
 
 def test_every_kind_and_strength_is_a_distortion():
