@@ -7,6 +7,7 @@ whether a tensor is an image, and `save` keeps one, with the settings that made 
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 from collections.abc import Mapping
@@ -81,10 +82,12 @@ def save(
         raise BadSetting(f"There is no folder {file.parent}. Make it first, or choose another.")
     picture = to_pil(load(image) if isinstance(image, Image.Image) else image)
     notes = _as_json(settings)
+    content = io.BytesIO()  # Pillow writes a JPEG without asking whether all of it was taken
     temporary = file.with_name(f".{secrets.token_hex(8)}.part")
     try:
+        picture.save(content, kind, **_with_notes(kind, notes))
         with temporary.open("xb") as out:
-            picture.save(out, kind, **_with_notes(kind, notes))
+            out.write(content.getbuffer())
         temporary.replace(file)
     except OSError as error:
         raise BadSetting(f"{file} cannot be written: {error.strerror or error}.") from error

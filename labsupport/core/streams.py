@@ -42,7 +42,7 @@ def count_of(images: Images) -> int:
 
     Errors: `BadImage` for what is no set of images at all.
     """
-    if not isinstance(images, torch.Tensor | Sequence):
+    if not hasattr(images, "__len__") or not hasattr(images, "__getitem__"):
         raise BadImage(
             f"a {type(images).__name__} is no set of images: images.folder(path) is one, and so "
             "are a list of images and a tensor (N, 3, H, W)"

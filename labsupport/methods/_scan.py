@@ -6,6 +6,7 @@ list's last entry; only those maps are looked at further.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -167,7 +168,12 @@ def _chosen(channels: Channels, count: int, title: str) -> torch.Tensor:
                 f"{tuple(channels.shape)}: random_directions({count}) makes one"
             )
         return channels.detach().float().cpu()
-    numbers = [int(channel) for channel in channels]
+    try:
+        numbers = [operator.index(channel) for channel in channels]
+    except TypeError:
+        raise BadSetting(
+            f"channels of {title} are whole numbers, 0 to {count - 1}, not {channels!r}"
+        ) from None
     wrong = [channel for channel in numbers if not 0 <= channel < count]
     if wrong or not numbers or len(set(numbers)) < len(numbers):
         raise BadSetting(

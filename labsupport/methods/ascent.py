@@ -43,6 +43,7 @@ from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.layers import Box, receptive_box
 from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
+from labsupport.core.preparation import checked_size
 from labsupport.core.targets import Target
 from labsupport.methods._canvas import Canvas, Fourier, Pixels
 from labsupport.methods._climb import Course, Frame, State, climb
@@ -244,6 +245,8 @@ def _prepare(network: Network, goal: Objective, wanted: _Wanted) -> tuple[Course
 def _size(network: Network, wanted: _Wanted) -> Pair:
     start, size = wanted.start, wanted.size
     asked = (size, size) if isinstance(size, int) else size
+    if asked is not None:
+        checked_size(asked)
     if isinstance(start, str):
         if start not in STARTS:
             close = ", ".join(repr(one) for one in nearest(start, STARTS))

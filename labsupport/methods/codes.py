@@ -24,6 +24,8 @@ from labsupport.core.errors import BadImage, BadSetting, nearest
 from labsupport.core.imagesets import Picture
 from labsupport.core.networks import Network
 from labsupport.core.operations import Pair
+from labsupport.core.preparation import checked_size
+from labsupport.core.streams import count_of
 from labsupport.methods import _tsne
 
 METRICS = ("cosine", "euclidean")
@@ -216,7 +218,7 @@ def _batch(
 
 
 def _prepared(pictures: Images, size: Pair) -> torch.Tensor | Sequence[torch.Tensor]:
-    if len(pictures) == 0:
+    if count_of(pictures) == 0:
         raise BadImage("there is no image: an empty set has no codes")
     return pictures if isinstance(pictures, torch.Tensor) else _Prepared(pictures, size)
 
@@ -251,6 +253,7 @@ def fitted(image: torch.Tensor, size: Pair) -> torch.Tensor:
     torch.Size([1, 3, 50, 50])
     """
     images.check(image)
+    size = checked_size(size)
     height, width = image.shape[2:]
     scale = max(size[0] / height, size[1] / width)
     covering = (max(round(height * scale), size[0]), max(round(width * scale), size[1]))
@@ -576,6 +579,8 @@ def divergence(affinities: torch.Tensor, points: torch.Tensor) -> tuple[float, t
     """
     if affinities.shape != (len(points), len(points)):
         raise BadSetting(f"{len(points)} points have affinities of {len(points)} x {len(points)}")
+    if not bool(affinities.isfinite().all()):
+        raise BadSetting("affinities are probabilities: these contain NaN or infinity")
     forces = _tsne.AllPairs(affinities.detach().cpu().double().numpy())
     places = _checked(points).double().numpy()
     return forces.cost(places), torch.from_numpy(forces.gradient(places))

@@ -21,6 +21,7 @@ from labsupport.core.errors import BadImage, BadSetting, UnknownClass, nearest
 from labsupport.core.imagesets import LabelledImages
 from labsupport.core.networks import Network
 from labsupport.core.perturbations import Bounds, moved
+from labsupport.core.preparation import check
 
 SLIDE_INPUT = (2.0, -1.0, 3.0, -2.0, 2.0, 2.0, 1.0, -4.0, 5.0, 1.0)
 SLIDE_WEIGHTS = (-1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0)
@@ -79,8 +80,12 @@ class LinearClassifier:
     categories: tuple[str, ...]
 
     def scores(self, images: Tensor) -> Tensor:
-        """Scores (N, classes) of images (N, 3, H, W), before softmax, without a gradient."""
-        if images.ndim != 4 or images.shape[1:] != self.weights.shape[1:]:
+        """Scores (N, classes) of images (N, 3, H, W), before softmax, without a gradient.
+
+        Errors: `BadImage` for what is no image, or one of another size.
+        """
+        check(images)
+        if images.shape[1:] != self.weights.shape[1:]:
             wanted = ", ".join(map(str, self.weights.shape[1:]))
             raise BadImage(f"this classifier takes images (N, {wanted}), not {tuple(images.shape)}")
         flat = images.detach().to(self.weights).flatten(1)
@@ -181,6 +186,8 @@ def answer(inputs: Sequence[float] | Tensor, weights: Sequence[float] | Tensor, 
     if x.shape != w.shape or not len(x):
         raise BadSetting(f"{len(x)} inputs need as many weights, not {len(w)}")
     score = float(x @ w) + bias
+    if not math.isfinite(score):
+        raise BadSetting("inputs, weights and bias are numbers: among these are NaN or infinity")
     return Answer(score, float(torch.sigmoid(torch.tensor(score, dtype=torch.float64))))
 
 
@@ -195,9 +202,9 @@ def least_step(weights: Sequence[float] | Tensor, gain: float) -> float:
     0.5
     """
     size = float(torch.as_tensor(weights).detach().double().abs().sum())
-    if not gain >= 0:
+    if not 0 <= gain < math.inf:
         raise BadSetting(f"the gain is a number from 0 upwards, not {gain}")
-    if not size > 0:
+    if not 0 < size < math.inf:
         raise BadSetting("weights that are all zero give every input the same score")
     return gain / size
 
@@ -480,8 +487,8 @@ def mix(
     >>> mix(toy, left, "right", strength=0.25).images[0, 0]
     tensor([[0.5000, 0.5000]])
     """
-    images = images.detach().to(classifier.weights)
     before = classifier.probabilities(images)
+    images = images.detach().to(classifier.weights)
     wanted = classifier.index(target)
     direction = _direction(classifier, before.argmax(1), wanted, way, away)
     changed = moved(images, direction, strength)
@@ -517,8 +524,8 @@ def least_strength(
 
     Errors: `BadImage`, `BadSetting`.
     """
-    images = images.detach().to(classifier.weights)
     scores = classifier.scores(images)
+    images = images.detach().to(classifier.weights)
     now = scores.argmax(1)
     columns = []
     for target in range(len(classifier.categories)):
@@ -581,6 +588,7 @@ def strength_matrix(
 
     Errors: `BadImage`, `BadSetting`.
     """
+    check(images)
     if len(images) != len(labels) or each < 1:
         raise BadSetting(f"{len(images)} images need as many labels, not {len(labels)}; each >= 1")
     right = classifier.scores(images).argmax(1).cpu() == labels.cpu()

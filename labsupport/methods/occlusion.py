@@ -21,6 +21,7 @@ from labsupport.core.incremental import Chunk, CleanImage, Follower, Output, Rec
 from labsupport.core.layers import Box, Layer
 from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
+from labsupport.core.preparation import check
 from labsupport.core.targets import Target
 
 VIEWS = ("score", "probability", "best_class", "activity")
@@ -151,19 +152,23 @@ def occlude(image: torch.Tensor, box: Box, fill: torch.Tensor) -> torch.Tensor:
 
     Both are (1, 3, H, W); `fill_image` makes the other one. The image itself is left as it is.
 
-    Errors: `BadSetting` for a box that is empty or reaches over the image.
+    Errors: `BadImage`; `BadSetting` for a box that is empty or reaches over the image, or a fill
+    of another size.
 
     >>> hidden = occlude(torch.zeros(1, 3, 4, 4), (1, 0, 3, 2), torch.ones(1, 3, 4, 4))
     >>> hidden[0, 0, 0]
     tensor([0., 1., 1., 0.])
     """
-    left, top, right, bottom = box
+    check(image)
     height, width = image.shape[2:]
+    left, top, right, bottom = box if len(box) == 4 else (0, 0, 0, 0)
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise BadSetting(
             f"the box {tuple(box)} is (left, top, right, bottom) in pixels, inside an image that "
             f"is {width} wide and {height} high"
         )
+    if fill.shape[1:] != image.shape[1:] or len(fill) not in (1, len(image)):
+        raise BadSetting(f"the fill is {tuple(fill.shape)}, the image {tuple(image.shape)}")
     hidden = image.clone()
     hidden[..., top:bottom, left:right] = fill[..., top:bottom, left:right]
     return hidden
@@ -180,6 +185,8 @@ def sign_changes(
     Errors: `BadSetting`, `BadImage`, `UnknownLayer`.
     """
     network.check(image)
+    if len(image) != 1:
+        raise BadImage(f"one image at a time: this is a batch of {len(image)}")
     pair = torch.cat([image, occlude(image, box, fill_image(network, image, fill))])
     clean, hidden = network.activations(pair, [layer])[layer]
     signs: torch.Tensor = (clean - hidden).sign()
@@ -200,6 +207,8 @@ def correspondence(changes: torch.Tensor) -> float:
     count = len(changes)
     if changes.ndim != 2 or count < 2:
         raise BadSetting("changes is (images, features), one row per image, two rows at least")
+    if not changes.shape[1] or not bool(changes.isfinite().all()):
+        raise BadSetting("changes has to hold a number for at least one feature, and no NaN")
     apart = torch.pdist(changes.float(), p=0)  # the number of features that differ, per pair
     return float(apart.mean() / changes.shape[1])
 
@@ -326,8 +335,10 @@ def _checked_views(views: Sequence[str], target: Target) -> tuple[str, ...]:
 def fill_image(network: Network, image: torch.Tensor, fill: Fill = "mean") -> torch.Tensor:
     """What an occluding window of this fill shows, over the whole image, (1, 3, H, W).
 
-    Errors: `BadSetting` for an unknown fill, a colour outside [0, 1] or an image of another size.
+    Errors: `BadImage`; `BadSetting` for an unknown fill, a colour outside [0, 1] or an image of
+    another size.
     """
+    check(image)
     if isinstance(fill, torch.Tensor):
         if fill.shape != image.shape:
             raise BadSetting(f"the fill is {tuple(fill.shape)}, the image {tuple(image.shape)}")

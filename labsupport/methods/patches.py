@@ -130,6 +130,9 @@ class TopPatches:
         try:
             save_file(tensors, part, metadata={"patches": words})
             part.replace(file)
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise BadSetting(f"{file} cannot be written: {reason}.") from error
         finally:
             part.unlink(missing_ok=True)
         return file

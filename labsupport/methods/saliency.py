@@ -24,6 +24,7 @@ from labsupport.core.imagesets import CutOut, Picture
 from labsupport.core.layers import Box
 from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
+from labsupport.core.preparation import checked_size
 from labsupport.methods import backprop
 
 Progress = Callable[[float], object]
@@ -166,7 +167,7 @@ def _smoothed(image: torch.Tensor, map_: torch.Tensor, smooth: float) -> torch.T
     values = map_.detach().cpu().float()
     if not bool(values.isfinite().all()):
         raise BadSetting("the map holds NaN or infinity")
-    if smooth < 0:
+    if not 0 <= smooth < math.inf:
         raise BadSetting(f"smooth is {smooth} pixels; it is 0 or more")
     if smooth == 0:
         return values
@@ -225,7 +226,7 @@ def largest_part(mask: torch.Tensor) -> torch.Tensor:
 
     if mask.ndim != 2 or not bool(mask.any()):
         raise BadSetting(f"a mask is (H, W) with one pixel at least, not {tuple(mask.shape)}")
-    inside = mask.cpu().numpy().astype(np.uint8)
+    inside = (mask != 0).cpu().numpy().astype(np.uint8)
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     sizes = statistics[1:, cv2.CC_STAT_AREA]  # the first one is what is not in the mask
     return torch.from_numpy(labels == 1 + int(sizes.argmax()))
@@ -252,9 +253,14 @@ def box_of(mask: torch.Tensor) -> Box:
 def box_overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes (left, top, right, bottom): 0 (apart) to 1 (equal).
 
+    Errors: `BadSetting` for what is no box.
+
     >>> box_overlap((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333
     """
+    for box in (one, other):
+        if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
+            raise BadSetting(f"a box is (left, top, right, bottom), not {tuple(box)}")
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     shared = max(width, 0) * max(height, 0)
@@ -270,7 +276,8 @@ def mask_overlap(one: torch.Tensor, other: torch.Tensor) -> float:
     >>> mask_overlap(torch.tensor([[True, True, False]]), torch.tensor([[False, True, True]]))
     0.3333333333333333
     """
-    if one.shape != other.shape or not bool((one | other).any()):
+    shapes, one, other = (one.shape, other.shape), one != 0, other != 0
+    if shapes[0] != shapes[1] or not bool((one | other).any()):
         raise BadSetting(
             f"two masks of one size are compared, and not two empty ones: these are "
             f"{tuple(one.shape)} and {tuple(other.shape)}"
@@ -329,7 +336,7 @@ def centre_box(size: Pair, share: float = 0.5) -> Box:
     """
     if not 0 < share <= 1:
         raise BadSetting(f"share is {share}; it lies above 0 and goes up to 1")
-    top, left = (round(side * (1 - share) / 2) for side in size)
+    top, left = (round(side * (1 - share) / 2) for side in checked_size(size))
     return (left, top, size[1] - left, size[0] - top)
 
 
@@ -373,7 +380,7 @@ def compose(
     >>> compose(cutout, photo, share=0.5, place=(1, 0)).box[::3]
     (0, 224)
     """
-    if not 0 < share <= 1 or not all(0 <= one <= 1 for one in place):
+    if not 0 < share <= 1 or len(place) != 2 or not all(0 <= one <= 1 for one in place):
         raise BadSetting(f"share is {share}, place {place}: share lies in (0, 1], place in [0, 1]")
     pixels = cutout.rgba()
     left, top, right, bottom = box_of(pixels[0, 3] > 0.5)
@@ -410,6 +417,10 @@ def scenes(
     >>> [scene.image.shape for scene in scenes(2, size=64)]
     [torch.Size([1, 3, 64, 64]), torch.Size([1, 3, 64, 64])]
     """
+    if len(shares) != 2 or not 0 < shares[0] <= shares[1] <= 1:
+        raise BadSetting(f"shares is (least, most), from above 0 to 1, not {tuple(shares)}")
+    if seed < 0:
+        raise BadSetting(f"a seed is a number from 0 on, not {seed}")
     random = np.random.default_rng(seed)
     objects = [one for one in pictures.cutouts() if one.imagenet]
     places = [one for one in pictures.photos() if one.category == "places"]
@@ -477,6 +488,8 @@ def compare_ways(
     """
     if len(scenes) != len(maps) or not scenes:
         raise BadSetting(f"{len(maps)} maps for {len(scenes)} scenes: one for each")
+    if not shares or not quantiles:
+        raise BadSetting("name at least one share and one quantile to choose from")
     boxes = [_box_masks(scenes, share) for share in shares]
     cuts: list[list[torch.Tensor]] = [[] for _ in quantiles]
     grown = []

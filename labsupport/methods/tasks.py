@@ -18,6 +18,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.layers import Box
 from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
+from labsupport.core.preparation import checked_size
 from labsupport.methods.saliency import box_of, box_overlap, largest_part
 
 __all__ = ["Detection", "class_box", "class_map", "dense_scores", "detections", "mask_of"]
@@ -69,7 +70,8 @@ def mask_of(values: torch.Tensor, image_size: Pair, *, share: float = 0.2) -> to
     [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
     _check_map(values, share)
-    spread = F.interpolate(values[None, None].float(), image_size, mode="bilinear")[0, 0]
+    size = checked_size(image_size)
+    spread = F.interpolate(values[None, None].float(), size, mode="bilinear")[0, 0]
     return spread >= share * spread.max()
 
 
@@ -97,6 +99,7 @@ def detections(
 
     Errors: as `dense_scores`; `BadSetting` for several pictures, or a threshold outside 0 to 1.
     """
+    network.check(image)
     if len(image) != 1:
         raise BadSetting(f"one picture at a time, these are {len(image)}: take images[:1]")
     if not 0 < threshold <= 1:
@@ -163,7 +166,7 @@ def _averaged(scores: torch.Tensor, window: int) -> torch.Tensor:
 
 
 def _check_map(values: torch.Tensor, share: float) -> None:
-    if values.ndim != 2:
+    if values.ndim != 2 or not values.numel():
         raise BadSetting(f"a map is (h, w), this one is {tuple(values.shape)}: take one of them")
     if not 0 < share <= 1:
         raise BadSetting(f"share is above 0 and up to 1, not {share}")

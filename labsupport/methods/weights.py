@@ -246,6 +246,8 @@ def noise_floor(
     """
     if len(shape) != 3 or min(shape) < 1:
         raise BadSetting(f"the shape of one filter is (channels, rows, columns), not {shape!r}")
+    if not 0 <= share <= 1 or count < 1:
+        raise BadSetting(f"share is 0 to 1 and count at least 1, not {share} and {count}")
     return _noise_floor(tuple(shape), share, count, seed)
 
 
