@@ -132,6 +132,16 @@ class Live(Board):
             self._show_state("running")
         _join(older)
         try:
+            self._compute_here(work, limit)
+        finally:
+            if work is self._work and self._state == "running":  # interrupted once more, or early
+                self._show_state("finished" if work.count else "idle")
+        if self.error is not None:
+            raise self.error
+        return self.frame
+
+    def _compute_here(self, work: _Work, limit: int | None) -> None:
+        try:
             work.compute(limit)
         except KeyboardInterrupt:
             if not work.count:
@@ -141,9 +151,6 @@ class Live(Board):
             self.ended(work, error)
             raise
         self.ended(work, None)
-        if self.error is not None:
-            raise self.error
-        return self.frame
 
     def wait(self, timeout: float | None = None) -> State:
         """Wait until the thread is done (or for `timeout` seconds); raise what it met."""
