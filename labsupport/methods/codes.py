@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, overload
 
-import numpy as np
 import torch
 from torch import fx
 from torch.nn import functional as F
@@ -27,8 +26,47 @@ from labsupport.core.operations import Pair
 from labsupport.core.preparation import checked_size
 from labsupport.core.streams import count_of
 from labsupport.methods import _tsne
+from labsupport.methods._grids import Grid, Seams, one_to_one, seam, to_cells
+from labsupport.methods._nearness import (
+    METRICS,
+    ROWS,
+    check_k,
+    checked,
+    distances_between,
+    distances_to_others,
+    nearest_in_parts,
+    ready,
+    sampled,
+)
 
-METRICS = ("cosine", "euclidean")
+__all__ = [
+    "LARGEST_GRID",
+    "METHODS",
+    "METRICS",
+    "Embedding",
+    "Grid",
+    "Images",
+    "Neighbours",
+    "Progress",
+    "Seams",
+    "affinities",
+    "code_layer",
+    "codes",
+    "codes_by_layer",
+    "divergence",
+    "embed",
+    "embedding_frames",
+    "fitted",
+    "grid",
+    "grid_shape",
+    "label_agreement",
+    "neighbours",
+    "pixel_codes",
+    "place",
+    "seams",
+    "trustworthiness",
+]
+
 METHODS = ("tsne", "pca")
 LARGEST_GRID = 4000  # points: the one-to-one assignment grows with their third power
 
@@ -36,7 +74,6 @@ Images: TypeAlias = torch.Tensor | Sequence[Picture] | Sequence[torch.Tensor]
 Progress: TypeAlias = Callable[[float], object]
 
 _BATCH, _MOST_CORES = 8, 8  # images that a core takes at a time; each holds their activations
-_ROWS = 512  # of a table of distances that are held at a time
 _THROUGH = frozenset({"dropout", "flatten", "identity"})  # they change nothing that a code holds
 
 
@@ -63,31 +100,6 @@ class Embedding:
     cost: float
     stage: str
     progress: float
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Images on a grid. `cells` (rows, columns) holds their numbers, -1 in an empty cell.
-
-    `cost` is the mean squared distance between an image's place in the map and its cell, in cells.
-    `left_out` are the images that have none.
-    """
-
-    cells: torch.Tensor
-    cost: float
-    left_out: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Seams:
-    """How far apart in code the images of neighbouring cells are, nan beside an empty cell.
-
-    `right` (rows, columns - 1) is the distance to the cell on the right, `below`
-    (rows - 1, columns) to the one underneath.
-    """
-
-    right: torch.Tensor
-    below: torch.Tensor
 
 
 # Codes
@@ -273,12 +285,12 @@ def neighbours(
     >>> neighbours(torch.tensor([[0.0], [3.0], [1.0]]), 0, k=2, metric="euclidean")
     Neighbours(numbers=(2, 1), distances=(1.0, 3.0))
     """
-    codes = _checked(codes)
+    codes = checked(codes)
     if not 0 <= number < len(codes):
         raise BadSetting(f"there are the images 0 to {len(codes) - 1}, not {number}")
-    _check_k(k, len(codes))
-    rows = _ready(codes, metric)
-    away = _distances(rows[number : number + 1], rows, metric)[0]
+    check_k(k, len(codes))
+    rows = ready(codes, metric)
+    away = distances_between(rows[number : number + 1], rows, metric)[0]
     away[number] = math.inf
     order = away.argsort(stable=True)[:k]
     return Neighbours(tuple(order.tolist()), tuple(away[order].tolist()))
@@ -300,16 +312,16 @@ def label_agreement(
     >>> label_agreement(torch.tensor([[0.0], [1.0], [5.0], [6.0]]), "aabb", k=1, metric="euclidean")
     1.0
     """
-    codes = _checked(codes)
+    codes = checked(codes)
     if len(labels) != len(codes):
         raise BadSetting(f"{len(codes)} codes and {len(labels)} labels: one label for each code")
-    _check_k(k, len(codes))
+    check_k(k, len(codes))
     words = labels.tolist() if isinstance(labels, torch.Tensor) else list(labels)
     known = {label: place for place, label in enumerate(dict.fromkeys(words))}
     found = torch.tensor([known[label] for label in words])
-    rows, same = _ready(codes, metric), []
-    for some in torch.split(_asked(len(rows), sample, seed), _ROWS):
-        away = _others(rows, some, metric)
+    rows, same = ready(codes, metric), []
+    for some in torch.split(sampled(len(rows), sample, seed), ROWS):
+        away = distances_to_others(rows, some, metric)
         near = away.topk(k, dim=1, largest=False).indices
         same.append(found[near] == found[some][:, None])
     return float(torch.cat(same).double().mean())
@@ -330,84 +342,24 @@ def trustworthiness(
     code costs as much as its rank there is beyond k. 1 is a map without false neighbours, about
     0.5 a random one. `sample` asks only so many images, drawn by `seed`.
     """
-    codes, points = _checked(codes), _checked(points)
+    codes, points = checked(codes), checked(points)
     count = len(codes)
     if len(points) != count:
         raise BadSetting(f"{count} codes and {len(points)} points: one point for each code")
-    _check_k(k, count)
+    check_k(k, count)
     if 2 * count <= 3 * k + 1:
         raise BadSetting(f"trustworthiness of {k} neighbours needs more than {count} images")
-    asked = _asked(count, sample, seed)
-    rows, places = _ready(codes, metric), _ready(points, "euclidean")
+    asked = sampled(count, sample, seed)
+    rows, places = ready(codes, metric), ready(points, "euclidean")
     beyond = 0.0
-    for some in torch.split(asked, _ROWS):
-        near = _others(places, some, "euclidean").topk(k, dim=1, largest=False).indices
-        apart = _others(rows, some, metric)
+    for some in torch.split(asked, ROWS):
+        near = distances_to_others(places, some, "euclidean").topk(k, dim=1, largest=False).indices
+        apart = distances_to_others(rows, some, metric)
         for neighbour in near.T:
             rank = (apart < apart.gather(1, neighbour[:, None])).sum(1) + 1
             beyond += float((rank - k).clamp(min=0).sum())
     worst = len(asked) * k * (2 * count - 3 * k - 1)
     return 1 - 2 * beyond / worst
-
-
-def _asked(count: int, sample: int | None, seed: int) -> torch.Tensor:
-    """The numbers of all images, or of some."""
-    if sample is None or sample >= count:
-        return torch.arange(count)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:sample]
-
-
-def _check_k(k: int, count: int) -> None:
-    if not 1 <= k < count:
-        raise BadSetting(f"of {count} images there are 1 to {count - 1} neighbours, not {k}")
-
-
-def _checked(codes: torch.Tensor) -> torch.Tensor:
-    if not isinstance(codes, torch.Tensor) or codes.ndim != 2 or 0 in codes.shape:
-        shape = tuple(getattr(codes, "shape", ()))
-        raise BadSetting(f"codes are a tensor (images, numbers); this is {shape or type(codes)}")
-    found = codes.detach().to("cpu", torch.float32)
-    if not bool(found.isfinite().all()):
-        raise BadSetting("the codes contain NaN or infinity: codes.isfinite().all(1) says where")
-    return found
-
-
-def _ready(codes: torch.Tensor, metric: str) -> torch.Tensor:
-    """Rows between which `_distances` can measure: of length 1 for "cosine", centred else."""
-    if metric == "cosine":
-        return F.normalize(codes, dim=1)
-    if metric == "euclidean":
-        return codes - codes.mean(0)
-    near = nearest(str(metric), METRICS, 1)[0]
-    raise BadSetting(f"no metric {metric!r}; did you mean {near!r}?")
-
-
-def _distances(some: torch.Tensor, others: torch.Tensor, metric: str) -> torch.Tensor:
-    """A table of distances (n, N); rounding must not make one negative."""
-    if metric == "cosine":
-        return (1 - some @ others.T).clamp_(min=0)
-    return torch.cdist(some, others, compute_mode="use_mm_for_euclid_dist_if_necessary")
-
-
-def _others(rows: torch.Tensor, some: torch.Tensor, metric: str) -> torch.Tensor:
-    """The distances (n, N) of some rows to all; infinite to themselves."""
-    away = _distances(rows[some], rows, metric)
-    away[torch.arange(len(some)), some] = math.inf
-    return away
-
-
-def _nearest_in_parts(
-    codes: torch.Tensor, k: int, metric: str
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
-    """Each image's k nearest others, numbers and distances (N, k), and the share that is done."""
-    _check_k(k, len(codes))
-    rows = _ready(codes, metric)
-    numbers = torch.empty(len(codes), k, dtype=torch.long)
-    distances = torch.empty(len(codes), k)
-    for some in torch.split(torch.arange(len(codes)), _ROWS):
-        found = _others(rows, some, metric).topk(k, dim=1, largest=False)
-        numbers[some], distances[some] = found.indices, found.values
-        yield numbers, distances, (int(some[-1]) + 1) / len(codes)
 
 
 # Maps
@@ -435,7 +387,7 @@ def embed(
     torch.Size([12, 2])
     """
     if method == "pca":
-        return _principal(_checked(codes), metric)
+        return _principal(checked(codes), metric)
     if method != "tsne":
         near = nearest(str(method), METHODS, 1)[0]
         raise BadSetting(f"no method {method!r}; did you mean {near!r}?")
@@ -473,9 +425,9 @@ def embedding_frames(
 
     Errors: `BadSetting`, as in `embed`.
     """
-    codes = _checked(codes)
+    codes = checked(codes)
     _check_settings(len(codes), perplexity, learning_rate, steps, every)
-    rows = _ready(codes, metric)
+    rows = ready(codes, metric)
     return _frames(codes, rows, perplexity, metric, learning_rate, steps, seed, every)
 
 
@@ -495,7 +447,7 @@ def _frames(
     yield Embedding(points, 0, steps, math.nan, "start", 0.0)
     if search:
         k = min(len(codes) - 1, int(3 * perplexity))
-        for part in _nearest_in_parts(codes, k, metric):
+        for part in nearest_in_parts(codes, k, metric):
             numbers, distances, share = part
             words = f"looking for neighbours, {share:.0%}"
             yield Embedding(points, 0, steps, math.nan, words, search * share)
@@ -540,7 +492,7 @@ def _start(rows: torch.Tensor, seed: int | None) -> Any:
 
 def _principal(codes: torch.Tensor, metric: str) -> Embedding:
     _check_settings(len(codes), min(2.0, len(codes) - 0.5), None, 1, 1)
-    points = _components(_ready(codes, metric)).float()
+    points = _components(ready(codes, metric)).float()
     return Embedding(points, 1, 1, math.nan, "principal components", 1.0)
 
 
@@ -564,10 +516,10 @@ def affinities(
     p(j|i) is a Gaussian of the distance around i, so wide that it holds `perplexity` neighbours;
     p_ij is the mean of both ways, divided by N.
     """
-    codes = _checked(codes)
+    codes = checked(codes)
     _check_settings(len(codes), perplexity, None, 1, 1)
-    rows = _ready(codes.double(), metric)
-    squared = _distances(rows, rows, metric).square()
+    rows = ready(codes.double(), metric)
+    squared = distances_between(rows, rows, metric).square()
     squared.fill_diagonal_(math.inf)
     return torch.from_numpy(_tsne.joint(squared.numpy(), perplexity))
 
@@ -582,7 +534,7 @@ def divergence(affinities: torch.Tensor, points: torch.Tensor) -> tuple[float, t
     if not bool(affinities.isfinite().all()):
         raise BadSetting("affinities are probabilities: these contain NaN or infinity")
     forces = _tsne.AllPairs(affinities.detach().cpu().double().numpy())
-    places = _checked(points).double().numpy()
+    places = checked(points).double().numpy()
     return forces.cost(places), torch.from_numpy(forces.gradient(places))
 
 
@@ -599,7 +551,7 @@ def place(
     t-SNE has no formula for a new image: each goes to the mean place of its k nearest images in
     code, the nearer the heavier (1 / distance). If these lie apart, so does their mean from all.
     """
-    codes, new, points = _checked(codes), _checked(new), _checked(points)
+    codes, new, points = checked(codes), checked(new), checked(points)
     if new.shape[1] != codes.shape[1] or len(points) != len(codes):
         raise BadSetting(
             f"codes {tuple(codes.shape)}, points {tuple(points.shape)} and new codes "
@@ -607,8 +559,8 @@ def place(
         )
     if not 1 <= k <= len(codes):
         raise BadSetting(f"of {len(codes)} images 1 to {len(codes)} can be asked, not {k}")
-    rows = _ready(torch.cat([codes, new]), metric)
-    found = _distances(rows[len(codes) :], rows[: len(codes)], metric).topk(k, largest=False)
+    rows = ready(torch.cat([codes, new]), metric)
+    found = distances_between(rows[len(codes) :], rows[: len(codes)], metric).topk(k, largest=False)
     weights = 1 / found.values.clamp(min=1e-6)
     weights = weights / weights.sum(1, keepdim=True)
     return (points[found.indices] * weights[..., None]).sum(1)
@@ -648,7 +600,7 @@ def grid(points: torch.Tensor, *, shape: Pair | None = None, repeats: bool = Fal
     >>> grid(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])).cells.tolist()
     [[2, 1], [0, 3]]
     """
-    points = _checked(points)
+    points = checked(points)
     if len(points) > LARGEST_GRID:
         raise BadSetting(
             f"{len(points)} images are too many for a grid, {LARGEST_GRID} are not: take a part, "
@@ -657,34 +609,12 @@ def grid(points: torch.Tensor, *, shape: Pair | None = None, repeats: bool = Fal
     rows, columns = grid_shape(len(points)) if shape is None else shape
     if rows < 1 or columns < 1 or rows * columns > 4 * LARGEST_GRID:
         raise BadSetting(f"a grid has at least one row and one column, not {rows} x {columns}")
-    squared = _to_cells(points, (rows, columns))
+    squared = to_cells(points, (rows, columns))
     if repeats:
         cells, least = squared.argmin(0), squared.min(0).values
         left = set(range(len(points))) - set(cells.tolist())
         return Grid(cells.view(rows, columns), float(least.mean()), tuple(sorted(left)))
-    return _one_to_one(squared, (rows, columns))
-
-
-def _to_cells(points: torch.Tensor, shape: Pair) -> torch.Tensor:
-    """Squared distances (N, cells), in cells, from the map stretched over the grid."""
-    low, high = points.min(0).values, points.max(0).values
-    rows, columns = shape
-    room = torch.tensor([columns, rows]) - 1.0
-    places = (points - low) / (high - low).clamp(min=1e-12) * room
-    down, across = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    centres = torch.stack([across.flatten(), down.flatten()], 1).double()
-    return (places.double()[:, None] - centres[None]).square().sum(2)
-
-
-def _one_to_one(squared: torch.Tensor, shape: Pair) -> Grid:
-    from scipy.optimize import linear_sum_assignment
-
-    numbers, chosen = linear_sum_assignment(squared.numpy())
-    cells = torch.full((shape[0] * shape[1],), -1)
-    cells[torch.from_numpy(chosen)] = torch.from_numpy(numbers)
-    cost = float(squared[numbers, chosen].mean())
-    left = sorted(set(range(len(squared))) - set(np.asarray(numbers).tolist()))
-    return Grid(cells.view(shape), cost, tuple(left))
+    return one_to_one(squared, (rows, columns))
 
 
 def seams(grid: Grid, codes: torch.Tensor, *, metric: str = "cosine") -> Seams:
@@ -692,20 +622,9 @@ def seams(grid: Grid, codes: torch.Tensor, *, metric: str = "cosine") -> Seams:
 
     In a plane not all that touches is near in code: where a seam is large, two regions meet.
     """
-    rows = _ready(_checked(codes), metric)
+    rows = ready(checked(codes), metric)
     if int(grid.cells.max()) >= len(rows):
         raise BadSetting(f"the grid shows image {int(grid.cells.max())}, of {len(rows)} codes")
     cells = grid.cells
-    right = _between(rows, cells[:, :-1], cells[:, 1:], metric)
-    return Seams(right, _between(rows, cells[:-1], cells[1:], metric))
-
-
-def _between(
-    rows: torch.Tensor, one: torch.Tensor, other: torch.Tensor, metric: str
-) -> torch.Tensor:
-    pair = rows[one.clamp(min=0)], rows[other.clamp(min=0)]
-    if metric == "cosine":
-        found = (1 - (pair[0] * pair[1]).sum(-1)).clamp(min=0)
-    else:
-        found = (pair[0] - pair[1]).norm(dim=-1)
-    return torch.where((one < 0) | (other < 0), math.nan, found)
+    right = seam(rows, cells[:, :-1], cells[:, 1:], metric)
+    return Seams(right, seam(rows, cells[:-1], cells[1:], metric))

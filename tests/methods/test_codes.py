@@ -14,7 +14,7 @@ from torch import nn
 
 from labsupport.core import images, networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
-from labsupport.methods import _tsne
+from labsupport.methods import _grids, _nearness, _tsne
 from labsupport.methods import codes as c
 
 
@@ -183,7 +183,7 @@ def test_agreement_counts_the_share_of_the_own_label():
 def test_agreement_is_the_same_however_the_table_is_cut(monkeypatch):
     rows, labels = seeded(70, 3), [n % 4 for n in range(70)]
     whole = c.label_agreement(rows, labels)
-    monkeypatch.setattr(c, "_ROWS", 9)
+    monkeypatch.setattr(c, "ROWS", 9)
     assert c.label_agreement(rows, labels) == whole
 
 
@@ -193,7 +193,7 @@ def test_trustworthiness_is_that_of_scikit_learn(metric, monkeypatch):
     points[:40] = rows[:40, :2]
     wanted = manifold.trustworthiness(rows.numpy(), points.numpy(), n_neighbors=5, metric=metric)
     assert c.trustworthiness(rows, points, metric=metric) == pytest.approx(wanted, abs=1e-6)
-    monkeypatch.setattr(c, "_ROWS", 7)
+    monkeypatch.setattr(c, "ROWS", 7)
     assert c.trustworthiness(rows, points, metric=metric) == pytest.approx(wanted, abs=1e-6)
 
 
@@ -350,7 +350,7 @@ def test_frames_come_in_order_and_the_last_is_the_map(monkeypatch):
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
     monkeypatch.setattr(_tsne, "EXACT", 20)
-    monkeypatch.setattr(c, "_ROWS", 8)
+    monkeypatch.setattr(_nearness, "ROWS", 8)
     stages = [frame.stage for frame in c.embedding_frames(rows, every=20, **settings)]
     assert stages[1:5] == [f"looking for neighbours, {n}%" for n in (27, 53, 80, 100)]
 
@@ -438,7 +438,7 @@ def test_the_assignment_is_the_cheapest_of_all():
     for seed in range(5):
         points = seeded(6, 2, seed=seed)
         found = c.grid(points, shape=(2, 3))
-        squared = c._to_cells(points, (2, 3))
+        squared = _grids.to_cells(points, (2, 3))
         costs = [
             sum(float(squared[one, cell]) for cell, one in enumerate(order))
             for order in itertools.permutations(range(6))
@@ -453,7 +453,7 @@ def test_280_images_reach_the_optimum():
     found = c.grid(points)
     assert found.cells.shape == (14, 20)
     assert sorted(found.cells.flatten().tolist()) == list(range(280))
-    squared = c._to_cells(points, (14, 20)).numpy()
+    squared = _grids.to_cells(points, (14, 20)).numpy()
     rows, columns = linear_sum_assignment(squared)
     assert found.cost == pytest.approx(squared[rows, columns].mean())
 
@@ -486,7 +486,7 @@ def test_more_cells_than_images_leave_some_empty():
 def test_with_repeats_each_cell_has_its_nearest():
     points = torch.tensor([[0.0, 0], [0.1, 0], [1, 1], [1, 0]])
     found = c.grid(points, shape=(2, 2), repeats=True)
-    squared = c._to_cells(points, (2, 2))
+    squared = _grids.to_cells(points, (2, 2))
     assert found.cells.flatten().tolist() == squared.argmin(0).tolist()
     assert found.left_out == (1,)
     assert len(set(found.cells.flatten().tolist())) == 3
