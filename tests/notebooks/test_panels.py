@@ -26,6 +26,8 @@ MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("04_representation", "Atlas"): ("across", "down"),
     # the plain gradient, which is the default, has no noisy copies
     ("08_optimization", "Saliency map"): ("noise",),
+    # a second layer counts as soon as it has a share, which is none by default
+    ("10_deepdream", "Dream"): ("second",),
 }
 MAY_COMPLAIN: dict[tuple[str, str], tuple[str, ...]] = {
     # where the image is used up before the last layer: the message is what it is there for

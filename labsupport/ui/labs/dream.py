@@ -161,7 +161,7 @@ def _told(
 def _draw_dream(dreaming: Dreaming) -> tuple[Image.Image, str]:
     image = dreaming.frame.image
     times = 2 if image.shape[3] <= 256 else 1
-    return figures.enlarge(image, times), f"{_so_far(dreaming)} {_answer(dreaming)}"
+    return figures.enlarge(image, times), f"{_so_far(dreaming)}{_answer(dreaming)}"
 
 
 def _so_far(dreaming: Dreaming) -> str:
@@ -176,9 +176,13 @@ def _so_far(dreaming: Dreaming) -> str:
 
 
 def _answer(dreaming: Dreaming) -> str:
+    """What the network says at an octave's end; in between it would only hold the dream up."""
+    if dreaming.frame.step < dreaming.frame.steps:
+        return ""
     with torch.no_grad():
-        ((first,),) = dreaming.network.ranking(dreaming.network.scores(dreaming.frame.image), k=1)
-    return f"The network says: {first.name}, {figures.per_cent(first.probability)}."
+        scores = dreaming.network.scores(dreaming.frame.image)
+    ((first,),) = dreaming.network.ranking(scores, k=1)
+    return f" The network says: {first.name}, {figures.per_cent(first.probability)}."
 
 
 # Octaves
@@ -373,26 +377,30 @@ def _knows_dogs(network: Network) -> bool:
 
 
 def feedback_picture(told: Feedback, network: Network) -> Image.Image:
-    """Four pictures on the way; below them the probabilities and the energy, step by step."""
+    """Four pictures on the way, each with its energy; below them the probabilities by steps."""
     last = len(told.values) - 1
     places = sorted({round(last * share) for share in (0, 1 / 3, 2 / 3, 1)})
     tiles = [told.images[place] for place in places]
     tiles += [torch.ones_like(tiles[0])] * (4 - len(tiles))
     titles = [f"after {place} steps" if place else "the photograph" for place in places]
-    above = figures.mosaic(tiles, titles=[*titles, *[""] * (4 - len(titles))], columns=4, gap=8)
-    chances = told.probabilities
-    lines = {network.categories[told.winner]: chances[:, told.winner]}
+    titles += [""] * (4 - len(titles))
+    values = [f"energy x {float(told.values[place]):.1f}" for place in places]
+    values += [""] * (4 - len(values))
+    above = figures.mosaic(tiles, titles=titles, values=values, columns=4, gap=8)
+    size = (above.width, 240)
+    below = figures.curve(
+        _lines(told, network), across="steps", up="probability", size=size, limits=(-0.02, 1.02)
+    )
+    return figures.side_by_side([above, below], columns=1)
+
+
+def _lines(told: Feedback, network: Network) -> dict[str, torch.Tensor]:
+    """The first and the last answer's probabilities by steps, and that of all dogs together."""
+    chances, first = told.probabilities, int(told.probabilities[0].argmax())
+    lines = {network.categories[index]: chances[:, index] for index in (first, told.winner)}
     if _knows_dogs(network):
         lines["all dogs together"] = chances[:, DOGS].sum(1)
-    first = int(chances[0].argmax())
-    lines.setdefault(network.categories[first], chances[:, first])
-    across = "steps"
-    size = (above.width // 2 - 8, 260)
-    left = figures.curve(lines, across=across, up="probability", size=size, limits=(-0.02, 1.02))
-    right = figures.curve(
-        {"energy": told.values}, across=across, up="energy, times the photograph's", size=size
-    )
-    return figures.side_by_side([above, figures.side_by_side([left, right])], columns=1)
+    return lines
 
 
 # Guided dreams

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import html
 from collections.abc import Iterator, Mapping, Sequence
@@ -265,7 +266,13 @@ class ClipMenu(Control):
     def _send(self, contents: Sequence[bytes]) -> None:
         """Put files into the upload widget as the browser does."""
         self.upload.value = tuple(
-            {"name": f"{place}.png", "type": "", "size": len(one), "content": memoryview(one)}
+            {
+                "name": f"{place}.png",
+                "type": "image/png",
+                "size": len(one),
+                "content": memoryview(one),
+                "last_modified": datetime.datetime.now(datetime.UTC),
+            }
             for place, one in enumerate(contents)
         )
 
