@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from labsupport.core import bundled, hog, images
+from labsupport.core import bundled, hog, images, networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.layers import Layer
 from labsupport.core.networks import Network
@@ -33,6 +33,7 @@ from labsupport.methods.inversion import (
     neighbourhood,
     pixel_distance,
     recognition,
+    reconstruct,
     setting_for,
     some_channels,
 )
@@ -79,6 +80,17 @@ def code_of(network: Network, image: Tensor, kept: str, layer: str, part: str = 
         height, width = code.values.shape[2:] if code.values.ndim == 4 else (0, 0)
         return neighbourhood(code, (height // 2, width // 2))
     return some_channels(code, slice(0, code.values.shape[1] // 2)) if part == "half" else code
+
+
+def turned_back(image: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """An image (1, 3, H, W), and what comes back of it from a linear layer of this matrix (D, D)
+    with D = 3 H W."""
+    layer = torch.nn.Linear(turn.shape[1], turn.shape[0], bias=False)
+    layer.weight.data = turn
+    size = (image.shape[2], image.shape[3])
+    network = networks.wrap(torch.nn.Sequential(torch.nn.Flatten(), layer), input_size=size)
+    bare = Setting(tv=0.0, canvas=Pixels(), step=LBFGS(0.05), steps=100)
+    return image, reconstruct(network, encode(network, image, "1"), setting=bare).image
 
 
 # Live
@@ -517,7 +529,7 @@ def kept_picture() -> Image.Image:
         axes.set_xticks(range(len(layers)), layers, rotation=20, ha="right")
         axes.set_ylabel("photos that keep it (%)")
         axes.set_ylim(0, 105)
-        axes.legend(frameon=False, fontsize=9, loc="lower left")
+        axes.legend(frameon=False, fontsize=9, loc="upper right")
 
     return figures.drawn(plot, size=(760, 280))
 
