@@ -353,10 +353,10 @@ def _draw_fed_back(told: Told) -> tuple[Image.Image, str]:
 def feedback_words(told: Feedback, network: Network) -> str:
     """The first and the last answer."""
     first, last = int(told.probabilities[0].argmax()), told.winner
-    steps = len(told.values) - 1
+    steps = f"{len(told.values) - 1} of {told.steps} steps"
     words = (
         f"At first: {network.categories[first]}, {_chance(told, 0, first)}. "
-        f"After {steps} steps: {network.categories[last]}, {_chance(told, -1, last)} "
+        f"After {steps}: {network.categories[last]}, {_chance(told, -1, last)} "
         f"(at first {_chance(told, 0, last)}). The layer's energy is {float(told.values[-1]):.1f} "
         "times the photograph's."
     )
