@@ -257,6 +257,12 @@ def test_kept_colours_are_the_contents(tiny, content, painted):
     kept = dataclasses.replace(FEW, colours="luminance")
     last = s.paint(tiny, content, painted, setting=kept, steps=4)
     assert torch.allclose(last.image, s.recolour(last.frame.image, content), atol=1e-6)
+    first = next(iter(s.stylize(tiny, content, painted, setting=kept)))
+    grey = s.luminance(content)
+    assert torch.allclose(first.frame.image, grey, atol=1e-6)
+    goal = s.match_colours(s.luminance(painted), grey)
+    by_hand = s.style_losses(tiny, grey, goal, ["1"])["1"]
+    assert math.isclose(first.losses["style relu1"], float(by_hand), rel_tol=1e-3)
     matched = dataclasses.replace(FEW, colours="matched")
     first = next(iter(s.stylize(tiny, content, painted, setting=matched)))
     by_hand = s.style_losses(tiny, content, s.match_colours(painted, content), ["1"])["1"]
@@ -291,6 +297,14 @@ def test_slide_names_stay_with_average_pooling(title):
     network = networks.load() if title == "SqueezeNet" else networks.wrap(toys.seeded(VGG))
     averaging = s.with_average_pooling(network)
     assert [one.title for one in averaging.layers] == [one.title for one in network.layers]
+
+
+def test_the_border_of_an_average_counts_no_padding():
+    padded = nn.Sequential(nn.MaxPool2d(3, 2, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = networks.wrap(padded, input_size=8, **toys.PLAIN)
+    ones = torch.ones(1, 3, 8, 8)
+    found = s.with_average_pooling(network).activations(ones, ["0"])["0"]
+    assert torch.allclose(found, torch.ones_like(found))
 
 
 def test_a_pool_with_gaps_has_no_average():
