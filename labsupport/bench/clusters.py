@@ -1,0 +1,69 @@
+"""A scan by two worker processes against the same scan by one process."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from labsupport.bench._contest import HEADING, Contest, hold, machine, text
+from labsupport.core import images, networks
+from labsupport.core.imagesets import Files
+from labsupport.core.networks import Network
+from labsupport.core.streams import Images
+from labsupport.methods.clusters import Cluster, scan
+from labsupport.methods.patches import TopPatches, several_scales, top_patches
+
+LAYER, SIDE, COPIES, PART = "fire9", 224, 2, 16
+_ALONE = "one process, one thread"
+_WHOLE = "one process, all threads"
+
+
+def bench() -> None:
+    """Print what a second process is worth; starting the cluster is not timed."""
+    network = networks.load()
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder, Cluster.local(2, part=PART) as cluster:
+        files = _pictures(Path(folder))
+        shown = several_scales(files, (SIDE,))
+        print(f"{len(files)} photographs as JPEG, read and cut to {SIDE} px; {LAYER}, top 9")
+        print(HEADING)
+        contest = Contest(
+            f"top patches of {len(files)} files, two processes",
+            partial(scan, network, LAYER, shown, cluster),
+            {
+                _ALONE: partial(_with_threads, 1, network, shown),
+                _WHOLE: partial(_with_threads, torch.get_num_threads(), network, shown),
+            },
+            {_ALONE: 1.6, _WHOLE: 1.1},
+            equal=_same,
+        )
+        for line in hold(contest):
+            print(text(line))
+            rates = (len(files) / seconds for seconds in (line.ours, line.theirs))
+            print("  {:.1f} images a second against {:.1f}".format(*rates), flush=True)
+
+
+def _pictures(folder: Path) -> Files:
+    """The bundled photographs as files of a folder, each twice."""
+    for number, photo in enumerate([*images.photos()] * COPIES):
+        images.save(photo.image, folder / f"{number:04}.jpg")
+    return images.files(folder)
+
+
+def _with_threads(count: int, network: Network, shown: Images) -> TopPatches:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        return top_patches(network, LAYER, shown)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _same(ours: object, theirs: object) -> bool:
+    """The same activations, but for rounding."""
+    if not isinstance(ours, TopPatches) or not isinstance(theirs, TopPatches):
+        return False
+    return torch.allclose(ours.values, theirs.values, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,17 @@
+"""These tests share the laws' table of methods, and the toy networks of the core's tests."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS / "robustness"), str(TESTS / "laws"), str(TESTS / "core")]
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A network of two convolutions, on which every method of the table works."""
+    import spoiling
+
+    return spoiling.tiny()

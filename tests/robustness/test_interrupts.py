@@ -1,0 +1,266 @@
+"""The notebook's stop button at any moment, in every panel that runs: the last frame stays, the
+next start works. And two panels at once, and fifty runs of one."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import importlib
+import inspect
+import pkgutil
+import random
+import signal
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import labsupport.ui.labs
+from labsupport.core import images, networks
+from labsupport.ui import controls
+from labsupport.ui.labs import ascent, codes
+from labsupport.ui.live import Live
+from labsupport.ui.panels import Panel
+
+
+@functools.cache
+def few_things() -> codes.Collection:
+    return codes.collection(networks.load(), images.cutouts()[::12], layers=["fire9"])
+
+
+# Panels that need to be told something.
+TOLD: dict[str, Callable[[], Live]] = {
+    "ascent.unit_panel": lambda: ascent.unit_panel("fire5"),
+    "codes.map_panel": lambda: codes.map_panel(few_things(), size=200),
+}
+
+
+def running_panels() -> dict[str, Callable[[], Live]]:
+    """Every function of the labs that makes a `Live`, found by looking."""
+    found = dict(TOLD)
+    for module in pkgutil.iter_modules(labsupport.ui.labs.__path__):
+        loaded = importlib.import_module(f"labsupport.ui.labs.{module.name}")
+        for name, value in vars(loaded).items():
+            if not inspect.isfunction(value) or value.__module__ != loaded.__name__:
+                continue
+            needs = [
+                one
+                for one in inspect.signature(value).parameters.values()
+                if one.default is one.empty and one.kind is not one.VAR_KEYWORD
+            ]
+            key = f"{module.name}.{name}"
+            makes = str(value.__annotations__.get("return", "")).endswith("Live")
+            if makes and not needs and not name.startswith("_"):
+                found.setdefault(key, value)
+    return found
+
+
+PANELS = running_panels()
+with_alarms = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGALRM")
+
+
+@contextlib.contextmanager
+def interrupted(seconds: float) -> Iterator[None]:
+    """Ctrl-C after so long, wherever the main thread is then."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def run_until_interrupted(live: Live, seconds: float) -> None:
+    with contextlib.suppress(KeyboardInterrupt), interrupted(seconds):
+        live.run()
+
+
+def check_all_is_well(live: Live) -> None:
+    """A picture, no complaint, nothing that claims to run, no lock that is held."""
+    assert live.state in ("finished", "idle")
+    assert live.picture is not None
+    assert live.complaint == ""
+    assert live.lock.acquire(blocking=False)
+    live.lock.release()
+    assert torch.is_grad_enabled()
+
+
+@with_alarms
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PANELS)
+def test_an_interrupt_keeps_the_last_frame_and_the_next_start_works(name):
+    live = PANELS[name]()
+    chance = random.Random(name)
+    try:
+        for _ in range(2):
+            before = live.frame
+            run_until_interrupted(live, chance.uniform(0.01, 0.6))
+            check_all_is_well(live)
+            assert live.frame is not None or before is None
+        live.start()
+        deadline = time.perf_counter() + 60
+        begun = live.frame
+        while live.frame is begun and live.state == "running" and time.perf_counter() < deadline:
+            time.sleep(0.01)
+        live.stop()
+        assert live.state in ("stopped", "finished")
+        assert live.frame is not begun
+        assert live.error is None
+    finally:
+        live.close()
+
+
+def small_live(pause: float = 0.0, title: str = "small") -> Live:
+    """Frames with a tensor each, and a picture of it."""
+
+    def frames(steps: int) -> Iterator[torch.Tensor]:
+        with torch.no_grad():
+            for number in range(steps):
+                time.sleep(pause)
+                yield torch.full((3, 20, 20), number % 7 / 7)
+
+    def draw(frame: torch.Tensor) -> tuple[Image.Image, str]:
+        shade = round(255 * float(frame[0, 0, 0]))
+        return Image.new("RGB", (20, 20), (shade, 0, 0)), f"shade {shade}"
+
+    return Live(frames, {"steps": controls.whole("steps", 30, 1, 1000)}, draw=draw, title=title)
+
+
+@with_alarms
+def test_three_hundred_moments_of_a_small_panel():
+    """Wherever it strikes: in a frame, in a drawing, in what tells the states."""
+    live, chance = small_live(0.0002), random.Random(0)
+    interrupts = 0
+    for _ in range(300):
+        try:
+            with interrupted(chance.uniform(0.0002, 0.03)):
+                live.run()
+        except KeyboardInterrupt:
+            interrupts += 1
+        check_all_is_well(live)
+    assert live.run() is not None
+    assert live.words == "shade 36"  # frame 29 of 30
+    assert live.state == "finished"
+    live.close()
+
+
+# Two at once
+
+
+def test_two_panels_at_once_find_what_each_finds_alone():
+    network = networks.load("lenet5")
+
+    def panel(seed: int) -> Live:
+        def frames(steps: int) -> Iterator[torch.Tensor]:
+            generator = torch.Generator().manual_seed(seed)
+            image = torch.rand(1, 3, *network.input_size, generator=generator)
+            for _ in range(steps):
+                image = image.detach().requires_grad_(True)
+                with torch.enable_grad():
+                    (slope,) = torch.autograd.grad(network.scores(image)[0, seed], image)
+                image = (image + 0.1 * slope).clamp(0, 1).detach()
+                yield image
+
+        def draw(frame: torch.Tensor) -> Image.Image:
+            return images.to_pil(frame)
+
+        sliders = {"steps": controls.whole("steps", 25, 1, 100)}
+        return Live(frames, sliders, draw=draw, title=f"panel {seed}")
+
+    both = [panel(1), panel(2)]
+    alone = [live.run() for live in both]
+    for live in both:
+        live.start()
+    assert [live.wait(60) for live in both] == ["finished", "finished"]
+    for live, expected in zip(both, alone, strict=True):
+        torch.testing.assert_close(live.frame, expected, rtol=1e-4, atol=1e-5)
+        live.close()
+
+
+# Memory
+
+
+def alive() -> dict[str, int]:
+    """Tensors, panels and threads that are still there."""
+    gc.collect()
+    kinds: dict[str, int] = {"tensors": 0, "pictures": 0, "generators": 0}
+    for one in gc.get_objects():
+        kinds["tensors"] += issubclass(type(one), torch.Tensor)
+        kinds["pictures"] += issubclass(type(one), Image.Image)
+        kinds["generators"] += type(one) is types.GeneratorType
+    return kinds | {"threads": threading.active_count()}
+
+
+def fifty(act: Callable[[], Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """What is alive after ten times, which fill what a panel remembers, and after fifty more."""
+    for _ in range(10):
+        act()
+    before = alive()
+    for _ in range(50):
+        act()
+    return before, alive()
+
+
+def grown(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """What there is more of; a handful may come and go with the garbage of others."""
+    return {kind: after[kind] - before[kind] for kind in before if after[kind] > before[kind] + 5}
+
+
+def test_fifty_runs_leave_nothing_behind():
+    live = small_live()
+    assert grown(*fifty(live.run)) == {}
+    live.close()
+
+
+def test_fifty_starts_in_the_background_leave_nothing_behind():
+    live = small_live()
+
+    def start_and_end() -> None:
+        live.start()
+        live.wait(20)
+
+    assert grown(*fifty(start_and_end)) == {}
+    live.close()
+
+
+def test_fifty_drawings_leave_nothing_behind():
+    def compute(side: int) -> torch.Tensor:
+        return torch.zeros(3, side, side)
+
+    def draw(found: torch.Tensor) -> Image.Image:
+        return Image.new("RGB", (found.shape[1], 8))
+
+    panel = Panel(
+        draw,
+        {"side": controls.whole("side", 3, 1, 100)},
+        title="sides",
+        compute=compute,
+        remember=8,
+    )
+    sides = iter(range(1, 100))
+    assert grown(*fifty(lambda: panel.controls["side"].put(next(sides)))) == {}
+    panel.close()
+
+
+def test_what_is_kept_is_noticed():
+    kept: list[torch.Tensor] = []
+    assert grown(*fifty(lambda: kept.append(torch.zeros(2)))) == {"tensors": 50}
+
+
+@pytest.mark.slow
+def test_fifty_runs_of_a_lab_leave_nothing_behind():
+    live = PANELS["occlusion.map_panel"]()
+    assert grown(*fifty(lambda: live.run(limit=1))) == {}
+    live.close()
