@@ -1,0 +1,116 @@
+"""FGSM and PGD against foolbox and torchattacks, which are raced only where they are installed.
+
+Neither is a dependency: torchattacks asks for a version of requests that JupyterLab refuses, and
+the tests have a way of their own to the same numbers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from labsupport.bench._contest import HEADING, Contest, hold, machine, text
+from labsupport.core import catalog, images, networks
+from labsupport.core.networks import Network
+from labsupport.core.operations import Normalize
+from labsupport.methods.fooling import fgsm, pgd
+
+_PICTURES = ("koala", "macaw", "kitten", "coffee")
+_EPS, _STEP, _STEPS = 4 / 255, 0.5 / 255, 40
+_ALIKE = 0.995  # of the pixels: where a slope is nearly 0, its sign hangs on rounding
+_WANTED = {
+    "FGSM": {"foolbox": 1.8, "torchattacks": 1.15},
+    "PGD-40": {"foolbox": 1.3, "torchattacks": 1.1},
+}
+
+
+def bench() -> None:
+    """Print the ratios; "below" marks one that does not reach what is wanted."""
+    print(machine())
+    print(HEADING)
+    for contest in _contests(networks.load()):
+        for line in hold(contest):
+            print(text(line), flush=True)
+
+
+def _contests(network: Network) -> Iterator[Contest]:
+    seen = torch.cat([images.standard(images.sample(name)) for name in _PICTURES])
+    with torch.no_grad():
+        labels = network(seen).argmax(1).cpu()
+    there = {name: build for name, build in _PEERS.items() if importlib.util.find_spec(name)}
+    for name in _PEERS.keys() - there.keys():
+        print(f"{name} is not installed here, so it is not raced")
+    ours: dict[str, Callable[[], object]] = {
+        "FGSM": lambda: fgsm(network, seen, eps=_EPS, label=labels).images,
+        "PGD-40": lambda: (
+            pgd(network, seen, eps=_EPS, step=_STEP, steps=_STEPS, label=labels).images
+        ),
+    }
+    for task, way in ours.items():
+        peers = {name: build(task, seen, labels) for name, build in there.items()}
+        yield Contest(
+            f"squeezenet1_1, {task}, {len(seen)} photos",
+            way,
+            peers,
+            {name: _WANTED[task][name] for name in peers},
+            rounds=9 if task == "FGSM" else 3,
+            equal=_same,
+        )
+
+
+def _module() -> nn.Module:
+    """The bare torchvision module behind its normalization, frozen and channels-last."""
+    recipe = catalog.recipe("squeezenet1_1")
+    state, source = catalog.state(recipe, "auto")
+    bare = catalog.build(recipe, state, source)
+    whole = nn.Sequential(Normalize(recipe.mean, recipe.std), bare).eval().requires_grad_(False)
+    return whole.to(memory_format=torch.channels_last)
+
+
+def _torchattacks(task: str, seen: torch.Tensor, labels: torch.Tensor) -> Callable[[], object]:
+    peer: Any = importlib.import_module("torchattacks")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        attack = (
+            peer.FGSM(_module(), eps=_EPS)
+            if task == "FGSM"
+            else peer.PGD(_module(), eps=_EPS, alpha=_STEP, steps=_STEPS, random_start=False)
+        )
+    return partial(attack, _as_it_likes(seen), labels)
+
+
+def _foolbox(task: str, seen: torch.Tensor, labels: torch.Tensor) -> Callable[[], object]:
+    peer: Any = importlib.import_module("foolbox")
+    model = peer.PyTorchModel(_module(), bounds=(0, 1), device="cpu")
+    attack = (
+        peer.attacks.LinfFastGradientAttack(random_start=False)
+        if task == "FGSM"
+        else peer.attacks.LinfPGD(abs_stepsize=_STEP, steps=_STEPS, random_start=False)
+    )
+
+    def call() -> object:
+        raw, *_ = attack(model, _as_it_likes(seen), labels, epsilons=_EPS)
+        return raw
+
+    return call
+
+
+_PEERS = {"foolbox": _foolbox, "torchattacks": _torchattacks}
+
+
+def _as_it_likes(seen: torch.Tensor) -> torch.Tensor:
+    return seen.contiguous(memory_format=torch.channels_last)
+
+
+def _same(ours: object, theirs: object) -> bool:
+    if not isinstance(ours, torch.Tensor) or not isinstance(theirs, torch.Tensor):
+        return False
+    alike = ((ours - theirs).abs() < 1e-6).float().mean()
+    return bool(alike >= (_ALIKE if ours.shape == theirs.shape else 2))
