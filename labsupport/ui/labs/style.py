@@ -107,7 +107,7 @@ def paint_panel(
         "style": controls.image_menu(styles(), style, label="style"),
         "network": controls.network_menu(names=photographs()),
         "weight": controls.logarithmic("weight of the style", BRUSH.beta, 0.03, 300),
-        "size": controls.whole("picture", size, 128, 512, step=32, unit="px"),
+        "size": controls.whole("picture", size, 128, 384, step=32, unit="px"),
         "stroke": controls.whole("style picture", 320, 128, 512, step=32, unit="px"),
         "colours": controls.choice("colours", _COLOURS),
         "start": controls.choice("start", _STARTS),
