@@ -278,6 +278,7 @@ class Strip:
     images: tuple[Tensor, ...]
     distances: tuple[float, ...]
     share: float  # of the last one's steps
+    steps: int
 
     @property
     def progress(self) -> float:
@@ -329,7 +330,7 @@ def strips(
         setting = replace(setting, tv=factor * setting.tv)
         for frame in invert(network, code, setting=setting, steps=steps, seed=seed, every=every):
             both = (*done, frame.image), (*near, float(-frame.score))
-            yield Strip(image, network, tuple(layers), *both, frame.progress)
+            yield Strip(image, network, tuple(layers), *both, frame.progress, frame.steps)
         done, near = both
 
 
@@ -356,6 +357,7 @@ def _draw_strip(strip: Strip) -> tuple[Image.Image, str]:
             layers, strip.distances, seen.probability, seen.same.tolist(), strict=True
         )
     ]
+    words.append(f"{layers[-1]}: {strip.share:.0%} of {strip.steps} steps.")
     return strip_picture(strip), "\n".join(words)
 
 
