@@ -219,6 +219,15 @@ def test_a_network_without_a_sense_of_direction_turns_with_the_picture(change):
     assert float(found.maps) < 0.9
 
 
+def test_maps_are_turned_about_the_middle_of_the_picture():
+    """A filter of equal weights looks the same upside down, so its map turns with the picture."""
+    blur = nn.Conv2d(3, 1, 5, bias=False)
+    nn.init.constant_(blur.weight, 1 / 75)
+    network = networks.wrap(nn.Sequential(blur, nn.Flatten(), nn.Linear(49, 2)), input_size=11)
+    found = similarity(network, toys.image(11), Distortion(rotate=180), ["conv1"])
+    assert float(found.carried) == pytest.approx(1, abs=1e-3)
+
+
 def test_maps_are_carried_by_the_middle_of_what_they_see():
     """A stride of 4 without padding: a shift by 4 pixels is one position, whatever the border."""
     coarse = networks.wrap(
