@@ -75,7 +75,7 @@ def dream_panel(image: str = "china", layer: str = "fire7", **starts: Any) -> Li
         **_how(**starts),
         "seed": controls.seed(),
     }
-    return Live(_dreaming, shown, draw=_draw_dream, title="Dream")
+    return Live(_dreaming, shown, draw=_draw_dream, title="Dream", autostart=True)
 
 
 def _how(**starts: Any) -> dict[str, Control]:
@@ -262,7 +262,7 @@ def contact_panel(image: str = "china", *, side: int = 200) -> Live:
         "octaves": controls.whole("octaves", 4, 1, 5),
         "side": controls.whole("longer side", side, 160, 320, step=40, unit="px"),
     }
-    return Live(_hung, shown, draw=_draw_sheet, title="Contact sheet")
+    return Live(_hung, shown, draw=_draw_sheet, title="Contact sheet", autostart=True)
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,7 @@ def feedback_panel(image: str = "pont_du_gard", layer: str = "fire7") -> Live:
         "gradient": controls.choice("gradient", KINDS, "vivid"),
         "steps": controls.whole("steps", 30, 10, 100, step=10),
     }
-    return Live(_fed_back, shown, draw=_draw_fed_back, title="Feedback loop")
+    return Live(_fed_back, shown, draw=_draw_fed_back, title="Feedback loop", autostart=True)
 
 
 @dataclass(frozen=True)
@@ -418,7 +418,7 @@ def guided_panel(
         "layer": controls.layer_menu(network, layer, keep=has_map),
         **_how(**{"side": 400, **starts}),
     }
-    return Live(_guided, shown, draw=_draw_guided, title="Guided dream")
+    return Live(_guided, shown, draw=_draw_guided, title="Guided dream", autostart=True)
 
 
 def _guided(

@@ -115,7 +115,7 @@ def zoom_panel(image: str = "neuschwanstein", layer: str = "fire7", **starts: An
         "zoom": controls.whole("zoom", chosen["zoom"], 1, 20, unit="%"),
         **_film_how(chosen),
     }
-    return FilmLive(_zooming, shown, draw=_draw_film, title="Zoom film")
+    return FilmLive(_zooming, shown, draw=_draw_film, title="Zoom film", autostart=True)
 
 
 def _film_how(chosen: Mapping[str, int]) -> dict[str, Control]:
@@ -157,7 +157,7 @@ def film_panel(clip: str = "china", layer: str = "fire5", **starts: Any) -> Film
         "carry": controls.real("kept detail", chosen["carry"], 0.0, 1.0, step=0.1, digits=1),
         **_film_how(chosen),
     }
-    return FilmLive(_film_dreaming, shown, draw=_draw_film, title="Dreamed film")
+    return FilmLive(_film_dreaming, shown, draw=_draw_film, title="Dreamed film", autostart=True)
 
 
 def _film_dreaming(
