@@ -28,6 +28,8 @@ MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("08_optimization", "Saliency map"): ("noise",),
     # a second layer counts as soon as it has a share, which is none by default
     ("10_deepdream", "Dream"): ("second",),
+    # before a network has learned there is nothing to count or to show
+    ("12_fooling", "Szegedy's tables"): ("pictures", "epochs", "show", "columns"),
 }
 MAY_COMPLAIN: dict[tuple[str, str], tuple[str, ...]] = {
     # where the image is used up before the last layer: the message is what it is there for

@@ -86,7 +86,6 @@ def smallest_panel(digit: int = 3, name: str = "FC100-100-10") -> Live:
             "name": controls.choice("network", list(DIGIT_NETWORKS), name),
             "digit": controls.whole("digit", digit, 0, 9),
             "place": controls.whole("whose hand", 0, 0, 19),
-            "rounds": controls.whole("values of c, at most", 12, 2, 20),
             "factor": controls.whole("enlarge the change", 3, 1, 12, unit="times"),
         },
         draw=_draw_becoming,
@@ -94,14 +93,14 @@ def smallest_panel(digit: int = 3, name: str = "FC100-100-10") -> Live:
     )
 
 
-def _becoming(name: str, digit: int, place: int, rounds: int) -> Iterator[_Becoming]:
+def _becoming(name: str, digit: int, place: int) -> Iterator[_Becoming]:
     image, network = handwritten(digit, place), learned(name)
     own = int(network.scores(image).argmax())
     now = _Becoming(image, network, own, (None,) * 10, 0, 0.0)
     yield now
     others = [target for target in range(10) if target != own]
     for done, target in enumerate(others):
-        for one in fooling.smallest_frames(network, image, target, rounds=rounds):
+        for one in fooling.smallest_frames(network, image, target):
             best = one.now if one.best is None else one.best
             found = (*now.found[:target], best, *now.found[target + 1 :])
             share = (done + one.progress) / len(others)
