@@ -38,6 +38,10 @@ from labsupport.core.streams import (
 from labsupport.methods._scan import Channels, Rules, Suppress, Units
 from labsupport.methods.patches import Progress, TopPatches, merge, top_patches
 
+# Dask's own also tells the C library to give memory back at once, so that every block of
+# activations is mapped afresh.
+_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
+_ONE_THREAD = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
 PART = 512  # images: some minutes of one core's work, so that a dead worker costs little
 
 
@@ -84,7 +88,7 @@ class Cluster:
         cls(**settings)  # what is wrong shows before anything starts
         with (
             tempfile.TemporaryDirectory(prefix="labs-cluster-") as scratch,
-            dask.dask.config.set({"temporary-directory": scratch}),
+            dask.dask.config.set({"temporary-directory": scratch, _ENVIRONMENT: _ONE_THREAD}),
             dask.LocalCluster(
                 n_workers=processes,
                 threads_per_worker=1,
