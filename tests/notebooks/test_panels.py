@@ -30,6 +30,8 @@ MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("10_deepdream", "Dream"): ("second",),
     # before a network has learned there is nothing to count or to show
     ("12_fooling", "Szegedy's tables"): ("pictures", "epochs", "show", "columns"),
+    # a layer and a channel count when a unit is asked about, and a class is the default
+    ("14_summary", "Every method, one question"): ("layer", "channel"),
 }
 MAY_COMPLAIN: dict[tuple[str, str], tuple[str, ...]] = {
     # where the image is used up before the last layer: the message is what it is there for

@@ -143,7 +143,7 @@ def invert_panel(
         "steps": controls.whole("steps", steps, 20, 400, step=20),
         "seed": controls.seed(),
     }
-    return Live(_inverted, shown, draw=_draw_return, title="Back from the code")
+    return Live(_inverted, shown, draw=_draw_return, title="Back from the code", autostart=True)
 
 
 def _inverted(
@@ -227,7 +227,7 @@ def quadrants_panel(
         "steps": controls.whole("steps", steps, 20, 400, step=20),
         "seed": controls.seed(),
     }
-    return Live(_four, shown, draw=_draw_four, title="All the same to the network")
+    return Live(_four, shown, draw=_draw_four, title="All the same to the network", autostart=True)
 
 
 def _four(
@@ -297,7 +297,7 @@ def strip_panel(image: str = "giant_panda", *, layers: int = 7, steps: int = 60)
         "size": controls.whole("picture", 128, 96, 224, step=32, unit="px"),
         "seed": controls.seed(),
     }
-    return Live(_strips, shown, draw=_draw_strip, title="What a company keeps")
+    return Live(_strips, shown, draw=_draw_strip, title="What a company keeps", autostart=True)
 
 
 def _strips(

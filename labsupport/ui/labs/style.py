@@ -115,7 +115,7 @@ def paint_panel(
         "steps": controls.whole("steps", steps, 20, 400, step=20),
         "seed": controls.seed(),
     }
-    return Live(_painted, shown, draw=_draw, title="Painting")
+    return Live(_painted, shown, draw=_draw, title="Painting", autostart=True)
 
 
 def _painted(
@@ -174,7 +174,7 @@ def layers_panel(
         pictures = images.resize(content, size), images.resize(style, size)
         yield from _easels(network, pictures[0], pictures[1:], chosen, how["start"])
 
-    return Live(frames, shown, draw=_draw, title="Layers and weights")
+    return Live(frames, shown, draw=_draw, title="Layers and weights", autostart=True)
 
 
 def _whole(layer: Layer) -> bool:
@@ -217,7 +217,7 @@ def mix_panel(
         both = [images.resize(one, size) for one in (first, second)]
         yield from _easels(network, images.resize(content, size), both, setting)
 
-    return Live(frames, shown, draw=_draw, title="Two styles")
+    return Live(frames, shown, draw=_draw, title="Two styles", autostart=True)
 
 
 def _draw(easel: Easel) -> tuple[Image.Image, str]:

@@ -421,7 +421,7 @@ def everything_panel(
         "layer": layers,
         "channel": controls.channel_slider(layers),
     }
-    return Live(_frames, shown, draw=_draw, title="Every method, one question")
+    return Live(_frames, shown, draw=_draw, title="Every method, one question", autostart=True)
 
 
 def _is_unit_layer(layer: Layer) -> bool:

@@ -54,7 +54,7 @@ def twins_panel(
         "network": controls.network_menu(names=photographs()),
         "steps": controls.whole("steps", steps, 50, 600, step=50),
     }
-    return Live(_becoming, shown, draw=_draw_becoming, title="Twins by description")
+    return Live(_becoming, shown, draw=_draw_becoming, title="Twins by description", autostart=True)
 
 
 @dataclass(frozen=True)
