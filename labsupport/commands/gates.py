@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from labsupport.commands import environment, interpreters, machine
 
 MOST_WORKERS = 4
-MEMORY_OF_A_WORKER = 3 * 2**30  # bytes: torch, a notebook's kernel and a browser beside it
+MEMORY_OF_A_WORKER = 5 * 2**30  # bytes: its networks, and beside it a kernel or a browser
 SLOW = ("tests/notebooks/test_execution.py", "tests/browser")
 
 
