@@ -133,6 +133,7 @@ def test_the_command_writes_pages_and_their_list(tmp_path: Path, monkeypatch, ca
         "05_occlusion.html",
         "glossary.html",
         "scale.html",
+        "teaching.html",
     }
     assert "<a href='05_occlusion.html'>" in written["index.html"]
     assert "<a href='glossary.html'>Words</a>" in written["index.html"]
