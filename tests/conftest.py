@@ -38,3 +38,22 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(cores)
+
+
+@pytest.fixture
+def measured(record_property):
+    """`measured(words)`: a figure for people, printed at the end, whichever process took it."""
+
+    def keep(words: str) -> None:
+        record_property("measured", words)
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print what the tests have measured: it is no part of any verdict."""
+    reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
+    words = [value for one in reports for name, value in one.user_properties if name == "measured"]
+    if words:
+        terminalreporter.section("measured", "-")
+        terminalreporter.write("\n".join(sorted(dict.fromkeys(words))) + "\n")

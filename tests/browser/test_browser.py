@@ -45,7 +45,7 @@ def check_panel(panel: PanelOnPage, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("notebook", [TEMPLATE, *NOTEBOOKS], ids=lambda path: path.stem)
-def test_notebook_in_the_browser(notebook: Path, desk: LabPage, capsys):
+def test_notebook_in_the_browser(notebook: Path, desk: LabPage, measured):
     folder = SCREENSHOTS / notebook.stem
     desk.open(notebook)
     desk.run_all()
@@ -55,8 +55,7 @@ def test_notebook_in_the_browser(notebook: Path, desk: LabPage, capsys):
     assert panels, "no panel is to be seen"
     for panel in panels:
         words = check_panel(panel, folder)
-        with capsys.disabled():
-            print(f"\n  {notebook.stem}, {words}", end=" ", flush=True)
+        measured(f"{notebook.stem}, in the browser: {words}")
     assert desk.faults() == []
     assert desk.addresses == {"127.0.0.1"}
     assert desk.server.attempts == []
@@ -176,15 +175,14 @@ def test_a_prediction_unfolds_by_keyboard_without_moving_the_notebook(desk: LabP
     assert len(desk.cells()) == len(CARDS)
 
 
-def test_a_live_panel_stops(desk: LabPage, tmp_path, capsys):
+def test_a_live_panel_stops(desk: LabPage, tmp_path, measured):
     desk.open(notebook_of(tmp_path, "live", *LIVE))
     desk.run_all()
     assert desk.faults() == []
     (panel,) = desk.panels()
     assert panel.is_live
     words = check_panel(panel, SCREENSHOTS / "live")
-    with capsys.disabled():
-        print(f"\n  {words}", end=" ", flush=True)
+    measured(f"in the browser: {words}")
 
 
 def test_without_a_browser_the_tests_skip_but_not_on_ci(monkeypatch):

@@ -19,7 +19,7 @@ live
 READOUT = "() => document.querySelector('.lab-readout')?.innerText ?? ''"
 
 
-def test_clicks_and_arrow_keys_choose_a_unit(desk: LabPage, tmp_path: Path, capsys):
+def test_clicks_and_arrow_keys_choose_a_unit(desk: LabPage, tmp_path: Path, measured):
     desk.open(notebook_of(tmp_path, "pointing", LIVE))
     desk.run_all()
     assert desk.faults() == []
@@ -45,5 +45,4 @@ def test_clicks_and_arrow_keys_choose_a_unit(desk: LabPage, tmp_path: Path, caps
     assert desk.faults() == []
     index = next(i for i in range(panel.sliders().count()) if "rotate" in panel.label(i))
     took = panel.key_presses(index, 9)
-    with capsys.disabled():
-        print(f"\n  a distortion step to the new mosaic: median {median(took):.0f} ms", end=" ")
+    measured(f"a distortion step to the new mosaic, in the browser: median {median(took):.0f} ms")

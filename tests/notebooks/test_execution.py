@@ -79,12 +79,10 @@ def attempts(notebook: Path) -> list[str]:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("notebook", [*TEMPLATES, *NOTEBOOKS], ids=lambda path: path.stem)
-def test_notebook_runs_whole(notebook: Path, state: str, tmp_path: Path, record_property, capsys):
+def test_notebook_runs_whole(notebook: Path, state: str, tmp_path: Path, measured):
     copy = prepared(notebook, state, tmp_path)
     status, words, seconds = run(copy, state)
-    record_property("seconds", round(seconds, 1))
-    with capsys.disabled():
-        print(f"\n  {notebook.stem}, {state}: {seconds:.1f} s", end=" ", flush=True)
+    measured(f"{notebook.stem}, {state}: {seconds:.1f} s")
     assert status == 0, words[-6000:]
     assert f"{count_of_code_cells(notebook)} passed" in words
     assert attempts(copy) == []

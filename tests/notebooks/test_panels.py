@@ -5,7 +5,7 @@ it makes is recorded. What may idle is listed below with its reason.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def run_notebook(path: Path) -> dict:
     return namespace
 
 
-def walked(path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def walked(path: Path, measured: Callable[[str], None]) -> list[str]:
     """Run a notebook and walk its panels; gives a line for each, and its failures."""
     lines = []
     with recorded_panels() as panels:
@@ -92,11 +92,10 @@ def walked(path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
                 lines.append(str(error))
             else:
                 slowest = max(report.callbacks, key=lambda step: step.milliseconds)
-                with capsys.disabled():
-                    print(
-                        f"\n  {path.stem}, {panel.title}: {len(report.callbacks)} steps, slowest "
-                        f"{slowest.milliseconds:.0f} ms ({slowest.words})", end=" ", flush=True
-                    )  # fmt: skip
+                measured(
+                    f"{path.stem}, {panel.title}: {len(report.callbacks)} steps, slowest "
+                    f"{slowest.milliseconds:.0f} ms ({slowest.words})"
+                )
         assert panels, "the notebook has no panel"
     return lines
 
@@ -104,10 +103,10 @@ def walked(path: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", [*TEMPLATES, *NOTEBOOKS], ids=lambda path: path.stem)
-def test_every_panel_is_walked(path: Path, capsys, monkeypatch, tmp_path):
+def test_every_panel_is_walked(path: Path, measured, monkeypatch, tmp_path):
     monkeypatch.setenv("LABS_STATE", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
-    assert walked(path, capsys) == []
+    assert walked(path, measured) == []
 
 
 def test_what_may_idle_is_there():
@@ -146,19 +145,19 @@ def notebook_of(folder: Path, code: str) -> Path:
     ("code", "words"),
     [(DEAD, "none of its values changes the picture"), (FAULTY, "ZeroDivisionError")],
 )
-def test_a_panel_with_a_fault_is_found_out(code, words, tmp_path, capsys):
-    (found,) = walked(notebook_of(tmp_path, code), capsys)
+def test_a_panel_with_a_fault_is_found_out(code, words, tmp_path, measured):
+    (found,) = walked(notebook_of(tmp_path, code), measured)
     assert words in found
 
 
-def test_a_notebook_without_panels_is_found_out(tmp_path, capsys):
+def test_a_notebook_without_panels_is_found_out(tmp_path, measured):
     with pytest.raises(AssertionError, match="has no panel"):
-        walked(notebook_of(tmp_path, UNSEEN), capsys)
+        walked(notebook_of(tmp_path, UNSEEN), measured)
 
 
-def test_a_cell_that_raises_is_found_out(tmp_path, capsys):
+def test_a_cell_that_raises_is_found_out(tmp_path, measured):
     with pytest.raises(ZeroDivisionError):
-        walked(notebook_of(tmp_path, "1 / 0"), capsys)
+        walked(notebook_of(tmp_path, "1 / 0"), measured)
 
 
 def test_the_setup_cell_runs_twice(tmp_path):
