@@ -30,7 +30,7 @@ from labsupport.core.errors import (
 )
 from labsupport.core.layers import Fields, Layer, Size
 from labsupport.core.operations import Operation, Pair, operation
-from labsupport.core.targets import Target
+from labsupport.core.targets import Target, checked_position
 
 T = TypeVar("T")
 TargetLike = Target | str | int | tuple[str, int] | tuple[str, int, Pair]
@@ -269,9 +269,12 @@ class Network:
             device=self.device,
         )
 
-    def check(self, images_: torch.Tensor) -> None:
-        """Raise `BadImage` unless these are images in [0, 1] of a size that the network takes."""
-        images.check(images_)
+    def check(self, images_: torch.Tensor, *, one: bool = False) -> None:
+        """Raise `BadImage` unless these are images in [0, 1] of a size that the network takes.
+
+        With `one` a batch of several is refused as well.
+        """
+        images.check(images_, one=one)
         self.shapes((images_.shape[2], images_.shape[3]))
 
     def remember(self, key: Hashable, build: Callable[[], T], *, keep: int = 8) -> T:
@@ -344,7 +347,8 @@ class Network:
             return Target(place.name, channel, None, title)
         if not place.has_map:
             raise BadSetting(f"{place.title} has no map, so its units have no position")
-        return Target(place.name, channel, _place(position), f"{title} at {_place(position)}")
+        found = checked_position(position)
+        return Target(place.name, channel, found, f"{title} at {found}")
 
     def placed(self, target: Target, size: Pair) -> Target:
         """The same target, if its position lies in its layer's map for images of this size.
@@ -495,13 +499,6 @@ class Network:
                 f"{self.name} gives back {shape or 'no tensor'}; a classifier gives (N, classes)"
             )
         return shape[1]
-
-
-def _place(position: object) -> Pair:
-    match position:
-        case (int(row), int(column)) if row >= 0 and column >= 0:
-            return (row, column)
-    raise BadSetting(f"a position is (row, column), counted from 0, not {position!r}")
 
 
 def _plain(name: str) -> str:

@@ -16,8 +16,10 @@ from labsupport.core.imagesets import Picture
 _TOLERANCE = 1e-5  # float rounding at the ends of [0, 1]
 
 
-def check(images: Tensor) -> None:
+def check(images: Tensor, *, one: bool = False) -> None:
     """Raise `BadImage`, with the reason, unless this is an image: (N, 3, H, W), floats in [0, 1].
+
+    With `one` a batch of several is refused as well.
 
     >>> check(torch.zeros(2, 3, 8, 8))
     """
@@ -43,6 +45,8 @@ def check(images: Tensor) -> None:
             "Networks normalize by themselves: divide by 255 if these are 0 ... 255, else "
             "image.clamp(0, 1)."
         )
+    if one and len(images) != 1:
+        raise BadImage(f"one image at a time: this is a batch of {len(images)} (images[:1])")
 
 
 def checked_size(size: object) -> tuple[int, int]:

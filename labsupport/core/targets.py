@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from labsupport.core.errors import BadSetting
 from labsupport.core.operations import Pair
 
 
@@ -31,3 +32,11 @@ class Target:
         if self.position is not None:
             return channel[:, self.position[0], self.position[1]]
         return channel.flatten(1).mean(1) if channel.ndim > 1 else channel
+
+
+def checked_position(position: object) -> Pair:
+    """A position (row, column) in a map, as it came; `BadSetting` for anything else."""
+    match position:
+        case (int(row), int(column)) if row >= 0 and column >= 0:
+            return (row, column)
+    raise BadSetting(f"a position is (row, column), counted from 0, not {position!r}")

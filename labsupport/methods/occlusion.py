@@ -16,7 +16,7 @@ import torch
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import workers
-from labsupport.core.errors import BadImage, BadSetting, nearest
+from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.incremental import Chunk, CleanImage, Follower, Output, Recomputation
 from labsupport.core.layers import Box, Layer
 from labsupport.core.networks import Network, TargetLike
@@ -184,9 +184,7 @@ def sign_changes(
 
     Errors: `BadSetting`, `BadImage`, `UnknownLayer`.
     """
-    network.check(image)
-    if len(image) != 1:
-        raise BadImage(f"one image at a time: this is a batch of {len(image)}")
+    network.check(image, one=True)
     pair = torch.cat([image, occlude(image, box, fill_image(network, image, fill))])
     clean, hidden = network.activations(pair, [layer])[layer]
     signs: torch.Tensor = (clean - hidden).sign()
@@ -241,9 +239,7 @@ class _Study:
     def prepare(
         cls, network: Network, image: torch.Tensor, target: TargetLike, settings: _Settings
     ) -> _Study:
-        network.check(image)
-        if len(image) != 1:
-            raise BadImage(f"one image at a time: this is a batch of {len(image)}")
+        network.check(image, one=True)
         image = image.detach()
         size = (image.shape[2], image.shape[3])
         wanted = network.placed(network.target(target), size)

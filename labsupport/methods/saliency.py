@@ -19,7 +19,7 @@ import torch
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import images as pictures
-from labsupport.core.errors import BadImage, BadSetting, nearest
+from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.imagesets import CutOut, Picture
 from labsupport.core.layers import Box
 from labsupport.core.networks import Network, TargetLike
@@ -155,9 +155,7 @@ def segment(
 
 
 def _smoothed(image: torch.Tensor, map_: torch.Tensor, smooth: float) -> torch.Tensor:
-    pictures.check(image)
-    if len(image) != 1:
-        raise BadImage(f"one image at a time: this is a batch of {len(image)}")
+    pictures.check(image, one=True)
     if map_.shape != image.shape[2:]:
         height, width = image.shape[2:]
         raise BadSetting(

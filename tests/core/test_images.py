@@ -442,6 +442,15 @@ def test_check_finds_one_bad_pixel_in_a_batch():
         images.check(batch)
 
 
+def test_check_refuses_several_where_one_is_asked_for():
+    batch = torch.rand(2, 3, 5, 7)
+    images.check(batch[:1], one=True)
+    with pytest.raises(BadImage, match="one image at a time: this is a batch of 2"):
+        images.check(batch, one=True)
+    with pytest.raises(BadImage, match="not an image"):
+        images.check(None, one=True)
+
+
 @pytest.mark.parametrize("name", ["coffee", "chelsea", "china", "koala", "gibbon", "flower"])
 def test_standard_is_torchvisions_own_preprocessing(name):
     picture = images.photos()[name]
