@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -98,6 +99,8 @@ class Aim:
 def aim(network: Network, images: Tensor, label: Classes | None, target: Classes | None) -> Aim:
     """The checked question. Without a label it is what the network says itself."""
     network.check(images)
+    if len(network.categories) < 2:
+        raise BadSetting(f"{network.name} knows one class only: there is no other to go to")
     images = network.send(images.detach())
     if label is None:
         own = scores_of(network, images).argmax(1)
@@ -115,8 +118,15 @@ def classes(network: Network, given: Classes, count: int) -> Tensor:
     if isinstance(given, str | int):
         found = torch.full((count,), network.class_index(given))
         return found.to(network.device)
-    found = torch.as_tensor(given).detach().cpu()
-    if found.shape != (count,) or found.is_floating_point() or found.dtype == torch.bool:
+    try:
+        found = torch.as_tensor(given).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):  # words, nothing, rows of several lengths
+        raise BadSetting(
+            f"{reprlib.repr(given)} is no class: give one by its name or number, or a whole number "
+            f"for each of the {count} images (answers are fooled, not the units of a layer)"
+        ) from None
+    whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+    if found.shape != (count,) or not whole:
         raise BadSetting(
             f"give one class, or a whole number for each of the {count} images, "
             f"not {tuple(found.shape)} of {found.dtype}"

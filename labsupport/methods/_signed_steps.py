@@ -52,7 +52,7 @@ def pace(eps: float, step: float | None, steps: int, random_start: bool, seed: i
     """The checked settings; without a step it is a tenth of the ball, at least its size / steps."""
     if not eps >= 0 or not math.isfinite(eps):
         raise BadSetting(f"eps is the largest change of a pixel, such as 8/255, not {eps}")
-    if steps != int(steps) or steps < 1:
+    if not 1 <= steps < math.inf or steps != int(steps):
         raise BadSetting(f"steps is a whole number from 1 upwards, not {steps}")
     step = max(eps / 10, eps / steps) if step is None else step
     if not step >= 0 or not math.isfinite(step):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from labsupport.core import training
-from labsupport.core.errors import BadImage, BadSetting
+from labsupport.core.errors import BadSetting
 from labsupport.core.imagesets import LabelledImages
 from labsupport.core.networks import Network
 from labsupport.core.perturbations import signed_step
@@ -216,9 +216,8 @@ def sign_line(
 
     Errors: `BadImage`, `UnknownClass`, `BadSetting`.
     """
-    if len(image) != 1:
-        raise BadImage(f"one image at a time: this is a batch of {len(image)}")
-    if not 0 < reach < math.inf or points != int(points) or points < 3:
+    network.check(image, one=True)
+    if not 0 < reach < math.inf or not 3 <= points < math.inf or points != int(points):
         raise BadSetting(f"reach is above 0 and points at least 3, not {reach} and {points}")
     asked = aim(network, image, label, target)
     found, _ = slope(network, asked.images, asked.wanted)
@@ -293,8 +292,7 @@ def smallest_frames(
     steps: int = 50,
 ) -> Iterator[Search]:
     """`smallest` for one image (1, 3, H, W) as frames; the last one's `best` is its result."""
-    if len(image) != 1:
-        raise BadImage(f"one image at a time: this is a batch of {len(image)}")
+    network.check(image, one=True)
     return _search(network, _asked_for(network, image, label, target), rounds, steps)
 
 
@@ -317,7 +315,7 @@ def _one_by_one(asked: Aim) -> Iterator[Aim]:
 
 def _search(network: Network, asked: Aim, rounds: int, steps: int) -> Iterator[Search]:
     for name, value in (("rounds", rounds), ("steps", steps)):
-        if value != int(value) or value < 1:
+        if not 1 <= value < math.inf or value != int(value):
             raise BadSetting(f"{name} is a whole number from 1 upwards, not {value}")
     before = scores_of(network, asked.images)
     if bool((before.argmax(1) == asked.wanted).all()):  # it is there already
@@ -524,6 +522,8 @@ def for_file(network: Network, fooled: Fooled) -> Fooled:
 
     Each pixel goes to the nearest step that is at most eps from the original. Where there is none
     (eps below half a grey value), it goes to the step nearest to the original.
+
+    Errors: `BadImage` for a network that takes images of another size.
     """
     original, wanted = fooled.originals.double() * 255, fooled.images.double() * 255
     grey = 255 * (math.inf if fooled.eps is None else fooled.eps) + _SLACK
@@ -569,9 +569,11 @@ def try_defence(
 
     `way` None does nothing, for comparison. The scores are in `clean` and `fooled`, (N, classes).
 
-    Errors: `BadSetting`.
+    Errors: `BadSetting`; `BadImage` for a network that takes images of another size.
     """
     pair = (fooled.originals, fooled.images)
+    for part in pair:
+        network.check(part)
     treated = [part if way is None else defend(part, way, strength) for part in pair]
     clean, after = (scores_of(network, network.send(part)).cpu() for part in treated)
     reached = replace(fooled, after=after).reached

@@ -240,6 +240,39 @@ def test_unknown_classes_and_no_images_are_refused(small):
     for one_image_only in (fooling.sign_line, fooling.smallest_frames):
         with pytest.raises(BadImage, match="one image at a time"):
             one_image_only(small, random_images(2, 12))
+        with pytest.raises(BadImage, match="not an image"):
+            one_image_only(small, None)
+
+
+@pytest.mark.parametrize("wrong", [("stem", 1), ["panda", "cat"], [[0], [1, 2]], [None, 1]])
+def test_what_names_no_class_is_refused_as_target_and_as_label(small, wrong):
+    both = random_images(2, 12)
+    for asked in ({"target": wrong}, {"label": wrong}):
+        with pytest.raises(BadSetting, match=r"is no class.*each of the 2 images"):
+            fooling.fgsm(small, both, **asked)
+    with pytest.raises(BadSetting, match="is no class"):
+        fooling.error(small, both, wrong)
+    with pytest.raises(BadSetting, match="complex"):
+        fooling.error(small, both, torch.zeros(2, dtype=torch.complex64))
+
+
+def test_a_network_of_one_class_has_no_other_answer():
+    only = linear_network(random_weights(classes=1))
+    with pytest.raises(BadSetting, match="one class only"):
+        fooling.fgsm(only, random_images())
+
+
+@pytest.mark.parametrize("count", [float("nan"), float("inf"), 0, 1.5])
+def test_how_often_is_a_whole_number(small, count):
+    image = random_images(1, 12)
+    for wrong in (
+        lambda: fooling.pgd(small, image, steps=count),
+        lambda: fooling.smallest(small, image, steps=count),
+        lambda: fooling.smallest(small, image, rounds=count),
+        lambda: fooling.sign_line(small, image, points=count),
+    ):
+        with pytest.raises(BadSetting, match=f"not .*{count}"):
+            wrong()
 
 
 # ---- the line
@@ -535,6 +568,10 @@ def test_a_defence_is_tried_on_clean_images_too():
     torch.testing.assert_close(nothing.fooled, found.after)
     blurred = fooling.try_defence(network, found, "blur")
     assert (blurred.clean_right, blurred.fooled_right, blurred.still_reached) == (1.0, 0.0, 1.0)
+    smaller = linear_network(random_weights())
+    for other_size in (fooling.for_file, lambda *two: fooling.try_defence(*two, None)):
+        with pytest.raises(BadImage, match="does not fit"):
+            other_size(smaller, found)
 
 
 def test_results_measure_themselves():
