@@ -24,6 +24,7 @@ each seed ends at another one, and they are all the same to the network.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -32,9 +33,11 @@ import torch
 from torch import Tensor
 
 from labsupport.core import hog as hogs
+from labsupport.core import images as pictures
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.networks import Network
 from labsupport.core.operations import Pair
+from labsupport.core.targets import checked_position
 from labsupport.methods._canvas import Canvas, Fourier
 from labsupport.methods._objectives import LOG_PROBABILITIES, SCORES, Objective, Term, Terms, read
 from labsupport.methods._recipes import Recipe
@@ -153,8 +156,8 @@ def neighbourhood(code: Code, position: Pair, *, size: int = 5) -> Code:
     60
     """
     height, width = _map_size(code)
-    row, column = position
-    if not (0 <= row < height and 0 <= column < width) or size < 1:
+    row, column = checked_position(position)
+    if not (row < height and column < width and 1 <= size < math.inf) or size != int(size):
         raise BadSetting(
             f"the map of {code.title} has the rows 0 to {height - 1} and the columns 0 to "
             f"{width - 1}; {position} with size {size} is none of its neighbourhoods"
@@ -171,7 +174,11 @@ def some_channels(code: Code, channels: Sequence[int] | slice) -> Code:
     Errors: `BadSetting` for a channel that it does not have.
     """
     count = code.values.shape[1]
-    wanted = list(range(count))[channels] if isinstance(channels, slice) else list(channels)
+    try:
+        all_or_some = range(count)[channels] if isinstance(channels, slice) else channels
+        wanted = [operator.index(one) for one in all_or_some]
+    except TypeError:  # nothing to go through, or no whole numbers in it
+        wanted = []
     if not wanted or not all(0 <= one < count for one in wanted):
         raise BadSetting(f"{code.title} has the channels 0 to {count - 1}, not {channels}")
     mask = torch.zeros(1, count, *[1] * (code.values.ndim - 2))
@@ -333,11 +340,13 @@ def weight_sweep(
 def code_distance(network: Network, images: Tensor, code: Code) -> Tensor:
     """|Phi(x) - Phi_0|^2 / |Phi_0|^2 for images (N, 3, H, W): 0 is the code itself; (N,).
 
-    Errors: `BadImage`, `BadSetting` where the codes have another shape.
+    Errors: `BadImage`, `BadSetting` where the codes have another shape, or are as many as the
+    images only in part: one code for all, or one for each.
     """
     with torch.no_grad():
         goal = _objective(code).bound(network)
         network.check(images)
+        _fitting(len(images), "images", len(code), "codes")
         terms, _ = goal.look(network, images.detach())
     (term,) = terms.values()
     return term.value.cpu()
@@ -346,14 +355,21 @@ def code_distance(network: Network, images: Tensor, code: Code) -> Tensor:
 def pixel_distance(images: Tensor, others: Tensor) -> Tensor:
     """The root of the mean squared difference of the pixels, 0 to 1; (N,).
 
+    Both are (N, 3, H, W); one image on either side is compared with all of the other.
+
+    Errors: `BadImage`; `BadSetting` for several images of each that are not as many.
+
     >>> pixel_distance(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5))
     tensor([0.5000])
     """
+    for some in (images, others):
+        pictures.check(some)
     if images.shape[1:] != others.shape[1:]:
         raise BadImage(
             f"images of one size can be compared, not {tuple(images.shape)} and "
             f"{tuple(others.shape)}"
         )
+    _fitting(len(images), "images", len(others), "others")
     return (images - others).detach().square().flatten(1).mean(1).sqrt().cpu()
 
 
@@ -378,6 +394,8 @@ def alike(network: Network, images: Tensor, original: Tensor, code: Code) -> Ali
 
     Errors: those of `code_distance` and `pixel_distance`.
     """
+    if len(code) != 1:
+        raise BadSetting(f"one code at a time, these are {len(code)}: take code[0]")
     found = replace(encode(network, images, code.layer), mask=code.mask)
     kept = _kept(found)
     norm = _kept(code).square().sum()
@@ -391,12 +409,12 @@ def alike(network: Network, images: Tensor, original: Tensor, code: Code) -> Ali
 def mean_pairwise(codes: Tensor) -> float:
     """The mean squared distance of two different codes (N, ...), over all pairs.
 
-    Errors: `BadSetting` for fewer than two codes.
+    Errors: `BadSetting` for fewer than two codes, and for numbers that are none.
 
     >>> mean_pairwise(torch.tensor([[0.0], [1.0], [3.0]]))  # (1 + 9 + 4) / 3
     4.666666666666667
     """
-    rows = codes.detach().flatten(1).double()
+    rows = _numbers(codes).flatten(1).double()
     count = len(rows)
     if count < 2:
         raise BadSetting(f"a mean over pairs needs two codes at least, not {count}")
@@ -409,14 +427,20 @@ def normalised_error(found: Tensor, wanted: Tensor, spread: float) -> Tensor:
     """Mahendran and Vedaldi's: |Phi(x) - Phi_0|^2 over the mean squared distance of the codes of
     two different images, `spread` (see `mean_pairwise`). 0 is the code itself, 1 any other image's.
 
-    Errors: `BadSetting` for a spread of 0 or less, or codes of different shapes.
+    Errors: `BadSetting` for a spread of 0 or less, codes of different shapes, or numbers that are
+    none.
     """
-    if not spread > 0:
+    if not 0 < spread < math.inf:
         raise BadSetting(f"the spread is the mean squared distance of codes, above 0, not {spread}")
+    found, wanted = _numbers(found), _numbers(wanted)
     if found.shape[1:] != wanted.shape[1:]:
         raise BadSetting(f"codes of shapes {tuple(found.shape)} and {tuple(wanted.shape)}")
-    apart = (found.detach() - wanted.detach()).flatten(1).double().square().sum(1)
-    return (apart / spread).float()
+    _fitting(len(found), "codes", len(wanted), "wanted ones")
+    apart = (found - wanted).flatten(1).double().square().sum(1)
+    error = (apart / spread).float()
+    if not bool(error.isfinite().all()):
+        raise BadSetting("these codes are so far apart that single precision cannot hold the error")
+    return error
 
 
 @dataclass(frozen=True)
@@ -456,7 +480,8 @@ def errors_by_layer(
     Errors: those of `encode` and `invert`.
     """
     known = settings or {}
-    pool = images if others is None else torch.cat([images, others])
+    network.check(images)
+    pool = images if others is None else _together(images, others)
     for place, layer in enumerate(layers, start=1):
         code = encode(network, images, layer)
         spread = mean_pairwise(encode(network, pool, layer).values)
@@ -495,8 +520,15 @@ def recognition(network: Network, images: Tensor, originals: Tensor) -> Recognit
     It may be another network than the one whose codes were inverted. Images are shown to it in the
     size that they have; `images.resize` makes them larger.
 
-    Errors: `BadImage`.
+    Errors: `BadImage`, `BadSetting` unless there is an original for each.
     """
+    for some in (images, originals):
+        network.check(some)
+    if len(images) != len(originals):
+        raise BadSetting(
+            f"each reconstruction needs its original: these are {len(images)} and {len(originals)} "
+            "(one original for all: original.expand(len(images), -1, -1, -1))"
+        )
     with torch.no_grad():
         seen, true = (network(some.detach()).softmax(1).cpu() for some in (images, originals))
     answer = true.argmax(1, keepdim=True)
@@ -524,6 +556,8 @@ class HogDistance(Objective):
         return len(self.code) if len(self.code) > 1 else None
 
     def bound(self, network: Network) -> Objective:
+        if not bool(self.code.ne(0).any(1).all()):  # of a picture without any edge
+            raise BadSetting("the HOG code is zero everywhere: nothing to come near to")
         return replace(self, code=self.code.to(network.device))
 
     def part(self, images: slice) -> Objective:
@@ -566,6 +600,34 @@ def _masked(code: Code, mask: Tensor) -> Code:
     if isinstance(code.layer, Hog):
         raise BadSetting("a HOG code is kept whole")
     return replace(code, mask=mask if code.mask is None else code.mask * mask)
+
+
+def _together(images: Tensor, others: Tensor) -> Tensor:
+    pictures.check(others)
+    if images.shape[1:] != others.shape[1:]:
+        raise BadImage(
+            f"the others must have the images' size, {tuple(images.shape[2:])}, "
+            f"not {tuple(others.shape[2:])}: images.resize(others, ...)"
+        )
+    return torch.cat([images, others])
+
+
+def _fitting(count: int, what: str, others: int, which: str) -> None:
+    """Refuse what is neither one for all nor one for each."""
+    if count != others and 1 not in (count, others):
+        raise BadSetting(f"{count} {what} and {others} {which}: one for each, or one for all")
+
+
+def _numbers(codes: Tensor) -> Tensor:
+    """Codes (N, ...) as they are, whole numbers as floats; `BadSetting` for anything else."""
+    if not isinstance(codes, Tensor) or codes.ndim < 2 or codes.is_complex():
+        shape = tuple(codes.shape) if isinstance(codes, Tensor) else type(codes).__name__
+        raise BadSetting(
+            f"codes are a tensor (N, ...) of numbers, a row for each image, not {shape}"
+        )
+    if not bool(codes.isfinite().all()):
+        raise BadSetting("the codes contain NaN or infinity: codes.isfinite().all() finds out when")
+    return codes.detach() if codes.is_floating_point() else codes.double()
 
 
 def _kept(code: Code) -> Tensor:

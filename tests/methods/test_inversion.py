@@ -195,6 +195,12 @@ def test_a_neighbourhood_at_the_border_is_cut():
     assert even == [[3, 3], [3, 4], [4, 3], [4, 4]]
     with pytest.raises(BadSetting, match="rows 0 to 5"):
         inv.neighbourhood(code, (6, 0))
+    for nowhere in ((0,), (0, 0, 0), 3, None, (0.5, 1), (-1, 0)):
+        with pytest.raises(BadSetting, match="counted from 0"):
+            inv.neighbourhood(code, nowhere)
+    for size in (0, 1.5, float("nan"), float("inf")):
+        with pytest.raises(BadSetting, match="none of its neighbourhoods"):
+            inv.neighbourhood(code, (0, 0), size=size)
     with pytest.raises(BadSetting, match="no map"):
         inv.neighbourhood(inv.Code("x", torch.ones(1, 9), (8, 8)), (0, 0))
 
@@ -212,7 +218,7 @@ def test_some_channels_leave_the_others_free():
     assert torch.equal(
         inv.some_channels(whole, slice(0, 3)).mask.flatten()[:4] > 0, torch.tensor([1, 1, 1, 0]) > 0
     )
-    for wrong in ([8], [], [-1]):
+    for wrong in ([8], [], [-1], [0.5], ["red"], None):
         with pytest.raises(BadSetting, match="channels 0 to 7"):
             inv.some_channels(whole, wrong)
     both = inv.neighbourhood(part, (0, 0), size=1)
@@ -302,7 +308,77 @@ def test_recognition_compares_with_the_answer_to_the_original(squeezenet):
     assert str(same) == "2 of 2 named alike, 2 among the first five"
 
 
+def test_recognition_wants_an_original_for_each():
+    network, images = chain(), toys.image(32, count=3)
+    with pytest.raises(BadSetting, match="3 and 1"):
+        inv.recognition(network, images, images[:1])
+    with pytest.raises(BadImage, match="not an image"):
+        inv.recognition(network, None, images)
+    shared = inv.recognition(network, images, images[:1].expand(3, -1, -1, -1))
+    assert shared.probability.shape == (3,)
+
+
+# Neither one for all nor one for each
+
+
+def test_one_image_is_compared_with_each_of_several():
+    images = toys.image(8, count=3)
+    by_hand = (images - images[1]).square().mean((1, 2, 3)).sqrt()
+    for found in (inv.pixel_distance(images, images[1:2]), inv.pixel_distance(images[1:2], images)):
+        torch.testing.assert_close(found, by_hand)
+    with pytest.raises(BadSetting, match="3 images and 2 others"):
+        inv.pixel_distance(images, images[:2])
+    for wrong in (images * 2, images[:0], images.numpy(), None, images > 0.5):
+        for pair in ((wrong, images), (images, wrong)):
+            with pytest.raises(BadImage):
+                inv.pixel_distance(*pair)
+
+
+def test_reconstructions_are_of_one_code():
+    network, images = chain(), toys.image(32, count=2)
+    codes = inv.encode(network, images, "0")
+    with pytest.raises(BadSetting, match="one code at a time"):
+        inv.alike(network, images, images, codes)
+    with pytest.raises(BadSetting, match="4 images and 2 codes"):
+        inv.code_distance(network, torch.cat([images, 1 - images]), codes)
+    with pytest.raises(BadSetting, match="2 images and 3 others"):
+        inv.alike(network, images, toys.image(32, count=3), codes[0])
+
+
 # What cannot be
+
+
+def test_codes_that_are_no_numbers_are_refused():
+    codes = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
+    for wrong in (codes.flatten(), codes / 0, codes.to(torch.complex64), codes.numpy(), None):
+        with pytest.raises(BadSetting, match="codes"):
+            inv.mean_pairwise(wrong)
+        for pair in ((wrong, codes), (codes, wrong)):
+            with pytest.raises(BadSetting, match="codes"):
+                inv.normalised_error(*pair, 1.0)
+    with pytest.raises(BadSetting, match="4 codes and 3 wanted"):
+        inv.normalised_error(codes, codes[:3], 1.0)
+    with pytest.raises(BadSetting, match="so far apart"):
+        inv.normalised_error(codes * 1e30, codes, 1.0)
+    with pytest.raises(BadSetting, match="above 0"):
+        inv.normalised_error(codes, codes, float("inf"))
+    bytes_ = torch.tensor([[1], [3]], dtype=torch.uint8)
+    assert inv.normalised_error(bytes_[:1], bytes_[1:], 2.0).tolist() == [2.0]
+
+
+def test_a_picture_without_an_edge_has_no_hog_code():
+    network = chain()
+    code = inv.encode(network, torch.full((1, 3, 32, 32), 0.5), inv.Hog())
+    with pytest.raises(BadSetting, match="zero everywhere"):
+        inv.invert(network, code)
+
+
+def test_other_images_for_the_spread_have_the_same_size():
+    network, images = chain(), toys.image(32, count=2)
+    for wrong, words in ((toys.image(24), "size"), (None, "not an image")):
+        pair = (images, wrong) if wrong is not None else (wrong, images)
+        with pytest.raises(BadImage, match=words):
+            next(inv.errors_by_layer(network, pair[0], ["0"], others=pair[1], steps=1))
 
 
 def test_what_cannot_be_inverted_is_refused(squeezenet):
