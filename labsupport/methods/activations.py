@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, fx
 
-from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
+from labsupport.core.errors import BadSetting, UnknownLayer
 from labsupport.core.layers import Box, receptive_box
 from labsupport.core.networks import Network, TargetLike
 from labsupport.core.operations import Pair
 from labsupport.core.rules import RULES, ruled_part
-from labsupport.core.streams import Images, image_of, network_print
+from labsupport.core.streams import Images, count_of, image_of, network_print
 from labsupport.core.targets import Target
 from labsupport.methods._album import Album
 from labsupport.methods._distortions import Distortion, positions, sampled
@@ -128,16 +128,19 @@ def mosaic(
     `shared` None leaves the numbers as they are; False divides each map by its own largest
     absolute value, True all of them by the largest of all. A map of zeros stays one.
 
-    Errors: `BadSetting` for anything but (C, H, W), and as `layout`.
+    Errors: `BadSetting` for anything but finite numbers (C, H, W), and as `layout`.
 
     >>> mosaic(torch.tensor([[[2.0]], [[4.0]]]), gap=0, shared=False)
     tensor([[1., 1.]])
     """
+    maps = _real(maps)
     if maps.ndim != 3:
         raise BadSetting(
             f"a layer's maps are (C, H, W), not {tuple(maps.shape)}: take one image's, maps[0]"
         )
-    maps = maps.detach()
+    maps = maps if maps.is_floating_point() else maps.float()  # whole numbers have no NaN
+    if not bool(maps.isfinite().all()):
+        raise BadSetting("the maps contain NaN or infinity: maps.isfinite().all() finds out when")
     where = layout(*maps.shape, columns=columns, gap=gap)
     if shared is not None:
         size = maps.abs().amax() if shared else maps.abs().amax((1, 2), keepdim=True)
@@ -150,6 +153,14 @@ def mosaic(
     sheet = maps.new_full(where.size, math.nan)
     sheet[gap:, gap:] = block.reshape(where.size[0] - gap, where.size[1] - gap)
     return sheet
+
+
+def _real(numbers: Tensor) -> Tensor:
+    """Numbers without a gradient; `BadSetting` for what is no tensor of real ones."""
+    if not isinstance(numbers, Tensor) or numbers.is_complex():
+        kind = numbers.dtype if isinstance(numbers, Tensor) else type(numbers).__name__
+        raise BadSetting(f"this takes a tensor of real numbers, such as activations, not {kind}")
+    return numbers.detach()
 
 
 # What a distortion does to a layer
@@ -194,17 +205,20 @@ def correlation(one: Tensor, other: Tensor) -> Tensor:
 
     NaN where all numbers of a row are equal. Numbers that are NaN in either are left out.
 
-    Errors: `BadSetting` for different shapes.
+    Errors: `BadSetting` for different shapes, and for infinite numbers.
 
     >>> correlation(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 4.0, 6.0]]))
     tensor([1.])
     """
+    one, other = _real(one), _real(other)
     if one.shape != other.shape or one.ndim < 2:
         raise BadSetting(
             f"correlation compares (N, ...) with (N, ...) of one shape, not {tuple(one.shape)} "
             f"with {tuple(other.shape)}"
         )
-    x, y = (values.detach().flatten(1).double() for values in (one, other))
+    if bool(one.isinf().any() | other.isinf().any().to(one.device)):
+        raise BadSetting("an infinite number has no correlation: leave it out, as NaN")
+    x, y = (values.flatten(1).double() for values in (one, other))
     known = x.isfinite() & y.isfinite()
     if known.all():
         x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
@@ -227,7 +241,8 @@ class Similarity:
     shifted), and compares where both are known: high where activations merely moved
     (equivariance). `pooled` compares each channel's mean over its map, wherever it fires: that is
     what a classifier behind a global average pool sees. Where a layer has one position only, or
-    nothing moved, the first two are the same.
+    nothing moved, the first two are the same. NaN where all of the numbers are equal, or none is
+    known: a silent layer, or one channel, does not correlate.
     """
 
     layers: tuple[str, ...]
@@ -354,7 +369,7 @@ def unit_changes(network: Network, first: Tensor, second: Tensor, layer: str) ->
     Errors: `UnknownLayer`, `BadImage`.
     """
     for image in (first, second):
-        _one(network, image)
+        network.check(image, one=True)
     if first.shape == second.shape:  # one pass
         found = network.activations(torch.cat([first, second]), [layer])[layer]
         means = [_pooled(one[None])[0] for one in found]
@@ -366,12 +381,6 @@ def unit_changes(network: Network, first: Tensor, second: Tensor, layer: str) ->
 def _pooled(activations: Tensor) -> Tensor:
     """(N, C, ...) to (N, C): the mean over each map."""
     return activations.flatten(2).mean(2) if activations.ndim > 2 else activations
-
-
-def _one(network: Network, image: Tensor) -> None:
-    network.check(image)
-    if len(image) != 1:
-        raise BadImage(f"one image at a time: this is a batch of {len(image)}")
 
 
 # The classes that a unit speaks for
@@ -550,12 +559,12 @@ def unit_frames(
 
     Errors: as `class_votes`, `gradients`, `top_patches` and `ascend`.
     """
-    _one(network, image)
+    network.check(image, one=True)
     target = _unit(network, unit)
     if target.position is not None:
         whole = (network.layer(str(target.layer)).title, target.index)
         raise BadSetting(f"{target} is one neuron; a unit here is a whole channel: {whole}")
-    if not isinstance(pictures, TopPatches) and not len(pictures):
+    if not isinstance(pictures, TopPatches) and not count_of(pictures):
         raise BadSetting("there are no pictures to look for patches in")
     study = _Study(network, target, patches, recipe, album, anew)
     return study.frames(image.detach().cpu(), pictures)

@@ -98,6 +98,9 @@ def test_each_map_on_its_own_scale_or_all_on_one():
     own, one = (mosaic(maps, columns=1, gap=0, shared=shared) for shared in (False, True))
     assert own.tolist() == [[1.0, -0.5], [1.0, 0.5], [0.0, 0.0]]
     assert one.tolist() == [[1.0, -0.5], [0.25, 0.125], [0.0, 0.0]]
+    whole = mosaic(torch.tensor([[[4, -2]]]), gap=1)
+    assert whole[1, 1:3].tolist() == [4.0, -2.0]
+    assert int(whole.isnan().sum()) == whole.numel() - 2
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,10 @@ def test_each_map_on_its_own_scale_or_all_on_one():
         (lambda: mosaic(torch.zeros(1, 2, 3, 3)), "maps\\[0\\]"),
         (lambda: mosaic(torch.zeros(0, 3, 3)), "at least one tile"),
         (lambda: mosaic(torch.zeros(2, 3, 3), gap=-1), "gap"),
+        (lambda: mosaic(torch.full((2, 3, 3), math.nan)), "contain NaN"),
+        (lambda: mosaic(torch.zeros(2, 3, 3) / 0, shared=True), "contain NaN"),
+        (lambda: mosaic(None), "real numbers.*NoneType"),
+        (lambda: mosaic(torch.zeros(2, 3, 3, dtype=torch.complex64)), "real numbers"),
         (lambda: layout(4, 3, 3, columns=0), "column"),
         (lambda: layout(4, 3, 3).box(4), "0 to 3, not 4"),
     ],
@@ -194,6 +201,12 @@ def test_what_is_not_known_is_left_out_and_what_never_varies_has_no_correlation(
     kept = [0, 1, 3, 4, 6, 7, 8]
     torch.testing.assert_close(correlation(one, holes), correlation(one[:, kept], other[:, kept]))
     assert correlation(torch.ones(1, 9), other).isnan().all()
+    endless = torch.where(holes.isnan(), math.inf, holes)
+    for pair in ((one, endless), (endless, one)):
+        with pytest.raises(BadSetting, match="infinite"):
+            correlation(*pair)
+    with pytest.raises(BadSetting, match="real numbers"):
+        correlation(one, None)
     with pytest.raises(BadSetting, match="one shape"):
         correlation(torch.zeros(1, 4), torch.zeros(1, 5))
 
@@ -412,6 +425,11 @@ def test_a_unit_without_a_map_has_views_too(colours, pictures):
 def test_views_that_cannot_be(colours, pictures, unit, shown, words):
     with pytest.raises(BadSetting, match=words):
         unit_frames(colours, toys.image(12, 16), unit, pictures[:shown])
+
+
+def test_views_need_a_set_of_pictures(colours):
+    with pytest.raises(BadImage, match="no set of images"):
+        unit_views(colours, toys.image(12, 16), ("1", 0), None)
 
 
 # The album
