@@ -216,6 +216,7 @@ def table_panel(pictures: int = 20) -> Live:
         },
         draw=draw_tables,
         title="Szegedy's tables",
+        autostart=True,
     )
 
 
@@ -377,6 +378,7 @@ def harden_panel(name: str = "ReLU 200-200-10", *, epochs: int = 3) -> Live:
         },
         draw=_draw_hardening,
         title="Learning to resist",
+        autostart=True,
     )
 
 
