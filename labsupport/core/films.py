@@ -6,6 +6,7 @@ camera over a photograph. Films are coded by the ffmpeg that the package imageio
 
 from __future__ import annotations
 
+import contextlib
 import io
 import secrets
 import tempfile
@@ -62,6 +63,8 @@ def encode(film: Film, kind: str = "mp4") -> bytes:
     """The bytes of an MP4 (H.264, which every browser plays) or of a GIF that repeats itself.
 
     An MP4's sides are even: where one is not, its last row or column is shown twice.
+
+    Errors: `BadImage`, `BadSetting`, also where the disk has no room for ffmpeg to work in.
     """
     check(film.images)
     if not 0.1 <= film.fps <= 120:
@@ -159,8 +162,8 @@ def _as_mp4(pictures: NDArray[np.uint8], fps: float) -> bytes:
 
     height, width = pictures.shape[1:3]
     even = np.pad(pictures, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "film.mp4"
+    with _folder() as folder:
+        file = folder / "film.mp4"
         writer = imageio_ffmpeg.write_frames(
             str(file),
             (even.shape[2], even.shape[1]),
@@ -174,7 +177,35 @@ def _as_mp4(pictures: NDArray[np.uint8], fps: float) -> bytes:
         for picture in even:
             writer.send(np.ascontiguousarray(picture))
         writer.close()
-        return file.read_bytes()
+        content = file.read_bytes()
+        if not _is_whole(content):  # the writer does not tell how ffmpeg has ended
+            raise OSError
+    return content
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for ffmpeg, for the time being; `BadSetting` where it has no room."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise BadSetting(
+            f"The film cannot be written to the folder for temporary files ({tempfile.tempdir}): "
+            f"{error.strerror or 'ffmpeg stopped in the middle of it'}. Make room there."
+        ) from error
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether an MP4 has its index and its pictures, and its boxes end where the bytes do."""
+    names, place = set(), 0
+    while place + 8 <= len(content):
+        size = int.from_bytes(content[place : place + 4])
+        names.add(content[place + 4 : place + 8])
+        if size < 8:  # "to the end", or longer than 4 GB: neither comes from a short film
+            return False
+        place += size
+    return place == len(content) and {b"moov", b"mdat"} <= names
 
 
 def _as_gif(pictures: NDArray[np.uint8], fps: float) -> bytes:
@@ -209,8 +240,8 @@ def _animation(content: bytes, side: int) -> tuple[list[Image.Image], float]:
 def _video(content: bytes, most: int, side: int) -> tuple[list[Image.Image], float]:
     import imageio_ffmpeg
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "film"
+    with _folder() as folder:
+        file = folder / "film"
         file.write_bytes(content)
         try:
             frames = imageio_ffmpeg.read_frames(str(file))

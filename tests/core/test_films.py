@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 
 import numpy as np
 import pytest
@@ -127,6 +128,23 @@ def test_what_cannot_be_written_is_refused(film, tmp_path):
     with pytest.raises(BadImage, match="cannot be read"):
         films.read(tmp_path / "missing.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("cut", [0, 4, 40, 1000, -1])
+def test_an_mp4_that_was_cut_short_is_known(film, cut):
+    content = films.encode(film)
+    assert films._is_whole(content)
+    assert not films._is_whole(content[:cut])
+    assert not films._is_whole(content.replace(b"moov", b"free", 1))
+
+
+def test_a_folder_for_temporary_files_is_asked_for_in_words(film, tmp_path, monkeypatch):
+    content = films.encode(film)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(BadSetting, match=r"temporary files \(.*missing\)"):
+        films.encode(film)
+    with pytest.raises(BadSetting, match="temporary files"):
+        films.read(content)
 
 
 def test_the_same_film_has_the_same_bytes(film):

@@ -18,7 +18,7 @@ import toys
 from cases import CASES, Case
 from PIL import Image
 
-from labsupport.core import bundled, images, networks
+from labsupport.core import bundled, films, images, networks
 from labsupport.core.errors import BadSetting, DamagedData, WeightsUnavailable
 from labsupport.methods.clusters import Cluster, scan
 from labsupport.methods.patches import TopPatches, top_patches
@@ -58,6 +58,10 @@ def noise_panel() -> Panel:
     return Panel(draw, {"side": controls.whole("side", 90, 10, 200)}, title="noise")
 
 
+def noise_film() -> films.Film:
+    return films.Film(toys.image(60, 80, count=4), fps=8)
+
+
 SAVERS = {
     "a PNG": lambda folder: images.save(toys.image(90), folder / "one.png", {"seed": 3}),
     "a JPEG": lambda folder: images.save(toys.image(90), folder / "one.jpg"),
@@ -66,8 +70,14 @@ SAVERS = {
 }
 
 
+FILMS = {  # ffmpeg writes to the folder for temporary files first
+    "an MP4": lambda folder: films.write(noise_film(), folder / "one.mp4"),
+    "a GIF": lambda folder: films.write(noise_film(), folder / "one.gif"),
+}
+
+
 @with_limits
-@pytest.mark.parametrize("save", SAVERS.values(), ids=SAVERS)
+@pytest.mark.parametrize("save", [*SAVERS.values(), *FILMS.values()], ids=[*SAVERS, *FILMS])
 def test_a_disk_that_is_full_leaves_nothing_half_written(save, tmp_path):
     with pytest.raises(BadSetting, match="cannot be written"), room_for(1000):
         save(tmp_path)
