@@ -307,6 +307,10 @@ class Network:
             if not 0 <= name < count:
                 raise UnknownClass(f"{self.name} has the classes 0 to {count - 1}, not {name}")
             return name
+        if not isinstance(name, str):
+            raise UnknownClass(
+                f"{name!r} is no class: give its name, or its index from 0 to {count - 1}"
+            )
         fitting = [i for i, known in enumerate(self.categories) if _plain(known) == _plain(name)]
         if len(fitting) == 1:
             return fitting[0]

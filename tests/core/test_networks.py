@@ -185,6 +185,9 @@ def test_class_names_are_found_as_people_type_them(birds, typed, index):
         ("", ["nearest"]),
         (5, ["0 to 4", "not 5"]),
         (-1, ["0 to 4", "not -1"]),
+        (("conv1", 0), ["no class", "0 to 4"]),
+        (1.5, ["1.5", "no class"]),
+        (None, ["no class"]),
     ],
 )
 def test_a_class_that_is_not_clear(birds, typed, words):
