@@ -349,7 +349,7 @@ def _either(words: Mapping[str, Any] | Sequence[str]) -> str:
 def _cells(network: Network, classes: Sequence[str | int] | None) -> tuple[int, ...]:
     if classes is None:
         return tuple(range(len(network.categories)))
-    if isinstance(classes, str):
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise BadSetting(f"classes is a list: [{classes!r}]")
     found = tuple(network.class_index(name) for name in classes)
     if not found or len(set(found)) < len(found):

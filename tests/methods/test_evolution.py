@@ -32,11 +32,13 @@ def digits():
 
 @pytest.fixture(scope="module")
 def tiny():
-    module = nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 5)
+    module = toys.seeded(
+        lambda: nn.Sequential(
+            *(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()),
+            nn.Linear(24, 5),
+        )
     )
     with torch.no_grad():
-        toys.seeded(lambda: module)
         module[4].weight.mul_(40)
     return networks.wrap(module, input_size=(10, 14), categories=list("abcde"), name="tiny")
 
@@ -310,7 +312,7 @@ def test_chosen_classes_alone_have_cells(tiny):
 
 
 def test_a_picture_that_holds_several_cells_is_shown_once(tiny):
-    first = next(evolve(tiny, SMALL["CPPN"], budget=6, batch=6))
+    first = next(evolve(tiny, SMALL["CPPN"], budget=4, batch=4))  # four pictures for five cells
     owners = first.births.tolist()
     best = first.best()
     assert len(best) == len(set(owners)) < 5
@@ -344,6 +346,8 @@ def test_parents_are_drawn_evenly_or_where_there_is_promise():
         ({"classes": []}, "at least one class"),
         ({"classes": ["a", 0]}, "none twice"),
         ({"classes": "a"}, "is a list"),
+        ({"classes": 3}, r"is a list: \[3\]"),
+        ({"classes": [("conv1", 0)]}, "is no class"),
         ({"classes": ["zebra"]}, "knows no class"),
     ],
 )
