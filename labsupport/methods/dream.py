@@ -27,9 +27,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labsupport.core import images as pictures
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.networks import Network
 from labsupport.core.operations import Pair
+from labsupport.core.preparation import checked_size
 from labsupport.methods._bands import Bands
 from labsupport.methods._canvas import Pixels
 from labsupport.methods._guide import Guided
@@ -151,7 +153,7 @@ def dream_frames(
     base = image.detach().float().cpu()
     sizes = octave_sizes((base.shape[2], base.shape[3]), recipe.octaves, recipe.scale)
     _check_smallest(network, sizes, recipe)
-    begun = torch.zeros(1, 3, 1, 1) if detail is None else detail.detach().float().cpu()
+    begun = torch.zeros(1, 3, 1, 1) if detail is None else _checked_detail(detail, len(base))
     return _dreaming(_Night(network, goal, recipe, base, sizes, seed), begun)
 
 
@@ -267,6 +269,17 @@ def _energies(what: str | Sequence[str] | Mapping[str, float]) -> Objective:
     return Sum(tuple(float(w) for w in weights.values()), tuple(map(Energy, weights)))
 
 
+def _checked_detail(detail: Tensor, count: int) -> Tensor:
+    """Detail (1 or N, 3, h, w) on the CPU, for N images."""
+    _check_values(detail)
+    if len(detail) not in (1, count) or detail.shape[1] != 3:
+        raise BadSetting(
+            f"detail is (1, 3, h, w), or has a row for each of the {count} images; "
+            f"not {tuple(detail.shape)}"
+        )
+    return detail.detach().float().cpu()
+
+
 def _check_smallest(network: Network, sizes: Sequence[Pair], recipe: DreamRecipe) -> None:
     try:
         network.shapes(sizes[0])
@@ -290,31 +303,49 @@ def octave_sizes(size: Pair, octaves: int = 4, scale: float = 1.4) -> tuple[Pair
     ((116, 175), (163, 245), (229, 343), (320, 480))
     """
     _check_octaves(octaves, scale)
-    sizes = [size]
+    sizes = [checked_size(size)]
     for _ in range(octaves - 1):
         height, width = sizes[-1]
         sizes.append((max(1, round(height / scale)), max(1, round(width / scale))))
     return tuple(reversed(sizes))
 
 
-def resized(images: Tensor, size: Pair) -> Tensor:
+def resized(values: Tensor, size: Pair) -> Tensor:
     """Images or detail (N, 3, H, W) in another size, corner on corner, with linear weights.
 
     That is 2015's `scipy.ndimage.zoom` with order 1. Nothing is blurred before it is made smaller.
 
+    Errors: `BadImage` for what is neither, `BadSetting` for a size that is none.
+
     >>> resized(torch.tensor([[[[0.0, 3.0]]]]), (1, 4))
     tensor([[[[0., 1., 2., 3.]]]])
     """
-    for axis, count in zip((2, 3), size, strict=True):
-        length = images.shape[axis]
+    _check_values(values)
+    for axis, count in zip((2, 3), checked_size(size), strict=True):
+        length = values.shape[axis]
         if length != count:
             ends = torch.linspace(0, length - 1, count, dtype=torch.float64)
-            images = _read_at(images, ends, axis)
-    return images
+            values = _read_at(values, ends, axis)
+    return values
+
+
+def _check_values(values: Tensor) -> None:
+    """Raise `BadImage` unless this is an image or detail, which lies on both sides of zero."""
+    if not isinstance(values, Tensor) or not values.is_floating_point():
+        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise BadImage(f"images and detail are tensors (N, 3, H, W) of float numbers, not {kind}")
+    if values.ndim != 4 or 0 in values.shape:
+        raise BadImage(f"images and detail are (N, 3, H, W), not {tuple(values.shape)}")
+    if not bool(values.isfinite().all()):
+        raise BadImage("these images or this detail contain NaN or infinity")
 
 
 def zoom(images: Tensor, share: float = 0.05) -> Tensor:
-    """The middle of images, without `share` of each side, in the old size (2015: 0.05 a frame)."""
+    """The middle of images, without `share` of each side, in the old size (2015: 0.05 a frame).
+
+    Errors: `BadImage`, `BadSetting`.
+    """
+    pictures.check(images)
     if not 0 <= share < 1:
         raise BadSetting(f"zoom: a share is from 0 to below 1, not {share}")
     for axis in (2, 3):
@@ -490,8 +521,8 @@ def dream_film(
     """
     if not 0 <= carry <= 1:
         raise BadSetting(f"carry is a share from 0 to 1, not {carry}")
-    first = dream_frames(network, images[:1], what, recipe=recipe, seed=seed)
     network.check(images)
+    first = dream_frames(network, images[:1], what, recipe=recipe, seed=seed)
 
     def nights() -> Iterator[Iterator[DreamFrame]]:
         yield first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -566,6 +567,38 @@ def test_settings_that_cannot_work_are_refused():
         d.dream_film(network, image, "conv1", carry=2, recipe=SHORT)
     with pytest.raises(BadSetting, match="no positions"):
         d.Guided.by(network, network.layers[-1].name, image)
+    with pytest.raises(BadImage, match="not an image"):
+        d.dream_film(network, None, "conv1", recipe=SHORT)
+
+
+def test_octaves_need_pictures_and_sizes():
+    image = toys.image(20, 30)
+    for size in ((20,), (20, 30, 3), (-1, 30), (20, 0), 20, (20.0, 30.0)):
+        with pytest.raises(BadSetting, match="a size is"):
+            d.octave_sizes(size)
+        with pytest.raises(BadSetting, match="a size is"):
+            d.resized(image, size)
+    for spoilt in (None, image[0], image[:0], (image * 255).byte(), image * math.nan):
+        with pytest.raises(BadImage):
+            d.resized(spoilt, (10, 10))
+        with pytest.raises(BadImage):
+            d.zoom(spoilt)
+    detail = image - 2  # lies on both sides of zero, as no image does
+    assert d.resized(detail, (10, 15)).shape == (1, 3, 10, 15)
+    with pytest.raises(BadImage, match="lies in"):
+        d.zoom(detail)
+
+
+def test_detail_fits_the_images_at_once():
+    network, image = deep(), toys.image(60, 60, count=2)
+    for detail, error in (
+        (toys.image(9, count=3), BadSetting),
+        (toys.image(9)[:, :1], BadSetting),
+        (toys.image(9)[0], BadImage),
+        (toys.image(9) * math.nan, BadImage),
+    ):
+        with pytest.raises(error):
+            d.dream_frames(network, image, "conv1", recipe=SHORT, detail=detail)
 
 
 def test_a_silent_layer_cannot_be_balanced():
