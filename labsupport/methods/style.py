@@ -36,6 +36,7 @@ from labsupport.core import images, tracing
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer, nearest
 from labsupport.core.networks import Network
 from labsupport.core.operations import Operation, Pair, argument, operation
+from labsupport.core.preparation import checked_size
 from labsupport.methods._distances import CodeDistance, GramDistance
 from labsupport.methods.ascent import (
     LBFGS,
@@ -269,7 +270,9 @@ def reconstruct_style(
 
     Errors: those of `stylize`.
     """
-    shape = (size, size) if isinstance(size, int) else size or _size(style)
+    images.check(style)
+    shape = (size, size) if isinstance(size, int) else _size(style) if size is None else size
+    shape = checked_size(shape)
     blank = style.new_full((1, 3, *shape), 0.5)
     weights = dict.fromkeys(layers, 1 / max(1, len(layers)))
     only = dataclasses.replace(setting or _STYLE_ALONE, content={}, style=weights)
@@ -319,6 +322,7 @@ def content_losses(
 
     Errors: `BadImage`, `UnknownLayer`, `BadSetting`.
     """
+    images.check(content, one=True)
     goals = {layer: CodeDistance.to(network, layer, content) for layer in layers}
     return _values(network, images_, goals)
 
@@ -331,6 +335,7 @@ def style_losses(
 
     Errors: `BadImage`, `UnknownLayer`, `BadSetting`.
     """
+    images.check(style, one=True)
     goals = {layer: GramDistance.to(network, layer, style) for layer in layers}
     found = _values(network, images_, goals)
     return {layer: value / _strength(goals[layer]) for layer, value in found.items()}
@@ -378,6 +383,11 @@ def recolour(picture: Tensor, content: Tensor) -> Tensor:
             f"the picture is {_size(picture)} and the colours are of {_size(content)}: "
             "both need one size; images.resize(image, (height, width)) brings it there"
         )
+    if len(content) not in (1, len(picture)):
+        raise BadImage(
+            f"colours come from one image, or from one for each picture: these are {len(content)} "
+            f"for {len(picture)} pictures (content[:1])"
+        )
     bright, apart = luminance(picture), content - luminance(content)
     room = torch.where(apart > 0, (1 - bright) / apart, bright / -apart)
     room = torch.where(apart == 0, torch.ones_like(room), room)
@@ -388,8 +398,8 @@ def recolour(picture: Tensor, content: Tensor) -> Tensor:
 def match_colours(image: Tensor, reference: Tensor) -> Tensor:
     """The image with its colours moved linearly, so that their mean and covariance become the
     reference's (before what leaves [0, 1] is clipped). Images are (1, 3, H, W)."""
-    images.check(image)
-    images.check(reference)
+    images.check(image, one=True)
+    images.check(reference, one=True)
     own, wanted = (part[0].double().flatten(1) for part in (image, reference))
     turn = _root(wanted) @ torch.linalg.inv(_root(own))
     colours = turn @ (own - own.mean(1, keepdim=True)) + wanted.mean(1, keepdim=True)
@@ -427,15 +437,7 @@ def _averaging(network: Network) -> Network:
         if found.kind == "max_pool":
             _replace_pool(whole.graph, node, found)
     whole.recompile()
-    return Network(
-        whole,
-        name=f"{network.name}, average pooling",
-        architecture=network._architecture,
-        source=network.source,
-        categories=network.categories,
-        input_size=network.input_size,
-        device=network.device,
-    )
+    return network.copy(graph=whole, name=f"{network.name}, average pooling")
 
 
 def _replace_pool(graph: fx.Graph, node: fx.Node, found: Operation) -> None:
@@ -482,9 +484,12 @@ def largest_size(
     """The largest (height, width), no larger than `size` and in its proportions, that fits into
     `available` bytes; by default into what is free on the network's device.
 
-    Errors: `UnknownLayer`; `BadSetting` where not even the smallest picture fits.
+    Errors: `UnknownLayer`; `BadSetting` where not even the smallest picture fits, and for fewer
+    than no bytes.
     """
     free = devices.free_memory(network.device) if available is None else available
+    if free is not None and not free >= 0:
+        raise BadSetting(f"available is a number of bytes, 0 or more, not {free}")
     if free is None or memory_needed(network, layers, size) <= free:
         return size
     # The need grows with the pixels, but for borders: two or three guesses do.
@@ -493,6 +498,8 @@ def largest_size(
         needed = memory_needed(network, layers, found)
         if needed <= free:
             return found
+        if found == (1, 1):
+            break
         share *= 0.995 * math.sqrt(free / needed)
         found = _scaled(size, share)
     raise BadSetting(f"{_in_words(free)} of free memory are too little for any picture")

@@ -369,6 +369,28 @@ def test_what_cannot_be_painted(tiny, content, painted):
         s.recolour(content, painted)
 
 
+def test_one_style_one_content_one_reference(tiny, content, painted):
+    pair = torch.cat([content, 1 - content])
+    for measured in (s.content_losses, s.style_losses):
+        with pytest.raises(BadImage, match="one image at a time"):
+            measured(tiny, content, pair, ["1"])
+    for image, reference in ((pair, content), (content, pair)):
+        with pytest.raises(BadImage, match="one image at a time"):
+            s.match_colours(image, reference)
+    with pytest.raises(BadImage, match="one for each picture"):
+        s.recolour(torch.cat([pair, content]), pair)
+    both = s.recolour(pair, content)
+    assert torch.equal(both[1:], s.recolour(pair[1:], content))
+
+
+@pytest.mark.parametrize("size", [0, (0, 9), (-3, 9), (9,), "large"])
+def test_a_texture_needs_a_picture_and_a_size(tiny, painted, size):
+    with pytest.raises(BadImage):
+        s.reconstruct_style(tiny, painted.flatten(), ["1"])
+    with pytest.raises(BadSetting, match="a size is"):
+        s.reconstruct_style(tiny, painted, ["1"], size=size)
+
+
 def test_a_style_that_a_layer_does_not_see_is_refused(content):
     blind = nn.Conv2d(3, 2, 1)
     nn.init.constant_(blind.bias, -100.0)
@@ -423,6 +445,16 @@ def test_the_largest_size_that_fits():
     assert s.largest_size(network, layers, (64, 48), free) == (64, 48)
     with pytest.raises(BadSetting, match="too little for any picture"):
         s.largest_size(network, layers, size, 100)
+    with pytest.raises(BadSetting, match="0 or more, not -1"):
+        s.largest_size(network, layers, size, -1)
+
+
+def test_a_memory_without_room_for_one_pixel_ends_the_search():
+    pointwise = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = networks.wrap(pointwise, input_size=8)
+    for free in (0, 1):
+        with pytest.raises(BadSetting, match="too little for any picture"):
+            s.largest_size(network, ["0"], (30, 20), free)
 
 
 def test_a_picture_that_does_not_fit_is_refused_with_the_largest_that_does(monkeypatch):
