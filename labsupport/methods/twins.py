@@ -28,6 +28,7 @@ from labsupport.core import images as images_
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.networks import Network
 from labsupport.core.operations import Pair
+from labsupport.core.preparation import checked_size
 from labsupport.methods._encodings import in_255ths
 from labsupport.methods._objectives import Objective, node_of, read
 from labsupport.methods.ascent import (
@@ -137,13 +138,7 @@ def twin_frames(
 
     Errors: `BadImage`, `UnknownLayer`, `BadSetting` at once.
     """
-    for one in (image, other):
-        network.check(one)
-    if len(image) != 1 or image.shape != other.shape:
-        raise BadImage(
-            f"one image and another one of its size, not {tuple(image.shape)} and "
-            f"{tuple(other.shape)}: images.resize(picture, 128, crop=128) makes them alike"
-        )
+    _check_alike(network, image, other)
     goal: Objective
     with torch.no_grad():
         code = _described(network, other.detach(), layer)
@@ -185,7 +180,12 @@ def measure(
     pairs: Usual | None = None,
 ) -> Twin:
     """How alike `found` and `other` are described, and how far the pixels are apart; of the
-    picture as an 8-bit file holds it. `pairs` are the units (None: those of `usual`)."""
+    picture as an 8-bit file holds it. `pairs` are the units (None: those of `usual`).
+
+    Errors: `BadImage`, `UnknownLayer`.
+    """
+    for one in (found, other):
+        _check_alike(network, image, one)
     size = (image.shape[2], image.shape[3])
     pairs = usual(network, layer, size) if pairs is None else pairs
     kept = in_255ths(found.detach().float().cpu())
@@ -205,8 +205,9 @@ def measure(
 def usual(network: Network, layer: Representation, size: Pair) -> Usual:
     """The distances between every two of 25 bundled photographs of this size (height, width).
 
-    Errors: `UnknownLayer`, and `BadImage` where the size does not fit.
+    Errors: `UnknownLayer`, `BadSetting` for what is no size, and `BadImage` where it does not fit.
     """
+    size = checked_size(size)
 
     def ask() -> Usual:
         some = torch.cat([_photograph(name, size) for name in images_.photos().names[::_EVERY]])
@@ -223,7 +224,13 @@ def recipe_for(
 ) -> Recipe:
     """The settings of a search on the pixels, with `Near` of this weight (None: 0.7 for HOG, 2
     for a network's code). For HOG Adam, whose steps fall to a hundredth; a network is smooth enough
-    for L-BFGS."""
+    for L-BFGS.
+
+    Errors: `BadImage`, `BadSetting`; which layers there are only a network knows.
+    """
+    images_.check(image, one=True)
+    if not isinstance(layer, Hog) and not (isinstance(layer, str) and layer):
+        raise BadSetting(f'layer is Hog(...), "scores" or a layer\'s name, not {layer!r}')
     described = isinstance(layer, Hog)
     if pull is None:
         pull = 0.7 if described else 2.0
@@ -239,6 +246,17 @@ def recipe_for(
         Adam(0.03, fall, second=0.99) if described else LBFGS(0.01),
         steps,
     )
+
+
+def _check_alike(network: Network, image: Tensor, other: Tensor) -> None:
+    """Raise `BadImage` unless this is one image, and another one of its size."""
+    for one in (image, other):
+        network.check(one)
+    if len(image) != 1 or image.shape != other.shape:
+        raise BadImage(
+            f"one image and another one of its size, not {tuple(image.shape)} and "
+            f"{tuple(other.shape)}: images.resize(picture, 128, crop=128) makes them alike"
+        )
 
 
 def _described(network: Network, images: Tensor, layer: Representation) -> Tensor:

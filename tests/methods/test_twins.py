@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -156,3 +157,20 @@ def test_what_cannot_work_is_refused(tiny):
         twin_frames(tiny, image, other, "fire9")
     with pytest.raises(BadSetting, match="pull is 0 or more"):
         twin_frames(tiny, image, other, SMALL, pull=-1.0)
+
+
+def test_only_pictures_of_one_size_are_measured(tiny):
+    image, other = pair()
+    units = twins.Usual(1.0, 1.0)
+    for found in (image.flatten(), image * math.nan, toys.image(48, 40), torch.cat([image, image])):
+        with pytest.raises(BadImage):
+            measure(tiny, found, image, other, SMALL, pairs=units)
+        with pytest.raises(BadImage):
+            measure(tiny, image, image, found, SMALL, pairs=units)
+    with pytest.raises(BadSetting, match="a size is"):
+        twins.usual(tiny, SMALL, (40,))
+    with pytest.raises(BadImage, match="one image at a time"):
+        twins.recipe_for(torch.cat([image, other]), SMALL)
+    for layer in ("", 3, None):
+        with pytest.raises(BadSetting, match="layer is Hog"):
+            twins.recipe_for(image, layer)
