@@ -300,7 +300,7 @@ def octave_sizes(size: Pair, octaves: int = 4, scale: float = 1.4) -> tuple[Pair
     Each is the next larger one divided by `scale`, and rounded.
 
     >>> octave_sizes((320, 480))
-    ((116, 175), (163, 245), (229, 343), (320, 480))
+    ((117, 175), (164, 245), (229, 343), (320, 480))
     """
     _check_octaves(octaves, scale)
     sizes = [checked_size(size)]
