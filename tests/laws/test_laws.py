@@ -211,6 +211,7 @@ def planted(monkeypatch):
 def test_nothing_is_left_behind_when_a_layer_raises(case, share, title, untouched, planted):
     network = cases.plain() if title == "plain" else family(title)
     image = toys.image(*network.input_size)
+    case.call(network, image, 3)  # what is worked out once is worked out before anything is counted
     with planted(None) as seen:
         case.call(network, image, 3)
     if not seen:
