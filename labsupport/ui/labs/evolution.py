@@ -51,7 +51,9 @@ def evolution_panel(
         "champions": controls.whole("champions shown", champions, 5, 40, step=5),
         "seed": controls.seed(),
     }
-    return Live(_evolving, shown, draw=_draw_evolving, title="Evolution of pictures")
+    return Live(
+        _evolving, shown, draw=_draw_evolving, title="Evolution of pictures", autostart=True
+    )
 
 
 @dataclass(frozen=True)

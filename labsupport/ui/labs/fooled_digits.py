@@ -86,7 +86,7 @@ def smallest_panel(digit: int = 3, name: str = "FC100-100-10") -> Live:
             "name": controls.choice("network", list(DIGIT_NETWORKS), name),
             "digit": controls.whole("digit", digit, 0, 9),
             "place": controls.whole("whose hand", 0, 0, 19),
-            "factor": controls.whole("enlarge the change", 3, 1, 12, unit="times"),
+            "factor": controls.whole("enlarged", 3, 1, 12, unit="times"),
         },
         draw=_draw_becoming,
         title="The smallest change",
@@ -371,7 +371,7 @@ def harden_panel(name: str = "ReLU 200-200-10", *, epochs: int = 3) -> Live:
             "name": controls.choice("network", known, name),
             "eps": controls.real("step ε", 0.25, 0.05, 0.4),
             "epochs": controls.whole("epochs", epochs, 1, 20),
-            "share": controls.real("fooled share of a batch", 0.5, 0.0, 1.0),
+            "share": controls.real("share fooled", 0.5, 0.0, 1.0),
             "show": controls.choice(
                 "show", {"errors": "errors", "confidence when wrong": "confidence"}
             ),

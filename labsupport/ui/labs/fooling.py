@@ -69,7 +69,7 @@ def push_panel(
 
 
 def _eps_slider(start: float, high: float = 16) -> Control:
-    return controls.real("largest change ε", start, 0, high, step=0.5, unit="1/255", digits=1)
+    return controls.real("change ε", start, 0, high, step=0.5, unit="1/255", digits=1)
 
 
 def _pushed(
@@ -183,9 +183,9 @@ def line_panel(image: str = "giant_panda", target: str = "") -> Panel:
             "image": controls.image_menu(images.photos(), image),
             "network": network,
             "target": controls.class_box(network, target, label="towards the class"),
-            "reach": controls.whole("ε from 0 to ±", 16, 2, 64, step=2, unit="1/255"),
+            "reach": controls.whole("ε up to", 16, 2, 64, step=2, unit="1/255"),
             "clip": controls.choice("pixels may", {"leave [0, 1]": False, "not": True}),
-            "within": controls.real("R² within ± this share", 0.25, 0.1, 1.0, step=0.05),
+            "within": controls.real("R² within share", 0.25, 0.1, 1.0, step=0.05),
         },
         compute=_line,
         title="Along the sign direction",

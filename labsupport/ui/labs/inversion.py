@@ -292,7 +292,7 @@ def strip_panel(image: str = "giant_panda", *, layers: int = 7, steps: int = 60)
         "image": controls.image_menu(images.photos(), image),
         "network": network,
         "count": controls.whole("layers", layers, 3, 10),
-        "factor": controls.logarithmic("total variation times", 1.0, 0.01, 100, steps=40),
+        "factor": controls.logarithmic("prior times", 1.0, 0.01, 100, steps=40),
         "steps": controls.whole("steps", steps, 20, 300, step=20),
         "size": controls.whole("picture", 128, 96, 224, step=32, unit="px"),
         "seed": controls.seed(),

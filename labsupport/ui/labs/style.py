@@ -106,7 +106,7 @@ def paint_panel(
         "content": controls.image_menu(images.photos(), content, label="content"),
         "style": controls.image_menu(styles(), style, label="style"),
         "network": controls.network_menu(names=photographs()),
-        "weight": controls.logarithmic("weight of the style", BRUSH.beta, 0.03, 300),
+        "weight": controls.logarithmic("style weight", BRUSH.beta, 0.03, 300),
         "size": controls.whole("picture", size, 128, 384, step=32, unit="px"),
         "stroke": controls.whole("style picture", 320, 128, 512, step=32, unit="px"),
         "colours": controls.choice("colours", _COLOURS),
