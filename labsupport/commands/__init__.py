@@ -39,6 +39,7 @@ COMMANDS = {
     "handout": Command("handout", "write the folder that an instructor gives to a class"),
     "render": Command("render", "write the labs as pages to read, executed, with their pictures"),
     "present": Command("present", "show one lab to a room: code hidden, panels live"),
+    "gallery": Command("gallery", "make the README's pictures anew, one from each lab"),
     "bench": Command("bench", "time our way and other ways side by side"),
 }
 

@@ -1,0 +1,82 @@
+"""`gallery`: the README's pictures, one a lab, each taken from the lab as it runs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from labsupport.commands import environment, interpreters
+from labsupport.commands.faults import Fault
+from labsupport.commands.notebooks import Notebook, chosen
+from labsupport.commands.render import executed, prepared
+from labsupport.commands.requirements import ROOT
+
+# The cell of each lab whose picture stands for it.
+CELLS = {
+    "00_start_here": "wall",
+    "01_case_studies": "topic-5-picture",
+    "02_patches": "six-rows",
+    "03_weights": "warm-up-picture",
+    "04_representation": "image-map",
+    "05_occlusion": "topic-3-look",
+    "06_activations": "topic-3-picture",
+    "07_deconv": "zeiler",
+    "08_optimization": "topic-2-gallery",
+    "09_reconstruction": "topic-1-picture",
+    "10_deepdream": "topic-3-sheet-picture",
+    "11_style": "topic-4-colours",
+    "12_fooling": "exercise-1-check",
+    "13_linear_classifiers": "topic-3-decays",
+    "14_summary": "unit-answers",
+}
+WIDEST = 900  # pixels
+TALLEST = 700
+QUALITY = 82
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of `gallery`."""
+    parser.add_argument("labs", nargs="*", help="numbers or names, as 05 (default: all)")
+    parser.add_argument("--to", type=Path, default=ROOT / "data" / "gallery", help="the folder")
+
+
+def main(options: Namespace) -> int:
+    """Execute the labs and keep a picture of each."""
+    labs = chosen(options.labs)
+    python = environment.ready("instructor")
+    return interpreters.within(python, lambda told: make(labs, told.to), options)
+
+
+def make(labs: list[Path], folder: Path) -> int:
+    """Write the pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in labs:
+        notebook = executed(prepared(path, solved=False, presenter=False), path)
+        written = jpeg(picture(notebook, path.stem))
+        (folder / f"{path.stem}.jpg").write_bytes(written)
+        print(f"{path.stem}.jpg: {len(written) / 1e3:.0f} kB", flush=True)
+    return 0
+
+
+def picture(notebook: Notebook, name: str) -> bytes:
+    """The picture (PNG) that stands for the lab; a `Fault` where its cell shows none."""
+    for cell in notebook["cells"]:
+        if cell["id"] == CELLS[name]:
+            for output in reversed(cell["outputs"]):
+                if "image/png" in output.get("data", {}):
+                    return base64.b64decode(output["data"]["image/png"])
+    raise Fault(f"The cell '{CELLS[name]}' of {name} shows no picture; name another in gallery.py.")
+
+
+def jpeg(png: bytes) -> bytes:
+    """The picture as a JPEG that fits a page, never enlarged."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as opened:
+        image = opened.convert("RGB")
+    image.thumbnail((WIDEST, TALLEST), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,72 @@
+"""The README's pictures come from the labs' own cells."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from labsupport.commands import environment, gallery, main
+from labsupport.commands.faults import Fault
+from labsupport.commands.notebooks import read
+from labsupport.commands.requirements import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def png(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (width, height), (200, 60, 20, 255)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def shown(name: str, *pictures: bytes) -> dict:
+    outputs = [{"data": {"image/png": base64.b64encode(one).decode()}} for one in pictures]
+    return {
+        "cells": [{"id": "else", "outputs": []}, {"id": gallery.CELLS[name], "outputs": outputs}]
+    }
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_lab_has_a_cell_that_stands_for_it(path: Path):
+    cells = {cell["id"]: cell["cell_type"] for cell in read(path)["cells"]}
+    assert cells[gallery.CELLS[path.stem]] == "code"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_readme_shows_a_picture_of_every_lab_with_words(path: Path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    words = re.search(rf"!\[([^\]]+)\]\(data/gallery/{path.stem}\.jpg\)", readme)
+    assert words
+    assert len(words[1]) > 20
+    with Image.open(ROOT / "data" / "gallery" / f"{path.stem}.jpg") as picture:
+        assert picture.format == "JPEG"
+        assert picture.width <= gallery.WIDEST
+
+
+def test_the_last_picture_of_the_cell_is_taken():
+    found = gallery.picture(shown("05_occlusion", png(8, 4), png(6, 6)), "05_occlusion")
+    assert Image.open(io.BytesIO(found)).size == (6, 6)
+
+
+def test_a_cell_without_a_picture_is_told():
+    with pytest.raises(Fault, match="'topic-3-look' of 05_occlusion shows no picture"):
+        gallery.picture(shown("05_occlusion"), "05_occlusion")
+
+
+@pytest.mark.parametrize(("size", "expected"), [((1800, 200), (900, 100)), ((40, 30), (40, 30))])
+def test_a_picture_fits_a_page_and_is_never_enlarged(size, expected):
+    assert Image.open(io.BytesIO(gallery.jpeg(png(*size)))).size == expected
+
+
+def test_the_command_writes_one_picture_a_lab(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(environment, "ready", lambda *_: Path(sys.executable))
+    monkeypatch.setattr(gallery, "executed", lambda notebook, path: shown(path.stem, png(50, 40)))
+    assert main(["gallery", "05", "--to", str(tmp_path / "new")]) == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["05_occlusion.jpg"]
+    assert "05_occlusion.jpg:" in capsys.readouterr().out
