@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +148,14 @@ def _run_stop_continue(live: Live, report: WalkReport) -> None:
 
     report.callbacks.append(_timed("Run", press(live.run_button, "running", "finished")))
     report.callbacks.append(_timed("a first frame", lambda: _first_frame(live)))
+    steps = []
     for words in ("Stop", "Continue", "Stop again"):
         wanted = ("running", "finished") if words == "Continue" else ("stopped", "finished")
-        step = _timed(words, press(live.stop_button, *wanted))
-        if step.milliseconds > 1000 * STOP_WITHIN and not step.fault:
-            step = Callback(step.words, step.milliseconds, fault="took more than half a second")
-        report.callbacks.append(step)
+        steps.append(_timed(words, press(live.stop_button, *wanted)))
+    # a machine with other work may be late once; a panel that is slow is late each time
+    if min(step.milliseconds for step in steps if step.words != "Continue") > 1000 * STOP_WITHIN:
+        steps[0] = replace(steps[0], fault=steps[0].fault or "took more than half a second")
+    report.callbacks += steps
     live.end()
 
 
