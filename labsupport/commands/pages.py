@@ -81,7 +81,6 @@ def page(notebook: Notebook, name: str, titles: Mapping[str, str]) -> str:
         "metadata": {"name": titles[name]},
         "style": STYLE,
         "ways": _ways(name, titles),
-        "labs": tuple(titles),
     }
     text = json.dumps(notebook)
     node = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
