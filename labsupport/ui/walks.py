@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Callable, Collection
@@ -16,6 +17,7 @@ from labsupport.ui.live import Live
 
 PATIENCE = 30.0  # seconds to wait for a first frame
 STOP_WITHIN = 0.5  # seconds
+_DURATION = r"\d+(\.\d+)? (ms|s|min)\b"
 
 
 class WalkFailed(LabError):
@@ -97,7 +99,8 @@ def _walk_control(panel: Board, control: Control, report: WalkReport, *, free: b
 
 
 def _look(panel: Board) -> tuple[bytes, str]:
-    return bytes(panel.image.value), panel.words
+    """The picture and the words; how long it took is no answer to a control."""
+    return bytes(panel.image.value), re.sub(_DURATION, "", panel.words)
 
 
 def _take(panel: Board, step: Step, *, free: bool = False) -> Callback:

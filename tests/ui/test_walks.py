@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import count
 
 import pytest
 from PIL import Image
@@ -65,6 +66,17 @@ def test_a_dead_control_is_found():
     with pytest.raises(WalkFailed, match="dead: none of its values"):
         walk(panel)
     assert not walk(panel, may_idle=["dead"]).failures
+
+
+def test_a_dead_control_is_not_hidden_by_a_clock_in_the_words():
+    clock = count()
+
+    def draw(side, dead):
+        return square(side), f"Done in {next(clock)}.5 s."
+
+    panel = Panel(draw, sliders(dead=controls.toggle("dead")), title="d", cost="instant")
+    with pytest.raises(WalkFailed, match="dead: none of its values"):
+        walk(panel)
 
 
 def test_a_callback_that_raises_at_one_value_is_found():
