@@ -28,8 +28,11 @@ MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("08_optimization", "Saliency map"): ("noise",),
     # a second layer counts as soon as it has a share, which is none by default
     ("10_deepdream", "Dream"): ("second",),
-    # the painting begins at the content: its first steps know of no distance to it
-    ("11_style", "Painting"): ("alpha",),
+    # the log-probabilities are kept by default: a layer counts when its activations are kept
+    ("09_reconstruction", "All the same to the network"): ("layer",),
+    # the painting begins at the content: there is no noise, and no distance to it at first
+    ("11_style", "Painting"): ("seed",),
+    ("11_style", "Layers and weights"): ("alpha",),
     # before a network has learned there is nothing to count or to show
     ("12_fooling", "Szegedy's tables"): ("pictures", "epochs", "show", "columns"),
     # a layer and a channel count when a unit is asked about, and a class is the default
