@@ -7,7 +7,7 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -280,55 +280,48 @@ def image_menu(
 # ---------------------------------------------------------------- networks
 
 
-class NetworkMenu(Control):
-    """A menu of networks; the value is the loaded `Network`, which stays if the next one fails."""
+class LoadingMenu(Control):
+    """A menu of what is loaded when it is chosen; the choice before stays if that fails.
+
+    `own` holds by name what needs no loading, `here` names what needs no download; `most` loaded
+    things are kept, so that going back and forth is quick and memory stays bounded.
+    """
 
     def __init__(
         self,
+        titles: Mapping[str, str],
         default: str,
         *,
-        names: Sequence[str] | None = None,
-        own: Mapping[str, Network] | None = None,
-        label: str = "network",
+        load: Callable[[str], Any],
+        own: Mapping[str, Any],
+        here: Collection[str],
+        most: int,
+        label: str,
     ) -> None:
-        from labsupport.core import networks
-
-        self._load: Callable[[str], Network] = networks.load
-        self._own = dict(own or {})
-        self._offline = [*self._own, *networks.offline_names()]
-        wanted = [*self._own, *(networks.names() if names is None else names)]
-        if default not in wanted:
-            wanted.insert(0, default)
-        self._names = sorted(wanted, key=lambda name: name not in self._offline)
-        self._loaded: dict[str, Network] = {}
+        self._load, self._own, self._here, self._most = load, dict(own), {*own, *here}, most
+        self._titles = titles
+        self._loaded: dict[str, Any] = {}
         self._get(default)
-        pairs = [
-            (name if name in self._offline else f"{name} (download)", name) for name in self._names
-        ]
+        pairs = [(title, name) for name, title in titles.items()]
         super().__init__(widgets.Dropdown(options=pairs, value=default, **_look(label)))
 
     @property
-    def value(self) -> Network:
+    def value(self) -> Any:
         return self._get(str(self.source.value))
 
-    @property
-    def words(self) -> str:
-        return f"{self.source.value}, {self.value.source}"
-
     def steps(self) -> list[Step]:
-        """Each network that is here, and one that would have to be downloaded."""
-        there = [name for name in self._names if name in self._offline]
-        far = [name for name in self._names if name not in self._offline][:1]
-        steps = [self._step(name) for name in there]
-        return steps + [self._step(name, complains=True) for name in far]
+        """Each one that is here, and one that would have to be downloaded."""
+        far = [name for name in self._titles if name not in self._here][:1]
+        there = [self._step(name) for name in self._titles if name in self._here]
+        return there + [self._step(name, complains=True) for name in far]
 
     @contextmanager
     def walking(self) -> Iterator[None]:
         """A walk downloads nothing: what is not here answers as if there were no connection."""
         load = self._load
 
-        def load_offline(name: str) -> Network:
-            if name not in self._offline:
+        def load_offline(name: str) -> Any:
+            if name not in self._here:
                 raise WeightsUnavailable(f"{name} is not on this computer.")
             return load(name)
 
@@ -341,7 +334,7 @@ class NetworkMenu(Control):
     def _accept(self) -> None:
         name = str(self.source.value)
         if name not in self._loaded and name not in self._own:
-            self._say(f"Loading {name} ...", "note")
+            self._say(f"Loading {self._titles[name]} ...", "note")
         try:
             self._get(name)
         except LabError as error:
@@ -349,16 +342,42 @@ class NetworkMenu(Control):
         finally:
             self._say("", "note")
 
-    def _get(self, name: str) -> Network:
+    def _get(self, name: str) -> Any:
         if name in self._own:
             return self._own[name]
         if name not in self._loaded:
-            network = self._load(name)
-            # two are kept, so that going back and forth is quick and memory stays bounded
-            while len(self._loaded) >= 2:
+            loaded = self._load(name)
+            while len(self._loaded) >= self._most:
                 del self._loaded[next(iter(self._loaded))]
-            self._loaded[name] = network
+            self._loaded[name] = loaded
         return self._loaded[name]
+
+
+class NetworkMenu(LoadingMenu):
+    """A menu of networks; the value is the loaded `Network`, which stays if the next one fails."""
+
+    def __init__(
+        self,
+        default: str,
+        *,
+        names: Sequence[str] | None = None,
+        own: Mapping[str, Network] | None = None,
+        label: str = "network",
+    ) -> None:
+        from labsupport.core import networks
+
+        here = [*(own or {}), *networks.offline_names()]
+        wanted = [*(own or {}), *(networks.names() if names is None else names)]
+        if default not in wanted:
+            wanted.insert(0, default)
+        titles = {name: name for name in wanted if name in here}
+        titles |= {name: f"{name} (download)" for name in wanted if name not in here}
+        load = networks.load
+        super().__init__(titles, default, load=load, own=own or {}, here=here, most=2, label=label)
+
+    @property
+    def words(self) -> str:
+        return f"{self.source.value}, {self.value.source}"
 
 
 def network_menu(

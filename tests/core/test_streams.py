@@ -17,8 +17,10 @@ SIZES = [(20 + place % 23, 24 + place % 17) for place in range(200)]
 
 @pytest.fixture(scope="module")
 def network() -> networks.Network:
-    module = nn.Sequential(nn.Conv2d(3, 2, 9), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return networks.wrap(toys.seeded(lambda: module), input_size=20, **toys.PLAIN)
+    module = toys.seeded(
+        lambda: nn.Sequential(nn.Conv2d(3, 2, 9), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    )
+    return networks.wrap(module, input_size=20, **toys.PLAIN)
 
 
 def marked(sizes) -> list[torch.Tensor]:

@@ -381,8 +381,8 @@ def test_smoothgrad_refuses_no_samples_and_negative_noise():
 
 
 def test_integrated_gradients_of_a_linear_score_is_weight_times_way():
-    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 5, 2))
-    network = networks.wrap(toys.seeded(lambda: module), input_size=(6, 5), **toys.PLAIN)
+    module = toys.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 5, 2)))
+    network = networks.wrap(module, input_size=(6, 5), **toys.PLAIN)
     image = toys.image(6, 5, count=2)
     found = integrated_gradients(network, image, 1, baseline=(0.2, 0.4, 0.6), steps=3)
     weight = module[1].weight[1].view(3, 6, 5)

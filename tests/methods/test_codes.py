@@ -37,11 +37,13 @@ def network():
 @pytest.fixture(scope="module")
 def small():
     """Two convolutions and two linear layers; its classifier reads the seventh layer's output."""
-    module = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(),
-        nn.Linear(6 * 16, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 3),
+    module = toys.seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(),
+            nn.Linear(6 * 16, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 3),
+        )
     )  # fmt: skip
-    return networks.wrap(toys.seeded(lambda: module), input_size=8, name="small")
+    return networks.wrap(module, input_size=8, name="small")
 
 
 # Codes

@@ -47,7 +47,14 @@ def apart(one: float, other: float) -> float:
 
 def linear_network(*modules: nn.Module, size=24):
     whole = nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return networks.wrap(toys.seeded(lambda: whole), input_size=size, **toys.PLAIN)
+
+    def drawn_anew() -> nn.Module:
+        for part in modules:
+            if isinstance(part, nn.Conv2d):
+                part.reset_parameters()
+        return whole
+
+    return networks.wrap(toys.seeded(drawn_anew), input_size=size, **toys.PLAIN)
 
 
 # Reading

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-import ipywidgets as widgets
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
 from labsupport.core import detectors, images, networks
 from labsupport.core.detectors import Detection, Detector
-from labsupport.core.errors import LabError, WeightsUnavailable
 from labsupport.core.networks import Network
 from labsupport.methods.saliency import Segmentation, segment
 from labsupport.methods.tasks import class_box, class_map, dense_scores, detections
 from labsupport.ui import controls, figures
-from labsupport.ui.control import Control, Step
 from labsupport.ui.panels import Panel
 
 TASKS = ("classification", "localization", "detection", "segmentation")
@@ -57,7 +53,7 @@ def tasks_panel(image: str = "polar_bear") -> Panel:
     )
 
 
-class TaskMenu(Control):
+class TaskMenu(controls.LoadingMenu):
     """A menu of the tasks, and of detection by torchvision's detectors; these download when they
     are chosen. The value is a task's name, or a `Detector`.
 
@@ -66,59 +62,15 @@ class TaskMenu(Control):
     """
 
     def __init__(self, default: str) -> None:
-        self._load: Callable[[str], Detector] = detectors.load
-        self._here = [name for name in detectors.NAMES if detectors.here(name)]
-        self._loaded: dict[str, Detector] = {}
-        pairs = [(task, task) for task in TASKS] + [
-            (f"detection: {self._titled(name)}", name) for name in detectors.NAMES
-        ]
-        style = {"description_width": "initial"}
+        here = [name for name in detectors.NAMES if detectors.here(name)]
+        titles = {task: task for task in TASKS}
+        for name, title in detectors.NAMES.items():
+            far = "" if name in here else f" (download, {detectors.megabytes(name)} MB)"
+            titles[name] = f"detection: {title}{far}"
+        own = {task: task for task in TASKS}
         super().__init__(
-            widgets.Dropdown(options=pairs, value=default, description="task", style=style)
+            titles, default, load=detectors.load, own=own, here=here, most=1, label="task"
         )
-
-    def _titled(self, name: str) -> str:
-        far = "" if name in self._here else f" (download, {detectors.megabytes(name)} MB)"
-        return f"{detectors.NAMES[name]}{far}"
-
-    @property
-    def value(self) -> str | Detector:
-        name = str(self.source.value)
-        return name if name in TASKS else self._loaded[name]
-
-    def steps(self) -> list[Step]:
-        """Each task, each detector that is here, and one that would have to be downloaded."""
-        far = [name for name in detectors.NAMES if name not in self._here][:1]
-        there = [self._step(name) for name in (*TASKS, *self._here)]
-        return there + [self._step(name, complains=True) for name in far]
-
-    @contextmanager
-    def walking(self) -> Iterator[None]:
-        """A walk downloads nothing: what is not here answers as if there were no connection."""
-        load = self._load
-
-        def load_offline(name: str) -> Detector:
-            if name not in self._here:
-                raise WeightsUnavailable(f"{name} is not on this computer.")
-            return load(name)
-
-        self._load = load_offline
-        try:
-            yield
-        finally:
-            self._load = load
-
-    def _accept(self) -> None:
-        name = str(self.source.value)
-        if name in TASKS or name in self._loaded:
-            return
-        self._say(f"Loading {self._titled(name)} ...", "note")
-        try:
-            self._loaded = {name: self._load(name)}  # one at a time, so that memory stays bounded
-        except LabError as error:
-            raise type(error)(f"{error} The task stays: {self._kept}.") from error
-        finally:
-            self._say("", "note")
 
 
 def _answered(image: torch.Tensor, task: str | Detector, share: float) -> tuple[Image.Image, str]:

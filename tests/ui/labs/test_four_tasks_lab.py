@@ -110,8 +110,9 @@ def test_a_detector_that_cannot_be_had_says_so_and_the_task_stays(menu):
     menu.put("segmentation")
     menu.put("fasterrcnn_resnet50_fpn_v2")
     loading, *_, (words, kind) = [one for one in said if one[0]]
-    assert loading == ("Loading Faster R-CNN, ResNet-50 (download, 168 MB) ...", "note")
-    assert words.endswith("could not be downloaded. The task stays: segmentation.")
+    wanted = "Loading detection: Faster R-CNN, ResNet-50 (download, 168 MB) ..."
+    assert loading == (wanted, "note")
+    assert words.endswith("could not be downloaded. segmentation stays.")
     assert kind == "control"  # the menu says it, not the picture
     assert (menu.value, menu.source.value) == ("segmentation", "segmentation")
     far = [step for step in menu.steps() if step.complains]
