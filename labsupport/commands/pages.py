@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 from labsupport.commands.faults import Fault
-from labsupport.commands.notebooks import Notebook
+from labsupport.commands.notebooks import Notebook, text_of
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -20,7 +21,8 @@ NOT_PROSE = re.compile(rf"(<(?:{_ELEMENTS})\b.*?</(?:{_ELEMENTS})>|```.*?```|`[^
 # In operator names, LaTeX has one that the converter does not know.
 UNKNOWN = {r"\arg": r"\operatorname{arg}"}
 
-# What the page of a lab adds to nbconvert's own: no request to anywhere, and a way to read on.
+# What the page of a lab adds to nbconvert's own: no request to anywhere, a way to read on, and the
+# words of each picture, which nbconvert's template leaves out.
 TEMPLATE = """
 {%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js_requirejs -%}{%- endblock -%}
@@ -32,6 +34,13 @@ TEMPLATE = """
 <body class="jp-Notebook" data-jp-theme-light="true" data-jp-theme-name="JupyterLab Light">
 {{ resources.ways }}
 <main>
+{%- endblock -%}
+{%- block data_png scoped -%}
+{%- set words = output | get_metadata('alt', 'image/png') or '' -%}
+{%- set width = output | get_metadata('width', 'image/png') -%}
+<div class="jp-RenderedImage jp-OutputArea-output">
+<img src="data:image/png;base64,{{ output.data['image/png'] }}" alt="{{ words | escape_html }}"
+{%- if width %} width="{{ width }}"{% endif %}></div>
 {%- endblock -%}
 {%- block body_footer -%}</main>{{ resources.ways }}</body>{%- endblock -%}
 """
@@ -73,9 +82,11 @@ def page(notebook: Notebook, name: str, titles: Mapping[str, str]) -> str:
     """The executed notebook as HTML; `titles` are the labs that are pages too, in order."""
     import nbformat
 
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
-            _still(output, notebook)
+    codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for cell, after in zip_longest(codes, codes[1:]):
+        pictured = after is not None and ".static(" in text_of(after)
+        parts = [_still(output, notebook, pictured=pictured) for output in cell["outputs"]]
+        cell["outputs"] = [part for few in parts for part in few]
     notebook["metadata"].pop("widgets", None)
     resources = {
         "metadata": {"name": titles[name]},
@@ -158,14 +169,22 @@ def _exporter() -> Any:
     return exporter
 
 
-def _still(output: dict[str, Any], notebook: Notebook) -> None:
-    """Turn a panel into a line on it, and the formulas of a card into MathML."""
+def _still(
+    output: dict[str, Any], notebook: Notebook, *, pictured: bool
+) -> Iterator[dict[str, Any]]:
+    """A panel as a line on it and its picture, unless the next cell shows that (`pictured`);
+    the formulas of a card as MathML."""
     data = output.get("data", {})
-    if WIDGET in data:
-        words = _panel_title(data[WIDGET]["model_id"], notebook)
-        output["data"] = {"text/html": LIVE.format(html.escape(words)), "text/plain": words}
-    elif "text/html" in data:
-        data["text/html"] = prose("".join(data["text/html"]))
+    if WIDGET not in data:
+        if "text/html" in data:
+            data["text/html"] = prose("".join(data["text/html"]))
+        yield output
+        return
+    words = _panel_title(data[WIDGET]["model_id"], notebook)
+    line = {"text/html": LIVE.format(html.escape(words)), "text/plain": words}
+    yield output | {"data": line, "metadata": {}}
+    if "image/png" in data and not pictured:
+        yield output | {"data": {"image/png": data["image/png"]}}
 
 
 def _panel_title(model: str, notebook: Notebook) -> str:

@@ -148,8 +148,13 @@ class Board:
         for widget in [*self._own, *_containers(self.widget)]:
             shut(widget)
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The panel; and for pages that have no widgets, its picture as it is now."""
+        data: dict[str, Any] = self.widget._repr_mimebundle_(**kwargs)
+        if self.picture is None:
+            return data, {}
+        still, words = self.static()._repr_mimebundle_()  # type: ignore[no-untyped-call]
+        return still | data, words
 
     # -- what the two kinds of panel use
 

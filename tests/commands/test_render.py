@@ -78,6 +78,17 @@ def test_a_panel_is_a_line_with_its_title_and_its_picture_follows(page: str):
     assert "<b>Colours &amp; sides</b>" in page
     assert "widget-view" not in page
     assert len(re.findall(r'<img [^>]*src="data:image/png', page)) == 1
+    assert 'alt="Colours &amp; sides' in page
+
+
+def test_a_panel_whose_picture_no_cell_shows_shows_it_itself(tmp_path):
+    path = tmp_path / "05_small.ipynb"
+    path.write_text(json.dumps(notebook(cell("markdown", "# A lab"), cell("code", PANEL))), "utf-8")
+    prepared = render.prepared(path, solved=False, presenter=False)
+    page = pages.page(render.executed(prepared, path), "05_small", {"05_small": "A lab"})
+    pictures = re.findall(r'<img [^>]*src="data:image/png[^>]*>', page)
+    assert len(pictures) == 1
+    assert 'alt="Colours &amp; sides' in pictures[0]
 
 
 def test_links_lead_to_pages_or_are_words(page: str):

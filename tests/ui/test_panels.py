@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import json
 import threading
@@ -320,9 +321,15 @@ def test_static_is_the_picture_as_plain_output_with_its_words():
 
 
 def test_a_panel_shows_itself_as_widgets():
-    bundle = make_panel()._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    data, _ = make_panel()._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_a_page_without_widgets_gets_a_panels_picture_and_its_words():
+    panel = make_panel()
+    data, metadata = panel._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]) == panel.static().data
+    assert metadata["image/png"]["alt"] == panel.alt
 
 
 def test_closed_panels_leave_no_widget_and_no_picture_behind():
