@@ -248,6 +248,8 @@ def compete(best: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
     takes a cell when it is above the champion; of several, the highest one, and of equals the
     first.
 
+    Errors: `BadSetting` for other shapes, and for an answer that is not a number.
+
     >>> compete(torch.tensor([0.5, 0.2]), torch.tensor([[0.4, 0.3], [0.6, 0.7]]))
     (tensor([True, True]), tensor([1, 1]))
     """
@@ -256,6 +258,8 @@ def compete(best: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
             f"answers are (children, cells) and best (cells,), not {tuple(answers.shape)} "
             f"and {tuple(best.shape)}"
         )
+    if bool(answers.isnan().any()):
+        raise BadSetting("the network's answer to a child is not a number (NaN)")
     highest, child = answers.max(0)
     return highest > best, child
 
