@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torchvision
@@ -19,7 +22,9 @@ class Contest:
     """One task: our way, the peers' ways at their best settings, and the ratio that we want.
 
     `prepare` runs before each of our turns and is not timed. `equal` compares the results of our
-    way and of a peer's, so that nobody is fast at something else.
+    way and of a peer's, so that nobody is fast at something else. `share` is the part of the work
+    that a peer does, where all of it would take too long: its seconds are divided by that. A peer
+    in `wanted` that is not in `peers`, or cannot be imported, is told to be missing.
     """
 
     task: str
@@ -29,6 +34,7 @@ class Contest:
     rounds: int = 5
     prepare: Callable[[], object] = lambda: None
     equal: Callable[[object, object], bool] | None = None
+    share: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,28 +53,93 @@ class Line:
     def reached(self) -> bool:
         return self.ratio >= self.wanted
 
+    @property
+    def verdict(self) -> str:
+        return "reached" if self.reached else "below"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A row without times: the peer is not there, or the contest `failed`, and why."""
+
+    task: str
+    peer: str
+    why: str
+    failed: bool = False
+
+    @property
+    def verdict(self) -> str:
+        return "failed" if self.failed else "not raced"
+
+
+Row = Line | Gap
+_listeners: list[Callable[[Row], object]] = []
+
+
+@contextlib.contextmanager
+def listening(listener: Callable[[Row], object]) -> Iterator[None]:
+    """Tell the listener each row as soon as it is there."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
 
 def hold(contest: Contest) -> list[Line]:
-    """One uncounted round to warm up, then the rounds."""
+    """One uncounted round to warm up, then the rounds.
+
+    What goes wrong in a contest ends that contest alone: it is printed, and told to listeners.
+    """
+    try:
+        peers = _ready(contest)
+        ours, theirs = _rounds(contest, peers) if peers else ([], {})
+    except Exception as error:  # whatever it is, the next contest can still be held
+        _miss(Gap(contest.task, "", f"{type(error).__name__}: {error}", failed=True))
+        return []
+    lines = [_line(contest, name, ours, seconds) for name, seconds in theirs.items()]
+    for line in lines:
+        _tell(line)
+    return lines
+
+
+def _ready(contest: Contest) -> dict[str, Contender]:
+    """The peers that are there, after the round that warms up and compares the results."""
     contest.prepare()
-    result = contest.ours()
-    for name, peer in contest.peers.items():
-        answer = peer()
+    result, ready = contest.ours(), {}
+    for name in contest.wanted:
+        try:
+            peer = contest.peers[name]
+            answer = peer()
+        except (KeyError, ImportError) as error:
+            if isinstance(error, KeyError) and name in contest.peers:
+                raise
+            _miss(Gap(contest.task, name, "not installed here"))
+            continue
         if contest.equal is not None and not contest.equal(result, answer):
-            raise ValueError(f"{contest.task}: our result is not that of {name}")
+            raise ValueError(f"our result is not that of {name}")
+        ready[name] = peer
+    return ready
+
+
+def _rounds(
+    contest: Contest, peers: Mapping[str, Contender]
+) -> tuple[list[float], dict[str, list[float]]]:
     ours: list[float] = []
-    theirs: dict[str, list[float]] = {name: [] for name in contest.peers}
+    theirs: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(contest.rounds):
         contest.prepare()
         ours.append(_seconds(contest.ours))
-        for name, peer in contest.peers.items():
-            theirs[name].append(_seconds(peer))
-    return [_line(contest, name, ours, seconds) for name, seconds in theirs.items()]
+        for name, peer in peers.items():
+            theirs[name].append(_seconds(peer) / contest.share.get(name, 1.0))
+    return ours, theirs
 
 
 def _seconds(contender: Contender) -> float:
     start = time.perf_counter()
     contender()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
@@ -85,9 +156,19 @@ def _line(contest: Contest, peer: str, ours: list[float], theirs: list[float]) -
     )
 
 
+def _miss(gap: Gap) -> None:
+    print(text(gap), flush=True)
+    _tell(gap)
+
+
+def _tell(row: Row) -> None:
+    for listener in _listeners:
+        listener(row)
+
+
 HEADING = (
-    f"{'task':<44} {'against':<38} {'ours':>8} {'theirs':>8} "
-    f"{'ratio':>7} {'spread':>13} {'wanted':>7}"
+    f"{'task':<48} {'against':<38} {'ours':>8} {'theirs':>8} "
+    f"{'ratio':>7} {'spread':>13} {'target':>7}"
 )
 
 
@@ -100,11 +181,34 @@ def machine() -> str:
     )
 
 
-def text(line: Line) -> str:
-    """One row of the table."""
-    spread = f"{line.spread[0]:.2f}-{line.spread[1]:.2f}"
-    verdict = "" if line.reached else "  below"
+def text(row: Row) -> str:
+    """One row of the table.
+
+    >>> text(Gap("FGSM", "foolbox", "not installed here")).split("  ")[-1]
+    'not raced: not installed here'
+    """
+    begin = f"{row.task:<48} {row.peer:<38} "
+    if isinstance(row, Gap):
+        return f"{begin} {row.verdict}: {' '.join(row.why.split())[:200]}"
+    spread = f"{row.spread[0]:.2f}-{row.spread[1]:.2f}"
     return (
-        f"{line.task:<44} {line.peer:<38} {line.ours:>7.3f}s {line.theirs:>7.3f}s "
-        f"{line.ratio:>6.2f}x {spread:>13} {line.wanted:>6.2f}x{verdict}"
+        f"{begin}{row.ours:>7.3f}s {row.theirs:>7.3f}s "
+        f"{row.ratio:>6.2f}x {spread:>13} {row.wanted:>6.2f}x  {row.verdict}"
     )
+
+
+def packed(row: Row) -> str:
+    """The row as one line of JSON, for the process that collects the rows.
+
+    >>> unpacked(packed(Gap("FGSM", "foolbox", "not installed here"))).why
+    'not installed here'
+    """
+    return json.dumps(vars(row))
+
+
+def unpacked(line: str) -> Row:
+    """The row that was packed."""
+    told: dict[str, Any] = json.loads(line)
+    if "why" in told:
+        return Gap(**told)
+    return Line(**{**told, "spread": tuple(told["spread"])})

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from labsupport.bench._contest import HEADING, Contest, hold, machine, text
-from labsupport.core import catalog, images, networks, workers
+from labsupport.core import catalog, device, images, networks, workers
 from labsupport.core.networks import Network, TargetLike
 from labsupport.methods.ascent import (
     Blur,
@@ -42,9 +42,9 @@ def bench() -> None:
         lines = {line.peer: line for line in hold(contest)}
         for line in lines.values():
             print(text(line), flush=True)
-        bare = lines.get(_BARE) or lines.get(_BARE_BATCH)
-        if bare:
-            limit = lines[_LOOP].theirs / bare.theirs
+        loop, bare = lines.get(_LOOP), lines.get(_BARE) or lines.get(_BARE_BATCH)
+        if loop and bare:
+            limit = loop.theirs / bare.theirs
             print(f"{'':<44} the limit, these bare passes against the loop: {limit:.2f}x")
 
 
@@ -59,17 +59,17 @@ def _contests() -> Iterator[Contest]:
             _BARE: partial(_passes, network),
         },
         {_LOOP: 1.7, _BARE: 0.9},
-        rounds=7,
         equal=_same,
     )
     eight: list[TargetLike] = [(_LAYER, _CHANNEL + k) for k in range(8)]
     yield Contest(
         "8 channels in one batch",
         partial(_ours, network, eight, jitter=True),
-        {_LOOP: partial(_one_by_one, module, 8), _BARE_BATCH: partial(_batched_passes, network, 8)},
+        {_LOOP: partial(_one_by_one, module, 2), _BARE_BATCH: partial(_batched_passes, network, 8)},
         {_LOOP: 2.5, _BARE_BATCH: 0.9},
         rounds=3,
         equal=_same,
+        share={_LOOP: 2 / 8},  # its channels know nothing of each other, and take as long each
     )
     rows, columns = (length // 2 for length in network.layer(_LAYER).shape[1:])
     yield Contest(
@@ -77,6 +77,7 @@ def _contests() -> Iterator[Contest]:
         partial(_ours, network, (_LAYER, _CHANNEL, (rows, columns)), jitter=False),
         {_LOOP: partial(_whole, module, [_CHANNEL], (rows, columns), jitter=False)},
         {_LOOP: 5.0},
+        rounds=3,
         equal=_same,
     )
 
@@ -104,7 +105,7 @@ def _whole(
     """The loop that everybody writes first: a hook, the whole network, the same steps."""
     seen: list[Tensor] = []
     hook = module.get_submodule(_CONV).register_forward_hook(lambda _m, _i, out: seen.append(out))
-    image, random = _start().clone(), torch.Generator().manual_seed(0)
+    image, random = _start().to(device.pick()).clone(), torch.Generator().manual_seed(0)
     for step in range(_STEPS):
         moving = image.clone().requires_grad_(True)
         shift = [int(torch.randint(-8, 9, (), generator=random)) for _ in range(2)]
@@ -117,7 +118,7 @@ def _whole(
             image = _blur(image)
         image = image.clamp(0, 1)
     hook.remove()
-    return image
+    return image.cpu()
 
 
 def _one_by_one(module: nn.Module, count: int) -> Tensor:
@@ -150,7 +151,7 @@ def _batched_passes(network: Network, count: int) -> None:
 def _blur(image: Tensor) -> Tensor:
     offsets = torch.arange(-2, 3)
     taps = torch.exp(-0.5 * (offsets / 0.5) ** 2)
-    taps = (taps / taps.sum()).view(1, 1, 1, 5).repeat(3, 1, 1, 1)
+    taps = (taps / taps.sum()).view(1, 1, 1, 5).repeat(3, 1, 1, 1).to(image.device)
     padded = nn.functional.pad(image, (2, 2, 2, 2), mode="replicate")
     across = nn.functional.conv2d(padded, taps, groups=3)
     return nn.functional.conv2d(across, taps.transpose(2, 3), groups=3)
@@ -177,10 +178,10 @@ class _Normalized(nn.Module):
 
 
 def _bare_module() -> nn.Module:
-    return _Normalized()
+    return _Normalized().to(device.pick())
 
 
 def _same(ours: object, theirs: object) -> bool:
     if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
         return theirs is None  # the bare passes make no image
-    return bool((ours - theirs).abs().max() <= 1e-3)
+    return bool((ours[: len(theirs)] - theirs).abs().max() <= 1e-3)

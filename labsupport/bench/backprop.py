@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from labsupport.bench._contest import HEADING, Contest, hold, machine, text
-from labsupport.core import catalog, images, networks
+from labsupport.core import catalog, device, images, networks
 from labsupport.core.networks import Network
 from labsupport.core.rules import RULES
 from labsupport.methods.backprop import gradient, gradients, integrated_gradients
@@ -29,7 +29,7 @@ def bench() -> None:
             Contest(
                 f"squeezenet1_1, {rule}",
                 partial(_ours, network, rule),
-                {"Captum, weights frozen": _captum(rule)},
+                {"Captum, weights frozen": partial(_captum, rule)},
                 {"Captum, weights frozen": wanted},
                 rounds=15,
                 equal=_same,
@@ -49,7 +49,7 @@ def bench() -> None:
         Contest(
             "integrated gradients, completeness within 1 %",
             partial(_integrated, network),
-            {"Captum, 50 steps, 8 at a time": _captums_integral()},
+            {"Captum, 50 steps, 8 at a time": _captums_integral},
             {"Captum, 50 steps, 8 at a time": 1.5},
             rounds=3,
         )
@@ -83,7 +83,12 @@ def _integrated(network: Network) -> torch.Tensor:
     return integrated_gradients(network, _image(), _CLASS).values
 
 
-def _captum(rule: str) -> Callable[[], torch.Tensor]:
+def _captum(rule: str) -> torch.Tensor:
+    return _captums_gradient(rule)()
+
+
+@cache
+def _captums_gradient(rule: str) -> Callable[[], torch.Tensor]:
     """Captum on the bare module, whose ReLUs are all modules; in place would stop its hooks."""
     from captum.attr import Deconvolution, GuidedBackprop, Saliency
 
@@ -97,33 +102,27 @@ def _captum(rule: str) -> Callable[[], torch.Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it sets hooks
             found: torch.Tensor = method.attribute(pixels, _CLASS, **settings)
-        return found.detach() / std
+        return found.detach().cpu() / std
 
     return attribute
 
 
-def _captums_integral() -> Callable[[], torch.Tensor]:
+def _captums_integral() -> torch.Tensor:
     from captum.attr import IntegratedGradients
 
-    module, _ = _bare()
-    method = IntegratedGradients(module)
     black = (0 - torch.tensor(catalog.IMAGENET_MEAN)) / torch.tensor(catalog.IMAGENET_STD)
-
-    def attribute() -> torch.Tensor:
-        pixels = _normalized()
-        base = black.view(1, 3, 1, 1).expand_as(pixels)
-        found: torch.Tensor = method.attribute(
-            pixels, base, _CLASS, n_steps=50, internal_batch_size=8
-        )
-        return found.detach()
-
-    return attribute
+    pixels = _normalized()
+    base = black.view(1, 3, 1, 1).to(pixels.device).expand_as(pixels)
+    found: torch.Tensor = IntegratedGradients(_bare()[0]).attribute(
+        pixels, base, _CLASS, n_steps=50, internal_batch_size=8
+    )
+    return found.detach().cpu()
 
 
 def _normalized() -> torch.Tensor:
     mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in _scale())
     normalized: torch.Tensor = (_image() - mean) / std
-    return normalized
+    return normalized.to(device.pick())
 
 
 def _scale() -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -131,6 +130,7 @@ def _scale() -> tuple[tuple[float, ...], tuple[float, ...]]:
     return recipe.mean, recipe.std
 
 
+@cache
 def _bare() -> tuple[nn.Module, torch.Tensor]:
     recipe = catalog.recipe("squeezenet1_1")
     state, source = catalog.state(recipe, "auto")
@@ -138,7 +138,7 @@ def _bare() -> tuple[nn.Module, torch.Tensor]:
     for part in module.modules():
         if isinstance(part, nn.ReLU):
             part.inplace = False
-    return module, torch.tensor(recipe.std).view(1, 3, 1, 1)
+    return module.to(device.pick()), torch.tensor(recipe.std).view(1, 3, 1, 1)
 
 
 def _same(ours: object, theirs: object) -> bool:
