@@ -38,6 +38,7 @@ def bench() -> None:
                 _WHOLE: partial(_with_threads, torch.get_num_threads(), network, shown),
             },
             {_ALONE: 1.6, _WHOLE: 1.1},
+            rounds=3,
             equal=_same,
         )
         for line in hold(contest):
