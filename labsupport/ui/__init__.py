@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from labsupport.ui.memory import after_each_cell
+
 _HOMES = {
     "labsupport.ui.figures": (
         "bars",
@@ -63,3 +65,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+after_each_cell()
