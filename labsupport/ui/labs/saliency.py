@@ -73,6 +73,7 @@ def map_panel(image: str = "koala") -> Panel:
         },
         compute=_mapped,
         title="Saliency map",
+        cost="quick",
     )
 
 

@@ -23,11 +23,6 @@ def small(monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def network():
-    return networks.load()
-
-
-@pytest.fixture(scope="module")
 def pictures():
     return [images.standard(images.sample(name)) for name in ("red_panda", "gorilla", "coffee")]
 

@@ -19,11 +19,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def network():
-    return networks.load()
-
-
-@pytest.fixture(scope="module")
 def tiny():
     module = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
@@ -37,22 +32,13 @@ def tiny():
     return networks.wrap(module, input_size=24, categories=["lemon", "goose", "cup"])
 
 
-def wait_for_frames(live, count, patience=60.0):
-    end = time.perf_counter() + patience
-    while time.perf_counter() < end:
-        if live._work is not None and live._work.count >= count:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"no {count} frames in {patience} s")
-
-
 def test_the_slides_twenty_classes_are_imagenets(network):
     assert lab.lecture_classes(network) == list(lab.LECTURE)
     assert len(set(lab.LECTURE)) == 20
     assert set(lab.SLIDE_NAMES) <= set(lab.LECTURE)
 
 
-def test_a_class_grows_stops_goes_on_and_is_saved_with_its_settings(tmp_path):
+def test_a_class_grows_stops_goes_on_and_is_saved_with_its_settings(tmp_path, wait_for_frames):
     live = lab.class_panel("flamingo", steps=20)
     try:
         assert live.frame.frame.step == 0

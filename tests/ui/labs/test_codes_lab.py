@@ -15,11 +15,6 @@ SET = [*range(0, 283, 7)]
 
 
 @pytest.fixture(scope="module")
-def network():
-    return networks.load()
-
-
-@pytest.fixture(scope="module")
 def things(network):
     """Forty-one cut-outs, a few of each category."""
     every = images.cutouts()

@@ -32,16 +32,7 @@ def noise(digits):
     return list(evolve(digits, Direct(), budget=256, batch=64))
 
 
-def wait_for_frames(live, count, patience=60.0):
-    end = time.perf_counter() + patience
-    while time.perf_counter() < end:
-        if live._work is not None and live._work.count >= count:
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"no {count} frames in {patience} s")
-
-
-def test_it_evolves_stops_goes_on_and_is_saved(digits, tmp_path):
+def test_it_evolves_stops_goes_on_and_is_saved(digits, tmp_path, wait_for_frames):
     live = lab.evolution_panel("lenet5", budget=3000, champions=5)
     try:
         assert live.frame.generation.number == 1

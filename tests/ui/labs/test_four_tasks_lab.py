@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from labsupport.core import detectors, images, networks
+from labsupport.core import detectors, images
 from labsupport.core.errors import WeightsUnavailable
 from labsupport.ui.labs import four_tasks as lab
-
-
-@pytest.fixture(scope="module")
-def network():
-    return networks.load()
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,6 @@ from labsupport.ui.labs import saliency as lab
 
 
 @pytest.fixture(scope="module")
-def network():
-    return networks.load()
-
-
-@pytest.fixture(scope="module")
 def koala():
     return images.standard(images.sample("koala"))
 

@@ -6,17 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from labsupport.core import images, networks
+from labsupport.core import images
 from labsupport.core.images import saved_settings
 from labsupport.methods.twins import Hog, twin
 from labsupport.ui.labs import twins as lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def network():
-    return networks.load()
 
 
 def test_the_panel_ends_with_the_methods_twin(network, tmp_path):
