@@ -18,6 +18,8 @@ MISSING: Colour = (200, 200, 200)
 ACCENT: Colour = (0, 114, 178)
 # Okabe and Ito's colours, told apart by every kind of colour vision
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
+# ten groups at once: these, and three that stay apart from them for every kind of colour vision
+CATEGORIES = (*SERIES, "#692D0F", "#965AFF", "#0000B4")
 DASHES = ("-", "--", "-.", ":")
 
 TEXT = 12

@@ -39,11 +39,7 @@ STARTS = {
 }
 RATES = {"by the number of points": 0.0, "1": 1.0, "10": 10.0, "200": 200.0, "5000": 5000.0}
 VIEWS = {"pictures": "pictures", "dots, coloured by category": "dots"}
-# ten that differ in lightness as well as in hue; every group has its name on the map, too
-COLOURS = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00",
-    "#56b4e9", "#222222", "#8c510a", "#7a3db8", "#93a500",
-)  # fmt: skip
+COLOURS = ink.CATEGORIES  # every group has its name on the map, too
 _WATCHED = 2.5  # seconds that a map takes at least, to be seen growing
 _LOADED = 224  # pixels: the longer side of a picture that is kept
 
