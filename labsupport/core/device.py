@@ -16,6 +16,9 @@ VARIABLE = "LABS_DEVICE"
 # Blocks of more than 32 MiB are mapped afresh at every use, so a CPU likes small batches.
 _BATCH = {"cpu": 8, "mps": 32, "cuda": 128}
 
+# MPS; a CPU on Linux and macOS; a CPU on Windows.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
 
 def pick(name: str | torch.device | None = None) -> torch.device:
     """The device to compute on: CUDA where there is one, then Apple's MPS, then the CPU.
@@ -109,9 +112,11 @@ def in_batches(
     """Apply `fn` to items a batch at a time; the results, joined, are on the CPU.
 
     `items` is (N, ...) or a sequence of N tensors of one shape. When the device runs out of
-    memory the batch is halved and the work goes on; a batch of one that does not fit raises.
-    `progress` is called with the share that is done. On a GPU the batch travels channels-last,
-    and in half precision where `autocast` allows it.
+    memory the batch is halved and the work goes on. `progress` is called with the share that is
+    done. On a GPU the batch travels channels-last, and in half precision where `autocast` allows
+    it.
+
+    Errors: `BadSetting` where not even a single item fits.
     """
     device = device or torch.device("cpu")
     size = batch or _BATCH.get(device.type, 8)
@@ -124,9 +129,11 @@ def in_batches(
             with torch.no_grad(), _half_precision(device, autocast):
                 parts.append(_single_precision(fn(_travel(stacked, device))).cpu())
         except RuntimeError as error:
-            if not out_of_memory(error) or size == 1:
+            if not out_of_memory(error):
                 raise
-            size //= 2
+            if len(stacked) == 1:
+                raise BadSetting(_no_room(stacked, device)) from error
+            size = min(size, len(stacked)) // 2
             _forget_cached_memory(device)
             continue
         done += len(stacked)
@@ -155,8 +162,18 @@ def _half_precision(device: torch.device, wanted: bool) -> Iterator[None]:
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Whether that is what the error says."""
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
+    """Whether that is what the error says, in the words of a GPU or of a CPU."""
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(words in said for words in _NO_MEMORY)
+
+
+def _no_room(batch: torch.Tensor, device: torch.device) -> str:
+    shape = " x ".join(str(side) for side in batch.shape[1:]) or "1"
+    other = "" if device.type == "cpu" else f", or set {VARIABLE} to cpu"
+    return (
+        f"the memory of this {device.type.upper()} is too small for a single item of {shape} "
+        f"numbers: take smaller images or a smaller network, close other notebooks{other}"
+    )
 
 
 def _forget_cached_memory(device: torch.device) -> None:

@@ -98,7 +98,8 @@ class Small:
 OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
     RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
-    RuntimeError("DefaultCPUAllocator: can't allocate memory: Out of memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
 ]
 
 
@@ -114,9 +115,34 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(error):
 @pytest.mark.parametrize("error", OUT_OF_MEMORY)
 def test_a_single_item_that_does_not_fit_raises(error):
     small = Small(0, error)
-    with pytest.raises(type(error), match=r"(?i)out of memory"):
+    with pytest.raises(BadSetting, match=r"a single item of 3 x 4 x 4 .*smaller images") as raised:
         devices.in_batches(small, toys.image(4, count=3), batch=4)
-    assert small.sizes[-1] == 1
+    assert raised.value.__cause__ is error
+    assert small.sizes == [3, 1]  # what does not fit is not tried twice
+
+
+def test_what_this_machines_cpu_says_counts_as_a_lack_of_memory():
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**46)
+    assert devices.out_of_memory(raised.value)
+    assert not devices.out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_a_network_that_does_not_fit_gives_the_same_scores_in_smaller_batches(monkeypatch):
+    network, shown = networks.load("lenet5"), toys.image(28, count=7)
+    expected, real, sizes = network(shown), torch.nn.functional.conv2d, []
+
+    def small(given, *rest, **named):
+        sizes.append(len(given))
+        if len(given) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return real(given, *rest, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", small)
+    found = devices.in_batches(network.scores, shown, batch=8)
+    assert sizes[:2] == [7, 3]
+    assert max(sizes[2:]) == 1
+    torch.testing.assert_close(found, expected)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():
