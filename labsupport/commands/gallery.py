@@ -1,4 +1,4 @@
-"""`gallery`: the README's pictures, one a lab, each taken from the lab as it runs."""
+"""`gallery`: the README's pictures, the first of all and one a lab, taken from labs as they run."""
 
 from __future__ import annotations
 
@@ -34,30 +34,49 @@ CELLS = {
 WIDEST = 900  # pixels
 TALLEST = 700
 QUALITY = 82
+BANNER = "banner"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of `gallery`."""
-    parser.add_argument("labs", nargs="*", help="numbers or names, as 05 (default: all)")
+    parser.add_argument("labs", nargs="*", help="numbers or names, as 05, or banner (default: all)")
     parser.add_argument("--to", type=Path, default=ROOT / "data" / "gallery", help="the folder")
 
 
 def main(options: Namespace) -> int:
     """Execute the labs and keep a picture of each."""
-    labs = chosen(options.labs)
+    words = [word for word in options.labs if word != BANNER]
+    labs = chosen(words) if words or not options.labs else []
+    first = not options.labs or BANNER in options.labs
     python = environment.ready("instructor")
-    return interpreters.within(python, lambda told: make(labs, told.to), options)
+    return interpreters.within(python, lambda told: make(labs, told.to, first=first), options)
 
 
-def make(labs: list[Path], folder: Path) -> int:
-    """Write the pictures."""
+def make(labs: list[Path], folder: Path, *, first: bool) -> int:
+    """Write the pictures, and the README's `first` one."""
     folder.mkdir(parents=True, exist_ok=True)
+    if first:
+        keep(banner(), BANNER, folder)
     for path in labs:
         notebook = executed(prepared(path, solved=False, presenter=False), path)
-        written = jpeg(picture(notebook, path.stem))
-        (folder / f"{path.stem}.jpg").write_bytes(written)
-        print(f"{path.stem}.jpg: {len(written) / 1e3:.0f} kB", flush=True)
+        keep(picture(notebook, path.stem), path.stem, folder)
     return 0
+
+
+def keep(png: bytes, name: str, folder: Path) -> None:
+    """Write it as a JPEG, and say so."""
+    written = jpeg(png)
+    (folder / f"{name}.jpg").write_bytes(written)
+    print(f"{name}.jpg: {len(written) / 1e3:.0f} kB", flush=True)
+
+
+def banner() -> bytes:
+    """One photograph and what the labs make of it (PNG)."""
+    from labsupport.ui.labs.banner import banner
+
+    buffer = io.BytesIO()
+    banner().save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def picture(notebook: Notebook, name: str) -> bytes:

@@ -70,3 +70,24 @@ def test_the_command_writes_one_picture_a_lab(tmp_path: Path, monkeypatch, capsy
     assert main(["gallery", "05", "--to", str(tmp_path / "new")]) == 0
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["05_occlusion.jpg"]
     assert "05_occlusion.jpg:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "count"), [(["banner"], 1), (["banner", "05"], 2), ([], 16)])
+def test_the_first_picture_is_made_when_it_is_named_and_with_all(
+    words, count, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(environment, "ready", lambda *_: Path(sys.executable))
+    monkeypatch.setattr(gallery, "executed", lambda notebook, path: shown(path.stem, png(50, 40)))
+    monkeypatch.setattr(gallery, "banner", lambda: png(60, 20))
+    assert main(["gallery", *words, "--to", str(tmp_path)]) == 0
+    assert len(list(tmp_path.iterdir())) == count
+    assert Image.open(tmp_path / "banner.jpg").size == (60, 20)
+
+
+def test_the_readme_begins_with_the_banner():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    words = re.search(r"\A# [^\n]+\n\n!\[([^\]]{60,})\]\(data/gallery/banner\.jpg\)", readme)
+    assert words
+    with Image.open(ROOT / "data" / "gallery" / "banner.jpg") as picture:
+        assert picture.format == "JPEG"
+        assert gallery.WIDEST >= picture.width > 2 * picture.height
