@@ -46,7 +46,10 @@ def trace(
     """
     own = _own_copy(module).eval().requires_grad_(False)
     normalize = Normalize(mean, std)
+    _check_type(own, type(module).__name__)
     expected = None if example is None else _scores(own, normalize(example))
+    if expected is not None:
+        _check_numbers(expected, type(module).__name__)
     tracer = NodePathTracer()
     try:
         with warnings.catch_warnings():
@@ -91,6 +94,28 @@ def _scores(module: nn.Module, images: torch.Tensor) -> torch.Tensor | None:
         except Exception:  # the network's own check of sizes says it in a student's words
             return None
     return result if isinstance(result, torch.Tensor) else None
+
+
+def _check_type(module: nn.Module, title: str) -> None:
+    for name, weights in module.named_parameters():
+        if weights.is_meta:
+            raise CannotTrace(f"{title} has no numbers in {name}: it is on the meta device")
+        if weights.is_floating_point() and weights.dtype != torch.float32:
+            raise CannotTrace(
+                f"{title} computes in {str(weights.dtype).removeprefix('torch.')} ({name}), images "
+                "here are in single precision: give module.float()"
+            )
+
+
+def _check_numbers(scores: torch.Tensor, title: str) -> None:
+    if not scores.numel():
+        raise CannotTrace(f"{title} gives no scores at all: it needs one class at least")
+    if not scores.isfinite().all():
+        raise CannotTrace(
+            f"{title} gives scores that are no numbers (NaN or infinite) for a picture of chance "
+            "colours: its weights are damaged, or its training has run away (a smaller learning "
+            "rate helps); load good weights and wrap it again"
+        )
 
 
 def _hold_against(expected: torch.Tensor, found: torch.Tensor | None, title: str) -> None:
