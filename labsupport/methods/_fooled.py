@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import reprlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +20,25 @@ _AT_ONCE = {"cpu": 8 * 3 * 224 * 224}  # numbers in one pass: eight photographs,
 _ELSEWHERE = 128 * 3 * 224 * 224
 
 
+class Later:
+    """Scores that are computed when they are first asked for, once.
+
+    Then the network is let go. Any thread may ask.
+    """
+
+    def __init__(self, ask: Callable[[], Tensor]) -> None:
+        self._ask: Callable[[], Tensor] | None = ask
+        self._lock = threading.Lock()
+        self._scores = torch.empty(0)
+
+    def __call__(self) -> Tensor:
+        with self._lock:
+            if self._ask is not None:
+                self._scores = self._ask()
+                self._ask = None
+            return self._scores
+
+
 @dataclass(frozen=True)
 class Fooled:
     """Images before and after they were changed, and what the network says to both.
@@ -26,15 +46,22 @@ class Fooled:
     `originals` and `images` are (N, 3, H, W) in [0, 1]; `before` and `after` hold the scores
     (N, classes). `label` (N,) is the class to leave, `target` (N,) the class to reach, or None
     where any other will do. `eps` is the largest change of a pixel that was allowed, or None.
+    Of a single step, the network is asked for `after` when somebody first reads it: the step
+    itself does not need it. It answers as it is then, so read it before you train it further.
     """
 
     originals: Tensor
     images: Tensor
     before: Tensor
-    after: Tensor
+    answers: Tensor | Later
     label: Tensor
     target: Tensor | None
     eps: float | None = None
+
+    @property
+    def after(self) -> Tensor:
+        """The scores of the changed images, (N, classes)."""
+        return self.answers() if isinstance(self.answers, Later) else self.answers
 
     @property
     def perturbation(self) -> Tensor:
@@ -172,12 +199,30 @@ def at_once(network: Network, images: Tensor) -> int:
 
 def in_parts(network: Network, asked: Aim, work: Callable[[Aim], Fooled]) -> Fooled:
     """The work on a few images at a time, on a CPU by a thread for each core."""
-    count = len(asked.images)
-    cores = torch.get_num_threads() if network.device.type == "cpu" else 1
-    size = min(at_once(network, asked.images), max(1, math.ceil(count / cores)))
+    size, cores = _share(network, asked.images)
     parts = list(_parts(asked, size))
     found = [one for _, one in workers.in_order(lambda: work, parts, threads=cores)]
     return joined(found)
+
+
+def judged_later(network: Network, found: Fooled) -> Fooled:
+    """The result whose images the network sees when `after` is read, in the parts of `in_parts`."""
+
+    def look(part: Tensor) -> Tensor:
+        return scores_of(network, network.send(part)).cpu()
+
+    def ask() -> Tensor:
+        size, cores = _share(network, found.images)
+        parts = list(torch.split(found.images, size))
+        return torch.cat([one for _, one in workers.in_order(lambda: look, parts, threads=cores)])
+
+    return replace(found, answers=Later(ask))
+
+
+def _share(network: Network, images: Tensor) -> tuple[int, int]:
+    """How many images make a part, and how many cores take parts at a time."""
+    cores = torch.get_num_threads() if network.device.type == "cpu" else 1
+    return min(at_once(network, images), max(1, math.ceil(len(images) / cores))), cores
 
 
 def _parts(asked: Aim, size: int) -> Iterator[Aim]:

@@ -37,6 +37,7 @@ from labsupport.methods._fooled import (
     classes,
     in_parts,
     joined,
+    judged_later,
     scores_of,
     slope,
     told,
@@ -85,9 +86,9 @@ def fgsm(
     def one_step(part: Aim) -> Fooled:
         direction, before = slope(network, part.images, part.wanted)
         changed = signed_step(part.images, part.towards * direction, eps)
-        return told(part, changed, before, scores_of(network, changed), eps)
+        return told(part, changed, before, before, eps)  # the last answers are asked for later
 
-    return in_parts(network, asked, one_step)
+    return judged_later(network, in_parts(network, asked, one_step))
 
 
 @dataclass(frozen=True)
@@ -533,7 +534,7 @@ def for_file(network: Network, fooled: Fooled) -> Fooled:
     images = (wanted.round().clamp(low, high).float() / 255).clamp(0, 1)
     network.check(images)
     after = scores_of(network, network.send(images)).cpu()
-    return replace(fooled, images=images, after=after)
+    return replace(fooled, images=images, answers=after)
 
 
 def defend(images: Tensor, way: str, strength: float | None = None, *, seed: int = 0) -> Tensor:
@@ -576,6 +577,6 @@ def try_defence(
         network.check(part)
     treated = [part if way is None else defend(part, way, strength) for part in pair]
     clean, after = (scores_of(network, network.send(part)).cpu() for part in treated)
-    reached = replace(fooled, after=after).reached
+    reached = replace(fooled, answers=after).reached
     shares = [float((scores.argmax(1) == fooled.label).float().mean()) for scores in (clean, after)]
     return Trial(shares[0], shares[1], float(reached.float().mean()), clean, after)

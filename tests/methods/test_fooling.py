@@ -1,5 +1,8 @@
 """Fooling networks: promises kept to the last bit, closed forms on linear networks, and digits."""
 
+import weakref
+from concurrent import futures
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -584,3 +587,55 @@ def test_results_measure_themselves():
     assert found.rms.tolist() == pytest.approx([0, 0.5 / 12**0.5])
     assert found.largest.tolist() == pytest.approx([0, 0.4])
     assert found.reached.tolist() == [False, True]
+
+
+def test_the_answers_after_one_step_are_asked_for_when_they_are_read(small, monkeypatch):
+    seen = []
+    real = type(small).scores
+
+    def counted(network, images, *more):
+        seen.append(len(images))
+        return real(network, images, *more)
+
+    monkeypatch.setattr(type(small), "scores", counted)
+    image = random_images(2, 12)
+    found = fooling.fgsm(small, image, eps=0.1, label=0)
+    assert sum(seen) == 2  # one look at each image, which also gives the slope
+    late = weakref.ref(found.answers._ask)
+    after = found.after
+    assert sum(seen) == 4
+    assert found.after is after
+    assert sum(seen) == 4
+    assert late() is None  # and nothing holds on to the network
+    torch.testing.assert_close(after, real(small, found.images).detach())
+
+
+def test_many_threads_that_ask_at_once_are_given_the_same_answers(small):
+    found = fooling.fgsm(small, random_images(3, 12), eps=0.1)
+    with futures.ThreadPoolExecutor(4) as pool:
+        first, *rest = pool.map(lambda _: found.after, range(8))
+    assert all(one is first for one in rest)
+
+
+@pytest.mark.parametrize("steps", [1, 40])
+@pytest.mark.parametrize("target", [None, 1])
+def test_steps_are_those_of_the_published_algorithm_to_the_last_digits(steps, target):
+    """Slopes of a linear network with two classes are never near zero, so no sign is in doubt."""
+    weights = random_weights(classes=2)
+    network, image = linear_network(weights), random_images(2)
+    eps, step = 8 / 255, 8 / 255 if steps == 1 else 1 / 255
+    labels = torch.zeros(len(image), dtype=torch.int64)
+    seen = image.double()
+    for _ in range(steps):
+        seen.requires_grad_(True)
+        wanted = labels if target is None else labels + target
+        scores = torch.einsum("nchw,kchw->nk", seen, weights.double())
+        loss = nn.functional.cross_entropy(scores, wanted, reduction="sum")
+        (slope,) = torch.autograd.grad(loss if target is None else -loss, seen)
+        seen = (seen + step * slope.sign()).detach()
+        seen = (image + (seen - image).clamp(-eps, eps)).clamp(0, 1)
+    if steps == 1:
+        found = fooling.fgsm(network, image, target, eps=eps, label=labels)
+    else:
+        found = fooling.pgd(network, image, target, eps=eps, step=step, steps=steps, label=labels)
+    assert float((found.images - seen).abs().max()) < 1e-6
