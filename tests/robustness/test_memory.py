@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 import types
-from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -17,10 +15,6 @@ from PIL import Image
 from labsupport.ui import Panel, controls
 from labsupport.ui.board import Board
 from labsupport.ui.live import Live
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "notebooks"))
-
-import test_panels as panels_
 
 WARM, MORE = 3, 5
 
@@ -67,16 +61,6 @@ def tensor_panel(keep: list[Any]) -> Panel:
         return Image.new("RGB", (side, side))
 
     return Panel(draw, {"side": controls.whole("side", 9, 1, 90)}, title="tensors")
-
-
-@pytest.mark.parametrize("template", panels_.TEMPLATES, ids=lambda path: path.stem)
-def test_the_template_s_panels_leave_nothing_behind(template, monkeypatch, tmp_path):
-    monkeypatch.setenv("LABS_STATE", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
-    with panels_.recorded_panels() as made:
-        panels_.run_notebook(template)
-        assert made
-        assert [grown(panel) for panel in made] == [{}] * len(made)
 
 
 def test_a_leak_is_noticed():
