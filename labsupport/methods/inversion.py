@@ -41,7 +41,7 @@ from labsupport.core.targets import checked_position
 from labsupport.methods._canvas import Canvas, Fourier
 from labsupport.methods._objectives import LOG_PROBABILITIES, SCORES, Objective, Term, Terms, read
 from labsupport.methods._recipes import Recipe
-from labsupport.methods._regularizers import AlphaNorm, Range, Regularizer, TotalVariation
+from labsupport.methods._regularizers import AlphaNorm, Penalty, Range, Regularizer, TotalVariation
 from labsupport.methods._steps import LBFGS, StepRule
 from labsupport.methods._transforms import Jitter
 from labsupport.methods.ascent import CodeDistance, Frame, ascend
@@ -269,7 +269,9 @@ def invert(
     One code with several seeds, or several codes with one seed, make a batch. `tv` and `steps` go
     before the setting's. `start` is "noise", "zeros", "grey", "black", an image, or a frame to go
     on from. A frame's `score` is minus the code distance: of the image as the network saw it,
-    shifted or not; in the last frame, of the image as it is.
+    shifted or not; in the last frame, of the image as it is. L-BFGS now and then tries a step that
+    is too far, and takes it back: its frames (without jitter) show the picture with the lowest loss
+    of all frames so far, so the loss never rises from one to the next.
 
     Errors: `BadSetting`, `UnknownLayer`, `BadImage` at once; `BadSetting` for a value that is no
     number any more, when it happens.
@@ -285,7 +287,7 @@ def invert(
     setting = setting_for(network, code) if setting is None else setting
     setting = setting if tv is None else replace(setting, tv=tv)
     begin = setting.recipe.start if start is None else start
-    return ascend(
+    frames = ascend(
         network,
         _objective(code),
         recipe=setting.recipe,
@@ -294,6 +296,44 @@ def invert(
         steps=steps,
         seed=seed,
         every=every,
+    )
+    tries = isinstance(setting.step, LBFGS) and not setting.jitter
+    return _best_so_far(frames, setting.recipe) if tries else frames
+
+
+def _best_so_far(frames: Iterator[Frame], recipe: Recipe) -> Iterator[Frame]:
+    """Each frame with the pictures that were lowest so far. They look at the same thing, so their
+    losses compare; what is gone on from stays the frame's own."""
+    lowest, best = None, None
+    for frame in frames:
+        loss = _loss(frame, recipe)
+        if lowest is None or best is None:
+            lowest, best = loss, frame
+        else:
+            better = loss <= lowest
+            lowest = torch.where(better, loss, lowest)
+            best = _chosen(better, frame, best)
+        yield best
+
+
+def _loss(frame: Frame, recipe: Recipe) -> Tensor:
+    """What is being lowered, (N,): the code distance and the penalties, with their weights."""
+    penalties = [one for one in recipe.regularizers if isinstance(one, Penalty)]
+    values = list(frame.terms.values())[1:]  # the first one is the distance
+    parts = [one.weight * value for one, value in zip(penalties, values, strict=True)]
+    return torch.stack([-frame.score, *parts]).sum(0)
+
+
+def _chosen(better: Tensor, frame: Frame, before: Frame) -> Frame:
+    """The frame, with the pictures of the one before where those are better."""
+    return replace(
+        frame,
+        image=torch.where(better[:, None, None, None], frame.image, before.image),
+        terms={
+            name: torch.where(better, value, before.terms[name])
+            for name, value in frame.terms.items()
+        },
+        score=torch.where(better, frame.score, before.score),
     )
 
 

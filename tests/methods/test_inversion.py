@@ -19,6 +19,7 @@ from labsupport.core.layers import receptive_box
 from labsupport.methods import inversion as inv
 from labsupport.methods._canvas import Pixels
 from labsupport.methods._steps import LBFGS, Adam, Momentum
+from labsupport.methods.ascent import CodeDistance, ascend
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -127,6 +128,39 @@ def test_the_distance_falls_all_the_way_in_the_first_half(squeezenet, layer):
     falls = [float(-frame.score) for frame in frames]
     assert all(later < earlier for earlier, later in itertools.pairwise(falls)), falls
     assert falls[-1] < 0.05
+
+
+@pytest.mark.parametrize("layer", ["pool1", "fire3", "fire5"])
+def test_no_frame_is_worse_than_the_one_before(squeezenet, layer):
+    """Here too, where L-BFGS tries a step too far; the prior may cost the code a little."""
+    names = ("camels", "cheetah", "gorilla", "ibex")
+    originals = torch.cat([photo(name, 48) for name in names])
+    code = inv.encode(squeezenet, originals, layer)
+    setting = inv.setting_for(squeezenet, code)
+    frames = list(inv.invert(squeezenet, code, steps=30))
+    distances = torch.stack([-frame.score for frame in frames])
+    rough = torch.stack([frame.terms["total variation"] for frame in frames])
+    losses = distances + setting.tv * rough
+    assert (losses[1:] <= losses[:-1] * (1 + 1e-6)).all()
+    assert (distances[1:] <= distances[:-1] * 1.01).all()
+    assert distances[-1].max() < 0.08
+    far = inv.code_distance(squeezenet, frames[-1].image, code)
+    assert torch.allclose(far, distances[-1], rtol=1e-3)
+
+
+def test_a_try_too_far_is_not_shown():
+    network, image = chain(), toys.image(32)
+    code = inv.encode(network, image, "3")
+    wild = replace(PLAIN, tv=1.0, step=LBFGS(0.5))
+    shown = [float(-one.score) for one in inv.invert(network, code, setting=wild, steps=3)]
+    tried = [
+        float(-one.score)
+        for one in ascend(
+            network, CodeDistance.to(network, "3", image), recipe=wild.recipe, size=32, steps=3
+        )
+    ]
+    assert tried[1] > tried[0]
+    assert shown[1] == pytest.approx(tried[0])
 
 
 def test_seeds_agree_for_the_network_and_not_for_the_eye(squeezenet):
