@@ -45,7 +45,7 @@ def against_plain(
     Where these would take minutes, they do every so many rows of the map, and are timed as such.
     """
     rows = len(_spans(window, stride))
-    peer = _PLAIN if every == 1 else f"{_PLAIN}; 1 row in {every}"
+    peer = _PLAIN if every == 1 else f"plain batches of 8; 1 row in {every}"
     return Contest(
         f"{network.name}, score, window {window}, stride {stride}",
         partial(_ours, network, window, stride),
