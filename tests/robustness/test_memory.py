@@ -8,7 +8,6 @@ import types
 from typing import Any
 
 import ipywidgets
-import pytest
 import torch
 from PIL import Image
 

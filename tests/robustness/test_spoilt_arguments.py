@@ -149,15 +149,31 @@ def fault_of(name: str, method: Any, bound: inspect.BoundArguments, refused: boo
     return "" if name in MISSING else spoiling.flaw(found)
 
 
+_spoilt: dict[str, int] = {}  # cases of each method that were looked at in this process
+
+
 @each_case
 @pytest.mark.filterwarnings("ignore")
 def test_a_spoilt_argument_is_refused_in_our_own_words(case):
     faults = []
+    _spoilt[case.name] = 0
     for words, method, bound, refused in spoilt(case):
+        _spoilt[case.name] += 1
         fault = fault_of(case.name, method, bound, refused)
         if fault:
             faults.append(f"{case.name}({words}) {fault}")
     assert faults == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_there_are_thousands_of_spoilt_calls(measured):
+    """Another process may have looked at some methods: their calls are counted here."""
+    for case in CASES:
+        if case.name not in _spoilt:
+            _spoilt[case.name] = sum(1 for _ in spoilt(case))
+    count = sum(_spoilt.values())
+    measured(f"spoilt arguments: {count} calls of {len(_spoilt)} methods")
+    assert count >= 2000
 
 
 # Networks, sizes and targets that chance has put together
