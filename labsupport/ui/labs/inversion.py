@@ -18,7 +18,7 @@ from torch import Tensor
 from labsupport.core import bundled, hog, images, networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.layers import Layer
-from labsupport.core.networks import Network
+from labsupport.core.networks import Network, Prediction
 from labsupport.methods.ascent import LBFGS, Adam, Fourier, Frame, Momentum, Pixels
 from labsupport.methods.inversion import (
     LOG_PROBABILITIES,
@@ -40,6 +40,7 @@ from labsupport.methods.inversion import (
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
 from labsupport.ui.labs.occlusion import photographs
+from labsupport.ui.labs.style import loss_picture
 from labsupport.ui.panels import Live, Panel
 
 LAYERS = ("pool1", "fire3", "fire5", "fire7", "fire9")
@@ -106,6 +107,7 @@ class Returning:
     network: Network
     distances: tuple[float, ...]
     seconds: float
+    answer: Prediction  # the network's to the image
 
     @property
     def progress(self) -> float:
@@ -117,10 +119,11 @@ def _returning(
 ) -> Iterator[Returning]:
     begun = time.perf_counter()
     distances: tuple[float, ...] = ()
+    answer = network.predict(image, 1)[0][0]
     for frame in invert(network, code, setting=setting, **how):
         distances = (*distances, float(-frame.score.mean()))
         seconds = time.perf_counter() - begun
-        yield Returning(frame, image, code, network, distances, seconds)
+        yield Returning(frame, image, code, network, distances, seconds, answer)
 
 
 def invert_panel(
@@ -160,13 +163,7 @@ def _inverted(
 def _draw_return(now: Returning) -> tuple[Image.Image, str]:
     times = max(1, round(288 / max(now.frame.image.shape[2:])))
     pair = [figures.enlarge(one, times) for one in (now.image, now.frame.image)]
-    falls = figures.curve(
-        {"distance": np.maximum(now.distances, 1e-6)},
-        across="step",
-        up="code distance, relative",
-        size=(300, 260),
-        log=True,
-    )
+    falls = loss_picture([{"distance": one} for one in now.distances], "code distance")
     titles = ["the image", "what its code gives back", "how near the code is"]
     words = (
         f"{_kept_words(now)}: code distance {_share(now.distances[-1])}. "
@@ -188,7 +185,7 @@ def _so_far(now: Returning) -> str:
 
 
 def _named(now: Returning) -> str:
-    wanted, found = (now.network.predict(one[:1], 1)[0][0] for one in (now.image, now.frame.image))
+    wanted, found = now.answer, now.network.predict(now.frame.image[:1], 1)[0][0]
     return (
         f"The network names the image {wanted.name} ({figures.per_cent(wanted.probability)}), the "
         f"reconstruction {found.name} ({figures.per_cent(found.probability)})."

@@ -241,7 +241,7 @@ def _thumb(image: Tensor) -> Tensor:
     return images.resize(image, (size[0], size[1]))
 
 
-def loss_picture(history: Sequence[Mapping[str, float]]) -> Image.Image:
+def loss_picture(history: Sequence[Mapping[str, float]], up: str = "relative loss") -> Image.Image:
     """The relative loss of each layer, step by step; each step up or down is a factor of ten.
 
     Drawn by hand: a frame has no time for axes of matplotlib's.
@@ -259,7 +259,7 @@ def loss_picture(history: Sequence[Mapping[str, float]]) -> Image.Image:
         pen.line((left, level(10.0**power), right, level(10.0**power)), fill=ink.RULE)
         ink.write(sheet, (left - 6, level(10.0**power)), f"{10.0**power:g}", anchor="rm")
     ink.write(sheet, (right, height - 2), f"step {len(history) - 1}", anchor="rs")
-    ink.write(sheet, (left, height - 2), "relative loss", anchor="ls")
+    ink.write(sheet, (left, height - 2), up, anchor="ls")
     names = [name for name in history[0] if name != "total variation"]
     ends = {name: level(history[-1][name]) for name in names}
     places = _apart(ends, top, bottom)
