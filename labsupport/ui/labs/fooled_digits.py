@@ -140,12 +140,13 @@ def becoming_picture(
         change = torch.zeros_like(image) if one is None else one.perturbation
         belows.append((0.5 + factor * change / 2).clamp(0, 1))
         titles.append(f"{target}: {'as it is' if target == own else _length(one)}")
+    numbers = [f"± {1 / factor:.2g}"] * 5
     return figures.mosaic(
-        torch.cat([*tops, *belows]),
-        columns=10,
+        torch.cat([*tops[:5], *belows[:5], *tops[5:], *belows[5:]]),
+        columns=5,
         enlarge=3,
-        titles=[*titles, *[f"± {1 / factor:.2g}"] * 10],
-        rows=["sum", "added"],
+        titles=[*titles[:5], *numbers, *titles[5:], *numbers],
+        rows=["sum", "added"] * 2,
     )
 
 
