@@ -23,9 +23,9 @@ def banner(network: Network | None = None) -> Image.Image:
     photo = images.standard(images.sample(PHOTO))
     best = network.predict(photo, k=1)[0][0]
     found = backprop.gradient(network, photo, best.index, rule="guided")
-    cut = saliency.segment(photo, saliency.saliency_map(network, photo, best.index, samples=8)[0])
+    cut = saliency.segment(photo, saliency.saliency_map(network, photo, UNIT, samples=8)[0])
     grown = ascent.visualize(network, class_objective(best.index), size=224)
-    code = inversion.encode(network, photo, "fire6")
+    code = inversion.encode(network, photo, "fire5")
     painting = images.resize(images.sample(PAINTING), size=224, crop=224)
     shown: dict[str, figures.Pixels] = {
         f"{best.name}, {figures.per_cent(best.probability)}": photo,
