@@ -65,7 +65,7 @@ def _contests(network: Network) -> Iterator[Contest]:
             f"squeezenet1_1, {task}, {len(seen)} photos",
             way,
             peers,
-            {name: _WANTED[task][name] for name in peers},
+            _WANTED[task],
             rounds=9 if task == "FGSM" else 3,
             equal=_same if task == "FGSM" else partial(_as_high, network, labels),
         )

@@ -197,9 +197,9 @@ def at_once(network: Network, images: Tensor) -> int:
     return max(1, room // images[0].numel())
 
 
-def in_parts(network: Network, asked: Aim, work: Callable[[Aim], Fooled]) -> Fooled:
-    """The work on a few images at a time, on a CPU by a thread for each core."""
-    size, cores = _share(network, asked.images)
+def in_parts(network: Network, asked: Aim, work: Callable[[Aim], Fooled], steps: int = 1) -> Fooled:
+    """The work, which takes so many steps, on a few images at a time."""
+    size, cores = _share(network, asked.images, steps)
     parts = list(_parts(asked, size))
     found = [one for _, one in workers.in_order(lambda: work, parts, threads=cores)]
     return joined(found)
@@ -212,17 +212,23 @@ def judged_later(network: Network, found: Fooled) -> Fooled:
         return scores_of(network, network.send(part)).cpu()
 
     def ask() -> Tensor:
-        size, cores = _share(network, found.images)
+        size, cores = _share(network, found.images, 1)
         parts = list(torch.split(found.images, size))
         return torch.cat([one for _, one in workers.in_order(lambda: look, parts, threads=cores)])
 
     return replace(found, answers=Later(ask))
 
 
-def _share(network: Network, images: Tensor) -> tuple[int, int]:
-    """How many images make a part, and how many cores take parts at a time."""
-    cores = torch.get_num_threads() if network.device.type == "cpu" else 1
-    return min(at_once(network, images), max(1, math.ceil(len(images) / cores))), cores
+def _share(network: Network, images: Tensor, steps: int) -> tuple[int, int]:
+    """How many images make a part, and how many threads take parts at a time.
+
+    On a CPU it is a thread for each core; but a single pass is over before these have started.
+    """
+    room = at_once(network, images)
+    if network.device.type != "cpu" or (steps == 1 and len(images) <= room):
+        return room, 1
+    cores = torch.get_num_threads()
+    return min(room, max(1, math.ceil(len(images) / cores))), cores
 
 
 def _parts(asked: Aim, size: int) -> Iterator[Aim]:

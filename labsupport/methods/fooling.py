@@ -131,7 +131,7 @@ def pgd(
         *_, last = _frames(network, part, how)
         return last.fooled
 
-    return in_parts(network, asked, all_steps)
+    return in_parts(network, asked, all_steps, how.steps)
 
 
 def pgd_frames(
