@@ -31,6 +31,7 @@ from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
 from labsupport.ui.labs.occlusion import photographs
 from labsupport.ui.panels import Live
+from labsupport.ui.traces import traces
 
 DOGS = range(151, 269)  # ImageNet's breeds, Chihuahua to Mexican hairless
 KINDS = {"in bands (vivid)": "vivid", "as it is (2015)": "2015"}
@@ -387,10 +388,9 @@ def feedback_picture(told: Feedback, network: Network) -> Image.Image:
     values = [f"energy x {float(told.values[place]):.1f}" for place in places]
     values += [""] * (4 - len(values))
     above = figures.mosaic(tiles, titles=titles, values=values, columns=4, gap=8)
-    size = (above.width, 240)
-    below = figures.curve(
-        _lines(told, network), across="steps", up="probability", size=size, limits=(-0.02, 1.02)
-    )
+    lines = {name: line.tolist() for name, line in _lines(told, network).items()}
+    size, across = (above.width, 240), f"step {last}"
+    below = traces(lines, across=across, up="probability", limits=(0.0, 1.0), size=size)
     return figures.side_by_side([above, below], columns=1)
 
 

@@ -40,8 +40,8 @@ from labsupport.methods.inversion import (
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
 from labsupport.ui.labs.occlusion import photographs
-from labsupport.ui.labs.style import loss_picture
 from labsupport.ui.panels import Live, Panel
+from labsupport.ui.traces import traces
 
 LAYERS = ("pool1", "fire3", "fire5", "fire7", "fire9")
 _KEPT = {
@@ -163,7 +163,16 @@ def _inverted(
 def _draw_return(now: Returning) -> tuple[Image.Image, str]:
     times = max(1, round(288 / max(now.frame.image.shape[2:])))
     pair = [figures.enlarge(one, times) for one in (now.image, now.frame.image)]
-    falls = loss_picture([{"distance": one} for one in now.distances], "code distance")
+    across = f"step {len(now.distances) - 1}"
+    size, limits = (340, pair[0].height), (1e-3, 10.0)
+    falls = traces(
+        {"distance": now.distances},
+        across=across,
+        up="code distance",
+        limits=limits,
+        log=True,
+        size=size,
+    )
     titles = ["the image", "what its code gives back", "how near the code is"]
     words = (
         f"{_kept_words(now)}: code distance {_share(now.distances[-1])}. "

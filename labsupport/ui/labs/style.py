@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from labsupport.core import images
@@ -30,10 +29,11 @@ from labsupport.methods.style import (
     style_losses,
     stylize,
 )
-from labsupport.ui import controls, figures, ink
+from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
 from labsupport.ui.labs.occlusion import photographs
 from labsupport.ui.panels import Live, Panel
+from labsupport.ui.traces import traces
 
 TEXTURES = ("ihc", "brick", "grass", "gravel", "coins", "hubble")
 _STARTS = {
@@ -50,7 +50,6 @@ _COLOURS = {
 _RULES: dict[str, StepRule] = {"L-BFGS": LBFGS(0.02), "Adam": Adam(0.03, "cosine")}
 _POOLING = {"max, as trained": "max", "average, as in the paper": "average"}
 RATIOS = (10.0, 1.0, 0.1, 0.01)
-_CURVE = (360, 200)
 
 
 def styles() -> ImageSet[Picture]:
@@ -241,51 +240,15 @@ def _thumb(image: Tensor) -> Tensor:
     return images.resize(image, (size[0], size[1]))
 
 
-def loss_picture(history: Sequence[Mapping[str, float]], up: str = "relative loss") -> Image.Image:
-    """The relative loss of each layer, step by step; each step up or down is a factor of ten.
-
-    Drawn by hand: a frame has no time for axes of matplotlib's.
-    """
-    width, height = _CURVE
-    left, top, right, bottom = 44, 12, width - 112, height - 22
-    sheet = Image.new("RGB", _CURVE, ink.GROUND)
-    pen = ImageDraw.Draw(sheet)
-
-    def level(value: float) -> float:
-        share = (math.log10(max(value, _LEAST)) - _LOW) / (_HIGH - _LOW)
-        return bottom - (bottom - top) * min(max(share, 0.0), 1.0)
-
-    for power in range(_LOW, _HIGH + 1):
-        pen.line((left, level(10.0**power), right, level(10.0**power)), fill=ink.RULE)
-        ink.write(sheet, (left - 6, level(10.0**power)), f"{10.0**power:g}", anchor="rm")
-    ink.write(sheet, (right, height - 2), f"step {len(history) - 1}", anchor="rs")
-    ink.write(sheet, (left, height - 2), up, anchor="ls")
+def loss_picture(history: Sequence[Mapping[str, float]]) -> Image.Image:
+    """The relative loss of each layer, step by step; each step up or down is a factor of ten."""
     names = [name for name in history[0] if name != "total variation"]
-    ends = {name: level(history[-1][name]) for name in names}
-    places = _apart(ends, top, bottom)
-    for place, name in enumerate(names):
-        colour = ink.SERIES[place % len(ink.SERIES)]
-        across = (right - left) / max(1, len(history) - 1)
-        points = [(left + across * k, level(one[name])) for k, one in enumerate(history)]
-        pen.line(points, fill=colour, width=2) if len(points) > 1 else None
-        pen.line((right, ends[name], right + 10, places[name]), fill=colour, width=1)
-        ink.write(sheet, (right + 14, places[name]), name, anchor="lm")
-    return sheet
+    lines = {name: [one[name] for one in history] for name in names}
+    across = f"step {len(history) - 1}"
+    return traces(lines, across=across, up="relative loss", limits=_LOSSES, log=True)
 
 
-_LEAST, _LOW, _HIGH = 1e-3, -3, 1  # what a curve shows, as numbers and as powers of ten
-
-
-def _apart(levels: Mapping[str, float], top: float, bottom: float) -> dict[str, float]:
-    """Where names stand beside their lines' ends: at least a line of text apart."""
-    names = sorted(levels, key=lambda name: levels[name])
-    found: dict[str, float] = {}
-    last = top - ink.LINE
-    for place, name in enumerate(names):
-        after = len(names) - 1 - place
-        last = max(last + ink.LINE, min(levels[name], bottom - after * ink.LINE))
-        found[name] = last
-    return found
+_LOSSES = (1e-3, 10.0)
 
 
 def _in_words(easel: Easel) -> str:
