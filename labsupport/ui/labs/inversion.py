@@ -163,15 +163,13 @@ def _inverted(
 def _draw_return(now: Returning) -> tuple[Image.Image, str]:
     times = max(1, round(288 / max(now.frame.image.shape[2:])))
     pair = [figures.enlarge(one, times) for one in (now.image, now.frame.image)]
-    across = f"step {len(now.distances) - 1}"
-    size, limits = (340, pair[0].height), (1e-3, 10.0)
     falls = traces(
         {"distance": now.distances},
-        across=across,
+        across=f"step {len(now.distances) - 1}",
         up="code distance",
-        limits=limits,
+        limits=(1e-3, 10.0),
         log=True,
-        size=size,
+        size=(272, pair[0].height),
     )
     titles = ["the image", "what its code gives back", "how near the code is"]
     words = (
