@@ -25,8 +25,11 @@ from labsupport.core.networks import Network
 from labsupport.core.operations import Normalize
 from labsupport.methods.fooling import fgsm, pgd
 
+Attack = Callable[[], torch.Tensor]
+
 _PICTURES = ("koala", "macaw", "kitten", "coffee")
 _EPS, _STEP, _STEPS = 4 / 255, 0.5 / 255, 40
+_COMPARED = (0, 1, 5, 20)  # steps that a peer has taken before ours is compared with its next
 _ALIKE = 0.995  # of the pixels: where a slope is nearly 0, its sign hangs on rounding
 _AS_GOOD = 0.05  # of the loss: after 40 such signs the ways have parted, and end equally high
 _BARE = "bare forward + backward, by cores"
@@ -43,14 +46,41 @@ def bench() -> None:
     for contest in _contests(networks.load()):
         for line in hold(contest):
             print(text(line), flush=True)
+    for words in _step_by_step(networks.load()):
+        print(words, flush=True)
+
+
+def _step_by_step(network: Network) -> Iterator[str]:
+    """How alike one step is that begins at a peer's own picture.
+
+    Whole ways part after some steps: where a slope is 0 but for rounding, its sign is a matter of
+    chance, and the next step begins elsewhere.
+    """
+    seen, labels = _asked(network)
+    low, high = (seen - _EPS).clamp(min=0), (seen + _EPS).clamp(max=1)
+    for name in _there():
+        for steps in _COMPARED:
+            begun = _PEERS[name](seen, labels, steps)() if steps else seen
+            theirs = _PEERS[name](seen, labels, steps + 1)()
+            ours = fgsm(network, begun.contiguous(), eps=_STEP, label=labels).images
+            alike = float(((ours.clamp(low, high) - theirs).abs() < 1e-6).float().mean())
+            yield f"step {steps + 1} from the picture of {name}: {alike:.4%} of the numbers alike"
+
+
+def _asked(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
+    """The photos (N, 3, 224, 224), and what the network calls them (N,)."""
+    seen = torch.cat([images.standard(images.sample(name)) for name in _PICTURES])
+    with torch.no_grad():
+        return seen, network(seen).argmax(1).cpu()
+
+
+def _there() -> list[str]:
+    return [name for name in _PEERS if importlib.util.find_spec(name)]
 
 
 def _contests(network: Network) -> Iterator[Contest]:
-    seen = torch.cat([images.standard(images.sample(name)) for name in _PICTURES])
-    with torch.no_grad():
-        labels = network(seen).argmax(1).cpu()
-    there = {name: build for name, build in _PEERS.items() if importlib.util.find_spec(name)}
-    for name in _PEERS.keys() - there.keys():
+    seen, labels = _asked(network)
+    for name in _PEERS.keys() - set(_there()):
         print(f"{name} is not installed here, so it is not raced")
     ours: dict[str, Callable[[], object]] = {
         "FGSM": lambda: fgsm(network, seen, eps=_EPS, label=labels).images,
@@ -59,8 +89,11 @@ def _contests(network: Network) -> Iterator[Contest]:
         ),
     }
     for task, way in ours.items():
-        peers = {name: build(task, seen, labels) for name, build in there.items()}
-        peers[_BARE] = _bare(task, seen, labels)
+        steps = 0 if task == "FGSM" else _STEPS
+        peers: dict[str, Callable[[], object]] = {
+            name: _PEERS[name](seen, labels, steps) for name in _there()
+        }
+        peers[_BARE] = _bare(seen, labels, steps)
         yield Contest(
             f"squeezenet1_1, {task}, {len(seen)} photos",
             way,
@@ -80,37 +113,40 @@ def _module() -> nn.Module:
     return whole.to(memory_format=torch.channels_last)
 
 
-def _torchattacks(task: str, seen: torch.Tensor, labels: torch.Tensor) -> Callable[[], object]:
+def _torchattacks(seen: torch.Tensor, labels: torch.Tensor, steps: int) -> Attack:
+    """Its PGD with so many steps; with none, its FGSM."""
     peer: Any = importlib.import_module("torchattacks")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         attack = (
             peer.FGSM(_module(), eps=_EPS)
-            if task == "FGSM"
-            else peer.PGD(_module(), eps=_EPS, alpha=_STEP, steps=_STEPS, random_start=False)
+            if not steps
+            else peer.PGD(_module(), eps=_EPS, alpha=_STEP, steps=steps, random_start=False)
         )
     return partial(attack, _as_it_likes(seen), labels)
 
 
-def _foolbox(task: str, seen: torch.Tensor, labels: torch.Tensor) -> Callable[[], object]:
+def _foolbox(seen: torch.Tensor, labels: torch.Tensor, steps: int) -> Attack:
+    """Its PGD with so many steps; with none, its FGSM."""
     peer: Any = importlib.import_module("foolbox")
     model = peer.PyTorchModel(_module(), bounds=(0, 1), device="cpu")
     attack = (
         peer.attacks.LinfFastGradientAttack(random_start=False)
-        if task == "FGSM"
-        else peer.attacks.LinfPGD(abs_stepsize=_STEP, steps=_STEPS, random_start=False)
+        if not steps
+        else peer.attacks.LinfPGD(abs_stepsize=_STEP, steps=steps, random_start=False)
     )
 
-    def call() -> object:
+    def call() -> torch.Tensor:
+        raw: torch.Tensor
         raw, *_ = attack(model, _as_it_likes(seen), labels, epsilons=_EPS)
         return raw
 
     return call
 
 
-def _bare(task: str, seen: torch.Tensor, labels: torch.Tensor) -> Callable[[], object]:
+def _bare(seen: torch.Tensor, labels: torch.Tensor, steps: int) -> Attack:
     module = _module()
-    steps, step = (1, _EPS) if task == "FGSM" else (_STEPS, _STEP)
+    steps, step = (steps, _STEP) if steps else (1, _EPS)
 
     def climb(part: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         start, wanted = part
@@ -122,7 +158,7 @@ def _bare(task: str, seen: torch.Tensor, labels: torch.Tensor) -> Callable[[], o
             moving = torch.clamp(moving.detach() + step * slope.sign(), low, high)
         return moving
 
-    def call() -> object:
+    def call() -> torch.Tensor:
         cores = torch.get_num_threads()
         pictures = _as_it_likes(seen).tensor_split(cores)
         parts = list(zip(pictures, labels.tensor_split(cores), strict=True))
