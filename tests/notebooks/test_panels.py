@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
+from leftovers import MORE, grown
+from PIL import Image
 
 from labsupport.commands.notebooks import read, tags, text_of, write
+from labsupport.ui import Panel, controls
 from labsupport.ui.board import Board
 from labsupport.ui.walks import WalkFailed, walk
 
@@ -96,6 +100,8 @@ def walked(path: Path, measured: Callable[[str], None]) -> list[str]:
             except WalkFailed as error:
                 lines.append(str(error))
             else:
+                left = grown(panel)
+                lines += [f"{panel.title}: from run to run there is more: {left}"] if left else []
                 slowest = max(report.callbacks, key=lambda step: step.milliseconds)
                 measured(
                     f"{path.stem}, {panel.title}: {len(report.callbacks)} steps, slowest "
@@ -177,3 +183,16 @@ def test_panels_that_only_a_cell_shows_are_recorded(tmp_path):
     with recorded_panels() as panels:
         run_notebook(notebook_of(tmp_path, DEAD))
     assert [panel.title for panel in panels] == ["D"]
+
+
+@pytest.mark.parametrize("leaks", [True, False])
+def test_a_panel_that_keeps_something_from_run_to_run_is_noticed(leaks):
+    kept = []
+
+    def draw(side: int) -> Image.Image:
+        kept.append(torch.zeros(3, side, side)) if leaks else None
+        return Image.new("RGB", (side, side))
+
+    panel = Panel(draw, {"side": controls.whole("side", 9, 1, 90)}, title="tensors")
+    assert grown(panel) == ({"tensors": MORE, "bytes": MORE * 3 * 9 * 9 * 4} if leaks else {})
+    panel.close()
