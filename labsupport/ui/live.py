@@ -23,7 +23,8 @@ from labsupport.ui.control import Control
 State = Literal["idle", "running", "stopped", "finished", "failed"]
 
 BETWEEN_PICTURES = 0.1  # seconds, at least
-DRAWING_SHARE = 0.15  # of the time, at most
+DRAWING_SHARE = 0.15  # of the time, at most, as long as pictures come often enough:
+LONGEST_PAUSE = 0.17  # seconds between pictures, or twice what one takes to draw
 _log = logging.getLogger(__name__)
 
 
@@ -236,8 +237,7 @@ class Live(Board):
         except LabError as error:
             self.say("error", str(error))
         took = time.perf_counter() - start
-        pause = max(BETWEEN_PICTURES, took * (1 / DRAWING_SHARE - 1))
-        work.next_picture = time.perf_counter() + pause
+        work.next_picture = time.perf_counter() + pause_after(took)
         self._show_progress(work)
 
     def _redraw(self, work: _Work, reading: Reading, *, aloud: bool = True) -> None:
@@ -297,6 +297,16 @@ class Live(Board):
             self.go_on()
         else:
             self.stop()
+
+
+def pause_after(took: float) -> float:
+    """How many seconds to compute before the next picture, when the last took so many to draw.
+
+    >>> [round(pause_after(took), 2) for took in (0.001, 0.02, 0.05, 0.4)]
+    [0.1, 0.11, 0.17, 0.8]
+    """
+    wanted = max(BETWEEN_PICTURES, took * (1 / DRAWING_SHARE - 1))
+    return min(wanted, max(LONGEST_PAUSE, 2 * took))
 
 
 class _Work:
