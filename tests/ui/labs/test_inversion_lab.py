@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from labsupport.core import images, networks
+from labsupport.core import images
 from labsupport.core.errors import BadSetting
 from labsupport.core.images import saved_settings
 from labsupport.methods import inversion
@@ -18,25 +18,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def network():
-    return networks.load()
-
-
-@pytest.fixture(scope="module")
 def cat():
     return images.standard(images.sample("chelsea"), 64)
 
 
-def wait_for_frames(live, count, patience=60.0):
-    end = time.perf_counter() + patience
-    while time.perf_counter() < end:
-        if live._work is not None and live._work.count >= count:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"no {count} frames in {patience} s")
-
-
-def test_a_picture_comes_back_stops_goes_on_and_is_saved_with_its_settings(tmp_path):
+def test_a_picture_comes_back_stops_goes_on_and_is_saved_with_its_settings(
+    tmp_path, wait_for_frames
+):
     live = lab.invert_panel("chelsea", "fire5", steps=20)
     try:
         live.controls["size"].source.value = 96

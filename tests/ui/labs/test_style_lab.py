@@ -23,11 +23,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def network():
-    return networks.load()
-
-
-@pytest.fixture(scope="module")
 def tiny():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
@@ -36,15 +31,6 @@ def tiny():
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2),
         )  # fmt: skip
     return networks.wrap(module, input_size=32)
-
-
-def wait_for_frames(live, count, patience=60.0):
-    end = time.perf_counter() + patience
-    while time.perf_counter() < end:
-        if live._work is not None and live._work.count >= count:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"no {count} frames in {patience} s")
 
 
 def colours_of(picture):
@@ -59,7 +45,9 @@ def test_styles_are_the_paintings_and_some_textures():
     assert min(lab.picture("great_wave", 90).shape[2:]) == 90
 
 
-def test_a_painting_stops_goes_on_and_is_saved_with_its_settings(tmp_path, network):
+def test_a_painting_stops_goes_on_and_is_saved_with_its_settings(
+    tmp_path, network, wait_for_frames
+):
     live = lab.paint_panel("china", "church_at_auvers", size=128, steps=20)
     try:
         assert torch.equal(live.frame.painting.image, live.frame.content)
