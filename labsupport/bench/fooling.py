@@ -3,6 +3,10 @@
 All get the frozen network channels-last, and images that lie so too: their best setting. Beside
 them runs the least that any of them must compute: the bare passes, a group of images a core.
 
+There are two sizes. Of four photos, one step is little more than one bare pass, which nobody can
+undercut: the targets, which name no size, are out of reach there. Of 32 pictures a peer makes one
+batch, too large for a core's caches, and ours are parts of it.
+
 Neither is a dependency: torchattacks asks for a version of requests that JupyterLab refuses, and
 the tests have a way of their own to the same numbers.
 """
@@ -12,8 +16,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -28,6 +33,7 @@ from labsupport.methods.fooling import fgsm, pgd
 Attack = Callable[[], torch.Tensor]
 
 _PICTURES = ("koala", "macaw", "kitten", "coffee")
+_MANY = 32  # a usual batch
 _EPS, _STEP, _STEPS = 4 / 255, 0.5 / 255, 40
 _COMPARED = (0, 1, 5, 20)  # steps that a peer has taken before ours is compared with its next
 _ALIKE = 0.995  # of the pixels: where a slope is nearly 0, its sign hangs on rounding
@@ -68,8 +74,14 @@ def _step_by_step(network: Network) -> Iterator[str]:
 
 
 def _asked(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
-    """The photos (N, 3, 224, 224), and what the network calls them (N,)."""
-    seen = torch.cat([images.standard(images.sample(name)) for name in _PICTURES])
+    """The photos (4, 3, 224, 224), and what the network calls them (4,)."""
+    return _called(network, [images.sample(name) for name in _PICTURES])
+
+
+def _called(
+    network: Network, pictures: Iterable[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    seen = torch.cat([images.standard(picture) for picture in pictures])
     with torch.no_grad():
         return seen, network(seen).argmax(1).cpu()
 
@@ -79,27 +91,40 @@ def _there() -> list[str]:
 
 
 def _contests(network: Network) -> Iterator[Contest]:
-    seen, labels = _asked(network)
-    ours: dict[str, Callable[[], object]] = {
-        "FGSM": lambda: fgsm(network, seen, eps=_EPS, label=labels).images,
-        "PGD-40": lambda: (
-            pgd(network, seen, eps=_EPS, step=_STEP, steps=_STEPS, label=labels).images
-        ),
+    few = _asked(network)
+    many = _called(network, islice(images.cutouts(), _MANY))
+    yield _contest(network, "FGSM, 4 photos", *few, steps=0, rounds=9)
+    yield _contest(network, "PGD-40, 4 photos", *few, steps=_STEPS, rounds=3)
+    yield _contest(network, f"FGSM, {_MANY} pictures", *many, steps=0, rounds=5)
+    yield _contest(network, f"PGD-40, {_MANY} pictures", *many, steps=_STEPS, rounds=2)
+
+
+def _contest(
+    network: Network,
+    task: str,
+    seen: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    steps: int,
+    rounds: int,
+) -> Contest:
+    def ours() -> torch.Tensor:
+        if not steps:
+            return fgsm(network, seen, eps=_EPS, label=labels).images
+        return pgd(network, seen, eps=_EPS, step=_STEP, steps=steps, label=labels).images
+
+    peers: dict[str, Callable[[], object]] = {
+        name: _PEERS[name](seen, labels, steps) for name in _there()
     }
-    for task, way in ours.items():
-        steps = 0 if task == "FGSM" else _STEPS
-        peers: dict[str, Callable[[], object]] = {
-            name: _PEERS[name](seen, labels, steps) for name in _there()
-        }
-        peers[_BARE] = _bare(seen, labels, steps)
-        yield Contest(
-            f"squeezenet1_1, {task}, {len(seen)} photos",
-            way,
-            peers,
-            _WANTED[task],
-            rounds=9 if task == "FGSM" else 3,
-            equal=_same if task == "FGSM" else partial(_as_high, network, labels),
-        )
+    peers[_BARE] = _bare(seen, labels, steps)
+    return Contest(
+        f"squeezenet1_1, {task}",
+        ours,
+        peers,
+        _WANTED["PGD-40" if steps else "FGSM"],
+        rounds=rounds,
+        equal=partial(_as_high, network, labels) if steps else _same,
+    )
 
 
 def _module() -> nn.Module:
