@@ -115,7 +115,10 @@ def _torchvision(name: str) -> Recipe:
     published = torchvision.models.get_model_weights(name).DEFAULT
     transforms = published.transforms()
     mean, std = tuple(transforms.mean), tuple(transforms.std)
+    size = transforms.crop_size[0]
     settings: dict[str, Any] = {}
+    if name.startswith("vit_"):  # these learn a vector for each place, and take one size alone
+        settings = {"image_size": size}
     if name in {"googlenet", "inception_v3"}:
         # These two shift images from torchvision's normalization to (x - 0.5) / 0.5 in their
         # forward pass; here the normalization in front of them does it.
@@ -125,7 +128,7 @@ def _torchvision(name: str) -> Recipe:
         name,
         lambda: torchvision.models.get_model(name, weights=None, **settings),
         lambda: tuple(published.meta["categories"]),
-        (transforms.crop_size[0],) * 2,
+        (size, size),
         mean,
         std,
         bundled="weights/squeezenet1_1.safetensors" if name == "squeezenet1_1" else None,

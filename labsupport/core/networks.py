@@ -33,6 +33,7 @@ from labsupport.core.operations import Operation, Pair, operation
 from labsupport.core.targets import Target, checked_position
 
 T = TypeVar("T")
+_REFUSALS = (RuntimeError, ValueError, AssertionError)  # how a layer says that shapes do not fit
 TargetLike = Target | str | int | tuple[str, int] | tuple[str, int, Pair]
 
 
@@ -457,7 +458,7 @@ class Network:
         nodes = tuple(o.node for o in self.operations)
         try:
             values = self._without_computing(nodes, image_size)
-        except (RuntimeError, ValueError) as error:
+        except _REFUSALS as error:
             raise BadImage(self._refusal(nodes, image_size, error)) from None
         return {
             node: tuple(value.shape) if isinstance(value, torch.Tensor) else ()
@@ -480,7 +481,7 @@ class Network:
             try:
                 self._without_computing(nodes[:middle], size)
                 works = middle
-            except (RuntimeError, ValueError):
+            except _REFUSALS:
                 fails = middle
         refusing = nodes[fails - 1].meta.get(tracing.LAYER_NAME, nodes[fails - 1].name)
         if size == self.input_size:

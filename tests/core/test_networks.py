@@ -377,6 +377,25 @@ def test_an_image_that_does_not_fit_names_the_layer_and_the_way_out(name, size, 
         assert word in str(caught.value)
 
 
+class OneSize(nn.Module):
+    """Refuses other sizes as torchvision's vision transformers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3 * 32 * 32, 2)
+
+    def forward(self, x):
+        torch._assert(x.shape[2] == 32, "wrong height")
+        return self.layer(x.flatten(1))
+
+
+def test_a_network_that_asserts_its_size_is_refused_like_any_other():
+    network = networks.wrap(OneSize(), input_size=32)
+    assert network(torch.rand(1, 3, 32, 32)).shape == (1, 2)
+    with pytest.raises(BadImage, match=r"40 x 40.*'_assert'.*32 x 32.*images.resize"):
+        network(torch.rand(1, 3, 40, 40))
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [

@@ -89,20 +89,11 @@ def test_multiply_adds_equal_torchs_own_counter(name):
     assert 2 * anatomy(network).multiply_adds == counter.get_total_flops()
 
 
-# What torchvision's tracer cannot write down, and networks of more than 10 billion multiply-adds,
-# which have no other kind of layer than their smaller sisters
-UNTRACED = {"maxvit_t"}
-
-
 def published_names():
-    return list(_published_names())
-
-
-def _published_names():
-    for name in torchvision.models.list_models(module=torchvision.models):
-        told = torchvision.models.get_model_weights(name).DEFAULT.meta
-        if "_ops" in told and told["_ops"] < 10 and name not in UNTRACED:
-            yield name
+    """Every network of torchvision whose multiply-adds are published."""
+    names = torchvision.models.list_models(module=torchvision.models)
+    weights = {name: torchvision.models.get_model_weights(name).DEFAULT for name in names}
+    return [name for name, found in weights.items() if "_ops" in found.meta]
 
 
 @pytest.mark.slow
