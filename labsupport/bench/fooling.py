@@ -18,7 +18,6 @@ import importlib.util
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
@@ -92,7 +91,7 @@ def _there() -> list[str]:
 
 def _contests(network: Network) -> Iterator[Contest]:
     few = _asked(network)
-    many = _called(network, islice(images.cutouts(), _MANY))
+    many = _called(network, [thing.image for thing in images.cutouts()[:_MANY]])
     yield _contest(network, "FGSM, 4 photos", *few, steps=0, rounds=9)
     yield _contest(network, "PGD-40, 4 photos", *few, steps=_STEPS, rounds=3)
     yield _contest(network, f"FGSM, {_MANY} pictures", *many, steps=0, rounds=5)

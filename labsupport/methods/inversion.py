@@ -75,6 +75,7 @@ __all__ = [
 ]
 
 HOG = "HOG"
+_WORTH = 0.01  # a loss this much lower is worth a greater code distance
 
 
 @dataclass(frozen=True)
@@ -270,8 +271,9 @@ def invert(
     before the setting's. `start` is "noise", "zeros", "grey", "black", an image, or a frame to go
     on from. A frame's `score` is minus the code distance: of the image as the network saw it,
     shifted or not; in the last frame, of the image as it is. L-BFGS now and then tries a step that
-    is too far, and takes it back: its frames (without jitter) show the picture with the lowest loss
-    of all frames so far, so the loss never rises from one to the next.
+    is too far, and takes it back: its frames (without jitter) show the best picture so far. From
+    one to the next the loss never rises, and the code distance rises only where that lowers the
+    loss by more than a hundredth.
 
     Errors: `BadSetting`, `UnknownLayer`, `BadImage` at once; `BadSetting` for a value that is no
     number any more, when it happens.
@@ -302,7 +304,7 @@ def invert(
 
 
 def _best_so_far(frames: Iterator[Frame], recipe: Recipe) -> Iterator[Frame]:
-    """Each frame with the pictures that were lowest so far. They look at the same thing, so their
+    """Each frame with the pictures that were best so far. They look at the same thing, so their
     losses compare; what is gone on from stays the frame's own."""
     lowest, best = None, None
     for frame in frames:
@@ -310,7 +312,9 @@ def _best_so_far(frames: Iterator[Frame], recipe: Recipe) -> Iterator[Frame]:
         if lowest is None or best is None:
             lowest, best = loss, frame
         else:
-            better = loss <= lowest
+            # The prior's last thousandths are not worth a code that is further away.
+            nearer = (frame.score >= best.score) | (loss < (1 - _WORTH) * lowest)
+            better = (loss <= lowest) & nearer
             lowest = torch.where(better, loss, lowest)
             best = _chosen(better, frame, best)
         yield best

@@ -130,22 +130,36 @@ def test_the_distance_falls_all_the_way_in_the_first_half(squeezenet, layer):
     assert falls[-1] < 0.05
 
 
-@pytest.mark.parametrize("layer", ["pool1", "fire3", "fire5"])
+@pytest.mark.parametrize("layer", ["conv1", "pool1", "fire3", "fire5"])
 def test_no_frame_is_worse_than_the_one_before(squeezenet, layer):
-    """Here too, where L-BFGS tries a step too far; the prior may cost the code a little."""
-    names = ("camels", "cheetah", "gorilla", "ibex")
+    """Here too, where L-BFGS tries a step too far, or the prior would cost the code a little."""
+    names = ("butterfly", "calf", "chameleon", "crab")
     originals = torch.cat([photo(name, 48) for name in names])
     code = inv.encode(squeezenet, originals, layer)
     setting = inv.setting_for(squeezenet, code)
-    frames = list(inv.invert(squeezenet, code, steps=30))
+    frames = list(inv.invert(squeezenet, code, steps=60))
     distances = torch.stack([-frame.score for frame in frames])
     rough = torch.stack([frame.terms["total variation"] for frame in frames])
     losses = distances + setting.tv * rough
     assert (losses[1:] <= losses[:-1] * (1 + 1e-6)).all()
-    assert (distances[1:] <= distances[:-1] * 1.01).all()
+    assert (distances[1:] <= distances[:-1]).all()
     assert distances[-1].max() < 0.08
     far = inv.code_distance(squeezenet, frames[-1].image, code)
     assert torch.allclose(far, distances[-1], rtol=1e-3)
+
+
+def test_a_strong_prior_is_not_held_up_by_the_code(squeezenet):
+    """From the photo itself it takes the code away, and its loss ends as low as the engine's."""
+    image = photo(size=48)
+    code = inv.encode(squeezenet, image, "fire2")
+    strong = replace(inv.setting_for(squeezenet, code), tv=300.0)
+    frames = list(inv.invert(squeezenet, code, setting=strong, start=image, steps=30))
+    goal = CodeDistance(code.layer, code.values)
+    tried = ascend(squeezenet, goal, recipe=strong.recipe, start=image, steps=30)
+    losses = [float(inv._loss(frame, strong.recipe)) for frame in frames]
+    lowest = min(float(inv._loss(frame, strong.recipe)) for frame in tried)
+    assert losses[-1] <= lowest * 1.0101
+    assert frames[-1].score < frames[0].score
 
 
 def test_a_try_too_far_is_not_shown():
