@@ -75,7 +75,7 @@ __all__ = [
 ]
 
 HOG = "HOG"
-_WORTH = 0.01  # a loss this much lower is worth a greater code distance
+_WORTH = 0.01  # of the loss: a fall by less is not worth a code that is further away
 
 
 @dataclass(frozen=True)
@@ -312,7 +312,6 @@ def _best_so_far(frames: Iterator[Frame], recipe: Recipe) -> Iterator[Frame]:
         if lowest is None or best is None:
             lowest, best = loss, frame
         else:
-            # The prior's last thousandths are not worth a code that is further away.
             nearer = (frame.score >= best.score) | (loss < (1 - _WORTH) * lowest)
             better = (loss <= lowest) & nearer
             lowest = torch.where(better, loss, lowest)
