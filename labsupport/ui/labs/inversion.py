@@ -372,7 +372,8 @@ def strip_picture(strip: Strip) -> Image.Image:
     tiles = [strip.original, *strip.images, *[blank] * missing]
     values = ["", *[_share(near) for near in strip.distances], *[""] * missing]
     titles = ["the image", *strip.layers]
-    return figures.mosaic(tiles, titles=titles, values=values, columns=min(4, len(tiles)), gap=8)
+    columns = min(4 if strip.original.shape[3] <= 192 else 3, len(tiles))  # as a cell is wide
+    return figures.mosaic(tiles, titles=titles, values=values, columns=columns, gap=8)
 
 
 def row_picture(
