@@ -19,6 +19,7 @@ import ipywidgets as widgets
 from labsupport.core.errors import BadSetting, LabError
 from labsupport.ui.board import Board, Drawn, Reading, check_all_used, names_of
 from labsupport.ui.control import Control
+from labsupport.ui.interrupts import unbroken
 
 State = Literal["idle", "running", "stopped", "finished", "failed"]
 
@@ -94,7 +95,7 @@ class Live(Board):
     def start(self) -> None:
         """Begin anew with the controls' present values; what was running ends first."""
         reading = self.read()
-        with self._turn:
+        with unbroken(), self._turn:
             older = self._end()
             self._work = _Work(self, reading, after=older)
             self._show_state("running")
@@ -102,21 +103,22 @@ class Live(Board):
 
     def stop(self) -> None:
         """Stop after the frame that is being computed; the last frame stays."""
-        with self._turn:
-            work = self._work
-            if work is None or self._state != "running":
-                return
-            if work.blocking:
-                work.end()
-                return
-            work.pause()
-            self._show_state("stopped")
-        if work.count:
-            self._show_frame(work, last=True)
+        with unbroken():
+            with self._turn:
+                work = self._work
+                if work is None or self._state != "running":
+                    return
+                if work.blocking:
+                    work.end()
+                    return
+                work.pause()
+                self._show_state("stopped")
+            if work.count:
+                self._show_frame(work, last=True)
 
     def go_on(self) -> None:
         """Continue from where Stop was pressed."""
-        with self._turn:
+        with unbroken(), self._turn:
             if self._work is not None and self._state == "stopped":
                 self._show_state("running")
                 self._work.resume()
@@ -124,33 +126,40 @@ class Live(Board):
     def run(self, limit: int | None = None) -> Any:
         """Compute here and now, up to `limit` frames, and give back the last frame.
 
-        An interrupt (the notebook's stop button) gives back the last frame too. Errors are raised.
+        An interrupt (the notebook's stop button) ends it after the frame that is being computed,
+        and gives that one back; a second interrupt does not wait. Errors are raised.
         """
-        reading = self.read()
-        with self._turn:
-            older = self._end()
-            work = self._work = _Work(self, reading, after=None, blocking=True)
-            self._show_state("running")
-        _join(older)
-        try:
-            self._compute_here(work, limit)
-        finally:
-            if work is self._work and self._state == "running":  # interrupted once more, or early
-                self._show_state("finished" if work.count else "idle")
+        with unbroken() as hold:
+            reading = self.read()
+            with self._turn:
+                older = self._end()
+                work = self._work = _Work(self, reading, after=None, blocking=True)
+                self._show_state("running")
+            _join(older)
+            try:
+                self._compute_here(work, limit, hold)
+            finally:
+                if work is self._work and self._state == "running":  # interrupted twice
+                    self._show_state("finished" if work.count else "idle")
         if self.error is not None:
             raise self.error
         return self.frame
 
-    def _compute_here(self, work: _Work, limit: int | None) -> None:
+    def _compute_here(self, work: _Work, limit: int | None, hold: unbroken) -> None:
         try:
-            work.compute(limit)
+            with hold.let_through(after=1):  # who presses twice does not want to wait
+                interrupted = work.compute(limit, hold)
+            if interrupted:
+                hold.forget()
         except KeyboardInterrupt:
             if not work.count:
                 raise
-            self.say("note", "Interrupted: this is the last frame.")
+            interrupted = True
         except Exception as error:
             self.ended(work, error)
             raise
+        if interrupted:
+            self.say("note", "Interrupted: this is the last frame.")
         self.ended(work, None)
 
     def wait(self, timeout: float | None = None) -> State:
@@ -162,11 +171,12 @@ class Live(Board):
 
     def end(self) -> None:
         """End what is running or stopped, and wait until its generator is closed."""
-        with self._turn:
-            work = self._end()
-            if work is not None and self._state in ("running", "stopped"):
-                self._show_state("idle")
-        _join(work)
+        with unbroken():
+            with self._turn:
+                work = self._end()
+                if work is not None and self._state in ("running", "stopped"):
+                    self._show_state("idle")
+            _join(work)
 
     def close(self) -> None:
         """End the thread, close the generator, and take the panel off the page."""
@@ -177,7 +187,8 @@ class Live(Board):
         self.run(limit=2)
 
     def changed(self) -> None:
-        self.answer(self._follow)
+        with unbroken():
+            self.answer(self._follow)
 
     def _follow(self) -> None:
         reading = self.read()
@@ -321,7 +332,8 @@ class _Work:
         self.words = {name: reading.words[name] for name in live._framed_from}
         self.count, self.next_picture = 0, 0.0
         self.total = live._total(**self.values) if callable(live._total) else live._total
-        self._go, self._over = threading.Event(), threading.Event()
+        self._over = False
+        self._go = threading.Event()
         self._go.set()
         self._worked, self._since = 0.0, time.perf_counter()
         self.thread = threading.Thread(target=self._in_thread, name=live.title, daemon=True)
@@ -352,38 +364,41 @@ class _Work:
 
     def end(self) -> None:
         """Close the generator after the present frame."""
-        self._over.set()
-        self._go.set()
+        self._over = True
+        if not self.blocking:
+            self._go.set()
 
-    def compute(self, limit: int | None = None) -> None:
-        """Go through the frames until their end, `limit` of them, or `end()`."""
+    def compute(self, limit: int | None = None, hold: unbroken | None = None) -> bool:
+        """Frame by frame until their end, `limit` of them, `end()`, or an interrupt (then True)."""
         frames = iter(self._live._frames(**self.values))
         try:
             for frame in frames:
                 self.count += 1
-                if self._over.is_set():
-                    return
                 self._live.arrived(self, frame)
                 if self.count == limit:
-                    return
-                self._go.wait()
-                if self._over.is_set():
-                    return
+                    break
+                if hold and hold.came:
+                    return True
+                if not self.blocking:
+                    self._go.wait()
+                if self._over:
+                    break
         finally:
             if isinstance(frames, Generator):
                 frames.close()
+        return False
 
     def _in_thread(self) -> None:
         _join(self._after)
         self._after = None
         _set_torch_threads(self._live._threads)
         try:
-            if not self._over.is_set():
+            if not self._over:
                 self.compute()
         except Exception as error:
             self._live.ended(self, error)
         else:
-            if not self._over.is_set():
+            if not self._over:
                 self._live.ended(self, None)
 
 

@@ -4,6 +4,7 @@ next start works. And two panels at once, and fifty runs of one."""
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import gc
 import importlib
@@ -69,17 +70,72 @@ with_alarms = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no
 @contextlib.contextmanager
 def interrupted(seconds: float) -> Iterator[None]:
     """Ctrl-C after so long, wherever the main thread is then."""
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with as_in_a_kernel():
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+@contextlib.contextmanager
+def as_in_a_kernel() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt; what runs these tests may have it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGINT, before)
+
+
+LOOKED_AFTER = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD")}
+# an exception while garbage is collected is printed and goes nowhere
+NOWHERE = ("_remove", "__del__")
+
+
+class Strike:
+    """A tracer that sends Ctrl-C at the given moments and nowhere else.
+
+    A moment is where Python looks for signals: after a call, at the start of a function, at a
+    loop's turn. They are counted, so that every one of them can be tried.
+    """
+
+    def __init__(self, *moments: int) -> None:
+        self.moments, self.count = moments, 0
+        self._looks: set[int] = set()
+
+    def __call__(self, frame: types.FrameType, event: str, _: Any) -> Strike:
+        here = id(frame)
+        if event == "call":
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        elif event == "return":
+            self._looks.discard(here)
+        elif event == "opcode":
+            if here in self._looks:
+                self._looks.discard(here)
+                self._moment(frame)
+            if frame.f_code.co_code[frame.f_lasti] in LOOKED_AFTER:
+                self._looks.add(here)
+        return self
+
+    def _moment(self, frame: types.FrameType) -> None:
+        if frame.f_code.co_name in NOWHERE:
+            return
+        self.count += 1
+        if self.count in self.moments:
+            signal.raise_signal(signal.SIGINT)
+
+    def during(self, act: Callable[[], Any]) -> int:
+        """Do it, and give back how many moments it had."""
+        with as_in_a_kernel(), contextlib.suppress(KeyboardInterrupt):
+            sys.settrace(self)
+            try:
+                act()
+            finally:
+                sys.settrace(None)
+        return self.count
 
 
 def run_until_interrupted(live: Live, seconds: float) -> None:
@@ -122,7 +178,7 @@ def test_an_interrupt_keeps_the_last_frame_and_the_next_start_works(name):
         live.close()
 
 
-def small_live(pause: float = 0.0, title: str = "small") -> Live:
+def small_live(pause: float = 0.0, title: str = "small", steps: int = 30) -> Live:
     """Frames with a tensor each, and a picture of it."""
 
     def frames(steps: int) -> Iterator[torch.Tensor]:
@@ -135,7 +191,67 @@ def small_live(pause: float = 0.0, title: str = "small") -> Live:
         shade = round(255 * float(frame[0, 0, 0]))
         return Image.new("RGB", (20, 20), (shade, 0, 0)), f"shade {shade}"
 
-    return Live(frames, {"steps": controls.whole("steps", 30, 1, 1000)}, draw=draw, title=title)
+    return Live(frames, {"steps": controls.whole("steps", steps, 1, 1000)}, draw=draw, title=title)
+
+
+def sampled(moments: int, among: int, seed: int) -> list[int]:
+    return sorted(random.Random(seed).sample(range(1, moments + 1), min(among, moments)))
+
+
+@pytest.mark.parametrize("second", [None, 1, 40])
+def test_no_moment_of_a_run_can_break_a_panel(second):
+    """Ctrl-C at every moment of a run; and twice, so that it does not wait for the frame."""
+    live = small_live(steps=2)
+    live.run()
+    count = Strike().during(live.run)
+    assert count > 300
+    for moment in range(1, count + 1) if second is None else sampled(count, 500, second):
+        Strike(moment, moment + (second or 0)).during(live.run)
+        check_all_is_well(live)
+        assert live.run() is not None
+        live.start()
+        assert live.wait(20) == "finished"
+    live.close()
+
+
+@pytest.mark.parametrize("act", ["start", "stop", "go_on", "end"])
+def test_no_moment_of_a_button_can_break_a_panel(act):
+    """The thread goes on or ends; nothing waits for ever."""
+    live, moment, count = small_live(0.001, steps=20), 0, 1
+    while moment < count:
+        live.start()
+        if act == "go_on":
+            live.stop()
+        moment += 1
+        strike = Strike(moment)
+        count = max(count, strike.during(getattr(live, act)))
+        live.end()
+        assert live.title not in {thread.name for thread in threading.enumerate()}
+        check_all_is_well(live)
+    assert live.run() is not None
+    live.close()
+
+
+def test_no_moment_of_a_drawing_can_break_a_panel():
+    def compute(side: int) -> torch.Tensor:
+        with torch.no_grad():
+            return torch.zeros(3, side, 1)
+
+    def draw(found: torch.Tensor) -> Image.Image:
+        return Image.new("RGB", (found.shape[1], 8))
+
+    panel = Panel(draw, {"side": controls.whole("side", 3, 1, 9999)}, title="side", compute=compute)
+    sides = iter(range(4, 9999))
+    for act in (lambda: panel.controls["side"].put(next(sides)), panel.redraw):
+        act()
+        for moment in range(1, Strike().during(act) + 1):
+            Strike(moment).during(act)
+            assert torch.is_grad_enabled()
+            side = next(sides)
+            panel.controls["side"].put(side)
+            assert panel.picture.width == side
+            assert panel.message == ""
+    panel.close()
 
 
 @with_alarms
