@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import fx, nn
 
-from labsupport.core import catalog, images, layers, slide_names, tracing
+from labsupport.core import catalog, images, layers, rewrites, slide_names, tracing
 from labsupport.core import device as devices
 from labsupport.core.errors import (
     BadImage,
@@ -241,8 +241,7 @@ class Network:
         """The module that computes these nodes of `graph` and nothing that they do not need."""
         with self._lock:
             if nodes not in self._parts:
-                part = tracing.subgraph(self.graph, nodes)
-                self._parts[nodes] = tracing.relus_in_place(part)
+                self._parts[nodes] = rewrites.quicker(tracing.subgraph(self.graph, nodes))
             return self._parts[nodes]
 
     def send(self, images_: torch.Tensor) -> torch.Tensor:

@@ -169,6 +169,8 @@ def _settle(kind: str, node: fx.Node, module: nn.Module | None) -> str:
         return "other"
     if kind == "add" and (len(node.all_input_nodes) != 2 or argument(node, 2, "alpha", 1) != 1):
         return "other"
+    if kind == "max_pool" and getattr(module, "return_indices", False):
+        return "other"  # it gives a pair: the maxima and where they were
     if kind == "conv" and getattr(module, "padding_mode", "zeros") != "zeros":
         return "other"
     if isinstance(module, nn.BatchNorm2d) and module.running_mean is None:

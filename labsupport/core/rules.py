@@ -15,6 +15,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from labsupport.core import rewrites, tracing
 from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.networks import Network
 from labsupport.core.operations import argument, operation
@@ -54,7 +55,7 @@ def ruled_part(network: Network, node: fx.Node, rules: Sequence[str]) -> RuledPa
     _check_rules(rules)
     plain = set(rules) == {RULES[0]}
     key = ("ruled part", node, plain)
-    part = network.remember(key, lambda: _with_rules(network.part((node,)), plain), keep=32)
+    part = network.remember(key, lambda: _ruled_part(network, node, plain), keep=32)
     if not plain:
         _check_relus(network, part)
     return part
@@ -103,6 +104,11 @@ def _conceals(module: nn.Module) -> bool:
 
 
 # The rewritten graph
+
+
+def _ruled_part(network: Network, node: fx.Node, plain: bool) -> RuledPart:
+    part = tracing.subgraph(network.graph, (node,))
+    return _with_rules(rewrites.quicker(part, reorder=plain), plain)
 
 
 def _with_rules(part: fx.GraphModule, plain: bool) -> RuledPart:

@@ -148,30 +148,6 @@ def subgraph(whole: fx.GraphModule, wanted: tuple[fx.Node, ...]) -> fx.GraphModu
     return fx.GraphModule(whole, graph)
 
 
-# Their results are new tensors, which their own way back does not read.
-_OVERWRITABLE = frozenset({"conv", "linear", "norm", "add", "concat"})
-
-
-def relus_in_place(part: fx.GraphModule) -> fx.GraphModule:
-    """The same with ReLUs that overwrite what nobody else reads: fresh blocks of memory are dear.
-
-    For a module that is only called: its graph is no description of a network any more.
-    """
-    for node in list(part.graph.nodes):
-        if node.op in {"placeholder", "get_attr", "output"} or operation(node, part).kind != "relu":
-            continue
-        (source,) = node.all_input_nodes
-        if len(source.users) > 1 or operation(source, part).kind not in _OVERWRITABLE:
-            continue
-        with part.graph.inserting_before(node):
-            quick = part.graph.call_function(torch.relu_, (source,))
-        quick.meta = dict(node.meta)
-        node.replace_all_uses_with(quick)
-        part.graph.erase_node(node)
-    part.recompile()
-    return part
-
-
 def _placeholders_and_names(
     graph: fx.Graph, tracer: NodePathTracer, title: str
 ) -> dict[fx.Node, str]:

@@ -31,7 +31,9 @@ def project(
 
     Errors: `BadSetting` for a layer that has no transpose.
     """
-    part = network.part((node,))
+    part = network.remember(
+        ("way down", node), lambda: tracing.subgraph(network.graph, (node,)), keep=32
+    )
     up = _WayUp(part)
     (top,) = up.climb(network.send(images))
     output = next(one for one in part.graph.nodes if one.op == "output")

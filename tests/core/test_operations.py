@@ -122,3 +122,19 @@ def test_reach_is_what_one_output_spans():
 )
 def test_average_pools_say_whether_padding_counts(apply, counts):
     assert read(apply).count_padding is counts
+
+
+class _Placing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, return_indices=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(torch.relu(self.conv(x)))[0].mean((2, 3))
+
+
+def test_a_max_pool_that_gives_places_too_is_no_plain_one():
+    network = networks.wrap(_Placing(), input_size=10)
+    kinds = [one.kind for one in network.operations]
+    assert kinds == ["placeholder", "normalize", "conv", "relu", "other", "other", "other"]
+    assert network(toys.image(10)).shape == (1, 4)
