@@ -16,7 +16,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.networks import Network
 
 Classes = str | int | Sequence[int] | Tensor
-_AT_ONCE = {"cpu": 8 * 3 * 224 * 224}  # numbers in one pass: eight photographs, 512 digits
+_AT_ONCE = {"cpu": 4 * 3 * 224 * 224}  # numbers in one pass: four photographs, 256 digits
 _ELSEWHERE = 128 * 3 * 224 * 224
 
 
