@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from labsupport.core.operations import Pair, operation
 
 _COLOURS = 4  # channels, at most, of what counts as an image
+_LEFT_ALONE = frozenset({"cuda", "mps"})  # whose own convolutions have not been raced
 
 # Their results are new tensors, which their own way back does not read.
 _OVERWRITABLE = frozenset({"conv", "linear", "norm", "add", "concat", "max_pool"})
@@ -102,10 +103,10 @@ def image_convolution(
     stride: Pair,
     padding: Pair,
 ) -> torch.Tensor:
-    """`F.conv2d`; where only the images (N, C, H, W) want a gradient, on a CPU, a quicker one."""
+    """`F.conv2d`; where only the images (N, C, H, W) want a gradient, with a quicker way back."""
     wanted = torch.is_grad_enabled() and images.requires_grad
     trained = weight.requires_grad or (bias is not None and bias.requires_grad)
-    if wanted and not trained and images.device.type == "cpu":
+    if wanted and not trained and images.device.type not in _LEFT_ALONE:
         found: torch.Tensor = _ImageConvolution.apply(images, weight, bias, stride, padding)
         return found
     return F.conv2d(images, weight, bias, stride, padding)
