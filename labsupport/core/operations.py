@@ -102,7 +102,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return (images - self.mean) / self.std
+        return (images - self.mean).div_(self.std)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from labsupport.core.operations import Pair, operation
+from labsupport.core.operations import Pair, argument, operation
 
 _COLOURS = 4  # channels, at most, of what counts as an image
 _LEFT_ALONE = frozenset({"cuda", "mps"})  # whose own convolutions have not been raced
@@ -30,6 +30,7 @@ def quicker(part: fx.GraphModule, *, reorder: bool = True) -> fx.GraphModule:
     if reorder:
         _relus_behind_max_pools(part)
     _relus_in_place(part)
+    _means_for_pools(part)
     _image_convolutions(part)
     part.recompile()
     return part
@@ -62,6 +63,15 @@ def _relus_in_place(part: fx.GraphModule) -> None:
         (source,) = node.all_input_nodes
         if len(source.users) == 1 and operation(source, part).kind in _OVERWRITABLE:
             _replace(part, node, torch.relu_, (source,))
+
+
+def _means_for_pools(part: fx.GraphModule) -> None:
+    """A pool that averages whole maps is their mean, whose way back keeps channels-last."""
+    for node in _of_kind(part, "adaptive_pool"):
+        work = operation(node, part)
+        size = getattr(work.module, "output_size", argument(node, 1, "output_size", None))
+        if size in (1, (1, 1), [1, 1]):
+            _replace(part, node, torch.mean, (*work.inputs, (2, 3), True))
 
 
 def _image_convolutions(part: fx.GraphModule) -> None:
@@ -170,8 +180,8 @@ def by_phases(
     count, tall, wide, _ = phases.shape
     below = phases.reshape(count, tall, wide, down, across, colours).transpose(2, 3)
     below = below.reshape(count, tall * down, wide * across, colours)
-    # the last rows and columns may be read by no window
-    unread = [max(0, p + s - b) for p, s, b in zip(padding, size, below.shape[1:3], strict=True)]
-    below = F.pad(below, (0, 0, 0, unread[1], 0, unread[0]))
     top, left = padding
+    unread = [max(0, top + height - tall * down), max(0, left + width - wide * across)]
+    if any(unread):  # the last rows or columns lie in no window
+        below = F.pad(below, (0, 0, 0, unread[1], 0, unread[0]))
     return below[:, top : top + height, left : left + width].permute(0, 3, 1, 2)

@@ -166,6 +166,27 @@ def test_a_deconvnet_keeps_its_relus_where_they_were():
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
+# Means for pools
+
+
+class Averaged(nn.Module):
+    def __init__(self, size: object) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = self.pool(torch.tanh(self.conv(x)))
+        return F.adaptive_avg_pool2d(pooled, output_size=(1, 1)).flatten(1)
+
+
+@pytest.mark.parametrize(("size", "means"), [(1, 2), ((1, 1), 2), ((1, 3), 1), (2, 1)])
+def test_a_pool_that_averages_whole_maps_is_their_mean_and_no_other(size, means):
+    network = networks.wrap(toys.seeded(lambda: Averaged(size)), input_size=9, **toys.PLAIN)
+    calls = [node.target for node in network.part((network.output,)).graph.nodes]
+    assert calls.count(torch.mean) == means
+    assert_as_traced(network, toys.image(9, 9, count=2))
+
+
 # The convolution that reads the image
 
 GEOMETRIES = [
