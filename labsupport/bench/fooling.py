@@ -3,9 +3,9 @@
 All get the frozen network channels-last, and images that lie so too: their best setting. Beside
 them runs the least that any of them must compute: the bare passes, a group of images a core.
 
-There are two sizes. Of four photos, one step is little more than one bare pass, which nobody can
-undercut: the targets, which name no size, are out of reach there. Of 32 pictures a peer makes one
-batch, too large for a core's caches, and ours are parts of it.
+There are two sizes. Of four photos, one step is little more than one bare pass: the targets, which
+name no size, are out of reach there. Of 32 pictures a peer makes one batch, which needs fresh
+memory all the time, and ours are parts of it.
 
 Neither is a dependency: torchattacks asks for a version of requests that JupyterLab refuses, and
 the tests have a way of their own to the same numbers.
