@@ -203,8 +203,12 @@ class Board:
             # beside the controls where the picture fits there, however long the words below it are
             self._right.layout.flex = f"1 1 {width}"
         self.image.value = figures.to_png(picture)
-        live = "polite" if aloud else "off"
-        text = f'<div role="status" aria-live="{live}">{html.escape(words)}</div>' if words else ""
+        self.read_out(aloud=aloud)
+
+    def read_out(self, *, aloud: bool) -> None:
+        """The picture's words below it; `aloud` lets a screen reader speak them."""
+        live, words = "polite" if aloud else "off", html.escape(self.words)
+        text = f'<div role="status" aria-live="{live}">{words}</div>' if words else ""
         self._readout.value = text
 
     def answer(self, act: Callable[[], None]) -> None:

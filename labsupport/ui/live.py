@@ -113,8 +113,6 @@ class Live(Board):
                     return
                 work.pause()
                 self._show_state("stopped")
-            if work.count:
-                self._show_frame(work, last=True)
 
     def go_on(self) -> None:
         """Continue from where Stop was pressed."""
@@ -208,8 +206,18 @@ class Live(Board):
         if work is not self._work:
             return
         self.frame = frame
-        if time.perf_counter() >= work.next_picture or self._state == "stopped":
+        if time.perf_counter() >= work.next_picture:
             self._show_frame(work)
+
+    def rests(self, work: _Work) -> None:
+        """The thread waits after Stop: its last frame is shown, if it is not there already."""
+        if work is not self._work:
+            return
+        if work.shown == work.count:
+            self.read_out(aloud=True)
+            self._show_progress(work)
+        else:
+            self._show_frame(work, last=True)
 
     def ended(self, work: _Work, error: Exception | None) -> None:
         """The generator came to its end, or to an error."""
@@ -248,6 +256,7 @@ class Live(Board):
         except LabError as error:
             self.say("error", str(error))
         took = time.perf_counter() - start
+        work.shown = work.count
         work.next_picture = time.perf_counter() + pause_after(took)
         self._show_progress(work)
 
@@ -330,7 +339,8 @@ class _Work:
         self.values = reading.some(live._framed_from)
         self.key = reading.key(live._framed_from)
         self.words = {name: reading.words[name] for name in live._framed_from}
-        self.count, self.next_picture = 0, 0.0
+        self.count, self.shown = 0, 0  # frames that are there; the last one that was drawn
+        self.next_picture = 0.0
         self.total = live._total(**self.values) if callable(live._total) else live._total
         self._over = False
         self._go = threading.Event()
@@ -379,7 +389,8 @@ class _Work:
                     break
                 if hold and hold.came:
                     return True
-                if not self.blocking:
+                if not self.blocking and not self._go.is_set():
+                    self._live.rests(self)
                     self._go.wait()
                 if self._over:
                     break

@@ -171,6 +171,44 @@ def test_stop_answers_within_half_a_second_and_keeps_the_last_frame(make, work):
     assert work.closed == 0
 
 
+def slow(live: Live, drawn: list[int], seconds: float) -> None:
+    """Let the panel's drawings take so long; `drawn` notes the frame of each."""
+    quick = live._draw
+
+    def draw(frame, **values):
+        drawn.append(frame.number)
+        time.sleep(seconds)
+        return quick(frame, **values)
+
+    live._draw = draw
+
+
+def test_stop_while_a_frame_is_computed_draws_that_frame_and_no_other(make, work):
+    live, drawn = make(), []
+    slow(live, drawn, 0.0)
+    work.pause = 0.3
+    live.start()
+    assert until(lambda: drawn == [1])
+    time.sleep(0.05)
+    live.stop()
+    assert until(lambda: live.frame.number == 2)
+    time.sleep(0.2)
+    assert (drawn, live.words, live.state) == ([1, 2], "step 2", "stopped")
+    assert 'aria-live="polite"' in live._readout.value
+
+
+def test_stop_while_a_frame_is_drawn_draws_no_other(make, work):
+    live, drawn = make(), []
+    slow(live, drawn, 0.2)
+    live.start()
+    assert until(lambda: drawn == [1])
+    live.stop()
+    time.sleep(0.4)
+    assert (drawn, live.words, live.state) == ([1], "step 1", "stopped")
+    assert 'aria-live="polite"' in live._readout.value
+    assert live._said_progress.value.endswith("(stopped)")
+
+
 def test_continue_goes_on_from_the_frame_it_was_stopped_at_in_the_same_thread(make, work):
     live = make()
     live.controls["steps"].put(60)
@@ -423,4 +461,4 @@ def test_the_readout_is_not_read_aloud_ten_times_a_second(make, work):
     assert until(lambda: live.words)
     assert 'aria-live="off"' in live._readout.value
     live.stop()
-    assert 'aria-live="polite"' in live._readout.value
+    assert until(lambda: 'aria-live="polite"' in live._readout.value)
