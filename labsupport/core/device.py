@@ -139,6 +139,8 @@ def in_batches(
         done += len(stacked)
         if progress is not None:
             progress(done / len(items))
+    if len(parts) == 1:
+        return parts[0]  # joining would copy it
     return torch.cat(parts) if parts else torch.empty(0)
 
 

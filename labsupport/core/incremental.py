@@ -601,7 +601,8 @@ class _Pass:
             - upper[:, across + columns.size]
             + upper[:, across]
         ).flatten(0, 1)
-        fresh = self.patches[node].sum((1, 2), dtype=sums.dtype)
+        # Rows as they are, their sums in double precision: all in doubles would be a copy.
+        fresh = self.patches[node].sum(2).sum(1, dtype=sums.dtype)
         height, width = self.plan.shapes[node][2:]
         return ((sums[-1, -1] - clean + fresh) / (height * width)).float()
 

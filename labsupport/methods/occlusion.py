@@ -407,12 +407,17 @@ def _explore(study: _Study, coarsest: int, progress: Progress | None) -> Iterato
     """Frames of the map, from every `coarsest`-th position to every one."""
     engine = _engine(study)
     canvas = _Canvas(study, engine)
+
+    def reader() -> Callable[[Chunk], dict[str, torch.Tensor]]:
+        follow = engine.make()
+        return lambda chunk: study.read(follow(chunk))
+
     for step in _halved(coarsest):
         chunks = _chunks(study, step, coarsest, engine)
-        jobs = workers.in_order(engine.make, chunks, threads=engine.threads)
+        jobs = workers.in_order(reader, chunks, threads=engine.threads)
         with contextlib.closing(jobs):  # type: ignore[type-var]
-            for chunk, answers in jobs:
-                canvas.paint(chunk, step, study.read(answers))
+            for chunk, values in jobs:
+                canvas.paint(chunk, step, values)
                 if progress is not None:
                     progress(canvas.share)
                 if step < coarsest:

@@ -103,16 +103,15 @@ class Live(Board):
 
     def stop(self) -> None:
         """Stop after the frame that is being computed; the last frame stays."""
-        with unbroken():
-            with self._turn:
-                work = self._work
-                if work is None or self._state != "running":
-                    return
-                if work.blocking:
-                    work.end()
-                    return
-                work.pause()
-                self._show_state("stopped")
+        with unbroken(), self._turn:
+            work = self._work
+            if work is None or self._state != "running":
+                return
+            if work.blocking:
+                work.end()
+                return
+            work.pause()
+            self._show_state("stopped")
 
     def go_on(self) -> None:
         """Continue from where Stop was pressed."""
