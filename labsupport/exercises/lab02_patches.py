@@ -9,12 +9,16 @@ from labsupport.exercises import Case, Exercise, Mistake, Question
 Layers = Sequence[tuple[int, int, int]]
 
 
-def _seen(layers: Layers, place: int, length: int) -> tuple[int, int]:
-    """By collecting every place that is looked at, layer after layer."""
+def _looked_at(layers: Layers, place: int) -> set[int]:
+    """Every place that is looked at, collected layer after layer; the padding's too."""
     seen = {place}
     for kernel, stride, padding in reversed(layers):
         seen = {stride * one - padding + more for one in seen for more in range(kernel)}
-    inside = [pixel for pixel in seen if 0 <= pixel < length]
+    return seen
+
+
+def _seen(layers: Layers, place: int, length: int) -> tuple[int, int]:
+    inside = [pixel for pixel in _looked_at(layers, place) if 0 <= pixel < length]
     return min(inside), max(inside) + 1
 
 
@@ -29,11 +33,9 @@ def _stacks() -> Sequence[Case]:
     ]
 
 
-def _ends(layers: Layers, place: int) -> tuple[int, int]:
-    first = last = place
-    for kernel, stride, padding in reversed(layers):
-        first, last = stride * first - padding, stride * last - padding + kernel - 1
-    return first, last + 1
+def _uncut(layers: Layers, place: int, _: int) -> tuple[int, int]:
+    places = _looked_at(layers, place)
+    return min(places), max(places) + 1
 
 
 def _padless(layers: Layers, place: int, length: int) -> tuple[int, int]:
@@ -63,7 +65,7 @@ SPAN = Exercise(
         Mistake("one pixel is missing: the end is one past the last pixel.", _last),
         Mistake(
             "it reaches over the picture's border: cut it to 0 and `length`.",
-            lambda layers, place, _: _ends(layers, place),
+            _uncut,
         ),
         Mistake(
             "the layers are taken from the picture upwards; follow the unit down.",
