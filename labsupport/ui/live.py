@@ -213,7 +213,8 @@ class Live(Board):
         if work is not self._work:
             return
         if work.shown == work.count:
-            self.read_out(aloud=True)
+            with self.lock:  # a control may be drawing, with other words
+                self.read_out(aloud=True)
             self._show_progress(work)
         else:
             self._show_frame(work, last=True)

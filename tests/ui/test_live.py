@@ -183,18 +183,27 @@ def slow(live: Live, drawn: list[int], seconds: float) -> None:
     live._draw = draw
 
 
-def test_stop_while_a_frame_is_computed_draws_that_frame_and_no_other(make, work):
-    live, drawn = make(), []
+@pytest.mark.parametrize("pause", [0, 60], ids=["its turn to be shown", "too soon to be shown"])
+def test_stop_while_a_frame_is_computed_draws_that_frame_and_no_other(make, monkeypatch, pause):
+    monkeypatch.setattr("labsupport.ui.live.pause_after", lambda took: pause)
+    ready = threading.Event()
+
+    def frames(steps):
+        yield Frame(1)
+        ready.wait(10)
+        yield Frame(2)
+        yield Frame(3)
+
+    live, drawn = make(frames), []
     slow(live, drawn, 0.0)
-    work.pause = 0.3
     live.start()
-    assert until(lambda: drawn == [1])
-    time.sleep(0.05)
+    assert until(lambda: "step 1" in live._readout.value)
     live.stop()
-    assert until(lambda: live.frame.number == 2)
-    time.sleep(0.2)
+    ready.set()
+    assert until(lambda: "step 2" in live._readout.value)
+    assert until(lambda: 'aria-live="polite"' in live._readout.value)
+    time.sleep(0.1)
     assert (drawn, live.words, live.state) == ([1, 2], "step 2", "stopped")
-    assert 'aria-live="polite"' in live._readout.value
 
 
 def test_stop_while_a_frame_is_drawn_draws_no_other(make, work):
