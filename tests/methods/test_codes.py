@@ -281,9 +281,18 @@ def test_the_gradient_is_the_slope_of_the_cost():
     assert torch.allclose(slope, oracle, atol=1e-6)
 
 
+def ring(count: int = 60, width: int = 10) -> torch.Tensor:
+    """Points along an uneven oval in space, (count, width). It has one map, an oval, and its
+    principal components are that already: rounding cannot send the points elsewhere."""
+    angles = torch.arange(count) * 2 * math.pi / count
+    oval = 10 * torch.stack([angles.cos(), 0.8 * angles.sin()], 1)
+    axes = torch.linalg.qr(seeded(width, 2, seed=3).double())[0].float()
+    return oval @ axes.T + 0.5 * seeded(count, width, seed=4)
+
+
 @pytest.mark.parametrize("metric", c.METRICS)
 def test_a_map_costs_what_scikit_learns_exact_one_costs(metric):
-    rows = groups()
+    rows = ring()
     found = c.embed(rows, perplexity=10, metric=metric, steps=500)
     oracle = manifold.TSNE(
         perplexity=10, metric=metric, init="pca", method="exact", max_iter=500, random_state=0
@@ -292,7 +301,9 @@ def test_a_map_costs_what_scikit_learns_exact_one_costs(metric):
     theirs = c.divergence(affinities, torch.tensor(oracle.embedding_))[0]
     assert theirs == pytest.approx(oracle.kl_divergence_, rel=0.01)
     assert found.cost == pytest.approx(c.divergence(affinities, found.points)[0], rel=1e-3)
-    assert found.cost <= theirs * 1.1
+    # Both descents are chaotic: rows changed by 1e-5 change either cost by 2 % at most on the
+    # ring, where they change it by 10 % on `groups`, whose maps have many arrangements.
+    assert found.cost <= theirs * 1.05
 
 
 def test_groups_come_apart_and_stay_whole():
