@@ -1,7 +1,43 @@
-"""Tested, device-aware implementations of every idea in the workbook.
+"""Tested, device-aware implementations of every idea in the workbook, behind one door.
 
-Importing this package alone loads nothing heavy; import what a lab needs from
-`labsupport.core`, `labsupport.methods` and `labsupport.ui`.
+    from labsupport import images, networks, occlusion
+
+Importing this package alone costs nothing, and a Python far too old for it can still read this.
 """
 
+import sys
+
 __version__ = "0.1.0"
+
+if sys.version_info >= (3, 11):
+    from typing import TYPE_CHECKING
+
+    from labsupport.door import __all__, __dir__, __getattr__
+
+    if TYPE_CHECKING:
+        from labsupport.commands import doctor
+        from labsupport.core import device, images, training
+        from labsupport.core import network as networks
+        from labsupport.core.images import crops, films
+        from labsupport.core.network import blueprints, layers, rules, transposes
+        from labsupport.labs import check, hint, predict, progress, solution, use
+        from labsupport.methods import (
+            activations,
+            anatomy,
+            backprop,
+            codes,
+            dream,
+            evolution,
+            fooling,
+            inversion,
+            linear,
+            occlusion,
+            optimize,
+            patches,
+            saliency,
+            style,
+            tasks,
+            twins,
+            weights,
+        )
+        from labsupport.ui import figures

@@ -64,7 +64,7 @@ def test_what_has_to_be_light_loads_nothing_heavy(statement: str):
 
 @pytest.mark.slow
 def test_computing_loads_nothing_that_draws_widgets():
-    statement = "import labsupport.core.networks, labsupport.methods.occlusion"
+    statement = "import labsupport.core.network, labsupport.methods.occlusion"
     assert loaded_by(statement) & {"matplotlib", "ipywidgets", "IPython", "captum"} == set()
 
 
@@ -111,7 +111,7 @@ def test_what_cannot_work_raises_and_is_never_asserted(path: Path):
 
 
 def test_tests_mirror_the_package():
-    for folder in ("core", "methods", "ui", "commands", "exercises"):
+    for folder in ("core", "methods", "ui", "labs", "commands"):
         if any((PACKAGE / folder).glob("[!_]*.py")):
             assert any((ROOT / "tests" / folder).glob("test_*.py")), f"tests/{folder}"
 

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 DATA = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(DATA.parent))
 
-from labsupport.core.convnetjs import MEAN, STD, ConvNetJS  # noqa: E402
-from labsupport.core.crops import crops  # noqa: E402
+from labsupport.core.images.crops import crops  # noqa: E402
+from labsupport.core.network.architectures.convnetjs import MEAN, STD, ConvNetJS  # noqa: E402
 from labsupport.core.training import accuracy, seeded, shifted, train  # noqa: E402
 
 PER_CLASS = 900

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labsupport.labs import lab04_representation as lab
 from labsupport.methods import codes
-from labsupport.ui.labs import codes as lab
 
 FOLDER = Path(__file__).parents[1] / "maps"
 

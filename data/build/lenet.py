@@ -13,8 +13,8 @@ from torch.nn import functional
 DATA = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(DATA.parent))
 
-from labsupport.core.imagesets import LabelledImages, digits  # noqa: E402
-from labsupport.core.lenet import LeNet5  # noqa: E402
+from labsupport.core.images.sets import LabelledImages, digits  # noqa: E402
+from labsupport.core.network.architectures.lenet import LeNet5  # noqa: E402
 
 EPOCHS = 30
 BATCH = 64

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.methods import inversion
 
 FOLDER = Path(__file__).parents[1] / "reconstruction"

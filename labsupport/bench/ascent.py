@@ -13,17 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from labsupport.bench._contest import HEADING, Contest, hold, machine, text
-from labsupport.core import catalog, device, images, networks, workers
-from labsupport.core.networks import Network, TargetLike
-from labsupport.methods.ascent import (
-    Blur,
-    Jitter,
-    Pixels,
-    Plain,
-    Recipe,
-    TargetValue,
-    visualize,
-)
+from labsupport.core import device, images, workers
+from labsupport.core import network as networks
+from labsupport.core.network import Network, TargetLike, catalog
+from labsupport.methods.optimize import Blur, Jitter, Pixels, Plain, Recipe, TargetValue, visualize
 
 # As many steps as a picture takes: each ascent ends with one more look, at the picture itself.
 _LAYER, _CHANNEL, _STEPS, _RATE = "fire5", 0, 60, 3e-4

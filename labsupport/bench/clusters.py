@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from labsupport.bench._contest import HEADING, Contest, hold, machine, text
-from labsupport.core import images, networks
-from labsupport.core.imagesets import Files
-from labsupport.core.networks import Network
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.images.sets import Files
+from labsupport.core.network import Network
 from labsupport.core.streams import Images
-from labsupport.methods.clusters import Cluster, scan
 from labsupport.methods.patches import TopPatches, several_scales, top_patches
+from labsupport.methods.patches.clusters import Cluster, scan
 
 LAYER, SIDE, COPIES, PART = "fire9", 224, 2, 16
 _ALONE = "one process, one thread"

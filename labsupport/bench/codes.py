@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from labsupport.bench._contest import HEADING, Contest, hold, machine, text
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.methods import codes as c
 
 _PEER = "scikit-learn TSNE, Barnes-Hut, all cores"

@@ -24,9 +24,10 @@ import torch
 from torch import nn
 
 from labsupport.bench._contest import HEADING, Contest, hold, machine, text
-from labsupport.core import catalog, images, networks, workers
-from labsupport.core.networks import Network
-from labsupport.core.operations import Normalize
+from labsupport.core import images, workers
+from labsupport.core import network as networks
+from labsupport.core.network import Network, catalog
+from labsupport.core.network.operations import Normalize
 from labsupport.methods.fooling import fgsm, pgd
 
 Attack = Callable[[], torch.Tensor]

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from labsupport.bench._contest import HEADING, Contest, hold, machine, text
-from labsupport.core import catalog, device, images, networks
-from labsupport.core.networks import Network
+from labsupport.core import device, images
+from labsupport.core import network as networks
+from labsupport.core.network import Network, catalog
 from labsupport.methods.occlusion import OcclusionMap, fill_image, occlusion_map
 
 _CLASS = 388  # giant panda, in every ImageNet network

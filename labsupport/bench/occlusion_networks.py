@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labsupport.bench.occlusion import against_plain, tell
-from labsupport.core import networks
+from labsupport.core import network as networks
 
 _WANTED = {"alexnet": 2.4, "resnet18": 2.0, "vgg16": 4.5}
 

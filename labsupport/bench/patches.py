@@ -8,8 +8,9 @@ from functools import partial
 import torch
 
 from labsupport.bench._contest import HEADING, Contest, hold, machine, text
-from labsupport.core import images, networks
-from labsupport.core.networks import Network
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.network import Network
 from labsupport.methods.patches import top_patches
 
 _PEER = "bare forward to the layer, batches of 8"

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from labsupport.bench._contest import HEADING, Contest, hold, machine, text
-from labsupport.core import images, networks
-from labsupport.core.networks import Network
-from labsupport.methods.ascent import Adam, TotalVariation
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.network import Network
+from labsupport.methods.optimize import Adam, TotalVariation
 from labsupport.methods.style import BRUSH, Setting, paint
 
 _STEPS, _SIZE, _RATE = 20, (256, 256), 0.03

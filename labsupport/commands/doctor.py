@@ -226,7 +226,7 @@ def bundled_folder(folder: str, names: list[str]) -> Finding:
 def look_at_networks() -> list[Finding]:
     """Which networks work without a connection."""
     try:
-        from labsupport.core import networks
+        from labsupport.core import network as networks
     except (ImportError, OSError, RuntimeError):
         return [Finding("networks", "not to be told without PyTorch", INSTALL)]
     offline = networks.offline_names()

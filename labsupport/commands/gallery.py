@@ -72,7 +72,7 @@ def keep(png: bytes, name: str, folder: Path) -> None:
 
 def banner() -> bytes:
     """One photograph and what the labs make of it (PNG)."""
-    from labsupport.ui.labs.banner import banner
+    from labsupport.labs.banner import banner
 
     buffer = io.BytesIO()
     banner().save(buffer, "PNG")

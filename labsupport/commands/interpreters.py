@@ -13,14 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.commands import faults
-from labsupport.commands.requirements import (
-    ROOT,
-    Unmet,
-    oldest_python,
-    order,
-    unmet,
-    wanted,
-)
+from labsupport.commands.requirements import ROOT, Unmet, oldest_python, order, unmet, wanted
 
 # Understood by any Python 3, so that one that is too old can still say how old it is.
 QUESTION = """

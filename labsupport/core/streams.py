@@ -15,9 +15,9 @@ import torch
 
 from labsupport.core import images as pictures_
 from labsupport.core.errors import BadImage
-from labsupport.core.imagesets import Picture
-from labsupport.core.networks import Network
-from labsupport.core.operations import Pair
+from labsupport.core.images.sets import Picture
+from labsupport.core.network import Network
+from labsupport.core.network.operations import Pair
 
 Item: TypeAlias = torch.Tensor | Picture
 Images: TypeAlias = torch.Tensor | Sequence[Item]

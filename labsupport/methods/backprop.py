@@ -19,11 +19,11 @@ from torch import fx
 from labsupport.core import device as devices
 from labsupport.core import workers
 from labsupport.core.errors import BadSetting
-from labsupport.core.networks import Network, TargetLike
-from labsupport.core.rules import RULES, Passage, RuledPart, ruled_part
-from labsupport.core.similarity import rank_correlation, structural_similarity
-from labsupport.core.targets import Target
-from labsupport.core.transposes import project
+from labsupport.core.images.similarity import rank_correlation, structural_similarity
+from labsupport.core.network import Network, TargetLike
+from labsupport.core.network.rules import RULES, Passage, RuledPart, ruled_part
+from labsupport.core.network.targets import Target
+from labsupport.core.network.transposes import project
 from labsupport.methods.occlusion import Fill, fill_image
 
 Progress = Callable[[float], object]

@@ -32,19 +32,32 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from labsupport.core import hog as hogs
 from labsupport.core import images as pictures
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.core.networks import Network
-from labsupport.core.operations import Pair
-from labsupport.core.targets import checked_position
-from labsupport.methods._canvas import Canvas, Fourier
-from labsupport.methods._objectives import LOG_PROBABILITIES, SCORES, Objective, Term, Terms, read
-from labsupport.methods._recipes import Recipe
-from labsupport.methods._regularizers import AlphaNorm, Penalty, Range, Regularizer, TotalVariation
-from labsupport.methods._steps import LBFGS, StepRule
-from labsupport.methods._transforms import Jitter
-from labsupport.methods.ascent import CodeDistance, Frame, ascend
+from labsupport.core.images import hog as hogs
+from labsupport.core.network import Network
+from labsupport.core.network.operations import Pair
+from labsupport.core.network.targets import checked_position
+from labsupport.methods.optimize import CodeDistance, Frame, ascend
+from labsupport.methods.optimize.objectives import (
+    LOG_PROBABILITIES,
+    SCORES,
+    Objective,
+    Term,
+    Terms,
+    read,
+)
+from labsupport.methods.optimize.optimizers import LBFGS, StepRule
+from labsupport.methods.optimize.parameterization import Canvas, Fourier
+from labsupport.methods.optimize.recipes import Recipe
+from labsupport.methods.optimize.regularizers import (
+    AlphaNorm,
+    Penalty,
+    Range,
+    Regularizer,
+    TotalVariation,
+)
+from labsupport.methods.optimize.transforms import Jitter
 
 __all__ = [
     "HOG",

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from labsupport.core import device as devices
-from labsupport.core import networks, training
+from labsupport.core import network as networks
+from labsupport.core import training
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass, nearest
-from labsupport.core.imagesets import LabelledImages
-from labsupport.core.networks import Network
-from labsupport.core.perturbations import Bounds, moved
-from labsupport.core.preparation import check
+from labsupport.core.images.perturbations import Bounds, moved
+from labsupport.core.images.preparation import check
+from labsupport.core.images.sets import LabelledImages
+from labsupport.core.network import Network
 
 SLIDE_INPUT = (2.0, -1.0, 3.0, -2.0, 2.0, 2.0, 1.0, -4.0, 5.0, 1.0)
 SLIDE_WEIGHTS = (-1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0)

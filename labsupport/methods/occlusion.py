@@ -17,12 +17,12 @@ from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import workers
 from labsupport.core.errors import BadSetting, nearest
-from labsupport.core.incremental import Chunk, CleanImage, Follower, Output, Recomputation
-from labsupport.core.layers import Box, Layer
-from labsupport.core.networks import Network, TargetLike
-from labsupport.core.operations import Pair
-from labsupport.core.preparation import check
-from labsupport.core.targets import Target
+from labsupport.core.images.preparation import check
+from labsupport.core.network import Network, TargetLike
+from labsupport.core.network.incremental import Chunk, CleanImage, Follower, Output, Recomputation
+from labsupport.core.network.layers import Box, Layer
+from labsupport.core.network.operations import Pair
+from labsupport.core.network.targets import Target
 
 VIEWS = ("score", "probability", "best_class", "activity")
 FILLS = ("mean", "grey", "black", "white", "noise", "blur")

@@ -20,11 +20,11 @@ from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import images as pictures
 from labsupport.core.errors import BadSetting, nearest
-from labsupport.core.imagesets import CutOut, Picture
-from labsupport.core.layers import Box
-from labsupport.core.networks import Network, TargetLike
-from labsupport.core.operations import Pair
-from labsupport.core.preparation import checked_size
+from labsupport.core.images.preparation import checked_size
+from labsupport.core.images.sets import CutOut, Picture
+from labsupport.core.network import Network, TargetLike
+from labsupport.core.network.layers import Box
+from labsupport.core.network.operations import Pair
 from labsupport.methods import backprop
 
 Progress = Callable[[float], object]

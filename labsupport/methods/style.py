@@ -32,13 +32,12 @@ from torch import Tensor, fx
 from torch.nn import functional
 
 from labsupport.core import device as devices
-from labsupport.core import images, tracing
+from labsupport.core import images
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer, nearest
-from labsupport.core.networks import Network
-from labsupport.core.operations import Operation, Pair, argument, operation
-from labsupport.core.preparation import checked_size
-from labsupport.methods._distances import CodeDistance, GramDistance
-from labsupport.methods.ascent import (
+from labsupport.core.images.preparation import checked_size
+from labsupport.core.network import Network, tracing
+from labsupport.core.network.operations import Operation, Pair, argument, operation
+from labsupport.methods.optimize import (
     LBFGS,
     Adam,
     Canvas,
@@ -53,6 +52,7 @@ from labsupport.methods.ascent import (
     ascend,
     read,
 )
+from labsupport.methods.optimize.distances import CodeDistance, GramDistance
 
 COLOURS = ("style", "luminance", "matched")
 POOLING = ("max", "average")

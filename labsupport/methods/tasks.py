@@ -13,12 +13,12 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from labsupport.core.detectors import Detection
 from labsupport.core.errors import BadSetting
-from labsupport.core.layers import Box
-from labsupport.core.networks import Network, TargetLike
-from labsupport.core.operations import Pair
-from labsupport.core.preparation import checked_size
+from labsupport.core.images.preparation import checked_size
+from labsupport.core.network import Network, TargetLike
+from labsupport.core.network.detectors import Detection
+from labsupport.core.network.layers import Box
+from labsupport.core.network.operations import Pair
 from labsupport.methods.saliency import box_of, box_overlap, largest_part
 
 __all__ = ["Detection", "class_box", "class_map", "dense_scores", "detections", "mask_of"]

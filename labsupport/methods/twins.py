@@ -26,12 +26,12 @@ from torch import Tensor
 
 from labsupport.core import images as images_
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.core.networks import Network
-from labsupport.core.operations import Pair
-from labsupport.core.preparation import checked_size
-from labsupport.methods._encodings import in_255ths
-from labsupport.methods._objectives import Objective, node_of, read
-from labsupport.methods.ascent import (
+from labsupport.core.images.preparation import checked_size
+from labsupport.core.network import Network
+from labsupport.core.network.operations import Pair
+from labsupport.methods.evolution.encodings import in_255ths
+from labsupport.methods.inversion import Hog, HogDistance
+from labsupport.methods.optimize import (
     LBFGS,
     Adam,
     CodeDistance,
@@ -43,7 +43,7 @@ from labsupport.methods.ascent import (
     Transform,
     ascend,
 )
-from labsupport.methods.inversion import Hog, HogDistance
+from labsupport.methods.optimize.objectives import Objective, node_of, read
 
 __all__ = [
     "HOG16",

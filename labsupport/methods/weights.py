@@ -18,8 +18,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting, nearest
-from labsupport.core.networks import Network
-from labsupport.core.operations import Operation, Pair
+from labsupport.core.network import Network
+from labsupport.core.network.operations import Operation, Pair
 
 KEYS = ("number", "orientation", "frequency", "colour", "noise", "strength")
 KINDS = ("Gabor-like", "colour blob", "dead", "other")

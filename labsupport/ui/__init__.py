@@ -39,8 +39,8 @@ _HOMES = {
         "toggle",
         "whole",
     ),
-    "labsupport.ui.panels": ("Live", "Panel", "walk"),
-    "labsupport.ui.exercises": (
+    "labsupport.ui.panel": ("Live", "Panel", "walk"),
+    "labsupport.ui.checking": (
         "check",
         "hint",
         "predict",

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import torch
 
     from labsupport.core.images import ImageSet
-    from labsupport.core.layers import Layer
-    from labsupport.core.networks import Network
+    from labsupport.core.network import Network
+    from labsupport.core.network.layers import Layer
 
 LABEL_WIDTH = "128px"
 CONTROL_WIDTH = "360px"
@@ -364,7 +364,7 @@ class NetworkMenu(LoadingMenu):
         own: Mapping[str, Network] | None = None,
         label: str = "network",
     ) -> None:
-        from labsupport.core import networks
+        from labsupport.core import network as networks
 
         here = [*(own or {}), *networks.offline_names()]
         wanted = [*(own or {}), *(networks.names() if names is None else names)]

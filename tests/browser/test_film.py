@@ -9,7 +9,7 @@ from test_browser import notebook_of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ZOOM = """
-from labsupport.ui.labs import films
+from labsupport.labs import films
 zoom = films.zoom_panel("neuschwanstein", "fire3", frames=4, octaves=1, iterations=2, side=160)
 zoom.run()
 zoom

@@ -6,13 +6,13 @@ import pytest
 from lab_page import LabPage, median
 from test_browser import notebook_of
 
-from labsupport.core import networks
-from labsupport.ui.labs.activations import sheet_of
+from labsupport.core import network as networks
+from labsupport.labs.lab06_activations.activations import sheet_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LIVE = """
-from labsupport.ui.labs import activations as lab
+from labsupport.labs import activations as lab
 live = lab.live_panel("koala", "fire8", 0)
 live
 """

@@ -7,7 +7,7 @@ import torch
 import toys
 
 from labsupport.core import device as devices
-from labsupport.core import networks
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 
 

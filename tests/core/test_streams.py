@@ -9,7 +9,8 @@ import torch
 import toys
 from torch import nn
 
-from labsupport.core import images, networks, streams
+from labsupport.core import images, streams
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage
 
 SIZES = [(20 + place % 23, 24 + place % 17) for place in range(200)]

@@ -9,8 +9,8 @@ import torch
 import torchvision
 from torch import nn
 
-from labsupport.core import catalog, networks
-from labsupport.core.networks import Network
+from labsupport.core import network as networks
+from labsupport.core.network import Network, catalog
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # a normalization that changes nothing
 

@@ -20,25 +20,26 @@ from torch import nn
 
 import labsupport.methods
 from labsupport.core import images as images_
-from labsupport.core import networks
-from labsupport.core.networks import Network
-from labsupport.methods import activations as ac
-from labsupport.methods import anatomy, tasks
-from labsupport.methods import ascent as a
+from labsupport.core import network as networks
+from labsupport.core.network import Network
 from labsupport.methods import backprop as b
-from labsupport.methods import clusters as cl
-from labsupport.methods import codes as c
-from labsupport.methods import dream as dr
-from labsupport.methods import evolution as ev
-from labsupport.methods import fooling as f
 from labsupport.methods import inversion as inv
 from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
-from labsupport.methods import patches as p
 from labsupport.methods import saliency as s
 from labsupport.methods import style as st
+from labsupport.methods import tasks
 from labsupport.methods import twins as tw
 from labsupport.methods import weights as w
+from labsupport.methods.activations import activations as ac
+from labsupport.methods.anatomy import tables as anatomy
+from labsupport.methods.codes import space as c
+from labsupport.methods.dream import dreaming as dr
+from labsupport.methods.evolution import evolution as ev
+from labsupport.methods.fooling import fooling as f
+from labsupport.methods.optimize import ascent as a
+from labsupport.methods.patches import clusters as cl
+from labsupport.methods.patches import search as p
 
 Results = Mapping[str, torch.Tensor]
 

@@ -17,9 +17,9 @@ from cases import CASES
 from torch import nn
 
 from labsupport.core import device as devices
-from labsupport.core import networks
-from labsupport.core.networks import Network
-from labsupport.methods import _recipes, ascent
+from labsupport.core import network as networks
+from labsupport.core.network import Network
+from labsupport.methods.optimize import ascent, recipes
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -123,7 +123,7 @@ def test_a_slope_is_the_cpus():
         assert slope.tolist() == [[2.0, 6.0]]
 
 
-RECIPES = (_recipes.CLEAR, _recipes.SIMONYAN, *_recipes.YOSINSKI)
+RECIPES = (recipes.CLEAR, recipes.SIMONYAN, *recipes.YOSINSKI)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)

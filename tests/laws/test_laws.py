@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from labsupport.core import device as devices
 from labsupport.core.errors import LabError
-from labsupport.core.networks import Network
+from labsupport.core.network import Network
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 with_target = pytest.mark.parametrize(

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
-from labsupport.methods import activations
-from labsupport.methods.activations import (
+from labsupport.methods.activations import activations
+from labsupport.methods.activations.activations import (
     Album,
     Distortion,
     UnitPicture,
@@ -32,9 +33,9 @@ from labsupport.methods.activations import (
     unit_frames,
     unit_views,
 )
-from labsupport.methods.ascent import Adam, Pixels, Recipe
 from labsupport.methods.backprop import gradients
-from labsupport.methods.patches import top_patches
+from labsupport.methods.optimize.ascent import Adam, Pixels, Recipe
+from labsupport.methods.patches.search import top_patches
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -507,7 +508,7 @@ def test_what_is_found_can_be_changed_without_harm(tmp_path):
 
 
 def test_the_album_keeps_to_its_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("labsupport.methods._album._MOST", 3)
+    monkeypatch.setattr("labsupport.methods.activations.album._MOST", 3)
     album = Album(tmp_path)
     for number in range(5):
         album.keep({"n": number}, toys.image(4))

@@ -8,9 +8,9 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from labsupport.core import blueprints, catalog
 from labsupport.core.errors import BadImage, BadSetting, CannotTrace
-from labsupport.methods.anatomy import (
+from labsupport.core.network import blueprints, catalog
+from labsupport.methods.anatomy.tables import (
     Design,
     anatomy,
     configuration,

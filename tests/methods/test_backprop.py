@@ -14,9 +14,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass, UnknownLayer
-from labsupport.core.rules import RULES
+from labsupport.core.network.rules import RULES
 from labsupport.methods import backprop
 from labsupport.methods.backprop import (
     cascade,

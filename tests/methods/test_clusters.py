@@ -15,11 +15,16 @@ import toys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.methods import clusters
-from labsupport.methods.clusters import Cluster, scan
-from labsupport.methods.patches import random_directions, several_scales, top_patches
+from labsupport.methods.patches import clusters
+from labsupport.methods.patches.clusters import Cluster, scan
+from labsupport.methods.patches.search import (
+    random_directions,
+    several_scales,
+    top_patches,
+)
 
 MINE = """
 import os

@@ -12,10 +12,12 @@ from sklearn import manifold
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
-from labsupport.methods import _grids, _nearness, _tsne
-from labsupport.methods import codes as c
+from labsupport.methods.codes import distances as code_distances
+from labsupport.methods.codes import grids, tsne
+from labsupport.methods.codes import space as c
 
 
 def seeded(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -244,7 +246,7 @@ def test_what_has_no_neighbours_is_refused(call, words):
 def test_each_row_has_the_perplexity_that_was_asked_for():
     rows = seeded(50, 4)
     squared = torch.cdist(rows, rows).square().double().fill_diagonal_(math.inf).numpy()
-    found = _tsne.conditional(squared, 12.0)
+    found = tsne.conditional(squared, 12.0)
     entropy = -(found * np.log2(np.maximum(found, 1e-300))).sum(1)
     assert np.allclose(2**entropy, 12.0, atol=1e-6)
     assert np.allclose(found.sum(1), 1)
@@ -316,8 +318,8 @@ def test_groups_come_apart_and_stay_whole():
 def test_the_grid_repels_as_all_pairs_do():
     for scale in (1e-4, 1.0, 30.0):
         points = seeded(400, 2, seed=4).double().numpy() * scale
-        found, total = _tsne.Grid().repulsion(points)
-        near = _tsne._closeness(points)
+        found, total = tsne.Grid().repulsion(points)
+        near = tsne._closeness(points)
         wanted = (near**2).sum(1, keepdims=True) * points - near**2 @ points
         assert total == pytest.approx(near.sum(), rel=1e-2)
         assert np.abs(found - wanted).max() <= 1e-2 * np.abs(wanted).max()
@@ -327,10 +329,10 @@ def test_neighbours_and_grid_give_the_gradient_of_all_pairs():
     """With every point a neighbour, the sparse way is the exact one but for the grid."""
     rows = seeded(120, 5)
     squared = torch.cdist(rows, rows).square().double().fill_diagonal_(math.inf).numpy()
-    exact = _tsne.AllPairs(_tsne.joint(squared, 9.0))
+    exact = tsne.AllPairs(tsne.joint(squared, 9.0))
     order = np.argsort(squared, axis=1)[:, :-1]
-    one_way = _tsne.conditional(np.take_along_axis(squared, order, 1), 9.0)
-    sparse = _tsne.NeighboursAndGrid(order, one_way)
+    one_way = tsne.conditional(np.take_along_axis(squared, order, 1), 9.0)
+    sparse = tsne.NeighboursAndGrid(order, one_way)
     points = seeded(120, 2, seed=6).double().numpy() * 5
     for exaggeration in (1.0, 12.0):
         one, other = (way.gradient(points, exaggeration) for way in (exact, sparse))
@@ -341,7 +343,7 @@ def test_neighbours_and_grid_give_the_gradient_of_all_pairs():
 def test_many_points_take_the_sparse_way_and_it_is_as_good(monkeypatch):
     rows = groups(each=60)
     exact = c.embed(rows, perplexity=15, metric="euclidean", steps=500)
-    monkeypatch.setattr(_tsne, "EXACT", 50)
+    monkeypatch.setattr(tsne, "EXACT", 50)
     sparse = c.embed(rows, perplexity=15, metric="euclidean", steps=500)
     assert not torch.equal(exact.points, sparse.points)
     assert c.trustworthiness(rows, sparse.points, metric="euclidean") == pytest.approx(
@@ -362,8 +364,8 @@ def test_frames_come_in_order_and_the_last_is_the_map(monkeypatch):
     shares = [frame.progress for frame in frames]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
-    monkeypatch.setattr(_tsne, "EXACT", 20)
-    monkeypatch.setattr(_nearness, "ROWS", 8)
+    monkeypatch.setattr(tsne, "EXACT", 20)
+    monkeypatch.setattr(code_distances, "ROWS", 8)
     stages = [frame.stage for frame in c.embedding_frames(rows, every=20, **settings)]
     assert stages[1:5] == [f"looking for neighbours, {n}%" for n in (27, 53, 80, 100)]
 
@@ -451,7 +453,7 @@ def test_the_assignment_is_the_cheapest_of_all():
     for seed in range(5):
         points = seeded(6, 2, seed=seed)
         found = c.grid(points, shape=(2, 3))
-        squared = _grids.to_cells(points, (2, 3))
+        squared = grids.to_cells(points, (2, 3))
         costs = [
             sum(float(squared[one, cell]) for cell, one in enumerate(order))
             for order in itertools.permutations(range(6))
@@ -466,7 +468,7 @@ def test_280_images_reach_the_optimum():
     found = c.grid(points)
     assert found.cells.shape == (14, 20)
     assert sorted(found.cells.flatten().tolist()) == list(range(280))
-    squared = _grids.to_cells(points, (14, 20)).numpy()
+    squared = grids.to_cells(points, (14, 20)).numpy()
     rows, columns = linear_sum_assignment(squared)
     assert found.cost == pytest.approx(squared[rows, columns].mean())
 
@@ -499,7 +501,7 @@ def test_more_cells_than_images_leave_some_empty():
 def test_with_repeats_each_cell_has_its_nearest():
     points = torch.tensor([[0.0, 0], [0.1, 0], [1, 1], [1, 0]])
     found = c.grid(points, shape=(2, 2), repeats=True)
-    squared = _grids.to_cells(points, (2, 2))
+    squared = grids.to_cells(points, (2, 2))
     assert found.cells.flatten().tolist() == squared.argmin(0).tolist()
     assert found.left_out == (1,)
     assert len(set(found.cells.flatten().tolist())) == 3

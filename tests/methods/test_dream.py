@@ -14,12 +14,12 @@ import torch
 import toys
 from torch import nn
 
-from labsupport.core import networks
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
-from labsupport.methods import dream as d
-from labsupport.methods._bands import bands
-from labsupport.methods._tiles import tiles
-from labsupport.methods.ascent import Energy, Slope, TargetValue, ascend, read
+from labsupport.methods.dream import dreaming as d
+from labsupport.methods.dream.bands import bands
+from labsupport.methods.dream.tiles import tiles
+from labsupport.methods.optimize.ascent import Energy, Slope, TargetValue, ascend, read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -321,7 +321,7 @@ def test_a_guide_of_many_features_is_searched_in_parts(monkeypatch):
     network, image = deep(), toys.image(40, 56)
     objective = d.Guided.by(network, "conv2", toys.image(60, 60, count=2)).bound(network)
     whole = objective.terms(read(network, ["conv2"], image))
-    monkeypatch.setattr("labsupport.methods._guide._PRODUCTS", 1)
+    monkeypatch.setattr("labsupport.methods.dream.guide._PRODUCTS", 1)
     parts = objective.terms(read(network, ["conv2"], image))
     for name, term in whole.items():
         assert torch.equal(term.value, parts[name].value)
@@ -452,7 +452,7 @@ def test_a_tiled_dream_is_the_dream(monkeypatch):
         seen.append(images.shape[2] * images.shape[3])
         return real(network, layers, images)
 
-    monkeypatch.setattr("labsupport.methods._tiles.read", noting)
+    monkeypatch.setattr("labsupport.methods.dream.tiles.read", noting)
     tiled = d.dream(network, image, "conv2", recipe=replace(SHORT, tile=48)).image
     torch.testing.assert_close(tiled, plain, rtol=0, atol=1e-5)
     assert max(seen) < 90 * 120 / 2

@@ -15,10 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as some
 from torch import nn
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, UnknownClass
-from labsupport.methods import _cppn, evolution
-from labsupport.methods.evolution import Cppn, Direct, compete, evolve, polynomial, resume, rgb
+from labsupport.methods.evolution import cppn, evolution
+from labsupport.methods.evolution.evolution import (
+    Cppn,
+    Direct,
+    compete,
+    evolve,
+    polynomial,
+    resume,
+    rgb,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -161,7 +170,7 @@ def test_mutations_keep_an_order_to_compute_in_and_the_parents():
     for one in genomes:
         assert torch.equal(one.weights, one.weights.tril(-1))
         assert not one.weights[:4].any()
-        empty = one.functions == _cppn.EMPTY
+        empty = one.functions == cppn.EMPTY
         assert not one.weights[empty].any()
         assert not one.weights[:, 4:][:, empty[4:]].any()
         assert int((one.functions >= 0).sum()) > 15
@@ -173,13 +182,13 @@ def test_a_linear_node_in_a_link_changes_nothing():
     genomes = coding.random(8, (3, 6, 6), seeded(4))
     weights = torch.stack([one.weights for one in genomes])
     functions = torch.stack([one.functions for one in genomes])
-    longer, more = _cppn._with_node(weights, functions, 1.0, seeded(5))
+    longer, more = cppn._with_node(weights, functions, 1.0, seeded(5))
     new = (functions == -1) & (more >= 0)
     assert (new.sum(1) == 1).all()
     assert ((longer != 0).flatten(1).sum(1) == (weights != 0).flatten(1).sum(1) + 1).all()
     more[new] = list(evolution.FUNCTIONS).index("linear")
     expected = coding.images(genomes, (6, 6), CPU)
-    found = coding.images(_cppn._apart(longer, more), (6, 6), CPU)
+    found = coding.images(cppn._apart(longer, more), (6, 6), CPU)
     torch.testing.assert_close(found, expected, rtol=0, atol=1 / 250)
 
 

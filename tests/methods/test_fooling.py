@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from labsupport.core import images, networks, training
+from labsupport.core import images, training
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass
-from labsupport.methods import fooling
-from labsupport.methods.fooling import Fooled
+from labsupport.methods.fooling import fooling
+from labsupport.methods.fooling.fooling import Fooled
 
 PLAIN = {"mean": (0, 0, 0), "std": (1, 1, 1)}
 
@@ -208,9 +209,9 @@ def test_a_random_start_lies_in_the_ball_and_is_the_same_each_time(small):
 def test_large_batches_go_in_parts(small, monkeypatch):
     image = random_images(7, 12)
     whole = fooling.pgd(small, image, 2, eps=0.05, steps=3)
-    from labsupport.methods import _fooled
+    from labsupport.methods.fooling import attacks
 
-    monkeypatch.setitem(_fooled._AT_ONCE, "cpu", 3 * 12 * 12 * 2)
+    monkeypatch.setitem(attacks._AT_ONCE, "cpu", 3 * 12 * 12 * 2)
     parts = fooling.pgd(small, image, 2, eps=0.05, steps=3)
     torch.testing.assert_close(parts.images, whole.images, rtol=0, atol=1e-6)
     assert parts.images.shape == image.shape

@@ -12,14 +12,14 @@ import toys
 from torch import nn
 
 from labsupport.core import images as images_
-from labsupport.core import networks
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
-from labsupport.core.hog import hog
-from labsupport.core.layers import receptive_box
+from labsupport.core.images.hog import hog
+from labsupport.core.network.layers import receptive_box
 from labsupport.methods import inversion as inv
-from labsupport.methods._canvas import Pixels
-from labsupport.methods._steps import LBFGS, Adam, Momentum
-from labsupport.methods.ascent import CodeDistance, ascend
+from labsupport.methods.optimize.ascent import CodeDistance, ascend
+from labsupport.methods.optimize.optimizers import LBFGS, Adam, Momentum
+from labsupport.methods.optimize.parameterization import Pixels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,10 +10,11 @@ import torch
 import toys
 from torch import nn
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass
-from labsupport.core.imagesets import LabelledImages
-from labsupport.core.perturbations import signed_step
+from labsupport.core.images.perturbations import signed_step
+from labsupport.core.images.sets import LabelledImages
 from labsupport.methods import linear
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,7 +11,8 @@ import torch
 import toys
 from torch import nn
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass, UnknownLayer
 from labsupport.methods import backprop, saliency
 from labsupport.methods.saliency import (

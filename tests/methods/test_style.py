@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from torchvision.models import vgg
 
 from labsupport.core import device as devices
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
 from labsupport.methods import style as s
-from labsupport.methods.ascent import LBFGS, Adam, Plain, gram
+from labsupport.methods.optimize.ascent import LBFGS, Adam, Plain, gram
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,7 +6,8 @@ import toys
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, UnknownClass
 from labsupport.methods.saliency import box_overlap, largest_part, localization, scenes
 from labsupport.methods.tasks import class_box, class_map, dense_scores, detections, mask_of

@@ -10,10 +10,11 @@ import torch
 import toys
 from torch import nn
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
 from labsupport.methods import twins
-from labsupport.methods.ascent import Adam, Moment
+from labsupport.methods.optimize.ascent import Adam, Moment
 from labsupport.methods.twins import HOG16, Hog, measure, twin, twin_frames
 
 pytestmark = pytest.mark.usefixtures("one_thread")

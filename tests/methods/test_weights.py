@@ -10,7 +10,7 @@ import toys
 from torch import nn
 from torch.nn import functional as F
 
-from labsupport.core import networks
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, UnknownLayer
 from labsupport.methods import weights as w
 

@@ -17,7 +17,7 @@ import nbformat
 from labsupport.commands.notebooks import Cell, Notebook, exercise_cells, read, tags, text_of
 from labsupport.commands.solve import is_stub
 from labsupport.core.errors import LabError
-from labsupport.exercises import exercises_of, find, questions_of, solution_file
+from labsupport.labs.exercises import exercises_of, find, questions_of, solution_file
 
 HERE = Path(__file__).parent
 TOPICS = "1. <topics>"

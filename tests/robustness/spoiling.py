@@ -17,8 +17,8 @@ import torch
 import toys
 from torch import nn
 
-from labsupport.core import networks
-from labsupport.core.networks import Network
+from labsupport.core import network as networks
+from labsupport.core.network import Network
 
 SIZE = (48, 40)
 Spoil = Callable[[Any], Any]

@@ -10,7 +10,7 @@ import torch
 import toys
 from torch import nn
 
-from labsupport.core import networks
+from labsupport.core import network as networks
 from labsupport.core.errors import CannotTrace
 
 SIZE = (20, 24)

@@ -18,14 +18,16 @@ import toys
 from cases import CASES, Case
 from PIL import Image
 
-from labsupport.core import bundled, films, images, networks
+from labsupport.core import bundled, images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, DamagedData, WeightsUnavailable
-from labsupport.methods.clusters import Cluster, scan
-from labsupport.methods.patches import TopPatches, top_patches
+from labsupport.core.images import films
+from labsupport.methods.patches.clusters import Cluster, scan
+from labsupport.methods.patches.search import TopPatches, top_patches
 from labsupport.ui import controls
-from labsupport.ui.panels import Panel
+from labsupport.ui.panel import Panel
 
-PACKAGE = Path(networks.__file__).parents[1]
+PACKAGE = Path(networks.__file__).parents[2]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -146,7 +148,7 @@ def read_only(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(Path, "open", refuse_open)
-    monkeypatch.setattr("labsupport.methods.patches.save_file", refuse_tensors)
+    monkeypatch.setattr("labsupport.methods.patches.search.save_file", refuse_tensors)
     return folder
 
 

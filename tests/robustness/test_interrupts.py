@@ -23,12 +23,14 @@ import pytest
 import torch
 from PIL import Image
 
-import labsupport.ui.labs
-from labsupport.core import images, networks
+import labsupport.labs
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.labs import lab04_representation as codes
+from labsupport.labs.lab08_optimization import ascent
 from labsupport.ui import controls
-from labsupport.ui.labs import ascent, codes
 from labsupport.ui.live import Live
-from labsupport.ui.panels import Panel
+from labsupport.ui.panel import Panel
 
 
 @functools.cache
@@ -46,8 +48,8 @@ TOLD: dict[str, Callable[[], Live]] = {
 def running_panels() -> dict[str, Callable[[], Live]]:
     """Every function of the labs that makes a `Live`, found by looking."""
     found = dict(TOLD)
-    for module in pkgutil.iter_modules(labsupport.ui.labs.__path__):
-        loaded = importlib.import_module(f"labsupport.ui.labs.{module.name}")
+    for module in pkgutil.iter_modules(labsupport.labs.__path__):
+        loaded = importlib.import_module(f"labsupport.labs.{module.name}")
         for name, value in vars(loaded).items():
             if not inspect.isfunction(value) or value.__module__ != loaded.__name__:
                 continue

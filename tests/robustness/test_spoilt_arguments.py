@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 from random_networks import PHASES, build, networks_
 from spoiling import SIZE, tiny
 
-from labsupport.core import networks
+from labsupport.core import network as networks
 from labsupport.core.errors import LabError
-from labsupport.core.networks import Network
+from labsupport.core.network import Network
 from labsupport.core.streams import ScaledImages
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, LabError, UnknownClass, UnknownLayer
 from labsupport.ui import controls
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labsupport.core.errors import BadSetting
-from labsupport.exercises import Case, Exercise, Law, Mistake, UnknownExercise
-from labsupport.ui.exercises import (
+from labsupport.labs.exercises import Case, Exercise, Law, Mistake, UnknownExercise
+from labsupport.ui.checking import (
     NotAsExpected,
     cards,
     check,
@@ -30,11 +30,11 @@ from labsupport.ui.exercises import (
     use,
     verdict_on,
 )
-from labsupport.ui.exercises.code import fingerprint
-from labsupport.ui.exercises.comparing import difference
-from labsupport.ui.exercises.judging import is_stub
-from labsupport.ui.exercises.memory import Memory, Record
-from labsupport.ui.exercises.values import as_table, in_words, kind
+from labsupport.ui.checking.code import fingerprint
+from labsupport.ui.checking.comparing import difference
+from labsupport.ui.checking.judging import is_stub
+from labsupport.ui.checking.memory import Memory, Record
+from labsupport.ui.checking.values import as_table, in_words, kind
 
 SOLUTION = "def double(row):\n    return torch.stack([2 * one for one in row])\n"
 
@@ -58,7 +58,7 @@ def exercise(**changes) -> Exercise:
 
 
 class Registry:
-    """Stands for `labsupport.exercises`, with the one exercise above in it."""
+    """Stands for `labsupport.labs.exercises`, with the one exercise above in it."""
 
     def __init__(self, one: Exercise, file: Path | None) -> None:
         self.one, self.file = one, file

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
+from labsupport.labs import lab04_representation as codes
+from labsupport.labs import lab05_occlusion as occlusion
+from labsupport.labs.lab01_case_studies import anatomy
 from labsupport.ui import figures, ink
-from labsupport.ui.labs import anatomy, codes, occlusion
 
 # What somebody without one kind of cone sees, in linear RGB: Machado, Oliveira & Fernandes, "A
 # physiologically-based model for simulation of color vision deficiency", IEEE TVCG 2009, at

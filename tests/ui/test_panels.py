@@ -16,7 +16,7 @@ from PIL import Image
 from labsupport.core import images
 from labsupport.core.errors import BadSetting
 from labsupport.ui import board, controls
-from labsupport.ui.panels import Panel
+from labsupport.ui.panel import Panel
 
 
 def square(side: int, shade: int = 0) -> tuple[Image.Image, str]:

@@ -9,10 +9,11 @@ from itertools import count
 import pytest
 from PIL import Image
 
-from labsupport.core import images, networks
+from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.ui import board, controls
-from labsupport.ui.panels import Live, Panel, walk
+from labsupport.ui.panel import Live, Panel, walk
 from labsupport.ui.walks import WalkFailed
 
 

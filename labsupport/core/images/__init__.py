@@ -1,0 +1,51 @@
+"""Images: float32 tensors (N, 3, H, W), RGB, in [0, 1]. Where they come from, and where they go.
+
+`load` reads one picture, `sample`, `photos`, `cutouts`, `paintings`, `digits` and `fashion` bring
+the bundled ones; `standard` and `resize` make them the size that a network expects, `check` says
+whether a tensor is an image, and `save` keeps one, with the settings that made it.
+"""
+
+from labsupport.core.images.decoding import PIXEL_LIMIT, load
+from labsupport.core.images.downloads import torchvision_set
+from labsupport.core.images.preparation import check, resize, standard, to_pil
+from labsupport.core.images.saving import save, saved_settings
+from labsupport.core.images.sets import (
+    CutOut,
+    Files,
+    ImageSet,
+    LabelledImages,
+    Picture,
+    cutouts,
+    digits,
+    fashion,
+    files,
+    folder,
+    paintings,
+    photos,
+    sample,
+)
+
+__all__ = [
+    "PIXEL_LIMIT",
+    "CutOut",
+    "Files",
+    "ImageSet",
+    "LabelledImages",
+    "Picture",
+    "check",
+    "cutouts",
+    "digits",
+    "fashion",
+    "files",
+    "folder",
+    "load",
+    "paintings",
+    "photos",
+    "resize",
+    "sample",
+    "save",
+    "saved_settings",
+    "standard",
+    "to_pil",
+    "torchvision_set",
+]

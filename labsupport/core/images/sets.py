@@ -1,0 +1,274 @@
+"""The bundled picture sets, a student's own folder, and torchvision's sets, all in one shape.
+
+Pictures of different sizes come as an `ImageSet`, which decodes a picture when it is asked for;
+small pictures of one size come as `LabelledImages`, one tensor and one label for each.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TypeVar, overload
+
+import torch
+from torch import Tensor
+
+from labsupport.core import bundled
+from labsupport.core.errors import BadImage, BadSetting, nearest
+from labsupport.core.images.decoding import decode, load
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a set, decoded anew whenever `.image` is asked for.
+
+    `name` is the handle, `title` is for people; `category` is the coarse group and `label` the
+    finer one; `imagenet` is the ImageNet category that a person would choose, if there is one.
+    """
+
+    name: str
+    title: str
+    category: str
+    label: str
+    imagenet: str | None
+    locate: Callable[[], Path] = field(repr=False, compare=False)
+
+    @property
+    def image(self) -> Tensor:
+        """(1, 3, H, W) in [0, 1]."""
+        return load(self.locate())
+
+
+@dataclass(frozen=True)
+class CutOut(Picture):
+    """A thing without its background: `.image` shows it on white, `.on(...)` on anything."""
+
+    def rgba(self) -> Tensor:
+        """Colour and opacity, (1, 4, H, W) in [0, 1]."""
+        return decode(self.locate().read_bytes(), self.name)
+
+    @property
+    def mask(self) -> Tensor:
+        """Opacity, (1, 1, H, W): 1 where the thing is, 0 where the background is."""
+        return self.rgba()[:, 3:].contiguous()
+
+    def on(self, background: Tensor | Sequence[float] | float) -> Tensor:
+        """The thing on a colour (r, g, b), on a grey value, or on an image of its own size."""
+        pixels = self.rgba()
+        behind = _background(background, tuple(pixels.shape[2:]))
+        alpha = pixels[:, 3:]
+        return (pixels[:, :3] * alpha + behind * (1 - alpha)).clamp_(0, 1)
+
+
+def _background(background: Tensor | Sequence[float] | float, size: tuple[int, ...]) -> Tensor:
+    behind = torch.as_tensor(background, dtype=torch.float32)
+    if behind.ndim < 2 and behind.numel() in (1, 3):
+        behind = behind.view(1, -1, 1, 1)
+    elif behind.ndim != 4 or tuple(behind.shape) != (1, 3, *size):
+        raise BadSetting(
+            f"A background is a grey value, three numbers (r, g, b) or an image (1, 3, {size[0]}, "
+            f"{size[1]}), not {tuple(behind.shape)}. images.resize(image, {size[0]}, "
+            f"crop={size[0]}) makes an image fit."
+        )
+    if not bool(((behind >= 0) & (behind <= 1)).all()):
+        raise BadSetting("A background's values lie in [0, 1]; white is (1, 1, 1).")
+    return behind
+
+
+P = TypeVar("P", bound=Picture, covariant=True)
+
+
+class ImageSet(Sequence[P]):
+    """Pictures by position, by name, or as a slice.
+
+    >>> photos()["coffee"].title
+    'Cup of coffee'
+    """
+
+    def __init__(self, pictures: Sequence[P], title: str) -> None:
+        self._pictures = tuple(pictures)
+        self._by_name = {picture.name: picture for picture in self._pictures}
+        self.title = title
+
+    @property
+    def names(self) -> list[str]:
+        """The handle of each picture."""
+        return [picture.name for picture in self._pictures]
+
+    @property
+    def labels(self) -> list[str]:
+        """The finer group of each picture."""
+        return [picture.label for picture in self._pictures]
+
+    @property
+    def categories(self) -> list[str]:
+        """The coarse group of each picture."""
+        return [picture.category for picture in self._pictures]
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    @overload
+    def __getitem__(self, key: int | str) -> P: ...
+    @overload
+    def __getitem__(self, key: slice) -> ImageSet[P]: ...
+    def __getitem__(self, key: int | str | slice) -> P | ImageSet[P]:
+        if isinstance(key, slice):
+            return ImageSet(self._pictures[key], self.title)
+        if not isinstance(key, str):
+            return self._pictures[key]
+        if key not in self._by_name:
+            near = ", ".join(nearest(key, self.names))
+            raise BadSetting(f"{self.title}: no picture {key!r}. The nearest names: {near}.")
+        return self._by_name[key]
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._by_name if isinstance(item, str) else item in self._pictures
+
+    def __repr__(self) -> str:
+        return f"<{self.title}: {len(self)} pictures, {len(set(self.categories))} categories>"
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Small images of one size: `images` (N, 3, H, W) in [0, 1], `labels` (N,), int64.
+
+    `categories[label]` is a label's name. Of grey sets, the three channels share their memory.
+    """
+
+    images: Tensor
+    labels: Tensor
+    categories: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@lru_cache(maxsize=8)
+def _rows(index: Path, _mtime: int) -> list[dict[str, str]]:
+    with index.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _bundled_set(kind: type[P], name: str, title: str) -> ImageSet[P]:
+    index = bundled.path(f"{name}/index.csv")
+    pictures = [
+        kind(
+            name=row["name"],
+            title=row["title"],
+            category=row["category"],
+            label=row["label"],
+            imagenet=row["imagenet"] or None,
+            locate=partial(bundled.path, f"{name}/{row['file']}"),
+        )
+        for row in _rows(index, index.stat().st_mtime_ns)
+    ]
+    return ImageSet(pictures, title)
+
+
+def photos() -> ImageSet[Picture]:
+    """Photographs with their backgrounds: animals, monuments, food, things."""
+    return _bundled_set(Picture, "photos", "Photos")
+
+
+def paintings() -> ImageSet[Picture]:
+    """Paintings and prints; `category` is the movement, `label` the painter."""
+    return _bundled_set(Picture, "paintings", "Paintings")
+
+
+def cutouts() -> ImageSet[CutOut]:
+    """Photographed things without their backgrounds, on squares of 224 pixels."""
+    return _bundled_set(CutOut, "cutouts", "Cut-outs")
+
+
+def sample(name: str) -> Tensor:
+    """The image of one bundled picture: a photo, else a painting, else a cut-out on white.
+
+    >>> sample("coffee").shape
+    torch.Size([1, 3, 400, 600])
+    """
+    everything: list[str] = []
+    for pictures in (photos(), paintings(), cutouts()):
+        names = pictures.names
+        if name in names:
+            return pictures[name].image
+        everything += names
+    near = ", ".join(nearest(name, everything))
+    raise BadSetting(f"No bundled picture is called {name!r}. The nearest names: {near}.")
+
+
+def digits(split: str = "train") -> LabelledImages:
+    """Handwritten digits of MNIST: 8 000 to train on, 2 000 to test with, 28 x 28 pixels."""
+    return _sheet("digits", split)
+
+
+def fashion(split: str = "train") -> LabelledImages:
+    """Clothes of Fashion-MNIST: 10 000 to train on, 2 000 to test with, 28 x 28 pixels."""
+    return _sheet("fashion", split)
+
+
+def _sheet(name: str, split: str) -> LabelledImages:
+    """Tiles of one grey sheet, row by row, with a line of `labels.csv` for each."""
+    if split not in SPLITS:
+        raise BadSetting(f"A split is 'train' or 'test', not {split!r}.")
+    sheet, table = bundled.path(f"{name}/{split}.webp"), bundled.path(f"{name}/{split}.csv")
+    rows = _rows(table, table.stat().st_mtime_ns)
+    labels = torch.tensor([int(row["label"]) for row in rows])
+    categories = dict(sorted((int(row["label"]), row["category"]) for row in rows))
+    grey = load(sheet)[0, 0]
+    tiles = grey.unfold(0, 28, 28).unfold(1, 28, 28).reshape(-1, 1, 28, 28)[: len(labels)]
+    return LabelledImages(tiles.expand(-1, 3, -1, -1), labels, tuple(categories.values()))
+
+
+def folder(path: str | Path) -> ImageSet[Picture]:
+    """A student's own pictures: all picture files in a folder and in its sub-folders.
+
+    A picture's category and label are the name of the folder that it lies in.
+    """
+    root = Path(path).expanduser()
+    return ImageSet([_from_folder(file, root) for file in _pictures_in(root)], str(root))
+
+
+def files(path: str | Path) -> Files:
+    """The same pictures in the same order, as their paths alone: for a million of them."""
+    return Files(tuple(map(str, _pictures_in(Path(path).expanduser()))))
+
+
+class Files(Sequence[Tensor]):
+    """Picture files by their paths, each an image (1, 3, H, W), decoded when it is asked for."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, key: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, key: slice) -> Files: ...
+    def __getitem__(self, key: int | slice) -> Tensor | Files:
+        return Files(self.paths[key]) if isinstance(key, slice) else load(self.paths[key])
+
+
+def _pictures_in(root: Path) -> list[Path]:
+    if not root.is_dir():
+        raise BadImage(f"There is no folder {root}. For one picture: images.load({str(root)!r}).")
+    found = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
+    shown = [file for file in found if file.is_file() and not file.name.startswith(".")]
+    if not shown:
+        raise BadImage(f"No pictures in {root}. Known are files ending in {', '.join(SUFFIXES)}.")
+    return shown
+
+
+def _from_folder(file: Path, root: Path) -> Picture:
+    inside = file.relative_to(root)
+    group = file.resolve().parent.name
+    title = file.stem.replace("_", " ").replace("-", " ")
+    return Picture(inside.with_suffix("").as_posix(), title, group, group, None, lambda: file)

@@ -1,0 +1,27 @@
+"""Image classifiers, opened up: every layer by name, every number at hand.
+
+A `Network` takes images in [0, 1] and gives scores; the normalization that its weights expect is
+its first layer. It is traced once, so its layers are the nodes of a graph, and any part of it can
+be computed without the rest."""
+
+from labsupport.core.network.network import (
+    Network,
+    Prediction,
+    T,
+    TargetLike,
+    load,
+    names,
+    offline_names,
+    wrap,
+)
+
+__all__ = [
+    "Network",
+    "Prediction",
+    "T",
+    "TargetLike",
+    "load",
+    "names",
+    "offline_names",
+    "wrap",
+]

@@ -1,0 +1,273 @@
+"""The networks that can be had by name, and where their weights come from."""
+
+from __future__ import annotations
+
+import os
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import torchvision
+from torch import nn
+
+from labsupport.core import bundled
+from labsupport.core.errors import BadSetting, LabError, UnknownNetwork, WeightsUnavailable, nearest
+from labsupport.core.images import crops
+from labsupport.core.network.architectures import convnetjs, lenet
+
+State = dict[str, torch.Tensor]
+Three = tuple[float, float, float]
+
+IMAGENET_MEAN: Three = (0.485, 0.456, 0.406)
+IMAGENET_STD: Three = (0.229, 0.224, 0.225)
+_SEED = 0  # of the weights that "random" gives
+_PATIENCE = 3.0  # seconds to wait for a download server before saying that there is none
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make one network: its module, what it expects of an image, what it can say."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    categories: Callable[[], tuple[str, ...]]
+    input_size: tuple[int, int] = (224, 224)
+    mean: Three = IMAGENET_MEAN
+    std: Three = IMAGENET_STD
+    bundled: str | None = None  # the file under data/
+    published: Any = None  # torchvision's weights entry
+    note: str = field(default="", compare=False)
+
+
+COURSE = (
+    "squeezenet1_1",
+    "lenet5",
+    "convnetjs",
+    "alexnet",
+    "vgg16",
+    "vgg19",
+    "googlenet",
+    "resnet18",
+    "resnet50",
+    "densenet121",
+    "inception_v3",
+)
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of a network, by the name that torchvision uses.
+
+    Errors: `UnknownNetwork` with the nearest names.
+    """
+    if name == "lenet5":
+        return _lenet5()
+    if name == "convnetjs":
+        return _convnetjs()
+    known = _torchvision_names()
+    if name not in known:
+        close = nearest(name, [*COURSE, *known])
+        raise UnknownNetwork(
+            f"no network is called {name!r}; the nearest names are {', '.join(close)} "
+            "(networks.names() lists those of the course)"
+        )
+    return _torchvision(name)
+
+
+def _torchvision_names() -> list[str]:
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def _lenet5() -> Recipe:
+    return Recipe(
+        "lenet5",
+        lenet.LeNet5,
+        lambda: lenet.CATEGORIES,
+        lenet.INPUT_SIZE,
+        (0.0, 0.0, 0.0),
+        (1.0, 1.0, 1.0),
+        bundled="weights/lenet5.safetensors",
+    )
+
+
+def _convnetjs() -> Recipe:
+    return Recipe(
+        "convnetjs",
+        convnetjs.ConvNetJS,
+        lambda: crops.CATEGORIES,
+        convnetjs.INPUT_SIZE,
+        convnetjs.MEAN,
+        convnetjs.STD,
+        bundled="weights/convnetjs.safetensors",
+    )
+
+
+def _torchvision(name: str) -> Recipe:
+    published = torchvision.models.get_model_weights(name).DEFAULT
+    transforms = published.transforms()
+    mean, std = tuple(transforms.mean), tuple(transforms.std)
+    size = transforms.crop_size[0]
+    settings: dict[str, Any] = {}
+    if name.startswith("vit_"):  # these learn a vector for each place, and take one size alone
+        settings = {"image_size": size}
+    if name in {"googlenet", "inception_v3"}:
+        # These two shift images from torchvision's normalization to (x - 0.5) / 0.5 in their
+        # forward pass; here the normalization in front of them does it.
+        settings = {"transform_input": False, "init_weights": False, "aux_logits": True}
+        mean = std = (0.5, 0.5, 0.5)
+    return Recipe(
+        name,
+        lambda: torchvision.models.get_model(name, weights=None, **settings),
+        lambda: tuple(published.meta["categories"]),
+        (size, size),
+        mean,
+        std,
+        bundled="weights/squeezenet1_1.safetensors" if name == "squeezenet1_1" else None,
+        published=published,
+    )
+
+
+def state(recipe: Recipe, weights: str | os.PathLike[str]) -> tuple[State | None, str]:
+    """The weights that were asked for, and where they came from in words.
+
+    None stands for the module's own random weights.
+
+    Errors: `WeightsUnavailable`, `DamagedData`, `BadSetting`.
+    """
+    if weights == "random":
+        return None, f"random weights (seed {_SEED})"
+    if weights == "auto":
+        weights = "bundled" if recipe.bundled else "torchvision"
+    if weights == "bundled":
+        if recipe.bundled is None:
+            raise WeightsUnavailable(
+                f"no weights for {recipe.name} are bundled. {_way_out(recipe)}"
+            )
+        return _read(bundled.path(recipe.bundled)), f"bundled ({recipe.bundled})"
+    if weights == "torchvision":
+        return _published(recipe), f"torchvision ({recipe.published})"
+    return _own_file(recipe, weights)
+
+
+def build(recipe: Recipe, weights: State | None, source: str) -> nn.Module:
+    """The module with these weights; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        module = recipe.build()
+    if weights is not None:
+        try:
+            module.load_state_dict({name: value.float() for name, value in weights.items()})
+        except RuntimeError as error:
+            reasons = _misfits(module.state_dict(), weights) or [str(error)[:300]]
+            raise WeightsUnavailable(
+                f"the weights from {source} do not fit {recipe.name}: {'; '.join(reasons)}"
+            ) from None
+    return module
+
+
+def _misfits(own: State, given: State) -> list[str]:
+    """What is wrong with a state dict, the first example of each kind."""
+    missing = [name for name in own if name not in given]
+    extra = [name for name in given if name not in own]
+    shapes = [name for name in own if name in given and own[name].shape != given[name].shape]
+    reasons = [f"{len(missing)} names are missing, such as {missing[0]}"] if missing else []
+    if extra:
+        reasons.append(f"{len(extra)} names are unknown, such as {extra[0]}")
+    if shapes:
+        first = shapes[0]
+        found, wanted = tuple(given[first].shape), tuple(own[first].shape)
+        reasons.append(f"{len(shapes)} have another shape: {first} is {found}, not {wanted}")
+    return reasons
+
+
+def _read(path: Path) -> State:
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise TypeError(f"it holds a {type(state).__name__}")
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"its {name!r} is a {type(value).__name__} and no tensor")
+    return state
+
+
+def _own_file(recipe: Recipe, weights: str | os.PathLike[str]) -> tuple[State, str]:
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        choices = '"auto", "bundled", "torchvision", "random"'
+        raise BadSetting(f"weights={os.fspath(weights)!r} is neither one of {choices} nor a file")
+    try:
+        return _read(path), f"file ({path.name})"
+    except LabError:
+        raise
+    except Exception as error:  # every unreadable file ends as one sentence
+        raise WeightsUnavailable(
+            f"{path} cannot be read as a state dict of {recipe.name} ({error}); save one with "
+            "torch.save(module.state_dict(), path) or as safetensors. Whole pickled modules are "
+            "not opened: they can run any code"
+        ) from None
+
+
+def cached(recipe: Recipe) -> Path:
+    """Where torchvision keeps a downloaded file of this network, there or not."""
+    name = Path(urllib.parse.urlparse(recipe.published.url).path).name
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def _published(recipe: Recipe) -> State:
+    if recipe.published is None:
+        raise WeightsUnavailable(
+            f"torchvision has no weights for {recipe.name}. {_way_out(recipe)}"
+        )
+    path = cached(recipe)
+    if not path.is_file():
+        _download(recipe, path)
+    try:
+        return _read(path)
+    except Exception as error:
+        raise WeightsUnavailable(
+            f"the cached file {path} is damaged ({error}); delete it and load {recipe.name} again"
+        ) from None
+
+
+def _download(recipe: Recipe, path: Path) -> None:
+    url = recipe.published.url
+    try:
+        _reach(url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest = path.stem.rpartition("-")[2]
+        torch.hub.download_url_to_file(url, str(path), digest, progress=True)
+    except (OSError, RuntimeError) as error:
+        raise WeightsUnavailable(
+            f"the weights of {recipe.name} are not on this computer and could not be downloaded "
+            f"({error}). {_way_out(recipe)}"
+        ) from None
+
+
+def _reach(url: str) -> None:
+    """Fail within seconds where there is no network; behind a proxy only the download can tell."""
+    if not urllib.request.getproxies().get("https"):
+        socket.create_connection((urllib.parse.urlparse(url).hostname, 443), _PATIENCE).close()
+
+
+def _way_out(recipe: Recipe) -> str:
+    offline = f"These work offline: {', '.join(offline_names())}."
+    if recipe.published is None:
+        return offline
+    return (
+        f"{offline} Or put the file {cached(recipe).name}, downloaded elsewhere, into "
+        f"{cached(recipe).parent}, or load it with weights='its path'; weights='random' needs no "
+        "file."
+    )
+
+
+def offline_names() -> list[str]:
+    """The course's networks that need no download: bundled, or in torchvision's cache."""
+    recipes = [recipe(name) for name in COURSE]
+    return [r.name for r in recipes if r.bundled or (r.published and cached(r).is_file())]

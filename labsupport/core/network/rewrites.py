@@ -1,0 +1,187 @@
+"""The same numbers, sooner: how a part of a network is rewritten before it is called.
+
+Most of this course asks for gradients at the image, from frozen weights, on a CPU. There a fresh
+block of memory costs as much as the work that fills it, and the first layer's way back is slow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from labsupport.core.network.operations import Pair, argument, operation
+
+_COLOURS = 4  # channels, at most, of what counts as an image
+_LEFT_ALONE = frozenset({"cuda", "mps"})  # whose own convolutions have not been raced
+
+# Their results are new tensors, which their own way back does not read.
+_OVERWRITABLE = frozenset({"conv", "linear", "norm", "add", "concat", "max_pool"})
+
+
+def quicker(part: fx.GraphModule, *, reorder: bool = True) -> fx.GraphModule:
+    """The same module, changed in place: its values and gradients stay, but for float rounding.
+
+    It is for calling only: its graph is no description of a network any more. Without `reorder`
+    each ReLU keeps its place, for those who give it another gradient.
+    """
+    if reorder:
+        _relus_behind_max_pools(part)
+    _relus_in_place(part)
+    _means_for_pools(part)
+    _image_convolutions(part)
+    part.recompile()
+    return part
+
+
+def _relus_behind_max_pools(part: fx.GraphModule) -> None:
+    """A maximum's ReLU is the maximum of the ReLUs, and there are fewer of them.
+
+    The gradient is the same as well: a window without a positive number passes none on, whatever
+    place the pool has picked in it.
+    """
+    pools = set(_of_kind(part, "max_pool"))
+    for node in _of_kind(part, "relu"):
+        pool = next(iter(node.users))
+        if len(node.users) > 1 or pool not in pools:
+            continue
+        (source,) = node.all_input_nodes
+        pool.replace_input_with(node, source)
+        with part.graph.inserting_after(pool):
+            late = part.graph.call_function(torch.relu, (pool,))
+        late.meta = dict(node.meta)
+        pool.replace_all_uses_with(late)
+        late.args = (pool,)  # not itself
+        part.graph.erase_node(node)
+
+
+def _relus_in_place(part: fx.GraphModule) -> None:
+    """ReLUs overwrite what nobody else reads."""
+    for node in _of_kind(part, "relu"):
+        (source,) = node.all_input_nodes
+        if len(source.users) == 1 and operation(source, part).kind in _OVERWRITABLE:
+            _replace(part, node, torch.relu_, (source,))
+
+
+def _means_for_pools(part: fx.GraphModule) -> None:
+    """A pool that averages whole maps is their mean, whose way back keeps channels-last."""
+    for node in _of_kind(part, "adaptive_pool"):
+        work = operation(node, part)
+        size = getattr(work.module, "output_size", argument(node, 1, "output_size", None))
+        if size in (1, (1, 1), [1, 1]):
+            _replace(part, node, torch.mean, (*work.inputs, (2, 3), True))
+
+
+def _image_convolutions(part: fx.GraphModule) -> None:
+    """A strided convolution that reads the image gets a quicker way back."""
+    for node in _of_kind(part, "conv"):
+        work = operation(node, part)
+        layer = work.module
+        if not isinstance(layer, nn.Conv2d) or layer.in_channels > _COLOURS or layer.groups > 1:
+            continue
+        if max(work.stride) == 1 or work.dilation != (1, 1) or isinstance(layer.padding, str):
+            continue
+        with part.graph.inserting_before(node):
+            weight = part.graph.get_attr(f"{node.target}.weight")
+            bias = None if layer.bias is None else part.graph.get_attr(f"{node.target}.bias")
+        geometry = (work.stride, work.padding)
+        _replace(part, node, image_convolution, (*work.inputs, weight, bias, *geometry))
+
+
+def _of_kind(part: fx.GraphModule, kind: str) -> list[fx.Node]:
+    nodes = [n for n in part.graph.nodes if n.op not in {"placeholder", "get_attr", "output"}]
+    return [node for node in nodes if operation(node, part).kind == kind]
+
+
+def _replace(part: fx.GraphModule, node: fx.Node, function: Any, inputs: tuple[Any, ...]) -> None:
+    with part.graph.inserting_before(node):
+        new = part.graph.call_function(function, inputs)
+    new.meta = dict(node.meta)
+    node.replace_all_uses_with(new)
+    part.graph.erase_node(node)
+
+
+# The convolution that reads the image
+
+
+def image_convolution(
+    images: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: Pair,
+    padding: Pair,
+) -> torch.Tensor:
+    """`F.conv2d`; where only the images (N, C, H, W) want a gradient, with a quicker way back."""
+    wanted = torch.is_grad_enabled() and images.requires_grad
+    trained = weight.requires_grad or (bias is not None and bias.requires_grad)
+    if wanted and not trained and images.device.type not in _LEFT_ALONE:
+        found: torch.Tensor = _ImageConvolution.apply(images, weight, bias, stride, padding)
+        return found
+    return F.conv2d(images, weight, bias, stride, padding)
+
+
+class _ImageConvolution(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        images: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        stride: Pair,
+        padding: Pair,
+    ) -> torch.Tensor:
+        return F.conv2d(images, weight, bias, stride, padding)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _: torch.Tensor) -> None:
+        images, weight, _bias, stride, padding = inputs
+        ctx.save_for_backward(weight)
+        ctx.save_for_forward(weight)
+        ctx.geometry = (tuple(images.shape[2:]), stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        return by_phases(above, weight, *ctx.geometry), None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, images: torch.Tensor, *_: None) -> torch.Tensor:
+        (weight,) = ctx.saved_tensors
+        return F.conv2d(images, weight, None, *ctx.geometry[1:])
+
+
+def by_phases(
+    above: torch.Tensor, weight: torch.Tensor, size: Pair, stride: Pair, padding: Pair
+) -> torch.Tensor:
+    """A convolution's gradient at its input (N, C, H, W), from the one `above` it (N, K, h, w).
+
+    The pixels of one phase (row and column modulo the stride) see the same few taps of the filters
+    (K, C, height, width). So each phase is a small convolution of its own, without stride, and all
+    of them are one, with C channels for each phase: the processor's vectors are filled, which a
+    transposed convolution to three colours leaves empty.
+
+    >>> images, weight = torch.rand(1, 3, 9, 8, requires_grad=True), torch.rand(5, 3, 3, 3)
+    >>> above = torch.rand(1, 5, 5, 4)
+    >>> F.conv2d(images, weight, stride=2, padding=1).backward(above)
+    >>> torch.allclose(by_phases(above, weight, (9, 8), (2, 2), (1, 1)), images.grad, atol=1e-5)
+    True
+    """
+    (down, across), (height, width) = stride, size
+    filters, colours, *kernel = weight.shape
+    rows, columns = -(-kernel[0] // down), -(-kernel[1] // across)  # taps that a phase sees
+    taps = F.pad(weight, (0, columns * across - kernel[1], 0, rows * down - kernel[0]))
+    taps = taps.view(filters, colours, rows, down, columns, across).flip(2, 4)
+    taps = taps.permute(3, 5, 1, 0, 2, 4).reshape(-1, filters, rows, columns)
+    taps = taps.contiguous(memory_format=torch.channels_last)
+    phases = F.conv2d(above, taps, padding=(rows - 1, columns - 1)).permute(0, 2, 3, 1)
+    count, tall, wide, _ = phases.shape
+    below = phases.reshape(count, tall, wide, down, across, colours).transpose(2, 3)
+    below = below.reshape(count, tall * down, wide * across, colours)
+    top, left = padding
+    unread = [max(0, top + height - tall * down), max(0, left + width - wide * across)]
+    if any(unread):  # the last rows or columns lie in no window
+        below = F.pad(below, (0, 0, 0, unread[1], 0, unread[0]))
+    return below[:, top : top + height, left : left + width].permute(0, 3, 1, 2)

@@ -1,0 +1,185 @@
+"""How a gradient passes a ReLU on its way back: the lecture's three rules.
+
+With f what came into the ReLU and R' the gradient that arrives from above, "backprop" lets
+(f > 0) R' through, "deconvnet" (R' > 0) R', and "guided" what both let through. A network's graph
+says where its ReLUs are, so modules, functions, methods and one module used twice are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.network import rewrites, tracing
+from labsupport.core.network.network import Network
+from labsupport.core.network.operations import argument, operation
+
+RULES = ("backprop", "deconvnet", "guided")
+
+_CLAMPS = {"clamp", "clamp_min", torch.clamp, torch.clamp_min}
+
+
+class Passage:
+    """The rule that the ReLUs of one call follow; each reads it when the gradient comes by.
+
+    So one forward pass serves several rules, one backward pass each.
+    """
+
+    def __init__(self, rule: str = RULES[0]) -> None:
+        self.rule = rule
+
+
+@dataclass(frozen=True)
+class RuledPart:
+    """The way from images to one node, (images, passage) -> (activations,), and its ReLUs."""
+
+    module: fx.GraphModule
+    relus: int
+
+    def __call__(self, images: torch.Tensor, passage: Passage) -> torch.Tensor:
+        """The node's activations, on the network's device, their gradient under the rule."""
+        return self.module(images, passage)[0]  # type: ignore[no-any-return]
+
+
+def ruled_part(network: Network, node: fx.Node, rules: Sequence[str]) -> RuledPart:
+    """The part of a network up to a node, its ReLUs made to follow a `Passage`.
+
+    Errors: `BadSetting` for an unknown rule, and where a rule has no ReLU to act on.
+    """
+    _check_rules(rules)
+    plain = set(rules) == {RULES[0]}
+    key = ("ruled part", node, plain)
+    part = network.remember(key, lambda: _ruled_part(network, node, plain), keep=32)
+    if not plain:
+        _check_relus(network, part)
+    return part
+
+
+def relu(x: torch.Tensor, rule: str = "backprop") -> torch.Tensor:
+    """max(x, 0), whose gradient follows a rule.
+
+    >>> f = torch.tensor([1.0, -1.0, 5.0], requires_grad=True)
+    >>> relu(f, "guided").backward(torch.tensor([-2.0, 3.0, 4.0]))
+    >>> f.grad
+    tensor([0., 0., 4.])
+    """
+    _check_rules([rule])
+    return _follow(x, None, Passage(rule))
+
+
+def _check_rules(rules: Sequence[str]) -> None:
+    if isinstance(rules, str) or not rules:
+        raise BadSetting(f"name at least one rule: rules=({', '.join(map(repr, RULES))})")
+    for rule in rules:
+        if rule not in RULES:
+            close = nearest(str(rule), RULES, 1)[0]
+            raise BadSetting(f"no rule {rule!r}; did you mean {close!r}? ({', '.join(RULES)})")
+
+
+def _check_relus(network: Network, part: RuledPart) -> None:
+    for node in part.module.graph.nodes:
+        if node.op == "call_module" and _conceals(network.graph.get_submodule(str(node.target))):
+            raise BadSetting(
+                f"{network.name}: the layer {node.target!r} has a ReLU inside that cannot be "
+                "reached, so 'deconvnet' and 'guided' would be wrong: use rule='backprop'"
+            )
+    if part.relus == 0:
+        raise BadSetting(
+            f"{network.name} has no ReLU on the way to this target, and the rules 'deconvnet' and "
+            "'guided' are about ReLUs: use rule='backprop', or a target behind a ReLU"
+        )
+
+
+def _conceals(module: nn.Module) -> bool:
+    """Whether a ReLU works inside a module that the graph keeps whole, as in a transformer."""
+    inner = [part for part in module.modules() if part is not module]
+    own = [getattr(part, "activation", None) for part in module.modules()]
+    return any(isinstance(part, nn.ReLU | nn.ReLU6) for part in inner) or F.relu in own
+
+
+# The rewritten graph
+
+
+def _ruled_part(network: Network, node: fx.Node, plain: bool) -> RuledPart:
+    part = tracing.subgraph(network.graph, (node,))
+    return _with_rules(rewrites.quicker(part, reorder=plain), plain)
+
+
+def _with_rules(part: fx.GraphModule, plain: bool) -> RuledPart:
+    """A module that shares the part's weights; its second argument is the passage.
+
+    Where only the `plain` gradient is wanted, PyTorch's own ReLUs stay: they are quicker.
+    """
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    passage: fx.Node | None = None
+    relus = 0
+    for node in part.graph.nodes:
+        ceiling = _ceiling(node, part)
+        if node.op == "output":
+            graph.output(tuple(copies[one] for one in node.args[0]))
+        elif ceiling is _NO_RELU or (plain and node.target not in _CLAMPS):
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+        else:
+            x, overwrite = copies[node.all_input_nodes[0]], node.target is torch.relu_
+            copies[node] = graph.call_function(_follow, (x, ceiling, passage, overwrite))
+        relus += ceiling is not _NO_RELU
+        if node.op == "placeholder":
+            passage = graph.placeholder("passage")
+    return RuledPart(fx.GraphModule(part, graph), relus)
+
+
+_NO_RELU = object()
+
+
+def _ceiling(node: fx.Node, root: nn.Module) -> Any:
+    """Where a ReLU ends: 6 for a ReLU6, None for one without an end; `_NO_RELU` for other nodes."""
+    if node.op in {"placeholder", "get_attr", "output"}:
+        return _NO_RELU
+    kind = operation(node, root).kind
+    if kind in {"relu", "relu6"}:
+        return None if kind == "relu" else 6.0
+    clamps = node.op != "call_module" and node.target in _CLAMPS
+    if clamps and argument(node, 1, "min", None) == 0:
+        top = argument(node, 2, "max", None)
+        return top if top is None or isinstance(top, int | float) else _NO_RELU
+    return _NO_RELU
+
+
+def _follow(
+    x: torch.Tensor, ceiling: float | None, passage: Passage, overwrite: bool = False
+) -> torch.Tensor:
+    """min(max(x, 0), ceiling), whose gradient obeys the passage; in x's place, if asked for."""
+    return _RuledReLU.apply(x, ceiling, passage, overwrite)  # type: ignore[no-any-return]
+
+
+class _RuledReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, ceiling: float | None, passage: Passage, overwrite: bool = False
+    ) -> torch.Tensor:
+        if overwrite:
+            ctx.mark_dirty(x)
+            result = x.relu_()
+        else:
+            result = x.relu() if ceiling is None else x.clamp(0, ceiling)
+        ctx.save_for_backward(result)
+        ctx.ceiling, ctx.passage = ceiling, passage
+        return result
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        (result,), rule = ctx.saved_tensors, ctx.passage.rule
+        if rule == "deconvnet":
+            return above.relu(), None, None, None
+        passed = torch.ops.aten.threshold_backward(above, result, 0)  # (f > 0) R'
+        if ctx.ceiling is not None:
+            passed = passed.masked_fill(result >= ctx.ceiling, 0)
+        return passed.relu_() if rule == "guided" else passed, None, None, None

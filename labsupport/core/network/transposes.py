@@ -1,0 +1,217 @@
+"""The way down of a deconvnet: every layer's transpose, and switches for the max-pools.
+
+Zeiler and Fergus run a network backwards: a convolution with its filters transposed, a ReLU that
+acts on the signal on its way down, and a max-pool that puts each value where it came from, which
+the way up has written down as *switches*. Nothing here asks autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from labsupport.core.errors import BadSetting
+from labsupport.core.network import tracing
+from labsupport.core.network.network import Network
+from labsupport.core.network.operations import Normalize, Operation, argument, operation
+
+Signal = torch.Tensor
+
+
+def project(
+    network: Network, images: torch.Tensor, node: fx.Node, start: Callable[[Signal], Signal]
+) -> Signal:
+    """Send a signal from a node down to the image, (N, 3, H, W), on the network's device.
+
+    `start` makes the signal from the node's activations.
+
+    Errors: `BadSetting` for a layer that has no transpose.
+    """
+    part = network.remember(
+        ("way down", node), lambda: tracing.subgraph(network.graph, (node,)), keep=32
+    )
+    up = _WayUp(part)
+    (top,) = up.climb(network.send(images))
+    output = next(one for one in part.graph.nodes if one.op == "output")
+    signals: dict[fx.Node, Signal] = {output.args[0][0]: start(top)}
+    for one in reversed(part.graph.nodes):
+        signal = signals.pop(one, None)
+        if one.op == "placeholder":
+            return signal if signal is not None else torch.zeros_like(images)
+        if signal is not None:
+            for source, piece in _down(operation(one, part), signal, up):
+                signals[source] = signals[source] + piece if source in signals else piece
+    raise BadSetting(f"{network.name} has no image to send a signal to")
+
+
+def unpool(values: Signal, switches: torch.Tensor, size: tuple[int, int]) -> Signal:
+    """Put each value of pooled maps (N, C, h, w) where its switch says, in maps (N, C, H, W).
+
+    A switch is a place in the map below, counted row by row, as `max_pool2d(...,
+    return_indices=True)` gives it. Where windows overlap and share a maximum, values add up.
+
+    >>> unpool(torch.tensor([[[[7.0]]]]), torch.tensor([[[[2]]]]), (2, 2))
+    tensor([[[[0., 0.],
+              [7., 0.]]]])
+    """
+    empty = values.new_zeros((*values.shape[:2], size[0] * size[1]))
+    placed = empty.scatter_add_(2, switches.flatten(2), values.flatten(2))
+    return placed.view(*values.shape[:2], *size)
+
+
+class _WayUp(fx.Interpreter):
+    """One forward pass that remembers sizes and, for each max-pool, its switches."""
+
+    def __init__(self, part: fx.GraphModule) -> None:
+        super().__init__(part)
+        self.sizes: dict[fx.Node, torch.Size] = {}
+        self.switches: dict[fx.Node, torch.Tensor] = {}
+
+    def climb(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What the part computes. (The interpreter's own `run` starts a thread, for its bar.)"""
+        self.args_iter = iter((images,))
+        for node in self.graph.nodes:
+            self.env[node] = self.run_node(node)
+            for spent in self.user_to_last_uses.get(node, ()):
+                del self.env[spent]
+        result: tuple[torch.Tensor, ...] = self.env[node]
+        return result
+
+    def run_node(self, n: fx.Node) -> Any:
+        work = operation(n, self.module) if n.op not in {"output", "get_attr"} else None
+        if work is not None and work.kind == "max_pool":
+            window = (work.kernel, work.stride, work.padding, work.dilation)
+            result, self.switches[n] = F.max_pool2d(
+                self.env[work.inputs[0]], *window, ceil_mode=_ceils(work), return_indices=True
+            )
+        else:
+            result = super().run_node(n)
+        if isinstance(result, torch.Tensor):
+            self.sizes[n] = result.shape
+        return result
+
+
+def _ceils(work: Operation) -> bool:
+    if work.module is not None:
+        return bool(work.module.ceil_mode)
+    return bool(argument(work.node, 5, "ceil_mode", False))
+
+
+# One layer down
+
+
+def _down(work: Operation, signal: Signal, up: _WayUp) -> list[tuple[fx.Node, Signal]]:
+    """What each input of a node gets of the signal."""
+    if work.kind == "concat":
+        widths = [up.sizes[source][1] for source in work.inputs]
+        return list(zip(work.inputs, torch.split(signal, widths, 1), strict=True))
+    if work.kind == "add":
+        return [(source, signal) for source in work.inputs]
+    step = _STEPS.get(work.kind)
+    if step is None or not _is_linear(work):
+        name = work.node.meta.get(tracing.LAYER_NAME, work.node.name)
+        raise BadSetting(
+            f"a deconvnet has no way down through the layer {name!r} ({work.kind}); "
+            "gradient(..., rule='deconvnet') has"
+        )
+    (source,) = work.inputs[:1]
+    return [(source, step(work, signal, up))]
+
+
+def _is_linear(work: Operation) -> bool:
+    """Whether the layer's transpose is known: response normalization counts as a norm as well."""
+    return work.kind != "norm" or isinstance(work.module, nn.BatchNorm2d)
+
+
+def _through_convolution(work: Operation, signal: Signal, up: _WayUp) -> Signal:
+    layer: Any = work.module
+    whole = F.conv_transpose2d(
+        signal, layer.weight, stride=work.stride, dilation=work.dilation, groups=layer.groups
+    )
+    height, width = up.sizes[work.inputs[0]][2:]
+    top, left = work.padding
+    missing = [max(0, top + height - whole.shape[2]), max(0, left + width - whole.shape[3])]
+    padded = F.pad(whole, (0, missing[1], 0, missing[0]))
+    return padded[:, :, top : top + height, left : left + width]
+
+
+def _through_linear(work: Operation, signal: Signal, _: _WayUp) -> Signal:
+    layer: Any = work.module
+    below: Signal = signal @ layer.weight
+    return below
+
+
+def _through_relu(_: Operation, signal: Signal, __: _WayUp) -> Signal:
+    return signal.relu()
+
+
+def _through_max_pool(work: Operation, signal: Signal, up: _WayUp) -> Signal:
+    height, width = up.sizes[work.inputs[0]][2:]
+    return unpool(signal, up.switches[work.node], (height, width))
+
+
+def _through_average(work: Operation, signal: Signal, up: _WayUp) -> Signal:
+    """A pool that averages is a product with one matrix for the rows and one for the columns."""
+    below, above = up.sizes[work.inputs[0]][2:], up.sizes[work.node][2:]
+    down, across = (_averages(work, axis, below[axis], above[axis]).to(signal) for axis in (0, 1))
+    return down.T @ signal @ across
+
+
+def _averages(work: Operation, axis: int, below: int, above: int) -> torch.Tensor:
+    """The share (above, below) that each place below has in each average above it."""
+    place = torch.arange(above)
+    if work.kind == "adaptive_pool":
+        first, end = place * below // above, -(-(place + 1) * below // above)
+        count = end - first
+    else:
+        pad, kernel = work.padding[axis], work.kernel[axis]
+        first = place * work.stride[axis] - pad
+        end = (first + kernel).clamp(max=below + pad)
+        count = end - first
+        first, end = first.clamp(min=0), end.clamp(max=below)
+        count = count if work.count_padding else end - first
+    cells = torch.arange(below)[None, :]
+    inside = (cells >= first[:, None]) & (cells < end[:, None])
+    return inside / count[:, None]
+
+
+def _through_norm(work: Operation, signal: Signal, _: _WayUp) -> Signal:
+    layer = work.module
+    if not isinstance(layer, nn.BatchNorm2d) or layer.running_var is None:
+        return signal
+    scale = (layer.running_var + layer.eps).rsqrt()
+    if layer.affine:
+        scale = scale * layer.weight
+    return signal * scale[:, None, None]
+
+
+def _through_normalization(work: Operation, signal: Signal, _: _WayUp) -> Signal:
+    return signal / work.module.std if isinstance(work.module, Normalize) else signal
+
+
+def _through_flatten(work: Operation, signal: Signal, up: _WayUp) -> Signal:
+    return signal.reshape(up.sizes[work.inputs[0]])
+
+
+def _unchanged(_: Operation, signal: Signal, __: _WayUp) -> Signal:
+    return signal
+
+
+_STEPS: dict[str, Callable[[Operation, Signal, _WayUp], Signal]] = {
+    "conv": _through_convolution,
+    "linear": _through_linear,
+    "relu": _through_relu,
+    "relu6": _through_relu,
+    "max_pool": _through_max_pool,
+    "avg_pool": _through_average,
+    "adaptive_pool": _through_average,
+    "norm": _through_norm,
+    "normalize": _through_normalization,
+    "flatten": _through_flatten,
+    "dropout": _unchanged,
+    "identity": _unchanged,
+}

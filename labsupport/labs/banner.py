@@ -1,0 +1,60 @@
+"""The README's first picture: one photograph, and what the labs make of it."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.network import Network, TargetLike
+from labsupport.labs import lab14_summary as summary
+from labsupport.labs.lab07_deconv import gradient_image
+from labsupport.labs.lab08_optimization.ascent import class_objective
+from labsupport.labs.lab08_optimization.saliency import spotlight
+from labsupport.methods import backprop, dream, inversion, optimize, saliency, style
+from labsupport.ui import figures
+
+TILE, COLUMNS, GAP = 172, 5, 10
+PHOTO, PAINTING, UNIT = "koala", "church_at_auvers", ("fire8", 491)
+
+
+def banner(network: Network | None = None) -> Image.Image:
+    """Two rows of five squares, each with the number of its lab; it takes half a minute."""
+    network = network or networks.load()
+    photo = images.standard(images.sample(PHOTO))
+    best = network.predict(photo, k=1)[0][0]
+    found = backprop.gradient(network, photo, best.index, rule="guided")
+    cut = saliency.segment(photo, saliency.saliency_map(network, photo, UNIT, samples=8)[0])
+    grown = optimize.visualize(network, class_objective(best.index), size=224)
+    code = inversion.encode(network, photo, "fire5")
+    painting = images.resize(images.sample(PAINTING), size=224, crop=224)
+    shown: dict[str, figures.Pixels] = {
+        f"{best.name}, {figures.per_cent(best.probability)}": photo,
+        "02 what one unit likes": _answer(network, "top patches", UNIT),
+        "04 neighbours": _answer(network, "neighbours", best.index),
+        "05 what is needed": _answer(network, "occlusion", best.index),
+        "07 back to the pixels": gradient_image(found.values[0]),
+        "08 cut out": spotlight(photo, cut.mask),
+        "08 the ideal koala": grown.image,
+        "09 from its code": inversion.reconstruct(network, code).image,
+        "10 dreamed on": dream.dream(network, photo, "fire8", recipe=dream.VIVID).image,
+        "11 painted": style.paint(network, photo, painting).image,
+    }
+    tiles = [_square(Image.fromarray(figures.pixels(one))) for one in shown.values()]
+    return figures.side_by_side(tiles, list(shown), columns=COLUMNS, gap=GAP)
+
+
+def _answer(network: Network, title: str, target: TargetLike) -> Image.Image:
+    """What one method of the summary's sheet says about the photograph."""
+    methods = [one for one in summary.METHODS if one.title == title]
+    *_, sheet = summary.ask(network, images.sample(PHOTO), target, methods=methods)
+    picture = sheet.answers[0].picture
+    return picture or Image.new("RGB", (TILE, TILE), "white")
+
+
+def _square(picture: Image.Image) -> Image.Image:
+    """The picture's middle square, at the size of a tile."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    middle = picture.crop((left, top, left + side, top + side))
+    return middle.resize((TILE, TILE), Image.Resampling.LANCZOS)

@@ -1,0 +1,71 @@
+"""Lab 00: one exercise, to see how exercises work."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+
+
+def _probabilities(scores: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(scores, dim=0)
+
+
+def _scores() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(1)
+    return [
+        Case("two equal scores", torch.tensor([3.0, 3.0]), expected=torch.tensor([0.5, 0.5])),
+        Case("a sure answer", torch.tensor([10.0, 0.0, -5.0])),
+        Case("ten random scores", torch.randn(10, generator=seeded)),
+    ]
+
+
+def _does_not_add_up(function: Callable[..., Any]) -> str | None:
+    total = float(function(torch.tensor([1.0, 2.0, 3.0, 4.0])).sum())
+    return None if abs(total - 1) < 1e-5 else f"for scores 1, 2, 3, 4 they add up to {total:.3f}."
+
+
+SOFTMAX = Exercise(
+    id="00.1",
+    title="From scores to probabilities",
+    minutes=4,
+    function="probabilities",
+    reference=_probabilities,
+    cases=_scores,
+    hints=(
+        "First make every score positive: `scores.exp()`.",
+        "Then divide by the sum, so that all of them add up to 1.",
+    ),
+    mistakes=(
+        Mistake(
+            "the powers of e are right; divide them by their sum.",
+            lambda scores: scores.exp(),
+        ),
+        Mistake(
+            "the scores are divided by their sum without `exp`: negative ones stay negative.",
+            lambda scores: scores / scores.sum(),
+        ),
+        Mistake(
+            "divided by the largest one; divide by the sum.",
+            lambda scores: scores.exp() / scores.exp().max(),
+        ),
+        Mistake(
+            "the logarithms of the probabilities.",
+            lambda scores: scores.log_softmax(dim=0),
+        ),
+    ),
+    laws=(Law("Probabilities add up to one.", _does_not_add_up),),
+)
+
+EXERCISES = (SOFTMAX,)
+
+QUESTIONS = (
+    Question(
+        "The network was trained on 1000 kinds of things. What does it say to the astronaut?",
+        ("person", "some thing of its list", "nothing"),
+        answer="some thing of its list",
+        why="Its 1000 classes have no person, and the probabilities must still add up to 1.",
+        id="00.q1",
+    ),
+)

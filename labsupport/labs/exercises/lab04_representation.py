@@ -1,0 +1,255 @@
+"""Lab 04: neighbours in code, nearness in a map, seams of a grid; and the lab's questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+
+
+def _seeded(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# 04.1
+
+
+def _nearest(codes: torch.Tensor, number: int, k: int) -> list[int]:
+    angles = F.cosine_similarity(codes, codes[number : number + 1])
+    angles[number] = -2.0
+    found: list[int] = angles.topk(k).indices.tolist()
+    return found
+
+
+def _by(closeness: torch.Tensor, number: int, k: int, *, itself: bool = False) -> list[int]:
+    order: list[int] = closeness.argsort(descending=True).tolist()
+    return [one for one in order if itself or one != number][:k]
+
+
+def _codes_to_search() -> Sequence[Case]:
+    plain = torch.tensor([[1.0, 0.0], [0.0, 1.0], [5.0, 1.0], [1.0, 2.0]])
+    return [
+        Case("four codes of two numbers", plain, 0, 2, expected=[2, 3]),
+        Case("codes of different lengths", _seeded(9, 5, seed=41) * torch.arange(1.0, 10)[:, None],
+             4, 3),
+        Case("the last one asks", _seeded(12, 8, seed=42), 11, 4),
+    ]  # fmt: skip
+
+
+def _length_matters(function: Callable[..., Any]) -> str | None:
+    codes = _seeded(8, 4, seed=43)
+    longer = codes * torch.linspace(0.5, 4, 8)[:, None]
+    if list(function(codes, 2, 3)) == list(function(longer, 2, 3)):
+        return None
+    return "the same directions at other lengths give other neighbours."
+
+
+NEAREST = Exercise(
+    id="04.1",
+    title="Who is nearest?",
+    minutes=6,
+    function="nearest",
+    reference=_nearest,
+    cases=_codes_to_search,
+    hints=(
+        "Divide each code by its length: `codes / codes.norm(dim=1, keepdim=True)`. The product of "
+        "two such rows is the cosine of their angle.",
+        "`unit @ unit[number]` gives all cosines at once; the image's own is 1 and must not win.",
+        "`cosines[number] = -1`, then `cosines.argsort(descending=True)[:k].tolist()`.",
+    ),
+    mistakes=(
+        Mistake(
+            "the image is its own nearest neighbour: leave it out.",
+            lambda codes, number, k: _by(
+                F.cosine_similarity(codes, codes[number : number + 1]), number, k, itself=True
+            ),
+        ),
+        Mistake(
+            "the farthest come first: a large cosine is a small angle.",
+            lambda codes, number, k: _by(
+                -F.cosine_similarity(codes, codes[number : number + 1]), number, k
+            ),
+        ),
+        Mistake(
+            "the plain product: long codes win, whatever their direction.",
+            lambda codes, number, k: _by(codes @ codes[number], number, k),
+        ),
+        Mistake(
+            "the straight distance, not the angle.",
+            lambda codes, number, k: _by(-(codes - codes[number]).norm(dim=1), number, k),
+        ),
+    ),
+    laws=(Law("Only directions count.", _length_matters),),
+)
+
+
+# 04.2
+
+
+def _near_in_map(points: torch.Tensor) -> torch.Tensor:
+    near = 1 / (1 + torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist") ** 2)
+    return _shared(near)
+
+
+def _shared(near: torch.Tensor) -> torch.Tensor:
+    near = near - torch.diag(near.diagonal())
+    return near / near.sum()
+
+
+def _apart(points: torch.Tensor) -> torch.Tensor:
+    return (points[:, None] - points[None]).square().sum(2)
+
+
+def _maps() -> Sequence[Case]:
+    corner = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+    sides = torch.tensor([[0.0, 1 / 2, 1 / 5], [1 / 2, 0.0, 1 / 6], [1 / 5, 1 / 6, 0.0]])
+    return [
+        Case("three points", corner, expected=sides / sides.sum()),
+        Case("ten points", _seeded(10, 2, seed=45) * 3),
+        Case("two points", torch.tensor([[0.0, 0.0], [7.0, 7.0]]),
+             expected=torch.tensor([[0.0, 0.5], [0.5, 0.0]])),
+    ]  # fmt: skip
+
+
+def _not_one(function: Callable[..., Any]) -> str | None:
+    total = float(function(_seeded(15, 2, seed=46) * 5).sum())
+    return None if abs(total - 1) < 1e-4 else f"all of them together make {total:.3g}, not 1."
+
+
+NEARNESS = Exercise(
+    id="04.2",
+    title="Nearness in the map",
+    minutes=10,
+    function="near_in_map",
+    reference=_near_in_map,
+    cases=_maps,
+    hints=(
+        "`points[:, None] - points[None]` holds every difference, (N, N, 2): square it and sum "
+        "over the last axis.",
+        "Turn the squared distances d2 into `1 / (1 + d2)`, and set the diagonal to 0: "
+        "`near.fill_diagonal_(0)`.",
+        "Divide by the sum over *all* pairs, `near.sum()`.",
+    ),
+    mistakes=(
+        Mistake(
+            "a Gaussian: that is the nearness in code, and SNE before the t came to it.",
+            lambda points: _shared(torch.exp(-_apart(points))),
+        ),
+        Mistake(
+            "each point is also near to itself: the diagonal must be 0.",
+            lambda points: 1 / (1 + _apart(points)) / (1 / (1 + _apart(points))).sum(),
+        ),
+        Mistake(
+            "each row adds up to 1; here all pairs together do.",
+            lambda points: _shared(1 / (1 + _apart(points))) / _shared(
+                1 / (1 + _apart(points))).sum(1, keepdim=True),
+        ),
+        Mistake(
+            "the distance is not squared.",
+            lambda points: _shared(1 / (1 + _apart(points).sqrt())),
+        ),
+    ),
+    laws=(Law("All pairs together make 1.", _not_one),),
+)  # fmt: skip
+
+
+# 04.3
+
+
+def _right_seams(cells: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    pairs = cells.unfold(1, 2, 1)  # (rows, columns - 1, 2)
+    found: torch.Tensor = torch.linalg.vector_norm(
+        codes[pairs[..., 0]].sub(codes[pairs[..., 1]]), dim=2
+    )
+    return found
+
+
+def _grids() -> Sequence[Case]:
+    plain = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 0.0], [0.0, 4.0]])
+    return [
+        Case("four images in a square", torch.tensor([[0, 1], [2, 3]]), plain,
+             expected=torch.tensor([[5.0], [5.0]])),
+        Case("three rows of four", torch.randperm(
+            12, generator=torch.Generator().manual_seed(47)).view(3, 4), _seeded(12, 6, seed=48)),
+        Case("one row", torch.tensor([[2, 0, 1]]), _seeded(3, 4, seed=49)),
+    ]  # fmt: skip
+
+
+SEAMS = Exercise(
+    id="04.3",
+    title="Where are the seams?",
+    minutes=8,
+    function="right_seams",
+    reference=_right_seams,
+    cases=_grids,
+    hints=(
+        "`cells[:, :-1]` are all cells that have a neighbour on the right, `cells[:, 1:]` are "
+        "those neighbours.",
+        "`codes[cells]` puts each image's code into its cell: (rows, columns, numbers).",
+        "Subtract the two parts and take the length over the last axis: `.norm(dim=-1)`.",
+    ),
+    mistakes=(
+        Mistake(
+            "the neighbour below, not the one on the right.",
+            lambda cells, codes: (codes[cells[:-1]] - codes[cells[1:]]).norm(dim=2),
+        ),
+        Mistake(
+            "the last column is compared with the first one: they do not touch.",
+            lambda cells, codes: (codes[cells] - codes[cells.roll(-1, 1)]).norm(dim=2),
+        ),
+        Mistake(
+            "squared lengths: take the root.",
+            lambda cells, codes: _right_seams(cells, codes) ** 2,
+        ),
+        Mistake(
+            "the sum of the absolute differences, not the length.",
+            lambda cells, codes: (codes[cells[:, :-1]] - codes[cells[:, 1:]]).abs().sum(2),
+        ),
+    ),
+)  # fmt: skip
+
+
+EXERCISES = (NEAREST, NEARNESS, SEAMS)
+
+QUESTIONS = (
+    Question(
+        "A giraffe on white. Whose *pixels* are nearest to its pixels?",
+        (
+            "those of other hoofed animals",
+            "those of anything that leaves the same places white",
+            "those of anything yellow and brown",
+        ),
+        answer="those of anything that leaves the same places white",
+        why="Pixels are compared place by place, and most places are background.",
+        id="04.q1",
+    ),
+    Question(
+        "From the pixels to the last layer: how does the share of neighbours of the same category "
+        "grow?",
+        ("step by step", "not at all, until the last layer", "it is highest in the middle"),
+        answer="step by step",
+        why="No single layer recognizes things; each one takes off a little of what is only light "
+        "and place.",
+        id="04.q2",
+    ),
+    Question(
+        "t-SNE gets the pixels of 1797 digits and no labels. What will the map look like?",
+        ("one round cloud", "about ten islands", "a chain from 0 to 9"),
+        answer="about ten islands",
+        why="It keeps neighbours together, and an image's neighbours are mostly the same digit. It "
+        "knows nothing of the order of numbers.",
+        id="04.q3",
+    ),
+    Question(
+        "A grid has no gaps: every image touches four others. Are those near in code?",
+        ("always", "mostly, but not at the seams", "no more than at random"),
+        answer="mostly, but not at the seams",
+        why="512 dimensions do not fit into two; where regions that are far apart meet, the grid "
+        "must lie.",
+        id="04.q4",
+    ),
+)

@@ -1,0 +1,304 @@
+"""Lab 07: the three rules, the way back through a max-pool, integrated gradients; questions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+
+Slope = Callable[[torch.Tensor], torch.Tensor]
+
+F_IN = torch.tensor([[1.0, -1.0, 5.0], [2.0, -5.0, -7.0], [-3.0, 2.0, 4.0]])
+ABOVE = torch.tensor([[-2.0, 3.0, -1.0], [6.0, -3.0, 1.0], [2.0, -1.0, 3.0]])
+
+
+def _relu_backward(f: torch.Tensor, above: torch.Tensor, rule: str) -> torch.Tensor:
+    gates = {"backprop": f > 0, "deconvnet": above > 0, "guided": torch.minimum(f, above) > 0}
+    return torch.where(gates[rule], above, 0.0)
+
+
+_EXCHANGED = {"backprop": "deconvnet", "deconvnet": "backprop", "guided": "guided"}
+
+
+def _slides() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(71)
+    random = torch.randn(2, 4, 5, generator=seeded), torch.randn(2, 4, 5, generator=seeded)
+    below = {
+        "backprop": [[-2.0, 0, -1], [6, 0, 0], [0, -1, 3]],
+        "deconvnet": [[0.0, 3, 0], [6, 0, 1], [2, 0, 3]],
+        "guided": [[0.0, 0, 0], [6, 0, 0], [0, 0, 3]],
+    }
+    slide = [
+        Case(f"the slide, {rule}", F_IN, ABOVE, rule, expected=torch.tensor(rows))
+        for rule, rows in below.items()
+    ]
+    zero = torch.tensor([0.0, 0.0]), torch.tensor([4.0, -4.0])
+    closed = Case("a ReLU at exactly zero", *zero, "backprop", expected=torch.zeros(2))
+    return [*slide, closed, *(Case(f"random, {rule}", *random, rule) for rule in below)]
+
+
+RELU_BACKWARD = Exercise(
+    id="07.1",
+    title="Three rules",
+    minutes=8,
+    function="relu_backward",
+    reference=_relu_backward,
+    cases=_slides,
+    hints=(
+        "`f > 0` is a tensor of True and False; multiplied with numbers it counts as 1 and 0.",
+        "backprop looks at `f` alone, deconvnet at `above` alone, guided at both.",
+        "All three give `above` times something: `(f > 0) * above`, and so on.",
+    ),
+    mistakes=(
+        Mistake(
+            "every rule is computed as plain backprop.",
+            lambda f, above, _rule: _relu_backward(f, above, "backprop"),
+        ),
+        Mistake(
+            "a ReLU that is exactly at zero lets the gradient through; `>`, not `>=`.",
+            lambda f, above, rule: (
+                above * (f >= 0) if rule == "backprop" else _relu_backward(f, above, rule)
+            ),
+        ),
+        Mistake(
+            "the deconvnet asks for f > 0 as well: that is the guided rule.",
+            lambda f, above, rule: _relu_backward(
+                f, above, "guided" if rule == "deconvnet" else rule
+            ),
+        ),
+        Mistake(
+            "backprop and deconvnet are exchanged.",
+            lambda f, above, rule: _relu_backward(f, above, _EXCHANGED[rule]),
+        ),
+        Mistake(
+            "ones where the gradient passes, not the gradient itself.",
+            lambda f, above, rule: (_relu_backward(f, above, rule) != 0).float(),
+        ),
+    ),
+)
+
+
+def _unpool(values: torch.Tensor, switches: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    empty = torch.zeros(size[0] * size[1])
+    return empty.index_add(0, switches.flatten(), values.flatten()).view(size)
+
+
+def _pools() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(72)
+    values, switches = torch.tensor([[9.0, 8.0]]), torch.tensor([[3, 5]])
+    there = torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 8.0]])
+    twice = torch.tensor([[2.0, 3.0]]), torch.tensor([[1, 1]])
+    maps = torch.rand(1, 1, 6, 8, generator=seeded)
+    pooled, places = torch.nn.functional.max_pool2d(maps, 2, return_indices=True)
+    overlapping = torch.nn.functional.max_pool2d(maps, 3, 2, return_indices=True)
+    return [
+        Case("two values in two rows", values, switches, (2, 3), expected=there),
+        Case(
+            "two windows that share their maximum",
+            *twice,
+            (1, 3),
+            expected=torch.tensor([[0.0, 5, 0]]),
+        ),
+        Case("windows of 2 x 2", pooled[0, 0], places[0, 0], (6, 8)),
+        Case("windows that overlap", *(part[0, 0] for part in overlapping), (6, 8)),
+    ]
+
+
+def _loses_something(function: Callable[..., Any]) -> str | None:
+    seeded = torch.Generator().manual_seed(73)
+    maps = torch.rand(1, 1, 7, 9, generator=seeded)
+    values, places = torch.nn.functional.max_pool2d(maps, 3, 2, return_indices=True)
+    placed = function(values[0, 0], places[0, 0], (7, 9))
+    if abs(float(placed.sum()) - float(values.sum())) < 1e-4:
+        return None
+    return f"{float(values.sum()):.3f} came from above, {float(placed.sum()):.3f} is below."
+
+
+UNPOOL = Exercise(
+    id="07.2",
+    title="Unpool",
+    minutes=8,
+    function="unpool",
+    reference=_unpool,
+    cases=_pools,
+    hints=(
+        "Begin with `torch.zeros(size)`, and place one value after the other.",
+        "Place p of a map that is `width` wide lies in row `p // width`, column `p % width`.",
+        "`placed.view(-1)` is the same map as one long row; add with `+=`.",
+    ),
+    mistakes=(
+        Mistake(
+            "a value replaces the one before it; where windows overlap, values add up.",
+            lambda values, switches, size: (
+                torch.zeros(size[0] * size[1])
+                .index_put((switches.flatten(),), values.flatten())
+                .view(size)
+            ),
+        ),
+        Mistake(
+            "places are counted column by column; they go row by row.",
+            lambda values, switches, size: (
+                torch.zeros(size[0] * size[1])
+                .index_add(
+                    0,
+                    switches.flatten() % size[0] * size[1] + switches.flatten() // size[0],
+                    values.flatten(),
+                )
+                .view(size)
+            ),
+        ),
+        Mistake(
+            "every pixel of a map gets the mean of all values; the switches are not used.",
+            lambda values, _switches, size: values.mean().expand(size).clone(),
+        ),
+    ),
+    laws=(Law("What comes from above is all there below, no more and no less.", _loses_something),),
+)
+
+
+def squared(image: torch.Tensor) -> torch.Tensor:
+    """The slope of the sum of x cubed."""
+    return 3 * image**2
+
+
+def opened(image: torch.Tensor) -> torch.Tensor:
+    """The slope of the sum of max(x - 0.3, 0)."""
+    return (image > 0.3).float()
+
+
+def _integrate(
+    slope: Slope, image: torch.Tensor, baseline: torch.Tensor, steps: int
+) -> torch.Tensor:
+    places = (torch.arange(steps) + 0.5) / steps
+    slopes = torch.stack([slope(torch.lerp(baseline, image, place)) for place in places])
+    return slopes.mean(0) * (image - baseline)
+
+
+def _ways() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(74)
+    image, base = (torch.rand(3, 4, 5, generator=seeded) for _ in range(2))
+    one = torch.ones(1)
+    return [
+        Case("x cubed, from 0 to 1, 2 steps", squared, one, one * 0, 2, expected=one * 0.9375),
+        Case("x cubed, from 1 to 2, 1 step", squared, one * 2, one, 1, expected=one * 6.75),
+        Case("a kink, 10 steps", opened, one, one * 0, 10, expected=one * 0.7),
+        Case("an image, 5 steps", squared, image, base, 5),
+    ]
+
+
+def _does_not_add_up(function: Callable[..., Any]) -> str | None:
+    image, base = torch.tensor([0.9, 0.2]), torch.tensor([0.1, 0.5])
+    total = float(function(squared, image, base, 200).sum())
+    whole = float((image**3).sum() - (base**3).sum())
+    if abs(total - whole) < 1e-3:
+        return None
+    return f"the value changes by {whole:.3f}, the attributions add up to {total:.3f}."
+
+
+INTEGRATE = Exercise(
+    id="07.3",
+    title="Integrate the gradient",
+    minutes=10,
+    function="integrate",
+    reference=_integrate,
+    cases=_ways,
+    hints=(
+        "The middle of part k (from 0) of `steps` equal parts lies at `(k + 0.5) / steps`.",
+        "At place a, the image is `baseline + a * (image - baseline)`; ask `slope` there.",
+        "Mean of the slopes, times `(image - baseline)`.",
+    ),
+    mistakes=(
+        Mistake(
+            "the mean gradient, without the way `image - baseline`.",
+            lambda slope, image, baseline, steps: (
+                _integrate(slope, image, baseline, steps) / (image - baseline)
+            ),
+        ),
+        Mistake(
+            "the slope at the image alone, times the way.",
+            lambda slope, image, baseline, _steps: slope(image) * (image - baseline),
+        ),
+        Mistake(
+            "the slopes at the beginning of each part; take its middle.",
+            lambda slope, image, baseline, steps: (
+                torch.stack(
+                    [slope(torch.lerp(baseline, image, k / steps)) for k in range(steps)]
+                ).mean(0)
+                * (image - baseline)
+            ),
+        ),
+        Mistake(
+            "the slopes at the end of each part; take its middle.",
+            lambda slope, image, baseline, steps: (
+                torch.stack(
+                    [slope(torch.lerp(baseline, image, (k + 1) / steps)) for k in range(steps)]
+                ).mean(0)
+                * (image - baseline)
+            ),
+        ),
+        Mistake(
+            "the sum of the slopes, not their mean.",
+            lambda slope, image, baseline, steps: steps * _integrate(slope, image, baseline, steps),
+        ),
+    ),
+    laws=(Law("The attributions add up to the change of the value.", _does_not_add_up),),
+)
+
+EXERCISES = (RELU_BACKWARD, UNPOOL, INTEGRATE)
+
+QUESTIONS = (
+    Question(
+        "How can we compute the gradient of any arbitrary neuron with respect to the image?",
+        (
+            "Train a second network that predicts it.",
+            "Set its layer's gradient to zeros with a one at the neuron, and backpropagate.",
+            "It cannot be done: only the loss has a gradient.",
+        ),
+        answer="Set its layer's gradient to zeros with a one at the neuron, and backpropagate.",
+        why="Backprop multiplies a layer's gradient by the slopes below it. With a one at the "
+        "neuron and zeros elsewhere, what arrives is the gradient of the neuron itself.",
+        id="07.q1",
+    ),
+    Question(
+        "Into a ReLU came f = -5, and R' = 3 arrives from above. Which rule lets the 3 through?",
+        ("backprop", "deconvnet", "guided"),
+        answer="deconvnet",
+        why="It looks only at what arrives. The other two want f > 0 as well.",
+        id="07.q2",
+    ),
+    Question(
+        "The same neuron, the same picture: which rule's picture will be the cleanest?",
+        ("backprop", "deconvnet", "guided"),
+        answer="guided",
+        why="Only what is switched on *and* speaks for the neuron passes a ReLU; nothing cancels.",
+        id="07.q3",
+    ),
+    Question(
+        "A max-pool keeps one value of each window. Where does the deconvnet put what comes back?",
+        (
+            "Into all pixels of the window, in equal parts.",
+            "Into the middle of the window.",
+            "Where the maximum was on the way up.",
+        ),
+        answer="Where the maximum was on the way up.",
+        why="The switches say where. So the picture depends on the image although the deconvnet's "
+        "ReLUs do not look at it.",
+        id="07.q4",
+    ),
+    Question(
+        "A pixel is as black as the baseline. What do integrated gradients say that it adds?",
+        ("nothing", "that depends on the class", "its gradient at the image"),
+        answer="nothing",
+        why="The gradient is multiplied by image minus baseline, which is zero there. From a black "
+        "baseline, a panda's black ears count for nothing.",
+        id="07.q5",
+    ),
+    Question(
+        "All weights above fire6 become random. Whose picture hardly changes?",
+        ("that of backprop", "that of guided backprop", "both change completely"),
+        answer="that of guided backprop",
+        why="It shows the edges that the lower layers find, whatever is made of them above.",
+        id="07.q6",
+    ),
+)

@@ -1,0 +1,279 @@
+"""Lab 08: one step uphill, small pixels, the overlap of boxes; and its questions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+
+Box = tuple[int, int, int, int]
+
+
+def _step(image: torch.Tensor, slope: torch.Tensor, rate: float, decay: float) -> torch.Tensor:
+    return torch.add(image.mul(1 - 2 * rate * decay), slope, alpha=rate)
+
+
+def _steps() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(81)
+    row = torch.tensor([0.0, 1.0, -2.0])
+    slope = torch.tensor([1.0, 1.0, 0.0])
+    picture, other = torch.randn(2, 3, 4, 5, generator=seeded).unbind()
+    return [
+        Case("three pixels, no decay", row, slope, 0.5, 0.0, expected=row + 0.5 * slope),
+        Case(
+            "three pixels that decay",
+            row,
+            slope,
+            0.5,
+            0.1,
+            expected=torch.tensor([0.5, 1.4, -1.8]),
+        ),
+        Case("a picture", picture, other, 2.0, 0.01),
+    ]
+
+
+STEP = Exercise(
+    id="08.1",
+    title="One step uphill",
+    minutes=5,
+    function="step",
+    reference=_step,
+    cases=_steps,
+    hints=(
+        "Uphill is where the gradient points: image + rate * gradient.",
+        "The penalty is decay times the sum of the squared pixels. What is its gradient?",
+        "The derivative of x² is 2x, and the penalty is taken away: slope - 2 * decay * image.",
+    ),
+    mistakes=(
+        Mistake(
+            "downhill: the score becomes smaller. Add the gradient.",
+            lambda image, slope, rate, decay: _step(image, -slope, rate, decay),
+        ),
+        Mistake(
+            "the penalty is added: the picture grows instead of decaying.",
+            lambda image, slope, rate, decay: _step(image, slope, rate, -decay),
+        ),
+        Mistake(
+            "the factor 2 is missing: the derivative of x² is 2x.",
+            lambda image, slope, rate, decay: _step(image, slope, rate, decay / 2),
+        ),
+        Mistake(
+            "the decay is left out.",
+            lambda image, slope, rate, _: _step(image, slope, rate, 0.0),
+        ),
+        Mistake(
+            "the decay does not take the rate into account: both gradients are multiplied by it.",
+            lambda image, slope, rate, decay: _step(image, slope, rate, decay / rate),
+        ),
+    ),
+)
+
+
+def _zeroed(image: torch.Tensor, size: torch.Tensor, share: float) -> torch.Tensor:
+    level = torch.quantile(size.flatten(), share)
+    return image.where(size >= level, torch.zeros(()))
+
+
+def _norm(image: torch.Tensor) -> torch.Tensor:
+    return image.square().sum(0).sqrt()
+
+
+def _clip(image: torch.Tensor, share: float) -> torch.Tensor:
+    return _zeroed(image, _norm(image), share)
+
+
+def _small_pictures() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(82)
+    tiny = torch.tensor([[[0.0, 3.0, 0.0, 1.0]], [[2.0, 0.0, 0.0, 1.0]], [[0.0, 0.0, 1.5, 1.0]]])
+    kept = tiny * torch.tensor([1.0, 1.0, 0.0, 0.0])
+    return [
+        Case("four pixels, half of them", tiny, 0.5, expected=kept),
+        Case("a picture with both signs", torch.randn(3, 6, 7, generator=seeded), 0.3),
+        Case("nearly all", torch.randn(3, 8, 8, generator=seeded), 0.9),
+    ]
+
+
+def _tears_pixels(function: Callable[..., Any]) -> str | None:
+    image = torch.randn(3, 9, 9, generator=torch.Generator().manual_seed(5))
+    zero = function(image, 0.4) == 0
+    if torch.equal(zero.any(0), zero.all(0)):
+        return None
+    return "in some pixels one colour is zero and another is not."
+
+
+CLIP = Exercise(
+    id="08.2",
+    title="Clip small pixels",
+    minutes=8,
+    function="clip_small",
+    reference=_clip,
+    cases=_small_pictures,
+    hints=(
+        "The size of a pixel is the length of its three numbers: `image.norm(dim=0)`, (H, W).",
+        "`torch.quantile(size, share)` is the size under which that share of the pixels lies.",
+        "`image * (size >= level)` keeps the large ones: (H, W) fits to (3, H, W) by itself.",
+    ),
+    mistakes=(
+        Mistake(
+            "the small pixels are kept and the large ones are gone.",
+            lambda image, share: image - _clip(image, share),
+        ),
+        Mistake(
+            "each colour is judged by itself; a pixel goes or stays as a whole.",
+            lambda image, share: _zeroed(image, image.abs(), share),
+        ),
+        Mistake(
+            "the share is taken for a size: sizes are compared with the number itself.",
+            lambda image, share: image.where(_norm(image) >= share, torch.zeros(())),
+        ),
+        Mistake(
+            "negative numbers count as small: the sum is not the length.",
+            lambda image, share: _zeroed(image, image.sum(0), share),
+        ),
+        Mistake(
+            "the share of the pixels that stays, instead of the share that goes.",
+            lambda image, share: _clip(image, 1 - share),
+        ),
+    ),
+    laws=(Law("A pixel goes or stays with all its colours.", _tears_pixels),),
+)
+
+
+def _area(box: Box) -> int:
+    return max(box[2] - box[0], 0) * max(box[3] - box[1], 0)
+
+
+def _shared(one: Box, other: Box) -> int:
+    corners = [max(one[0], other[0]), max(one[1], other[1])]
+    corners += [min(one[2], other[2]), min(one[3], other[3])]
+    return _area((corners[0], corners[1], corners[2], corners[3]))
+
+
+def _overlap(one: Box, other: Box) -> float:
+    shared = _shared(one, other)
+    return shared / (_area(one) + _area(other) - shared)
+
+
+def _unclamped(one: Box, other: Box) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return width * height / (_area(one) + _area(other) - width * height)
+
+
+def _inclusive(one: Box, other: Box) -> float:
+    larger = [(box[0], box[1], box[2] + 1, box[3] + 1) for box in (one, other)]
+    return _overlap(larger[0], larger[1])
+
+
+def _boxes() -> Sequence[Case]:
+    return [
+        Case("one upon the other", (2, 1, 6, 5), (2, 1, 6, 5), expected=1.0),
+        Case("half of each", (0, 0, 4, 2), (2, 0, 6, 2), expected=1 / 3),
+        Case("one inside the other", (0, 0, 10, 10), (2, 3, 7, 7), expected=0.2),
+        Case("side by side", (0, 0, 4, 4), (6, 0, 9, 4), expected=0.0),
+        Case("apart in both directions", (0, 0, 4, 4), (6, 7, 9, 9), expected=0.0),
+        Case("wide and high", (10, 40, 200, 90), (60, 5, 110, 220)),
+    ]
+
+
+def _has_sides(function: Callable[..., Any]) -> str | None:
+    one, other = (1, 2, 9, 6), (3, 0, 5, 20)
+    if abs(float(function(one, other)) - float(function(other, one))) < 1e-9:
+        return None
+    return "overlap(a, b) and overlap(b, a) differ."
+
+
+OVERLAP = Exercise(
+    id="08.3",
+    title="Overlap of two boxes",
+    minutes=8,
+    function="overlap",
+    reference=_overlap,
+    cases=_boxes,
+    hints=(
+        "The shared box begins at the larger left and ends at the smaller right; so do the rows.",
+        "Boxes that are apart share nothing: `max(0, right - left)`, and the same for the height.",
+        "Together they cover both areas, the shared one counted once: a + b - shared.",
+    ),
+    mistakes=(
+        Mistake("boxes that lie apart must share nothing: keep both sides from 0 on.", _unclamped),
+        Mistake(
+            "the shared area is counted twice below the line.",
+            lambda one, other: _shared(one, other) / (_area(one) + _area(other)),
+        ),
+        Mistake(
+            "divided by the smaller box: one inside the other would be perfect.",
+            lambda one, other: _shared(one, other) / min(_area(one), _area(other)),
+        ),
+        Mistake(
+            "one row and one column too many: right and bottom are one past the end.", _inclusive
+        ),
+        Mistake(
+            "the shared area itself, in pixels: divide it by the area of both together.",
+            lambda one, other: float(_shared(one, other)),
+        ),
+    ),
+    laws=(Law("It does not matter which box comes first.", _has_sides),),
+)
+
+EXERCISES = (STEP, CLIP, OVERLAP)
+
+QUESTIONS = (
+    Question(
+        "The zero image as initialization: can that be a problem?",
+        (
+            "No: the gradient tells the way from everywhere.",
+            "Yes, always: the gradient of a black picture is zero.",
+            "Yes, for whatever does not answer to it at all: then its gradient is zero.",
+        ),
+        answer="Yes, for whatever does not answer to it at all: then its gradient is zero.",
+        why="A class's score has a slope there, thanks to the biases; a silent unit has none.",
+        id="08.q1",
+    ),
+    Question(
+        "The same class, the same number of steps: which picture does the network like best?",
+        (
+            "the one with every pixel free to go where its gradient points",
+            "the one that is blurred every few steps",
+            "the one whose small pixels are clipped",
+        ),
+        answer="the one with every pixel free to go where its gradient points",
+        why="Whatever keeps a picture a picture takes something away from the score.",
+        id="08.q2",
+    ),
+    Question(
+        "One neuron of the first layer sees 3 x 3 pixels. What is its best picture in [0, 1]?",
+        (
+            "its filter, with every number pushed to 0 or 1",
+            "a white square",
+            "a small edge in soft colours",
+        ),
+        answer="its filter, with every number pushed to 0 or 1",
+        why="Its answer is a weighted sum: white where a weight is positive, black elsewhere.",
+        id="08.q3",
+    ),
+    Question(
+        "Three numbers a pixel, and one for the map: M = ? Which choice looks unlike the others?",
+        (
+            "the largest absolute value",
+            "the mean of the absolute values",
+            "the length of the vector",
+            "the mean with its sign",
+        ),
+        answer="the mean with its sign",
+        why="Neighbours differ in sign, so it tells up from down, but not where the animal is.",
+        id="08.q4",
+    ),
+    Question(
+        "The seeds are a twentieth of the picture, the koala is a third. What does GrabCut find?",
+        (
+            "just the seeds",
+            "nearly the whole koala",
+            "everything but the third that is surely background",
+        ),
+        answer="nearly the whole koala",
+        why="It learns the colours of the seeds, and the rest of the koala has the same ones.",
+        id="08.q5",
+    ),
+)

@@ -1,0 +1,333 @@
+"""Lab 09: how near a code is, total variation, the spread of codes, the paper's error."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+
+
+def _relative(code: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    apart = torch.linalg.vector_norm(code - wanted) / torch.linalg.vector_norm(wanted)
+    squared: torch.Tensor = apart.square()
+    return squared
+
+
+def _code_pairs() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(91)
+    maps = torch.rand(2, 4, 3, 5, generator=seeded)
+    return [
+        Case("three numbers", torch.tensor([1.0, 2.0, 2.0]), torch.tensor([1.0, 0.0, 2.0]),
+             expected=torch.tensor(0.8)),
+        Case("the code itself", torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.0]),
+             expected=torch.tensor(0.0)),
+        Case("maps of a layer", maps[0], maps[1]),
+        Case("log-probabilities", -5 * maps[0].flatten(), -4 * maps[1].flatten()),
+    ]  # fmt: skip
+
+
+def _grows_with_the_code(function: Callable[..., Any]) -> str | None:
+    seeded = torch.Generator().manual_seed(2)
+    code, wanted = torch.rand(2, 12, generator=seeded)
+    small, large = (float(function(size * code, size * wanted)) for size in (1.0, 100.0))
+    if abs(small - large) < 1e-3 * abs(small):
+        return None
+    return f"it is {small:.3g}, and {large:.3g} when all activations are a hundred times as large."
+
+
+RELATIVE = Exercise(
+    id="09.1",
+    title="How near a code is",
+    minutes=4,
+    function="code_distance",
+    reference=_relative,
+    cases=_code_pairs,
+    hints=(
+        "The squared distance of two vectors: subtract, square, add up.",
+        "Divide it by the squared length of the code that is wanted, not of the one that is found.",
+        "`(code - wanted).square().sum() / wanted.square().sum()`",
+    ),
+    mistakes=(
+        Mistake(
+            "the distance itself: divide it by the wanted code's squared length.",
+            lambda code, wanted: (code - wanted).square().sum(),
+        ),
+        Mistake(
+            "divided by the found code's size: a picture could win by loud activations.",
+            lambda code, wanted: (code - wanted).square().sum() / code.square().sum(),
+        ),
+        Mistake(
+            "the root of what is asked for: leave the distance squared.",
+            lambda code, wanted: (code - wanted).norm() / wanted.norm(),
+        ),
+        Mistake(
+            "absolute values: the paper squares the differences.",
+            lambda code, wanted: (code - wanted).abs().sum() / wanted.abs().sum(),
+        ),
+        Mistake(
+            "a squared length above, a length below: square both.",
+            lambda code, wanted: (code - wanted).square().sum() / wanted.norm(),
+        ),
+    ),
+    laws=(Law("It does not depend on how loud a layer is.", _grows_with_the_code),),
+)
+
+
+def _steps(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    corner = image[..., :-1, :-1]
+    return image[..., :-1, 1:] - corner, image[..., 1:, :-1] - corner
+
+
+def _variation(image: torch.Tensor) -> torch.Tensor:
+    right = torch.diff(image, dim=-1)[..., :-1, :]
+    down = torch.diff(image, dim=-2)[..., :, :-1]
+    return torch.mean(right * right + down * down)
+
+
+def _around(image: torch.Tensor) -> torch.Tensor:
+    right, down = (image.roll(-1, axis) - image for axis in (-1, -2))
+    return (right.square() + down.square()).mean()
+
+
+def _images() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(92)
+    tiny = torch.tensor([[[0.0, 1.0, 0.0], [0.0, 0.0, 0.5]]])
+    picture = torch.rand(3, 6, 8, generator=seeded)
+    return [
+        Case("two rows of three", tiny, expected=torch.tensor(1.5)),
+        Case("one grey", torch.full((3, 4, 5), 0.3), expected=torch.tensor(0.0)),
+        Case("noise in colour", picture),
+        Case("stripes that stand", torch.tensor([0.0, 1.0]).repeat(3, 6, 4)),
+    ]
+
+
+def _sees_both_ways(function: Callable[..., Any]) -> str | None:
+    stripes = torch.tensor([0.0, 1.0]).repeat(3, 8, 4)
+    standing, lying = (float(function(one)) for one in (stripes, stripes.transpose(1, 2)))
+    if abs(standing - lying) < 1e-6:
+        return None
+    return f"stripes that stand have {standing:.3g}, the same lying {lying:.3g}."
+
+
+VARIATION = Exercise(
+    id="09.2",
+    title="Total variation",
+    minutes=6,
+    function="total_variation",
+    reference=_variation,
+    cases=_images,
+    hints=(
+        "Take the pixels that have a neighbour on the right and one below: `image[:, :-1, :-1]`.",
+        "Their right neighbours are `image[:, :-1, 1:]`, those below `image[:, 1:, :-1]`.",
+        "Square both steps, add them, and take the mean over all of these pixels and colours.",
+    ),
+    mistakes=(
+        Mistake(
+            "only the steps to the right: steps down count too.",
+            lambda image: _steps(image)[0].square().mean(),
+        ),
+        Mistake(
+            "absolute steps: the exponent is 2, so square them.",
+            lambda image: torch.stack(_steps(image)).abs().sum(0).mean(),
+        ),
+        Mistake(
+            "the sum over the pixels: a large picture would be punished. Take the mean.",
+            lambda image: torch.stack(_steps(image)).square().sum(),
+        ),
+        Mistake(
+            "the last column meets the first one: a picture does not go around its border.",
+            _around,
+        ),
+        Mistake(
+            "the steps are added before they are squared: a step up can hide a step down.",
+            lambda image: torch.stack(_steps(image)).sum(0).square().mean(),
+        ),
+    ),
+    laws=(Law("Rows and columns count alike.", _sees_both_ways),),
+)
+
+
+def _spread(codes: torch.Tensor) -> torch.Tensor:
+    squares = codes.square().sum(1)
+    table = squares[:, None] + squares - 2 * codes @ codes.T
+    mean: torch.Tensor = table.sum() / (len(codes) * (len(codes) - 1))
+    return mean
+
+
+def _all_pairs(codes: torch.Tensor) -> torch.Tensor:
+    return (codes[:, None] - codes).square().sum(2)
+
+
+def _some_codes() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(93)
+    line = torch.tensor([[0.0], [1.0], [3.0]])
+    return [
+        Case("three on a line", line, expected=torch.tensor(14 / 3)),
+        Case("two codes", torch.tensor([[1.0, 0.0], [0.0, 2.0]]), expected=torch.tensor(5.0)),
+        Case("twelve codes", torch.randn(12, 7, generator=seeded)),
+    ]
+
+
+def _moves_along(function: Callable[..., Any]) -> str | None:
+    codes = torch.randn(6, 5, generator=torch.Generator().manual_seed(4))
+    here, there = float(function(codes)), float(function(codes + 3))
+    if abs(here - there) < 1e-3 * abs(here):
+        return None
+    return f"it is {here:.3g}, and {there:.3g} when 3 is added to every number of every code."
+
+
+SPREAD = Exercise(
+    id="09.3",
+    title="The spread of codes",
+    minutes=8,
+    function="mean_pairwise",
+    reference=_spread,
+    cases=_some_codes,
+    hints=(
+        "Of N codes there are N (N - 1) / 2 pairs; `itertools.combinations` gives them.",
+        "Or all at once: `codes[:, None] - codes[None]` is (N, N, D), each pair twice.",
+        "A code's distance from itself is 0 and no pair: divide the sum by N (N - 1), not by N².",
+    ),
+    mistakes=(
+        Mistake(
+            "each code's distance from itself, 0, is counted: divide by N (N - 1).",
+            lambda codes: _all_pairs(codes).mean(),
+        ),
+        Mistake(
+            "the distances, not squared.",
+            lambda codes: torch.pdist(codes).mean(),
+        ),
+        Mistake(
+            "distances from the mean code: that is half of what two codes are apart.",
+            lambda codes: (codes - codes.mean(0)).square().sum(1).mean(),
+        ),
+        Mistake(
+            "only neighbours in the list: take all pairs.",
+            lambda codes: codes.diff(dim=0).square().sum(1).mean(),
+        ),
+        Mistake(
+            "each pair is counted twice, and the sum is divided by the pairs.",
+            lambda codes: 2 * torch.pdist(codes).square().mean(),
+        ),
+    ),
+    laws=(Law("Only differences count.", _moves_along),),
+)
+
+
+def _error(found: torch.Tensor, wanted: torch.Tensor, spread: float) -> torch.Tensor:
+    squared: torch.Tensor = torch.linalg.vector_norm(found - wanted, dim=1).pow(2)
+    return squared / spread
+
+
+def _reconstructions() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(94)
+    found, wanted = torch.randn(2, 5, 9, generator=seeded)
+    return [
+        Case(
+            "two codes of two numbers",
+            torch.tensor([[1.0, 0.0], [2.0, 2.0]]),
+            torch.tensor([[0.0, 0.0], [2.0, 0.0]]),
+            8.0,
+            expected=torch.tensor([0.125, 0.5]),
+        ),
+        Case("five codes", found, wanted, 3.0),
+        Case("one code, exact", found[:1], found[:1], 2.0, expected=torch.tensor([0.0])),
+    ]
+
+
+ERROR = Exercise(
+    id="09.4",
+    title="The normalised error",
+    minutes=5,
+    function="normalised_error",
+    reference=_error,
+    cases=_reconstructions,
+    hints=(
+        "One number for each code: subtract, square, and add up along the last axis.",
+        "`spread` is a mean of squared distances already: divide by it, and take no root.",
+        "`(found - wanted).square().sum(1) / spread`",
+    ),
+    mistakes=(
+        Mistake(
+            "one number for all codes together: sum along the last axis alone.",
+            lambda found, wanted, spread: (found - wanted).square().sum() / spread,
+        ),
+        Mistake(
+            "the root is taken: the error is a share of a squared distance.",
+            lambda found, wanted, spread: (found - wanted).norm(dim=1) / spread**0.5,
+        ),
+        Mistake(
+            "divided by the code's own size: that was exercise 09.1.",
+            lambda found, wanted, _: (found - wanted).square().sum(1) / wanted.square().sum(1),
+        ),
+        Mistake(
+            "the mean over the numbers of a code: the spread is a sum over them.",
+            lambda found, wanted, spread: (found - wanted).square().mean(1) / spread,
+        ),
+        Mistake(
+            "the spread is left out.",
+            lambda found, wanted, _: (found - wanted).square().sum(1),
+        ),
+    ),
+)
+
+EXERCISES = (RELATIVE, VARIATION, SPREAD, ERROR)
+
+QUESTIONS = (
+    Question(
+        "Given a CNN code, is it possible to reconstruct the original image?",
+        (
+            "Yes, exactly: a code is only another way to write the image.",
+            "From the first layers nearly, from the last ones something that means the same.",
+            "No: pooling and ReLUs destroy the image at once.",
+        ),
+        answer="From the first layers nearly, from the last ones something that means the same.",
+        why="Each layer forgets a little; what is forgotten is different at every layer.",
+        id="09.q1",
+    ),
+    Question(
+        "The weight of the total variation grows from 1 to 10 000. What becomes of the picture?",
+        (
+            "It becomes sharper and sharper.",
+            "First noise goes, then details, then everything but soft spots.",
+            "Its code comes nearer and nearer.",
+        ),
+        answer="First noise goes, then details, then everything but soft spots.",
+        why="The prior wins over the code: each smoother picture is farther from the code.",
+        id="09.q2",
+    ),
+    Question(
+        "Four seeds, one code: the 1000 log-probabilities of a cat. What do the pictures share?",
+        (
+            "the pose and the place of the cat",
+            "what a classifier needs: fur, eyes and ears, anywhere",
+            "nothing at all that a person could name",
+        ),
+        answer="what a classifier needs: fur, eyes and ears, anywhere",
+        why="The last average forgets every place; how often something is there is what stays.",
+        id="09.q3",
+    ),
+    Question(
+        "Where is the normalised error largest?",
+        (
+            "at the log-probabilities: the picture looks least like the photo there",
+            "at the first layer: it has the most numbers to get right",
+            "in between, where poolings and strides make the way back hard",
+        ),
+        answer="in between, where poolings and strides make the way back hard",
+        why="An error measures the code, not the picture: few numbers are quickly got right.",
+        id="09.q4",
+    ),
+    Question(
+        "A company keeps HOG codes only, no network. Does that protect the picture?",
+        (
+            "Yes: histograms of directions have no places and no colours.",
+            "Its colours, but not its outlines: the code is inverted like any other.",
+            "Yes, because HOG has no gradient to follow.",
+        ),
+        answer="Its colours, but not its outlines: the code is inverted like any other.",
+        why="Directions are kept for every 8 x 8 pixels, and each step of HOG has a gradient.",
+        id="09.q5",
+    ),
+)

@@ -1,0 +1,260 @@
+"""Lab 11: the Gram matrix, the style loss of one layer, colours that are kept; its questions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+
+
+def _seeded(seed: int, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _gram(maps: Tensor) -> Tensor:
+    return torch.einsum("ihw,jhw->ij", maps, maps) / maps.numel()
+
+
+def _maps() -> Sequence[Case]:
+    tiny = torch.tensor([[[1.0, 2.0], [0.0, 1.0]], [[3.0, 0.0], [1.0, 1.0]]])
+    by_hand = torch.tensor([[6.0, 4.0], [4.0, 11.0]]) / 8
+    return [
+        Case("two channels of 2 x 2", tiny, expected=by_hand),
+        Case("three channels of 4 x 5", _seeded(111, 3, 4, 5)),
+        Case("more channels than positions", _seeded(112, 6, 1, 2)),
+    ]
+
+
+def _heeds_places(function: Callable[..., Any]) -> str | None:
+    maps = _seeded(5, 3, 4, 4)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
+    shuffled = maps.flatten(1)[:, order].view_as(maps)
+    if torch.allclose(torch.as_tensor(function(maps)), torch.as_tensor(function(shuffled))):
+        return None
+    return "the positions were shuffled, the same way in all channels, and the matrix changed."
+
+
+GRAM = Exercise(
+    id="11.1",
+    title="The Gram matrix",
+    minutes=6,
+    function="gram_matrix",
+    reference=_gram,
+    cases=_maps,
+    hints=(
+        "Make a row of each channel's map: `maps.flatten(1)` is (C, H W).",
+        "The product of two rows, summed over the positions, is one number of the matrix: "
+        "`rows @ rows.T` has all of them.",
+        "Divide by the number of numbers in the maps, C H W: `maps.numel()`.",
+    ),
+    mistakes=(
+        Mistake(
+            "not divided by C H W: a larger picture would have a larger matrix.",
+            lambda maps: _gram(maps) * maps.numel(),
+        ),
+        Mistake(
+            "divided by the positions alone; the number of channels belongs to it too.",
+            lambda maps: _gram(maps) * len(maps),
+        ),
+        Mistake(
+            "the positions are compared and not the channels: (H W, H W) instead of (C, C).",
+            lambda maps: maps.flatten(1).T @ maps.flatten(1) / maps.numel(),
+        ),
+        Mistake(
+            "each channel's mean is taken away first: that is the covariance.",
+            lambda maps: _gram(maps - maps.mean((1, 2), keepdim=True)),
+        ),
+        Mistake(
+            "the rows are brought to length 1 first: how strong a channel is gets lost.",
+            lambda maps: torch.corrcoef(maps.flatten(1)) if len(maps) > 1 else maps,
+        ),
+    ),
+    laws=(Law("Where things lie does not matter.", _heeds_places),),
+)
+
+
+def _loss(maps: Tensor, style: Tensor) -> Tensor:
+    wanted = _gram(style)
+    apart: Tensor = torch.linalg.norm(_gram(maps) - wanted) / torch.linalg.norm(wanted)
+    return apart.square()
+
+
+def _pairs() -> Sequence[Case]:
+    one = torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]]])
+    other = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+    # Gram matrices [[1/2, 0], [0, 0]] and [[1/4, 0], [0, 1/4]]
+    return [
+        Case("two channels of two pixels", one, other, expected=torch.tensor(1.0)),
+        Case("maps of one size", _seeded(113, 3, 4, 5), _seeded(114, 3, 4, 5)),
+        Case("a style of another size", _seeded(115, 4, 3, 3), 2 * _seeded(116, 4, 7, 2)),
+    ]
+
+
+def _is_not_zero(function: Callable[..., Any]) -> str | None:
+    maps = _seeded(6, 3, 4, 6)
+    if abs(float(function(maps, maps.flip(2)))) < 1e-6:
+        return None
+    return "a mirrored map has the same style; the loss between the two is not 0."
+
+
+LOSS = Exercise(
+    id="11.2",
+    title="The style loss of one layer",
+    minutes=6,
+    function="style_loss",
+    reference=_loss,
+    cases=_pairs,
+    hints=(
+        "Both Gram matrices come from the exercise before: `gram_matrix(maps)`.",
+        "Squared differences, summed: `(own - wanted).square().sum()`.",
+        "Relative to the style: divide by `wanted.square().sum()`.",
+    ),
+    mistakes=(
+        Mistake(
+            "not relative: divide by the sum of the squares of the style's own matrix.",
+            lambda maps, style: (_gram(maps) - _gram(style)).square().sum(),
+        ),
+        Mistake(
+            "divided by the picture's matrix instead of the style's.",
+            lambda maps, style: _loss(style, maps),
+        ),
+        Mistake(
+            "the differences are not squared.",
+            lambda maps, style: (_gram(maps) - _gram(style)).abs().sum() / _gram(style).abs().sum(),
+        ),
+        Mistake(
+            "the root of the sum: a distance instead of a squared one.",
+            lambda maps, style: _loss(maps, style).sqrt(),
+        ),
+        Mistake(
+            "the maps are compared position by position: that is the content loss.",
+            lambda maps, style: (
+                (maps - style).square().sum() / style.square().sum()
+                if maps.shape == style.shape
+                else _loss(maps, style)
+            ),
+        ),
+    ),
+    laws=(Law("The same things elsewhere are the same style.", _is_not_zero),),
+)
+
+_EYE = (0.299, 0.587, 0.114)
+
+
+def _bright(image: Tensor, weights: Sequence[float] = _EYE) -> Tensor:
+    bright: Tensor = torch.tensordot(torch.tensor(weights), image, dims=1)
+    return bright[None]
+
+
+def _kept(picture: Tensor, content: Tensor) -> Tensor:
+    return torch.clamp(content.add(_bright(picture) - _bright(content)), min=0.0, max=1.0)
+
+
+def _pictures() -> Sequence[Case]:
+    grey = torch.full((3, 1, 1), 0.5)
+    red = torch.tensor([0.6, 0.2, 0.2]).view(3, 1, 1)
+    # red's luminance is 0.2 + 0.299 * 0.4 = 0.3196
+    expected = red + 0.5 - 0.3196
+    return [
+        Case("a grey pixel takes a red one's colour", grey, red, expected=expected),
+        Case("a picture", 0.3 + 0.4 * _seeded(117, 3, 4, 5), 0.3 + 0.4 * _seeded(118, 3, 4, 5)),
+        Case("colours that leave the range", _seeded(119, 3, 6, 6), _seeded(120, 3, 6, 6)),
+    ]
+
+
+def _changes_itself(function: Callable[..., Any]) -> str | None:
+    image = _seeded(8, 3, 5, 4)
+    if torch.allclose(torch.as_tensor(function(image, image)), image, atol=1e-5):
+        return None
+    return "a picture that keeps its own colours should stay as it is."
+
+
+COLOUR = Exercise(
+    id="11.3",
+    title="Keep the colours",
+    minutes=8,
+    function="keep_colours",
+    reference=_kept,
+    cases=_pictures,
+    hints=(
+        "The luminance is a weighted sum over the channels: 0.299 red + 0.587 green + 0.114 blue.",
+        "What is left of the content without its luminance is its colour: `content - bright`.",
+        "Add it to the picture's luminance, and `.clamp(0, 1)`.",
+    ),
+    mistakes=(
+        Mistake(
+            "the luminance of the content with the colours of the painting: the other way round.",
+            lambda picture, content: _kept(content, picture),
+        ),
+        Mistake(
+            "the plain mean of the three channels: green looks brighter to an eye than blue.",
+            lambda picture, content: (
+                content + picture.mean(0, keepdim=True) - content.mean(0, keepdim=True)
+            ).clamp(0, 1),
+        ),
+        Mistake(
+            "numbers outside [0, 1] are left: clamp them.",
+            lambda picture, content: content + _bright(picture) - _bright(content),
+        ),
+        Mistake(
+            "the content's luminance is still there: take it away before you add the painting's.",
+            lambda picture, content: (content + _bright(picture)).clamp(0, 1),
+        ),
+        Mistake(
+            "the painting's luminance alone: the colours of the content are missing.",
+            lambda picture, _: _bright(picture).expand(3, -1, -1),
+        ),
+    ),
+    laws=(Law("A picture with its own colours is itself.", _changes_itself),),
+)
+
+EXERCISES = (GRAM, LOSS, COLOUR)
+
+QUESTIONS = (
+    Question(
+        "The positions of all maps are shuffled, the same way in each. Which loss notices?",
+        ("the content loss", "the style loss", "both", "neither"),
+        answer="the content loss",
+        why="A Gram matrix sums over the positions: in which order does not matter.",
+        id="11.q1",
+    ),
+    Question(
+        "From noise to a photograph's code: from which layer does the photograph come back best?",
+        ("from the first ones", "from the middle ones", "from the last ones"),
+        answer="from the first ones",
+        why="Each layer forgets a little of what lies where, and of which colour it was.",
+        id="11.q2",
+    ),
+    Question(
+        "Gram matrices of the first layer alone: what comes back of a painting?",
+        (
+            "its colours, and the finest grain",
+            "its brush strokes",
+            "whole pieces: a wave, a window",
+        ),
+        answer="its colours, and the finest grain",
+        why="A neuron there sees 3 x 3 pixels: nothing larger can be counted together.",
+        id="11.q3",
+    ),
+    Question(
+        "How does the picture change when alpha / beta becomes ten times smaller?",
+        (
+            "it comes nearer to the photograph",
+            "it comes nearer to the painting's texture",
+            "not at all: only the step size changes",
+        ),
+        answer="it comes nearer to the painting's texture",
+        why="beta weighs the style: the smaller alpha / beta, the less the content counts.",
+        id="11.q4",
+    ),
+    Question(
+        "Only the luminance is painted, and the photograph's colours are put back. What is left of "
+        "the style?",
+        ("nothing", "its strokes and its light and dark", "its palette"),
+        answer="its strokes and its light and dark",
+        why="Brush strokes are mostly changes of brightness; the palette stays the photograph's.",
+        id="11.q5",
+    ),
+)

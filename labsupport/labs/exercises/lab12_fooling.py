@@ -1,0 +1,273 @@
+"""Lab 12: one signed step, back into the ball, how straight a line is; and its questions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+
+Loss = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _slope(loss: Loss, image: torch.Tensor) -> torch.Tensor:
+    slope: torch.Tensor = torch.func.grad(loss)(image)
+    return slope
+
+
+def _fgsm(loss: Loss, image: torch.Tensor, eps: float) -> torch.Tensor:
+    slope = _slope(loss, image)
+    up, down = (slope > 0).to(image), (slope < 0).to(image)
+    return torch.add(image, up - down, alpha=eps).clip(0, 1)
+
+
+def _weighted(image: torch.Tensor) -> torch.Tensor:
+    weights = torch.tensor([3.0, -0.1, 0.0, -2.0, 0.5, 1.0]).view(3, 1, 2)
+    return (weights * image).sum()
+
+
+def _bent(image: torch.Tensor) -> torch.Tensor:
+    random = torch.Generator().manual_seed(121)
+    weights = torch.randn(image.shape, generator=random)
+    return (weights * image).sum().tanh() + (weights * image.square()).sum()
+
+
+def _pictures() -> Sequence[Case]:
+    random = torch.Generator().manual_seed(122)
+    six = torch.tensor([0.5, 0.5, 0.5, 0.25, 0.9, 1.0]).view(3, 1, 2)
+    moved = torch.tensor([0.75, 0.25, 0.5, 0.0, 1.0, 1.0]).view(3, 1, 2)
+    return [
+        Case("six pixels and a weighted sum", _weighted, six, 0.25, expected=moved),
+        Case("a bent loss", _bent, torch.rand(3, 5, 4, generator=random), 0.1),
+        Case("a very small step", _bent, torch.rand(3, 4, 6, generator=random), 2 / 255),
+    ]
+
+
+def _moves_further(function: Callable[..., Any]) -> str | None:
+    image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(123))
+    found = function(_bent, image, 0.05)
+    far = float((found - image).abs().max())
+    return None if far <= 0.05 + 1e-6 else f"with eps = 0.05 a pixel moves by {far:.3g}."
+
+
+FGSM = Exercise(
+    id="12.1",
+    title="The fast gradient sign",
+    minutes=10,
+    function="fgsm",
+    reference=_fgsm,
+    cases=_pictures,
+    tolerance=(1e-5, 1e-6),
+    hints=(
+        "A gradient needs an image that asks for it: `image = image.clone().requires_grad_(True)`.",
+        "`(slope,) = torch.autograd.grad(loss(image), image)` has a number for each pixel.",
+        "Only the signs count: `image + eps * slope.sign()`, and then back into [0, 1].",
+    ),
+    mistakes=(
+        Mistake(
+            "the result is not kept inside [0, 1].",
+            lambda loss, image, eps: image + eps * _slope(loss, image).sign(),
+        ),
+        Mistake(
+            "the loss falls: add the signs, do not take them away.",
+            lambda loss, image, eps: (image - eps * _slope(loss, image).sign()).clamp(0, 1),
+        ),
+        Mistake(
+            "each pixel moves by eps times its slope; take the slope's sign.",
+            lambda loss, image, eps: (image + eps * _slope(loss, image)).clamp(0, 1),
+        ),
+        Mistake(
+            "the slope is divided by its length: this is a step of length eps, not of eps a pixel.",
+            lambda loss, image, eps: (
+                image + eps * torch.nn.functional.normalize(_slope(loss, image).flatten(), dim=0)
+                .view_as(image)
+            ).clamp(0, 1),
+        ),
+    ),
+    laws=(Law("No pixel moves by more than eps.", _moves_further),),
+)  # fmt: skip
+
+
+def _into_ball(changed: torch.Tensor, image: torch.Tensor, eps: float) -> torch.Tensor:
+    low, high = (image - eps).clip(min=0), (image + eps).clip(max=1)
+    return torch.minimum(torch.maximum(changed, low), high)
+
+
+def _changes() -> Sequence[Case]:
+    random = torch.Generator().manual_seed(124)
+    image = torch.tensor([0.5, 0.5, 0.5, 0.05, 0.95, 0.2]).view(3, 1, 2)
+    changed = torch.tensor([0.55, 0.9, 0.1, -0.3, 1.4, 0.2]).view(3, 1, 2)
+    kept = torch.tensor([0.55, 0.6, 0.4, 0.0, 1.0, 0.2]).view(3, 1, 2)
+    images = [torch.rand(3, 6, 5, generator=random) for _ in range(2)]
+    return [
+        Case("six pixels", changed, image, 0.1, expected=kept),
+        Case("two pictures far apart", images[0] * 3 - 1, images[1], 0.2),
+        Case("no room at all", images[0], images[1], 0.0, expected=images[1]),
+    ]
+
+
+def _leaves(function: Callable[..., Any]) -> str | None:
+    random = torch.Generator().manual_seed(125)
+    image = torch.rand(3, 9, 9, generator=random)
+    found = function(torch.randn(3, 9, 9, generator=random), image, 0.3)
+    if float(found.min()) < 0 or float(found.max()) > 1:
+        return f"pixels run from {float(found.min()):.2f} to {float(found.max()):.2f}."
+    return None
+
+
+INTO_BALL = Exercise(
+    id="12.2",
+    title="Back into the ball",
+    minutes=6,
+    function="into_ball",
+    reference=_into_ball,
+    cases=_changes,
+    tolerance=(1e-5, 1e-6),
+    hints=(
+        "What may not grow beyond eps is the *difference* `changed - image`.",
+        "`(changed - image).clamp(-eps, eps)` is that difference, cut.",
+        "Add it to the image, and clamp the sum to [0, 1].",
+    ),
+    mistakes=(
+        Mistake(
+            "pixels may leave [0, 1].",
+            lambda changed, image, eps: image + (changed - image).clamp(-eps, eps),
+        ),
+        Mistake(
+            "the result is kept inside [0, 1], but not within eps of the image.",
+            lambda changed, _, __: changed.clamp(0, 1),
+        ),
+        Mistake(
+            "the changed picture itself is cut to [-eps, eps]; cut its difference from the image.",
+            lambda changed, image, eps: (image + changed.clamp(-eps, eps)).clamp(0, 1),
+        ),
+        Mistake(
+            "only the cut difference comes back; add it to the image.",
+            lambda changed, image, eps: (changed - image).clamp(-eps, eps),
+        ),
+        Mistake(
+            "the whole difference is made smaller; cut each pixel by itself.",
+            lambda changed, image, eps: (
+                image + eps * (changed - image) / (changed - image).abs().max()
+            ).clamp(0, 1),
+        ),
+    ),
+    laws=(Law("The result is a picture.", _leaves),),
+)
+
+
+def _straightness(eps: torch.Tensor, scores: torch.Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([eps, scores]))[0, 1].square())
+
+
+def _left_over(eps: torch.Tensor, scores: torch.Tensor, *, through_zero: bool = False) -> float:
+    """The share of the scores' variance that no line explains."""
+    columns = [eps] if through_zero else [eps, torch.ones_like(eps)]
+    table = torch.stack(columns, 1).double()
+    best = torch.linalg.lstsq(table, scores.double()[:, None]).solution
+    off = scores.double() - (table @ best)[:, 0]
+    return float(off.square().sum() / (scores.double() - scores.double().mean()).square().sum())
+
+
+def _lines() -> Sequence[Case]:
+    random = torch.Generator().manual_seed(126)
+    eps = torch.linspace(-1, 1, 41)
+    noise = torch.randn(41, generator=random)
+    return [
+        Case("a straight line that falls", eps, 3 - 2 * eps, expected=1.0),
+        Case("a line with noise", eps, 1 + eps + 0.4 * noise),
+        Case("bent at zero", eps, (eps - 0.1).relu() - 4),
+        Case("points on one side only", eps[25:], eps[25:].square() + 0.1 * noise[25:]),
+    ]
+
+
+STRAIGHTNESS = Exercise(
+    id="12.3",
+    title="How straight is a line?",
+    minutes=10,
+    function="straightness",
+    reference=_straightness,
+    cases=_lines,
+    tolerance=(1e-3, 1e-4),
+    hints=(
+        "Take the means off both: `x = eps - eps.mean()`, `y = scores - scores.mean()`.",
+        "The best line has the slope `(x * y).sum() / (x * x).sum()`.",
+        "R² is 1 less the share left over: `1 - (y - slope * x).square().sum() / "
+        "y.square().sum()`.",
+    ),
+    mistakes=(
+        Mistake("the share that is left over; R² is 1 less that.", _left_over),
+        Mistake(
+            "the correlation, not its square.",
+            lambda eps, scores: float(torch.corrcoef(torch.stack([eps, scores]))[0, 1]),
+        ),
+        Mistake(
+            "the line goes through zero; take the means off first.",
+            lambda eps, scores: 1 - _left_over(eps, scores, through_zero=True),
+        ),
+        Mistake(
+            "the slope of the line, not how well the line fits.",
+            lambda eps, scores: float(
+                ((eps - eps.mean()) * scores).sum() / (eps - eps.mean()).square().sum()
+            ),
+        ),
+    ),
+)
+
+EXERCISES = (FGSM, INTO_BALL, STRAIGHTNESS)
+
+QUESTIONS = (
+    Question(
+        "We can maximize any class score over the image. Start from a photo instead of zeros, and "
+        "change it as little as possible: can this fool a ConvNet?",
+        (
+            "No: the change has to draw the other class.",
+            "Yes, but everybody sees the change.",
+            "Yes, and nobody sees the change.",
+        ),
+        answer="Yes, and nobody sees the change.",
+        why="Szegedy and others found it for every network and nearly every picture they tried.",
+        id="12.q1",
+    ),
+    Question(
+        "Walk from the panda along the signs of the slope, ε from −16/255 to +16/255. What do the "
+        "scores of SqueezeNet look like over the whole way?",
+        (
+            "Straight lines, nearly.",
+            "Straight near the picture, and bent further out.",
+            "Like noise.",
+        ),
+        answer="Straight near the picture, and bent further out.",
+        why="The network is linear piece by piece; an ε of 16/255 crosses many pieces.",
+        id="12.q2",
+    ),
+    Question(
+        "JPEG compression brings eight of eight photos back that were pushed away by ε = 1/255. "
+        "And if they are pushed by ε = 4/255?",
+        ("All of them come back.", "About half of them come back.", "None of them comes back."),
+        answer="None of them comes back.",
+        why="A change that is a little larger survives, and you still do not see it.",
+        id="12.q3",
+    ),
+    Question(
+        "A picture evolves until LeNet-5 is more than 99 % sure that it is a 3. Only the answers "
+        "are known, no gradient. What will it look like?",
+        (
+            "A handwritten 3.",
+            "Strokes and arcs, with something of a 3.",
+            "Nothing that a person would read as a 3.",
+        ),
+        answer="Nothing that a person would read as a 3.",
+        why="The network was only asked to tell ten digits apart. Far away from all digits it must "
+        "still answer with one of the ten.",
+        id="12.q4",
+    ),
+    Question(
+        "A koala is changed until its HOG is (nearly) that of the Colosseum. What do you see?",
+        ("The Colosseum.", "A koala, noisy.", "Neither, only noise."),
+        answer="A koala, noisy.",
+        why="HOG keeps only which directions are strong in each cell. Colours, and what lies where "
+        "inside a cell, are free, and they can stay the koala's.",
+        id="12.q5",
+    ),
+)

@@ -1,0 +1,322 @@
+"""Lab 13: the adversarial x, logistic regression's gradient, the mixing step; and its questions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+
+Numbers = Any  # an array of numbers, as NumPy's own annotations would say at length
+
+SLIDE_X = (2.0, -1.0, 3.0, -2.0, 2.0, 2.0, 1.0, -4.0, 5.0, 1.0)
+SLIDE_W = (-1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0)
+SLIDE_FOOLED = (1.5, -1.5, 3.5, -2.5, 2.5, 1.5, 1.5, -3.5, 4.5, 1.5)
+
+
+def _adversarial(x: torch.Tensor, w: torch.Tensor, step: float) -> torch.Tensor:
+    up, down = (w > 0).to(x), (w < 0).to(x)
+    return torch.add(x, up - down, alpha=step)
+
+
+def _inputs() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(131)
+    x, w = torch.tensor(SLIDE_X), torch.tensor(SLIDE_W)
+    return [
+        Case("the slide's ten numbers", x, w, 0.5, expected=torch.tensor(SLIDE_FOOLED)),
+        Case(
+            "weights of any size, one of them zero",
+            torch.tensor([1.0, 1.0, 1.0, 1.0]),
+            torch.tensor([-0.1, 7.0, 0.0, -3.0]),
+            0.25,
+            expected=torch.tensor([0.75, 1.25, 1.0, 0.75]),
+        ),
+        Case(
+            "fifty random numbers",
+            torch.randn(50, generator=seeded),
+            torch.randn(50, generator=seeded),
+            0.03,
+        ),
+    ]
+
+
+def _moves_too_far(function: Callable[..., Any]) -> str | None:
+    seeded = torch.Generator().manual_seed(132)
+    x, w = (torch.randn(200, generator=seeded) * 3 for _ in range(2))
+    far = float((function(x, w, 0.1) - x).abs().max())
+    return None if far <= 0.1 + 1e-5 else f"with step 0.1 a number moves by {far:.3g}."
+
+
+ADVERSARIAL = Exercise(
+    id="13.1",
+    title="The adversarial x",
+    minutes=5,
+    function="adversarial",
+    reference=_adversarial,
+    cases=_inputs,
+    tolerance=(1e-5, 1e-6),
+    hints=(
+        "The score is the sum of w * x. In which direction must x move where w is positive, and "
+        "in which where it is negative?",
+        "Every number may move by `step`, however small its weight is: use all of it everywhere.",
+        "`w.sign()` is 1, 0 or -1 for each weight: add `step` times it.",
+    ),
+    mistakes=(
+        Mistake(
+            "the score falls: add where the weight is positive.",
+            lambda x, w, step: x - step * w.sign(),
+        ),
+        Mistake(
+            "each number moves by step times its weight, not by step.",
+            lambda x, w, step: x + step * w,
+        ),
+        Mistake(
+            "the sign of x decides; the sign of w should.",
+            lambda x, _, step: x + step * x.sign(),
+        ),
+        Mistake(
+            "every number grows, also where its weight is negative.", lambda x, _, step: x + step
+        ),
+    ),
+    laws=(Law("No number moves by more than the step.", _moves_too_far),),
+)
+
+
+def _gradient(
+    points: Numbers, labels: Numbers, weights: Numbers, bias: float, decay: float
+) -> tuple[Numbers, float]:
+    x, y = torch.from_numpy(points).double(), torch.from_numpy(labels).double()
+    with torch.enable_grad():
+        w = torch.from_numpy(weights).double().requires_grad_(True)
+        b = torch.tensor(bias, dtype=torch.float64, requires_grad=True)
+        fit = torch.nn.functional.binary_cross_entropy_with_logits(x @ w + b, y)
+        for_w, for_b = torch.autograd.grad(fit + decay / 2 * w.dot(w), (w, b))
+    return for_w.numpy(), float(for_b)
+
+
+def _by_hand(
+    *, pull: float = 1.0, on_bias: float = 0.0, total: bool = False, sigmoid: bool = True
+) -> Callable[..., tuple[Numbers, float]]:
+    """The gradient with one thing otherwise, for the typical mistakes."""
+
+    def gradient(
+        points: Numbers, labels: Numbers, weights: Numbers, bias: float, decay: float
+    ) -> tuple[Numbers, float]:
+        scores = points @ weights + bias
+        off = (1 / (1 + np.exp(-scores)) if sigmoid else scores) - labels
+        share = 1.0 if total else 1 / len(points)
+        slope = share * points.T @ off + pull * decay * weights
+        return slope, float(share * off.sum() + on_bias * decay * bias)
+
+    return gradient
+
+
+def _points() -> Sequence[Case]:
+    random = np.random.default_rng(133)
+    two = np.array([[1.0, 0.0], [0.0, 2.0]])
+    return [
+        Case(
+            "two points, zero weights",
+            two,
+            np.array([1, 0]),
+            np.zeros(2),
+            0.0,
+            0.5,
+            expected=(np.array([-0.25, 0.5]), 0.0),
+        ),
+        Case(
+            "sixty points, five numbers each",
+            random.normal(size=(60, 5)),
+            random.integers(0, 2, 60),
+            random.normal(size=5),
+            0.7,
+            0.1,
+        ),
+        Case(
+            "no decay",
+            random.normal(size=(30, 3)),
+            random.integers(0, 2, 30),
+            random.normal(size=3),
+            -0.2,
+            0.0,
+        ),
+    ]
+
+
+GRADIENT = Exercise(
+    id="13.2",
+    title="Logistic regression's gradient",
+    minutes=12,
+    function="gradient",
+    reference=_gradient,
+    cases=_points,
+    tolerance=(1e-5, 1e-7),
+    hints=(
+        "First the probabilities: `p = 1 / (1 + np.exp(-(points @ weights + bias)))`.",
+        "The derivative of one point's loss by its score is simply `p - label`.",
+        "By the chain rule each weight gets the mean of `(p - label) * x`: "
+        "`points.T @ (p - labels) / len(points)`. Then add `decay * weights`.",
+        "The bias gets the mean of `p - labels`, and no decay.",
+    ),
+    mistakes=(
+        Mistake("the decay is missing.", _by_hand(pull=0.0)),
+        Mistake(
+            "decay/2 times ||w||² has the gradient decay times w, not twice it.", _by_hand(pull=2)
+        ),
+        Mistake(
+            "the bias is pulled too; the decay is for the weights alone.", _by_hand(on_bias=1.0)
+        ),
+        Mistake("the sum over the points, not their mean.", _by_hand(total=True)),
+        Mistake(
+            "scores instead of probabilities: the sigmoid is missing.", _by_hand(sigmoid=False)
+        ),
+        Mistake(
+            "the signs are turned round: it is probability minus label.",
+            lambda *given: tuple(-part for part in _by_hand(pull=-1.0)(*given)),
+        ),
+    ),
+)
+
+
+def _mix(
+    image: torch.Tensor, towards: torch.Tensor, away: torch.Tensor, strength: float
+) -> torch.Tensor:
+    way = torch.nn.functional.normalize((towards - away).flatten(), p=torch.inf, dim=0)
+    return torch.lerp(image, image + way.view_as(image), strength).clip(0, 1)
+
+
+def _unclipped(
+    image: torch.Tensor, towards: torch.Tensor, away: torch.Tensor, strength: float
+) -> torch.Tensor:
+    way = towards - away
+    return image + strength * way / way.abs().max()
+
+
+def _mixtures() -> Sequence[Case]:
+    seeded = torch.Generator().manual_seed(134)
+    picture = torch.tensor([0.5, 0.9, 0.1]).view(3, 1, 1)
+    towards = torch.tensor([2.0, 4.0, 0.0]).view(3, 1, 1)
+    away = torch.tensor([0.0, 0.0, 4.0]).view(3, 1, 1)
+    return [
+        Case(
+            "one pixel: it ends at the bounds",
+            picture,
+            towards,
+            away,
+            0.2,
+            expected=torch.tensor([0.6, 1.0, 0.0]).view(3, 1, 1),
+        ),
+        Case(
+            "a small picture",
+            torch.rand(3, 4, 5, generator=seeded),
+            torch.randn(3, 4, 5, generator=seeded),
+            torch.randn(3, 4, 5, generator=seeded),
+            0.1,
+        ),
+        Case(
+            "tiny weights",
+            torch.rand(3, 6, 4, generator=seeded),
+            torch.randn(3, 6, 4, generator=seeded) / 1000,
+            torch.randn(3, 6, 4, generator=seeded) / 1000,
+            0.05,
+        ),
+    ]
+
+
+def _leaves_the_range(function: Callable[..., Any]) -> str | None:
+    seeded = torch.Generator().manual_seed(135)
+    picture = torch.rand(3, 8, 8, generator=seeded)
+    towards, away = (torch.randn(3, 8, 8, generator=seeded) for _ in range(2))
+    found = function(picture, towards, away, 0.5)
+    low, high = float(found.min()), float(found.max())
+    inside = low >= 0 and high <= 1
+    return None if inside else f"with strength 0.5 pixels run from {low:.2f} to {high:.2f}."
+
+
+MIX = Exercise(
+    id="13.3",
+    title="Mix in another class",
+    minutes=8,
+    function="mix",
+    reference=_mix,
+    cases=_mixtures,
+    tolerance=(1e-5, 1e-6),
+    hints=(
+        "The direction that raises one score and lowers the other is `towards - away`.",
+        "Divide it by its largest absolute value: `strength` is then a pixel's largest change.",
+        "Add, and bring the result back into [0, 1] with `.clamp(0, 1)`.",
+    ),
+    mistakes=(
+        Mistake("the result is not kept inside [0, 1].", _unclipped),
+        Mistake(
+            "the weights are not divided by the largest of them.",
+            lambda image, towards, away, strength: (image + strength * (towards - away)).clamp(
+                0, 1
+            ),
+        ),
+        Mistake(
+            "the other class is only added; the picture's own is not taken away.",
+            lambda image, towards, away, strength: _mix(
+                image, towards, torch.zeros_like(away), strength
+            ),
+        ),
+        Mistake(
+            "it goes the other way: away from the wanted class.",
+            lambda image, towards, away, strength: _mix(image, away, towards, strength),
+        ),
+        Mistake(
+            "the signs of the weights are mixed in, not the weights.",
+            lambda image, towards, away, strength: (
+                image + strength * (towards - away).sign()
+            ).clamp(0, 1),
+        ),
+    ),
+    laws=(Law("The result is a picture.", _leaves_the_range),),
+)
+
+EXERCISES = (ADVERSARIAL, GRADIENT, MIX)
+
+QUESTIONS = (
+    Question(
+        "Ten inputs, weights of +1 and −1, score −3. Every input may move by ½. How far can the "
+        "score rise?",
+        ("to −2.5", "to 0", "to 2"),
+        answer="to 2",
+        why="Each of the ten gives ½, so the score gains 10 · ½ = 5.",
+        id="13.q1",
+    ),
+    Question(
+        "A classifier learns *animal or not* from the same pictures at 12, at 3 072 and at "
+        "150 528 numbers. How does the step that fools it change?",
+        (
+            "It falls as 1/n.",
+            "It falls as 1/√n.",
+            "It hardly changes beyond a few hundred numbers.",
+        ),
+        answer="It hardly changes beyond a few hundred numbers.",
+        why="Twice the pixels of one picture get half the weight each: the sum of the weights, "
+        "||w||₁, stays, and so does the step.",
+        id="13.q2",
+    ),
+    Question(
+        "You train with more and more weight decay. What becomes of the templates, and of the step "
+        "that fools the classifier?",
+        (
+            "The templates get noisier, the step shorter.",
+            "The templates get smoother, the step longer.",
+            "The templates get smoother, the step shorter.",
+        ),
+        answer="The templates get smoother, the step longer.",
+        why="Decay makes weights costly; lone pixels lose first, and ||w||₁ falls with them.",
+        id="13.q3",
+    ),
+    Question(
+        "A digit has just so much of another class's template in it that the linear classifier is "
+        "fooled. What does LeNet-5 say?",
+        ("the same wrong digit", "another wrong digit", "nearly always still the right digit"),
+        answer="nearly always still the right digit",
+        why="The direction belongs to the linear classifier's weights; LeNet-5 has other ones.",
+        id="13.q4",
+    ),
+)

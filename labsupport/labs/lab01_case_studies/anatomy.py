@@ -1,0 +1,342 @@
+"""Lab 01: networks as tables and towers, a chain to rebuild, accuracy against cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw
+
+from labsupport.core.network import blueprints
+from labsupport.methods.anatomy import Anatomy, Design, Published, Row, anatomy, design, published
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.panel import Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Cell = tuple[str, float | None]  # words, and the share of the longest bar (None: no bar)
+
+KIND_COLOURS = {
+    "conv": (0, 114, 178),
+    "block": (86, 180, 233),
+    "max_pool": (230, 159, 0),
+    "avg_pool": (230, 159, 0),
+    "adaptive_pool": (230, 159, 0),
+    "linear": (0, 158, 115),
+}
+KIND_WORDS = {
+    "conv": "convolution",
+    "block": "block of convolutions",
+    "max_pool": "pooling",
+    "linear": "fully connected",
+}
+_LINE = 21  # pixels from row to row of a table
+_BAR = 92  # the longest bar
+_TOWER_HEIGHT = 150
+
+
+# Numbers in words
+
+
+def count(number: float) -> str:
+    """A large number as people say it.
+
+    >>> count(60_965_224), count(9_408), count(15.47e9), count(0)
+    ('61.0 M', '9.4 k', '15.5 G', '0')
+    """
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(number) >= size:
+            return (
+                f"{number / size:.1f} {unit}"
+                if number < 100 * size
+                else f"{number / size:.0f} {unit}"
+            )
+    return f"{number:.0f}"
+
+
+def _size(row: Row) -> str:
+    return " × ".join(map(str, row.shape))
+
+
+def _window(row: Row) -> str:
+    if row.kernel is None or row.stride is None:
+        return ""
+    words = f"{row.kernel[0]} × {row.kernel[1]}"
+    return words if row.stride == (1, 1) else f"{words} / {row.stride[0]}"
+
+
+def _field(row: Row, image_size: tuple[int, int]) -> str:
+    if row.receptive_field is None:
+        return ""
+    seen = [min(field, side) for field, side in zip(row.receptive_field, image_size, strict=True)]
+    return "whole image" if tuple(seen) == image_size else f"{row.receptive_field[0]} px"
+
+
+# Tables with bars
+
+
+def bar_table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    colours: Sequence[ink.Colour] | None = None,
+) -> Image.Image:
+    """A table whose cells may carry a bar beside their words.
+
+    `colours` are those of the bars, row by row.
+    """
+    columns = list(zip(*rows, strict=True))
+    barred = [any(share is not None for _, share in column) for column in columns]
+    widths = [
+        max(ink.measure(words) for words, _ in column) + (_BAR + 6 if has_bar else 0)
+        for column, has_bar in zip(columns, barred, strict=True)
+    ]
+    widths = [max(w, ink.measure(h, bold=True)) + 20 for w, h in zip(widths, heads, strict=True)]
+    sheet = Image.new("RGB", (sum(widths), _LINE * (len(rows) + 1) + 6), ink.GROUND)
+    pen = ImageDraw.Draw(sheet)
+    lefts = [sum(widths[:place]) for place in range(len(widths))]
+    for left, head in zip(lefts, heads, strict=True):
+        ink.write(sheet, (left, _LINE / 2), head, bold=True, anchor="lm")
+    pen.line((0, _LINE, sheet.width, _LINE), fill=ink.RULE)
+    for number, row in enumerate(rows):
+        middle = _LINE * (number + 1.5) + 3
+        colour = colours[number] if colours else ink.ACCENT
+        for place, (words, share) in enumerate(row):
+            left = lefts[place]
+            if share:
+                length = round(_BAR * share)
+                pen.rectangle((left, middle - 6, left + max(length, 1), middle + 5), fill=colour)
+            if barred[place]:
+                left += _BAR + 6
+            ink.write(sheet, (left, middle), words, anchor="lm")
+    return sheet
+
+
+def layer_table(found: Anatomy) -> Image.Image:
+    """The blocks of a network: what each gives, what it costs, what it sees."""
+    rows = found.blocks
+    heads = ("layer", "window", "output", "parameters", "multiply-adds", "memory", "sees")
+    most = {key: max(getattr(row, key) for row in rows) or 1 for key in _COSTS}
+    cells = [
+        [
+            (row.name, None),
+            (_window(row), None),
+            (_size(row), None),
+            *(_bar(getattr(row, key), most[key], unit) for key, unit in _COSTS.items()),
+            (_field(row, found.image_size), None),
+        ]
+        for row in rows
+    ]
+    return bar_table(heads, cells, [_colour(row) for row in rows])
+
+
+_COSTS = {"parameters": "", "multiply_adds": "", "memory": "B"}
+
+
+def _bar(value: float, most: float, unit: str = "") -> Cell:
+    return (f"{count(value)}{unit}".replace(" B", " B") if value else "", value / most)
+
+
+def _colour(row: Row) -> ink.Colour:
+    return KIND_COLOURS.get(row.kind, (140, 140, 140))
+
+
+def tower(found: Anatomy, *, width: int = 760) -> Image.Image:
+    """The network as a row of slabs: the higher, the larger the map; the wider, the more channels.
+
+    Colours and a line of words below tell convolutions, pools and fully connected layers apart.
+    """
+    rows = [row for row in found.blocks if row.kind in KIND_COLOURS]
+    wide = [4 + 3 * math.log2(row.shape[0]) for row in rows]
+    gap = 3.0 if len(rows) > 20 else 8.0
+    squeeze = min(2.5, (width - gap * (len(rows) + 1)) / sum(wide))
+    sheet = Image.new("RGB", (width, _TOWER_HEIGHT + 64), ink.GROUND)
+    pen, left = ImageDraw.Draw(sheet), gap
+    for row, plain in zip(rows, wide, strict=True):
+        right = left + plain * squeeze
+        side = row.shape[1] if len(row.shape) == 3 else 1
+        high = 6 + (_TOWER_HEIGHT - 6) * math.sqrt(side / max(found.image_size))
+        middle = 4 + _TOWER_HEIGHT / 2
+        box = (left, middle - high / 2, right, middle + high / 2)
+        pen.rectangle(box, fill=_colour(row), outline=ink.INK)
+        name = ink.upright(row.name, 52, size=10)
+        if right - left + gap >= 11:
+            sheet.paste(name, (round((left + right) / 2 - name.width / 2), _TOWER_HEIGHT + 8))
+        left = right + gap
+    return _with_legend(sheet, {row.kind for row in rows})
+
+
+def _with_legend(picture: Image.Image, kinds: set[str]) -> Image.Image:
+    sheet = Image.new("RGB", (picture.width, picture.height + 22), ink.GROUND)
+    sheet.paste(picture, (0, 0))
+    left = 4
+    for kind, words in KIND_WORDS.items():
+        if kind in kinds or (kind == "max_pool" and any("pool" in one for one in kinds)):
+            top = picture.height + 5
+            sheet.paste(KIND_COLOURS[kind], (left, top, left + 12, top + 12))
+            ink.write(sheet, (left + 17, top + 6), words, anchor="lm")
+            left += 17 + ink.measure(words) + 18
+    return sheet
+
+
+def totals(found: Anatomy) -> str:
+    """A network in one sentence."""
+    top = max(found.blocks, key=lambda row: row.parameters)
+    busy = max(found.blocks, key=lambda row: row.multiply_adds)
+    return (
+        f"{found.depth} layers with weights on the longest way; {count(found.parameters)} "
+        f"parameters ({found.parameters:,}), {count(found.multiply_adds)} multiply-adds, "
+        f"{count(found.memory)}B of activations. Most parameters: {top.name} "
+        f"({top.parameters / max(found.parameters, 1):.0%}); most work: {busy.name} "
+        f"({busy.multiply_adds / max(found.multiply_adds, 1):.0%})."
+    ).replace(",", " ", found.parameters >= 1000 and f"{found.parameters:,}".count(","))
+
+
+def comparison(names: Sequence[str]) -> Image.Image:
+    """Several networks, a row each: their depth and what they cost."""
+    found = [anatomy(blueprints.blueprint(name)) for name in names]
+    most = {key: max(getattr(one, key) for one in found) for key in ("depth", *_COSTS)}
+    rows = [
+        [
+            (blueprints.TITLES.get(name, name), None),
+            (str(one.depth), one.depth / most["depth"]),
+            *(_bar(getattr(one, key), most[key], unit) for key, unit in _COSTS.items()),
+        ]
+        for name, one in zip(names, found, strict=True)
+    ]
+    heads = ("network", "depth", "parameters", "multiply-adds", "memory")
+    return bar_table(heads, rows)
+
+
+# Panels over networks
+
+
+def layers_panel(network: str = "alexnet_2012") -> Panel:
+    """Any network of the lecture, layer by layer."""
+    titles = {title: name for name, title in blueprints.TITLES.items()}
+    return Panel(
+        _layers,
+        {
+            "network": controls.choice("network", titles, network),
+            "scale": controls.whole("image size", 100, 50, 200, step=25, unit="%"),
+        },
+        title="Layer by layer",
+        cost="instant",
+    )
+
+
+def _layers(network: str, scale: int) -> tuple[Image.Image, str]:
+    drawn = blueprints.blueprint(network)
+    height, width = (side * scale // 100 for side in drawn.input_size)
+    found = anatomy(drawn, (height, width))
+    picture = figures.side_by_side([tower(found), layer_table(found)], columns=1, gap=8)
+    return picture, f"{blueprints.TITLES[network]}, image {height} × {width}: {totals(found)}"
+
+
+def design_panel() -> Panel:
+    """A chain to rebuild: each slider changes shapes, costs and receptive fields at once."""
+    return Panel(
+        _designed,
+        {
+            "image": controls.whole("image side", 224, 16, 320, step=16, unit="px"),
+            "depth": controls.whole("convolutions", 8, 1, 14),
+            "first_kernel": controls.whole("conv1 kernel", 7, 1, 13, unit="px"),
+            "first_stride": controls.whole("conv1 stride", 2, 1, 4, unit="px"),
+            "kernel": controls.whole("other kernels", 3, 1, 7, unit="px"),
+            "padding": controls.choice("padding", {"half the kernel": "same", "none": "none"}),
+            "channels": controls.whole("conv1 channels", 64, 8, 128, step=8),
+            "head": controls.choice("head", ["fully connected", "average"]),
+        },
+        title="Build a network",
+        cost="instant",
+    )
+
+
+def _designed(
+    image: int,
+    depth: int,
+    first_kernel: int,
+    first_stride: int,
+    kernel: int,
+    padding: str,
+    channels: int,
+    head: str,
+) -> tuple[Image.Image, str]:
+    plan = Design(image, depth, first_kernel, first_stride, kernel, padding, channels, head)  # type: ignore[arg-type]
+    found = anatomy(design(plan))
+    return figures.side_by_side([tower(found), layer_table(found)], columns=1, gap=8), totals(found)
+
+
+# What torchvision's networks reach
+
+
+ACROSS = {"multiply-adds": "multiply_adds", "parameters": "parameters"}
+RECIPES = {"as first published": 1, "the best there are": 9}
+# where each name stands beside its point, so that no two names meet
+_NAMED = {
+    "alexnet": (8, -4),
+    "squeezenet1_1": (8, -4),
+    "vgg16": (6, -13),
+    "vgg19": (6, 5),
+    "googlenet": (-58, -12),
+    "resnet18": (6, -12),
+    "resnet50": (-54, 6),
+    "densenet121": (-66, 6),
+    "mobilenet_v2": (-70, 6),
+    "efficientnet_b0": (-46, 9),
+    "vit_b_16": (8, 2),
+}
+
+
+def accuracy_panel() -> Panel:
+    """Accuracy against cost of torchvision's classifiers."""
+    return Panel(
+        accuracy_picture,
+        {
+            "across": controls.choice("cost", ACROSS),
+            "recipe": controls.choice("weights", RECIPES),
+            "up": controls.choice("accuracy", {"top-1": "top1", "top-5": "top5"}),
+        },
+        title="Accuracy and cost",
+        cost="quick",
+    )
+
+
+def accuracy_picture(
+    across: str = "multiply_adds", recipe: int = 1, up: str = "top1"
+) -> tuple[Image.Image, str]:
+    """Each network a point; the lecture's and a few others with their names."""
+    shown = _chosen(recipe)
+
+    def plot(axes: Axes) -> None:
+        for one in shown:
+            x, y = getattr(one, across), getattr(one, up)
+            beside = _NAMED.get(one.network)
+            colour, size = (ink.SERIES[0], 7) if beside else ("#bbbbbb", 4)
+            axes.plot(x, y, "o", color=colour, markersize=size, zorder=3 if beside else 2)
+            if beside:
+                words = one.network
+                axes.annotate(words, (x, y), beside, textcoords="offset points", fontsize=9)
+        axes.set_xscale("log")
+        axes.set_xlabel("multiply-adds for one image" if across == "multiply_adds" else across)
+        axes.set_ylabel(f"{up.replace('top', 'top-')} accuracy on ImageNet (%)")
+
+    best = max(shown, key=lambda one: getattr(one, up))
+    cheap = [one for one in shown if one.network in _NAMED]
+    least = min(cheap, key=lambda one: getattr(one, across))
+    words = (
+        f"{len(shown)} networks. Best: {best.network}, {getattr(best, up):.1f} %. "
+        f"Of those with a name here {least.network} costs least, {getattr(least, up):.1f} %."
+    )
+    return figures.drawn(plot, size=(680, 440)), words
+
+
+def _chosen(recipe: int) -> list[Published]:
+    """One entry for each network: its first recipe, or its best."""
+    by_name: dict[str, Published] = {}
+    for one in published():
+        before = by_name.get(one.network)
+        if before is None or (recipe > 1 and one.top1 > before.top1):
+            by_name[one.network] = one
+    return list(by_name.values())

@@ -1,0 +1,291 @@
+"""Lab 01: LeNet-5 and others learn to read digits before the student's eyes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from PIL import Image, ImageDraw
+from torch import nn
+
+from labsupport.core import images, training
+from labsupport.core.network.architectures.lenet import LeNet5
+from labsupport.core.network.architectures.lenet1998 import LeNet5Of1998
+from labsupport.labs.lab01_case_studies.anatomy import Cell, bar_table
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.panel import Live
+
+# The scores of 1998 are sums of 84 squares, and so are their slopes: its steps have to be shorter.
+_STEP_SHARE = {"LeNet-5 of 1998": 0.04}
+PIXELS = {"in their places": False, "shuffled, all images alike": True}
+VIEWS = ("curves", "confusion matrix", "worst mistakes")
+_EVERY = 3  # steps from frame to frame
+_TESTED = 250  # digits of the test set that are asked on the way
+
+
+class FullyConnected(nn.Module):
+    """A network without convolutions that has as many parameters as LeNet-5, or a few less.
+
+    >>> sum(weights.numel() for weights in FullyConnected().parameters())
+    61225
+    """
+
+    def __init__(self, hidden: int = 77) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(28 * 28, hidden)
+        self.relu1 = nn.ReLU()
+        self.fc2 = nn.Linear(hidden, 10)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.fc2(self.relu1(self.fc1(pictures.mean(1).flatten(1))))
+        return scores
+
+
+READERS: Mapping[str, Callable[[], nn.Module]] = {
+    "LeNet-5": LeNet5,
+    "LeNet-5 of 1998": LeNet5Of1998,
+    "fully connected": FullyConnected,
+}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Where the training stands: losses and accuracies so far, and what the test says.
+
+    `curve` has a row (epoch, loss, accuracy) for each frame, `tested` a row (epoch, accuracy) for
+    each test; `scores` (N, 10) are the last test's.
+    """
+
+    step: int
+    steps: int
+    curve: torch.Tensor
+    tested: torch.Tensor
+    scores: torch.Tensor
+    labels: torch.Tensor
+    pictures: torch.Tensor
+    settings: str
+
+    @property
+    def progress(self) -> float:
+        """The share of the steps that is done."""
+        return self.step / self.steps
+
+    @property
+    def accuracy(self) -> float:
+        """On the test digits, 0 to 1."""
+        return float((self.scores.argmax(1) == self.labels).float().mean())
+
+
+@functools.cache
+def _digits(split: str, shuffled: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Digits (N, 3, 28, 28) and labels; shuffled: all with the same pixels in other places."""
+    found = images.digits(split)
+    pictures = found.images
+    if shuffled:
+        order = torch.randperm(28 * 28, generator=torch.Generator().manual_seed(0))
+        pictures = pictures.flatten(2)[:, :, order].reshape(pictures.shape)
+    return pictures, found.labels
+
+
+def lessons(
+    reader: str = "LeNet-5",
+    *,
+    shuffled: bool = False,
+    epochs: int = 12,
+    learning_rate: float = 0.05,
+    shift: int = 2,
+    count: int = 8000,
+    seed: int = 0,
+) -> Iterator[Lesson]:
+    """A small network learns the digits; a `Lesson` after every few steps, the last one with all
+    of the 2000 test digits."""
+    pictures, labels = _digits("train", shuffled)
+    module = training.seeded(READERS[reader], seed)
+    rate = learning_rate * _STEP_SHARE.get(reader, 1.0)
+    settings = f"{reader}, learning rate {rate:.3g}, shifts up to {shift} px, seed {seed}"
+    rows: list[tuple[float, float, float]] = []
+    tests: list[tuple[float, float]] = []
+    scores = torch.empty(0, 10)
+    frames = training.train(
+        module,
+        pictures[:count],
+        labels[:count],
+        epochs=epochs,
+        learning_rate=rate,
+        change=training.shifted(shift) if shift else None,
+        seed=seed,
+    )
+    for frame in _single_threaded(frames):
+        last = frame.step == frame.steps
+        if frame.step % _EVERY and not last and frame.step > 1:
+            continue
+        rows.append((frame.epoch, frame.loss, frame.accuracy))
+        if not tests or frame.epoch - tests[-1][0] >= 0.5 or last:
+            scores = _asked(frame.module, shuffled, None if last else _TESTED)
+            right = scores.argmax(1) == labels_of_test(shuffled)[: len(scores)]
+            tests.append((frame.epoch, float(right.float().mean())))
+        yield Lesson(
+            frame.step,
+            frame.steps,
+            torch.tensor(rows),
+            torch.tensor(tests),
+            scores,
+            labels_of_test(shuffled)[: len(scores)],
+            _digits("test", False)[0][: len(scores)],
+            settings,
+        )
+
+
+def _single_threaded(frames: Iterator[training.Frame]) -> Iterator[training.Frame]:
+    """The frames, each computed by one thread: in steps this small a second one is only waited for.
+
+    In between the number of threads is what it was.
+    """
+    while True:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            frame = next(frames, None)
+        finally:
+            torch.set_num_threads(threads)
+        if frame is None:
+            return
+        yield frame
+
+
+def labels_of_test(shuffled: bool) -> torch.Tensor:
+    """The labels of the 2000 test digits."""
+    return _digits("test", shuffled)[1]
+
+
+def _asked(module: nn.Module, shuffled: bool, count: int | None) -> torch.Tensor:
+    pictures = _digits("test", shuffled)[0][:count]
+    was = module.training
+    module.eval()
+    with torch.no_grad():
+        scores = torch.cat([module(some).cpu() for some in torch.split(pictures, 250)])
+    module.train(was)
+    return scores
+
+
+def reading_panel() -> Live:
+    """LeNet-5 and others learn the digits, live: curves, confusion matrix, worst mistakes."""
+    return Live(
+        _lessons,
+        {
+            "reader": controls.choice("network", list(READERS)),
+            "shuffled": controls.choice("pixels", PIXELS),
+            "learning_rate": controls.logarithmic("learning rate", 0.05, 0.001, 0.2),
+            "epochs": controls.whole("epochs", 12, 1, 20),
+            "shift": controls.whole("random shifts", 2, 0, 4, unit="px"),
+            "seed": controls.seed(),
+            "view": controls.choice("view", VIEWS),
+            "lowest": controls.whole("curve from", 0, 0, 95, step=5, unit="%"),
+        },
+        draw=draw_lesson,
+        title="Learning to read",
+    )
+
+
+def _lessons(
+    reader: str, shuffled: bool, learning_rate: float, epochs: int, shift: int, seed: int
+) -> Iterator[Lesson]:
+    return lessons(
+        reader,
+        shuffled=shuffled,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        shift=shift,
+        seed=seed,
+    )
+
+
+def taught(reader: str = "LeNet-5", **settings: float) -> Lesson:
+    """`lessons` to their end: the last one."""
+    *_, last = lessons(reader, **settings)  # type: ignore[arg-type]
+    return last
+
+
+def draw_lesson(lesson: Lesson, view: str = "curves", lowest: int = 80) -> tuple[Image.Image, str]:
+    """One of the three views, and how the training goes; accuracies are drawn from `lowest` on."""
+    wrong = int((lesson.scores.argmax(1) != lesson.labels).sum())
+    words = (
+        f"Epoch {float(lesson.curve[-1, 0]):.1f}: loss {float(lesson.curve[-1, 1]):.3f}; "
+        f"{lesson.accuracy:.2%} of {len(lesson.labels)} test digits right, {wrong} wrong. "
+        f"{lesson.settings}."
+    ).replace("%", " %")
+    if view == "curves":
+        return curves(lesson, lowest), words
+    return (confusion(lesson) if view == "confusion matrix" else mistakes(lesson)), words
+
+
+def curves(lesson: Lesson, lowest: int = 80) -> Image.Image:
+    """Loss and accuracies against epochs; the accuracies from `lowest` per cent on."""
+    epoch, loss, right = lesson.curve.T
+    lines = {
+        "training, last batches": (epoch, 100 * right),
+        "test digits": (lesson.tested[:, 0], 100 * lesson.tested[:, 1]),
+    }
+    return figures.side_by_side(
+        [
+            figures.curve({"loss": (epoch, loss)}, across="epochs", up="loss", size=(330, 260)),
+            figures.curve(
+                lines, across="epochs", up="right (%)", size=(400, 260), limits=(lowest, 100)
+            ),
+        ]
+    )
+
+
+def confusion(lesson: Lesson) -> Image.Image:
+    """How often each digit (row) is read as each digit (column); right answers left white."""
+    table = torch.zeros(10, 10)
+    table.index_put_((lesson.labels, lesson.scores.argmax(1)), torch.ones(()), accumulate=True)
+    cell, edge = 34, 70
+    sheet = Image.new("RGB", (edge + 10 * cell + 10, edge - 14 + 10 * cell + 10), ink.GROUND)
+    wrong = table * (1 - torch.eye(10))
+    painted = figures.paint(-wrong / max(float(wrong.max()), 1), colours="magma", limits=(-1.6, 0))
+    ink.write(sheet, (edge + 5 * cell, 10), "read as", bold=True, anchor="mm")
+    sheet.paste(ink.upright("digit", 200), (4, edge + 4 * cell))
+    for row in range(10):
+        ink.write(sheet, (edge - 14, edge - 14 + (row + 0.5) * cell), str(row), anchor="mm")
+        ink.write(sheet, (edge + (row + 0.5) * cell, edge - 28), str(row), anchor="mm")
+        for column in range(10):
+            left, top = edge + column * cell, edge - 14 + row * cell
+            right = row == column
+            colour = (235, 245, 235) if right else tuple(int(c) for c in painted[row, column])
+            if not right and not wrong[row, column]:
+                colour = ink.GROUND
+            box = (left, top, left + cell - 1, top + cell - 1)
+            ImageDraw.Draw(sheet).rectangle(box, fill=colour, outline=ink.RULE)
+            if table[row, column]:
+                dark = not right and wrong[row, column] > 0.4 * wrong.max()
+                words = str(int(table[row, column]))
+                place = (left + cell / 2, top + cell / 2)
+                shade = ink.GROUND if dark else ink.INK
+                ink.write(sheet, place, words, anchor="mm", bold=right, colour=shade)
+    return sheet
+
+
+def mistakes(lesson: Lesson, count: int = 18) -> Image.Image:
+    """The test digits that were read most wrongly, each with what was said and what is right."""
+    sure = lesson.scores.softmax(1)
+    said = lesson.scores.argmax(1)
+    wrong = (said != lesson.labels).nonzero().flatten()
+    if not len(wrong):
+        return Image.new("RGB", (400, 60), ink.GROUND)
+    order = sure[wrong, lesson.labels[wrong]].argsort()[:count]
+    chosen = wrong[order]
+    titles = [f"{int(said[i])}, is {int(lesson.labels[i])}" for i in chosen]
+    return figures.mosaic(1 - lesson.pictures[chosen], columns=9, enlarge=2, titles=titles)
+
+
+def readers_compared(lessons_: Mapping[str, Lesson]) -> Image.Image:
+    """How many of the test digits several networks read wrongly, as bars."""
+    most = max(1 - one.accuracy for one in lessons_.values()) or 1.0
+    rows: list[list[Cell]] = [
+        [(name, None), (f"{100 - 100 * one.accuracy:.1f} %", (1 - one.accuracy) / most)]
+        for name, one in lessons_.items()
+    ]
+    return bar_table(("learned by", "test digits read wrongly"), rows)

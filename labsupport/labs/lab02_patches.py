@@ -1,0 +1,396 @@
+"""Lab 02: what makes a unit fire most, as rows of regions; panels to leaf through units and to
+put a name to the test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.network import Network
+from labsupport.core.network.layers import Box, Layer
+from labsupport.core.streams import Images, image_of, network_print
+from labsupport.labs.lab05_occlusion import photographs
+from labsupport.methods.patches import (
+    TopPatches,
+    UnitActivations,
+    agreement,
+    top_patches,
+    units_for,
+)
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.control import Control, Step
+from labsupport.ui.panel import Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TILE = 112  # pixels, about: half of the networks' 224
+ROW_TILE = 84  # nine in a row fit into a notebook beside their name
+_ORDERS = {"the largest activations": "most", "the smallest activations": "least"}
+
+
+def squares(shown: images.ImageSet[images.Picture], size: int = 224) -> list[torch.Tensor]:
+    """Every picture of a set as the network expects it, decoded once."""
+    return [images.standard(one, size) for one in shown]
+
+
+# Regions
+
+
+def region(
+    image: torch.Tensor, box: Box, side: int, context: float = 0.0, *, tile: int = TILE
+) -> Image.Image:
+    """A square of about `tile` pixels around a box of an image, the box in white.
+
+    `side` is the side of a whole receptive field in pixels. With `context` 0.5 half as much again
+    is shown. The square stays inside the image, so at its border the box is off the middle.
+    """
+    height, width = image.shape[2:]
+    if context < 0:
+        raise BadSetting(f"context is a share of the box from 0 on, not {context}")
+    window = max(1, min(height, width, round(side * (1 + context))))
+    left, top, right, bottom = box
+    first = [
+        min(max(round((low + high - window) / 2), 0), length - window)
+        for low, high, length in ((left, right, width), (top, bottom, height))
+    ]
+    cut = image[:, :, first[1] : first[1] + window, first[0] : first[0] + window]
+    edges = (left - first[0], top - first[1], right - first[0], bottom - first[1])
+    inside = [float(min(max(edge, 0), window)) for edge in edges]
+    whole = inside == [0, 0, window, window]
+    if window > tile:
+        cut, inside = images.resize(cut, tile), [edge * tile / window for edge in inside]
+    times = max(1, tile // cut.shape[2])
+    return figures.boxes(cut, [] if whole else [inside], enlarge=times)
+
+
+def unit_rows(
+    patches: TopPatches,
+    shown: Images,
+    units: Mapping[int, str] | Sequence[int],
+    *,
+    side: int,
+    context: float = 0.0,
+    count: int | None = None,
+    columns: int | None = None,
+    tile: int = ROW_TILE,
+) -> Image.Image:
+    """A row of regions for each unit, as in Girshick's figure 4: the value in white on each.
+
+    `units` are channels (or numbers of directions), or these with a name each; `side` is the
+    receptive field's, in pixels. With `columns` a row goes on in the next line after so many.
+    """
+    names = units if isinstance(units, Mapping) else dict.fromkeys(units, "")
+    count = min(count or patches.k, patches.k)
+    columns = min(columns or count, count)
+    if count % columns:
+        raise BadSetting(f"{count} regions do not fill lines of {columns}")
+    tiles, values = [], []
+    for unit in names:
+        row = patches.row(unit)
+        for place in range(count):
+            tiles.append(_tile(patches, shown, row, place, side, context, tile))
+        values += _values(patches, row, count)
+    titles = []
+    for unit, name in names.items():
+        titles += [name or f"unit {unit}", *[""] * (count // columns - 1)]
+    return figures.mosaic(tiles, columns=columns, values=values, rows=titles)
+
+
+def _tile(
+    patches: TopPatches,
+    shown: Images,
+    row: int,
+    place: int,
+    side: int,
+    context: float,
+    tile: int = TILE,
+) -> Image.Image:
+    number = int(patches.images[row, place])
+    if number < 0:
+        return Image.new("RGB", (tile, tile), "white")
+    left, top, right, bottom = patches.boxes[row, place].tolist()
+    return region(image_of(shown, number), (left, top, right, bottom), side, context, tile=tile)
+
+
+def _values(patches: TopPatches, row: int, count: int) -> list[str]:
+    return ["" if math.isnan(v) else _number(v) for v in patches.values[row, :count].tolist()]
+
+
+def _number(value: float) -> str:
+    """Three digits are enough, and 1130 is easier to read than 1.13e+03."""
+    return f"{value:.0f}" if abs(value) >= 100 else ink.number(value)
+
+
+def mean_region(patches: TopPatches, shown: Images, unit: int, *, side: int) -> torch.Tensor:
+    """The average of a unit's top patches, (1, 3, S, S): what all of them share stays sharp.
+
+    Each patch is the square of a whole receptive field around its box, moved into the image.
+    """
+    row, cuts = patches.row(unit), []
+    for place in range(patches.k):
+        number = int(patches.images[row, place])
+        if number < 0:
+            continue
+        image = image_of(shown, number)
+        window = min(side, *image.shape[2:])
+        left, top, right, bottom = patches.boxes[row, place].tolist()
+        x = min(max((left + right - window) // 2, 0), image.shape[3] - window)
+        y = min(max((top + bottom - window) // 2, 0), image.shape[2] - window)
+        cuts.append(images.resize(image[:, :, y : y + window, x : x + window], (side, side)))
+    return torch.cat(cuts).mean(0, keepdim=True)
+
+
+def field_side(network: Network, layer: str, limit: int = 224) -> int:
+    """The side of a layer's receptive field in pixels, at most `limit`."""
+    field = network.layer(layer).receptive_field
+    return min(max(field), limit) if field else limit
+
+
+# The whole of a unit
+
+
+def histogram(found: UnitActivations, marks: Sequence[float] = (), bins: int = 60) -> Image.Image:
+    """How often a unit answers how strongly, on a logarithmic axis; lines at the `marks`."""
+    counts, edges = np.histogram(found.values.numpy(), bins=bins)
+    middles = (edges[:-1] + edges[1:]) / 2
+
+    def plot(axes: Axes) -> None:
+        axes.bar(middles, counts, width=np.diff(edges), color="#0072B2")
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=0.5)
+        for mark in marks:
+            axes.axvline(mark, color="#D55E00", linestyle="--", linewidth=2)
+        axes.set_xlabel(f"activation of channel {found.channel}")
+        axes.set_ylabel("number of positions")
+
+    return figures.drawn(plot)
+
+
+# The panels
+
+
+def _is_shown(layer: Layer) -> bool:
+    """Layers with maps whose values have passed a ReLU or a pool: those that a unit's fire means.
+
+    A concatenation is the end of a SqueezeNet's fire module.
+    """
+    return (
+        layer.has_map and min(layer.shape[1:]) > 1 and layer.kind in ("relu", "concat", "max_pool")
+    )
+
+
+def leaf_panel(
+    shown: Images, layer: str = "fire8", unit: int = 0, network: str = "squeezenet1_1"
+) -> Panel:
+    """Leaf through the units of any layer: each one's top patches among these images.
+
+    The search for all units of a layer takes seconds, then a unit is there at once.
+    """
+    menu = controls.network_menu(network, names=photographs())
+    layers = controls.layer_menu(menu, layer, keep=_is_shown)
+
+    def search(network: Network, layer: str, order: str) -> tuple[TopPatches, int, str]:
+        found = top_patches(network, layer, shown, k=16, suppress="picture", order=order)
+        return found, field_side(network, layer), network.layer(layer).title
+
+    def draw(
+        found: tuple[TopPatches, int, str], unit: int, count: int, context: float
+    ) -> tuple[Image.Image, str]:
+        patches, side, title = found
+        tiles = unit_tiles(patches, shown, unit, side=side, context=context, count=count)
+        return tiles, unit_words(patches, unit, side, title)
+
+    shown_controls = {
+        "network": menu,
+        "layer": layers,
+        "unit": controls.channel_slider(layers, unit, label="unit"),
+        "order": controls.choice("order", _ORDERS),
+        "count": controls.whole("patches", 9, 1, 16),
+        "context": controls.real("context", 0.25, 0.0, 1.0, step=0.25),
+    }
+    return Panel(draw, shown_controls, title="What a unit likes", compute=search, cost="slow")
+
+
+class ConceptBox(Control):
+    """A concept to write, one of the pictures' labels or categories; suggestions appear."""
+
+    def __init__(self, pictures: Sequence[images.Picture], default: str) -> None:
+        self._words = sorted({word for one in pictures for word in (one.label, one.category)})
+        look = {"style": {"description_width": controls.LABEL_WIDTH}}
+        super().__init__(
+            widgets.Combobox(
+                value=default,
+                options=self._words,
+                description="concept",
+                continuous_update=False,
+                layout={"width": controls.CONTROL_WIDTH},
+                **look,
+            )
+        )
+
+    @property
+    def value(self) -> str:
+        written = str(self.source.value).strip().casefold()
+        if written not in self._words:
+            close = ", ".join(nearest(written, self._words))
+            raise BadSetting(f"no picture is labelled {written!r}; the nearest labels are {close}")
+        return written
+
+    @property
+    def key(self) -> str:
+        return self.value
+
+    def steps(self) -> list[Step]:
+        """Three concepts, and one that no picture has."""
+        good = [self._words[0], self._words[len(self._words) // 2], self._words[-1]]
+        wrong = self._step("quarks", complains=True)
+        return [*(self._step(word) for word in good), wrong]
+
+
+def naming_panel(
+    pictures: Sequence[images.Picture],
+    shown: Images,
+    found: TopPatches,
+    unit: int = 318,
+    concept: str = "road vehicles",
+) -> Panel:
+    """Name a unit: write a concept, and see how often the labels of its top patches agree.
+
+    `pictures` are those that `shown` holds as images. `found` is a search that was made before
+    (one patch of a picture, sixteen of them) and is not made again.
+    """
+    menu = controls.network_menu(names=photographs())
+    layers = controls.layer_menu(menu, found.layer, keep=_is_shown)
+
+    def search(network: Network, layer: str) -> tuple[TopPatches, int, str]:
+        described = network.layer(layer)
+        same = found.fingerprints["network"] == network_print(network, layer)
+        patches = found if same else top_patches(network, layer, shown, k=16, suppress="picture")
+        return patches, field_side(network, layer), described.title
+
+    def draw(
+        searched: tuple[TopPatches, int, str], unit: int, concept: str, count: int
+    ) -> tuple[Image.Image, str]:
+        patches, side, title = searched
+        labels = _labels(pictures, concept)
+        picture = named_tiles(patches, shown, labels, unit, concept, side=side, count=count)
+        return picture, naming_words(patches, labels, unit, concept, count, title=title)
+
+    shown_controls = {
+        "network": menu,
+        "layer": layers,
+        "unit": controls.channel_slider(layers, unit, label="unit"),
+        "concept": ConceptBox(pictures, concept),
+        "count": controls.whole("patches k", 9, 1, 16),
+    }
+    return Panel(draw, shown_controls, title="Name this unit", compute=search, cost="slow")
+
+
+def _labels(pictures: Sequence[images.Picture], concept: str) -> list[str]:
+    """Each picture's label, or its coarser category if that is what the concept is."""
+    labels = [one.label for one in pictures]
+    return labels if concept in labels else [one.category for one in pictures]
+
+
+def named_tiles(
+    patches: TopPatches,
+    shown: Images,
+    labels: Sequence[str],
+    unit: int,
+    concept: str,
+    *,
+    side: int,
+    count: int = 9,
+) -> Image.Image:
+    """A unit's top patches, each under a sign (+ or -) and its label; precision at k below them.
+
+    The dashed line is what drawing pictures by chance would reach.
+    """
+    row, columns = patches.row(unit), math.ceil(math.sqrt(count))
+    tiles = [_tile(patches, shown, row, place, side, 0.25, 96) for place in range(count)]
+    numbers = patches.pictures[row, :count].tolist()
+    words = ["" if number < 0 else labels[number] for number in numbers]
+    titles = [f"{'+' if word == concept else '−'} {word}" for word in words]
+    values = _values(patches, row, count)
+    block = figures.mosaic(tiles, columns=columns, titles=titles, values=values)
+    share = agreement(patches, labels, concept)[row]
+    curve = _precision(share, concept, _chance(labels, concept))
+    return figures.side_by_side([block, curve], columns=1)
+
+
+def _precision(share: torch.Tensor, concept: str, chance: float) -> Image.Image:
+    at = np.arange(1, len(share) + 1)
+
+    def plot(axes: Axes) -> None:
+        axes.plot(at, share.numpy(), color=ink.SERIES[0], marker="o", label="this unit")
+        axes.axhline(chance, color=ink.SERIES[1], linestyle="--", label="by chance")
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xticks([1, *range(4, len(at) + 1, 4)])
+        axes.set_xlabel("k")
+        axes.set_ylabel(f"precision at k: {concept}")
+        axes.legend(frameon=False, fontsize=9)
+
+    return figures.drawn(plot, size=(400, 240))
+
+
+def _chance(labels: Sequence[str], concept: str) -> float:
+    return list(labels).count(concept) / len(labels)
+
+
+def naming_words(
+    patches: TopPatches,
+    labels: Sequence[str],
+    unit: int,
+    concept: str,
+    count: int,
+    *,
+    title: str = "",
+) -> str:
+    """How well a name fits, in words, and which units it fits best."""
+    share = agreement(patches, labels, concept)
+    precision = float(share[patches.row(unit), count - 1])
+    best = units_for(patches, labels, concept, 3)
+    others = ", ".join(f"{one} ({share[patches.row(one), -1]:.2f})" for one in best)
+    return (
+        f"{title or patches.layer}, unit {unit}: {round(precision * count)} of {count} patches "
+        f"come from pictures of {concept}, a precision of {precision:.2f}; by chance it would be "
+        f"{_chance(labels, concept):.2f}. The best units for {concept}, at {patches.k} patches: "
+        f"{others}."
+    )
+
+
+def unit_tiles(
+    patches: TopPatches,
+    shown: Images,
+    unit: int,
+    *,
+    side: int,
+    context: float = 0.0,
+    count: int = 9,
+) -> Image.Image:
+    """One unit's top patches as a block, the best at the upper left."""
+    row = patches.row(unit)
+    tiles = [_tile(patches, shown, row, place, side, context) for place in range(count)]
+    columns = math.ceil(math.sqrt(count))
+    return figures.mosaic(tiles, columns=columns, values=_values(patches, row, count))
+
+
+def unit_words(patches: TopPatches, unit: int, side: int, title: str = "") -> str:
+    """What the block shows, in a sentence; `title` is the layer's name for people."""
+    values = patches.values[patches.row(unit)]
+    known = values[~values.isnan()]
+    which = "largest" if patches.order == "most" else "smallest"
+    first, last = (_number(float(value)) for value in (known[0], known[-1]))
+    return (
+        f"{title or patches.layer}, unit {unit}: the {which} activations, {first} to {last} over "
+        f"{len(known)} pictures; it sees {side} x {side} pixels."
+    )

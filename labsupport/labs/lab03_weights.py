@@ -1,0 +1,291 @@
+"""Lab 03: filters as tiles, sorted; a network that learns while its filters are watched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from labsupport.core import images, training
+from labsupport.core.images.crops import crops
+from labsupport.core.images.sets import LabelledImages
+from labsupport.core.network import Network
+from labsupport.core.network.architectures import convnetjs
+from labsupport.core.network.architectures.lenet import LeNet5
+from labsupport.methods import weights as w
+from labsupport.ui import controls, figures
+from labsupport.ui.panel import Live, Panel
+
+KEY_WORDS = {
+    "number": "number of the filter",
+    "orientation": "orientation of the stripes",
+    "frequency": "frequency",
+    "colour": "colour, grey first",
+    "noise": "noise, smooth first",
+    "strength": "strength, strongest first",
+}
+SCALES = {"own: each tile's largest weight is full": False, "shared by all tiles": True}
+SETS = {
+    "colour crops (ConvNetJS)": "crops",
+    "digits (LeNet-5)": "digits",
+}
+CIFAR = {"CIFAR-10 (ConvNetJS)": "CIFAR10"}  # a download of 170 MB: only for who asks for it
+DECAYS = {"none": 0.0, "0.0001": 1e-4, "0.001": 1e-3, "0.01": 1e-2, "0.1": 0.1}
+_TILE = 44  # pixels that a first-layer filter is enlarged to, or nearly
+_STEPS_PER_FRAME = 2  # so that Stop answers soon
+
+
+# Filters as pictures
+
+
+def tiles(
+    weights: torch.Tensor,
+    numbers: Sequence[int] | None = None,
+    *,
+    shared: bool = False,
+    columns: int | None = None,
+    values: Sequence[str] | None = None,
+) -> Image.Image:
+    """First-layer filters (N, C, H, W), in colour where C is 3, each under its number.
+
+    Zero is middle grey. `shared` divides all by one largest weight instead of each by its own, so
+    that weak filters look weak. `values` are written under the numbers.
+    """
+    numbers = list(range(len(weights)) if numbers is None else numbers)
+    chosen = figures.spread(weights, shared=shared)[numbers]
+    shown = chosen if chosen.shape[1] == 3 else chosen.mean(1)
+    titles = [f"{n}" if values is None else f"{n}: {v}" for n, v in zip(
+        numbers, values or numbers, strict=True)]  # fmt: skip
+    return figures.mosaic(shown, columns=columns, enlarge=_enlargement(weights), titles=titles)
+
+
+def slices(weights: torch.Tensor, *, shared: bool = True, enlarge: int = 3) -> Image.Image:
+    """A deeper layer (N, C, H, W): a row for each filter, a grey tile for each channel it reads.
+
+    `shared` has one scale for the whole layer, else one for each filter.
+    """
+    count, channels = weights.shape[:2]
+    spread = figures.spread(weights, shared=shared).reshape(count * channels, *weights.shape[2:])
+    return figures.mosaic(spread, columns=channels, gap=1, enlarge=enlarge)
+
+
+def _enlargement(weights: torch.Tensor) -> int:
+    return max(1, round(_TILE / max(weights.shape[2:])))
+
+
+def gabors(weights: torch.Tensor, fit: w.GaborFit, numbers: Sequence[int]) -> Image.Image:
+    """Filters in the upper row, the Gabors fitted to them below, with the share missed."""
+    numbers = list(numbers)
+    pairs = torch.stack([weights[numbers], fit.drawn[numbers]], dim=1)  # (n, 2, C, H, W)
+    spread = figures.spread(pairs)  # one scale for a filter and its Gabor
+    both = np.concatenate([spread[:, 0], spread[:, 1]])
+    titles = [f"{n}" for n in numbers] + [f"{float(fit.error[n]):.0%}" for n in numbers]
+    return figures.mosaic(
+        both if both.shape[1] == 3 else both.mean(1),
+        columns=len(numbers),
+        enlarge=_enlargement(weights),
+        titles=titles,
+        rows=["filter", "Gabor, misses"],
+    )
+
+
+def effective(network: Network, layer: str, channels: Sequence[int]) -> Image.Image:
+    """A row for each deeper filter: its slices, and the filter on pixels that they add up to."""
+    raw = w.filters(network, layer).weights
+    rows = []
+    for channel in channels:
+        found = w.effective_filter(network, layer, channel)
+        whole = figures.mosaic(figures.spread(found.weights), gap=0, enlarge=5)
+        parts = slices(raw[channel : channel + 1], enlarge=6)
+        rows += [parts, whole]
+    titles = [
+        words for c in channels for words in (f"{layer}, filter {c}: slices", "on the pixels")
+    ]
+    return figures.side_by_side(rows, titles, columns=2)
+
+
+# The panel of sorted filters
+
+
+def filters_panel(network: str = "convnetjs") -> Panel:
+    """The first layer of any network, sorted as is asked, each tile with its number."""
+    return Panel(
+        _sorted_filters,
+        {
+            "network": controls.network_menu(network),
+            "key": controls.choice("sorted by", {KEY_WORDS[key]: key for key in w.KEYS}),
+            "shared": controls.choice("scale", SCALES),
+        },
+        title="Filters of the first layer",
+        cost="quick",
+    )
+
+
+def _sorted_filters(network: Network, key: str, shared: bool) -> tuple[Image.Image, str]:
+    found = w.filters(network)
+    picture = tiles(found.weights, w.order(found.weights, key), shared=shared)
+    scale = "one scale" if shared else "each tile on its own scale"
+    return picture, f"{_summary(found.weights)} {found.words}. Sorted by {key}, {scale}."
+
+
+def _summary(weights: torch.Tensor) -> str:
+    measured = w.measure(weights)
+    count, _, height, width = weights.shape
+    colourful = int((measured.opponency > 0.5).sum())
+    return (
+        f"{count} filters of {height} x {width}: {colourful} more colour than grey, "
+        f"{len(w.dead(weights))} dead, {len(w.duplicates(weights))} pairs alike, "
+        f"noise {float(measured.noise.median()):.2f} (median; white noise has 0.80)."
+    )
+
+
+# A network that learns
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The filters of all convolutions at one moment of a training."""
+
+    layers: Mapping[str, torch.Tensor]
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    settings: str
+
+    @property
+    def progress(self) -> float:
+        """The share of the steps that is done."""
+        return self.step / self.steps
+
+
+@lru_cache(maxsize=3)
+def lesson(data: str, per_class: int = 150) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
+    """What a network learns from: images as it takes them, their labels, the categories.
+
+    `data` is "crops", "digits" or "CIFAR10" (a download).
+    """
+    if data == "digits":
+        digits = images.digits("train")
+        return digits.images[:2000].contiguous(), digits.labels[:2000], digits.categories
+    chosen = crops("train", per_class=per_class) if data == "crops" else _cifar(per_class)
+    return (chosen.images - 0.5) / 0.25, chosen.labels, chosen.categories
+
+
+def _cifar(per_class: int) -> LabelledImages:
+    return images.torchvision_set("CIFAR10", count=10 * per_class)
+
+
+def learning(
+    data: str = "crops",
+    *,
+    learning_rate: float = 0.02,
+    decay: float = 1e-3,
+    epochs: int = 8,
+    seed: int = 0,
+) -> Iterator[Snapshot]:
+    """A small network from random weights on, as snapshots; the first is before any step."""
+    batch, labels, categories = lesson(data)
+    module = training.seeded(_builder(data, len(categories)), seed)
+    settings = f"learning rate {learning_rate:.3g}, decay {decay:g}, seed {seed}"
+    frames = training.train(
+        module,
+        batch,
+        labels,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        decay=decay,
+        change=training.shifted(2),
+        seed=seed,
+    )
+    yield Snapshot(_layers(module), 0, 1, float("nan"), 1 / len(categories), settings)
+    for frame in frames:
+        if frame.step % _STEPS_PER_FRAME and frame.step < frame.steps:
+            continue
+        yield Snapshot(
+            _layers(frame.module), frame.step, frame.steps, frame.loss, frame.accuracy, settings
+        )
+
+
+def _builder(data: str, classes: int) -> Callable[[], nn.Module]:
+    return LeNet5 if data == "digits" else lambda: convnetjs.ConvNetJS(classes)
+
+
+def _layers(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {
+        name: part.weight.detach().cpu().clone()
+        for name, part in module.named_modules()
+        if isinstance(part, nn.Conv2d)
+    }
+
+
+def learning_panel(data: str = "crops") -> Live:
+    """Training, live: the filters of all layers, redrawn while they change.
+
+    `data` is "crops", "digits", or "CIFAR10", which is downloaded if it is not there yet.
+    """
+    sets = SETS | CIFAR if data == "CIFAR10" else SETS
+    return Live(
+        _learning,
+        {
+            "data": controls.choice("learns from", sets, data),
+            "learning_rate": controls.logarithmic("learning rate", 0.04, 0.0005, 0.2),
+            "decay": controls.choice("weight decay", DECAYS, 1e-3),
+            "epochs": controls.whole("epochs", 30, 1, 60),
+            "seed": controls.seed(),
+            "shared": controls.choice("scale", SCALES),
+            "size": controls.whole("zoom", 3, 2, 5, unit="×"),
+        },
+        draw=draw_snapshot,
+        title="Filters that learn",
+    )
+
+
+def _learning(
+    data: str, learning_rate: float, decay: float, epochs: int, seed: int
+) -> Iterator[Snapshot]:
+    return learning(data, learning_rate=learning_rate, decay=decay, epochs=epochs, seed=seed)
+
+
+def draw_snapshot(
+    snapshot: Snapshot, shared: bool = False, size: int = 3
+) -> tuple[Image.Image, str]:
+    """All layers side by side, the first in colour if it has any, and how the training goes.
+
+    `size` is how many pixels a weight of the deeper layers is wide.
+    """
+    (name, first), *deeper = snapshot.layers.items()
+    pictures = [tiles(first, shared=shared, columns=4 if len(first) > 6 else 2)]
+    pictures += [slices(layer, shared=shared, enlarge=size) for _, layer in deeper]
+    noise = float(w.measure(first).noise.median())
+    now = f"loss {snapshot.loss:.2f}, {snapshot.accuracy:.0%} right on the last batches"
+    now = now if snapshot.step else "random weights, before all learning"
+    words = (
+        f"Step {snapshot.step}: {now}; noise of {name} {noise:.2f}. "
+        f"{snapshot.settings.capitalize()}."
+    )
+    titles = [name, *(f"{title}: a row a filter" for title, _ in deeper)]
+    return figures.side_by_side(pictures, titles), words
+
+
+def last_filters(data: str = "crops", **settings: float) -> Snapshot:
+    """`learning` to its end: the last snapshot. `settings` are those of `learning`."""
+    *_, last = learning(data, **settings)  # type: ignore[arg-type]
+    return last
+
+
+def compared(snapshots: Mapping[str, Snapshot], *, shared: bool = False) -> Image.Image:
+    """The first layers of several trainings side by side, with accuracy and noise above each."""
+    titles = [
+        f"{name}: {one.accuracy:.0%} right, noise "
+        f"{float(w.measure(next(iter(one.layers.values()))).noise.median()):.2f}"
+        for name, one in snapshots.items()
+    ]
+    pictures = [tiles(next(iter(one.layers.values())), shared=shared, columns=4)
+                for one in snapshots.values()]  # fmt: skip
+    return figures.side_by_side(pictures, titles)

@@ -1,0 +1,364 @@
+"""Lab 05: panels that hide parts of a picture, and pictures of what the network loses by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.network import Network
+from labsupport.core.network.layers import Box
+from labsupport.methods.occlusion import (
+    FILLS,
+    VIEWS,
+    OcclusionMap,
+    fill_image,
+    occlude,
+    occlusion_frames,
+)
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.control import Control
+from labsupport.ui.panel import Live, Panel
+
+SHOWN = 448  # pixels: twice the networks' 224, so that a map's pixels fall on whole ones
+VIEW_WORDS = {
+    "score": "score of the class",
+    "probability": "probability of the class",
+    "best_class": "most probable class",
+    "activity": "activity of one feature map",
+}
+# Okabe and Ito's colours, told apart by every eye; the ninth is for all other classes.
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
+_OTHERS = "#bbbbbb"
+
+
+def photographs() -> list[str]:
+    """The course's networks that answer about photographs: all but the two small ones."""
+    return [name for name in networks.names() if name not in ("lenet5", "convnetjs")]
+
+
+# Hiding one part by hand
+
+
+def hide_panel(image: str = "giant_panda") -> Panel:
+    """A square to push about: the picture with the square, and the network's answer to it."""
+    network = controls.network_menu(names=photographs())
+    return Panel(
+        _hidden_part,
+        {
+            "image": controls.image_menu(images.photos(), image),
+            "network": network,
+            "left": controls.whole("from the left", 16, 0, 208, step=8, unit="px"),
+            "top": controls.whole("from the top", 16, 0, 208, step=8, unit="px"),
+            "side": controls.whole("side", 64, 16, 160, step=8, unit="px"),
+            "fill": _fill_menu(),
+        },
+        title="Hide a part",
+        cost="instant",
+    )
+
+
+def _hidden_part(
+    image: torch.Tensor, network: Network, left: int, top: int, side: int, fill: str
+) -> tuple[Image.Image, str]:
+    size = network.input_size[0]
+    clean = images.standard(image, size)
+    box = (min(left, size - 16), min(top, size - 16), min(left + side, size), min(top + side, size))
+    hidden = occlude(clean, box, fill_image(network, clean, fill))
+    with torch.no_grad():
+        scores = network(torch.cat([clean, hidden])).cpu()
+    [first], [now, *_] = network.ranking(scores, k=1)
+    left_over = float(scores[1].softmax(0)[first.index])
+    words = (
+        f"{first.name}: {figures.per_cent(first.probability)} untouched, "
+        f"{figures.per_cent(left_over)} with the square. Now first: {now.name}."
+    )
+    [after] = network.ranking(scores[1:])
+    picture = figures.side_by_side(
+        [figures.boxes(hidden, [box], enlarge=2), figures.bars(after, highlight=first.name)],
+        ["what the network sees", "what it answers"],
+    )
+    return picture, words
+
+
+# The map, live
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A map on its way, and the picture that belongs to it."""
+
+    map: OcclusionMap
+    image: torch.Tensor
+    network: Network
+
+    @property
+    def progress(self) -> float:
+        return self.map.progress
+
+
+def map_panel(image: str = "giant_panda", **starts: Any) -> Live:
+    """The whole map, coarse at once and then finer, of any picture, network and class.
+
+    `starts` sets controls otherwise than by default: window, stride, fill, view, opacity.
+    """
+    network = controls.network_menu(names=photographs())
+    chosen = {"window": 32, "stride": 8, "fill": "mean", "view": "score", "opacity": 0.8, **starts}
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos(), image),
+        "network": network,
+        "target": controls.class_box(network),
+        "window": controls.whole("window", chosen["window"], 8, 112, step=8, unit="px"),
+        "stride": controls.whole("stride", chosen["stride"], 4, 32, step=4, unit="px"),
+        "fill": _fill_menu(chosen["fill"]),
+        "view": controls.choice(
+            "view", {words: view for view, words in VIEW_WORDS.items()}, chosen["view"]
+        ),
+        "opacity": controls.real("opacity of the map", chosen["opacity"], 0.0, 1.0),
+    }
+    return Live(_frames, shown, draw=_draw_frame, title="Occlusion map", autostart=True)
+
+
+def _fill_menu(default: str = "mean") -> Control:
+    return controls.choice("fill", {_fill_words(fill): fill for fill in FILLS}, default)
+
+
+def _fill_words(fill: str) -> str:
+    return "mean (zero for the network)" if fill == "mean" else fill
+
+
+def _frames(
+    image: torch.Tensor, network: Network, target: int | None, window: int, stride: int, fill: str
+) -> Iterator[Frame]:
+    size = network.input_size[0]
+    seen, shown = images.standard(image, size), images.standard(image, 2 * size)
+    if target is None:
+        target = network.predict(seen, k=1)[0][0].index
+    settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill, "views": VIEWS}
+    for occluded in occlusion_frames(network, seen, target, **settings):
+        yield Frame(occluded, shown, network)
+
+
+def _draw_frame(frame: Frame, view: str, opacity: float) -> tuple[Image.Image, str]:
+    picture = map_picture(frame.image, frame.map, view, frame.network, opacity=opacity)
+    return picture, map_words(frame.map, view, frame.network)
+
+
+# Pictures and words
+
+
+def map_picture(
+    image: torch.Tensor,
+    occluded: OcclusionMap,
+    view: str,
+    network: Network,
+    *,
+    opacity: float = 0.8,
+) -> Image.Image:
+    """What hiding each place changes, over the image (1, 3, H, W), with the scale: blue where the
+    answer falls, red where it rises.
+
+    The view "best_class" has a colour for each class that wins, with their names.
+    """
+    if view == "best_class":
+        return _class_picture(image, occluded, network, opacity)
+    change = occluded.pixels(view) - occluded.clean[view]
+    return figures.overlay(
+        image,
+        change,
+        opacity=opacity,
+        colours="signed",
+        fade=True,
+        label=f"change of the {_quantity(occluded, view)}",
+    )
+
+
+def value_picture(occluded: OcclusionMap, view: str, network: Network) -> Image.Image:
+    """The bare map, as the paper prints it: the value at each place, with the scale."""
+    if view == "best_class":
+        blank = torch.ones(1, 3, *occluded.image_size)
+        return _class_picture(blank, occluded, network, 1.0)
+    limits = (0.0, 1.0) if view == "probability" else None
+    return figures.heat_map(
+        occluded.pixels(view), enlarge=1, limits=limits, label=_quantity(occluded, view)
+    )
+
+
+def _quantity(occluded: OcclusionMap, view: str) -> str:
+    if view.startswith("activity"):
+        return f"total activation of {occluded.units[view]}"
+    return f"{view} of {occluded.target}"
+
+
+def _class_picture(
+    image: torch.Tensor, occluded: OcclusionMap, network: Network, opacity: float
+) -> Image.Image:
+    """Each pixel has the colour of the class that wins when the nearest window hides it."""
+    classes = occluded.values["best_class"]
+    colours = class_colours([occluded])
+    cells = np.array([_rgb(colours.get(int(one), _OTHERS)) for one in classes.flatten()])
+    rows = _nearest(occluded.rows, image.shape[2], occluded.image_size[0])
+    columns = _nearest(occluded.columns, image.shape[3], occluded.image_size[1])
+    painted = cells.reshape(*classes.shape, 3)[rows][:, columns]
+    ground = image[0].permute(1, 2, 0).numpy() * 255
+    grey = ground.mean(2, keepdims=True).repeat(3, axis=2)
+    mixed = grey + (painted - grey) * opacity if opacity > 0 else ground
+    return _with_names(Image.fromarray(mixed.round().astype(np.uint8)), colours, network, classes)
+
+
+def _nearest(spans: Sequence[tuple[int, int]], pixels: int, length: int) -> np.ndarray:
+    """For each of the shown pixels, the position whose window's centre is nearest."""
+    centres = np.array(spans).mean(1)
+    places = (np.arange(pixels) + 0.5) * length / pixels
+    return np.asarray(np.abs(places[:, None] - centres[None, :]).argmin(1))
+
+
+def class_colours(maps: Sequence[OcclusionMap]) -> dict[int, str]:
+    """A colour for each of the eight classes that win most often in these maps."""
+    wins = torch.cat([one.values["best_class"].flatten() for one in maps]).bincount()
+    order = wins.argsort(descending=True)[: len(_COLOURS)].tolist()
+    return {index: _COLOURS[place] for place, index in enumerate(order) if wins[index] > 0}
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16))
+
+
+def _with_names(
+    picture: Image.Image, colours: Mapping[int, str], network: Network, classes: torch.Tensor
+) -> Image.Image:
+    others = set(classes.flatten().tolist()) - set(colours)
+    lines = [(colour, network.categories[index]) for index, colour in colours.items()]
+    if others:
+        lines.append((_OTHERS, f"{len(others)} others"))
+    width = 200
+    sheet = Image.new("RGB", (picture.width + 12 + width, picture.height), "white")
+    sheet.paste(picture, (0, 0))
+    for place, (colour, name) in enumerate(lines):
+        top = 4 + 24 * place
+        sheet.paste(_rgb(colour), (picture.width + 12, top, picture.width + 28, top + 16))
+        words = ink.fit(name, width - 24)
+        ink.write(sheet, (picture.width + 36, top + 8), words, anchor="lm")
+    return sheet
+
+
+def map_words(occluded: OcclusionMap, view: str, network: Network) -> str:
+    """What a map says, in a sentence or two: for the readout beside it."""
+    how = occluded.how.partition(":")[0]
+    done = f"{int(occluded.computed.sum())} of {occluded.computed.numel()} positions, {how}."
+    if view == "best_class":
+        names = set(occluded.values[view].flatten().tolist())
+        first = network.categories[int(occluded.clean[view])]
+        share = float((occluded.values[view] == occluded.clean[view]).float().mean())
+        return f"{first} stays first at {share:.0%} of the positions, {len(names)} win. {done}"
+    left, top, right, bottom = occluded.box(*occluded.lowest(view))
+    clean = _number(view, occluded.clean[view])
+    worst = _number(view, float(occluded.values[view].min()))
+    return (
+        f"{_quantity(occluded, view)}: {clean} untouched, {worst} at worst, with the window on "
+        f"columns {left} to {right} and rows {top} to {bottom}. {done}"
+    )
+
+
+def _number(view: str, value: float) -> str:
+    return figures.per_cent(value) if view == "probability" else f"{value:.1f}"
+
+
+def three_views(image: torch.Tensor, occluded: OcclusionMap, network: Network) -> Image.Image:
+    """A row of Zeiler and Fergus' figure: the image, the strongest map's activity, the
+    probability of the class, the most probable class."""
+    views = ("activity", "probability", "best_class")
+    return figures.side_by_side(
+        [figures.mosaic(image, gap=0), *(value_picture(occluded, v, network) for v in views)],
+        [str(occluded.target), *(VIEW_WORDS[view] for view in views)],
+    )
+
+
+def maps_together(
+    image: torch.Tensor, maps: Mapping[str, OcclusionMap], *, shared: bool = True
+) -> Image.Image:
+    """An image, and maps of its score made with different settings, each under its name.
+
+    `shared` gives all of them one scale, so that colours can be compared from map to map.
+    """
+    changes = [one.pixels("score") - one.clean["score"] for one in maps.values()]
+    most = max(float(change.abs().max()) for change in changes)
+    pictures = [
+        figures.overlay(
+            image,
+            change,
+            opacity=0.8,
+            colours="signed",
+            fade=True,
+            limits=(-most, most) if shared else None,
+            label="" if shared and change is not changes[-1] else "change of the score",
+            bar=not shared or change is changes[-1],
+        )
+        for change in changes
+    ]
+    clean = figures.mosaic(image, gap=0)
+    return figures.side_by_side([clean, *pictures], ["untouched", *maps], columns=3)
+
+
+# The same part of several faces
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face cut out of a photo, (1, 3, 224, 224), with a box on each eye and on the nose."""
+
+    image: torch.Tensor
+    boxes: Mapping[str, Box]
+
+
+Point = tuple[int, int]  # (column, row) in a photo
+_PART_SIDE = 56  # pixels of the 224: as wide as the largest of the eyes
+
+
+def face(photo: torch.Tensor, left_eye: Point, right_eye: Point, nose: Point) -> Face:
+    """Cut a square around the face: a little more than three times the distance of the eyes."""
+    height, width = photo.shape[2:]
+    points = np.array([left_eye, right_eye, nose], dtype=float)
+    side = int(min(3.2 * float(np.linalg.norm(points[0] - points[1])), height, width))
+    corner = np.clip(points.mean(0) - side / 2, 0, (width - side, height - side)).astype(int)
+    left, top = corner.tolist()
+    cut = images.resize(photo[:, :, top : top + side, left : left + side], 224)
+    places = (points - corner) * 224 / side
+    names = ("left eye", "right eye", "nose")
+    return Face(cut, {n: _part_box(place) for n, place in zip(names, places, strict=True)})
+
+
+def _part_box(centre: np.ndarray) -> Box:
+    left, top = np.clip(centre - _PART_SIDE / 2, 0, 224 - _PART_SIDE).astype(int).tolist()
+    return (left, top, left + _PART_SIDE, top + _PART_SIDE)
+
+
+def faces_picture(faces: Sequence[Face]) -> Image.Image:
+    """The faces in a row, their parts in white boxes."""
+    return figures.mosaic(
+        [figures.boxes(one.image, list(one.boxes.values())) for one in faces], columns=len(faces)
+    )
+
+
+def part_changes(
+    network: Network, faces: Sequence[Face], part: str, *, layer: str = "pool5", seed: int = 0
+) -> torch.Tensor:
+    """What hiding a part changes in each face, clean minus hidden, (faces, features).
+
+    `part` is "left eye", "right eye", "nose", or "random": a place of its own in each face.
+    """
+    random = np.random.default_rng(seed)
+    rows = []
+    for one in faces:
+        spot = _part_box(random.uniform(_PART_SIDE / 2, 224 - _PART_SIDE / 2, 2))
+        box = spot if part == "random" else one.boxes[part]
+        hidden = occlude(one.image, box, fill_image(network, one.image, "grey"))
+        clean, changed = network.activations(torch.cat([one.image, hidden]), [layer])[layer]
+        rows.append((clean - changed).flatten())
+    return torch.stack(rows)

@@ -1,0 +1,636 @@
+"""Lab 07: gradients as pictures, the three rules side by side, and what units look for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch.nn import functional
+
+from labsupport.core import images
+from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.network import Network
+from labsupport.core.network.layers import Box, Layer, receptive_box
+from labsupport.core.network.rules import RULES, relu
+from labsupport.core.streams import Images, image_of
+from labsupport.labs.lab02_patches import field_side
+from labsupport.labs.lab05_occlusion import photographs
+from labsupport.methods import backprop
+from labsupport.methods.backprop import Attribution, Gradient, Randomization, SmoothFrame
+from labsupport.methods.patches import TopPatches
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.control import Control, Step, shut
+from labsupport.ui.panel import Live, Panel
+
+VIEWS = {
+    "colours, zero is grey": "colours",
+    "signed, summed over the colours": "signed",
+    "magnitude": "magnitude",
+}
+RULE_WORDS = {
+    "backprop": "backprop: (f > 0) R'",
+    "deconvnet": "deconvnet: (R' > 0) R'",
+    "guided": "guided: both",
+}
+_CUT = 0.985  # of the pixels that are not zero keep their contrast, the few above are cut off
+
+
+# A gradient as a picture
+
+
+def gradient_image(values: torch.Tensor, view: str = "colours") -> torch.Tensor:
+    """A gradient (3, H, W) as an image (1, 3, H, W) in [0, 1], on a scale of its own.
+
+    "colours" is how Zeiler and Fergus show reconstructions: nothing is grey, and what stands out
+    most has full contrast. "signed" is blue below zero and red above, "magnitude" the largest of
+    the three colours without its sign, from black to yellow. The few strongest are cut off.
+    """
+    strength = _strength(values, view)
+    if view == "colours":
+        return (0.5 + values / (2 * strength)).clamp(0, 1)[None]
+    if view == "signed":
+        painted = figures.paint(values.sum(0), colours="signed", limits=(-strength, strength))
+    else:
+        painted = figures.paint(values.abs().amax(0), colours="magma", limits=(0.0, strength))
+    return torch.from_numpy(painted.copy()).permute(2, 0, 1)[None] / 255
+
+
+def _strength(values: torch.Tensor, view: str) -> float:
+    """What gets full contrast."""
+    if view not in VIEWS.values():
+        close = nearest(view, VIEWS.values(), 1)[0]
+        raise BadSetting(f"no view {view!r}; did you mean {close!r}?")
+    numbers = values.sum(0) if view == "signed" else values.abs().amax(0)
+    known = numbers.abs()[numbers != 0].numpy()
+    return max(float(np.quantile(known, _CUT)), 1e-30) if known.size else 1.0
+
+
+def rules_picture(
+    image: torch.Tensor,
+    found: Mapping[str, Gradient],
+    view: str = "colours",
+    *,
+    box: Box | None = None,
+    zoom: bool = False,
+    columns: int | None = None,
+) -> Image.Image:
+    """An image (1, 3, H, W) and its gradient by each rule in a row, or in rows of `columns`.
+
+    `box` is what the target sees: it is drawn in white, or, with `zoom`, all that is shown.
+    """
+    pictures = [gradient_image(one.values[0], view) for one in found.values()]
+    shown = figures.boxes(image, [box] if box else [])
+    if box and zoom:
+        left, top, right, bottom = box
+        pictures = [
+            gradient_image(one.values[0, :, top:bottom, left:right], view) for one in found.values()
+        ]
+        shown = figures.mosaic(image[:, :, top:bottom, left:right], gap=0)
+    times = max(1, figures.PLAIN_SIZE // max(shown.size))
+    parts = [figures.enlarge(shown, times), *(figures.enlarge(one, times) for one in pictures)]
+    titles = [RULE_WORDS[rule] for rule in found]
+    first = "what it sees" if zoom and box else "image"
+    return figures.side_by_side(parts, [first, *titles], columns=columns)
+
+
+# The three rules on numbers
+
+
+class MatrixBox(Control):
+    """Three rows of three numbers to type into; the value is a tensor (3, 3).
+
+    The cells write into one hidden text, which is what a panel watches.
+    """
+
+    def __init__(self, label: str, rows: Sequence[Sequence[float]]) -> None:
+        text = widgets.Text(value=_joined(rows), description=label, layout={"display": "none"})
+        cell = {"width": "58px"}
+        self.cells = [
+            widgets.FloatText(value=number, description="", layout=cell, tooltip=_place(label, i))
+            for i, number in enumerate(number for row in rows for number in row)
+        ]
+        for one in self.cells:
+            one.observe(self._typed, "value")
+        lines = [widgets.HBox(self.cells[first : first + 3]) for first in (0, 3, 6)]
+        name = widgets.Label(value=label)
+        super().__init__(text, shown=widgets.VBox([name, *lines, text]), words=label)
+
+    @property
+    def value(self) -> torch.Tensor:
+        """The numbers, (3, 3)."""
+        return torch.tensor([[float(one) for one in row.split()] for row in self._rows()])
+
+    @property
+    def key(self) -> Hashable:
+        """The numbers as text."""
+        return str(self.source.value)
+
+    def steps(self) -> list[Step]:
+        """One cell after the other gets another number."""
+        return [
+            Step(f"{_place(self.label, i)} = {number}", partial(self._type, i, number))
+            for i, number in ((0, 7.0), (4, -1.5), (8, 0.0))
+        ]
+
+    def put(self, raw: Any) -> None:
+        """Type a whole matrix: rows with a semicolon between them."""
+        for one, number in zip(self.cells, str(raw).replace(";", " ").split(), strict=True):
+            one.value = float(number)
+
+    def _type(self, place: int, number: float) -> None:
+        self.cells[place].value = number
+
+    def _typed(self, _change: Any) -> None:
+        numbers = [one.value for one in self.cells]
+        self.source.value = _joined([numbers[first : first + 3] for first in (0, 3, 6)])
+
+    def _rows(self) -> list[str]:
+        return str(self.source.value).split(";")
+
+    def _close(self) -> None:
+        for one in self.cells:
+            shut(one)
+        super()._close()
+
+
+def _joined(rows: Sequence[Sequence[float]]) -> str:
+    return "; ".join(" ".join(f"{number:g}" for number in row) for row in rows)
+
+
+def _place(label: str, index: int) -> str:
+    return f"{label}, row {index // 3 + 1}, column {index % 3 + 1}"
+
+
+FORWARD = ((1.0, -1.0, 5.0), (2.0, -5.0, -7.0), (-3.0, 2.0, 4.0))
+ARRIVES = ((-2.0, 3.0, -1.0), (6.0, -3.0, 1.0), (2.0, -1.0, 3.0))
+
+
+def matrix_panel() -> Panel:
+    """The slide's numbers to change: what comes into a ReLU, what arrives from above, and what
+    each rule lets through."""
+    given = {
+        "f": MatrixBox("f, into the ReLU", FORWARD),
+        "above": MatrixBox("R', from above", ARRIVES),
+    }
+    return Panel(_matrices, given, title="Three rules for nine numbers", cost="instant")
+
+
+def _matrices(f: torch.Tensor, above: torch.Tensor) -> tuple[Image.Image, str]:
+    passed = {}
+    with torch.enable_grad():
+        for rule in RULES:
+            x = f.clone().requires_grad_(True)
+            passed[rule] = torch.autograd.grad(relu(x, rule), x, above)[0]
+    up = figures.side_by_side(
+        [matrix_picture(f), matrix_picture(f.relu()), matrix_picture(above)],
+        ["f", "max(f, 0)", "R', from above"],
+        gap=28,
+    )
+    down = figures.side_by_side(
+        [matrix_picture(one, blocked=above != one) for one in passed.values()],
+        [RULE_WORDS[rule] for rule in passed],
+        gap=28,
+    )
+    counts = [f"{rule} {int((one != 0).sum())}" for rule, one in passed.items()]
+    words = f"Numbers that get through: {', '.join(counts)} of 9. A cross marks what is stopped."
+    return figures.side_by_side([up, down], columns=1, gap=20), words
+
+
+_CELL = 56
+
+
+def matrix_picture(numbers: torch.Tensor, blocked: torch.Tensor | None = None) -> Image.Image:
+    """A small matrix as squares with their numbers: blue below zero, red above, pale where small.
+
+    A cross marks the cells of `blocked`.
+    """
+    rows, columns = numbers.shape
+    most = max(float(numbers.abs().max()), 1e-6)
+    shades = figures.paint(numbers, colours="signed", limits=(-2 * most, 2 * most))
+    sheet = figures.enlarge(shades, _CELL)
+    pen = ImageDraw.Draw(sheet)
+    for row in range(rows):
+        for column in range(columns):
+            left, top = column * _CELL, row * _CELL
+            pen.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), outline=ink.RULE)
+            if blocked is not None and bool(blocked[row, column]):
+                corner = (left + _CELL - 16, top + 6, left + _CELL - 7, top + 15)
+                pen.line(corner, fill=ink.QUIET, width=2)
+                pen.line((corner[0], corner[3], corner[2], corner[1]), fill=ink.QUIET, width=2)
+            middle = (left + _CELL / 2, top + _CELL / 2)
+            text = f"{float(numbers[row, column]):g}"
+            ink.write(sheet, middle, text, size=16, anchor="mm")
+    return sheet
+
+
+# The three rules on a picture
+
+
+_PLACES = {"its strongest neuron": "strongest", "the whole channel": "channel"}
+
+
+def rules_panel(image: str = "koala", layer: str = "fire8", channel: int = 491) -> Panel:
+    """Any neuron of any layer, in any picture: its gradient by the three rules, from one forward
+    pass."""
+    network = controls.network_menu(names=photographs())
+    layers = controls.layer_menu(network, layer, keep=_is_shown)
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos(), image),
+        "network": network,
+        "layer": layers,
+        "channel": controls.channel_slider(layers, channel),
+        "where": controls.choice("neuron", _PLACES),
+        "view": controls.choice("view", VIEWS),
+        "zoom": controls.toggle("only what the neuron sees"),
+    }
+    return Panel(_draw_rules, shown, title="Any neuron", compute=_look, cost="quick")
+
+
+def _is_shown(layer: Layer) -> bool:
+    """Layers with maps that lie behind a ReLU: they see more than their own filters do."""
+    return layer.has_map and layer.kind in ("relu", "relu6", "concat", "add", "max_pool")
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One unit of one picture, and its gradients."""
+
+    image: torch.Tensor
+    found: Mapping[str, Gradient]
+    box: Box | None
+
+
+def _look(image: torch.Tensor, network: Network, layer: str, channel: int, where: str) -> _Look:
+    seen = images.standard(image, network.input_size[0])
+    if where == "channel":
+        return _Look(seen, backprop.gradients(network, seen, (layer, channel)), None)
+    place = strongest(network, seen, layer, channel)
+    found = backprop.gradients(network, seen, (layer, channel, place))
+    return _Look(seen, found, receptive_box(network, layer, place, (seen.shape[2], seen.shape[3])))
+
+
+def strongest(network: Network, image: torch.Tensor, layer: str, channel: int) -> tuple[int, int]:
+    """Where in its map (row, column) a channel answers most to an image (1, 3, H, W)."""
+    map_ = network.activations(image, [layer])[layer][0, channel]
+    row, column = divmod(int(map_.argmax()), map_.shape[1])
+    return row, column
+
+
+def fields_picture(
+    network: Network, image: torch.Tensor, units: Sequence[tuple[str, int]]
+) -> Image.Image:
+    """For (layer, channel) after (layer, channel): what its strongest neuron sees of an image, in
+    a white box, and below it the neuron's signed gradient."""
+    seen, drawn = [], []
+    for layer, channel in units:
+        place = strongest(network, image, layer, channel)
+        box = receptive_box(network, layer, place, (image.shape[2], image.shape[3]))
+        found = backprop.gradient(network, image, (layer, channel, place))
+        seen.append(figures.boxes(image, [box]))
+        drawn.append(gradient_image(found.values[0], "signed"))
+    titles = [f"{layer}, channel {channel}" for layer, channel in units]
+    upper = figures.side_by_side(seen, titles)
+    return figures.side_by_side([upper, figures.side_by_side(drawn)], columns=1, gap=8)
+
+
+def _draw_rules(look: _Look, view: str, zoom: bool) -> tuple[Image.Image, str]:
+    picture = rules_picture(look.image, look.found, view, box=look.box, zoom=zoom, columns=2)
+    first = look.found[RULES[0]]
+    target, answer = first.targets[0], float(first.answers[0])
+    if not bool(first.values.any()):
+        return picture, f"{target}: it answers {answer:.2f}, and no pixel can change that."
+    shares = [f"{rule} {_nonzero(one):.0%}" for rule, one in look.found.items()]
+    return picture, (
+        f"{target}: it answers {answer:.2f}. Pixels that count, of all: {', '.join(shares)}. "
+        f"The gradient passes {first.relus} ReLUs."
+    )
+
+
+def _nonzero(found: Gradient) -> float:
+    return float((found.values[0].abs().amax(0) > 0).float().mean())
+
+
+# What units look for
+
+
+def unit_gradients(
+    network: Network, patches: TopPatches, shown: Images, unit: int, *, rule: str, count: int = 9
+) -> Gradient:
+    """For each of a unit's `count` top patches the gradient of the neuron that sees it."""
+    row = patches.row(unit)
+    numbers = [int(n) for n in patches.images[row, :count] if int(n) >= 0]
+    batch = torch.cat([image_of(shown, number) for number in numbers])
+    places = patches.positions[row, : len(numbers)].tolist()
+    targets: list[Any] = [(patches.layer, unit, (int(r), int(c))) for r, c in places]
+    return backprop.gradient(network, batch, targets, rule=rule)
+
+
+def aligned_tiles(
+    network: Network,
+    patches: TopPatches,
+    shown: Images,
+    unit: int,
+    *,
+    rule: str,
+    count: int = 9,
+    tile: int = 64,
+) -> tuple[list[Image.Image], list[Image.Image]]:
+    """A unit's top patches twice, tile by tile: the gradients, and the crops of the images."""
+    found = unit_gradients(network, patches, shown, unit, rule=rule, count=count)
+    row, side = patches.row(unit), field_side(network, patches.layer)
+    drawn, crops = [], []
+    for place, values in enumerate(found.values):
+        left, top, right, bottom = patches.boxes[row, place].tolist()
+        image = image_of(shown, int(patches.images[row, place]))
+        both = [_cut(one, (left, top, right, bottom), side, tile) for one in (values[None], image)]
+        both[0] = gradient_image(both[0][0])
+        times = max(1, tile // side)
+        drawn.append(figures.enlarge(both[0], times))
+        crops.append(figures.enlarge(both[1].clamp(0, 1), times))
+    return drawn, crops
+
+
+def _cut(pixels: torch.Tensor, box: Box, side: int, most: int) -> torch.Tensor:
+    """The square of `side` pixels around a box, moved into the image; `most` pixels wide.
+
+    Both an image and its gradient are cut so; the gradient is averaged before it gets its
+    contrast, which calms it.
+    """
+    size = [min(side, length) for length in pixels.shape[2:]]
+    middles = ((box[1] + box[3]) / 2, (box[0] + box[2]) / 2)
+    top, left = (
+        min(max(round(middle - length / 2), 0), whole - length)
+        for middle, length, whole in zip(middles, size, pixels.shape[2:], strict=True)
+    )
+    cut = pixels[:, :, top : top + size[0], left : left + size[1]]
+    if max(size) <= most:
+        return cut
+    shape = [max(1, round(length * most / max(size))) for length in size]
+    return functional.interpolate(cut, shape, mode="bilinear", antialias=True)
+
+
+def springenberg_rows(
+    network: Network, patches: TopPatches, shown: Images, units: Sequence[int]
+) -> Image.Image:
+    """Springenberg's figure: for each unit a row of ten guided pictures, and the crops below."""
+    tiles, names = [], []
+    for unit in units:
+        drawn, crops = aligned_tiles(
+            network, patches, shown, unit, rule="guided", count=10, tile=72
+        )
+        tiles += [*drawn, *crops]
+        names += [f"unit {unit}", ""]
+    return figures.mosaic(tiles, columns=len(drawn), rows=names)
+
+
+def zeiler_block(
+    network: Network, patches: TopPatches, shown: Images, unit: int, *, rule: str = "deconvnet"
+) -> Image.Image:
+    """A unit in Zeiler and Fergus' figure: nine reconstructions, and beside them the crops."""
+    blocks = [
+        figures.mosaic(part, columns=3, gap=1)
+        for part in aligned_tiles(network, patches, shown, unit, rule=rule, tile=56)
+    ]
+    return figures.side_by_side(blocks, gap=4)
+
+
+# SmoothGrad, live
+
+
+def smooth_panel(image: str = "giant_panda") -> Live:
+    """The mean over noisy copies as it grows: any picture, class and rule."""
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos(), image),
+        "network": network,
+        "target": controls.class_box(network),
+        "rule": controls.choice("rule", list(RULES)),
+        "noise": controls.real("noise, of the range", 0.15, 0.0, 0.5),
+        "samples": controls.whole("noisy copies", 16, 2, 64, step=2),
+        "view": controls.choice("view", VIEWS, "magnitude"),
+    }
+    return Live(_smooth, shown, draw=_draw_smooth, title="SmoothGrad", autostart=True)
+
+
+@dataclass(frozen=True)
+class SmoothView:
+    """A frame of SmoothGrad, the image, and the gradient without noise."""
+
+    frame: SmoothFrame
+    image: torch.Tensor
+    plain: Gradient
+
+    @property
+    def progress(self) -> float:
+        """0 to 1."""
+        return self.frame.progress
+
+
+def _smooth(
+    image: torch.Tensor, network: Network, target: int | None, rule: str, noise: float, samples: int
+) -> Iterator[SmoothView]:
+    seen = images.standard(image, network.input_size[0])
+    chosen = _answer(network, seen) if target is None else target
+    plain = backprop.gradient(network, seen, chosen, rule=rule)
+    settings: dict[str, Any] = {"rule": rule, "noise": noise, "samples": samples}
+    for frame in backprop.smooth_frames(network, seen, chosen, **settings):
+        yield SmoothView(frame, seen, plain)
+
+
+def _answer(network: Network, image: torch.Tensor) -> int:
+    return network.predict(image, k=1)[0][0].index
+
+
+def _draw_smooth(shown: SmoothView, view: str) -> tuple[Image.Image, str]:
+    found = shown.frame.gradient
+    plain, mean = (gradient_image(one.values[0], view) for one in (shown.plain, found))
+    count = shown.frame.samples
+    titles = ["image", "its gradient", "a noisy copy", f"mean of {count} noisy ones"]
+    row = figures.side_by_side([shown.image, plain, shown.frame.noisy, mean], titles, columns=2)
+    return row, f"{found.targets[0]}, {found.rule}: the mean of {count} gradients."
+
+
+# Integrated gradients
+
+
+BASELINES = {"black": "black", "the mean colour": "mean", "white": "white", "a blur": "blur"}
+
+
+def integrated_panel(image: str = "giant_panda") -> Panel:
+    """What each pixel adds on the way from a baseline to the picture, and the check that it adds
+    up."""
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos(), image),
+        "network": network,
+        "target": controls.class_box(network),
+        "baseline": controls.choice("baseline", BASELINES),
+        "steps": controls.whole("steps at first", 16, 4, 64, step=4),
+        "view": controls.choice("view", VIEWS, "signed"),
+    }
+    title = "Integrated gradients"
+    return Panel(_draw_integrated, shown, title=title, compute=_integrate, cost="slow")
+
+
+def _integrate(
+    image: torch.Tensor, network: Network, target: int | None, baseline: str, steps: int
+) -> tuple[torch.Tensor, Gradient, Attribution]:
+    seen = images.standard(image, network.input_size[0])
+    chosen = _answer(network, seen) if target is None else target
+    plain = backprop.gradient(network, seen, chosen)
+    settings: dict[str, Any] = {"baseline": baseline, "steps": steps}
+    return seen, plain, backprop.integrated_gradients(network, seen, chosen, **settings)
+
+
+def _draw_integrated(
+    done: tuple[torch.Tensor, Gradient, Attribution], view: str
+) -> tuple[Image.Image, str]:
+    seen, plain, found = done
+    return attribution_picture(seen, plain, found, view), attribution_words(found)
+
+
+def attribution_picture(
+    image: torch.Tensor, plain: Gradient, found: Attribution, view: str = "signed"
+) -> Image.Image:
+    """The image, its plain gradient, and what integrated gradients say each pixel adds."""
+    pictures = [gradient_image(one.values[0], view) for one in (plain, found)]
+    titles = ["image", "gradient", "integrated gradients"]
+    return figures.side_by_side([image, *pictures], titles)
+
+
+def attribution_words(found: Attribution) -> str:
+    """The completeness check of one image in a sentence."""
+    start, end = float(found.start[0]), float(found.end[0])
+    return (
+        f"{found.targets[0]}: {start:.2f} at the baseline, {end:.2f} at the image. What the pixels "
+        f"add comes to {float(found.values[0].sum()):.2f}, and should to {end - start:.2f}: an "
+        f"error of {float(found.error[0]):.1%} with {int(found.steps[0])} gradients."
+    )
+
+
+# Random layers
+
+
+@dataclass(frozen=True)
+class CascadeView:
+    """The steps of a cascade so far, of `total` and the learned network."""
+
+    steps: tuple[Randomization, ...]
+    total: int
+
+    @property
+    def progress(self) -> float:
+        """0 to 1."""
+        return self.steps[-1].progress
+
+
+def cascade_panel(image: str = "koala") -> Live:
+    """A network forgets its layers one by one from the top: what becomes of the gradients?"""
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos(), image),
+        "network": network,
+        "target": controls.class_box(network),
+        "seed": controls.seed(),
+        "view": controls.choice("view", VIEWS, "magnitude"),
+        "measure": controls.choice("measure", _MEASURES),
+    }
+    return Live(_cascade, shown, draw=_draw_cascade, title="Forgetting from the top")
+
+
+_MEASURES = {"rank correlation": "ranks", "structure (SSIM)": "structure"}
+
+
+def _cascade(
+    image: torch.Tensor, network: Network, target: int | None, seed: int
+) -> Iterator[CascadeView]:
+    seen = images.standard(image, network.input_size[0])
+    chosen = _answer(network, seen) if target is None else target
+    return cascade_views(network, seen, chosen, seed=seed)
+
+
+def cascade_views(
+    network: Network, image: torch.Tensor, target: int, *, seed: int = 0
+) -> Iterator[CascadeView]:
+    """A class's cascade, step by step, from the score before any last ReLU."""
+    steps: list[Randomization] = []
+    unit, total = last_unit(network, target), len(backprop.weighted_layers(network))
+    for step in backprop.cascade(network, image, unit, seed=seed):
+        steps.append(step)
+        yield CascadeView(tuple(steps), total)
+
+
+def last_unit(network: Network, index: int) -> Any:
+    """A class as (layer, channel) of the last layer with weights.
+
+    SqueezeNet has a ReLU behind that layer: random weights may never open it, and then there is no
+    gradient at all.
+    """
+    return (backprop.weighted_layers(network)[0], index)
+
+
+def _draw_cascade(shown: CascadeView, view: str, measure: str) -> tuple[Image.Image, str]:
+    last = shown.steps[-1]
+    row = figures.side_by_side(
+        [gradient_image(one.values[0], view) for one in last.gradients.values()],
+        list(last.gradients),
+    )
+    picture = figures.side_by_side([row, likeness_strips(shown, measure)], columns=1)
+    numbers = getattr(last, measure)
+    said = ", ".join(f"{rule} {value:.2f}" for rule, value in numbers.items())
+    where = f"random down to {last.layer} ({last.count} layers)" if last.layer else "as learned"
+    return picture, f"{where}. How like the learned network's: {said}."
+
+
+def likeness_strips(shown: CascadeView, measure: str = "ranks") -> Image.Image:
+    """For each rule a strip with a field for each number of random layers: yellow where the
+    picture is that of the learned network, dark where nothing of it is left, grey where it is not
+    known yet.
+
+    Drawn in a few milliseconds, so that the panel answers while it works.
+    """
+    strips = []
+    for rule in shown.steps[0].ranks:
+        known = [getattr(one, measure)[rule] for one in shown.steps]
+        row = np.array([[*known, *[np.nan] * (shown.total + 1 - len(known))]])
+        strips.append(figures.enlarge(figures.paint(row, limits=(0.0, 1.0)), _FIELD))
+    last = [f"{getattr(shown.steps[-1], measure)[rule]:.2f}" for rule in shown.steps[0].ranks]
+    return figures.mosaic(strips, columns=1, gap=4, rows=list(shown.steps[0].ranks), values=last)
+
+
+_FIELD = 23  # pixels
+
+
+def likeness_picture(steps: Sequence[Randomization], measure: str = "ranks") -> Image.Image:
+    """How like the learned network's pictures are, rule by rule, the more layers are random."""
+    up = {"ranks": "rank correlation", "structure": "SSIM"}[measure]
+    lines = {rule: [getattr(one, measure)[rule] for one in steps] for rule in steps[0].ranks}
+    across = "layers that are random, from the top"
+    return figures.curve(
+        lines, across=across, up=up, size=(704, 300), limits=(0.0, 1.05), points=True
+    )
+
+
+def cascade_rows(
+    steps: Sequence[Randomization], counts: Sequence[int], view: str = "magnitude"
+) -> Image.Image:
+    """A row of pictures for each rule, a column for each of these numbers of random layers."""
+    chosen = [steps[count] for count in counts]
+    titles = [one.layer or "learned" for one in chosen]
+    tiles = [
+        figures.mosaic(gradient_image(one.gradients[rule].values[0], view), gap=0).reduce(2)
+        for rule in steps[0].gradients
+        for one in chosen
+    ]
+    return figures.mosaic(
+        tiles,
+        columns=len(chosen),
+        titles=titles * len(steps[0].gradients),
+        rows=list(steps[0].ranks),
+    )

@@ -1,0 +1,429 @@
+"""Lab 08 and those after it: pictures that grow under a gradient, live, on boards, in galleries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from labsupport.core.network import Network, TargetLike
+from labsupport.core.network.layers import Layer
+from labsupport.labs.lab05_occlusion import photographs
+from labsupport.methods.optimize import (
+    CLEAR,
+    SIMONYAN,
+    STARTS,
+    YOSINSKI,
+    Frame,
+    LogOdds,
+    Objective,
+    Recipe,
+    TargetValue,
+    ascend,
+    visualize,
+)
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.control import Control
+from labsupport.ui.panel import Live
+
+# The lecture's class images: Simonyan's two rows, then Yosinski's.
+LECTURE = (
+    "dumbbell",
+    "cup",
+    "dalmatian",
+    "bell pepper",
+    "lemon",
+    "Siberian husky",
+    "washer",
+    "computer keyboard",
+    "kit fox",
+    "goose",
+    "ostrich",
+    "limousine",
+    "flamingo",
+    "pelican",
+    "hartebeest",
+    "pool table",
+    "ground beetle",
+    "Indian cobra",
+    "beach wagon",
+    "black swan",
+)
+# What the slides call some of them, where ImageNet's name is another.
+SLIDE_NAMES = {
+    "Siberian husky": "husky",
+    "washer": "washing machine",
+    "pool table": "billiard table",
+    "beach wagon": "station wagon",
+}
+YOSINSKI_NAMES = tuple(recipe.name for recipe in YOSINSKI)
+RECIPES = {recipe.name: recipe for recipe in (CLEAR, SIMONYAN, *YOSINSKI)}
+_STARTS = {"as the setting has it": "", **{start: start for start in STARTS if start != "mean"}}
+_AT_ONCE = 4  # images that a gallery works on together, so that frames come often
+
+
+def class_objective(names: str | int | Sequence[str | int]) -> Objective:
+    """What shows a class best: its score, and its log-odds, so that colours are the class's own.
+
+    A sequence has a class for each image of a batch.
+    """
+    several = list(names) if not isinstance(names, str | int) else names
+    return TargetValue(several) + LogOdds(several)
+
+
+# Live
+
+
+def class_panel(
+    target: str = "flamingo",
+    *,
+    raised: str = "both",
+    recipe: str = "ours",
+    steps: int = 60,
+    autostart: bool = False,
+) -> Live:
+    """An image for any class, network and setting, step by step.
+
+    `raised` is "both", see `class_objective`, or "score". With `autostart`, a control that is
+    moved begins anew.
+    """
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "network": network,
+        "target": controls.class_box(network, target),
+        "raised": controls.choice("what is raised", _RAISED, raised),
+        **_how(recipe, steps),
+    }
+    settings: dict[str, Any] = {"title": "An image for a class", "autostart": autostart}
+    return Live(_class_frames, shown, draw=_draw_class, **settings)
+
+
+_RAISED = {"score and log-odds": "both", "the score alone (Simonyan)": "score"}
+
+
+def _class_frames(
+    network: Network,
+    target: int | None,
+    raised: str,
+    recipe: str,
+    start: str,
+    steps: int,
+    seed: int,
+) -> Iterator[Growing]:
+    index = 0 if target is None else target
+    objective = class_objective(index) if raised == "both" else TargetValue(index)
+    title = network.categories[index]
+    yield from _growing(
+        network, objective, title, recipe=recipe, start=start or None, steps=steps, seed=seed
+    )
+
+
+def unit_panel(
+    layer: str = "fire8",
+    channel: int = 0,
+    *,
+    recipe: str = "ours",
+    steps: int = 60,
+    autostart: bool = False,
+) -> Live:
+    """An image for any channel of any layer, or for one neuron in the middle of its map.
+
+    With `autostart`, a control that is moved begins anew.
+    """
+    network = controls.network_menu(names=photographs())
+    layers = controls.layer_menu(network, layer, keep=_has_channels)
+    shown: dict[str, Control] = {
+        "network": network,
+        "layer": layers,
+        "channel": controls.channel_slider(layers, channel),
+        "extent": controls.choice("of the channel", _EXTENTS),
+        **_how(recipe, steps),
+    }
+    settings: dict[str, Any] = {"title": "An image for a unit", "autostart": autostart}
+    return Live(_unit_frames, shown, draw=_draw_unit, **settings)
+
+
+_EXTENTS = {"the whole map": "map", "one neuron in the middle": "neuron"}
+
+
+def _unit_frames(
+    network: Network,
+    layer: str,
+    channel: int,
+    extent: str,
+    recipe: str,
+    start: str,
+    steps: int,
+    seed: int,
+) -> Iterator[Growing]:
+    target = unit_target(network, layer, channel, neuron=extent == "neuron")
+    title = network.target(target).title
+    objective = TargetValue(target)
+    yield from _growing(
+        network, objective, title, recipe=recipe, start=start or None, steps=steps, seed=seed
+    )
+
+
+def unit_target(network: Network, layer: str, channel: int, *, neuron: bool = False) -> TargetLike:
+    """A channel as a target; with `neuron`, the one in the middle of its map, if it has one."""
+    shape = network.layer(layer).shape
+    if neuron and len(shape) == 3:
+        return (layer, channel, (shape[1] // 2, shape[2] // 2))
+    return (layer, channel)
+
+
+def _has_channels(layer: Layer) -> bool:
+    return layer.kind not in ("dropout", "flatten", "identity")
+
+
+def _how(recipe: str, steps: int) -> dict[str, Control]:
+    return {
+        "recipe": controls.choice("setting", list(RECIPES), recipe),
+        "start": controls.choice("start", _STARTS),
+        "steps": controls.whole("steps", steps, 20, 400, step=20),
+        "seed": controls.seed(),
+    }
+
+
+@dataclass(frozen=True)
+class Growing:
+    """A frame, and what the panel says beside it."""
+
+    frame: Frame
+    network: Network
+    title: str
+    seconds: float  # since the start
+
+    @property
+    def progress(self) -> float:
+        return self.frame.progress
+
+
+def _growing(
+    network: Network, objective: Objective, title: str, recipe: str = "ours", **how: Any
+) -> Iterator[Growing]:
+    begun = time.perf_counter()
+    for frame in ascend(network, objective, recipe=RECIPES[recipe], **how):
+        yield Growing(frame, network, title, time.perf_counter() - begun)
+
+
+def _draw_class(growing: Growing) -> tuple[Image.Image, str]:
+    frame, name = growing.frame, growing.title
+    [answers] = growing.network.predict(frame.image)
+    chance = next((one.probability for one in answers if one.name == name), 0.0)
+    picture = figures.side_by_side(
+        [figures.enlarge(frame.image, 2), figures.bars(answers, highlight=name)],
+        [name, "what the network says about it"],
+    )
+    (term, value), *_ = frame.terms.items()
+    raised = "score" if term == name else term
+    words = f"{name}: {raised} {float(value):.1f}, probability {figures.per_cent(chance)}"
+    return picture, f"{words}. {_so_far(growing)}"
+
+
+def _draw_unit(growing: Growing) -> tuple[Image.Image, str]:
+    frame = growing.frame
+    image = frame.image
+    if frame.box is not None:
+        left, top, right, bottom = frame.box
+        image = frame.image[:, :, top:bottom, left:right]
+    times = max(1, round(448 / max(image.shape[2:])))
+    seen = ""
+    if frame.box is not None:
+        seen = f" It sees {image.shape[3]} x {image.shape[2]} pixels, shown {times} times as large."
+    if float(frame.score) < 0 < float(frame.slope):
+        seen += " A ReLU still silences it: this is the value in front of it."
+    words = f"{growing.title}: {ink.number(float(frame.score))}. {_so_far(growing)}{seen}"
+    return figures.enlarge(image, times), words
+
+
+def _so_far(growing: Growing) -> str:
+    frame = growing.frame
+    words = f"Step {frame.step} of {frame.steps}, {growing.seconds:.1f} s."
+    if float(frame.slope) == 0:
+        words += (
+            " The gradient is zero everywhere: the unit is silent on this image, and no step can "
+            "change it. Start from noise, or with another seed."
+        )
+    return words
+
+
+# The board of settings
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One setting's picture on the board: its last frame and how long it took."""
+
+    recipe: Recipe
+    frame: Frame
+    seconds: float
+
+
+def board(
+    network: Network,
+    target: TargetLike,
+    *,
+    recipes: Sequence[Recipe] = (*YOSINSKI, CLEAR),
+    steps: int | None = 100,
+    start: str | None = None,
+    seed: int = 0,
+    progress: Callable[[float], object] | None = None,
+) -> list[Entry]:
+    """The same unit with each setting, from the same seed, with as many steps for all.
+
+    `steps` None takes each setting's own number.
+    """
+    entries = []
+    for place, recipe in enumerate(recipes):
+        begun = time.perf_counter()
+        frame = visualize(network, target, recipe=recipe, steps=steps, start=start, seed=seed)
+        entries.append(Entry(recipe, frame, time.perf_counter() - begun))
+        if progress is not None:
+            progress((place + 1) / len(recipes))
+    return entries
+
+
+def board_picture(entries: Sequence[Entry], *, columns: int = 3) -> Image.Image:
+    """The settings' pictures side by side, with the value that was reached and the seconds."""
+    values = [
+        f"{ink.number(float(entry.frame.score))} in {entry.seconds:.1f} s" for entry in entries
+    ]
+    names = [entry.recipe.name for entry in entries]
+    tiles = [entry.frame.image for entry in entries]
+    return figures.mosaic(
+        tiles, titles=names, values=values, columns=min(columns, len(tiles)), gap=8
+    )
+
+
+# Galleries
+
+
+def lecture_classes(network: Network) -> list[str]:
+    """Those of the slides' twenty classes that this network knows."""
+    return [name for name in LECTURE if name in network.categories]
+
+
+def gallery_picture(
+    frame: Frame, names: Sequence[str] | Mapping[str, str], *, columns: int = 5
+) -> Image.Image:
+    """The images of a batch in rows, each under its name, with its probability if it has one."""
+    shown = [SLIDE_NAMES.get(name, name) for name in names]
+    values = None
+    if frame.probability is not None:
+        values = [figures.per_cent(float(chance)) for chance in frame.probability]
+    return figures.mosaic(
+        frame.image, titles=shown, values=values, columns=min(columns, len(shown)), gap=8
+    )
+
+
+def gallery_panel(names: Sequence[str] = LECTURE, *, steps: int = 60) -> Live:
+    """The class gallery, a few classes at a time, growing."""
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "network": network,
+        "recipe": controls.choice("setting", list(RECIPES)),
+        "steps": controls.whole("steps", steps, 20, 200, step=20),
+        "seed": controls.seed(),
+    }
+
+    def frames(network: Network, recipe: str, steps: int, seed: int) -> Iterator[Hung]:
+        known = [name for name in names if name in network.categories]
+        yield from _hung(network, known, RECIPES[recipe], steps, seed)
+
+    return Live(frames, shown, draw=_draw_hung, title="Class gallery")
+
+
+@dataclass(frozen=True)
+class Hung:
+    """A gallery on its way: the pictures that are there, and how many are to come."""
+
+    images: torch.Tensor
+    chances: torch.Tensor
+    names: tuple[str, ...]
+    count: int
+    growing: int  # so many of the pictures, the last ones
+    share: float  # of their steps
+    steps: int
+
+    @property
+    def progress(self) -> float:
+        return (len(self.names) - self.growing * (1 - self.share)) / self.count
+
+
+def _hung(
+    network: Network, names: Sequence[str], recipe: Recipe, steps: int, seed: int
+) -> Iterator[Hung]:
+    images, chances = torch.empty(0), torch.empty(0)
+    for first in range(0, len(names), _AT_ONCE):
+        some = list(names[first : first + _AT_ONCE])
+        done = tuple(names[: first + len(some)])
+        for frame in ascend(network, class_objective(some), recipe=recipe, steps=steps, seed=seed):
+            chance = frame.probability if frame.probability is not None else torch.zeros(len(some))
+            together = torch.cat([images, frame.image]), torch.cat([chances, chance])
+            yield Hung(*together, done, len(names), len(some), frame.progress, steps)
+        images, chances = together
+
+
+def _draw_hung(hung: Hung) -> tuple[Image.Image, str]:
+    values = [figures.per_cent(float(chance)) for chance in hung.chances]
+    titles = [SLIDE_NAMES.get(name, name) for name in hung.names]
+    picture = figures.mosaic(hung.images, titles=titles, values=values, columns=4, gap=8)
+    sure = int((hung.chances > 0.99).sum())
+    words = f"{len(titles)} of {hung.count} classes; {sure} are above 99 %."
+    return picture, f"{words} The last {hung.growing}: {hung.share:.0%} of {hung.steps} steps."
+
+
+# Units of every layer
+
+
+def unit_layers(network: Network, count: int = 8) -> list[str]:
+    """So many layers evenly from the first to the last, as the slides' layers 1 to 8.
+
+    Of a block with branches, only its joined end.
+    """
+    joined = [layer for layer in network.layers if layer.kind in ("relu", "concat")]
+    whole = [one for one in joined if "/" not in one.title or one.title.endswith("/output")]
+    ends = [one.name for one in (whole if len(whole) >= count else joined or network.layers)]
+    places = torch.linspace(0, len(ends) - 1, min(count, len(ends))).round().int().tolist()
+    return [ends[place] for place in places]
+
+
+def units(
+    network: Network,
+    layers: Sequence[str],
+    channels: Sequence[int] | int = 3,
+    *,
+    recipe: Recipe = CLEAR,
+    steps: int = 60,
+    size: int | None = 128,
+    seed: int = 0,
+    progress: Callable[[float], object] | None = None,
+) -> dict[str, Frame]:
+    """For each layer a batch of its channels, (given, or so many from the first on), one frame."""
+    found = {}
+    for place, layer in enumerate(layers):
+        wanted = range(channels) if isinstance(channels, int) else channels
+        targets: list[TargetLike] = [(layer, channel) for channel in wanted]
+        found[layer] = visualize(network, targets, recipe=recipe, steps=steps, size=size, seed=seed)
+        if progress is not None:
+            progress((place + 1) / len(layers))
+    return found
+
+
+def units_picture(network: Network, found: Mapping[str, Frame]) -> Image.Image:
+    """A row for each layer, the first layer on top."""
+    tiles = [tile for frame in found.values() for tile in frame.image]
+    rows = [network.layer(layer).title for layer in found]
+    columns = len(next(iter(found.values())).image)
+    return figures.mosaic(tiles, columns=columns, rows=rows, gap=6)
+
+
+def seeds_picture(frames: Frame) -> Image.Image:
+    """One target from several seeds, side by side."""
+    titles = [f"seed {seed}" for seed in frames.settings["seed"]]
+    return figures.mosaic(frames.image, columns=len(titles), titles=titles)

@@ -1,0 +1,372 @@
+"""Lab 08, second half: saliency maps, the objects that they cut out, and a second opinion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as transforms
+
+from labsupport.core import images
+from labsupport.core.images.sets import ImageSet, Picture
+from labsupport.core.network import Network
+from labsupport.labs.lab05_occlusion import photographs
+from labsupport.methods import saliency
+from labsupport.methods.saliency import (
+    REDUCTIONS,
+    Localization,
+    Scene,
+    Segmentation,
+    saliency_map,
+    segment,
+)
+from labsupport.ui import controls, figures
+from labsupport.ui.control import Control
+from labsupport.ui.panel import Panel
+
+REDUCTION_WORDS = {
+    "max": "max: the largest absolute value",
+    "mean": "mean of the absolute values",
+    "L2": "L2: length of the vector",
+    "signed": "signed mean",
+}
+SAMPLES = {"1: the plain gradient": 1, "8 noisy copies": 8, "32 noisy copies": 32}
+_BRIGHT = 0.995  # this quantile of a map is shown brightest: a few pixels would dim all others
+_OBJECT, _GROUND = (213, 94, 0), (0, 114, 178)  # the seeds: orange and blue
+
+
+# The map
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A saliency map (H, W), the image it belongs to, what was asked, and the true mask (H, W)
+    of the thing where it is known."""
+
+    image: torch.Tensor
+    map: torch.Tensor
+    title: str
+    probability: float
+    truth: torch.Tensor | None = None
+
+
+def map_panel(image: str = "koala") -> Panel:
+    """The saliency map of any picture, network and class, with every way from three to one."""
+    network = controls.network_menu(names=photographs())
+    return Panel(
+        _draw_map,
+        {
+            "image": controls.image_menu(images.photos(), image),
+            "network": network,
+            "target": controls.class_box(network),
+            "reduce": controls.choice("M =", {REDUCTION_WORDS[r]: r for r in REDUCTIONS}),
+            "samples": controls.choice("averaged over", SAMPLES),
+            "noise": controls.real("noise", 0.15, 0.0, 0.5),
+            "opacity": controls.real("photo under it", 0.0, 0.0, 1.0),
+        },
+        compute=_mapped,
+        title="Saliency map",
+        cost="quick",
+    )
+
+
+def _mapped(
+    image: torch.Tensor,
+    network: Network,
+    target: int | None,
+    reduce: str,
+    samples: int,
+    noise: float,
+) -> Mapped:
+    seen = images.standard(image, network.input_size[0])
+    knobs: dict[str, Any] = {"reduce": reduce, "samples": samples, "noise": noise}
+    return _mapped_as_it_is(seen, network, target, **knobs)
+
+
+def _mapped_as_it_is(
+    seen: torch.Tensor, network: Network, target: int | None, **knobs: Any
+) -> Mapped:
+    wanted = _own_answer(network, seen) if target is None else target
+    found = saliency_map(network, seen, wanted, **knobs)[0]
+    with torch.no_grad():
+        probability = float(network(seen).softmax(1)[0, wanted])
+    return Mapped(seen, found, network.categories[wanted], probability)
+
+
+def _own_answer(network: Network, image: torch.Tensor) -> int:
+    return network.predict(image, k=1)[0][0].index
+
+
+def _draw_map(mapped: Mapped, reduce: str, opacity: float) -> tuple[Image.Image, str]:
+    painted = map_picture(mapped.map, signed=reduce == "signed", enlarge=2)
+    if opacity:
+        under = figures.pixels(figures.mosaic(mapped.image, gap=0, enlarge=2)).mean(
+            2, keepdims=True
+        )
+        mixed = np.asarray(painted) * (1 - opacity / 2) + under * (opacity / 2)
+        painted = Image.fromarray(mixed.astype(np.uint8))
+    clean = figures.mosaic(mapped.image, gap=0)
+    picture = figures.side_by_side([painted, clean], [REDUCTION_WORDS[reduce], mapped.title])
+    words = (
+        f"{mapped.title} has {figures.per_cent(mapped.probability)}. "
+        f"Half of the map's sum lies on {_concentration(mapped.map):.0%} of the pixels."
+    )
+    return picture, words
+
+
+def map_picture(map_: torch.Tensor, *, signed: bool = False, enlarge: int = 1) -> Image.Image:
+    """A map (H, W) as the paper prints it, white on black; with signs, red above zero and blue
+    below. The highest half per cent is cut off."""
+    most = max(float(np.quantile(map_.abs().numpy(), _BRIGHT)), 1e-12)
+    colours, limits = ("signed", (-most, most)) if signed else ("grey", (0.0, most))
+    return figures.heat_map(map_, colours=colours, limits=limits, enlarge=enlarge, bar=False)
+
+
+def _concentration(map_: torch.Tensor) -> float:
+    """The share of the pixels, the largest first, that hold half of the map's absolute sum."""
+    ordered = map_.abs().flatten().sort(descending=True).values.double().cumsum(0)
+    return float((ordered < ordered[-1] / 2).float().mean())
+
+
+def reductions(network: Network, image: torch.Tensor, target: int | str) -> Image.Image:
+    """An image and its map under each way to make one number of three."""
+    maps = [saliency_map(network, image, target, reduce=way)[0] for way in REDUCTIONS]
+    painted = [
+        map_picture(one, signed=way == "signed") for way, one in zip(REDUCTIONS, maps, strict=True)
+    ]
+    clean = figures.mosaic(image, gap=0)
+    return figures.side_by_side([clean, *painted], ["image", *REDUCTION_WORDS.values()], columns=3)
+
+
+# The object
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image, its saliency map, and the object that was cut out."""
+
+    image: torch.Tensor
+    map: torch.Tensor
+    title: str
+    segmentation: Segmentation
+
+
+def segment_panel(image: str = "koala", *, background: float = 0.50, count: int = 12) -> Panel:
+    """GrabCut from the map of any picture, with the quantiles that seed it.
+
+    The menu also has `count` scenes, cut-outs before photographs: there the true mask is known,
+    and the readout says how much of it was found.
+    """
+    network = controls.network_menu(names=photographs())
+    staged = _staged(count)
+    scenes = {id(one.image): one.scene for one in staged}
+
+    def compute(image: torch.Tensor, network: Network, target: int | None) -> Mapped:
+        if id(image) in scenes:
+            return _scene_map(scenes[id(image)], network, target)
+        return _mapped(image, network, target, "max", 1, 0.0)
+
+    menu = ImageSet([*images.photos(), *staged], "Photos and scenes")
+    return Panel(
+        _draw_object,
+        {
+            "image": controls.image_menu(menu, image),
+            "network": network,
+            "target": controls.class_box(network),
+            "foreground": _quantile("object: above", 0.95, 0.60, 0.99),
+            "background": _quantile("rest: below", background, 0.05, 0.59),
+            "smooth": controls.whole("blur", 6, 0, 12, unit="px"),
+        },
+        compute=compute,
+        title="From map to object",
+        cost="quick",
+    )
+
+
+def _quantile(label: str, default: float, low: float, high: float) -> Control:
+    return controls.real(label, default, low, high, step=0.01)
+
+
+@dataclass(frozen=True)
+class Staged(Picture):
+    """A scene as a picture of a menu."""
+
+    scene: Scene
+
+    @property
+    def image(self) -> torch.Tensor:
+        return self.scene.image
+
+
+@lru_cache(maxsize=4)
+def _staged(count: int) -> tuple[Staged, ...]:
+    return tuple(
+        Staged(f"scene {place}", f"Scene: {one.title}", "scenes", one.target, None, Path, one)
+        for place, one in enumerate(saliency.scenes(count), start=1)
+    )
+
+
+def _scene_map(scene: Scene, network: Network, target: int | None) -> Mapped:
+    """A scene is shown whole, not cropped to its middle as a photo is."""
+    size = network.input_size
+    seen = images.resize(scene.image, size)
+    wanted = network.class_index(scene.target) if target is None else target
+    rows, columns = (
+        torch.arange(there) * known // there
+        for there, known in zip(size, scene.mask.shape, strict=True)
+    )
+    return replace(_mapped_as_it_is(seen, network, wanted), truth=scene.mask[rows][:, columns])
+
+
+def _draw_object(
+    mapped: Mapped, foreground: float, background: float, smooth: int
+) -> tuple[Image.Image, str]:
+    knobs: dict[str, Any] = {"foreground": foreground, "background": background}
+    cut = segment(mapped.image, mapped.map, smooth=smooth, **knobs)
+    found = Found(mapped.image, mapped.map, mapped.title, cut)
+    left, top, right, bottom = cut.box
+    words = (
+        f"{mapped.title} ({figures.per_cent(mapped.probability)}): "
+        f"{float(cut.mask.float().mean()):.0%} of the picture, "
+        f"columns {left} to {right}, rows {top} to {bottom}."
+    )
+    if mapped.truth is not None:
+        box = saliency.box_of(mapped.truth)
+        words += (
+            f" Overlap with the true mask {saliency.mask_overlap(cut.mask, mapped.truth):.2f}, "
+            f"with the true box {saliency.box_overlap(cut.box, box):.2f}."
+        )
+    return object_picture(found), words
+
+
+def object_picture(found: Found) -> Image.Image:
+    """The object lit up with its box; beside it the map, and the seeds on the picture."""
+    lit = figures.boxes(spotlight(found.image, found.segmentation.mask), [found.segmentation.box])
+    seeds = grabcut_seeds_picture(found.image, found.segmentation.seeds)
+    small = figures.side_by_side(
+        [map_picture(found.map), seeds],
+        ["the map", "dots: object, stripes: rest"],
+        columns=1,
+        gap=8,
+    )
+    large = figures.side_by_side([figures.enlarge(lit, 2)], [found.title])
+    return figures.side_by_side([large, small])
+
+
+def spotlight(image: torch.Tensor, mask: torch.Tensor) -> Image.Image:
+    """The image (1, 3, H, W) in colour inside the mask (H, W), pale grey outside."""
+    pixels = figures.pixels(image).astype(np.float32)
+    pale = 190 + 0.2 * pixels.mean(2, keepdims=True).repeat(3, axis=2)
+    return Image.fromarray(np.where(mask.numpy()[..., None], pixels, pale).astype(np.uint8))
+
+
+def grabcut_seeds_picture(image: torch.Tensor, seeds: torch.Tensor) -> Image.Image:
+    """What GrabCut started from: dots where the object was certain, stripes where the rest was."""
+    pixels = figures.pixels(image).astype(np.float32) * 0.6 + 90
+    rows, columns = np.indices(seeds.shape)
+    dots = (seeds.numpy() > 0) & (rows % 4 < 2) & (columns % 4 < 2)
+    stripes = (seeds.numpy() < 0) & ((rows - columns) % 6 < 2)
+    pixels[dots], pixels[stripes] = _OBJECT, _GROUND
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+# Scenes whose objects are known
+
+
+def scenes_picture(scenes: Sequence[Scene], found: Localization, *, most: int = 4) -> Image.Image:
+    """The truth above, what was found below, with the overlap of the masks."""
+    shown = scenes[:most]
+    true = [figures.boxes(spotlight(one.image, one.mask), [one.box]) for one in shown]
+    cut = [
+        figures.boxes(spotlight(one.image, mask), [box])
+        for one, mask, box in zip(shown, found.masks, found.boxes, strict=False)
+    ]
+    overlaps = [
+        f"{saliency.mask_overlap(mask, one.mask):.2f}"
+        for one, mask in zip(shown, found.masks, strict=False)
+    ]
+    values = [one.target for one in shown] + overlaps
+    return figures.mosaic([*true, *cut], columns=len(shown), values=values, rows=["true", "found"])
+
+
+def table(results: Mapping[str, Localization]) -> str:
+    """Each way in a line: the share of boxes that miss, and the mean overlap of the masks."""
+    widest = max(len(name) for name in results)
+    head = f"{'way':<{widest}}   boxes missed   overlap of masks"
+    lines = [
+        f"{name:<{widest}}   {one.error:>12.0%}   {one.overlap:>16.2f}"
+        for name, one in results.items()
+    ]
+    return "\n".join([head, *lines])
+
+
+# Does anybody else agree?
+
+VIEWS = ("as it is", "mirrored", "turned by 20°", "middle two thirds", "blurred", "JPEG")
+_OPINION = 112  # pixels a side: six of them are as wide as a page
+
+
+def seen_otherwise(image: torch.Tensor, view: str) -> torch.Tensor:
+    """The image (1, 3, H, W) as one of `VIEWS`, still of its size: the thing stays what it is."""
+    height, width = image.shape[2:]
+    if view == "mirrored":
+        return image.flip(3)
+    if view == "turned by 20°":
+        colour = image.mean((0, 2, 3)).tolist()
+        turned: torch.Tensor = transforms.rotate(image, 20, fill=colour)
+        return turned
+    if view == "middle two thirds":
+        middle = images.resize(image, (height, width), crop=(2 * height // 3, 2 * width // 3))
+        return images.resize(middle, (height, width))
+    if view == "blurred":
+        blurred: torch.Tensor = transforms.gaussian_blur(image, [5, 5], [1.0, 1.0])
+        return blurred.clamp(0, 1)
+    if view == "JPEG":
+        file = BytesIO()
+        images.to_pil(image).save(file, "JPEG", quality=40)
+        return images.load(file.getvalue())
+    return image
+
+
+def opinions(
+    network: Network, pictures: Mapping[str, torch.Tensor], target: int | str
+) -> Image.Image:
+    """Each picture (1, 3, H, W) in every view, with the probability that it is the target."""
+    index = network.class_index(target)
+    rows: list[Image.Image] = []
+    for name, picture in pictures.items():
+        tiles = [seen_otherwise(picture, view) for view in VIEWS]
+        with torch.no_grad():
+            chances = network(torch.cat(tiles)).softmax(1)[:, index].tolist()
+        words = [figures.per_cent(chance) for chance in chances]
+        titles = None if rows else VIEWS
+        small = [images.resize(tile, _OPINION) for tile in tiles]
+        row = figures.mosaic(small, columns=len(small), titles=titles, values=words, gap=8)
+        rows.append(figures.side_by_side([row], [name]))
+    return figures.side_by_side(rows, columns=1, gap=4)
+
+
+def opinion_panel(pictures: Mapping[str, torch.Tensor], target: str) -> Panel:
+    """Pictures that were made for one network, in every view, as any other network sees them."""
+    network = controls.network_menu(names=photographs(), label="second network")
+
+    def draw(network: Network, target: int | None) -> tuple[Image.Image, str]:
+        some = next(iter(pictures.values()))
+        wanted = _own_answer(network, some) if target is None else target
+        name = network.categories[wanted]
+        words = f"The probability of {name}, in the eyes of {network.name}."
+        return opinions(network, pictures, wanted), words
+
+    return Panel(
+        draw,
+        {"network": network, "target": controls.class_box(network, target)},
+        title="A second opinion",
+        cost="quick",
+    )

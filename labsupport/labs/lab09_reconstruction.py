@@ -1,0 +1,579 @@
+"""Lab 09: pictures that come back from codes, live; their figures; HOG as strokes."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from labsupport.core import bundled, images
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting
+from labsupport.core.images import hog
+from labsupport.core.network import Network, Prediction
+from labsupport.core.network.layers import Layer
+from labsupport.labs.lab05_occlusion import photographs
+from labsupport.methods.inversion import (
+    LOG_PROBABILITIES,
+    Alike,
+    Code,
+    Hog,
+    Setting,
+    alike,
+    encode,
+    invert,
+    last_pooling,
+    neighbourhood,
+    pixel_distance,
+    recognition,
+    reconstruct,
+    setting_for,
+    some_channels,
+)
+from labsupport.methods.optimize import LBFGS, Adam, Fourier, Frame, Momentum, Pixels
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.control import Control
+from labsupport.ui.panel import Live, Panel
+from labsupport.ui.traces import traces
+
+LAYERS = ("pool1", "fire3", "fire5", "fire7", "fire9")
+_KEPT = {
+    "the activations of the layer below": "layer",
+    "the last pooling layer with a map": "pooling",
+    "the 1000 log-probabilities": "scores",
+    "HOG, no network at all": "hog",
+}
+_PARTS = {
+    "all of it": "all",
+    "5 × 5 positions in the middle": "middle",
+    "the first half of its channels": "half",
+}
+_MOVED = {"Fourier coefficients": "fourier", "pixels": "pixels"}
+_RULES = {
+    "L-BFGS": LBFGS(0.02),
+    "Adam": Adam(0.1, "cosine"),
+    "momentum 0.9, as in the paper": Momentum(2.0, schedule=(1.0, 0.3, 0.1)),
+}
+_STARTS = ["noise", "zeros", "grey", "black"]
+MEASURES = {
+    "normalised error": "normalised",
+    "code distance, relative": "distance",
+    "pixel distance": "pixels",
+}
+
+
+def code_of(network: Network, image: Tensor, kept: str, layer: str, part: str = "all") -> Code:
+    """What is kept of an image: `kept` is "layer", "pooling", "scores" or "hog", `part` is "all",
+    "middle" (5 x 5 positions) or "half" (of the channels)."""
+    if kept == "hog":
+        return encode(network, image, Hog())
+    if kept != "layer":
+        layer = last_pooling(network) if kept == "pooling" else LOG_PROBABILITIES
+    code = encode(network, image, layer)
+    if part == "middle":
+        height, width = code.values.shape[2:] if code.values.ndim == 4 else (0, 0)
+        return neighbourhood(code, (height // 2, width // 2))
+    return some_channels(code, slice(0, code.values.shape[1] // 2)) if part == "half" else code
+
+
+def turned_back(image: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """An image (1, 3, H, W), and what comes back of it from a linear layer of this matrix (D, D)
+    with D = 3 H W."""
+    layer = torch.nn.Linear(turn.shape[1], turn.shape[0], bias=False)
+    layer.weight.data = turn
+    size = (image.shape[2], image.shape[3])
+    network = networks.wrap(torch.nn.Sequential(torch.nn.Flatten(), layer), input_size=size)
+    bare = Setting(tv=0.0, canvas=Pixels(), step=LBFGS(0.05), steps=100)
+    return image, reconstruct(network, encode(network, image, "1"), setting=bare).image
+
+
+# Live
+
+
+@dataclass(frozen=True)
+class Returning:
+    """A picture on its way back, the image that its code is from, and the distances so far."""
+
+    frame: Frame
+    image: Tensor
+    code: Code
+    network: Network
+    distances: tuple[float, ...]
+    seconds: float
+    answer: Prediction  # the network's to the image
+
+    @property
+    def progress(self) -> float:
+        return self.frame.progress
+
+
+def _returning(
+    network: Network, image: Tensor, code: Code, setting: Setting, **how: Any
+) -> Iterator[Returning]:
+    begun = time.perf_counter()
+    distances: tuple[float, ...] = ()
+    answer = network.predict(image, 1)[0][0]
+    for frame in invert(network, code, setting=setting, **how):
+        distances = (*distances, float(-frame.score.mean()))
+        seconds = time.perf_counter() - begun
+        yield Returning(frame, image, code, network, distances, seconds, answer)
+
+
+def invert_panel(
+    image: str = "chelsea", layer: str = "fire5", *, kept: str = "layer", steps: int = 100
+) -> Live:
+    """Any picture, from any layer of any network, from log-probabilities or HOG, or from a part."""
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos(), image),
+        "network": network,
+        "kept": controls.choice("what is kept", _KEPT, kept),
+        "layer": controls.layer_menu(network, layer, keep=_has_code),
+        "part": controls.choice("how much of it", _PARTS),
+        "tv": controls.logarithmic("total variation", 3.0, 0.01, 10000, steps=60),
+        "alpha": controls.real("alpha-norm", 0.0, 0.0, 10.0, step=0.5, digits=1),
+        "moved": controls.choice("what is moved", _MOVED),
+        "rule": controls.choice("steps by", list(_RULES)),
+        "start": controls.choice("start", _STARTS),
+        "size": controls.whole("picture", 160, 96, 256, step=32, unit="px"),
+        "steps": controls.whole("steps", steps, 20, 400, step=20),
+        "seed": controls.seed(),
+    }
+    return Live(_inverted, shown, draw=_draw_return, title="Back from the code", autostart=True)
+
+
+def _inverted(
+    image: Tensor, network: Network, kept: str, layer: str, part: str, **how: Any
+) -> Iterator[Returning]:
+    small = images.standard(image, how["size"])
+    code = code_of(network, small, kept, layer, part)
+    canvas = Fourier(sd=0.1) if how["moved"] == "fourier" else Pixels()
+    setting = Setting(tv=how["tv"], alpha=how["alpha"], canvas=canvas, step=_RULES[how["rule"]])
+    begin = {name: how[name] for name in ("start", "steps", "seed")}
+    yield from _returning(network, small, code, setting, **begin)
+
+
+def _draw_return(now: Returning) -> tuple[Image.Image, str]:
+    times = max(1, round(288 / max(now.frame.image.shape[2:])))
+    pair = [figures.enlarge(one, times) for one in (now.image, now.frame.image)]
+    falls = traces(
+        {"distance": now.distances},
+        across=f"step {len(now.distances) - 1}",
+        up="code distance",
+        limits=(1e-3, 10.0),
+        log=True,
+        size=(272, pair[0].height),
+    )
+    titles = ["the image", "what its code gives back", "how near the code is"]
+    words = (
+        f"{_kept_words(now)}: code distance {_share(now.distances[-1])}. "
+        f"Pixels are {float(pixel_distance(now.frame.image, now.image)):.2f} apart. "
+        f"{_so_far(now)}\n{_named(now)}"
+    )
+    return figures.side_by_side([*pair, falls], titles), words
+
+
+def _kept_words(now: Returning) -> str:
+    layer, pixels = now.code.layer, 3 * now.code.size[0] * now.code.size[1]
+    inside = isinstance(layer, str) and layer != LOG_PROBABILITIES
+    title = now.network.layer(str(layer)).title if inside else str(layer)
+    return f"{title}, {now.code.numbers:,} numbers for {pixels:,} of the image"
+
+
+def _so_far(now: Returning) -> str:
+    return f"Step {now.frame.step} of {now.frame.steps}, {now.seconds:.1f} s."
+
+
+def _named(now: Returning) -> str:
+    wanted, found = now.answer, now.network.predict(now.frame.image[:1], 1)[0][0]
+    return (
+        f"The network names the image {wanted.name} ({figures.per_cent(wanted.probability)}), the "
+        f"reconstruction {found.name} ({figures.per_cent(found.probability)})."
+    )
+
+
+def _share(value: float) -> str:
+    """A distance relative to the code's own size, for eyes.
+
+    >>> _share(0.0324), _share(0.00001), _share(2.5)
+    ('3.2 %', '< 0.1 %', '250 %')
+    """
+    if value > 1:
+        return f"{value:.0%}".replace("%", " %")
+    return figures.per_cent(value)
+
+
+def _has_code(layer: Layer) -> bool:
+    return layer.kind not in ("dropout", "flatten", "identity")
+
+
+# The four quadrants
+
+
+def quadrants_panel(
+    image: str = "chelsea", layer: str = "fire9", *, kept: str = "scores", steps: int = 80
+) -> Live:
+    """Four pictures of one code at once, each from its own seed."""
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos(), image),
+        "network": network,
+        "kept": controls.choice("what is kept", _KEPT, kept),
+        "layer": controls.layer_menu(network, layer, keep=_has_code),
+        "tv": controls.logarithmic("total variation", 10.0, 0.01, 10000, steps=60),
+        "steps": controls.whole("steps", steps, 20, 400, step=20),
+        "seed": controls.seed(),
+    }
+    return Live(_four, shown, draw=_draw_four, title="All the same to the network", autostart=True)
+
+
+def _four(
+    image: Tensor, network: Network, kept: str, layer: str, tv: float, steps: int, seed: int
+) -> Iterator[Returning]:
+    small = images.standard(image, 128)
+    code = code_of(network, small, kept, layer)
+    seeds = tuple(range(seed, seed + 4))
+    setting = replace(setting_for(network, code), tv=tv)
+    yield from _returning(network, small, code, setting, steps=steps, seed=seeds)
+
+
+def _draw_four(now: Returning) -> tuple[Image.Image, str]:
+    found = alike(now.network, now.frame.image, now.image, now.code)
+    words = f"{_kept_words(now)}. {alike_words(found)} {_so_far(now)}\n{_named(now)}"
+    return quadrants_picture(now.frame.image, now.image), words
+
+
+def quadrants_picture(found: Tensor, original: Tensor) -> Image.Image:
+    """The original, and beside it four reconstructions in quadrants, as on the slide."""
+    return figures.side_by_side(
+        [figures.enlarge(original, 2), figures.mosaic(found, columns=2, gap=2)],
+        ["the image", "four pictures with its code"],
+    )
+
+
+def alike_words(found: Alike) -> str:
+    """How near reconstructions are to a code and to each other, in a sentence."""
+    apart = found.pixels[~torch.eye(len(found.pixels), dtype=torch.bool)]
+    return (
+        f"Their codes are {_share(float(found.to_code.min()))} to "
+        f"{_share(float(found.to_code.max()))} of its size from the image's; their pixels "
+        f"{float(apart.min()):.2f} to {float(apart.max()):.2f} from each other's, where two "
+        "unrelated photos are about 0.3 apart."
+    )
+
+
+# Layer after layer
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Reconstructions from one layer after the other, the last one on its way."""
+
+    original: Tensor
+    network: Network
+    layers: tuple[str, ...]  # all of them
+    images: tuple[Tensor, ...]
+    distances: tuple[float, ...]
+    share: float  # of the last one's steps
+    steps: int
+
+    @property
+    def progress(self) -> float:
+        return (len(self.images) - 1 + self.share) / len(self.layers)
+
+
+def strip_panel(image: str = "giant_panda", *, layers: int = 7, steps: int = 60) -> Live:
+    """A company keeps nothing but codes: what each layer's code gives back of any picture."""
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos(), image),
+        "network": network,
+        "count": controls.whole("layers", layers, 3, 10),
+        "factor": controls.logarithmic("prior times", 1.0, 0.01, 100, steps=40),
+        "steps": controls.whole("steps", steps, 20, 300, step=20),
+        "size": controls.whole("picture", 128, 96, 224, step=32, unit="px"),
+        "seed": controls.seed(),
+    }
+    return Live(_strips, shown, draw=_draw_strip, title="What a company keeps", autostart=True)
+
+
+def _strips(
+    image: Tensor, network: Network, count: int, factor: float, steps: int, size: int, seed: int
+) -> Iterator[Strip]:
+    small = images.standard(image, size)
+    layers = (*ends(network, count - 1), LOG_PROBABILITIES)
+    yield from strips(network, small, layers, factor=factor, steps=steps, seed=seed)
+
+
+def strips(
+    network: Network,
+    image: Tensor,
+    layers: Sequence[str],
+    *,
+    factor: float = 1.0,
+    steps: int = 60,
+    seed: int = 0,
+    every: int = 1,
+) -> Iterator[Strip]:
+    """One image from the codes of several layers, one after the other.
+
+    `factor` multiplies each layer's own weight of the total variation.
+    """
+    done: tuple[Tensor, ...] = ()
+    near: tuple[float, ...] = ()
+    for layer in layers:
+        code = encode(network, image, layer)
+        setting = setting_for(network, code)
+        setting = replace(setting, tv=factor * setting.tv)
+        for frame in invert(network, code, setting=setting, steps=steps, seed=seed, every=every):
+            both = (*done, frame.image), (*near, float(-frame.score))
+            yield Strip(image, network, tuple(layers), *both, frame.progress, frame.steps)
+        done, near = both
+
+
+def ends(network: Network, count: int) -> tuple[str, ...]:
+    """So many layers evenly from the first to the last map, where blocks and poolings end."""
+    kinds = ("relu", "concat", "max_pool")
+    known = [one for one in network.layers if one.kind in kinds and one.has_map]
+    whole = [one.title for one in known if "/" not in one.title or one.title.endswith("/output")]
+    names = whole if len(whole) >= count else [one.title for one in known]
+    places = torch.linspace(0, len(names) - 1, min(count, len(names))).round().int().tolist()
+    return tuple(names[place] for place in dict.fromkeys(places))
+
+
+def _draw_strip(strip: Strip) -> tuple[Image.Image, str]:
+    seen = recognition(
+        strip.network, torch.cat(strip.images), strip.original.expand(len(strip.images), -1, -1, -1)
+    )
+    layers = strip.layers[: len(strip.images)]
+    words = [
+        f"{layer}: code distance {_share(near)}, the image's class has "
+        f"{figures.per_cent(float(chance))}"
+        + ("" if same else " and is not the first answer any more")
+        for layer, near, chance, same in zip(
+            layers, strip.distances, seen.probability, seen.same.tolist(), strict=True
+        )
+    ]
+    words.append(f"{layers[-1]}: {strip.share:.0%} of {strip.steps} steps.")
+    return strip_picture(strip), "\n".join(words)
+
+
+def strip_picture(strip: Strip) -> Image.Image:
+    """The original and what each layer gives back, under their names."""
+    missing = len(strip.layers) - len(strip.images)
+    blank = torch.full_like(strip.original, 0.94)
+    tiles = [strip.original, *strip.images, *[blank] * missing]
+    values = ["", *[_share(near) for near in strip.distances], *[""] * missing]
+    titles = ["the image", *strip.layers]
+    columns = min(4 if strip.original.shape[3] <= 192 else 3, len(tiles))  # as a cell is wide
+    return figures.mosaic(tiles, titles=titles, values=values, columns=columns, gap=8)
+
+
+def row_picture(
+    original: Tensor, found: Mapping[str, Tensor], values: Sequence[str] | None = None
+) -> Image.Image:
+    """The original and reconstructions (1, 3, H, W) by title in one row."""
+    written = None if values is None else ["", *values]
+    tiles = [original, *found.values()]
+    titles = ["the image", *found]
+    return figures.mosaic(tiles, titles=titles, values=written, columns=len(tiles), gap=8)
+
+
+# What was measured before
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One line of the bundled table: a photo, got back from one layer's code."""
+
+    layer: str
+    photo: str
+    numbers: int
+    normalised: float
+    distance: float
+    pixels: float
+    answer: str
+    same: bool
+    among: bool
+    probability: float
+
+
+@lru_cache(maxsize=1)
+def measured() -> tuple[Measured, ...]:
+    """The bundled table of twelve photos and ten codes, which `data/build/reconstruction.py`
+    made. Errors: `DamagedData`."""
+    text = bundled.path("reconstruction/errors.csv").read_text("utf-8")
+    return tuple(
+        Measured(
+            row["layer"],
+            row["photo"],
+            int(row["numbers"]),
+            float(row["normalised"]),
+            float(row["distance"]),
+            float(row["pixels"]),
+            row["answer"],
+            row["same"] == "1",
+            row["among"] == "1",
+            float(row["probability"]),
+        )
+        for row in csv.DictReader(text.splitlines())
+    )
+
+
+@lru_cache(maxsize=1)
+def pictures() -> dict[str, Tensor]:
+    """The bundled reconstructions by layer, (N, 3, 128, 128), and the photos under "photos"."""
+    sheet = images.load(bundled.path("reconstruction/pictures.webp"))
+    layers = list(dict.fromkeys(row.layer for row in measured()))
+    count = sum(row.layer == layers[0] for row in measured())
+    height, width = sheet.shape[2] // (len(layers) + 1), sheet.shape[3] // count
+    lines = sheet[0].unfold(1, height, height).unfold(2, width, width)  # (3, rows, columns, H, W)
+    tiles = lines.permute(1, 2, 0, 3, 4)
+    return dict(zip(["photos", *layers], tiles, strict=True))
+
+
+def table(rows: Sequence[Measured] | None = None) -> str:
+    """Mean and standard deviation of each measure by layer, and how many were still recognised."""
+    rows = measured() if rows is None else rows
+    heads = "normalised error   code distance    pixels         named alike"
+    lines = [f"{'':18}{heads}"]
+    for layer in dict.fromkeys(row.layer for row in rows):
+        some = [row for row in rows if row.layer == layer]
+        parts = [
+            _spread_words([getattr(row, key) for row in some], digits)
+            for key, digits in (("normalised", 3), ("distance", 3), ("pixels", 2))
+        ]
+        same = f"{sum(row.same for row in some)} of {len(some)}"
+        lines.append(f"{layer:18}{parts[0]:19}{parts[1]:17}{parts[2]:15}{same}")
+    return "\n".join(lines)
+
+
+def _spread_words(values: Sequence[float], digits: int) -> str:
+    numbers = torch.tensor(values, dtype=torch.float64)
+    return f"{float(numbers.mean()):.{digits}f} ± {float(numbers.std()):.{digits}f}"
+
+
+def errors_panel() -> Panel:
+    """Twelve photos and what came back from each of ten codes, with the curve of the errors."""
+    layers = list(dict.fromkeys(row.layer for row in measured()))
+    return Panel(
+        _draw_errors,
+        {
+            "layer": controls.choice("code", layers, "fire5"),
+            "measure": controls.choice("measure", MEASURES),
+        },
+        title="Twelve photos, ten codes",
+        cost="quick",
+    )
+
+
+def _draw_errors(layer: str, measure: str) -> tuple[Image.Image, str]:
+    rows = [row for row in measured() if row.layer == layer]
+    tiles = [*pictures()["photos"], *pictures()[layer]]
+    values = [row.answer for row in rows]
+    values += ["same answer" if row.same else "another answer" for row in rows]
+    half = len(rows) // 2
+    order = [*range(half), *range(len(rows), len(rows) + half)]
+    order += [*range(half, len(rows)), *range(len(rows) + half, 2 * len(rows))]
+    sheet = figures.mosaic(
+        [tiles[place] for place in order], columns=half, values=[values[place] for place in order]
+    )
+    picture = figures.side_by_side([sheet, errors_picture(measure, chosen=layer)], columns=1)
+    numbers = [float(getattr(row, measure)) for row in rows]
+    name = next(words for words, key in MEASURES.items() if key == measure)
+    words = (
+        f"{layer} ({rows[0].numbers:,} numbers of 49,152): {name} "
+        f"{_spread_words(numbers, 3)} over {len(rows)} photos; "
+        f"{sum(row.same for row in rows)} keep the network's answer."
+    )
+    return picture, words
+
+
+def errors_picture(measure: str = "normalised", *, chosen: str = "") -> Image.Image:
+    """A measure by layer: the mean as a line, each photo as a dot."""
+    layers = list(dict.fromkeys(row.layer for row in measured()))
+    columns = [[getattr(r, measure) for r in measured() if r.layer == layer] for layer in layers]
+    name = next(words for words, key in MEASURES.items() if key == measure)
+
+    def plot(axes: Any) -> None:
+        for place, values in enumerate(columns):
+            axes.plot([place] * len(values), values, "o", color=ink.SERIES[0], alpha=0.35, ms=4)
+        network = len(layers) - 1  # HOG is no layer of the network
+        means = [float(np.mean(values)) for values in columns]
+        axes.plot(range(network), means[:network], "-", color=ink.SERIES[1], lw=2, label="mean")
+        axes.plot([network], means[network:], "D", color=ink.SERIES[1], ms=6)
+        if chosen:
+            axes.axvline(layers.index(chosen), color=ink.SERIES[2], ls=":", lw=2)
+        axes.set_xticks(range(len(layers)), layers, rotation=20, ha="right")
+        axes.set_ylabel(name)
+        axes.set_ylim(bottom=0)
+
+    return figures.drawn(plot, size=(760, 280))
+
+
+def kept_picture() -> Image.Image:
+    """The share of the photos that keep the network's answer, by layer, first and among five."""
+    rows = measured()
+    layers = list(dict.fromkeys(row.layer for row in rows))
+
+    def plot(axes: Any) -> None:
+        for place, (key, name) in enumerate((("same", "first answer"), ("among", "among five"))):
+            shares = [
+                100 * float(np.mean([getattr(row, key) for row in rows if row.layer == layer]))
+                for layer in layers
+            ]
+            bars = [spot + 0.4 * place - 0.2 for spot in range(len(layers))]
+            axes.bar(
+                bars, shares, width=0.38, color=ink.SERIES[place], label=name, hatch="/"[place:]
+            )
+        axes.set_xticks(range(len(layers)), layers, rotation=20, ha="right")
+        axes.set_ylabel("photos that keep it (%)")
+        axes.set_ylim(0, 105)
+        axes.legend(frameon=False, fontsize=9, loc="upper right")
+
+    return figures.drawn(plot, size=(760, 280))
+
+
+# HOG
+
+
+def hog_picture(code: Code, *, enlarge: int = 2) -> Image.Image:
+    """A HOG code as strokes: in each cell one for each direction of an edge, the brighter the
+    more of it there is. A slope across is an edge along."""
+    if not isinstance(code.layer, Hog):
+        raise BadSetting(f"a code of HOG has directions to draw, one at {code.title} has none")
+    cell = code.layer.cell
+    cells = hog.cells_of(
+        code.values[:1], code.size[0] // cell, block=code.layer.block, bins=code.layer.bins
+    )[0]
+    return strokes(cells, side=cell * enlarge)
+
+
+def strokes(cells: Tensor, *, side: int = 16) -> Image.Image:
+    """Histograms (rows, columns, bins) as strokes of `side` pixels a cell, drawn twice as large
+    and made smaller, so that they are smooth."""
+    fine, (rows, columns, bins) = 2 * side, cells.shape
+    sheet = Image.new("L", (columns * fine, rows * fine))
+    pen = ImageDraw.Draw(sheet)
+    strength = (cells / cells.max().clamp_min(1e-9)).sqrt()
+    for place in strength.flatten().argsort().tolist():  # the strongest on top
+        row, column, number = place // (columns * bins), place // bins % columns, place % bins
+        level = float(strength[row, column, number])
+        if level < 0.05:
+            continue
+        angle = math.pi * (number + 0.5) / bins + math.pi / 2  # along the edge
+        x, y = (column + 0.5) * fine, (row + 0.5) * fine
+        dx, dy = 0.46 * fine * math.cos(angle), 0.46 * fine * math.sin(angle)
+        pen.line(
+            (x - dx, y - dy, x + dx, y + dy), fill=round(255 * level), width=max(2, fine // 12)
+        )
+    return sheet.resize((columns * side, rows * side), Image.Resampling.LANCZOS).convert("RGB")

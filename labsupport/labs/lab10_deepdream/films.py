@@ -1,0 +1,294 @@
+"""Lab 10: films that are dreamed picture by picture, played and saved."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+from IPython.display import HTML
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core.errors import BadSetting, LabError
+from labsupport.core.images import films
+from labsupport.core.images.films import Film
+from labsupport.core.network import Network
+from labsupport.labs.lab05_occlusion import photographs
+from labsupport.labs.lab10_deepdream.dream import KINDS, fitted, has_map, pictures, recipe_of
+from labsupport.methods.dream import FilmFrame, dream_film, zoom_film
+from labsupport.ui import controls, figures
+from labsupport.ui.control import Control, Step, shut
+from labsupport.ui.panel import Live
+
+
+class FilmLive(Live):
+    """A `Live` panel whose pictures, when all are there, play below it and can be saved."""
+
+    def __init__(self, *arguments: Any, fps: float = 8, **keywords: Any) -> None:
+        self.fps = fps
+        self.film: Film | None = None
+        self.video = widgets.HTML()
+        self.video.add_class("lab-film")
+        self.film_button = widgets.Button(
+            description="Save film", icon="film", disabled=True, tooltip="as MP4, into pictures/"
+        )
+        super().__init__(*arguments, **keywords)
+        self._own += [self.video, self.film_button]
+        self._right.children = (*self._right.children[:1], self.video, *self._right.children[1:])
+        self.buttons.children = (*self.buttons.children, self.film_button)
+        self.film_button.on_click(lambda _: self.answer(self._film_pressed))
+
+    def arrived(self, work: Any, frame: FilmFrame) -> None:
+        if self.film is not None and not frame.images:
+            self._put_film(None)
+        super().arrived(work, frame)
+
+    def ended(self, work: Any, error: Exception | None) -> None:
+        super().ended(work, error)
+        if error is None and isinstance(self.frame, FilmFrame) and self.frame.progress == 1:
+            fps = float(self.frame.settings.get("fps", self.fps))
+            self._put_film(Film(torch.cat(self.frame.images), fps))
+
+    def save_film(self, folder: str | Path = "") -> Path:
+        """Write the film as MP4 into a folder, numbered; nothing is overwritten."""
+        if self.film is None:
+            raise BadSetting(
+                f"{self.title}: there is no film yet. Press Run, and wait for its end."
+            )
+        place = Path(folder or self.folder).expanduser()
+        place.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while (place / f"{self.slug}-{number}.mp4").exists():
+            number += 1
+        return films.write(self.film, place / f"{self.slug}-{number}.mp4")
+
+    def _put_film(self, film: Film | None) -> None:
+        self.film = film
+        self.film_button.disabled = film is None
+        self.video.value = "" if film is None else _shown(film, self.alt)
+
+    def _film_pressed(self) -> None:
+        self.say("error", "")
+        self.say("note", f"Saved as {self.save_film()}.")
+
+
+def play(film: Film | Sequence[Film], alt: str, *, kind: str = "mp4") -> HTML:
+    """A film, or several, as a cell's output: they play at once, again and again.
+
+    All of it is in the page: nothing is loaded from elsewhere. `kind` "gif" is for programs that
+    play no MP4. `alt` says what there is to see.
+    """
+    if not alt.strip():
+        raise BadSetting("A film needs alt: one sentence that says what there is to see.")
+    several = [film] if isinstance(film, Film) else film
+    return HTML(" ".join(_shown(one, alt, kind) for one in several))  # type: ignore[no-untyped-call]
+
+
+def _shown(film: Film, alt: str, kind: str = "mp4") -> str:
+    data = base64.b64encode(films.encode(film, kind)).decode()
+    words = html.escape(alt, quote=True)
+    width = film.images.shape[3] * (2 if film.images.shape[3] <= 256 else 1)
+    if kind == "gif":
+        return f'<img width="{width}" alt="{words}" src="data:image/gif;base64,{data}">'
+    return (
+        f'<video controls autoplay loop muted playsinline width="{width}" '
+        f'aria-label="{words}" src="data:video/mp4;base64,{data}">{words}</video>'
+    )
+
+
+def zoom_panel(image: str = "neuschwanstein", layer: str = "fire7", **starts: Any) -> FilmLive:
+    """Dream, come nearer, dream on: 2015's endless zoom, which plays when it is done."""
+    chosen = {"frames": 16, "zoom": 5, "iterations": 6, "octaves": 2, "side": 240, **starts}
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(pictures(), image),
+        "network": network,
+        "layer": controls.layer_menu(network, layer, keep=has_map),
+        "frames": controls.whole("pictures", chosen["frames"], 4, 120, step=4),
+        "zoom": controls.whole("zoom", chosen["zoom"], 1, 20, unit="%"),
+        **_film_how(chosen),
+    }
+    return FilmLive(_zooming, shown, draw=_draw_film, title="Zoom film", autostart=True)
+
+
+def _film_how(chosen: Mapping[str, int]) -> dict[str, Control]:
+    return {
+        "gradient": controls.choice("gradient", KINDS, "vivid"),
+        "octaves": controls.whole("octaves", chosen["octaves"], 1, 4),
+        "iterations": controls.whole("iterations", chosen["iterations"], 2, 20),
+        "side": controls.whole("longer side", chosen["side"], 160, 480, step=80, unit="px"),
+    }
+
+
+def _zooming(
+    image: torch.Tensor,
+    network: Network,
+    layer: str,
+    frames: int,
+    zoom: int,
+    side: int,
+    **how: Any,
+) -> Iterator[FilmFrame]:
+    yield from zoom_film(
+        network,
+        fitted(image, side),
+        layer,
+        frames=frames,
+        share=zoom / 100,
+        recipe=recipe_of(**how),
+    )
+
+
+def film_panel(clip: str = "china", layer: str = "fire5", **starts: Any) -> FilmLive:
+    """A short film, picture by picture: a camera over a photograph, or your own."""
+    chosen = {"carry": 0.5, "iterations": 6, "octaves": 2, "side": 240, **starts}
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "clip": ClipMenu(clip),
+        "network": network,
+        "layer": controls.layer_menu(network, layer, keep=has_map),
+        "carry": controls.real("kept detail", chosen["carry"], 0.0, 1.0, step=0.1, digits=1),
+        **_film_how(chosen),
+    }
+    return FilmLive(_film_dreaming, shown, draw=_draw_film, title="Dreamed film", autostart=True)
+
+
+def _film_dreaming(
+    clip: Film, network: Network, layer: str, carry: float, side: int, **how: Any
+) -> Iterator[FilmFrame]:
+    shots = torch.cat([fitted(one[None], side) for one in clip.images])
+    for frame in dream_film(network, shots, layer, carry=carry, recipe=recipe_of(**how)):
+        yield replace(frame, settings={**frame.settings, "fps": clip.fps})
+
+
+def _draw_film(film: FilmFrame) -> tuple[Image.Image, str]:
+    times = 2 if film.image.shape[3] <= 256 else 1
+    picture = figures.enlarge(film.image, times)
+    number = min(len(film.images) + 1, film.count)
+    recipe = film.settings["recipe"]
+    how = f"{recipe['iterations']} iterations on {recipe['octaves']} octaves each"
+    extra = "zoom" in film.settings and f", {film.settings['zoom']:.0%} nearer each time"
+    kept = "carry" in film.settings and f", {film.settings['carry']:.0%} of the detail kept"
+    return picture, f"Picture {number} of {film.count}; {how}{extra or kept or ''}."
+
+
+def strip(film: Film, count: int = 6) -> Image.Image:
+    """Some pictures of a film side by side, from the first to the last."""
+    places = torch.linspace(0, len(film.images) - 1, min(count, len(film.images))).round().int()
+    tiles = [film.images[place] for place in places.tolist()]
+    titles = [f"picture {place + 1}" for place in places.tolist()]
+    return figures.mosaic(tiles, titles=titles, columns=min(3, len(tiles)), gap=8)
+
+
+CLIPS = ("china", "neuschwanstein", "flower", "cafe_terrace", "great_wave")
+
+
+class ClipMenu(Control):
+    """A menu of short films and an upload of a film or of several pictures; the value is a `Film`.
+
+    The bundled ones are a camera's way over a photograph or a painting.
+    """
+
+    def __init__(self, default: str = "china") -> None:
+        self._sources = pictures()
+        self._own: dict[str, tuple[str, Film]] = {}
+        self._made: dict[str, Film] = {}
+        menu = widgets.Dropdown(
+            options=self._options(),
+            value=default,
+            description="film",
+            style={"description_width": controls.LABEL_WIDTH},
+            layout={"width": controls.CONTROL_WIDTH},
+        )
+        self.upload = widgets.FileUpload(
+            accept="image/*,video/*",
+            multiple=True,
+            description="Your film or pictures",
+            tooltip="A film (MP4, MOV, WebM, GIF), or several pictures",
+            layout={"width": "224px", "margin": "2px 2px 2px 138px"},
+        )
+        self.upload.observe(self._uploaded, "value")
+        super().__init__(menu, shown=widgets.VBox([menu, self.upload]))
+
+    @property
+    def value(self) -> Film:
+        name = str(self.source.value)
+        if name in self._own:
+            return self._own[name][1]
+        if name not in self._made:
+            photo = self._sources[name].image
+            height, width = fitted(photo, 480).shape[2:]
+            self._made[name] = films.pan(photo, (height, width), 12, fps=8)
+        return self._made[name]
+
+    @property
+    def words(self) -> str:
+        name = str(self.source.value)
+        return self._own[name][0] if name in self._own else f"a way over {name}"
+
+    def open(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """What an upload does: one film, or pictures in the order of their names."""
+        if len(files) == 1:
+            film = films.read(files[0][1], most=24, side=480)
+        else:
+            shots = [images.load(content) for _, content in sorted(files)]
+            film = films.from_pictures(shots[:48], side=480)
+        content = b"".join(content for _, content in files)
+        key = "own-" + hashlib.sha256(content).hexdigest()[:12]
+        name = files[0][0] if len(files) == 1 else f"{len(files)} pictures"
+        self._own = {key: (name, film)}  # a film is large: one is kept
+        with self._silence():
+            self.source.options = self._options()
+            self.source.value = key
+        self._kept = key
+        self._tell()
+
+    def steps(self) -> list[Step]:
+        shades = (Image.radial_gradient("L"), Image.linear_gradient("L"))
+        two = [figures.to_png(shade.convert("RGB").resize((96, 64))) for shade in shades]
+        return [
+            *[self._step(name) for name in CLIPS[:3]],
+            Step("film: upload two pictures", lambda: self._send(two)),
+            Step("film: upload a text file", lambda: self._send([b"no film"]), True),
+        ]
+
+    def _options(self) -> list[tuple[str, str]]:
+        own = [(f"Yours: {name}", key) for key, (name, _) in self._own.items()]
+        return own + [(f"A way over: {self._sources[name].title}", name) for name in CLIPS]
+
+    def _send(self, contents: Sequence[bytes]) -> None:
+        """Put files into the upload widget as the browser does."""
+        self.upload.value = tuple(
+            {
+                "name": f"{place}.png",
+                "type": "image/png",
+                "size": len(one),
+                "content": memoryview(one),
+                "last_modified": datetime.datetime.now(datetime.UTC),
+            }
+            for place, one in enumerate(contents)
+        )
+
+    def _uploaded(self, _change: Any) -> None:
+        if not self.upload.value:
+            return
+        files = [(str(one["name"]), bytes(one["content"])) for one in self.upload.value]
+        self._say("")
+        try:
+            self.open(files)
+        except LabError as error:
+            self._say(f"{files[0][0]}: {error}")
+        finally:
+            self.upload.value = ()  # emptied, so that the same files can be chosen again
+
+    def _close(self) -> None:
+        shut(self.upload)
+        super()._close()

@@ -1,0 +1,459 @@
+"""Lab 12 on handwritten digits: the smallest change, Szegedy's tables, and learning to resist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.network import Network
+from labsupport.labs.lab01_case_studies.anatomy import bar_table
+from labsupport.labs.lab12_fooling.fooling import enlarged
+from labsupport.methods import fooling
+from labsupport.methods.fooling import DIGIT_NETWORKS, Fooled
+from labsupport.methods.fooling.attacks import joined
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.panel import Live
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+EPOCHS = 5
+NOISE = "Gaussian noise"
+_TEN = tuple(str(digit) for digit in range(10))
+_KEPT = 16  # networks
+_PACE = 12  # steps of a training between two frames
+
+
+_learned: dict[tuple[str, float], Network] = {}
+
+
+def learned(name: str, epochs: float = EPOCHS) -> Network:
+    """One of the digit networks, trained to the end and kept; LeNet-5 is the bundled one."""
+    if name == "LeNet-5":
+        return networks.load("lenet5")
+    for _ in _lessons(name, epochs):
+        pass
+    return _learned[name, epochs]
+
+
+def _lessons(name: str, epochs: float) -> Iterator[fooling.Lesson]:
+    """A network while it learns, kept at the end; nothing if it has learned before."""
+    if (name, epochs) in _learned:
+        return
+    lesson = None
+    for lesson in fooling.lessons(name, images.digits(), epochs=epochs):
+        yield lesson
+    if lesson is not None:
+        while len(_learned) >= _KEPT:
+            del _learned[next(iter(_learned))]
+        _learned[name, epochs] = fooling.taught(lesson, _TEN)
+
+
+@lru_cache(maxsize=32)
+def handwritten(digit: int, place: int = 0) -> torch.Tensor:
+    """One of the test digits, (1, 3, 28, 28): the place-th of its kind."""
+    test = images.digits("test")
+    own = torch.nonzero(test.labels == digit).flatten()
+    return test.images[own[place % len(own)]][None]
+
+
+# One digit into all others
+
+
+@dataclass(frozen=True)
+class _Becoming:
+    """One digit on its way into each of the ten; its own place holds None."""
+
+    image: torch.Tensor
+    network: Network
+    own: int
+    found: tuple[Fooled | None, ...]
+    tried: int
+    progress: float
+
+
+def smallest_panel(digit: int = 3, name: str = "FC100-100-10") -> Live:
+    """One digit, and the smallest changes that make it each of the nine others."""
+    return Live(
+        _becoming,
+        {
+            "name": controls.choice("network", list(DIGIT_NETWORKS), name),
+            "digit": controls.whole("digit", digit, 0, 9),
+            "place": controls.whole("whose hand", 0, 0, 19),
+            "factor": controls.whole("enlarged", 3, 1, 12, unit="times"),
+        },
+        draw=_draw_becoming,
+        title="The smallest change",
+    )
+
+
+def _becoming(name: str, digit: int, place: int) -> Iterator[_Becoming]:
+    image, network = handwritten(digit, place), learned(name)
+    own = int(network.scores(image).argmax())
+    now = _Becoming(image, network, own, (None,) * 10, 0, 0.0)
+    yield now
+    others = [target for target in range(10) if target != own]
+    for done, target in enumerate(others):
+        for one in fooling.smallest_frames(network, image, target):
+            best = one.now if one.best is None else one.best
+            found = (*now.found[:target], best, *now.found[target + 1 :])
+            share = (done + one.progress) / len(others)
+            now = replace(now, found=found, tried=now.tried + 1, progress=min(share, 0.999))
+            yield now
+    yield replace(now, progress=1.0)
+
+
+def _draw_becoming(now: _Becoming, factor: int = 3) -> tuple[Image.Image, str]:
+    picture = becoming_picture(now.image, now.found, now.network, factor=factor)
+    there = [one for one in now.found if one is not None and bool(one.reached)]
+    if not there:
+        return picture, f"{now.network.name} reads a {now.own}. Press Run."
+    lengths = [float(one.length) / 3**0.5 for one in there]
+    near = min(there, key=lambda one: float(one.length))
+    words = (
+        f"{now.network.name} reads a {now.own}; {len(there)} of 9 targets reached with "
+        f"{now.tried} values of c. Lengths of the change from {min(lengths):.2f} (to a "
+        f"{int(near.target or 0)}) to {max(lengths):.2f}; the digit itself has a length of "
+        f"{float(now.image[0, 0].norm()):.1f}."
+    )
+    return picture, words
+
+
+def becoming_picture(
+    image: torch.Tensor, found: Sequence[Fooled | None], network: Network, *, factor: int = 3
+) -> Image.Image:
+    """Ten digits that the network reads as 0 to 9, and below each what was added, enlarged.
+
+    Grey is zero there; white and black are the numbers above. The digit itself stands at the place
+    of the network's own answer to it.
+    """
+    own = int(network.scores(image).argmax())
+    tops, belows, titles = [], [], []
+    for target, one in enumerate(found):
+        tops.append(image if one is None else one.images)
+        change = torch.zeros_like(image) if one is None else one.perturbation
+        belows.append((0.5 + factor * change / 2).clamp(0, 1))
+        titles.append(f"{target}: {'as it is' if target == own else _length(one)}")
+    numbers = [f"± {1 / factor:.2g}"] * 5
+    return figures.mosaic(
+        torch.cat([*tops[:5], *belows[:5], *tops[5:], *belows[5:]]),
+        columns=5,
+        enlarge=3,
+        titles=[*titles[:5], *numbers, *titles[5:], *numbers],
+        rows=["sum", "added"] * 2,
+    )
+
+
+def _length(one: Fooled | None) -> str:
+    """The length over 784 grey pixels: the three channels are equal."""
+    if one is None:
+        return "waits"
+    if not bool(one.reached):
+        return "not yet"
+    return f"length {float(one.length) / 3**0.5:.2f}"
+
+
+# Szegedy's tables
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network of Table 1: its test error, and what fools it on some pictures."""
+
+    name: str
+    network: Network
+    error: float
+    fooled: Fooled | None = None
+
+    @property
+    def distortion(self) -> float:
+        """The mean root mean square of the changes."""
+        return float("nan") if self.fooled is None else float(self.fooled.rms.mean())
+
+    @property
+    def reached(self) -> float:
+        """The share of pictures for which a change was found."""
+        return 0.0 if self.fooled is None else float(self.fooled.reached.float().mean())
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Table 1 and the table of transfers, as far as they are."""
+
+    rows: tuple[Row, ...] = ()
+    transfer: torch.Tensor | None = None
+    doing: str = "waits"
+    progress: float = 0.0
+    labels: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+
+    def row(self, name: str) -> Row:
+        return next(row for row in self.rows if row.name == name)
+
+    def share(self, made_for: str, judge: str) -> float:
+        """The error of one network on the images that were made for another, or with noise."""
+        if self.transfer is None:
+            return float("nan")
+        names = [row.name for row in self.rows]
+        return float(self.transfer[[*names, NOISE].index(made_for), names.index(judge)])
+
+
+def table_panel(pictures: int = 20) -> Live:
+    """Train all six networks, fool each, and try each one's images on the others."""
+    return Live(
+        tables,
+        {
+            "pictures": controls.whole("test pictures", pictures, 5, 100, step=5),
+            "epochs": controls.whole("epochs", EPOCHS, 1, 20),
+            "show": controls.choice(
+                "show", ["error and distortion", "who fools whom", "the fooled digits"]
+            ),
+            "columns": controls.whole("digits shown", 8, 4, 14),
+        },
+        draw=draw_tables,
+        title="Szegedy's tables",
+        autostart=True,
+    )
+
+
+def tables(pictures: int = 10, epochs: float = EPOCHS) -> Iterator[Tables]:
+    """Table 1 and the transfers, as frames: every network learns and is fooled, one by one."""
+    now = Tables()
+    yield now
+    test, step = images.digits("test"), 1 / (2 * len(fooling.TABLE) + 1)
+    for place, name in enumerate(fooling.TABLE):
+        base = 2 * place * step
+        for lesson in _lessons(name, epochs):
+            if lesson.step % _PACE == 0:
+                share = base + step * lesson.progress
+                yield replace(now, doing=f"{name} learns", progress=share)
+        network = learned(name, epochs)
+        row = Row(name, network, fooling.error(network, test.images, test.labels))
+        found: list[Fooled] = []
+        for image in torch.split(test.images[:pictures], 1):
+            found.append(fooling.smallest(network, image))
+            rows = (*now.rows, replace(row, fooled=joined(found)))
+            share = base + step * (1 + len(found) / pictures)
+            yield replace(now, rows=rows, doing=f"{name} is fooled", progress=share)
+        now = replace(now, rows=rows)
+    transfer = who_fools_whom(now.rows, test.images[:pictures], test.labels[:pictures])
+    labels = test.labels[:pictures]
+    yield replace(now, transfer=transfer, doing="done", progress=1.0, labels=labels)
+
+
+def who_fools_whom(rows: Sequence[Row], clean: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Errors of each network (columns) on the images made for each (rows), and last on noise of
+    the same mean size."""
+    fooled = {row.name: row.fooled for row in rows if row.fooled is not None}
+    judges = {row.name: row.network for row in rows}
+    size = torch.stack([one.rms for one in fooled.values()]).mean()
+    first = next(iter(fooled.values()))
+    noise = replace(first, images=fooling.noisy(clean, size))
+    return fooling.transfer({**fooled, NOISE: noise}, judges, labels)
+
+
+def draw_tables(now: Tables, show: str, columns: int = 8) -> tuple[Image.Image, str]:
+    """One of the three views of the tables, and what is going on."""
+    if show == "who fools whom":
+        picture = transfer_picture(now)
+    elif show == "the fooled digits":
+        picture = digits_picture(now, columns)
+    else:
+        picture = table_picture(now)
+    done = f"{len(now.rows)} of {len(fooling.TABLE)} networks"
+    return picture, f"{done}; {now.doing}."
+
+
+def table_picture(now: Tables) -> Image.Image:
+    """Table 1: test error and distortion, the paper's beside ours."""
+    heads = ("network", "test error", "paper", "distortion", "paper", "fooled")
+    rows = []
+    for name in fooling.TABLE:
+        recipe = DIGIT_NETWORKS[name]
+        mine = next((row for row in now.rows if row.name == name), None)
+        error = ("", None) if mine is None else (f"{mine.error:.1%}", mine.error * 2)
+        paper = recipe.paper_error or 0
+        there = mine is not None and mine.fooled is not None
+        size = (f"{mine.distortion:.3f}", mine.distortion * 4) if mine and there else ("", None)
+        theirs = recipe.paper_distortion or 0
+        reached = f"{mine.reached:.0%}" if mine and there else ""
+        said = (f"{100 * paper:g}%", paper * 2)
+        rows.append([(name, None), error, said, size, (f"{theirs:g}", theirs * 4), (reached, None)])
+    return bar_table(heads, rows)
+
+
+def transfer_picture(now: Tables) -> Image.Image:
+    """Whose images (rows) fool whom (columns): the share of wrong answers, darker is more."""
+    names = [row.name for row in now.rows]
+    if now.transfer is None:
+        return table_picture(now)
+    heads = ("made for", *names)
+    cells = [
+        [(name, None), *((f"{float(share):.0%}", float(share) / 2) for share in row)]
+        for name, row in zip([*names, NOISE], now.transfer, strict=True)
+    ]
+    return bar_table(heads, cells)
+
+
+def digits_picture(now: Tables, columns: int = 8) -> Image.Image:
+    """A row for each network: the same digits, changed as little as fools it; each says as what."""
+    done = [row for row in now.rows if row.fooled is not None]
+    if not done or done[0].fooled is None:
+        return table_picture(now)
+    count = min(columns, len(done[0].fooled.images))
+    tiles = [done[0].fooled.originals[:count]]
+    said = [f"{int(one)}" for one in done[0].fooled.label[:count]]
+    for row in done:
+        if row.fooled is not None and len(row.fooled.images) >= count:
+            tiles.append(row.fooled.images[:count])
+            said += [f"{int(one)}" for one in row.fooled.after[:count].argmax(1)]
+    rows = ["as they are", *(row.name for row in done)][: len(tiles)]
+    return figures.mosaic(torch.cat(tiles), columns=count, enlarge=2, rows=rows, titles=said, gap=4)
+
+
+# The famous step, on digits
+
+
+def steps_compared(
+    names: Sequence[str], *, eps: float = 0.25, count: int = 2000
+) -> Mapping[str, fooling.Struck]:
+    """Errors and confidence of several digit networks before and after FGSM."""
+    test = images.digits("test")
+    some, labels = test.images[:count], test.labels[:count]
+    return {name: fooling.strike(learned(name), some, labels, eps=eps) for name in names}
+
+
+def digit_lines(names: Sequence[str], digit: int = 3, reach: float = 0.5) -> Image.Image:
+    """The ten scores along the sign direction, a network beside the other, with R²."""
+    image, pictures, titles = handwritten(digit), [], []
+    for name in names:
+        line = fooling.sign_line(learned(name), image, reach=reach, points=61)
+        shown = {str(one): (line.eps, line.scores[:, one]) for one in _best(line.scores, 5)}
+        pictures.append(
+            figures.curve(shown, across="ε", up="score before softmax", size=(330, 270))
+        )
+        titles.append(f"{name}: median R² {float(line.r_squared().median()):.3f}")
+    return figures.side_by_side(pictures, titles)
+
+
+def _best(scores: torch.Tensor, count: int) -> list[int]:
+    """The classes with the highest scores anywhere, in the order of their numbers."""
+    return sorted(scores.amax(0).topk(count).indices.tolist())
+
+
+def struck_picture(name: str, *, eps: float = 0.25, count: int = 8) -> Image.Image:
+    """Digits, what one step adds, their sum; with what the network reads before and after."""
+    test, network = images.digits("test"), learned(name)
+    some = test.images[:count]
+    found = fooling.fgsm(network, some, eps=eps, label=test.labels[:count])
+    added, _ = enlarged(found)
+    tiles = torch.cat([some, added, found.images])
+    said = [f"{int(one)}" for one in found.before.argmax(1)]
+    after = [f"{int(one)}" for one in found.after.argmax(1)]
+    rows = ["digits", f"± {eps:g}", "sums"]
+    titles = [*said, *["" for _ in said], *after]
+    return figures.mosaic(tiles, columns=count, enlarge=3, rows=rows, titles=titles, gap=4)
+
+
+# Learning to resist
+
+
+def harden_panel(name: str = "ReLU 200-200-10", *, epochs: int = 3) -> Live:
+    """Two copies of one network learn side by side, one of them from fooled pictures too."""
+    known = [one for one in DIGIT_NETWORKS if not one.startswith("AE")]
+    return Live(
+        _hardening,
+        {
+            "name": controls.choice("network", known, name),
+            "eps": controls.real("step ε", 0.25, 0.05, 0.4),
+            "epochs": controls.whole("epochs", epochs, 1, 20),
+            "share": controls.real("share fooled", 0.5, 0.0, 1.0),
+            "show": controls.choice(
+                "show", {"errors": "errors", "confidence when wrong": "confidence"}
+            ),
+        },
+        draw=_draw_hardening,
+        title="Learning to resist",
+        autostart=True,
+    )
+
+
+def _hardening(name: str, eps: float, epochs: int, share: float) -> Iterator[_Hard]:
+    for one in hardenings(name, eps=eps, epochs=epochs, share=share):
+        yield _Hard(one, eps)
+
+
+@dataclass(frozen=True)
+class _Hard:
+    hardening: fooling.Hardening
+    eps: float
+
+    @property
+    def progress(self) -> float:
+        return self.hardening.progress
+
+
+def hardenings(
+    name: str, *, eps: float = 0.25, epochs: float = 4, share: float = 0.5, count: int = 300
+) -> Iterator[fooling.Hardening]:
+    """Plain and adversarial training side by side, measured on the first test digits."""
+    test = images.digits("test")
+    some = images.LabelledImages(test.images[:count], test.labels[:count], test.categories)
+    return fooling.harden(name, images.digits(), some, eps=eps, epochs=epochs, share=share)
+
+
+def _draw_hardening(now: _Hard, show: str = "errors") -> tuple[Image.Image, str]:
+    one = now.hardening
+    return hardening_picture(one, now.eps, show=show), hardening_words(one, now.eps)
+
+
+def hardening_words(one: fooling.Hardening, eps: float) -> str:
+    """The errors of both networks at the last look."""
+    plain, hard = one.looks[max(one.looks)]
+    return (
+        f"Step {one.step} of {one.steps}. After one step of {eps:g}: plain training errs on "
+        f"{plain.fooled_error:.1%}, adversarial training on {hard.fooled_error:.1%}; on clean "
+        f"digits {plain.error:.1%} and {hard.error:.1%}."
+    )
+
+
+def hardening_picture(one: fooling.Hardening, eps: float, *, show: str = "errors") -> Image.Image:
+    """Errors on clean and on fooled digits while both learn, or the confidence in wrong ones."""
+    steps = torch.tensor(list(one.looks))
+    pairs = list(one.looks.values())
+
+    def line(which: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        return steps, torch.tensor([getattr(pair[which], name) for pair in pairs])
+
+    if show == "confidence":
+        lines = {"plain": line(0, "confidence"), "adversarial": line(1, "confidence")}
+        up = "confidence in wrong answers"
+    else:
+        lines = {
+            "plain, fooled": line(0, "fooled_error"),
+            "adversarial, fooled": line(1, "fooled_error"),
+            "plain, clean": line(0, "error"),
+            "adversarial, clean": line(1, "error"),
+        }
+        up = f"wrong answers, ε = {eps:g}"
+
+    def plot(axes: Axes) -> None:
+        for place, (name, (x, y)) in enumerate(lines.items()):
+            style: dict[str, Any] = {
+                "color": ink.SERIES[place],
+                "linestyle": ink.DASHES[place],
+                "linewidth": 2,
+            }
+            axes.plot(x.numpy(), y.numpy(), label=name, **style)
+        axes.set_ylim(-0.02, 1.05)
+        axes.set_xlabel("training steps")
+        axes.set_ylabel(up)
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+    return figures.drawn(plot, size=(704, 300))

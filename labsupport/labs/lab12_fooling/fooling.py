@@ -1,0 +1,516 @@
+"""Lab 12: push photographs until the network says something else, and try to undo it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.images.perturbations import signed_step
+from labsupport.core.network import Network, Prediction
+from labsupport.methods import fooling
+from labsupport.methods.fooling import DEFENCES, Fooled, SignLine
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.control import Control
+from labsupport.ui.panel import Live, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WAYS = {
+    "random signs": "random",
+    "one step along the signs of the slope": "fgsm",
+    "ten small steps along the signs": "pgd",
+}
+_STEPS = 10
+_FEW = 5  # steps, each a third of eps, where many pictures are attacked
+_LINES = 6
+_SERIES_WORDS = 26  # letters of a class's name in a legend
+
+
+def photographs() -> list[str]:
+    """The course's networks that answer about photographs: all but the two small ones."""
+    return [name for name in networks.names() if name not in ("lenet5", "convnetjs")]
+
+
+# One picture, pushed
+
+
+def push_panel(
+    image: str = "giant_panda",
+    target: str = "",
+    *,
+    way: str = "random",
+    eps: float = 4,
+    title: str = "Push a picture",
+) -> Panel:
+    """A picture, what is added to it, their sum, and the network's answers before and after."""
+    network = controls.network_menu(names=photographs())
+    return Panel(
+        _draw_pushed,
+        {
+            "image": controls.image_menu(images.photos(), image),
+            "network": network,
+            "target": controls.class_box(network, target, label="towards the class"),
+            "way": controls.choice("direction", WAYS, way),
+            "eps": _eps_slider(eps),
+        },
+        compute=_pushed,
+        title=title,
+        cost="quick",
+    )
+
+
+def _eps_slider(start: float, high: float = 16) -> Control:
+    return controls.real("change ε", start, 0, high, step=0.5, unit="1/255", digits=1)
+
+
+def _pushed(
+    image: torch.Tensor, network: Network, target: int | None, way: str, eps: float
+) -> Fooled:
+    return push(network, images.standard(image, network.input_size[0]), target, way=way, eps=eps)
+
+
+def push(
+    network: Network, image: torch.Tensor, target: int | str | None, *, way: str, eps: float
+) -> Fooled:
+    """A picture (1, 3, H, W) changed in one of the `WAYS`, by at most `eps` grey values."""
+    if way == "pgd":
+        return fooling.pgd(network, image, target, eps=eps / 255, steps=_STEPS)
+    found = fooling.fgsm(network, image, target, eps=eps / 255)
+    if way == "fgsm":
+        return found
+    random = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    changed = signed_step(image, random, eps / 255)
+    with torch.no_grad():
+        after = network(changed).cpu()
+    return Fooled(image, changed, found.before, after, found.label, found.target, eps / 255)
+
+
+def _draw_pushed(found: Fooled, network: Network) -> tuple[Image.Image, str]:
+    return fooled_picture(found, network), fooled_words(found, network)
+
+
+def fooled_picture(found: Fooled, network: Network, *, bars: int = 4) -> Image.Image:
+    """The picture, what was added (enlarged, the factor said), their sum; below them the answers.
+
+    The target's bar stands out, or that of the class that was left.
+    """
+    times = max(1, round(224 / found.images.shape[-1]))
+    added, factor = enlarged(found)
+    shown = [figures.enlarge(part, times) for part in (found.originals, added, found.images)]
+    titles = ["the picture", f"what was added, × {factor}", "their sum"]
+    wanted = int(found.label if found.target is None else found.target)
+    answers = [answer_bars(scores, network, wanted, bars) for scores in (found.before, found.after)]
+    return figures.side_by_side(
+        [
+            figures.side_by_side(shown, titles),
+            figures.side_by_side(answers, ["before", "after"], gap=24),
+        ],
+        columns=1,
+        gap=12,
+    )
+
+
+def enlarged(found: Fooled) -> tuple[torch.Tensor, str]:
+    """The change so many times as large that it fills the range around grey, and the factor.
+
+    One number in two hundred may lie beyond, so that a few strong pixels do not hide the rest.
+    """
+    size = float(found.perturbation.abs().flatten().quantile(0.995)) or float(found.largest.max())
+    factor = 0.5 / size if size > 0 else 1.0
+    words = f"{factor:.0f}" if factor >= 10 else f"{factor:.1f}"
+    return (0.5 + factor * found.perturbation).clamp(0, 1), words
+
+
+def answer_bars(
+    scores: torch.Tensor, network: Network, wanted: int, count: int = 4, width: int = 344
+) -> Image.Image:
+    """The best answers to one image, and the wanted class if it is not among them."""
+    ranking = network.ranking(scores.view(1, -1), k=len(network.categories))[0]
+    rows: list[Prediction] = ranking[:count]
+    if wanted not in [row.index for row in rows]:
+        rows = [*rows[: count - 1], next(row for row in ranking if row.index == wanted)]
+    return figures.bars(rows, width=width, highlight=network.categories[wanted])
+
+
+def fooled_words(found: Fooled, network: Network) -> str:
+    """What it was, what it is now, and how little was changed."""
+    [first], [now] = network.ranking(torch.cat([found.before, found.after]), k=1)
+    size = (
+        f"No pixel value changed by more than {255 * float(found.largest):.1f}/255, "
+        f"the root mean square is {255 * float(found.rms):.2f}/255."
+    )
+    words = (
+        f"{first.name} ({figures.per_cent(first.probability)}) became {now.name} "
+        f"({figures.per_cent(now.probability)}). {size}"
+    )
+    if now.index == first.index:
+        words = (
+            f"Still {now.name}: {figures.per_cent(first.probability)} before, "
+            f"{figures.per_cent(now.probability)} after. {size}"
+        )
+    if found.target is None:
+        return words
+    chance = float(found.after[0].softmax(0)[int(found.target)])
+    return f"{network.categories[int(found.target)]}: {figures.per_cent(chance)}. {words}"
+
+
+# The line through the picture
+
+
+@dataclass(frozen=True)
+class _Line:
+    line: SignLine
+    image: torch.Tensor
+    network: Network
+
+
+def line_panel(image: str = "giant_panda", target: str = "") -> Panel:
+    """The scores along the sign direction on both sides of the picture, and how straight they
+    are."""
+    network = controls.network_menu(names=photographs())
+    return Panel(
+        _draw_line,
+        {
+            "image": controls.image_menu(images.photos(), image),
+            "network": network,
+            "target": controls.class_box(network, target, label="towards the class"),
+            "reach": controls.whole("ε up to", 16, 2, 64, step=2, unit="1/255"),
+            "clip": controls.choice("pixels may", {"leave [0, 1]": False, "not": True}),
+            "within": controls.real("R² within share", 0.25, 0.1, 1.0, step=0.05),
+        },
+        compute=_line,
+        title="Along the sign direction",
+        cost="slow",
+    )
+
+
+def _line(
+    image: torch.Tensor, network: Network, target: int | None, reach: int, clip: bool
+) -> _Line:
+    seen = images.standard(image, network.input_size[0])
+    found = fooling.sign_line(network, seen, target, reach=reach / 255, points=41, clip=clip)
+    return _Line(found, seen, network)
+
+
+def _draw_line(found: _Line, within: float = 0.25) -> tuple[Image.Image, str]:
+    line = found.line
+    reach = float(line.eps[-1])
+    near = within * reach
+    picture = figures.side_by_side(
+        [line_picture(line, found.network.categories, near=near), _along(found)],
+        columns=1, gap=8,
+    )  # fmt: skip
+    straight, whole = line.r_squared(near), line.r_squared()
+    wanted = line.label if line.target is None else line.target
+    at = int((line.eps - near).abs().argmin())
+    words = (
+        f"{found.network.categories[wanted]}: R² of its score {float(straight[wanted]):.2f} within "
+        f"±{255 * near:.1f}/255, {float(whole[wanted]):.2f} on the whole line; median of all "
+        f"classes {float(straight.median()):.2f} and {float(whole.median()):.2f}. Its log-odds at "
+        f"+{255 * float(line.eps[at]):.1f}/255: {float(line.log_odds[at]):.1f}, where the slope at "
+        f"0 promised {float(line.promised[at]):.0f}."
+    )
+    return picture, words.replace("-", "−").replace("log−odds", "log-odds")
+
+
+def line_picture(
+    line: SignLine,
+    categories: Sequence[str],
+    *,
+    near: float | None = None,
+    size: tuple[int, int] = (704, 330),
+) -> Image.Image:
+    """Scores against eps: the classes that win somewhere on the line, and where R² is taken."""
+    wins = line.scores.argmax(1).bincount(minlength=line.scores.shape[1])
+    best = line.scores.amax(0)
+    order = (wins.double() + best.double() / (1 + best.abs().max())).argsort(descending=True)
+    shown = [line.label, *([] if line.target is None else [line.target])]
+    shown += [one for one in order.tolist() if one not in shown][: _LINES - len(shown)]
+
+    def plot(axes: Axes) -> None:
+        for place, index in enumerate(shown):
+            axes.plot(
+                255 * line.eps.numpy(),
+                line.scores[:, index].numpy(),
+                color=ink.SERIES[place],
+                linestyle=ink.DASHES[place % len(ink.DASHES)],
+                linewidth=2.6 if place == 0 else 1.8,
+                label=categories[index][:_SERIES_WORDS],
+            )
+        axes.axvline(0, color="#333333", linewidth=1)
+        if near is not None:
+            axes.axvspan(-255 * near, 255 * near, color="#eeeeee", zorder=0)
+        axes.set_xlabel("ε in 1/255   (right: away from the picture's class, or to the target)")
+        axes.set_ylabel("score before softmax")
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+    return figures.drawn(plot, size=size)
+
+
+def _along(found: _Line, count: int = 5) -> Image.Image:
+    """Pictures from one end of the line to the other, with the answer to each."""
+    places = np.linspace(0, len(found.line.eps) - 1, count).round().astype(int).tolist()
+    steps = found.line.eps[places]
+    shown = (found.image + steps[:, None, None, None] * found.line.direction).clamp(0, 1)
+    names = [row[0].name for row in found.network.ranking(found.line.scores[places], k=1)]
+    titles = [
+        f"{255 * float(step):+.0f}/255: {name}".replace("-", "−").replace("+0", "0")
+        for step, name in zip(steps, names, strict=True)
+    ]
+    return figures.mosaic(images.resize(shown, 132), columns=count, gap=8, titles=titles)
+
+
+# Many small steps
+
+
+@dataclass(frozen=True)
+class _Walked:
+    """Where the small steps are, and the probabilities on the way, (steps so far, classes)."""
+
+    step: fooling.Step
+    chances: tuple[torch.Tensor, ...]
+    network: Network
+
+    @property
+    def progress(self) -> float:
+        return self.step.progress
+
+
+def steps_panel(image: str = "giant_panda", target: str = "gibbon") -> Live:
+    """Small sign steps, one after the other, never further than ε from the picture."""
+    network = controls.network_menu(names=photographs())
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos(), image),
+        "network": network,
+        "target": controls.class_box(network, target, label="towards the class"),
+        "eps": _eps_slider(2),
+        "size": controls.real("one step", 0.25, 0.05, 2, step=0.05, unit="1/255"),
+        "steps": controls.whole("steps", 40, 5, 100, step=5),
+    }
+    return Live(_steps, shown, draw=_draw_step, title="Step by step", autostart=True)
+
+
+def _steps(
+    image: torch.Tensor, network: Network, target: int | None, eps: float, size: float, steps: int
+) -> Iterator[_Walked]:
+    seen = images.standard(image, network.input_size[0])
+    settings: dict[str, Any] = {"eps": eps / 255, "step": size / 255, "steps": steps}
+    chances: tuple[torch.Tensor, ...] = ()
+    for one in fooling.pgd_frames(network, seen, target, **settings):
+        chances = (*chances, one.fooled.after[0].softmax(0))
+        yield _Walked(one, chances, network)
+
+
+def _draw_step(walked: _Walked) -> tuple[Image.Image, str]:
+    found, network = walked.step.fooled, walked.network
+    words = fooled_words(found, network)
+    picture = figures.side_by_side(
+        [fooled_picture(found, network, bars=3), _chances(walked)], columns=1, gap=8
+    )
+    return picture, f"Step {walked.step.step} of {walked.step.steps}. {words}"
+
+
+def _chances(walked: _Walked) -> Image.Image:
+    found, rows = walked.step.fooled, torch.stack(walked.chances)
+    wanted = [int(found.label), *([] if found.target is None else [int(found.target)])]
+    wanted += [one for one in rows[-1].argsort(descending=True).tolist() if one not in wanted]
+    names = walked.network.categories
+
+    def plot(axes: Axes) -> None:
+        for place, index in enumerate(wanted[:3]):
+            axes.plot(
+                rows[:, index].numpy(),
+                color=ink.SERIES[place],
+                linestyle=ink.DASHES[place],
+                linewidth=2,
+                label=names[index],
+            )
+        axes.set_xlim(0, walked.step.steps)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel("steps taken")
+        axes.set_ylabel("probability")
+        axes.legend(frameon=False, fontsize=9, loc="center right")
+
+    return figures.drawn(plot, size=(704, 210))
+
+
+# Files, other networks, defences
+
+
+def save_fooled(network: Network, found: Fooled, path: str | Path) -> str:
+    """Write the changed picture to a PNG file, read it again, and say whether it still fools."""
+    kept = fooling.for_file(network, found)
+    settings = {"label": network.categories[int(found.label)], "eps": found.eps}
+    file = images.save(kept.images, path, settings)
+    [[now]] = network.predict(images.load(file), k=1)
+    wanted = int(found.label) if found.target is None else int(found.target)
+    fools = now.index != wanted if found.target is None else now.index == wanted
+    largest = 255 * float(kept.largest)
+    verdict = "It still fools the network" if fools else "It does NOT fool the network any more"
+    return (
+        f"{file.name}: {verdict}: {now.name}, {figures.per_cent(now.probability)}; "
+        f"largest change {largest:.1f}/255 in the file, {255 * float(found.largest):.2f}/255 "
+        "before."
+    )
+
+
+def second_opinion(network: Network, found: Fooled) -> str:
+    """What the other ImageNet networks on this computer say to the changed picture."""
+    there = [
+        name for name in networks.offline_names() if name in photographs() and name != network.name
+    ]
+    if not there:
+        return (
+            "There is no second ImageNet network on this computer: with a connection, "
+            'networks.load("alexnet") brings one.'
+        )
+    pair = torch.cat([found.originals, found.images])
+    lines = []
+    for name in there:
+        before, after = (rows[0] for rows in networks.load(name).predict(pair, k=1))
+        lines.append(
+            f"{name}: {before.name} ({figures.per_cent(before.probability)}) before, "
+            f"{after.name} ({figures.per_cent(after.probability)}) after."
+        )
+    return "\n".join(lines)
+
+
+def defence_panel(image: str = "giant_panda", target: str = "gibbon") -> Panel:
+    """Do something to the fooled picture before the network sees it; the clean one is the
+    control."""
+    network = controls.network_menu(names=photographs())
+    return Panel(
+        _draw_defence,
+        {
+            "image": controls.image_menu(images.photos(), image),
+            "network": network,
+            "target": controls.class_box(network, target, label="towards the class"),
+            "attack": controls.choice("attack", dict(list(WAYS.items())[1:]), "pgd"),
+            "eps": _eps_slider(1),
+            "defence": controls.choice("defence", _defence_names(), "jpeg"),
+            "harsh": controls.real("how harsh", 0.25, 0, 1),
+        },
+        compute=_attacked,
+        title="Defend the network",
+        cost="quick",
+    )
+
+
+def _defence_names() -> Mapping[str, str]:
+    names = {"8 bits": "save as PNG", "jpeg": "JPEG", "blur": "blur", "noise": "noise"}
+    return {names[way]: way for way in DEFENCES}
+
+
+def _attacked(
+    image: torch.Tensor, network: Network, target: int | None, attack: str, eps: float
+) -> Fooled:
+    return _pushed(image, network, target, attack, eps)
+
+
+def strength_at(defence: str, harsh: float) -> float:
+    """A defence's strength, from its mildest (0) to its harshest (1), in equal factors."""
+    low, high = DEFENCES[defence].limits
+    mild, wild = (high, low) if defence == "jpeg" else (low, high)
+    return float(mild * (wild / mild) ** harsh)
+
+
+def _draw_defence(
+    found: Fooled, network: Network, defence: str, harsh: float
+) -> tuple[Image.Image, str]:
+    strength = strength_at(defence, harsh)
+    trial = fooling.try_defence(network, found, defence, strength)
+    name = DEFENCES[defence].words.format(strength)
+    treated = [fooling.defend(part, defence, strength) for part in (found.originals, found.images)]
+    wanted = int(found.label if found.target is None else found.target)
+    scores = (found.before, trial.clean, found.after, trial.fooled)
+    bars = [answer_bars(one, network, wanted, 3, width=330) for one in scores]
+    columns = [
+        figures.side_by_side([figures.enlarge(part, 1), *rows], titles, columns=1, gap=4)
+        for part, rows, titles in (
+            (
+                treated[0],
+                bars[:2],
+                (f"clean, then {name}", "clean", "with the defence (the control)"),
+            ),
+            (treated[1], bars[2:], (f"fooled, then {name}", "fooled", "with the defence")),
+        )
+    ]
+    return figures.side_by_side(columns, gap=28), _defence_words(trial, found, network, name)
+
+
+def _defence_words(trial: fooling.Trial, found: Fooled, network: Network, name: str) -> str:
+    label = network.categories[int(found.label)]
+    clean, fooled = (row[0] for row in network.ranking(torch.cat([trial.clean, trial.fooled]), k=1))
+    back = "brings it back" if trial.fooled_right else "does not bring it back"
+    harm = (
+        "" if trial.clean_right else f" But {name} alone turns the clean picture into {clean.name}."
+    )
+    return (
+        f"After {name} the fooled picture is {fooled.name} "
+        f"({figures.per_cent(fooled.probability)}): the defence {back} to {label}.{harm}"
+    )
+
+
+# A defence against an attack, over many pictures
+
+
+@dataclass(frozen=True)
+class DefenceRow:
+    """One defence over many pictures: shares of right answers, clean and fooled."""
+
+    name: str
+    clean: float
+    mild: float
+    strong: float
+
+
+def defences_compared(
+    network: Network, names: Sequence[str], *, eps: Sequence[float] = (1, 4)
+) -> list[DefenceRow]:
+    """Every defence at its usual strength, on pictures fooled a little and more (PGD, 1/255)."""
+    seen = torch.cat([images.standard(images.sample(name)) for name in names])
+    attacks = [fooling.pgd(network, seen, eps=one / 255, step=one / 765, steps=_FEW) for one in eps]
+    rows = []
+    for way in (None, *DEFENCES):
+        mild, strong = (fooling.try_defence(network, one, way) for one in attacks)
+        words = "nothing" if way is None else DEFENCES[way].words.format(DEFENCES[way].usual)
+        rows.append(DefenceRow(words, mild.clean_right, mild.fooled_right, strong.fooled_right))
+    return rows
+
+
+def defences_picture(rows: Sequence[DefenceRow], eps: Sequence[float] = (1, 4)) -> Image.Image:
+    """Shares of right answers after each defence: clean pictures, and fooled ones."""
+    series = [
+        ("clean (the control)", [row.clean for row in rows], ""),
+        (f"fooled, ε = {eps[0]:g}/255", [row.mild for row in rows], "//"),
+        (f"fooled, ε = {eps[1]:g}/255", [row.strong for row in rows], ".."),
+    ]
+    return figures.drawn(partial(_draw_shares, [row.name for row in rows], series), size=(704, 300))
+
+
+def _draw_shares(
+    names: Sequence[str], series: Sequence[tuple[str, Sequence[float], str]], axes: Axes
+) -> None:
+    places = np.arange(len(names))
+    for place, (name, shares, hatch) in enumerate(series):
+        left = places + (place - 1) * 0.27
+        axes.bar(
+            left, shares, 0.25, label=name, hatch=hatch, color=ink.SERIES[place], edgecolor="white"
+        )
+        for x, share in zip(left, shares, strict=True):
+            axes.text(x, share + 0.02, f"{share:.0%}", ha="center", fontsize=8)
+    axes.set_xticks(places, names)
+    axes.set_ylabel("share still named as before")
+    axes.set_ylim(0, 1.3)
+    axes.grid(visible=False, axis="x")
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper center")

@@ -1,0 +1,182 @@
+"""Lab 12: a picture on its way to another one's description, and how they are described."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from labsupport.core import images
+from labsupport.core.images.hog import cells_of
+from labsupport.core.network import Network
+from labsupport.labs.lab05_occlusion import photographs
+from labsupport.methods.optimize import Frame
+from labsupport.methods.twins import HOG16, Hog, Representation, Twin, Usual, measure, twin_frames
+from labsupport.methods.twins import usual as usual_distances
+from labsupport.ui import controls, figures
+from labsupport.ui.control import Control
+from labsupport.ui.panel import Live
+
+DESCRIBED: dict[str, Representation] = {
+    "HOG, cells of 16 pixels": HOG16,
+    "HOG, cells of 8 pixels": Hog(),
+    "the network's scores": "scores",
+    "the network's last maps": "last maps",
+}
+HOG_SIDE = 128  # pixels: HOG's pictures are small, so that a picture takes seconds
+_SHOWN = 256
+_STEPS_A_FRAME = 4  # of HOG, which are short
+
+
+def twins_panel(
+    image: str = "koala",
+    other: str = "colosseum",
+    *,
+    described: str = "HOG, cells of 16 pixels",
+    pull: float = 0.7,
+    steps: int = 150,
+) -> Live:
+    """One picture takes on the other's description, and stays what it was to our eyes.
+
+    `described` is a key of `DESCRIBED`; `pull` is how strongly it is held near itself.
+    """
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos(), image, label="picture"),
+        "other": controls.image_menu(images.photos(), other, label="described as"),
+        "described": controls.choice("described by", list(DESCRIBED), described),
+        "pull": controls.real("held near itself", pull, 0.0, 5.0, step=0.1),
+        "network": controls.network_menu(names=photographs()),
+        "steps": controls.whole("steps", steps, 50, 600, step=50),
+    }
+    return Live(_becoming, shown, draw=_draw_becoming, title="Twins by description", autostart=True)
+
+
+@dataclass(frozen=True)
+class Becoming:
+    """A frame on the way, the two pictures, and what a random pair is apart."""
+
+    frame: Frame
+    image: torch.Tensor
+    other: torch.Tensor
+    layer: Representation
+    network: Network
+    pairs: Usual
+
+    @property
+    def progress(self) -> float:
+        return self.frame.progress
+
+
+def _becoming(
+    network: Network,
+    image: torch.Tensor,
+    other: torch.Tensor,
+    described: str,
+    pull: float,
+    steps: int,
+) -> Iterator[Becoming]:
+    layer = description(described, network)
+    first, second = (fitted(one, layer, network) for one in (image, other))
+    pairs = usual_distances(network, layer, (first.shape[2], first.shape[3]))
+    every = _STEPS_A_FRAME if isinstance(layer, Hog) else 1
+    for frame in twin_frames(network, first, second, layer, pull=pull, steps=steps):
+        if frame.step % every == 0 or frame.step == steps:
+            yield Becoming(frame, first, second, layer, network, pairs)
+
+
+def description(name: str, network: Network) -> Representation:
+    """What a name of `DESCRIBED` means for this network."""
+    found = DESCRIBED[name]
+    return last_maps(network) if found == "last maps" else found
+
+
+def last_maps(network: Network) -> str:
+    """The last layer that still knows where things are."""
+    *_, last = [one for one in network.layers if one.has_map and one.kind in ("relu", "concat")]
+    return last.name
+
+
+def fitted(image: torch.Tensor, layer: Representation, network: Network) -> torch.Tensor:
+    """The middle of a picture, as large as its description wants it."""
+    height, width = (HOG_SIDE, HOG_SIDE) if isinstance(layer, Hog) else network.input_size
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = images.resize(image, side, crop=side)
+    return square[:, :, top : top + height, left : left + width]
+
+
+def _draw_becoming(becoming: Becoming) -> tuple[Image.Image, str]:
+    found = measure(
+        becoming.network,
+        becoming.frame.image,
+        becoming.image,
+        becoming.other,
+        becoming.layer,
+        pairs=becoming.pairs,
+    )
+    picture = twins_picture(found, becoming.image, becoming.other)
+    step = f"Step {becoming.frame.step} of {becoming.frame.steps}."
+    return picture, f"{in_words(found)} {step}"
+
+
+def in_words(found: Twin) -> str:
+    """A twin's numbers in a sentence, in units of what two random photographs are apart."""
+    return (
+        f"The description is {_share(found.code)} of a random pair's distance away from the other "
+        f"picture's; it was {_share(found.before)}. The pixels are {_share(found.from_other)} of a "
+        f"random pair's distance away from the other picture, and {_share(found.from_image)} from "
+        "the picture that it was."
+    )
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %" if value < 0.1 else f"{100 * value:.0f} %"
+
+
+def twins_picture(found: Twin, image: torch.Tensor, other: torch.Tensor) -> Image.Image:
+    """The picture, its twin, and the other picture, which the twin is described as."""
+    times = max(1, _SHOWN // max(image.shape[2:]))
+    tiles = [figures.enlarge(one, times) for one in (image, found.image, other)]
+    titles = [
+        "the picture",
+        f"its twin: code {_share(found.code)} away",
+        f"the other: pixels {_share(found.from_other)} away",
+    ]
+    return figures.side_by_side(tiles, titles)
+
+
+def strokes_picture(pictures: Mapping[str, torch.Tensor], layer: Hog = HOG16) -> Image.Image:
+    """HOG as strokes: in each cell one along each direction of edges, the whiter the stronger."""
+    drawn = [_strokes(picture, layer) for picture in pictures.values()]
+    return figures.side_by_side(drawn, list(pictures))
+
+
+def _strokes(picture: torch.Tensor, layer: Hog) -> Image.Image:
+    rows = picture.shape[2] // layer.cell
+    with torch.no_grad():
+        cells = cells_of(layer(picture.cpu()), rows, block=layer.block, bins=layer.bins)[0]
+    strongest = float(cells.max()) or 1.0
+    side = layer.cell * _SHOWN / max(picture.shape[2:])
+    return _drawn_strokes(cells.numpy() / strongest, 2 * side).reduce(2)
+
+
+def _drawn_strokes(cells: NDArray[Any], side: float) -> Image.Image:
+    """Strengths (rows, columns, bins) from 0 to 1 as strokes in cells of `side` pixels."""
+    rows, columns, bins = cells.shape
+    sheet = Image.new("L", (round(columns * side), round(rows * side)))
+    pen = ImageDraw.Draw(sheet)
+    strongest_last = np.dstack(np.unravel_index(cells.argsort(axis=None), cells.shape))[0]
+    for row, column, number in strongest_last.tolist():
+        # an edge runs across its slope
+        angle = math.radians((number + 0.5) * 180 / bins + 90)
+        x, y = (column + 0.5) * side, (row + 0.5) * side
+        across, down = 0.44 * side * math.cos(angle), 0.44 * side * math.sin(angle)
+        ends = (x - across, y - down, x + across, y + down)
+        pen.line(ends, fill=round(255 * float(cells[row, column, number])), width=3)
+    return sheet.convert("RGB")

@@ -1,0 +1,616 @@
+"""Lab 13: ten numbers to push, templates that are learned, pictures with weights mixed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.images.crops import crops
+from labsupport.core.images.perturbations import signed_step
+from labsupport.core.images.sets import LabelledImages
+from labsupport.core.network import Network, Prediction
+from labsupport.methods import linear
+from labsupport.methods.linear import LinearClassifier
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.panel import Live, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SETS = {
+    "digits, 28 × 28": "digits",
+    "clothes, 28 × 28": "fashion",
+    "photos, 32 × 32": "photos32",
+    "photos, 64 × 64": "photos64",
+}
+# Downloads: offered only to who asks for them by name.
+ELSEWHERE = {"CIFAR-10, 32 × 32": "CIFAR10", "Imagenette, 64 × 64": "Imagenette"}
+DECAYS = {"none": 0.0, "0.01": 0.01, "0.1": 0.1, "1": 1.0, "10": 10.0}
+WAYS = {"the weights": "weights", "only their signs": "sign"}
+CONVNETS = {"digits": "lenet5", "photos32": "convnetjs"}
+EPOCHS = {"digits": 6, "fashion": 6}
+PICTURES = 12  # of each class, to choose from
+RULES = {
+    "every weight +1 or −1 (the slide)": "signs",
+    "scores keep their spread": "spread",
+}
+SIDES = (2, 4, 8, 16, 32, 64, 224)  # of the cut-outs, from 12 numbers to 150 528
+DIMENSIONS = (10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 150_528)
+_SHOWN = 192  # pixels that a small picture is enlarged to, or nearly
+_SLIDE = tuple(zip(linear.SLIDE_INPUT, linear.SLIDE_WEIGHTS, strict=True))
+
+
+# What is learned from
+
+
+@lru_cache(maxsize=4)
+def lesson(data: str) -> tuple[LabelledImages, LabelledImages]:
+    """What a classifier learns from, and what it is tested with.
+
+    `data` is "digits", "fashion", "photos32", "photos64", or a download: "CIFAR10", "Imagenette".
+    """
+    if data == "digits":
+        return images.digits(), images.digits("test")
+    if data == "fashion":
+        return images.fashion(), images.fashion("test")
+    if data in ("photos32", "photos64"):
+        size = int(data[-2:])
+        return crops(per_class=200, size=size), crops("test", per_class=100, size=size)
+    if data in ELSEWHERE.values():
+        return _downloaded(data, "train", 1000), _downloaded(data, "test", 400)
+    known = [*SETS.values(), *ELSEWHERE.values()]
+    raise BadSetting(f"no pictures {data!r}; the nearest are {', '.join(nearest(data, known))}")
+
+
+def _downloaded(data: str, split: str, count: int) -> LabelledImages:
+    found = images.torchvision_set(data, split=split, count=count)
+    side = 64 if data == "Imagenette" else 32
+    if found.images.shape[-1] == side:
+        return found
+    return LabelledImages(images.resize(found.images, side), found.labels, found.categories)
+
+
+def epochs_for(data: str) -> int:
+    """How often a training goes through its pictures, unless it is told otherwise."""
+    return EPOCHS.get(data, 40)
+
+
+@lru_cache(maxsize=24)
+def trained(data: str, decay: float = 0.1) -> LinearClassifier:
+    """The linear classifier of a set of pictures, trained to the end; kept for the next time."""
+    train, _ = lesson(data)
+    *_, last = linear.learn(train, decay=decay, epochs=epochs_for(data))
+    return last.classifier
+
+
+def right_share(classifier: LinearClassifier, examples: LabelledImages) -> float:
+    """The share of the pictures that a classifier names rightly, 0 to 1."""
+    answers = classifier.scores(examples.images).argmax(1).cpu()
+    return float((answers == examples.labels).float().mean())
+
+
+@lru_cache(maxsize=64)
+def chosen(data: str, category: str, decay: float = 0.1) -> torch.Tensor:
+    """The first dozen test pictures of a class that the classifier names rightly (N, 3, H, W).
+
+    Where it names fewer rightly, there are fewer.
+    """
+    classifier, (_, test) = trained(data, decay), lesson(data)
+    label = classifier.index(category)
+    own = test.images[test.labels == label]
+    right = own[classifier.scores(own).argmax(1).cpu() == label][:PICTURES]
+    if not len(right):
+        raise BadSetting(
+            f"with decay {decay:g} no picture of {category!r} is named rightly: choose another"
+        )
+    return right
+
+
+# Ten numbers
+
+
+def numbers_panel(*, step: bool = False) -> Panel:
+    """The slide's ten inputs as sliders, and what the classifier says; with `step`, the attack."""
+    sliders = {
+        f"x{place}": controls.real(f"x{place} (weight {_signed(weight)})", value, -6, 6, step=0.25)
+        for place, (value, weight) in enumerate(_SLIDE, start=1)
+    }
+    if step:
+        sliders["step"] = controls.real("step along sign(w)", 0.5, 0, 1, step=0.05)
+    title = "Ten numbers and a step" if step else "Ten numbers"
+    return Panel(_numbers, sliders, title=title, cost="instant")
+
+
+def _signed(weight: float) -> str:
+    return f"{weight:+.0f}".replace("-", "−")
+
+
+def _numbers(step: float = 0.0, **inputs: float) -> tuple[Image.Image, str]:
+    start = torch.tensor(linear.SLIDE_INPUT)
+    weights = torch.tensor(linear.SLIDE_WEIGHTS)
+    places = range(1, len(start) + 1)
+    given = torch.tensor([inputs[f"x{place}"] for place in places], dtype=torch.float64)
+    now = signed_step(given, weights, step, bounds=None)
+    found = linear.answer(now, weights)
+    picture = numbers_picture(now)
+    change = round(float((now - start).abs().max()), 9)  # a slider's steps add up to nearly 0
+    words = (
+        f"Score {round(found.score, 9) + 0.0:.4g}, P(y = 1) = {found.probability:.4f}. "
+        f"Largest change from the slide's x: {change:.4g}."
+    )
+    return picture, words.replace("-", "−")
+
+
+def numbers_picture(inputs: Sequence[float] | torch.Tensor) -> Image.Image:
+    """Each weight times input as a bar, the slide's own beside it, and the probability."""
+    weights = np.array(linear.SLIDE_WEIGHTS)
+    before, now = weights * np.array(linear.SLIDE_INPUT), weights * np.asarray(inputs)
+    found = linear.answer(inputs, linear.SLIDE_WEIGHTS)
+    parts = figures.drawn(partial(_draw_parts, before, now), size=(620, 260))
+    sides = [
+        Prediction("y = 1", found.probability, found.score, 1),
+        Prediction("y = 0", 1 - found.probability, -found.score, 0),
+    ]
+    return figures.side_by_side(
+        [parts, figures.bars(sides, width=420, highlight="y = 1")],
+        ["What each number adds to the score", "What the classifier says"],
+        columns=1,
+    )
+
+
+def _draw_parts(before: np.ndarray, now: np.ndarray, axes: Axes) -> None:
+    places = np.arange(1, len(now) + 1)
+    axes.bar(places - 0.2, before, 0.38, color="#bbbbbb", label="the slide's x", hatch="//")
+    axes.bar(places + 0.2, now, 0.38, color=ink.SERIES[0], label="now")
+    axes.axhline(0, color="#333333", linewidth=1)
+    axes.set_xticks(places, [f"x{place}" for place in places])
+    axes.set_ylabel("weight × input")
+    axes.set_ylim(-6.6, 6.6)
+    axes.legend(frameon=False, fontsize=9, loc="lower left", ncols=2)
+
+
+# How small the step may be
+
+
+@dataclass(frozen=True)
+class Steps:
+    """For each number of inputs, the step that changes the answer: by theory, and as measured."""
+
+    inputs: tuple[int, ...]
+    theory: tuple[float, ...]
+    measured: tuple[float, ...]
+
+
+@lru_cache(maxsize=8)
+def random_steps(rule: str, score: float = -3.0, gain: float = 5.0) -> Steps:
+    """A classifier with random weights in 10 to 150 528 dimensions: the step for `gain`.
+
+    `rule` says what stays as the dimension grows: "signs", weights of ±1; or "spread", the
+    standard deviation of the scores of random inputs, as for ten weights of ±1. `measured` takes
+    the steps one after the other until the score has gained so much.
+    """
+    theory, measured = [], []
+    for count in DIMENSIONS:
+        random = torch.Generator().manual_seed(count)
+        x = torch.randn(count, generator=random, dtype=torch.float64)
+        w = torch.randn(count, generator=random, dtype=torch.float64).sign()
+        w = w if rule == "signs" else w * (10 / count) ** 0.5
+        bias = score - float(x @ w)
+        theory.append(linear.least_step(w, gain))
+        measured.append(linear.flipping_step(x, w, bias - score - gain))
+    return Steps(DIMENSIONS, tuple(theory), tuple(measured))
+
+
+@lru_cache(maxsize=2)
+def learned_steps(decay: float = 0.001, pictures: int = 24) -> Steps:
+    """Animal or not, learned from the cut-outs at growing size: the median step that flips it.
+
+    Logistic regression on raw pixels; `measured` keeps the pixels inside [0, 1], `theory` does not
+    know that bound. `decay` counts per squared length of the pictures, so that all sizes are
+    pulled alike.
+    """
+    cutouts = images.cutouts()
+    whole = torch.cat([one.image for one in cutouts])
+    labels = torch.tensor([int(category == "animals") for category in cutouts.categories])
+    theory, measured = [], []
+    for side in reversed(SIDES):  # each from the next larger one, which is quicker
+        whole = torch.nn.functional.interpolate(whole, (side, side), mode="area")
+        points = whole.flatten(1)
+        mean = points.mean(0)
+        centred = points - mean
+        length = float(centred.square().sum(1).mean())
+        found = linear.fit_logistic(centred, labels, decay=decay * length / 10)
+        bias = found.bias - float(mean.double() @ found.weights)
+        few = points[:: max(1, len(points) // pictures)][:pictures]
+        scores = (few.double() @ found.weights + bias).abs()
+        flips = [linear.flipping_step(one, found.weights, bias, bounds=(0, 1)) for one in few]
+        theory.append(linear.least_step(found.weights, float(scores.median())))
+        measured.append(float(np.median(flips)))
+    inputs = tuple(3 * side * side for side in SIDES)
+    return Steps(inputs, tuple(reversed(theory)), tuple(reversed(measured)))
+
+
+def steps_panel() -> Panel:
+    """The step against the number of inputs, for what one keeps while the number grows."""
+    return Panel(
+        _steps,
+        {
+            "rule": controls.choice("what stays", RULES),
+            "score": controls.real("score before", -3, -6, -0.5, step=0.5),
+            "after": controls.real("score wanted", 2, 0, 6, step=0.5),
+            "place": controls.choice(
+                "inputs", {f"{count:,}".replace(",", " "): i for i, count in enumerate(DIMENSIONS)}
+            ),
+        },
+        title="How small the step may be",
+        cost="quick",
+    )
+
+
+def _steps(rule: str, score: float, after: float, place: int) -> tuple[Image.Image, str]:
+    found = random_steps(rule, score, after - score)
+    step, count = found.theory[place], found.inputs[place]
+    size = 1.0 if rule == "signs" else (10 / count) ** 0.5
+    by_chance = step * size * count**0.5
+    words = (
+        f"{count} inputs: every one moves by {step:.3g}, and the score goes from {score:g} to "
+        f"{after:g}. Random signs with the same step move it by about {by_chance:.2g}."
+    )
+    names = {"signs": "weights of ±1", "spread": "scores keep their spread"}
+    picture = steps_picture({names[rule]: found}, mark=place)
+    return picture, words.replace("-", "−")
+
+
+def steps_picture(found: Mapping[str, Steps], *, mark: int | None = None) -> Image.Image:
+    """Steps against inputs, both logarithmic: a line for theory, marks for what was measured."""
+
+    def plot(axes: Axes) -> None:
+        for place, (name, one) in enumerate(found.items()):
+            colour, dashes = ink.SERIES[place], ink.DASHES[place % len(ink.DASHES)]
+            axes.plot(one.inputs, one.theory, dashes, color=colour, label=f"{name}: theory")
+            marks = "osD^"[place]
+            axes.plot(one.inputs, one.measured, marks, color=colour, label=f"{name}: measured")
+            if mark is not None:
+                axes.axvline(one.inputs[mark], color="#bbbbbb", linestyle=":")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("number of inputs")
+        axes.set_ylabel("step of each input")
+        axes.legend(frameon=False, fontsize=9)
+
+    return figures.drawn(plot, size=(640, 360))
+
+
+# Templates
+
+
+def templates(
+    classifier: LinearClassifier,
+    *,
+    shared: bool = False,
+    columns: int | None = None,
+    enlarge: int = 0,
+) -> Image.Image:
+    """A class's weights as a picture, zero as middle grey, its bias below the name.
+
+    Each has its own scale, or all have one (`shared`).
+    """
+    weights = classifier.weights.cpu()
+    shown = figures.spread(weights, shared=shared)
+    titles = [
+        f"{name}, bias {ink.number(float(bias))}"
+        for name, bias in zip(classifier.categories, classifier.bias, strict=True)
+    ]
+    times = enlarge or max(1, round(112 / weights.shape[-1]))
+    columns = columns or (len(titles) + 1) // 2
+    return figures.mosaic(shown, columns=columns, enlarge=times, titles=titles)
+
+
+def learning_panel(data: str = "photos32") -> Live:
+    """Templates while they are learned. `data` may be "CIFAR10" or "Imagenette": a download."""
+    sets = SETS | ({k: v for k, v in ELSEWHERE.items() if v == data})
+    return Live(
+        _learning,
+        {
+            "data": controls.choice("learns from", sets, data),
+            "decay": controls.choice("weight decay", DECAYS, 0.1),
+            "epochs": controls.whole("epochs", epochs_for(data), 1, 60),
+            "shared": controls.choice("scale", {"own": False, "shared by all": True}),
+            "size": controls.whole("tiles", 128, 64, 192, step=32, unit="px"),
+        },
+        draw=_draw_snapshot,
+        title="Templates that are learned",
+    )
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A snapshot and what it is tested with."""
+
+    snapshot: linear.Snapshot
+    test: LabelledImages
+    decay: float
+
+    @property
+    def progress(self) -> float:
+        return self.snapshot.progress
+
+
+def _learning(data: str, decay: float, epochs: int) -> Iterator[_Scene]:
+    train, test = lesson(data)
+    for snapshot in linear.learn(train, decay=decay, epochs=epochs):
+        yield _Scene(snapshot, test, decay)
+
+
+def _draw_snapshot(scene: _Scene, shared: bool = False, size: int = 128) -> tuple[Image.Image, str]:
+    one = scene.snapshot
+    times = max(1, round(size / one.classifier.weights.shape[-1]))
+    picture = templates(one.classifier, shared=shared, enlarge=times)
+    if not one.step:
+        return picture, "Before the first step all weights are zero: press Run."
+    words = (
+        f"Step {one.step} of {one.steps}: loss {one.loss:.2f}, "
+        f"{one.accuracy:.0%} right while learning, "
+        f"{right_share(one.classifier, scene.test):.0%} of the test pictures; "
+        f"decay {scene.decay:g}, largest weight {float(one.classifier.weights.abs().max()):.2g}."
+    )
+    return picture, words
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What weight decay does: shares named rightly, and the median least step of signs."""
+
+    decay: float
+    train: float
+    test: float
+    step: float
+    classifier: LinearClassifier
+
+
+@lru_cache(maxsize=6)
+def decays_compared(data: str, decays: tuple[float, ...] = (0.0, 0.1, 1.0, 10.0)
+                    ) -> tuple[Comparison, ...]:  # fmt: skip
+    """One classifier for each decay: how often it is right, how little it takes to fool it."""
+    train, test = lesson(data)
+    found = []
+    for decay in decays:
+        one = trained(data, decay)
+        matrix = linear.strength_matrix(one, test.images, test.labels, each=10, way="sign")
+        step = float(matrix.nanmedian())
+        found.append(Comparison(decay, right_share(one, train), right_share(one, test), step, one))
+    return tuple(found)
+
+
+def decays_picture(found: Sequence[Comparison], classes: Sequence[int] = range(7)) -> Image.Image:
+    """A row of templates for each decay, with accuracy and the step that it takes to fool it."""
+    titles = [
+        f"decay {one.decay:g}: right on {one.train:.0%} (training) and {one.test:.0%} (test), "
+        f"fooled by {one.step * 255:.1f}/255"
+        for one in found
+    ]
+    rows = []
+    for one in found:
+        weights = figures.spread(one.classifier.weights[list(classes)])
+        names = [one.classifier.categories[index] for index in classes]
+        times = max(1, 96 // weights.shape[-1])
+        rows.append(figures.mosaic(weights, columns=len(names), enlarge=times, titles=names))
+    return figures.side_by_side(rows, titles, columns=1)
+
+
+# Mixing
+
+
+def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> Panel:
+    """Mix a class's weights into a picture: before, what is added, after, and the answers."""
+    names = lesson(data)[0].categories
+    return Panel(
+        partial(_mixing, data),
+        {
+            "source": controls.choice("from class", names, source or names[0]),
+            "place": controls.whole("picture", 0, 0, 5),
+            "target": controls.choice("to class", names, target or names[1]),
+            "strength": controls.real(
+                "strength", *_strengths(data), step=0.5, unit="1/255", digits=1
+            ),
+            "way": controls.choice("mix in", WAYS),
+            "decay": controls.choice("weight decay", DECAYS, 0.1),
+        },
+        title=f"Mix in a little of another class ({_set_name(data)})",
+        cost="quick",
+    )
+
+
+def _strengths(data: str) -> tuple[float, float, float]:
+    """The slider's start and ends, in 1/255: digits and clothes stand on black and need more."""
+    return (100, 0, 200) if data in EPOCHS else (30, 0, 60)
+
+
+def _set_name(data: str) -> str:
+    return next((name for name, key in (SETS | ELSEWHERE).items() if key == data), data)
+
+
+def _mixing(
+    data: str, source: str, place: int, target: str, strength: float, way: str, decay: float
+) -> tuple[Image.Image, str]:
+    pictures = chosen(data, source, decay)
+    picture = pictures[place % len(pictures)][None]
+    classifier = trained(data, decay)
+    found = linear.mix(classifier, picture, target, strength=strength / 255, way=way)
+    return mixed_picture(classifier, found, convnet=convnet(data)), mixed_words(
+        classifier, found, target
+    )
+
+
+@lru_cache(maxsize=2)
+def convnet(data: str) -> Network | None:
+    """The bundled ConvNet that answers about the same pictures, where there is one."""
+    return networks.load(CONVNETS[data]) if data in CONVNETS else None
+
+
+def mixed_words(classifier: LinearClassifier, found: linear.Mixed, target: str) -> str:
+    """Which class it was, which it is, and how far the pixels moved."""
+    wanted = classifier.index(target)
+    first, last = int(found.before[0].argmax()), int(found.after[0].argmax())
+    largest = float(found.perturbation.abs().max()) * 255
+    return (
+        f"{target}: {figures.per_cent(float(found.before[0, wanted]))} before, "
+        f"{figures.per_cent(float(found.after[0, wanted]))} after. First answer "
+        f"{classifier.categories[first]}, now {classifier.categories[last]}. "
+        f"No pixel moved by more than {largest:.1f}/255."
+    )
+
+
+def mixed_picture(
+    classifier: LinearClassifier, found: linear.Mixed, *, convnet: Network | None = None
+) -> Image.Image:
+    """The picture, what was added (enlarged, the factor said), the sum; below them the answers."""
+    before = (found.images - found.perturbation).clamp(0, 1)
+    times = max(1, round(_SHOWN / before.shape[-1]))
+    largest = float(found.perturbation.abs().max())
+    factor = 0.5 / largest if largest > 0 else 1.0
+    added = (0.5 + factor * found.perturbation).clamp(0, 1)
+    parts = [figures.enlarge(part, times) for part in (before, added, found.images)]
+    titles = ["before", f"added, × {factor:.3g}, on grey", "after"]
+    top = figures.side_by_side(parts, titles)
+    answers = [_bars(found.before[0], classifier), _bars(found.after[0], classifier)]
+    names = ["linear, before", "linear, after"]
+    if convnet is not None:
+        with torch.no_grad():
+            chances = convnet(torch.cat([before, found.images])).softmax(1).cpu()
+        answers += [_bars(chance, classifier) for chance in chances]
+        names += ["ConvNet, before", "ConvNet, after"]
+    return figures.side_by_side(
+        [top, figures.side_by_side(answers, names, columns=2)], columns=1, gap=12
+    )
+
+
+def _bars(chances: torch.Tensor, classifier: LinearClassifier, count: int = 4) -> Image.Image:
+    best = chances.topk(min(count, len(chances)))
+    rows = [
+        Prediction(classifier.categories[index], float(chance), 0.0, index)
+        for chance, index in zip(best.values, best.indices.tolist(), strict=True)
+    ]
+    return figures.bars(rows, width=300)
+
+
+# All pairs
+
+
+def matrix_panel(data: str = "digits") -> Panel:
+    """The least strength from every class to every other one."""
+    return Panel(
+        _draw_matrix,
+        {
+            "data": controls.choice("pictures", SETS, data),
+            "decay": controls.choice("weight decay", DECAYS, 0.1),
+            "way": controls.choice("mix in", WAYS, "sign"),
+        },
+        compute=_matrix,
+        title="Least strength for each pair of classes",
+        cost="slow",
+    )
+
+
+def _matrix(data: str, decay: float, way: str) -> torch.Tensor:
+    _, test = lesson(data)
+    return linear.strength_matrix(trained(data, decay), test.images, test.labels, way=way)
+
+
+def _draw_matrix(matrix: torch.Tensor, data: str) -> tuple[Image.Image, str]:
+    names = lesson(data)[0].categories
+    known = matrix.nan_to_num(torch.inf)
+    row, column = divmod(int(known.argmin()), len(names))
+    words = (
+        f"Easiest: {names[row]} to {names[column]}, {float(known[row, column]) * 255:.1f}/255. "
+        f"Median of all pairs: {float(matrix.nanmedian()) * 255:.1f}/255."
+    )
+    return matrix_picture(matrix, names), words
+
+
+def matrix_picture(matrix: torch.Tensor, names: Sequence[str]) -> Image.Image:
+    """From (rows) and to (columns), each number in 1/255; dark is little, grey is no number."""
+    numbers = matrix.numpy() * 255
+
+    def plot(axes: Axes) -> None:
+        painted = figures.paint(np.where(np.isfinite(numbers), numbers, np.nan))
+        axes.imshow(painted)
+        axes.grid(visible=False)
+        axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("to   (the numbers are strengths in 1/255)")
+        axes.set_ylabel("from")
+        for (row, column), value in np.ndenumerate(numbers):
+            dark = painted[row, column].mean() < 110
+            words = "–" if np.isnan(value) else "never" if np.isinf(value) else f"{value:.3g}"
+            axes.text(
+                column, row, words, ha="center", va="center", fontsize=8,
+                color="white" if dark else "black",
+            )  # fmt: skip
+
+    return figures.drawn(plot, size=(640, 560))
+
+
+# Bias and scale
+
+
+def scales_picture(
+    classifier: LinearClassifier, picture: torch.Tensor, factors: Sequence[float] = (0.1, 1, 10)
+) -> Image.Image:
+    """The answers of one classifier whose weights and biases are multiplied by each factor."""
+    found = [classifier.scaled(factor).probabilities(picture)[0] for factor in factors]
+    titles = [f"all weights × {factor:g}" for factor in factors]
+    return figures.side_by_side([_bars(chances, classifier) for chances in found], titles)
+
+
+# The same direction against another network
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Of so many mixed pictures: the share that fools the linear classifier, the share that the
+    ConvNet still names rightly, and the share that it takes for the class mixed in."""
+
+    pictures: int
+    fooled: float
+    still_right: float
+    followed: float
+
+
+@lru_cache(maxsize=8)
+def transfer(data: str, factor: float = 1.02, count: int = 24) -> Transfer:
+    """Mix every class into pictures that both name rightly, `factor` times as much as it takes."""
+    classifier, (_, test), network = trained(data), lesson(data), convnet(data)
+    if network is None:
+        raise BadSetting(f"there is no ConvNet here for {data!r}; there is for {list(CONVNETS)}")
+    with torch.no_grad():
+        right = network(test.images).argmax(1).cpu() == test.labels
+    right &= classifier.scores(test.images).argmax(1).cpu() == test.labels
+    some = torch.nonzero(right).flatten()
+    some = some[:: max(1, len(some) // count)][:count]
+    pictures, labels = test.images[some], test.labels[some]
+    least = factor * linear.least_strength(classifier, pictures).measured
+    tries = torch.nonzero((least > 0) & (least <= 1)).tolist()
+    mixed = [
+        linear.mix(classifier, pictures[row : row + 1], target, strength=float(least[row, target]))
+        for row, target in tries
+    ]
+    with torch.no_grad():
+        answers = network(torch.cat([one.images for one in mixed])).argmax(1).cpu()
+    rows, targets = torch.tensor(tries).T
+    fooled = torch.cat([one.after for one in mixed]).argmax(1) == targets
+    return Transfer(
+        len(mixed),
+        float(fooled.float().mean()),
+        float((answers == labels[rows]).float().mean()),
+        float((answers == targets).float().mean()),
+    )

@@ -1,0 +1,504 @@
+"""Lab 14: one picture, one network, one target, and what every method of the course answers."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core.errors import LabError
+from labsupport.core.network import Network, TargetLike
+from labsupport.core.network.layers import Layer
+from labsupport.core.network.operations import Pair
+from labsupport.core.network.targets import Target
+from labsupport.labs.lab02_patches import field_side, region
+from labsupport.labs.lab03_weights import tiles
+from labsupport.labs.lab05_occlusion import photographs
+from labsupport.labs.lab06_activations.activations import mosaic_picture
+from labsupport.labs.lab07_deconv import gradient_image
+from labsupport.labs.lab08_optimization.ascent import class_objective
+from labsupport.labs.lab08_optimization.saliency import grabcut_seeds_picture, spotlight
+from labsupport.labs.lab08_optimization.saliency import map_picture as saliency_picture
+from labsupport.methods import backprop, codes, dream, fooling, inversion, optimize, saliency
+from labsupport.methods.occlusion import occlusion_frames
+from labsupport.methods.patches import TopPatches, merge, top_patches
+from labsupport.methods.weights import filters
+from labsupport.ui import controls, figures, ink
+from labsupport.ui.control import Control
+from labsupport.ui.panel import Live
+
+SIDE = 240  # pixels of one answer on the sheet
+COLUMNS = 4
+_CHUNK = 6  # examples between two frames
+_SAME = 1e-5  # two codes that are nearer are one picture's
+_NINE = 9
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: a target of a network, for an image (1, 3, H, W) of the network's size.
+
+    `examples`, images (1, 3, h, w), are pictures of the kind that the network was trained on.
+    """
+
+    network: Network
+    image: torch.Tensor
+    target: Target
+    examples: Sequence[torch.Tensor]
+
+    @property
+    def layer(self) -> str:
+        """The target's layer; for a class the layer whose activations are the code."""
+        return self.target.layer or codes.code_layer(self.network)
+
+    @property
+    def title(self) -> str:
+        """That layer's name on the slides."""
+        return self.network.layer(self.layer).title
+
+    @property
+    def maps(self) -> str:
+        """That layer, or, if it has no maps, the last before it that does, as on the slides."""
+        layers = [one.title for one in self.network.layers if len(one.shape) == 3]
+        return self.title if self.title in layers or not layers else layers[-1]
+
+    @property
+    def what(self) -> TargetLike:
+        """The target as the methods take it."""
+        if self.target.layer is None:
+            return self.target.index
+        return (self.target.layer, self.target.index)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one method says so far: a picture, words, and the settings that made it.
+
+    A method that cannot answer has no picture, and says why.
+    """
+
+    title: str
+    lab: str
+    words: str
+    picture: Image.Image | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The answers so far, in the order of the labs; `progress` is the share of the methods."""
+
+    question: Question
+    answers: tuple[Answer, ...]
+    progress: float
+
+
+# The pictures that a network knows
+
+
+def examples_for(network: Network) -> Sequence[torch.Tensor]:
+    """Bundled pictures of the kind that the network was trained on: digits, or photographs."""
+    if tuple(network.categories) == tuple("0123456789"):
+        return [one[None] for one in images.digits("test").images[:240]]
+    return _photos(network.input_size)
+
+
+@cache
+def _photos(size: Pair) -> Sequence[torch.Tensor]:
+    """Every other photo: enough for a first answer, and read in a second."""
+    return [codes.fitted(one.image, size) for one in images.photos()[::2]]
+
+
+# One method after the other. Each gives what it has so far: a picture, words, settings.
+
+Said = tuple[Image.Image, str, Mapping[str, str]]
+
+
+def _the_picture(asked: Question) -> Iterator[Said]:
+    best = asked.network.predict(asked.image, k=1)[0][0]
+    words = f"{best.name}, {figures.per_cent(best.probability)}"
+    yield _shown(asked.image), f"What is asked about. The network says {words}.", {}
+
+
+def _patches(asked: Question) -> Iterator[Said]:
+    """The pictures, or the parts of pictures, that the target likes best."""
+    found: list[tuple[float, int]] = []
+    best: TopPatches | None = None
+    count = len(asked.examples)
+    for first in range(0, count, _CHUNK):
+        few = asked.examples[first : first + _CHUNK]
+        if asked.target.layer is None:
+            scores = asked.network(torch.cat(list(few)))[:, asked.target.index].tolist()
+            found += [(score, first + place) for place, score in enumerate(scores)]
+            numbers = [number for _, number in sorted(found, reverse=True)[:_NINE]]
+            shown = [_shown(asked.examples[number], SIDE // 3) for number in numbers]
+            kind = "The pictures with the highest score"
+        else:
+            best = _more_patches(asked, best, first)
+            shown = _regions(asked, best)
+            kind = "The parts that it answers to most"
+        words = f"{kind}, of {min(first + _CHUNK, count)} pictures."
+        yield figures.mosaic(shown, columns=3, gap=2), words, {"pictures": str(count)}
+
+
+def _more_patches(asked: Question, so_far: TopPatches | None, first: int) -> TopPatches:
+    few = asked.examples[first : first + _CHUNK]
+    wanted = [asked.target.index]
+    found = top_patches(asked.network, asked.layer, few, channels=wanted, suppress="picture")
+    return found if so_far is None else merge(so_far, found.shifted(first))
+
+
+def _regions(asked: Question, best: TopPatches) -> list[Image.Image]:
+    side = field_side(asked.network, asked.layer, max(asked.network.input_size))
+    parts = []
+    for number, box in zip(best.images[0].tolist(), best.boxes[0].tolist(), strict=True):
+        if number >= 0:
+            left, top, right, bottom = box
+            picture = region(
+                asked.examples[number], (left, top, right, bottom), side, tile=SIDE // 3
+            )
+            parts.append(picture.resize((SIDE // 3, SIDE // 3), Image.Resampling.LANCZOS))
+    return parts
+
+
+def _filters(asked: Question) -> Iterator[Said]:
+    first = filters(asked.network)
+    picture = tiles(first.weights[:64], columns=8 if len(first.weights) > 16 else 4)
+    yield picture, f"The first layer, whatever is asked. {first.words}", {"layer": first.layer}
+
+
+def _neighbours(asked: Question) -> Iterator[Said]:
+    layer = codes.code_layer(asked.network)
+    rows = [codes.codes(asked.network, asked.image, layer)]
+    count = len(asked.examples)
+    for first in range(0, count, _CHUNK):
+        few = asked.examples[first : first + _CHUNK]
+        rows.append(codes.codes(asked.network, torch.cat(list(few)), layer))
+        known = torch.cat(rows)
+        near = codes.neighbours(known, 0, k=min(_NINE + 1, len(known) - 1))
+        pairs = zip(near.numbers, near.distances, strict=True)
+        # the picture itself may be one of the examples
+        numbers = [number - 1 for number, far in pairs if far > _SAME][:_NINE]
+        shown = [_shown(asked.examples[number], SIDE // 3) for number in numbers]
+        words = f"The nearest of {len(known) - 1} pictures by their codes."
+        told = {"layer": layer, "distance": "1 minus the cosine"}
+        yield figures.mosaic(shown, columns=3, gap=2), words, told
+
+
+def _occlusion(asked: Question) -> Iterator[Said]:
+    side = max(2, asked.network.input_size[0] // 7)
+    stride = max(1, side // 2)
+    unit = asked.target.layer is not None
+    view = f"activity:{asked.layer}:{asked.target.index}" if unit else "score"
+    class_ = _best(asked) if unit else asked.target.index
+    for found in occlusion_frames(
+        asked.network, asked.image, class_, window=side, stride=stride, views=[view]
+    ):
+        change = found.pixels(view) - found.clean[view]
+        larger = images.resize(asked.image, (SIDE, SIDE))
+        picture = figures.overlay(larger, change, colours="signed", fade=True, bar=False)
+        told = {"window": f"{side} px", "stride": f"{stride} px"}
+        yield picture, "Blue: what it needs. Red: what stands in its way.", told
+
+
+def _best(asked: Question) -> int:
+    return asked.network.predict(asked.image, k=1)[0][0].index
+
+
+def _activations(asked: Question) -> Iterator[Said]:
+    maps = asked.network.activations(asked.image, [asked.maps])[asked.maps][0]
+    maps = maps.reshape(*maps.shape, *[1] * (3 - maps.ndim))
+    if asked.target.layer:
+        unit, which = asked.target.index, "the one that is asked about is framed"
+    else:
+        unit, which = int(maps.mean((1, 2)).argmax()), "the strongest is framed"
+    words = f"All {len(maps)} maps of {asked.maps}; {which}: {unit}."
+    yield mosaic_picture(maps, unit), words, {"layer": asked.maps}
+
+
+def _rules(asked: Question) -> Iterator[Said]:
+    found = backprop.gradients(asked.network, asked.image, asked.what)
+    shown = [gradient_image(one.values[0]) for one in found.values()]
+    picture = figures.mosaic([asked.image, *shown], columns=2, gap=2)
+    yield picture, f"The picture, and back to it by {', '.join(found)}.", {}
+
+
+def _saliency(asked: Question) -> Iterator[Said]:
+    found = saliency.saliency_map(asked.network, asked.image, asked.what, samples=8)[0]
+    settings = {"SmoothGrad": "8 copies"}
+    yield saliency_picture(found), "Which pixels matter.", settings
+    cut = saliency.segment(asked.image, found)
+    mask = figures.pixels(cut.mask.float()[None, None].expand(1, 3, -1, -1))
+    lit = figures.boxes(spotlight(asked.image, cut.mask), [cut.box])
+    four: list[Any] = [
+        saliency_picture(found),
+        grabcut_seeds_picture(asked.image, cut.seeds),
+        mask,
+        lit,
+    ]
+    words = "Which pixels matter; what GrabCut starts from, and what it cuts out."
+    yield figures.mosaic(four, columns=2, gap=2), words, settings
+
+
+def _optimized(asked: Question) -> Iterator[Said]:
+    goal = class_objective(asked.target.index) if asked.target.layer is None else asked.what
+    steps = 40
+    for frame in optimize.ascend(asked.network, goal, steps=steps):
+        words = f"Step {frame.step} of {steps}: what it would like to see."
+        yield _shown(frame.image), words, {"steps": str(steps), "recipe": optimize.CLEAR.name}
+
+
+def _reconstruction(asked: Question) -> Iterator[Said]:
+    code = inversion.encode(asked.network, asked.image, asked.layer)
+    steps = 48
+    for frame in inversion.invert(asked.network, code, steps=steps, every=3):
+        far = -float(frame.score)
+        words = (
+            f"Step {frame.step} of {steps}: a picture with nearly the same code at {asked.layer}, "
+        )
+        yield _shown(frame.image), f"{words}{far:.2f} away.", {"layer": asked.layer}
+
+
+def _dream(asked: Question) -> Iterator[Said]:
+    octaves = 1 if _small(asked) else 2
+    recipe = replace(dream.VIVID, octaves=octaves, iterations=8, jitter=2 if octaves == 1 else 32)
+    for frame in dream.dream_frames(asked.network, asked.image, asked.maps, recipe=recipe):
+        words = f"More of whatever {asked.maps} sees."
+        told = {"layer": asked.maps, "octaves": str(octaves), "iterations": "8"}
+        yield _shown(frame.image), words, told
+
+
+def _twin(asked: Question) -> Iterator[Said]:
+    # 64 of 255 are Goodfellow's 0.25 for digits; on a photograph nobody sees 4
+    most = 64 if _small(asked) else 4
+    for step in fooling.pgd_frames(asked.network, asked.image, eps=most / 255, steps=20):
+        now = asked.network.predict(step.fooled.images, k=1)[0][0]
+        words = (
+            f"No pixel differs by more than {most} of 255, and the network says {now.name} "
+            f"({figures.per_cent(now.probability)})."
+        )
+        yield _shown(step.fooled.images), words, {"eps": f"{most}/255", "steps": "20"}
+
+
+def _small(asked: Question) -> bool:
+    return max(asked.image.shape[2:]) < 64
+
+
+def _shown(image: torch.Tensor, side: int = SIDE) -> Image.Image:
+    """An image at about this size: small ones are enlarged by whole numbers."""
+    longest = max(image.shape[2:])
+    if longest > side:
+        image = images.resize(image, side)
+    return figures.enlarge(image.clamp(0, 1), max(1, side // max(image.shape[2:])))
+
+
+def _fitting(network: Network, image: torch.Tensor) -> torch.Tensor:
+    return codes.fitted(image, network.input_size)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the course: what it is called, its lab, and how it answers."""
+
+    title: str
+    lab: str
+    answer: Callable[[Question], Iterator[Said]]
+
+
+METHODS = (
+    Method("the picture", "00_start_here", _the_picture),
+    Method("top patches", "02_patches", _patches),
+    Method("filters", "03_weights", _filters),
+    Method("neighbours", "04_representation", _neighbours),
+    Method("occlusion", "05_occlusion", _occlusion),
+    Method("activations", "06_activations", _activations),
+    Method("three rules", "07_deconv", _rules),
+    Method("saliency, cut out", "08_optimization", _saliency),
+    Method("optimized picture", "08_optimization", _optimized),
+    Method("reconstruction", "09_reconstruction", _reconstruction),
+    Method("dream", "10_deepdream", _dream),
+    Method("adversarial twin", "12_fooling", _twin),
+)
+
+
+def ask(
+    network: Network,
+    image: torch.Tensor,
+    target: TargetLike | None = None,
+    *,
+    examples: Sequence[torch.Tensor] | None = None,
+    methods: Sequence[Method] = METHODS,
+) -> Iterator[Sheet]:
+    """Ask every method about a target of a network, for an image (1, 3, H, W) of any size.
+
+    `target` is a class or (layer, channel); None is the class that the network sees. `examples`
+    are images of the kind that it was trained on (`examples_for`, if they are not given). A frame
+    comes after each method, and some on the way; what one method cannot do, it says in words.
+
+    Errors: `BadImage`, `UnknownClass`, `UnknownLayer`.
+    """
+    fitting = _fitting(network, image)
+    network.check(fitting)
+    chosen = network.predict(fitting, k=1)[0][0].index if target is None else target
+    known = examples_for(network) if examples is None else examples
+    question = Question(network, fitting, network.target(chosen), known)
+    return _all(question, methods)
+
+
+def _all(question: Question, methods: Sequence[Method]) -> Iterator[Sheet]:
+    done: tuple[Answer, ...] = ()
+    for place, method in enumerate(methods):
+        last = None
+        for last in _one(question, method):
+            yield Sheet(question, (*done, last), place / len(methods))
+        if last is not None:
+            done = (*done, last)
+        yield Sheet(question, done, (place + 1) / len(methods))
+
+
+def _one(question: Question, method: Method) -> Iterator[Answer]:
+    settings = {"network": question.network.name, "target": question.target.title}
+    try:
+        for picture, words, more in method.answer(question):
+            yield Answer(method.title, method.lab, words, picture, {**settings, **more})
+    except LabError as error:
+        yield Answer(method.title, method.lab, f"It cannot say: {error}", None, settings)
+
+
+# The sheet
+
+
+def sheet_picture(sheet: Sheet, methods: Sequence[Method] = METHODS) -> Image.Image:
+    """All answers in rows; what is still to come is an empty frame."""
+    parts = [_tile(one.picture) for one in sheet.answers]
+    parts += [_tile(None) for _ in range(len(methods) - len(parts))]
+    titles = [f"{method.title} (lab {method.lab[:2]})" for method in methods]
+    return figures.side_by_side(parts, titles, columns=COLUMNS)
+
+
+def _tile(picture: Image.Image | None) -> Image.Image:
+    """A square with the picture in its middle."""
+    tile = Image.new("RGB", (SIDE, SIDE), ink.GROUND if picture else "#f2f4f6")
+    if picture is not None:
+        times = max(1, SIDE // max(picture.size))
+        small = figures.enlarge(picture.convert("RGB"), times)
+        small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        tile.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
+    return tile
+
+
+def sheet_words(sheet: Sheet) -> str:
+    """What the newest answer is, and what was asked."""
+    asked, newest = sheet.question, sheet.answers[-1]
+    return f"{asked.network.name}, {asked.target.title}. {newest.title}: {newest.words}"
+
+
+# The panel
+
+
+def everything_panel(
+    image: str = "giant_panda",
+    *,
+    own: Mapping[str, Network] | None = None,
+    network: str = "squeezenet1_1",
+    pictures: Any = None,
+) -> Live:
+    """A picture, a network and a target, chosen once, and what every method answers.
+
+    `own` adds networks by name, `network` is the one to begin with, `pictures` the image set of
+    the menu (the photos, if none is given).
+    """
+    menu = controls.network_menu(network, names=photographs(), own=own)
+    layers = controls.layer_menu(menu, keep=_is_unit_layer)
+    shown: dict[str, Control] = {
+        "image": controls.image_menu(images.photos() if pictures is None else pictures, image),
+        "network": menu,
+        "of": controls.choice("asked is", {"a class": "class", "a unit": "unit"}),
+        "target": controls.class_box(menu),
+        "layer": layers,
+        "channel": controls.channel_slider(layers),
+    }
+    return Live(_frames, shown, draw=_draw, title="Every method, one question", autostart=True)
+
+
+def _is_unit_layer(layer: Layer) -> bool:
+    return layer.kind == "relu" or "pool" in layer.kind
+
+
+def _frames(
+    image: torch.Tensor,
+    network: Network,
+    of: str,
+    target: int | None,
+    layer: str,
+    channel: int,
+) -> Iterator[Sheet]:
+    chosen: TargetLike | None = target if of == "class" else (layer, channel)
+    yield from ask(network, image, chosen)
+
+
+def _draw(sheet: Sheet) -> tuple[Image.Image, str]:
+    return sheet_picture(sheet), sheet_words(sheet)
+
+
+# The report
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>body{{max-width:64rem;margin:2rem auto;padding:0 1.5rem;font:16px/1.55 system-ui,sans-serif}}
+main{{display:grid;grid-template-columns:repeat(auto-fill,minmax(19rem,1fr));gap:1.6rem}}
+h2{{font-size:1.05rem;margin:0 0 .4rem}}img{{max-width:100%;height:auto}}
+p{{margin:.4rem 0}}small{{color:#5b6470}}</style></head>
+<body><h1>{title}</h1><p>{words}</p><main>{parts}</main></body></html>
+"""
+
+
+def report(sheet: Sheet, folder: Path | str) -> tuple[Path, Path]:
+    """Write what all methods say into a folder: `report.html`, one page that needs nothing else,
+    and `report.png`, the sheet. Both are there at the end, or neither is changed.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    asked = sheet.question
+    title = f"{asked.target.title}, by {asked.network.name}"
+    words = f"{len(sheet.answers)} answers to one question. Weights: {asked.network.source}."
+    parts = "".join(map(_part, sheet.answers))
+    page = _PAGE.format(title=html.escape(title), words=html.escape(words), parts=parts)
+    files = {
+        target / "report.html": page.encode(),
+        target / "report.png": figures.to_png(sheet_picture(sheet)),
+    }
+    drafts = {file: file.with_name(f"{file.name}.new") for file in files}
+    try:
+        for file, content in files.items():
+            drafts[file].write_bytes(content)
+        for file, draft in drafts.items():
+            draft.replace(file)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
+    return target / "report.html", target / "report.png"
+
+
+def _part(answer: Answer) -> str:
+    told = ", ".join(f"{name}: {value}" for name, value in answer.settings.items())
+    picture = "" if answer.picture is None else _embedded(answer.picture, answer.words)
+    return (
+        f"<section><h2>{html.escape(answer.title)}</h2>{picture}<p>{html.escape(answer.words)}</p>"
+        f"<small>{html.escape(told)}; lab {answer.lab[:2]}</small></section>"
+    )
+
+
+def _embedded(picture: Image.Image, alt: str) -> str:
+    content = base64.b64encode(figures.to_png(picture)).decode()
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{content}">'

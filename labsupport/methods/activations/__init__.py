@@ -1,0 +1,47 @@
+"""Activations: look at what every channel of a layer answers to one picture, and at one unit
+from every side.
+
+Yosinski, Clune, Nguyen, Fuchs and Lipson, "Understanding neural networks through deep
+visualization", 2015: a toolbox that shows a layer's activations live, and for a chosen unit its
+top images, its deconvnet picture and the picture that excites it most. How activations follow
+when the picture is distorted is Zeiler and Fergus' question (2013, section 4.1)."""
+
+from labsupport.methods.activations.activations import (
+    Album,
+    Distortion,
+    Layout,
+    Similarity,
+    UnitChanges,
+    UnitPicture,
+    UnitViews,
+    Votes,
+    class_votes,
+    correlation,
+    distort,
+    layout,
+    mosaic,
+    similarity,
+    unit_changes,
+    unit_frames,
+    unit_views,
+)
+
+__all__ = [
+    "Album",
+    "Distortion",
+    "Layout",
+    "Similarity",
+    "UnitChanges",
+    "UnitPicture",
+    "UnitViews",
+    "Votes",
+    "class_votes",
+    "correlation",
+    "distort",
+    "layout",
+    "mosaic",
+    "similarity",
+    "unit_changes",
+    "unit_frames",
+    "unit_views",
+]

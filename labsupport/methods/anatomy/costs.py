@@ -1,0 +1,212 @@
+"""The rows of an anatomy: what each layer of a traced network costs and sees; blocks of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from labsupport.core.network import Network, tracing
+from labsupport.core.network.layers import Size
+from labsupport.core.network.operations import Operation, Pair
+
+BYTES = 4  # a number in single precision
+WEIGHTED = frozenset({"conv", "linear"})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer, or one block of them.
+
+    `name` is the lecture's, `module` the place in the network. `shape` is (C, H, W), or (units,);
+    `kernel` and `stride` (rows, columns) are the layer's own, None where it slides no window.
+    `multiply_adds` are for one image. `memory` is what keeping the layer's activations takes, in
+    bytes, in single precision. `receptive_field` (rows, columns) is in image pixels and not
+    clipped to the image; None where the layer does not see the image.
+    """
+
+    name: str
+    module: str
+    kind: str
+    shape: Size
+    kernel: Pair | None
+    stride: Pair | None
+    parameters: int
+    multiply_adds: int
+    memory: int
+    receptive_field: Pair | None
+
+
+def row_of(
+    network: Network,
+    one: Operation,
+    shapes: Mapping[fx.Node, Size],
+    field: Pair | None,
+    measured: Mapping[fx.Node, int],
+    seen: set[int],
+) -> Row:
+    shape = shapes[one.node][1:]
+    windowed = one.kind in {"conv", "max_pool", "avg_pool"}
+    own = list(one.module.parameters()) if one.module is not None else []
+    new = [weights for weights in own if id(weights) not in seen]  # a module may be used twice
+    seen.update(map(id, new))
+    work = _multiply_adds(one, shape) if one.kind in WEIGHTED else measured.get(one.node, 0)
+    return Row(
+        name=_title(network, one.node),
+        module=str(one.node.meta[tracing.LAYER_NAME]),
+        kind=one.kind,
+        shape=shape,
+        kernel=one.kernel if windowed else None,
+        stride=one.stride if windowed else None,
+        parameters=sum(weights.numel() for weights in new),
+        multiply_adds=work,
+        memory=BYTES * math.prod(shape),
+        receptive_field=field,
+    )
+
+
+def _title(network: Network, node: fx.Node) -> str:
+    """The name in the module where it is a word, as in c1 or fc6; else the lecture's."""
+    name = str(node.meta[tracing.LAYER_NAME])
+    known = len(network.shapes(network.input_size)[node]) > 1
+    return network.layer_of(node).title if known and "." in name else name
+
+
+def loose(network: Network) -> Iterator[Row]:
+    """Parameters that belong to no layer, such as the places of a transformer's patches."""
+    own = dict(network.graph.named_parameters())
+    read = [str(node.target) for node in network.graph.graph.nodes if node.op == "get_attr"]
+    for name in own.keys() & dict.fromkeys(read):
+        shape, count = tuple(own[name].shape), own[name].numel()
+        yield Row(name, name, "parameter", shape, None, None, count, 0, 0, None)
+
+
+def _multiply_adds(one: Operation, shape: Size) -> int:
+    """Connections of one output position times the number of positions."""
+    if one.module is None:
+        return 0  # a functional layer, whose weights are no part of the graph's modules
+    positions = math.prod(shape[1:]) if one.kind == "conv" else math.prod(shape[:-1])
+    return _connections(one.module) * positions
+
+
+def _connections(module: nn.Module) -> int:
+    """How many of a layer's weights are not zero by construction."""
+    weight: torch.Tensor = module.weight  # type: ignore[assignment]
+    if not parametrize.is_parametrized(module, "weight"):
+        return weight.numel()
+    made: Any = module.parametrizations["weight"]  # type: ignore[index]
+    return int(made[0](torch.ones_like(made.original)).count_nonzero())
+
+
+def measured_work(network: Network, size: Pair) -> Mapping[fx.Node, int]:
+    """Multiply-adds of what is neither convolution nor linear layer: attention, for example."""
+    if all(one.kind != "other" for one in network.operations):
+        return {}
+    values: dict[fx.Node, Any] = {}
+    found = {}
+    image = torch.empty((1, 3, *size), device="meta")
+    # with gradients: without, attention takes a way in one step, in which nothing can be counted
+    with torch.enable_grad():
+        for node in network.graph.graph.nodes:
+            given = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
+            with _Work() as work:
+                values[node] = image if node.op == "placeholder" else _value(network, node, *given)
+            found[node] = work.flops // 2
+    return found
+
+
+def _value(network: Network, node: fx.Node, given: Any, named: Any) -> Any:
+    """What one node gives, in shape alone."""
+    if node.op == "output":
+        return None
+    if node.op == "get_attr":
+        owner, _, name = str(node.target).rpartition(".")
+        return getattr(network.graph.get_submodule(owner), name).to("meta")
+    if node.op == "call_module":
+        part = network.graph.get_submodule(str(node.target))
+        return torch.func.functional_call(part, _sketched(part), given, named)
+    if node.op == "call_method":
+        return getattr(given[0], str(node.target))(*given[1:], **named)
+    return node.target(*given, **named)  # type: ignore[operator]
+
+
+def _sketched(part: nn.Module) -> dict[str, torch.Tensor]:
+    """A module's weights and buffers without their values."""
+    weights = {n: torch.empty_like(v, device="meta") for n, v in part.named_parameters()}
+    buffers = {n: torch.empty_like(v, device="meta") for n, v in part.named_buffers()}
+    return {**{name: value.requires_grad_() for name, value in weights.items()}, **buffers}
+
+
+class _Work(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the operations of matrix products, as PyTorch's own counter knows them."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        value = func(*args, **given)
+        count = flop_registry.get(func._overloadpacket)
+        self.flops += count(*args, **given, out_val=value) if count else 0
+        return value
+
+
+def depth_of(network: Network) -> int:
+    deep: dict[fx.Node, int] = {}
+    for one in network.operations:
+        before = max((deep.get(source, 0) for source in one.inputs), default=0)
+        deep[one.node] = before + (one.kind in WEIGHTED)
+    return deep[network.output]
+
+
+# Blocks
+
+
+def block_name(name: str) -> str:
+    """The module that a layer belongs to: `layer1.0`, `inception3a`, `features.3`."""
+    parts = name.split(".")
+    two = parts[0] == "features" or (len(parts) > 1 and parts[1].isdigit())
+    return ".".join(parts[: 2 if two else 1])
+
+
+def joined(name: str, rows: Sequence[Row]) -> Row:
+    """The layers of one module as one row: the last one's shape, the sum of the costs."""
+    first, last = rows[0], rows[-1]
+    whole = len([row for row in rows if row.kind in WEIGHTED]) > 1
+    titles = [row.name for row in rows if row.name != row.module]
+    title = titles[-1].partition("/")[0] if "." in name and titles else name
+    return replace(
+        extended(first, *rows[1:]),
+        name=title,
+        module=name,
+        kind="block" if whole else first.kind,
+        shape=last.shape,
+        kernel=None if whole else first.kernel,
+        stride=None if whole else first.stride,
+        receptive_field=last.receptive_field,
+    )
+
+
+def extended(row: Row, *others: Row) -> Row:
+    """A row that bears the costs of others, too."""
+    return replace(
+        row,
+        parameters=row.parameters + sum(other.parameters for other in others),
+        multiply_adds=row.multiply_adds + sum(other.multiply_adds for other in others),
+        memory=row.memory + sum(other.memory for other in others),
+    )
+
+
+def belongs(row: Row, before: Row) -> bool:
+    """Whether a reader takes a row as a part of the one before it."""
+    if "pool" in row.kind or row.kind in WEIGHTED or row.kind == "block":
+        return False
+    return math.prod(row.shape) == math.prod(before.shape)

@@ -1,0 +1,60 @@
+"""A step in which coarse and fine detail count alike: dreams without grain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labsupport.core.errors import BadSetting
+from labsupport.methods.optimize.optimizers import Memory, Schedule, Slope, StepRule
+from labsupport.methods.optimize.regularizers import blurred
+
+
+@dataclass(frozen=True)
+class Bands(StepRule):
+    """Along the gradient with each band of frequencies made equally strong, `rate` on average.
+
+    A network's gradient is mostly grain, one pixel wide. Mordvintsev's TensorFlow tutorial on
+    DeepDream (2016) takes it apart into a pyramid, normalizes each level and adds them again: the
+    colours become fields, the shapes closed. With one level it is `Normalized`, up to rounding.
+    """
+
+    rate: float = 1.5 / 255
+    schedule: Schedule = "constant"
+    levels: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.levels <= 6:
+            raise BadSetting(f"Bands: levels go from 1 to 6, not {self.levels}")
+
+    def step(
+        self, parameters: Tensor, slope: Slope, _memory: Memory
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        if parameters.ndim != 4 or parameters.shape[1] != 3:
+            raise BadSetting("Bands takes pictures apart: it needs canvas=Pixels()")
+        even = torch.stack([_normal(one) for one in bands(slope.gradient, self.levels)]).sum(0)
+        direction = even / _mean(even.abs())
+        return parameters + self.rate_at(slope.share) * direction, {}
+
+
+def bands(images: Tensor, levels: int) -> list[Tensor]:
+    """Images (N, 3, H, W) as a sum of so many, the finest first; each next one twice as coarse."""
+    found = []
+    for level in range(levels - 1):
+        coarse = blurred(images, float(2**level))
+        found.append(images - coarse)
+        images = coarse
+    return [*found, images]
+
+
+def _normal(band: Tensor) -> Tensor:
+    return band / _mean(band.square()).sqrt()
+
+
+def _mean(values: Tensor) -> Tensor:
+    """(N, 1, 1, 1), never zero: to divide by."""
+    tiny = torch.finfo(values.dtype).tiny
+    return values.mean((1, 2, 3), keepdim=True).clamp_min(tiny)

@@ -1,0 +1,198 @@
+"""Gradients of pictures that are too large for one pass: tile by tile, and the same numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labsupport.core.errors import BadSetting
+from labsupport.core.network import Network
+from labsupport.core.network.layers import Box, receptive_box
+from labsupport.core.network.operations import Pair
+from labsupport.methods.dream.guide import Guided
+from labsupport.methods.optimize.objectives import Energy, Objective, Sum, Term, Terms, read
+
+
+@dataclass(frozen=True)
+class Tiled(Objective):
+    """An objective that sums over positions, computed in tiles: memory for one tile is enough.
+
+    Each tile of `side` pixels brings `halo` pixels of its surroundings along. None takes what its
+    positions can see: then value and gradient are those of the whole picture, at seams too. 0 is
+    quickest; the gradient is then right where no position that sees a pixel sees over a seam, and
+    jitter moves the seams about. An image that fits into one tile is computed as ever.
+    """
+
+    objective: Objective
+    side: int = 384
+    halo: int | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return self.objective.layers
+
+    @property
+    def count(self) -> int | None:
+        return self.objective.count
+
+    def part(self, images: slice) -> Objective:
+        return replace(self, objective=self.objective.part(images))
+
+    def bound(self, network: Network) -> Objective:
+        if self.side < 16 or (self.halo is not None and self.halo < 0):
+            raise BadSetting(
+                f"a tile has 16 pixels or more and a halo 0 or more, not {self.side}, {self.halo}"
+            )
+        _check_sums(self.objective)
+        for name in self.layers:
+            layer = network.layer(name)
+            if not layer.has_map or layer.stride is None:
+                raise BadSetting(
+                    f"{layer.title} sees the whole picture at once, so it cannot be tiled: "
+                    "leave tile out, or take a layer with a map"
+                )
+        return replace(self, objective=self.objective.bound(network))
+
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+        return self.objective.terms(activations)
+
+    def look(self, network: Network, images: Tensor) -> tuple[Terms, Mapping[str, Tensor]]:
+        if max(images.shape[2:]) <= self.side:
+            return self.objective.look(network, images)
+        plan = tiles(network, self.layers, (images.shape[2], images.shape[3]), self.side, self.halo)
+        value = _InTiles.apply(images, network, self.objective, plan)
+        return {f"sum of {len(plan)} tiles": Term(value, 1.0)}, {}
+
+
+def _check_sums(objective: Objective) -> None:
+    if isinstance(objective, Sum):
+        for part in objective.parts:
+            _check_sums(part)
+    elif not isinstance(objective, Energy | Guided):
+        raise BadSetting(
+            f"{type(objective).__name__} is no sum over positions, so it cannot be tiled: tiles "
+            "work for layers that are dreamed of (Energy), guides (Guided) and their sums"
+        )
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of the picture, and the positions of each layer that are counted in it.
+
+    `box` is in image pixels; `rows` and `columns` are (first, end) in the part's own maps.
+    """
+
+    box: Box
+    rows: Mapping[str, Pair]
+    columns: Mapping[str, Pair]
+
+
+def tiles(
+    network: Network, layers: Sequence[str], size: Pair, side: int, halo: int | None
+) -> tuple[Tile, ...]:
+    """Tiles that cover an image of this size, so that each position counts in just one of them."""
+    key = ("tiles", tuple(layers), size, side, halo)
+    return network.remember(key, lambda: _planned(network, layers, size, side, halo))
+
+
+def _planned(
+    network: Network, layers: Sequence[str], size: Pair, side: int, halo: int | None
+) -> tuple[Tile, ...]:
+    spans = [_spans(network, layers, size, axis, side, halo) for axis in (0, 1)]
+    return tuple(
+        Tile((left, top, right, bottom), rows, columns)
+        for (top, bottom), rows in spans[0]
+        for (left, right), columns in spans[1]
+    )
+
+
+_Span = tuple[Pair, dict[str, Pair]]
+
+
+def _spans(
+    network: Network, layers: Sequence[str], size: Pair, axis: int, side: int, halo: int | None
+) -> list[_Span]:
+    """Along one axis: the pixels of each tile, and the positions of each layer that count there."""
+    strides = {name: network.stride(network.node(name))[axis] for name in layers}
+    whole = math.lcm(*strides.values())  # tiles begin where every layer's positions begin anew
+    core = max(1, side // whole) * whole
+    shapes = network.shapes(size)
+    ends = {name: shapes[network.node(name)][2 + axis] for name in layers}
+    found: list[_Span] = []
+    for low in range(0, size[axis], core):
+        last = low + core >= size[axis]
+        counted = {
+            name: (low // step, ends[name] if last else min(ends[name], (low + core) // step))
+            for name, step in strides.items()
+        }
+        counted = {name: span for name, span in counted.items() if span[0] < span[1]}
+        if not counted:
+            continue
+        seen = [_seen(network, name, span, size, axis) for name, span in counted.items()]
+        first, end = min(a for a, _ in seen), max(b for _, b in seen)
+        if halo is not None:
+            first, end = max(first, low - halo), min(end, low + core + halo)
+        first = max(0, first // whole * whole)
+        end = size[axis] if last else min(size[axis], max(end, min(low + core, size[axis])))
+        local = {
+            name: (a - first // strides[name], b - first // strides[name])
+            for name, (a, b) in counted.items()
+        }
+        found.append(((first, end), local))
+    return found
+
+
+def _seen(network: Network, layer: str, span: Pair, size: Pair, axis: int) -> Pair:
+    """The pixels along an axis that positions from span[0] to before span[1] can see."""
+    ends = []
+    for place in (span[0], span[1] - 1):
+        position = (place, 0) if axis == 0 else (0, place)
+        left, top, right, bottom = receptive_box(network, layer, position, size, clip=False)
+        ends.append((top, bottom) if axis == 0 else (left, right))
+    return (min(a for a, _ in ends), max(b for _, b in ends))
+
+
+class _InTiles(torch.autograd.Function):
+    """The sum over the tiles; the gradient is gathered on the way there, a tile at a time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, images: Tensor, network: Network, objective: Objective, plan: Sequence[Tile]
+    ) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        total = images.new_zeros(len(images))
+        slope = torch.zeros_like(images) if wanted else images.new_empty(0)
+        for tile in plan:
+            left, top, right, bottom = tile.box
+            with torch.set_grad_enabled(wanted):
+                part = images[:, :, top:bottom, left:right].detach().requires_grad_(wanted)
+                value = _of_tile(network, objective, part, tile)
+                if wanted:
+                    (own,) = torch.autograd.grad(value.sum(), part)
+                    slope[:, :, top:bottom, left:right] += own
+            total += value.detach()
+        ctx.save_for_backward(slope)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None, None, None]:
+        (slope,) = ctx.saved_tensors
+        return slope * given.view(-1, 1, 1, 1), None, None, None
+
+
+def _of_tile(network: Network, objective: Objective, part: Tensor, tile: Tile) -> Tensor:
+    """The value (N,) of the positions that count in a tile."""
+    maps = read(network, objective.layers, part)
+    counted = {
+        name: values[
+            :, :, slice(*tile.rows.get(name, (0, 0))), slice(*tile.columns.get(name, (0, 0)))
+        ]
+        for name, values in maps.items()
+    }
+    terms = objective.terms(counted)
+    return torch.stack([term.weight * term.value for term in terms.values()]).sum(0)

@@ -1,0 +1,161 @@
+"""How far an image's code or style is from a given one: objectives that are lowered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from labsupport.core.errors import BadSetting
+from labsupport.core.network import Network
+from labsupport.methods.optimize.objectives import Objective, Term, Terms, node_of, on_device, read
+
+
+@dataclass(frozen=True)
+class CodeDistance(Objective):
+    """How far an image's code is from a given one, squared, over that one's squared norm.
+
+    Mahendran and Vedaldi, "Understanding deep image representations by inverting them", CVPR 2015.
+    `code` is (1, C, H, W) or (1, D), or one for each image; `CodeDistance.to(network, layer,
+    images)` takes it from images. The layer may be "scores" or "log-probabilities". `mask`, which
+    multiplies both codes, keeps some positions or channels only. It is lowered.
+    """
+
+    layer: str
+    code: Tensor
+    mask: Tensor | None = None
+
+    @classmethod
+    def to(
+        cls, network: Network, layer: str, images: Tensor, mask: Tensor | None = None
+    ) -> CodeDistance:
+        """The distance to the codes of these images (N, 3, H, W)."""
+        return cls(layer, _codes(network, layer, images), mask)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    @property
+    def count(self) -> int | None:
+        return len(self.code) if len(self.code) > 1 else None
+
+    def part(self, images: slice) -> Objective:
+        return replace(self, code=self.code[images]) if self.count else self
+
+    def bound(self, network: Network) -> Objective:
+        node_of(network, self.layer)
+        mask = None if self.mask is None else on_device(network, self.mask)
+        code = on_device(network, self.code)
+        if code.ndim == 4:  # as the network's own maps lie in memory
+            code = code.contiguous(memory_format=torch.channels_last)
+        bound = replace(self, code=code, mask=mask)
+        if not bool(bound._squared(bound.code).gt(0).all()):
+            raise BadSetting(
+                f"the code at {self.layer} is zero everywhere: nothing to come near to"
+            )
+        return bound
+
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+        found = activations[self.layer]
+        if found.shape[1:] != self.code.shape[1:]:
+            raise BadSetting(
+                f"the code at {self.layer} is {tuple(self.code.shape[1:])}, but this image's is "
+                f"{tuple(found.shape[1:])}: the image must have the size of the code's own"
+            )
+        value = self._squared(found - self.code) / self._squared(self.code)
+        return {f"code distance at {self.layer}": Term(value, -1.0)}
+
+    def _squared(self, code: Tensor) -> Tensor:
+        kept = code if self.mask is None else code * self.mask
+        return kept.square().sum(tuple(range(1, kept.ndim)))
+
+
+@dataclass(frozen=True)
+class GramDistance(Objective):
+    """How far a layer's Gram matrix is from a given one: the sum of the squared differences.
+
+    Gatys, Ecker and Bethge, CVPR 2016. `matrix` is (1, C, C), see `gram`, or one for each image;
+    `GramDistance.to(network, layer, images)` takes it from images. It is lowered.
+    """
+
+    layer: str
+    matrix: Tensor
+
+    @classmethod
+    def to(cls, network: Network, layer: str, images: Tensor) -> GramDistance:
+        """The distance to the Gram matrices of these images (N, 3, H, W)."""
+        return cls(layer, gram(_codes(network, layer, images)).cpu())
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    @property
+    def count(self) -> int | None:
+        return len(self.matrix) if len(self.matrix) > 1 else None
+
+    def part(self, images: slice) -> Objective:
+        return replace(self, matrix=self.matrix[images]) if self.count else self
+
+    def bound(self, network: Network) -> Objective:
+        layer = network.layer(self.layer)
+        if not layer.has_map:
+            raise BadSetting(f"{layer.title} has no map, so it has no Gram matrix")
+        if self.matrix.shape[1:] != (layer.shape[0], layer.shape[0]):
+            raise BadSetting(
+                f"a Gram matrix of {layer.title} is {layer.shape[0]} x {layer.shape[0]}, "
+                f"not {tuple(self.matrix.shape[1:])}"
+            )
+        return replace(self, matrix=on_device(network, self.matrix))
+
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+        apart = gram(activations[self.layer]) - self.matrix
+        value = apart.square().flatten(1).sum(1)
+        return {f"Gram distance at {self.layer}": Term(value, -1.0)}
+
+
+def gram(maps: Tensor) -> Tensor:
+    """How often any two channels fire together: maps (N, C, H, W) to (N, C, C).
+
+    The products are summed over the positions and divided by C H W. Where things lie is lost.
+
+    >>> gram(torch.tensor([1.0, 2.0, 3.0, 0.0]).view(1, 2, 1, 2))
+    tensor([[[1.2500, 0.7500],
+             [0.7500, 2.2500]]])
+    """
+    return _Products.apply(maps) / maps[0].numel()  # type: ignore[no-any-return]
+
+
+class _Products(torch.autograd.Function):
+    """V^T V with one product on the way back, where autograd would take two: the matrix is
+    symmetric, so both are the same."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, maps: Tensor) -> Tensor:
+        ctx.save_for_backward(maps)
+        rows = _rows(maps)
+        return torch.bmm(rows.transpose(1, 2), rows)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (maps,) = ctx.saved_tensors
+        count, channels, height, width = maps.shape
+        rows = torch.bmm(_rows(maps), slope + slope.transpose(1, 2))
+        return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """(N, H W, C), without a copy where the memory is channels-last."""
+    count, channels, height, width = maps.shape
+    return maps.permute(0, 2, 3, 1).reshape(count, height * width, channels)
+
+
+def _codes(network: Network, layer: str, images: Tensor) -> Tensor:
+    network.check(images)
+    with torch.no_grad():
+        return read(network, (layer,), images)[layer].cpu()

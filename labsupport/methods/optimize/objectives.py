@@ -1,0 +1,354 @@
+"""What an image is optimized for: small values that can be added and weighted.
+
+Every objective reads activations and gives terms (name, value of each image, weight); what is
+raised is the sum of weight times value. A distance has a negative weight, so it is lowered.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, fx
+
+from labsupport.core.errors import BadSetting
+from labsupport.core.network import Network, TargetLike
+from labsupport.core.network.operations import Pair
+from labsupport.core.network.targets import Target
+from labsupport.methods.optimize.before_relu import Front, front
+
+SCORES = "scores"
+LOG_PROBABILITIES = "log-probabilities"
+
+
+@dataclass(frozen=True)
+class Term:
+    """One number for each image, (N,), and how much it counts: below zero, it is lowered."""
+
+    value: Tensor
+    weight: float
+
+
+Terms = dict[str, Term]
+
+
+class Objective(ABC):
+    """Something to optimize an image for.
+
+    One of your own needs `layers` (the names of what it reads: layers, "scores" or
+    "log-probabilities") and `terms`; `bound` checks it for a network and moves it to its device.
+    `a + b`, `a - b`, `2 * a` and `-a` are objectives too.
+    """
+
+    @property
+    @abstractmethod
+    def layers(self) -> tuple[str, ...]:
+        """The names of the activations that `terms` reads."""
+
+    @abstractmethod
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+        """The terms by name, from activations (N, C, H, W) or (N, D) by layer."""
+
+    def bound(self, _network: Network) -> Objective:
+        """The same, checked for this network and on its device."""
+        return self
+
+    def look(self, network: Network, images: Tensor) -> tuple[Terms, Mapping[str, Tensor]]:
+        """The terms of images (N, 3, H, W), and the activations that they come from."""
+        activations = read(network, self.layers, images)
+        return self.terms(activations), activations
+
+    @property
+    def count(self) -> int | None:
+        """How many images it is for; None: as many as there are."""
+        return None
+
+    @property
+    def classes(self) -> tuple[int, ...] | None:
+        """The class that is asked for in each image, where classes are asked for."""
+        return None
+
+    def part(self, _images: slice) -> Objective:
+        """The same for some of the images."""
+        return self
+
+    def __add__(self, other: Objective) -> Objective:
+        return Sum((1.0, 1.0), (self, other))
+
+    def __sub__(self, other: Objective) -> Objective:
+        return Sum((1.0, -1.0), (self, other))
+
+    def __mul__(self, weight: float) -> Objective:
+        return Sum((float(weight),), (self,))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Objective:
+        return self * -1.0
+
+
+@dataclass(frozen=True)
+class Sum(Objective):
+    """Objectives with a weight each; written `2 * a + b`."""
+
+    weights: tuple[float, ...]
+    parts: tuple[Objective, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.layers))
+
+    def bound(self, network: Network) -> Objective:
+        return replace(self, parts=tuple(part.bound(network) for part in self.parts))
+
+    @property
+    def count(self) -> int | None:
+        counts = {part.count for part in self.parts} - {None, 1}
+        if len(counts) > 1:
+            raise BadSetting(f"the parts of a sum are for different numbers of images: {counts}")
+        return counts.pop() if counts else max(part.count or 0 for part in self.parts) or None
+
+    @property
+    def classes(self) -> tuple[int, ...] | None:
+        return next((part.classes for part in self.parts if part.classes), None)
+
+    def part(self, images: slice) -> Objective:
+        return replace(self, parts=tuple(one.part(images) for one in self.parts))
+
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+        found: Terms = {}
+        for weight, part in zip(self.weights, self.parts, strict=True):
+            for name, term in part.terms(activations).items():
+                found[free_name(name, found)] = Term(term.value, weight * term.weight)
+        return found
+
+
+def free_name(name: str, taken: Mapping[str, Term]) -> str:
+    """The name, numbered where another term has it."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} ({number})"
+    return free
+
+
+@dataclass(frozen=True)
+class TargetValue(Objective):
+    """The value of a target: a class's score before softmax, a channel's mean, a neuron.
+
+    A list of targets has one for each image of the batch. A unit that its ReLU silences on the
+    whole image has the value 0 and no gradient. With `wake`, the value in front of its ReLU, which
+    is below 0, stands for it until it fires.
+    """
+
+    targets: TargetLike | Sequence[TargetLike]
+    wake: bool = True
+    fronts: tuple[Front | None, ...] = field(default=(), repr=False)
+    name: str = field(default="", repr=False)  # the term's, the same for all parts of a batch
+
+    @property
+    def each(self) -> tuple[Target, ...]:
+        """The targets, once `bound` has found them."""
+        return self.targets  # type: ignore[return-value]
+
+    def bound(self, network: Network) -> TargetValue:
+        wanted = self.targets
+        several = isinstance(wanted, list) or (
+            isinstance(wanted, tuple) and all(isinstance(one, Target) for one in wanted)
+        )
+        if several and not wanted:
+            raise BadSetting("an empty list has no target: give one target for each image")
+        found = tuple(network.target(one) for one in (wanted if several else (wanted,)))  # type: ignore[arg-type,union-attr]
+        fronts = tuple(front(network, one) for one in found) if self.wake else ()
+        name = found[0].title if len(set(found)) == 1 else "target"
+        return TargetValue(found, self.wake, fronts, name)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        own = [one.layer or SCORES for one in self.each]
+        return tuple(dict.fromkeys([*own, *(one.layer for one in self.fronts if one)]))
+
+    @property
+    def count(self) -> int | None:
+        return len(self.each) if len(self.each) > 1 else None
+
+    @property
+    def classes(self) -> tuple[int, ...] | None:
+        inside = all(one.layer is None for one in self.each)
+        return tuple(one.index for one in self.each) if inside else None
+
+    def part(self, images: slice) -> TargetValue:
+        if not self.count:
+            return self
+        return replace(self, targets=self.each[images], fronts=self.fronts[images])
+
+    @property
+    def place(self) -> tuple[str, Pair] | None:
+        """Layer and position, where all targets are neurons at one place."""
+        places = {(one.layer, one.position) for one in self.each}
+        layer, position = next(iter(places))
+        return (layer, position) if len(places) == 1 and layer and position else None
+
+    def moved(self, position: Pair) -> TargetValue:
+        """The same neurons at another position of their layer's map."""
+        targets = tuple(replace(one, position=position) for one in self.each)
+        fronts = tuple(one and replace(one, position=position) for one in self.fronts)
+        return replace(self, targets=targets, fronts=fronts)
+
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+        own = [(one.layer or SCORES, one.index, one.position) for one in self.each]
+        values = _values(own, activations)
+        silent = values.detach() == 0
+        if any(self.fronts) and bool(silent.any()):
+            ahead = [
+                (one.layer, one.channel, one.position) if one else unit
+                for unit, one in zip(own, self.fronts, strict=True)
+            ]
+            values = torch.where(silent, _values(ahead, activations), values)
+        return {self.name: Term(values, 1.0)}
+
+
+def _values(
+    units: Sequence[tuple[str, int, Pair | None]], activations: Mapping[str, Tensor]
+) -> Tensor:
+    """The value (N,) of one unit in all images, or of each image's own unit."""
+    if len(units) == 1:
+        ((layer, channel, position),) = units
+        return _mean(activations[layer][:, channel], position)
+    groups: dict[tuple[str, Pair | None], list[int]] = {}
+    for image, (layer, _, position) in enumerate(units):
+        groups.setdefault((layer, position), []).append(image)
+    parts = [
+        _mean(activations[layer][images, [units[image][1] for image in images]], position)
+        for (layer, position), images in groups.items()
+    ]
+    order = torch.tensor([image for images in groups.values() for image in images])
+    joined = torch.cat(parts)
+    return joined[order.argsort().to(joined.device)]
+
+
+def _mean(maps: Tensor, position: Pair | None) -> Tensor:
+    """(n,) or (n, H, W) at a position, or averaged over all."""
+    if position is not None:
+        return maps[:, position[0], position[1]]
+    return maps.flatten(1).mean(1) if maps.ndim > 1 else maps
+
+
+@dataclass(frozen=True)
+class LogOdds(Objective):
+    """The log of p / (1 - p) of a class: its score minus the log of the sum of exp(other scores).
+
+    A score rises with everything that many classes like. This rises only with what sets the class
+    apart, and unlike log p it never saturates. A list has a class for each image.
+    """
+
+    names: str | int | Sequence[str | int]
+
+    def bound(self, network: Network) -> LogOdds:
+        names = (self.names,) if isinstance(self.names, str | int) else self.names
+        found = [network.class_index(one) for one in names]
+        if not found:
+            raise BadSetting("an empty list has no class: give one for each image")
+        return LogOdds(tuple(found))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (SCORES,)
+
+    @property
+    def count(self) -> int | None:
+        return len(self.classes) if len(self.classes) > 1 else None
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The classes' indices, once `bound` has found them."""
+        return self.names  # type: ignore[return-value]
+
+    def part(self, images: slice) -> LogOdds:
+        return LogOdds(self.classes[images]) if self.count else self
+
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+        scores = activations[SCORES]
+        wanted = torch.tensor(self.classes, device=scores.device).expand(len(scores))[:, None]
+        others = scores.scatter(1, wanted, float("-inf")).logsumexp(1)
+        return {"log-odds": Term(scores.gather(1, wanted)[:, 0] - others, 1.0)}
+
+
+@dataclass(frozen=True)
+class Direction(Objective):
+    """How far a layer's activations point along a vector (C,), averaged over its positions.
+
+    With `position` (row, column), at that position alone.
+    """
+
+    layer: str
+    vector: Tensor
+    position: Pair | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    def bound(self, network: Network) -> Objective:
+        channels = network.layer(self.layer).shape[0]
+        if self.vector.shape != (channels,):
+            raise BadSetting(
+                f"a direction in {self.layer} has {channels} numbers, one for each channel; "
+                f"this has the shape {tuple(self.vector.shape)}"
+            )
+        return replace(self, vector=on_device(network, self.vector))
+
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+        maps = activations[self.layer]
+        along = torch.einsum("nc...,c->n...", maps, self.vector)
+        if self.position is not None:
+            along = along[:, self.position[0], self.position[1]]
+        value = along.flatten(1).mean(1) if along.ndim > 1 else along
+        return {f"direction in {self.layer}": Term(value, 1.0)}
+
+
+@dataclass(frozen=True)
+class Energy(Objective):
+    """Half the sum of a layer's squared activations: its gradient there is the activation itself.
+
+    DeepDream's objective (Mordvintsev et al. 2015): whatever the layer sees, more of it.
+    """
+
+    layer: str
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    def bound(self, network: Network) -> Objective:
+        network.node(self.layer)
+        return self
+
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+        value = 0.5 * activations[self.layer].square().flatten(1).sum(1)
+        return {f"energy of {self.layer}": Term(value, 1.0)}
+
+
+def node_of(network: Network, layer: str) -> fx.Node:
+    """The node behind a name that objectives use."""
+    return network.output if layer in (SCORES, LOG_PROBABILITIES) else network.node(layer)
+
+
+def read(network: Network, layers: Sequence[str], images: Tensor) -> dict[str, Tensor]:
+    """The activations that objectives read, by name, in one pass that goes no further.
+
+    The images are not checked, gradients flow through, the results stay on the device.
+    """
+    nodes = tuple(dict.fromkeys(node_of(network, layer) for layer in layers))
+    values = dict(zip(nodes, network.part(nodes)(network.send(images)), strict=True))
+    found = {layer: values[node_of(network, layer)] for layer in layers}
+    if LOG_PROBABILITIES in found:
+        found[LOG_PROBABILITIES] = found[LOG_PROBABILITIES].log_softmax(1)
+    return found
+
+
+def on_device(network: Network, values: Tensor) -> Tensor:
+    """Numbers that belong to an objective, where the network computes."""
+    return values.detach().to(network.device, torch.float32)

@@ -1,0 +1,122 @@
+"""What the numbers are that an optimization moves: the pixels, or a spectrum behind them.
+
+A picture moved by its Fourier coefficients changes at all scales at once, with colours that go
+together as in photographs (Mordvintsev et al., "Differentiable image parameterizations", 2018).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from labsupport.core.errors import BadSetting
+from labsupport.core.network.operations import Pair
+
+# The square root of the covariance of the colours (red, green, blue) of the bundled photographs,
+# one column for each principal colour, the first one's length 1. A test computes it again.
+COLOURS = (
+    (0.531, 0.278, -0.081),
+    (0.566, 0.043, 0.142),
+    (0.631, -0.273, -0.060),
+)
+
+
+class Canvas(ABC):
+    """A parameterization of images."""
+
+    @abstractmethod
+    def begin(self, images: Tensor) -> Tensor:
+        """The parameters (N, ...) of images (N, 3, H, W) in [0, 1]."""
+
+    @abstractmethod
+    def noise(self, size: Pair, random: torch.Generator) -> Tensor:
+        """Random parameters (1, ...) for one image of this size (height, width)."""
+
+    @abstractmethod
+    def images(self, parameters: Tensor, size: Pair) -> Tensor:
+        """The images (N, 3, H, W) in [0, 1] of parameters."""
+
+    def bounded(self, parameters: Tensor) -> Tensor:
+        """The parameters after a step, brought back to where they may be."""
+        return parameters
+
+
+@dataclass(frozen=True)
+class Pixels(Canvas):
+    """Every pixel for itself; after each step they are clipped to [0, 1].
+
+    Noise is normal, of standard deviation `sd` about a middle grey.
+    """
+
+    sd: float = 0.05
+
+    def begin(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last)
+
+    def noise(self, size: Pair, random: torch.Generator) -> Tensor:
+        grey = 0.5 + self.sd * torch.randn((1, 3, *size), generator=random)
+        return self.begin(grey.clamp(0, 1))
+
+    def images(self, parameters: Tensor, _size: Pair) -> Tensor:
+        return parameters
+
+    def bounded(self, parameters: Tensor) -> Tensor:
+        return parameters.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Fourier(Canvas):
+    """Fourier coefficients of three uncorrelated colours, each scaled by 1 / its frequency.
+
+    Noise has coefficients of standard deviation `sd`. A step of one size makes more `contrast`
+    where that is larger; what is too large ends as black-and-white noise.
+    """
+
+    sd: float = 0.01
+    contrast: float = 0.12
+
+    def __post_init__(self) -> None:
+        if not (self.sd > 0 and self.contrast > 0):
+            raise BadSetting(
+                f"Fourier: sd and contrast are above 0, not {self.sd} and {self.contrast}"
+            )
+
+    def begin(self, images: Tensor) -> Tensor:
+        inner = torch.logit(images.float(), eps=1e-3)
+        apart = torch.einsum("kc,nchw->nkhw", _colours(images.device, inverse=True), inner)
+        size = (images.shape[2], images.shape[3])
+        spectrum = torch.fft.rfft2(apart, norm="ortho")
+        spectrum = spectrum / (self.contrast * _scale(size, images.device))
+        return torch.view_as_real(spectrum).contiguous()
+
+    def noise(self, size: Pair, random: torch.Generator) -> Tensor:
+        height, width = size
+        return self.sd * torch.randn((1, 3, height, width // 2 + 1, 2), generator=random)
+
+    def images(self, parameters: Tensor, size: Pair) -> Tensor:
+        scaled = torch.view_as_complex(parameters) * (
+            self.contrast * _scale(size, parameters.device)
+        )
+        apart = torch.fft.irfft2(scaled, size, norm="ortho")
+        mixed = torch.einsum("ck,nkhw->nchw", _colours(parameters.device), apart)
+        return torch.sigmoid(mixed)
+
+
+@lru_cache(maxsize=16)
+def _scale(size: Pair, device: torch.device) -> Tensor:
+    """1 / frequency (cycles per pixel), (H, W // 2 + 1); the constant part as the lowest one."""
+    height, width = size
+    rows, columns = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None, :]
+    frequency = (rows.square() + columns.square()).sqrt()
+    scale: Tensor = 1 / frequency.clamp_min(1 / max(size))
+    return scale.to(device)
+
+
+@lru_cache(maxsize=16)
+def _colours(device: torch.device, *, inverse: bool = False) -> Tensor:
+    mixing = torch.tensor(COLOURS)
+    return (torch.linalg.inv(mixing) if inverse else mixing).to(device)

@@ -1,0 +1,84 @@
+"""How an image is optimized, as values: our setting and those of the papers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from labsupport.core.errors import BadSetting
+from labsupport.methods.optimize.optimizers import Adam, Normalized, StepRule
+from labsupport.methods.optimize.parameterization import Canvas, Fourier, Pixels
+from labsupport.methods.optimize.regularizers import (
+    L2,
+    Blur,
+    ClipContribution,
+    ClipNorm,
+    Correction,
+    Decay,
+    Penalty,
+    Regularizer,
+)
+from labsupport.methods.optimize.transforms import Crop, Scale, Transform
+
+STARTS = ("zeros", "mean", "grey", "black", "noise")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an image is optimized; the parts are values, so a recipe can be varied and printed."""
+
+    name: str = "ours"
+    start: str = "noise"
+    canvas: Canvas = field(default_factory=Fourier)
+    transforms: tuple[Transform, ...] = (Crop(32), Scale(0.8, 1.2))
+    regularizers: tuple[Regularizer, ...] = ()
+    step: StepRule = field(default_factory=lambda: Adam(0.1))
+    steps: int = 64
+
+    def check(self) -> None:
+        """Raise `BadSetting` where the parts do not go together."""
+        if isinstance(self.transforms, Transform) or isinstance(self.regularizers, Regularizer):
+            raise BadSetting(
+                "transforms and regularizers are tuples: (Jitter(8),) for a single one"
+            )
+        wrong = [one for one in self.regularizers if not isinstance(one, Penalty | Correction)]
+        if wrong:
+            raise BadSetting(f"{wrong[0]!r} is no regularizer; for example TotalVariation(0.1)")
+        corrections = [one for one in self.regularizers if isinstance(one, Correction)]
+        if corrections and not isinstance(self.canvas, Pixels):
+            name = type(corrections[0]).__name__
+            raise BadSetting(f"{name} changes pixels after each step: it needs canvas=Pixels()")
+
+
+CLEAR = Recipe()
+SIMONYAN = Recipe(
+    "Simonyan 2013", "zeros", Pixels(), (), (L2(10.0),), Normalized(1 / 255), steps=120
+)
+# Table 1 of Yosinski et al. 2015. It does not give the size of a step: that is ours.
+_BARE = Recipe("", "zeros", Pixels(), (), (), Normalized(4 / 255))
+YOSINSKI = (
+    replace(
+        _BARE,
+        name="Yosinski 1",
+        regularizers=(Blur(0.5, every=4), ClipNorm(0.5)),
+        steps=500,
+    ),
+    replace(
+        _BARE,
+        name="Yosinski 2",
+        regularizers=(Decay(0.3), ClipNorm(0.2)),
+        step=Normalized(16 / 255),  # a decay of 30 % a step leaves little of small ones
+        steps=750,
+    ),
+    replace(
+        _BARE,
+        name="Yosinski 3",
+        regularizers=(Decay(1e-4), Blur(1.0, every=4)),
+        steps=1000,
+    ),
+    replace(
+        _BARE,
+        name="Yosinski 4",
+        regularizers=(Blur(0.5, every=4), ClipContribution(0.9)),
+        steps=1000,
+    ),
+)

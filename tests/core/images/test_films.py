@@ -1,0 +1,153 @@
+"""Films: what is written can be read again, and what is no film is refused in words."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core.errors import BadImage, BadSetting
+from labsupport.core.images import films
+from labsupport.core.images.films import Film
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def film():
+    """A white square that moves to the right over a colour that changes: 9 pictures of 46 x 61."""
+    pictures = torch.zeros(9, 3, 46, 61)
+    for place in range(9):
+        pictures[place, 0] = place / 12
+        pictures[place, :, 10:26, 4 * place : 4 * place + 16] = 1.0
+    return Film(pictures, 10)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("mp4", 0.03), ("gif", 0.01)])
+def test_what_is_written_is_read_again(film, kind, most, tmp_path):
+    file = films.write(film, tmp_path / f"film.{kind}")
+    assert [one.name for one in tmp_path.iterdir()] == [file.name]
+    again = films.read(file)
+    assert again.fps == pytest.approx(10, rel=0.01)
+    assert len(again.images) == 9
+    kept = again.images[:, :, :46, :61]
+    assert float((kept - film.images).abs().mean()) < most
+    assert again.seconds == pytest.approx(0.9, rel=0.01)
+
+
+def test_an_odd_side_gets_one_more_row_or_column_and_nothing_is_stretched(film):
+    again = films.read(films.encode(film, "mp4"))
+    assert again.images.shape == (9, 3, 46, 62)
+    # the square's left edge is where it was
+    row = again.images[5, 1, 18]
+    assert float(row[:19].max()) < 0.3
+    assert float(row[22:35].min()) > 0.7
+
+
+def test_an_mp4_is_h264_that_browsers_play_from_its_beginning(film):
+    content = films.encode(film, "mp4")
+    assert content[4:8] == b"ftyp"
+    assert b"avc1" in content
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_a_gif_repeats_itself_at_its_speed(film):
+    with Image.open(io.BytesIO(films.encode(film, "gif"))) as picture:
+        assert picture.n_frames == 9
+        assert picture.info["loop"] == 0
+        assert picture.info["duration"] == 100
+
+
+def test_a_long_film_is_thinned_evenly_and_plays_as_long(film):
+    long = Film(film.images.repeat(8, 1, 1, 1), 24)
+    for kind in ("mp4", "gif"):
+        read = films.read(films.encode(long, kind), most=12, side=32)
+        assert len(read.images) <= 12
+        assert max(read.images.shape[2:]) == 32
+        assert read.seconds == pytest.approx(long.seconds, rel=0.15)
+
+
+def test_single_pictures_become_a_film_of_one_size():
+    shots = [torch.rand(1, 3, 40, 60), torch.rand(1, 3, 80, 80)]
+    film = films.from_pictures(shots, fps=4, side=30)
+    assert film.images.shape == (2, 3, 20, 30)
+    assert film.fps == 4
+
+
+def test_a_pan_moves_and_comes_closer():
+    photo = images.sample("china")
+    film = films.pan(photo, (40, 60), 5)
+    assert film.images.shape == (5, 3, 40, 60)
+    images.check(film.images)
+    steps = (film.images[1:] - film.images[:-1]).abs().mean((1, 2, 3))
+    assert float(steps.min()) > 0.01
+    ramp = torch.linspace(0, 1, 200).expand(1, 3, 100, 200).contiguous()
+    wide = films.pan(ramp, (20, 30), 3).images
+    spans = wide[:, 0, 10, -1] - wide[:, 0, 10, 0]
+    assert spans[0] > spans[1] > spans[2]
+    assert float(wide[0].min()) < 0.02
+    assert float(wide[2].max()) > 0.98
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no film"),
+        (b"just words " * 50, "no film"),
+        (b"\x00\x00\x00\x18ftypmp42" * 9, "no film"),
+    ],
+)
+def test_what_is_no_film_is_refused(content, words):
+    with pytest.raises(BadImage, match=words):
+        films.read(content)
+
+
+def test_a_damaged_gif_is_refused(film):
+    content = films.encode(film, "gif")
+    with pytest.raises(BadImage, match="damaged"):
+        films.read(content[: len(content) * 2 // 3])
+
+
+def test_what_cannot_be_written_is_refused(film, tmp_path):
+    with pytest.raises(BadSetting, match=r"\.mp4"):
+        films.write(film, tmp_path / "film.avi")
+    with pytest.raises(BadSetting, match="no folder"):
+        films.write(film, tmp_path / "nowhere" / "film.mp4")
+    with pytest.raises(BadSetting, match="a second"):
+        films.encode(Film(film.images, 0))
+    with pytest.raises(BadSetting, match="not as"):
+        films.encode(film, "avi")
+    with pytest.raises(BadImage):
+        films.encode(Film(film.images * 2, 10))
+    with pytest.raises(BadImage, match="one picture"):
+        films.from_pictures([])
+    with pytest.raises(BadImage, match="cannot be read"):
+        films.read(tmp_path / "missing.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("cut", [0, 4, 40, 1000, -1])
+def test_an_mp4_that_was_cut_short_is_known(film, cut):
+    content = films.encode(film)
+    assert films._is_whole(content)
+    assert not films._is_whole(content[:cut])
+    assert not films._is_whole(content.replace(b"moov", b"free", 1))
+
+
+def test_a_folder_for_temporary_files_is_asked_for_in_words(film, tmp_path, monkeypatch):
+    content = films.encode(film)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(BadSetting, match=r"temporary files \(.*missing\)"):
+        films.encode(film)
+    with pytest.raises(BadSetting, match="temporary files"):
+        films.read(content)
+
+
+def test_the_same_film_has_the_same_bytes(film):
+    assert films.encode(film, "gif") == films.encode(film, "gif")
+    assert np.array_equal(*[films.read(films.encode(film)).images.numpy() for _ in range(2)])

@@ -1,0 +1,142 @@
+"""HOG against scikit-image's, and the gradients that scikit-image does not have."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.feature import hog as skimage_hog
+
+from labsupport.core import images as images_
+from labsupport.core.errors import BadImage, BadSetting
+from labsupport.core.images.hog import cell_histograms, cells_of, hog
+
+
+def theirs(image, *, cell=8, block=3, bins=9):
+    """scikit-image's code of one image (1, C, H, W)."""
+    pixels = image[0].permute(1, 2, 0).numpy()
+    colour = pixels.shape[2] == 3
+    return skimage_hog(
+        pixels if colour else pixels[:, :, 0],
+        orientations=bins,
+        pixels_per_cell=(cell, cell),
+        cells_per_block=(block, block),
+        block_norm="L2-Hys",
+        channel_axis=-1 if colour else None,
+    )
+
+
+def photo(name):
+    return images_.resize(images_.sample(name), (96, 136))
+
+
+def test_every_bundled_photo_is_scikit_images():
+    for picture in images_.photos()[::7]:
+        image = picture.image
+        assert np.allclose(hog(image)[0].numpy(), theirs(image), atol=1e-5), picture.name
+
+
+@pytest.mark.parametrize("name", ["coffee", "giant_panda", "chelsea"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"cell": 6, "block": 2, "bins": 8}, {"cell": 8, "block": 1, "bins": 12}, {"cell": 7}],
+)
+def test_other_settings_and_grey_too(name, settings):
+    image = photo(name)
+    for one in (image, image.mean(1, keepdim=True), (image * 8).round() / 8):
+        assert np.allclose(hog(one, **settings)[0].numpy(), theirs(one, **settings), atol=1e-5)
+
+
+def test_slopes_at_the_edge_of_a_bin_belong_to_the_next():
+    """A slope of exactly 45 degrees, with bins that meet there; and one of 0 (which is 180)."""
+    rows = torch.arange(24.0)
+    for image in (rows[:, None] + rows, rows - rows[:, None], rows.expand(24, 24), -rows):
+        grey = (image.expand(24, 24) / 64)[None, None]
+        for bins in (4, 8, 9):
+            ours = hog(grey, bins=bins)[0].numpy()
+            assert np.allclose(ours, theirs(grey, bins=bins), atol=1e-6)
+
+
+def test_a_batch_is_its_images():
+    batch = torch.cat([photo("coffee"), photo("chelsea")])
+    alone = torch.cat([hog(one[None]) for one in batch])
+    assert torch.equal(hog(batch), alone)
+
+
+def test_cells_come_back_from_a_code():
+    """With blocks of one cell, the code's cells are the normalized histograms themselves."""
+    image = photo("coffee")
+    cells = cell_histograms(image)
+    unit = cells / (cells.square().sum(-1, keepdim=True) + 1e-10).sqrt()
+    cut = unit.clamp_max(0.2)
+    expected = cut / (cut.square().sum(-1, keepdim=True) + 1e-10).sqrt()
+    assert torch.allclose(cells_of(hog(image, block=1), 12, block=1), expected, atol=1e-6)
+    several = cells_of(hog(image), 12)
+    assert several.shape == cells.shape
+    # The same directions lead, however many blocks speak of a cell.
+    loud = cells.sum(-1) > cells.sum(-1).median()
+    agree = (several.argmax(-1) == cells.argmax(-1))[loud].float().mean()
+    assert agree > 0.95
+
+
+def test_gradients_are_those_of_finite_differences():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand((1, 3, 18, 18), generator=generator, dtype=torch.float64)
+    weight = torch.randn(hog(image, cell=6).shape, generator=generator, dtype=torch.float64)
+
+    def value(images):
+        return (hog(images, cell=6) * weight).sum()
+
+    moving = image.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(value(moving), moving)
+    assert gradient.abs().max() > 0.01
+    for row, column in ((0, 3), (5, 5), (9, 12), (16, 17), (17, 0)):
+        step = torch.zeros_like(image)
+        step[0, 1, row, column] = 1e-7
+        slope = (value(image + step) - value(image - step)) / 2e-7
+        assert slope == pytest.approx(float(gradient[0, 1, row, column]), abs=1e-4)
+
+
+@pytest.mark.parametrize("shade", [0.0, 0.5, 1.0])
+def test_flat_images_have_a_finite_code_and_gradient(shade):
+    flat = torch.full((1, 3, 32, 32), shade, requires_grad=True)
+    code = hog(flat)
+    assert torch.equal(code, torch.zeros_like(code))
+    (gradient,) = torch.autograd.grad(code.sum(), flat)
+    assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+def test_a_half_flat_image_has_a_finite_gradient():
+    generator = torch.Generator().manual_seed(2)
+    image = torch.zeros(1, 3, 32, 32)
+    image[:, :, :, 16:] = torch.rand(1, 3, 32, 16, generator=generator)
+    image.requires_grad_()
+    target = hog(torch.rand(1, 3, 32, 32, generator=generator))
+    (gradient,) = torch.autograd.grad((hog(image) - target).square().sum(), image)
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() > 0
+
+
+def test_descent_brings_one_code_to_anothers():
+    goal = hog(photo("coffee")[:, :, :48, :48])
+    generator = torch.Generator().manual_seed(1)
+    image = (0.5 + 0.1 * torch.randn(1, 3, 48, 48, generator=generator)).requires_grad_()
+    step = torch.optim.Adam([image], lr=0.02)
+    for _ in range(60):
+        step.zero_grad()
+        loss = (hog(image) - goal).square().sum() / goal.square().sum()
+        loss.backward()
+        step.step()
+    assert loss < 0.1
+
+
+def test_what_cannot_be_described_is_refused():
+    with pytest.raises(BadImage, match=r"\(N, 3, H, W\)"):
+        hog(torch.rand(3, 32, 32))
+    with pytest.raises(BadImage, match="24 x 24 pixels at least"):
+        hog(torch.rand(1, 3, 32, 20))
+    with pytest.raises(BadImage, match="no cell"):
+        hog(torch.rand(1, 3, 32, 5))
+    for name in ("cell", "block", "bins"):
+        with pytest.raises(BadSetting, match=name):
+            hog(torch.rand(1, 3, 32, 32), **{name: 0})
+    with pytest.raises(BadSetting, match="cell rows"):
+        cells_of(hog(torch.rand(1, 3, 32, 32)), 9)

@@ -1,0 +1,695 @@
+"""Images come in as the right picture or as a sentence, and go out and back unchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import threading
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFile
+from torch.nn import functional
+from torchvision import transforms
+from torchvision.models import SqueezeNet1_1_Weights
+
+from labsupport.core import images
+from labsupport.core.errors import BadImage, BadSetting, LabError
+from labsupport.core.images import downloads, preparation
+
+
+@pytest.fixture(autouse=True)
+def _no_warning_and_pil_as_it_was():
+    before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, list(warnings.filters))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    assert before == (
+        Image.MAX_IMAGE_PIXELS,
+        ImageFile.LOAD_TRUNCATED_IMAGES,
+        list(warnings.filters),
+    )
+
+
+def pixels(height: int = 6, width: int = 9, channels: int = 3, seed: int = 0) -> np.ndarray:
+    shape = (height, width, channels)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def as_tensor(values: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) in 0 ... 255 -> (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(values.astype(np.float32) / 255).permute(2, 0, 1)[None]
+
+
+def same(found: torch.Tensor, values: np.ndarray, tolerance: float = 1e-6) -> bool:
+    wanted = as_tensor(values)
+    assert found.dtype == torch.float32
+    assert found.shape == wanted.shape
+    return torch.allclose(found, wanted, atol=tolerance)
+
+
+def png(height: int, width: int, bits: int, colour: int, body: bytes | None) -> bytes:
+    """A PNG file written by hand: pillow writes no 16-bit colours and no false claims."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(name + data)
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(body or b""))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
+
+
+def rows_of(values: np.ndarray) -> bytes:
+    """Rows of big-endian numbers, each after a byte that says: not filtered."""
+    return b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+
+
+# The right picture
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_keep_every_pixel(kind):
+    values = pixels()
+    assert same(images.load(encoded(Image.fromarray(values), kind)), values)
+
+
+def test_webp_jpeg_and_files_by_path(tmp_path):
+    values = np.full((16, 24, 3), (200, 90, 30), dtype=np.uint8)
+    picture = Image.fromarray(values)
+    assert same(images.load(encoded(picture, "WEBP", lossless=True)), values)
+    assert same(images.load(encoded(picture, "JPEG", quality=95)), values, 3 / 255)
+    (tmp_path / "a picture.png").write_bytes(encoded(picture, "PNG"))
+    assert same(images.load(tmp_path / "a picture.png"), values)
+    assert same(images.load(str(tmp_path / "a picture.png")), values)
+
+
+def test_bytes_in_every_wrapping_and_pil():
+    values = pixels()
+    data = encoded(Image.fromarray(values), "PNG")
+    for source in (data, bytearray(data), memoryview(data), Image.fromarray(values)):
+        assert same(images.load(source), values)
+
+
+def test_one_pixel():
+    assert same(images.load(encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG")),
+                np.array([[[9, 8, 7]]]))  # fmt: skip
+
+
+def test_grey_becomes_three_equal_channels():
+    grey = pixels(channels=1)[:, :, 0]
+    found = images.load(encoded(Image.fromarray(grey), "PNG"))
+    assert same(found, np.repeat(grey[:, :, None], 3, axis=2))
+    bits = encoded(Image.fromarray(grey > 127), "PNG")
+    assert same(images.load(bits), np.repeat((grey > 127)[:, :, None] * 255, 3, axis=2))
+
+
+def test_sixteen_bit_grey_keeps_its_depth():
+    deep = np.linspace(0, 65535, 54).astype(np.uint16).reshape(6, 9)
+    for source in (encoded(Image.fromarray(deep), "PNG"), encoded(Image.fromarray(deep), "TIFF"),
+                   png(6, 9, 16, 0, rows_of(deep)), Image.fromarray(deep)):  # fmt: skip
+        found = images.load(source)
+        assert torch.allclose(found[0, 1], torch.from_numpy(deep / np.float32(65535)), atol=1e-6)
+        assert found.shape == (1, 3, 6, 9)
+
+
+def test_sixteen_bit_colours():
+    deep = np.random.default_rng(1).integers(0, 65536, (6, 9, 3)).astype(np.uint16)
+    found = images.load(png(6, 9, 16, 2, rows_of(deep.reshape(6, 27))))
+    wanted = torch.from_numpy(deep / np.float32(65535)).permute(2, 0, 1)[None]
+    assert torch.allclose(found, wanted, atol=1 / 255)
+
+
+def test_transparency_goes_on_white():
+    values = pixels(channels=4)
+    alpha = values[:, :, 3:].astype(np.float64) / 255
+    wanted = values[:, :, :3] * alpha + 255 * (1 - alpha)
+    assert same(images.load(encoded(Image.fromarray(values), "PNG")), wanted, 1e-5)
+    assert same(images.load(values), wanted, 1e-5)
+    grey = encoded(Image.fromarray(values[:, :, 2:], "LA"), "PNG")
+    assert same(images.load(grey), np.repeat(wanted[:, :, 2:], 3, axis=2), 1e-5)
+
+
+def test_palette_with_transparency():
+    picture = Image.new("P", (4, 2))
+    picture.putpalette([255, 0, 0, 0, 0, 255, 0, 255, 0])
+    picture.putdata([0, 1, 2, 0, 1, 2, 0, 1])
+
+    def painted(*colours: tuple[int, int, int]) -> np.ndarray:
+        return np.array([colours[i] for i in (0, 1, 2, 0, 1, 2, 0, 1)]).reshape(2, 4, 3)
+
+    wanted = painted((255, 0, 0), (255, 255, 255), (0, 255, 0))
+    for kind in ("PNG", "GIF"):
+        assert same(images.load(encoded(picture, kind, transparency=1)), wanted)
+    halves = encoded(picture, "PNG", transparency=bytes([255, 128, 0]))
+    wanted = painted((255, 0, 0), (127, 127, 255), (255, 255, 255))
+    assert same(images.load(halves), wanted, 0.51 / 255)
+
+
+def test_a_colour_that_is_declared_transparent():
+    values = np.array([[[10, 20, 30], [200, 100, 50]]], dtype=np.uint8)
+    data = encoded(Image.fromarray(values), "PNG", transparency=(10, 20, 30))
+    assert same(images.load(data), np.array([[[255, 255, 255], [200, 100, 50]]]))
+
+
+def test_cmyk_jpeg():
+    ink = (30, 200, 90, 40)
+    data = encoded(Image.new("CMYK", (16, 16), ink), "JPEG", quality=100)
+    wanted = [(255 - colour) * (255 - ink[3]) / 255 for colour in ink[:3]]
+    assert same(images.load(data), np.full((16, 16, 3), wanted), 3 / 255)
+
+
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: lambda stored: stored.transpose(1, 0, 2),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored, 2).transpose(1, 0, 2),
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_a_camera_held_in_every_way(orientation, kind):
+    values = pixels()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(Image.fromarray(values), kind, exif=exif, **options)
+    assert same(images.load(data), UPRIGHT[orientation](values).copy())
+    assert same(images.load(Image.open(io.BytesIO(data))), UPRIGHT[orientation](values).copy())
+
+
+@pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("WEBP", {"lossless": True}),
+                                               ("PNG", {})])  # fmt: skip
+def test_the_first_frame_of_an_animation(kind, options):
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert same(images.load(data), np.full((6, 8, 3), (255, 0, 0)))
+
+
+# Arrays
+
+
+def test_arrays_of_each_kind():
+    values = pixels()
+    assert same(images.load(values), values)
+    assert same(images.load(values.transpose(2, 0, 1)), values)
+    assert same(images.load(values.astype(np.uint16) * 257), values)
+    assert same(images.load(values / 255.0), values)
+    assert same(images.load((values / 255).astype(np.float16)), values, 1e-3)
+    assert same(images.load(values[:, :, 0] > 99),
+                np.repeat((values[:, :, :1] > 99) * 255, 3, axis=2))  # fmt: skip
+    assert same(images.load(values[:, :, :1]), np.repeat(values[:, :, :1], 3, axis=2))
+    assert same(images.load(values[::-1, ::-1]), values[::-1, ::-1].copy())
+
+
+def test_tensors_are_channels_first():
+    values = pixels(3, 3)
+    tensor = torch.from_numpy(values).permute(2, 0, 1)
+    for source in (tensor, tensor[None], tensor / 255, (tensor / 255).requires_grad_()):
+        assert same(images.load(source), values)
+    assert same(images.load((tensor / 255).bfloat16()), values, 1e-2)
+
+
+def test_the_source_is_not_touched():
+    values = np.full((4, 4), 0.5, dtype=np.float32)
+    images.load(values).zero_()
+    assert (values == 0.5).all()
+    tensor = torch.full((1, 3, 4, 4), 0.5)
+    images.load(tensor).zero_()
+    assert bool((tensor == 0.5).all())
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((3, 5, 3), np.uint8), "Say which"),
+        (np.zeros((5, 6, 7), np.uint8), "no axis"),
+        (np.zeros((2, 3, 4, 5), np.uint8), r"\(H, W\)"),
+        (np.zeros(7, np.uint8), r"\(H, W\)"),
+        (np.zeros((0, 5), np.uint8), "no pixels"),
+        (np.full((4, 4), 200.0), "Divide by 255"),
+        (np.full((4, 4), -0.5), "Divide by 255"),
+        (np.full((4, 4), np.nan), "NaN"),
+        (np.zeros((4, 4), np.int64), "astype"),
+        (np.zeros((4, 4), object), "astype"),
+        (torch.zeros(2, 3, 4, 4), r"images\[:1\]"),
+        (torch.zeros(5, 4, 3), r"\(C, H, W\)"),
+        (torch.full((3, 4, 4), 255.0), "Divide by 255"),
+        (None, "NoneType"),
+        (7, "int"),
+    ],
+)
+def test_arrays_that_are_no_picture(array, words):
+    with pytest.raises(BadImage, match=words):
+        images.load(array)
+
+
+# What is no picture
+
+
+def test_files_that_are_no_picture(tmp_path):
+    def refused(name: str, data: bytes, words: str) -> None:
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(BadImage, match=words) as caught:
+            images.load(tmp_path / name)
+        assert name in str(caught.value)
+
+    refused("letter.png", b"Dear Sir,\nthis is no picture.", "it is text")
+    refused("text.png", "Grüße, ein längerer Text. ".encode() * 99, "it is text")
+    refused("empty.png", b"", "empty")
+    refused("noise.jpg", bytes(range(256)) * 4, "not a picture")
+    refused("page.png", b"%PDF-1.7 \x80\x90", "PDF")
+    refused("drawing.png", b"<svg xmlns='x'></svg>", "SVG")
+    refused("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0heic\xff", "HEIC")
+    refused("start.png", b"\x89PNG\r\n\x1a\n", "damaged")
+
+
+def test_paths_that_lead_nowhere(tmp_path):
+    (tmp_path / "panda.png").write_bytes(b"")
+    for path, words in (
+        (tmp_path / "pandas.png", "panda.png"),
+        (tmp_path / "nowhere" / "panda.png", "folder does not exist"),
+        (tmp_path, "images.folder"),
+        ("https://example.org/panda.png", "web address"),
+        ("nul\0byte.png", "read"),
+    ):
+        with pytest.raises(BadImage, match=words):
+            images.load(path)
+
+
+def claims(kind: str, height: int, width: int) -> bytes:
+    if kind == "PNG":
+        return png(height, width, 8, 2, None)
+    data = bytearray(encoded(Image.new("RGB", (32, 32)), kind))
+    if kind == "GIF":
+        data[6:10] = struct.pack("<HH", width, height)
+    elif kind == "BMP":
+        data[18:26] = struct.pack("<ii", width, height)
+    else:
+        place = data.index(b"\xff\xc0")
+        data[place + 5 : place + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
+@pytest.mark.parametrize("size", [(20000, 20000), (10000, 10000), (10000, 5001)])
+def test_a_claim_of_too_many_pixels_is_refused_before_decoding(kind, size, monkeypatch):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("it was decoded"))
+    with pytest.raises(BadImage, match="at most 50 million pixels"):
+        images.load(claims(kind, *size))
+
+
+def test_the_pixel_limit_is_ours_also_for_pil_and_arrays(monkeypatch):
+    monkeypatch.setattr("labsupport.core.images.decoding.PIXEL_LIMIT", 50)
+    with pytest.raises(BadImage, match="too large"):
+        images.load(Image.new("RGB", (8, 7)))
+    with pytest.raises(BadImage, match="too large"):
+        images.load(np.zeros((8, 7, 3), np.uint8))
+    assert images.load(Image.new("RGB", (10, 5))).shape == (1, 3, 5, 10)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_a_file_that_was_cut_off_is_no_picture(kind, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # somebody else's choice
+    data = encoded(Image.fromarray(pixels(64, 64)), kind)
+    for part in (0.1, 0.5, 0.9):
+        with pytest.raises(BadImage):
+            images.load(data[: int(len(data) * part)])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM"])
+def test_damaged_bytes_give_an_image_or_a_sentence(kind):
+    data = encoded(Image.fromarray(pixels(24, 24)), kind)
+    random = np.random.default_rng(0)
+    for _ in range(120):
+        damaged = bytearray(data)
+        for place in random.integers(0, len(data), 3):
+            damaged[place] = random.integers(0, 256)
+        with contextlib.suppress(BadImage):
+            images.check(images.load(bytes(damaged)))
+
+
+def test_notes_of_a_camera_that_make_no_sense():
+    values = pixels()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(values), "WEBP", exif=exif, lossless=True)
+    for header in (b"II*\0\x08", b"MM\0*\0"):
+        data = data.replace(header, b"broken"[: len(header)])
+    with pytest.raises(SyntaxError):
+        Image.open(io.BytesIO(data)).getexif()
+    assert same(images.load(data), values)
+
+
+@pytest.mark.parametrize("kind", [SyntaxError, TypeError, IndexError, struct.error, MemoryError])
+def test_whatever_a_decoder_raises_becomes_a_sentence(kind, monkeypatch):
+    def broken(_self: ImageFile.ImageFile) -> None:
+        raise kind("deep inside")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", broken)
+    with pytest.raises(BadImage, match="deep inside"):
+        images.load(encoded(Image.new("RGB", (4, 4)), "PNG"))
+
+
+@pytest.mark.parametrize("mode", ["YCbCr", "HSV", "CMYK", "RGBa", "La", "PA", "F", "I", "1", "L"])
+def test_pil_pictures_of_every_mode(mode):
+    shown = np.full((5, 4, 3), 255)  # white is white in all of them
+    white = {"F": 1.0, "I": 65535, "YCbCr": (255, 128, 128), "HSV": (0, 0, 255),
+             "CMYK": (0, 0, 0, 0), "RGBa": (255,) * 4, "La": (255, 255)}  # fmt: skip
+    if mode == "PA":
+        picture = Image.new("LA", (4, 5), (255, 255)).convert("PA")
+    else:
+        picture = Image.new(mode, (4, 5), white.get(mode, 255))
+    assert same(images.load(picture), shown, 1.01 / 255)
+
+
+def test_lab_colours_and_deep_integers_are_refused():
+    with pytest.raises(BadImage, match="Lab"):
+        images.load(Image.new("LAB", (4, 5)))
+    with pytest.raises(BadImage, match="beyond 16 bits"):
+        images.load(Image.new("I", (4, 5), 70000))
+    with pytest.raises(BadImage, match=r"\[0, 1\]"):
+        images.load(Image.new("F", (4, 5), 3.5))
+
+
+def test_two_pictures_in_one_file_of_a_phone():
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    assert same(images.load(data), np.full((16, 16, 3), (255, 0, 0)), 4 / 255)
+
+
+def test_many_threads_at_once():
+    values = pixels(40, 40)
+    data, wrong = encoded(Image.fromarray(values), "PNG"), []
+
+    def work() -> None:
+        for _ in range(20):
+            if not same(images.load(data), values):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# Checking, resizing, preparing
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (np.zeros((1, 3, 4, 4)), "images.load"),
+        (torch.zeros(3, 4, 4), r"image\[None\]"),
+        (torch.zeros(1, 4, 4, 4), r"\(N, 3, H, W\)"),
+        (torch.zeros(1, 3, 0, 4), "empty"),
+        (torch.zeros(0, 3, 4, 4), "empty"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "float"),
+        (torch.full((1, 3, 4, 4), float("nan")), "NaN"),
+        (torch.full((1, 3, 4, 4), float("inf")), "infinity"),
+        (torch.full((1, 3, 4, 4), 1.01), "clamp"),
+        (torch.full((1, 3, 4, 4), -0.01), "clamp"),
+    ],
+)
+def test_check_says_what_is_no_image(tensor, words):
+    with pytest.raises(BadImage, match=words):
+        images.check(tensor)
+
+
+def test_check_finds_one_bad_pixel_in_a_batch():
+    batch = torch.rand(3, 3, 5, 7)
+    images.check(batch)
+    batch[2, 1, 4, 6] = float("nan")
+    with pytest.raises(BadImage, match="NaN"):
+        images.check(batch)
+
+
+def test_check_refuses_several_where_one_is_asked_for():
+    batch = torch.rand(2, 3, 5, 7)
+    images.check(batch[:1], one=True)
+    with pytest.raises(BadImage, match="one image at a time: this is a batch of 2"):
+        images.check(batch, one=True)
+    with pytest.raises(BadImage, match="not an image"):
+        images.check(None, one=True)
+
+
+@pytest.mark.parametrize("name", ["coffee", "chelsea", "china", "koala", "gibbon", "flower"])
+def test_standard_is_torchvisions_own_preprocessing(name):
+    picture = images.photos()[name]
+    weights = SqueezeNet1_1_Weights.IMAGENET1K_V1.transforms()
+    wanted = weights(Image.open(picture.locate()).convert("RGB"))[None]
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (weights.mean, weights.std))
+    for found in (images.standard(picture), images.standard(picture.image)):
+        assert torch.equal((found - mean) / std, wanted)
+
+
+@pytest.mark.parametrize("shape", [(300, 451), (451, 300), (100, 100), (33, 500), (257, 256)])
+@pytest.mark.parametrize("size", [224, 227, 299])
+def test_standard_of_every_shape(shape, size):
+    values = pixels(*shape)
+    shorter = size * 256 // 224
+    steps = [transforms.Resize(shorter), transforms.CenterCrop(size), transforms.ToTensor()]
+    wanted = transforms.Compose(steps)(Image.fromarray(values))[None]
+    found = images.standard(images.load(values), size)
+    assert torch.equal(found, wanted)
+
+
+def test_standard_of_a_batch_is_the_batch_of_standards():
+    batch = torch.stack([images.load(pixels(60, 80, seed=seed))[0] for seed in range(3)])
+    found = images.standard(batch, 56)
+    assert torch.equal(found, torch.cat([images.standard(one[None], 56) for one in batch]))
+
+
+def test_resize_on_floats_is_close_to_pillows():
+    image = images.sample("coffee")
+    found = images.resize(image, 256, 224)
+    assert found.shape == (1, 3, 224, 224)
+    assert float((found - images.standard(image)).abs().max()) < 1.5 / 255
+    images.check(found)
+
+
+def test_resize_sizes_crops_and_gradients():
+    image = torch.rand(2, 3, 30, 45, requires_grad=True)
+    assert images.resize(image, 20).shape == (2, 3, 20, 30)
+    assert images.resize(image, (7, 9)).shape == (2, 3, 7, 9)
+    assert images.resize(image, 30, (10, 20)).shape == (2, 3, 10, 20)
+    middle = images.resize(image, (30, 45), 10)
+    assert torch.equal(middle, transforms.functional.center_crop(image, [10, 10]))
+    assert images.resize(image, 30) is image
+    images.resize(image, 20).sum().backward()
+    assert image.grad is not None
+    assert float(image.grad.min()) > 0
+    wanted = functional.interpolate(
+        image, (60, 90), mode="bilinear", align_corners=False, antialias=True
+    )
+    assert torch.allclose(images.resize(image, 60), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda image: images.resize(image, 0),
+        lambda image: images.resize(image, (5, -1)),
+        lambda image: images.resize(image, 10, 11),
+        lambda image: images.resize(image, 10, 0),
+        lambda image: images.standard(image, 0),
+        lambda image: images.resize(image, 10**6),
+        lambda image: images.standard(image[:, :, :1].expand(-1, -1, -1, 9999 // 9), 2000),
+    ],
+)
+def test_sizes_that_cannot_be(call):
+    with pytest.raises(BadSetting):
+        call(torch.rand(1, 3, 12, 1))
+
+
+# Saving
+
+
+def test_png_keeps_every_8_bit_value_and_the_settings(tmp_path):
+    values = pixels(13, 17)
+    settings = {"lab": "05", "window": 32, "fill": "mean", "box": [1, 2, 3, 4], "ü": "Grüße"}
+    file = images.save(images.load(values), tmp_path / "map.png", settings)
+    assert file == tmp_path / "map.png"
+    assert np.array_equal(np.asarray(Image.open(file)), values)
+    assert same(images.load(file), values)
+    assert images.saved_settings(file) == settings
+
+
+def test_values_between_two_steps_are_rounded_not_cut(tmp_path):
+    image = torch.tensor([0.4, 0.6, 1.5, 254.6]).div(255).view(1, 1, 1, 4).expand(1, 3, 1, 4)
+    file = images.save(image, tmp_path / "x.png")
+    assert np.asarray(Image.open(file))[0, :, 0].tolist() == [0, 1, 2, 255]
+
+
+def test_jpeg_keeps_the_settings(tmp_path):
+    values = np.full((16, 16, 3), (200, 90, 30), dtype=np.uint8)
+    file = images.save(images.load(values), tmp_path / "x.JPG", {"step": 3, "wort": "größer"})
+    assert same(images.load(file), values, 2 / 255)
+    assert images.saved_settings(file) == {"step": 3, "wort": "größer"}
+    with pytest.raises(BadSetting, match="png"):
+        images.save(images.load(values), tmp_path / "y.jpg", {"long": "x" * 70_000})
+    assert not (tmp_path / "y.jpg").exists()
+
+
+def test_settings_of_strangers_files_are_empty(tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "my holidays"
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.jpg", exif=exif)
+    Image.new("RGB", (9, 9)).save(tmp_path / "b.png")
+    assert images.saved_settings(tmp_path / "a.jpg") == {}
+    assert images.saved_settings(tmp_path / "b.png") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("x.gif", None, "must end in"),
+        ("x", None, "must end in"),
+        ("nowhere/x.png", None, "no folder"),
+        ("x.png", {"f": print}, "Settings"),
+        ("full.png", None, "cannot be written"),
+    ],
+)
+def test_saving_that_cannot_work_leaves_nothing(tmp_path, name, settings, words):
+    (tmp_path / "full.png").mkdir()
+    with pytest.raises(BadSetting, match=words):
+        images.save(torch.rand(1, 3, 4, 4), tmp_path / name, settings)
+    assert [file.name for file in tmp_path.iterdir()] == ["full.png"]
+
+
+def test_a_save_that_breaks_off_keeps_the_old_file(tmp_path, monkeypatch):
+    old = images.save(torch.zeros(1, 3, 4, 4), tmp_path / "x.png").read_bytes()
+
+    def broken(_self: Image.Image, out: io.BufferedWriter, *_: object, **__: object) -> None:
+        out.write(b"half a pic")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", broken)
+    with pytest.raises(BadSetting, match="No space left"):
+        images.save(torch.ones(1, 3, 4, 4), tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes() == old
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_new_file_takes_the_old_ones_place_in_one_step(tmp_path):
+    first = images.save(torch.zeros(1, 3, 4, 4), tmp_path / "x.png").stat().st_ino
+    again = images.save(torch.ones(1, 3, 4, 4), tmp_path / "x.png")
+    assert again.stat().st_ino != first
+    assert float(images.load(again).min()) == 1
+
+
+def test_one_picture_at_a_time(tmp_path):
+    with pytest.raises(BadImage, match=r"images\[:1\]"):
+        images.save(torch.rand(2, 3, 4, 4), tmp_path / "x.png")
+
+
+# A student's folder, torchvision's sets
+
+
+def test_a_folder_of_pictures(tmp_path):
+    for name in ("cats/tom.PNG", "cats/kit_ty.jpg", "dogs/rex.webp", "top.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 6), "white").save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "cats" / ".hidden.png").write_text("no picture")
+    found = images.folder(tmp_path)
+    assert found.names == ["cats/kit_ty", "cats/tom", "dogs/rex", "top"]
+    assert found.labels == ["cats", "cats", "dogs", tmp_path.name]
+    assert found["cats/tom"].image.shape == (1, 3, 6, 8)
+    assert found["cats/kit_ty"].title == "kit ty"
+    with pytest.raises(BadSetting, match="cats/tom"):
+        found["tom"]
+
+
+def test_folders_without_pictures(tmp_path):
+    with pytest.raises(BadImage, match="No pictures"):
+        images.folder(tmp_path)
+    with pytest.raises(BadImage, match=r"images\.load"):
+        images.folder(tmp_path / "x.png")
+
+
+def _offline(*_: object, **__: object) -> None:
+    raise OSError("network is unreachable")
+
+
+@pytest.mark.parametrize("name", ["Imagenette", "CIFAR10", "MNIST"])
+def test_offline_sets_say_what_to_do(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("urllib.request.urlopen", _offline)
+    with pytest.raises(LabError, match=r"(?s)cannot be downloaded.*images\.photos\(\).*folder="):
+        images.torchvision_set(name, folder=tmp_path)
+
+
+def test_settings_of_torchvision_sets(tmp_path):
+    for wrong in ({"name": "CIFAR-10"}, {"name": "MNIST", "split": "val"},
+                  {"name": "MNIST", "count": 0}):  # fmt: skip
+        with pytest.raises(BadSetting):
+            images.torchvision_set(folder=tmp_path, **wrong)
+
+
+def test_mnist_that_is_there_already(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    digits = pixels(40, 28 * 28, 1)[:, :, 0]
+    labels = np.arange(40, dtype=np.uint8) % 10
+    for part in ("train", "t10k"):
+        image_head = struct.pack(">IIII", 2051, 40, 28, 28)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(image_head + digits.tobytes())
+        label_head = struct.pack(">II", 2049, 40)
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(label_head + labels.tobytes())
+    found = images.torchvision_set("MNIST", split="test", count=4, folder=tmp_path)
+    assert found.labels.tolist() == [0, 3, 6, 9]
+    assert found.categories == tuple("0123456789")
+    wanted = torch.from_numpy(digits[[0, 13, 26, 39]] / np.float32(255)).view(4, 1, 28, 28)
+    assert torch.allclose(found.images, wanted.expand(-1, 3, -1, -1))
+
+
+def test_imagenette_that_is_there_already(tmp_path):
+    for wnid, colour in (("n01440764", "red"), ("n03888257", "blue")):
+        folder = tmp_path / "imagenette2-320" / "val" / wnid
+        folder.mkdir(parents=True)
+        for place in range(3):
+            Image.new("RGB", (400, 320), colour).save(folder / f"{place}.JPEG", quality=95)
+    found = images.torchvision_set("Imagenette", split="test", count=99, folder=tmp_path)
+    assert found.images.shape == (6, 3, 224, 224)
+    assert [found.categories[label] for label in found.labels] == ["tench"] * 3 + ["parachute"] * 3
+    assert float(found.images[0, 0].mean()) > 0.95 > 0.05 > float(found.images[5, 0].mean())
+
+
+def test_downloads_leave_the_sockets_as_they_were(tmp_path, monkeypatch):
+    import socket
+
+    monkeypatch.setattr("urllib.request.urlopen", _offline)
+    with pytest.raises(LabError):
+        downloads.torchvision_set("MNIST", folder=tmp_path)
+    assert socket.getdefaulttimeout() is None
+
+
+def test_importing_images_brings_no_torchvision():
+    import subprocess
+    import sys
+
+    code = "import sys, labsupport.core.images; print('torchvision' in sys.modules)"
+    root = Path(preparation.__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert done.stdout.strip() == "False"

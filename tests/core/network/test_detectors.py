@@ -1,0 +1,85 @@
+"""Detectors with random weights: what torchvision finds, as names and boxes inside the picture."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pytest
+import torch
+import toys
+
+from labsupport.core.errors import BadImage, BadSetting, UnknownNetwork, WeightsUnavailable
+from labsupport.core.network import catalog, detectors
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return detectors.load(weights="random", device="cpu")
+
+
+def test_it_finds_what_torchvisions_module_finds(detector):
+    image = toys.image(70, 96)
+    with torch.no_grad():
+        [expected] = detector.module([image[0]])
+    found = detector(image, threshold=0.0)
+    assert len(found) == len(expected["scores"]) > 0
+    order = expected["scores"].argsort(descending=True, stable=True)
+    assert [one.index for one in found] == expected["labels"][order].tolist()
+    for one, box in zip(found, expected["boxes"][order].tolist(), strict=True):
+        assert one.name == detector.categories[one.index]
+        left, top, right, bottom = one.box
+        assert 0 <= left < right <= 96
+        assert 0 <= top < bottom <= 70
+        assert all(abs(mine - edge) <= 1 for mine, edge in zip(one.box, box, strict=True))
+    chances = [one.probability for one in found]
+    assert chances == sorted(chances, reverse=True)
+    half = chances[len(chances) // 2]
+    assert len(detector(image, threshold=half)) == sum(one >= half for one in chances)
+
+
+def test_the_classes_are_cocos_and_the_weights_the_same_each_time(detector):
+    assert detector.categories[0] == "__background__"
+    assert {"person", "zebra", "bear", "bicycle"} <= set(detector.categories)
+    again = detectors.load(weights="random", device="cpu")
+    pairs = zip(detector.module.parameters(), again.module.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert not any(one.requires_grad for one in detector.module.parameters())
+    assert not detector.module.training
+
+
+def test_boxes_are_whole_and_never_empty():
+    assert detectors._whole([1.7, 2.2, 8.1, 9.0], (20, 30)) == (1, 2, 9, 9)
+    assert detectors._whole([29.9, 19.9, 30.0, 20.0], (20, 30)) == (29, 19, 30, 20)
+    assert detectors._whole([30.0, 20.0, 30.0, 20.0], (20, 30)) == (29, 19, 30, 20)
+
+
+def test_what_cannot_be_says_so(detector):
+    with pytest.raises(BadImage):
+        detector(torch.full((1, 3, 64, 64), 2.0))
+    with pytest.raises(BadSetting, match="one picture at a time"):
+        detector(toys.image(64, 64, count=2))
+    with pytest.raises(BadSetting, match="from 0 to 1"):
+        detector(toys.image(64, 64), threshold=1.5)
+    with pytest.raises(UnknownNetwork, match="fasterrcnn_resnet50_fpn_v2"):
+        detectors.load("fasterrcnn_resnet50")
+
+
+def test_without_a_network_it_says_what_to_do(monkeypatch, tmp_path):
+    def refuse(*_arguments, **_settings):
+        raise OSError("no network here")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(catalog.socket, "create_connection", refuse)
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+    name = "fasterrcnn_resnet50_fpn_v2"
+    assert not detectors.here(name)
+    with pytest.raises(WeightsUnavailable, match=r"could not be downloaded .no network here.*into"):
+        detectors.load(name)
+    file = catalog.cached(detectors._recipe(name))
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert detectors.here(name)
+
+
+def test_the_downloads_sizes_are_known():
+    assert [detectors.megabytes(name) for name in detectors.NAMES] == [14, 75, 168]

@@ -1,0 +1,278 @@
+"""Following boxes gives what computing every occluded image anew gives."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+
+import pytest
+import random_networks
+import torch
+import toys
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from labsupport.core import network as networks
+from labsupport.core.network.incremental import Chunk, CleanImage, Follower, Output, Recomputation
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def boxes_of(chunk: Chunk) -> list[tuple[int, int, int, int]]:
+    return [
+        (left, top, right, bottom)
+        for (top, bottom), (left, right) in itertools.product(chunk.rows, chunk.columns)
+    ]
+
+
+def plainly(network, outputs, image, fill, chunk) -> list[torch.Tensor]:
+    """The same numbers from whole images, one at a time."""
+    part = network.part(tuple(output.node for output in outputs))
+    found: list[list[torch.Tensor]] = [[] for _ in outputs]
+    for box in boxes_of(chunk):
+        with torch.no_grad():
+            values = part(network.send(toys.hidden(image, [box], fill)))
+        for place, (value, output) in enumerate(zip(values, outputs, strict=True)):
+            if output.position is not None:
+                value = value[:, :, output.position[0], output.position[1]]
+            elif value.ndim == 4:
+                value = value.mean((2, 3))
+            if output.channel is not None:
+                value = value[:, output.channel : output.channel + 1]
+            found[place].append(value)
+    return [torch.cat(values) for values in found]
+
+
+def assert_followed(network, outputs, size, chunks) -> None:
+    """Within 2e-6 of the largest number that the output's layer computes for the clean image."""
+    plan = Recomputation(network, outputs, size)
+    assert plan.possible
+    image, fill = toys.image(*size), toys.image(*size, seed=1)
+    follower = Follower(CleanImage(plan, image, fill))
+    for chunk in chunks:
+        expected = plainly(network, outputs, image, fill, chunk)
+        found = follower.follow(chunk)
+        for one, other, output in zip(found, expected, outputs, strict=True):
+            assert one.shape == other.shape
+            largest = max(largest_of(network, image, output), float(other.abs().max()))
+            torch.testing.assert_close(one, other, rtol=0, atol=2e-6 * largest)
+
+
+def largest_of(network, image, output: Output) -> float:
+    with torch.no_grad():
+        return float(network.part((output.node,))(network.send(image))[0].abs().max())
+
+
+def spans(length: int):
+    return st.builds(
+        lambda first, side: (first, min(length, first + side)),
+        st.integers(0, length - 1),
+        st.integers(1, length),
+    )
+
+
+def chunks(size: tuple[int, int]):
+    border = st.sampled_from([0, 1])
+
+    def grid(rows, columns, at_border):
+        if at_border:
+            rows, columns = [*rows, (0, 3)], [*columns, (size[1] - 2, size[1])]
+        return Chunk(tuple(rows), tuple(columns))
+
+    return st.builds(
+        grid,
+        st.lists(spans(size[0]), min_size=1, max_size=2),
+        st.lists(spans(size[1]), min_size=1, max_size=2),
+        border,
+    )
+
+
+SIZES = st.sampled_from([(24, 24), (23, 31), (32, 19)])
+
+
+@st.composite
+def wanted(draw, network, size):
+    """Some outputs: scores, one class, a channel's mean, a neuron."""
+    shapes = network.shapes(size)
+    maps = [o.node for o in network.operations if len(shapes[o.node]) == 4][1:]
+    node = draw(st.sampled_from(maps))
+    channel = draw(st.integers(0, shapes[node][1] - 1))
+    place = tuple(draw(st.integers(0, side - 1)) for side in shapes[node][2:])
+    choices = [
+        Output(network.output),
+        Output(network.output, draw(st.integers(0, random_networks.CLASSES - 1))),
+        Output(node, channel),
+        Output(node, channel, place),
+        Output(node),
+    ]
+    return tuple(draw(st.lists(st.sampled_from(choices), min_size=1, max_size=3, unique=True)))
+
+
+def joins_itself(network) -> bool:
+    """Whether a map is concatenated with itself, as after an in-place ReLU: such a network is
+    followed the plain way."""
+    joins = [o for o in network.operations if o.node.target is torch.cat]
+    return any(o.kind == "other" for o in joins)
+
+
+@settings(max_examples=150, phases=random_networks.PHASES)
+@given(spec=random_networks.networks_, size=SIZES, data=st.data())
+def test_random_networks(spec, size, data):
+    module = random_networks.build(spec, size)
+    assume(module is not None)
+    network = networks.wrap(module, input_size=size)
+    assume(not joins_itself(network))
+    outputs = data.draw(wanted(network, size))
+    assert_followed(network, outputs, size, [data.draw(chunks(size)), data.draw(chunks(size))])
+
+
+NETWORKS = {
+    "squeezenet1_1": (97, 80),
+    "alexnet": (97, 80),
+    "resnet18": (97, 80),
+    "googlenet": (97, 80),
+    "densenet121": (70, 64),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_score_and_inner_layers_of_real_networks(name):
+    network, size = toys.random(name), NETWORKS[name]
+    layer = {"squeezenet1_1": "fire5", "alexnet": "pool2", "resnet18": "res3b"}.get(
+        name, network.layers[len(network.layers) // 2].name
+    )
+    node = network.node(layer)
+    outputs = (Output(network.output), Output(node, 3), Output(node, 1, (0, 1)))
+    grid = [
+        Chunk(((0, 20), (8, 28), (77 if size[0] > 90 else 50, size[0])), ((0, 20), (60, size[1]))),
+        Chunk(((33, 34),), ((40, 42), (41, 43))),
+    ]
+    assert_followed(network, outputs, size, grid)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("squeezenet1_1", (48, 40)), ("resnet18", (48, 40)), ("lenet5", (28, 28))]
+)
+def test_one_channel_and_one_neuron_of_every_layer(name, size):
+    network = toys.random(name)
+    shapes = network.shapes(size)
+    chunk = [Chunk(((8, 20),), ((size[1] - 10, size[1]),))]
+    for layer in network.layers:
+        node = network.node(layer.name)
+        last = shapes[node][1] - 1
+        assert_followed(network, (Output(node, min(2, last)),), size, chunk)
+        if len(shapes[node]) == 4:
+            middle = (shapes[node][2] // 2, shapes[node][3] // 2)
+            assert_followed(network, (Output(node, min(1, last), middle),), size, chunk)
+
+
+def test_one_plan_in_several_threads():
+    network, size = toys.random("squeezenet1_1"), (80, 80)
+    plan = Recomputation(network, (Output(network.output),), size)
+    clean = CleanImage(plan, toys.image(*size), toys.image(*size, seed=1))
+    grid = [Chunk(((8 * i, 8 * i + 16),), ((0, 16), (24, 40))) for i in range(8)]
+    alone = [Follower(clean).follow(chunk)[0] for chunk in grid]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda chunk: Follower(clean).follow(chunk)[0], grid))
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_follower_may_follow_larger_chunks_after_smaller_ones_and_back():
+    network, size = toys.random("squeezenet1_1"), (80, 80)
+    small = Chunk(((0, 8),), ((0, 8),))
+    large = Chunk(((0, 30), (20, 50)), ((8, 60), (1, 2), (70, 80)))
+    assert_followed(network, (Output(network.output, 5),), size, [small, large, small])
+
+
+def test_a_box_that_hides_everything_or_one_pixel():
+    network, size = toys.random("squeezenet1_1"), (64, 50)
+    whole, pixel = Chunk(((0, 64),), ((0, 50),)), Chunk(((63, 64),), ((0, 1), (49, 50)))
+    assert_followed(network, (Output(network.output),), size, [whole, pixel])
+
+
+def test_only_the_asked_channel_is_computed():
+    network = toys.random("squeezenet1_1")
+    plan = Recomputation(network, (Output(network.output, 7),), (80, 80))
+    assert plan.channels(network.node("conv10")) == 1
+    assert plan.channels(network.node("fire9")) == 512
+
+
+# Networks that cannot be followed
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 4, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.conv(x).flatten(2).transpose(1, 2)  # (N, positions, 4)
+        x = F.scaled_dot_product_attention(x, x, x)
+        return self.head(x.mean(1))
+
+
+class Broadcast(nn.Module):
+    """A map of one position is added to every position."""
+
+    def __init__(self):
+        super().__init__()
+        self.all, self.each = nn.Conv2d(3, 4, 16), nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head((self.all(x) + self.each(x)).relu().mean((2, 3)))
+
+
+def between(part: nn.Module) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), part, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+
+
+class Positional(nn.Module):
+    """`F.avg_pool2d` with its settings by place."""
+
+    def __init__(self, *settings_):
+        super().__init__()
+        self.conv, self.head, self.settings = nn.Conv2d(3, 4, 3), nn.Linear(4, 3), settings_
+
+    def forward(self, x):
+        return self.head(F.avg_pool2d(self.conv(x), *self.settings).mean((2, 3)))
+
+
+IMPOSSIBLE = {
+    "squeeze and excitation": toys.Squeezed,
+    "attention": Attention,
+    "group norm": lambda: between(nn.GroupNorm(2, 4)),
+    "instance norm": lambda: between(nn.InstanceNorm2d(4)),
+    "batch norm without statistics": lambda: between(nn.BatchNorm2d(4, track_running_stats=False)),
+    "softmax over channels": lambda: between(nn.Softmax2d()),
+    "reflecting padding": lambda: between(nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")),
+    "average that counts no padding": lambda: between(
+        nn.AvgPool2d(3, 2, 1, count_include_pad=False)
+    ),
+    "average with ceil_mode": lambda: between(nn.AvgPool2d(3, 2, ceil_mode=True)),
+    "average with ceil_mode by place": lambda: Positional(3, 2, 0, True),
+    "average with another divisor": lambda: Positional(2, 2, 0, False, True, 3),
+    "broadcast": Broadcast,
+    "inner global pool": lambda: nn.Sequential(
+        nn.AdaptiveAvgPool2d(4), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 3)
+    ),
+}
+
+
+@pytest.mark.parametrize("build", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_networks_that_see_too_much_too_early_are_recognised(build):
+    network = networks.wrap(toys.seeded(build), input_size=16)
+    assert not Recomputation(network, (Output(network.output),), (16, 16)).possible
+
+
+def test_what_lies_before_the_trouble_can_be_followed():
+    network = networks.wrap(toys.seeded(toys.Squeezed), input_size=16)
+    plan = Recomputation(network, (Output(network.node("first"), 1),), (16, 16))
+    assert plan.possible

@@ -1,0 +1,373 @@
+"""Receptive fields: the lecture's recurrence, and the hull of the gradient's support."""
+
+from __future__ import annotations
+
+import pytest
+import random_networks
+import torch
+import torchvision
+import toys
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from labsupport.core import network as networks
+from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
+from labsupport.core.network import layers
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# The lecture's recurrence
+
+
+def paper_alexnet() -> nn.Module:
+    """The kernels 11/4, 5, 3, 3, 3 with pools 3/2 of Krizhevsky's network, 2 channels each."""
+    return nn.Sequential(
+        nn.Conv2d(3, 2, 11, 4),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(2, 2, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(2, 2, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(2, 2, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(2, 2, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2),
+        nn.Flatten(),
+        nn.Linear(2 * 6 * 6, 5),
+    )
+
+
+def test_alexnets_fields_are_girshicks():
+    network = networks.wrap(toys.seeded(paper_alexnet), input_size=227)
+    fields = [layer for layer in network.layers if layer.kind in {"conv", "max_pool"}]
+    assert [layer.receptive_field for layer in fields] == [
+        (side, side) for side in (11, 19, 51, 67, 99, 131, 163, 195)
+    ]
+    assert [layer.stride for layer in fields] == [(s, s) for s in (4, 8, 8, 16, 16, 16, 16, 32)]
+    assert network.layer("pool5").shape == (2, 6, 6)
+    assert network.layer("pool5").receptive_field == (195, 195)
+
+
+def test_torchvisions_alexnet_has_the_same_fields():
+    network = toys.random("alexnet")
+    assert network.layer("pool5").receptive_field == (195, 195)
+    assert network.layer("pool5").stride == (32, 32)
+    assert network.layer("fc6").receptive_field[0] > 224
+    assert network.layer("fc6").stride is None
+
+
+# Must-show 3: the gradient's support. The skeleton of a network is torchvision's own module with
+# every convolution summing its input channels and weighting its window equally, as every pool does:
+# all weights are positive, so no path cancels another, and float64 holds the longest path.
+
+
+class OneMap(nn.Module):
+    """The window of a convolution or pool, over the sum of all channels, with equal weights."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        assert getattr(layer, "dilation", 1) in (1, (1, 1))
+        ceil_mode = getattr(layer, "ceil_mode", False)
+        self.window = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, ceil_mode)
+
+    def forward(self, x):
+        return self.window(x.sum(1, keepdim=True))
+
+
+class OneUnit(nn.Module):
+    def forward(self, x):
+        return x.sum(1, keepdim=True)
+
+
+def skeleton(module: nn.Module) -> nn.Module:
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            setattr(module, name, OneMap(child))
+        elif isinstance(child, nn.BatchNorm2d | nn.ReLU | nn.Dropout):
+            setattr(module, name, nn.Identity())
+        elif isinstance(child, nn.Linear):
+            setattr(module, name, OneUnit())
+        else:
+            skeleton(child)
+    return module.double()
+
+
+FAMILIES = {
+    # name: image size (height, width); small, and not square
+    "squeezenet1_1": (161, 127),
+    "googlenet": (160, 129),
+    "resnet18": (129, 160),
+    "densenet121": (97, 128),
+    "vgg16": (161, 128),
+}
+POSITIONS = {"corner": (0.0, 0.0), "centre": (0.5, 0.5), "border": (1.0, 0.3)}
+
+
+def gradient_boxes(outputs: dict[str, torch.Tensor], images: torch.Tensor):
+    """For each layer, for each image the position that is asked and the box of the gradient."""
+    for name, value in outputs.items():
+        if value.ndim != 4:
+            places = [None] * len(images)
+            chosen = value.sum()
+        else:
+            height, width = value.shape[2:]
+            places = [
+                (round(down * (height - 1)), round(across * (width - 1)))
+                for down, across in POSITIONS.values()
+            ]
+            chosen = torch.stack([value[n, :, r, c].sum() for n, (r, c) in enumerate(places)]).sum()
+        (gradient,) = torch.autograd.grad(chosen, images, retain_graph=True)
+        for place, support in zip(places, gradient.abs().sum(1) > 0, strict=True):
+            yield name, place, hull(support)
+
+
+def hull(support: torch.Tensor) -> tuple[int, int, int, int]:
+    rows = support.any(1).nonzero().flatten().tolist()
+    columns = support.any(0).nonzero().flatten().tolist()
+    return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_layers_box_is_the_hull_of_the_gradients_support(name):
+    network = toys.random(name)
+    size = FAMILIES[name]
+    with torch.device("meta"):
+        module = torchvision.models.get_model(name, weights=None)
+    wanted = [layer.name for layer in network.layers]
+    # torchvision's own tracer picks the same layers by the same names out of its own module.
+    extractor = create_feature_extractor(
+        skeleton(module).eval(),
+        return_nodes=wanted,
+        tracer_kwargs={"leaf_modules": [OneMap, OneUnit]},
+        suppress_diff_warning=True,
+    ).eval()
+    images = (
+        torch.ones(len(POSITIONS), 3, *size, dtype=torch.float64) + toys.image(*size).double()
+    ).requires_grad_(True)
+    outputs = extractor(images)
+    assert list(outputs) == wanted
+    wrong = [
+        (layer, place, box, found)
+        for layer, place, box in gradient_boxes(outputs, images)
+        if (found := layers.receptive_box(network, layer, place, size)) != box
+    ]
+    assert wrong == []
+
+
+# The same on toys, where geometry that the families do not have occurs
+
+
+def toy_boxes_agree(module: nn.Module, size: tuple[int, int], positions=None) -> None:
+    """Every position of every layer, or those asked for, against the gradient."""
+    network = networks.wrap(module, input_size=size)
+    layer_names = [layer.name for layer in network.layers]
+    part = network.part(tuple(network.node(name) for name in layer_names))
+    images = toys.image(*size).requires_grad_(True)
+    for name, value in zip(layer_names, part(images + 1), strict=True):
+        if value.ndim != 4:
+            continue
+        every = [(r, c) for r in range(value.shape[2]) for c in range(value.shape[3])]
+        for place in positions(every) if positions else every:
+            chosen = value[0, :, place[0], place[1]].sum()
+            (gradient,) = torch.autograd.grad(chosen, images, retain_graph=True, allow_unused=True)
+            support = gradient[0].abs().sum(0) > 0
+            if support.any():
+                found = layers.receptive_box(network, name, place, size)
+                assert found == hull(support), (name, place)
+
+
+def positive(module: nn.Module) -> nn.Module:
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, 0.5, 1.0)
+    return module
+
+
+def chain(*parts: nn.Module) -> nn.Module:
+    return positive(nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+
+
+GEOMETRY = {
+    "dilation": lambda: chain(nn.Conv2d(3, 2, 3, dilation=(3, 2)), nn.Conv2d(2, 2, 2)),
+    "dilated and strided": lambda: chain(
+        nn.Conv2d(3, 2, 3, stride=2, padding=2, dilation=2), nn.Conv2d(2, 2, 3, 2, 1)
+    ),
+    "dilation at the border": lambda: chain(
+        nn.Conv2d(3, 2, 3, padding=1, dilation=3), nn.Conv2d(2, 2, 3, padding=2, dilation=2)
+    ),
+    "same, odd": lambda: chain(nn.Conv2d(3, 2, (3, 5), padding="same")),
+    "same, even": lambda: chain(nn.Conv2d(3, 2, 4, padding="same"), nn.Conv2d(2, 2, 2, stride=2)),
+    "same, even, dilated": lambda: chain(nn.Conv2d(3, 2, (4, 2), padding="same", dilation=3)),
+    "even kernels": lambda: chain(nn.Conv2d(3, 2, (2, 4), stride=(2, 1), padding=(1, 0))),
+    "average pool": lambda: chain(nn.AvgPool2d(3, 2, 1), nn.Conv2d(3, 2, 3)),
+    "ceil_mode": lambda: chain(
+        nn.AvgPool2d(3, 2, ceil_mode=True), nn.Conv2d(3, 2, 3, padding=1), nn.AvgPool2d(2, 2, 1)
+    ),
+    "ceil_mode that overhangs": lambda: chain(nn.AvgPool2d(2, 3, 1, ceil_mode=True)),
+    "adaptive, divides": lambda: chain(nn.AdaptiveAvgPool2d((4, 7)), nn.Conv2d(3, 2, 2)),
+    "adaptive, overlaps": lambda: chain(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d((5, 6))),
+    "adaptive, enlarges": lambda: chain(nn.AdaptiveAvgPool2d((17, 30)), nn.Conv2d(3, 2, 3)),
+    "stride over the kernel": lambda: chain(nn.Conv2d(3, 2, 2, 3), nn.Conv2d(2, 2, 3, padding=1)),
+    "kernel 1 with padding": lambda: chain(nn.Conv2d(3, 2, 1, padding=1), nn.Conv2d(2, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("build", GEOMETRY.values(), ids=GEOMETRY.keys())
+def test_unusual_geometry_at_every_position(build):
+    toy_boxes_agree(toys.seeded(build), (16, 14))
+
+
+def test_a_position_that_sees_only_padding_has_an_empty_box():
+    network = networks.wrap(toys.seeded(GEOMETRY["kernel 1 with padding"]), input_size=(16, 14))
+    left, top, right, bottom = layers.receptive_box(network, "conv1", (0, 0))
+    assert (right - left) * (bottom - top) == 0
+    assert layers.receptive_box(network, "conv1", (1, 1)) == (0, 0, 1, 1)
+    assert layers.receptive_box(network, "conv1", (0, 0), clip=False) == (-1, -1, 0, 0)
+
+
+class Branches(nn.Module):
+    """Chains side by side, joined by concatenation or by addition."""
+
+    def __init__(self, branches: list[nn.Module], join: str, tail: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.join, self.tail = join, tail
+
+    def forward(self, x):
+        maps = [branch(x) for branch in self.branches]
+        if self.join == "concat":
+            x = torch.cat(maps, 1)
+        else:
+            x = maps[0]
+            for other in maps[1:]:
+                x = x + other
+        return self.tail(x).mean((2, 3))
+
+
+CONVOLUTION = st.builds(
+    lambda kernel, dilation, stride: ("conv", kernel, dilation, stride),
+    st.sampled_from([(1, 1), (3, 3), (3, 1), (5, 3)]),
+    st.sampled_from([1, 2]),
+    st.sampled_from([1, 1, 2]),
+)
+POOL = st.builds(
+    lambda kernel, ceil: ("pool", kernel, ceil), st.sampled_from([2, 3]), st.booleans()
+)
+
+
+def keeping(kernel: tuple[int, int], dilation: int) -> nn.Module:
+    """A convolution that keeps the map's size."""
+    padding = tuple(dilation * (side - 1) // 2 for side in kernel)
+    return nn.Conv2d(3, 3, kernel, padding=padding, dilation=dilation)
+
+
+def stage(parts) -> nn.Module:
+    built = []
+    for kind, *rest in parts:
+        if kind == "conv":
+            kernel, dilation, stride = rest
+            built.append(nn.Conv2d(3, 3, kernel, stride, padding=1, dilation=dilation))
+        else:
+            built.append(nn.AvgPool2d(rest[0], 2, rest[0] // 2, ceil_mode=rest[1]))
+    return nn.Sequential(*built)
+
+
+@settings(max_examples=25, phases=random_networks.PHASES)
+@given(
+    stem=st.lists(st.one_of(CONVOLUTION, POOL), min_size=1, max_size=3),
+    sides=st.lists(
+        st.lists(
+            st.tuples(st.sampled_from([(1, 1), (3, 3), (5, 1)]), st.sampled_from([1, 2])),
+            max_size=2,
+        ),
+        min_size=2,
+        max_size=3,
+    ),
+    join=st.sampled_from(["concat", "add"]),
+    size=st.sampled_from([(33, 26), (24, 37)]),
+)
+def test_random_chains_and_branches(stem, sides, join, size):
+    assume(sum(not side for side in sides) <= 1)  # one branch may be the bare skip connection
+
+    def build():
+        branches = [nn.Sequential(*(keeping(*one) for one in side)) for side in sides]
+        channels = 3 * len(sides) if join == "concat" else 3
+        body = Branches(branches, join, nn.Conv2d(channels, 3, 2, padding=1))
+        return positive(nn.Sequential(stage(stem), body))
+
+    def three(every):
+        return {every[0], every[len(every) // 2], every[-1], every[len(every) // 3]}
+
+    toy_boxes_agree(toys.seeded(build), size, three)
+
+
+# Layer.receptive_field is the size of an unclipped box
+
+
+@pytest.mark.parametrize("length", range(6, 20))
+@pytest.mark.parametrize("bins", [1, 2, 4, 6])
+def test_an_adaptive_pools_field_is_its_widest_bin(length, bins):
+    network = networks.wrap(
+        nn.Sequential(nn.AdaptiveAvgPool2d(bins), nn.Flatten(), nn.Linear(3 * bins**2, 2)),
+        input_size=length,
+    )
+    (pool,) = [layer for layer in network.layers if layer.kind == "adaptive_pool"]
+    boxes = [layers.receptive_box(network, pool.name, (place, 0)) for place in range(pool.shape[1])]
+    assert pool.receptive_field[0] == max(bottom - top for _, top, _, bottom in boxes)
+
+
+def test_fields_are_the_unclipped_boxes_sizes():
+    network = toys.random("squeezenet1_1")
+    for layer in network.layers:
+        if layer.has_map and layer.kind not in {"adaptive_pool", "flatten"}:
+            left, top, right, bottom = layers.receptive_box(network, layer.name, (0, 0), clip=False)
+            assert layer.receptive_field == (bottom - top, right - left), layer.name
+
+
+def test_a_step_in_the_map_moves_the_box_by_the_stride():
+    network = toys.random("resnet18")
+    for layer in network.layers:
+        if layer.kind in {"conv", "max_pool", "add"}:
+            one, two = (
+                layers.receptive_box(network, layer.name, place, clip=False)
+                for place in ((2, 3), (3, 5))
+            )
+            down, across = layer.stride
+            assert two == (
+                one[0] + 2 * across,
+                one[1] + down,
+                one[2] + 2 * across,
+                one[3] + down,
+            )
+
+
+def test_a_layer_without_a_map_sees_the_whole_image():
+    network = toys.random("resnet18")
+    assert layers.receptive_box(network, "fc", image_size=(90, 70)) == (0, 0, 70, 90)
+
+
+# Errors
+
+
+@pytest.mark.parametrize("position", [(14, 0), (0, 14), (-1, 0)])
+def test_a_position_outside_the_map(position):
+    with pytest.raises(BadSetting, match=r"pool4 .*14 x 14.*rows 0 to 13"):
+        layers.receptive_box(toys.random("vgg16"), "pool4", position)
+
+
+def test_a_position_is_needed():
+    with pytest.raises(BadSetting, match=r"14 x 14 positions: say which one.*position=\(7, 7\)"):
+        layers.receptive_box(toys.random("vgg16"), "pool4")
+
+
+def test_an_unknown_layer_and_an_image_too_small():
+    network = toys.random("resnet18")
+    with pytest.raises(UnknownLayer, match="res5b"):
+        layers.receptive_box(network, "res5x", (0, 0))
+    with pytest.raises(BadImage):
+        layers.receptive_box(toys.random("squeezenet1_1"), "pool1", (0, 0), (3, 3))

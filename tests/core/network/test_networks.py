@@ -1,0 +1,699 @@
+"""A Network answers as the bare module does, in words where it cannot, and computes no more."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import urllib.request
+
+import pytest
+import safetensors.torch
+import torch
+import toys
+from torch import nn
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as transforms
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.errors import (
+    BadImage,
+    BadSetting,
+    CannotTrace,
+    UnknownClass,
+    UnknownLayer,
+    UnknownNetwork,
+    WeightsUnavailable,
+)
+from labsupport.core.network import catalog
+from labsupport.core.network.architectures.lenet import LeNet5
+from labsupport.core.network.targets import Target
+
+IMAGENET = (catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
+
+
+def normalized(images_, mean=IMAGENET[0], std=IMAGENET[1]):
+    return transforms.normalize(images_, list(mean), list(std))
+
+
+@pytest.fixture(scope="module")
+def trained() -> networks.Network:
+    return networks.load()
+
+
+# Scores
+
+FAMILIES = {
+    # name: image size; None is the standard one
+    "squeezenet1_1": (97, 75),
+    "alexnet": (96, 70),
+    "vgg16": (64, 48),
+    "resnet18": (64, 80),
+    "densenet121": (64, 70),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_scores_are_the_bare_modules_on_normalized_images(name):
+    network = toys.random(name)
+    batch = toys.image(*FAMILIES[name], count=2)
+    with torch.no_grad():
+        expected = toys.bare(name, network)(normalized(batch))
+        torch.testing.assert_close(network(batch), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "size"), [("googlenet", (64, 80)), ("inception_v3", (90, 80))])
+def test_googles_networks_shift_their_input_as_torchvisions_do(name, size):
+    """torchvision's trained ones take its usual normalization, and shift it in their forward."""
+    network = toys.random(name)
+    batch = toys.image(*size, count=2)
+    settings = {"transform_input": True, "init_weights": False, "aux_logits": True}
+    with torch.no_grad():
+        expected = toys.bare(name, network, **settings)(normalized(batch))
+        torch.testing.assert_close(network(batch), expected, rtol=1e-4, atol=1e-5)
+    assert network.mean == network.std == (0.5, 0.5, 0.5)
+
+
+def test_lenets_scores():
+    network = networks.load("lenet5", weights="random")
+    module = LeNet5()
+    module.load_state_dict(network.graph.state_dict(), strict=False)
+    digits = toys.image(28, count=3)
+    torch.testing.assert_close(network(digits), module(digits))
+
+
+def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one = networks.load("resnet18", weights="random")
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(6)
+    two = networks.load("resnet18", weights="random")
+    for name, value in one.graph.state_dict().items():
+        assert torch.equal(value, two.graph.state_dict()[name])
+    assert "random" in one.source
+
+
+def test_single_and_double_precision_images_give_the_same_scores(trained):
+    batch = toys.image(64)
+    assert torch.equal(trained(batch), trained(batch.double()))
+
+
+def test_a_batch_is_its_images(trained):
+    batch = toys.image(64, count=4)
+    one_by_one = torch.cat([trained(batch[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(trained(batch), one_by_one, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_reach_the_image_and_not_the_weights(trained):
+    picture = toys.image(64).requires_grad_(True)
+    trained(picture)[0, 1].backward()
+    assert picture.grad.abs().sum() > 0
+    assert all(p.grad is None and not p.requires_grad for p in trained.graph.parameters())
+
+
+# Must-show 2
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected", "within"),
+    [
+        ("coffee", {"espresso": 0.965}, 0.005),
+        ("china", {"stupa": 0.452, "dome": 0.204, "palace": 0.107}, 0.005),
+        ("chelsea", {"tiger cat": 0.387, "Egyptian cat": 0.310, "tabby": 0.288}, 0.005),
+    ],
+)
+def test_the_bundled_network_says_what_it_always_said(trained, picture, expected, within):
+    (answer,) = trained.predict(images.standard(images.sample(picture)), k=3)
+    found = {line.name: line.probability for line in answer}
+    assert list(found)[: len(expected)] == list(expected)
+    for name, probability in expected.items():
+        assert found[name] == pytest.approx(probability, abs=within)
+
+
+def test_predictions_are_the_softmax_best_first(trained):
+    batch = toys.image(64, count=3)
+    scores = trained(batch)
+    answers = trained.predict(batch, k=7)
+    assert [len(answer) for answer in answers] == [7, 7, 7]
+    for row, answer in zip(scores, answers, strict=True):
+        assert [line.index for line in answer] == row.argsort(descending=True)[:7].tolist()
+        for line in answer:
+            assert line.probability == pytest.approx(float(row.softmax(0)[line.index]), abs=1e-5)
+            assert line.score == pytest.approx(float(row[line.index]), abs=1e-4)
+            assert line.name == trained.categories[line.index]
+
+
+def test_more_predictions_than_classes_are_all_of_them():
+    network = networks.load("lenet5", weights="random")
+    assert len(network.predict(toys.image(28), k=50)[0]) == 10
+
+
+# Classes
+
+
+@pytest.fixture(scope="module")
+def birds() -> networks.Network:
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+    names = ["crane", "tiger cat", "crane", "black-footed ferret", "Eskimo dog"]
+    return networks.wrap(module, categories=names, input_size=16, name="birds")
+
+
+@pytest.mark.parametrize(
+    ("typed", "index"),
+    [
+        ("tiger cat", 1),
+        ("Tiger_Cat", 1),
+        ("TIGER-CAT", 1),
+        (" tiger cat ", 1),
+        ("black footed ferret", 3),
+        ("black-footed_ferret", 3),
+        ("eskimo dog", 4),
+        (0, 0),
+        (4, 4),
+    ],
+)
+def test_class_names_are_found_as_people_type_them(birds, typed, index):
+    assert birds.class_index(typed) == index
+    assert birds.target(typed).index == index
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("crane", ["2 classes", "0 or 2"]),
+        ("tigercat", ["'tiger cat'"]),
+        ("shark", ["birds", "nearest"]),
+        ("", ["nearest"]),
+        (5, ["0 to 4", "not 5"]),
+        (-1, ["0 to 4", "not -1"]),
+        (("conv1", 0), ["no class", "0 to 4"]),
+        (1.5, ["1.5", "no class"]),
+        (None, ["no class"]),
+    ],
+)
+def test_a_class_that_is_not_clear(birds, typed, words):
+    with pytest.raises(UnknownClass) as caught:
+        birds.class_index(typed)
+    for word in words:
+        assert word in str(caught.value)
+
+
+# Targets
+
+
+def test_targets(trained):
+    assert trained.target("goldfish") == Target(None, 1, None, "goldfish")
+    assert trained.target(1) == trained.target("goldfish")
+    assert trained.target(("fire5", 3)) == Target("features.7.cat", 3, None, "fire5, channel 3")
+    neuron = trained.target(("fire5", 3, (4, 5)))
+    assert (neuron.layer, neuron.index, neuron.position) == ("features.7.cat", 3, (4, 5))
+    assert str(neuron) == "fire5, channel 3 at (4, 5)"
+    assert trained.target(neuron) is neuron
+    assert trained.node_of(trained.target(1)) is trained.output
+    assert trained.node_of(neuron) is trained.node("fire5")
+
+
+def test_a_targets_value():
+    maps = torch.arange(2 * 3 * 2 * 2.0).view(2, 3, 2, 2)
+    assert Target("x", 1, None, "").value(maps).tolist() == [5.5, 17.5]
+    assert Target("x", 1, (1, 0), "").value(maps).tolist() == [6.0, 18.0]
+    assert Target(None, 2, None, "").value(maps[:, :, 0, 0]).tolist() == [8.0, 20.0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "words"),
+    [
+        ("gold fish swarm", UnknownClass, "goldfish"),
+        (1000, UnknownClass, "0 to 999"),
+        (("fire55", 0), UnknownLayer, "fire5"),
+        (("fire5", 256), BadSetting, "0 to 255, not 256"),
+        (("fire5", -1), BadSetting, "0 to 255, not -1"),
+        (("fire5", "3"), BadSetting, "0 to 255, not '3'"),
+        (("fire5", 1.5), BadSetting, "0 to 255, not 1.5"),
+        (("fire5", 1, 3), BadSetting, "(row, column)"),
+        (("fire5", 1, (3,)), BadSetting, "(row, column)"),
+        (("fire5", 1, (-1, 3)), BadSetting, "(row, column)"),
+        ((7, 1), UnknownLayer, "nearest"),
+        (None, BadSetting, "(layer, channel)"),
+        (1.0, BadSetting, "(layer, channel)"),
+        ((), BadSetting, "(layer, channel)"),
+    ],
+)
+def test_what_is_no_target(trained, wanted, kind, words):
+    with pytest.raises(kind) as caught:
+        trained.target(wanted)
+    assert words in str(caught.value)
+
+
+def test_a_plain_vectors_units_have_no_position():
+    with pytest.raises(BadSetting, match="no map"):
+        toys.random("alexnet").target(("fc7", 1, (0, 0)))
+
+
+# Layers
+
+
+def test_layers_are_in_the_order_of_execution_with_their_shapes(trained):
+    names = [layer.name for layer in trained.layers]
+    assert names.index("features.0") < names.index("features.7.cat") < names.index("classifier.1")
+    fire = trained.layer("fire5")
+    assert (fire.kind, fire.shape, fire.stride) == ("concat", (256, 27, 27), (8, 8))
+    assert fire.has_map
+    assert fire.title == "fire5"
+
+
+def test_an_unknown_layer_names_the_nearest(trained):
+    with pytest.raises(UnknownLayer, match=r"fire5.*network\.layers"):
+        trained.layer("fire 5")
+
+
+def hooked(module: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What every leaf module gives, copied by a forward hook before anything changes it."""
+    found: dict[str, torch.Tensor] = {}
+    for name, part in module.named_modules():
+        if not list(part.children()) and not name.startswith("aux"):
+
+            def note(_module, _given, result, name=name):
+                found.setdefault(name, result.clone())
+
+            part.register_forward_hook(note)
+    with torch.no_grad():
+        module(batch)
+    return found
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "alexnet", "resnet18", "googlenet"])
+def test_activations_are_what_hooks_on_the_original_see(name):
+    network = toys.random(name)
+    batch = toys.image(96, 80, count=2)
+    settings = {"transform_input": True, "init_weights": False} if name == "googlenet" else {}
+    expected = hooked(toys.bare(name, network, **settings), normalized(batch))
+    names = [layer.name for layer in network.layers if layer.name in expected]
+    assert len(names) > 10
+    found = network.activations(batch, names)
+    assert list(found) == names
+    for layer in names:
+        torch.testing.assert_close(found[layer], expected[layer], rtol=1e-3, atol=1e-5)
+
+
+def test_activations_come_by_the_names_that_were_asked_for(trained):
+    batch = toys.image(64, 80)
+    found = trained.activations(batch, ["fire5", "features.7.cat", "conv10"])
+    assert list(found) == ["fire5", "features.7.cat", "conv10"]
+    assert torch.equal(found["fire5"], found["features.7.cat"])
+    assert trained.activations(batch, "fire5")["fire5"].shape == found["fire5"].shape
+    assert not found["fire5"].requires_grad
+    with pytest.raises(UnknownLayer):
+        trained.activations(batch, ["fire5", "fire99"])
+
+
+def count_convolutions(monkeypatch) -> list[int]:
+    """The number of kernels of every convolution that is computed from now on."""
+    calls: list[int] = []
+    real = F.conv2d
+
+    def counted(given, weight, *rest, **named):
+        calls.append(len(weight))
+        return real(given, weight, *rest, **named)
+
+    monkeypatch.setattr(F, "conv2d", counted)
+    return calls
+
+
+def test_nothing_behind_a_layer_is_computed(trained, monkeypatch):
+    batch = toys.image(64)
+    trained.check(batch)  # finding the shapes is not computing
+    squeeze, early = trained.up_to("fire3/squeeze1x1"), trained.up_to("fire2/expand1x1")
+    calls = count_convolutions(monkeypatch)
+    squeeze(batch)
+    assert calls == [64, 16, 64, 64, 16]
+    calls.clear()
+    early(batch)
+    assert calls == [64, 16, 64]  # not even the branch beside it
+    calls.clear()
+    trained.activations(batch, ["conv1", "fire2/squeeze1x1"])
+    assert calls == [64, 16]
+    calls.clear()
+    trained(batch)
+    assert len(calls) == 26
+
+
+def test_up_to_stops_before_a_module_that_counts():
+    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
+    module.insert(2, nn.Softplus())
+    network = networks.wrap(module, input_size=8)
+    hits: list[str] = []
+    network.graph.get_submodule("2").register_forward_hook(lambda *_: hits.append("softplus"))
+    result = network.up_to("1")(toys.image(8))
+    assert result.shape == (1, 2, 6, 6)
+    assert hits == []
+    network.up_to("2")(toys.image(8))
+    assert hits == ["softplus"]
+
+
+def test_up_to_keeps_gradients(trained):
+    picture = toys.image(64).requires_grad_(True)
+    trained.up_to("fire5")(picture).sum().backward()
+    assert picture.grad.abs().sum() > 0
+
+
+# Images that do not fit
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "layer"),
+    [
+        ("squeezenet1_1", (3, 3), "features.2"),
+        ("alexnet", (24, 224), "features.5"),
+        ("lenet5", (224, 224), "fc1"),
+        ("lenet5", (27, 32), "fc1"),
+    ],
+)
+def test_an_image_that_does_not_fit_names_the_layer_and_the_way_out(name, size, layer):
+    network = toys.random(name) if name != "lenet5" else networks.load(name, weights="random")
+    with pytest.raises(BadImage) as caught:
+        network(toys.image(*size))
+    height, width = network.input_size
+    for word in (f"{size[0]} x {size[1]}", f"'{layer}'", f"{height} x {width}", "images.resize"):
+        assert word in str(caught.value)
+
+
+class OneSize(nn.Module):
+    """Refuses other sizes as torchvision's vision transformers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3 * 32 * 32, 2)
+
+    def forward(self, x):
+        torch._assert(x.shape[2] == 32, "wrong height")
+        return self.layer(x.flatten(1))
+
+
+def test_a_network_that_asserts_its_size_is_refused_like_any_other():
+    network = networks.wrap(OneSize(), input_size=32)
+    assert network(torch.rand(1, 3, 32, 32)).shape == (1, 2)
+    with pytest.raises(BadImage, match=r"40 x 40.*'_assert'.*32 x 32.*images.resize"):
+        network(torch.rand(1, 3, 40, 40))
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (torch.rand(3, 32, 32), "image[None]"),
+        (torch.rand(1, 1, 32, 32), "(N, 3, H, W)"),
+        (torch.rand(1, 3, 32, 32) * 255, "[0, 1]"),
+        (torch.full((1, 3, 32, 32), torch.nan), "NaN"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "255"),
+        ("cat.png", "images.load"),
+    ],
+)
+def test_what_is_no_image(trained, bad, words):
+    for use in (trained, trained.predict, lambda x: trained.activations(x, ["conv1"])):
+        with pytest.raises(BadImage) as caught:
+            use(bad)
+        assert words in str(caught.value)
+
+
+# A network of one's own
+
+
+def test_a_grey_network_is_told_what_to_do():
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 26 * 26, 3))
+    with pytest.raises(CannotTrace, match=r"'0' says.*x\.mean\(1, keepdim=True\)"):
+        networks.wrap(module, input_size=28)
+
+
+def test_a_network_of_another_size_is_told_so():
+    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 26 * 26, 3))
+    with pytest.raises(CannotTrace, match=r"224 x 224.*'2' says.*input_size="):
+        networks.wrap(module)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mean": (0.5,)},
+        {"std": (1.0, 1.0)},
+        {"std": (1.0, 0.0, 1.0)},
+        {"std": (1.0, -1.0, 1.0)},
+        {"categories": ["one", "two"]},
+    ],
+)
+def test_wrapping_settings_that_cannot_work(wrong):
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+    with pytest.raises(BadSetting):
+        networks.wrap(module, input_size=16, **wrong)
+
+
+def test_what_a_wrapped_network_says_of_itself():
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+    network = networks.wrap(module, input_size=(16, 20), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    assert network.categories == tuple(f"class {i}" for i in range(5))
+    assert (network.name, network.source) == ("Sequential", "your own module")
+    assert network.input_size == (16, 20)
+    assert network.mean == (0.1, 0.2, 0.3)
+    assert network.std == (0.4, 0.5, 0.6)
+    assert repr(network) == "Network(Sequential, 5 classes, your own module, cpu)"
+
+
+def test_remembered_results_are_built_once_and_the_oldest_go():
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+    network = networks.wrap(module, input_size=16)
+    built: list[int] = []
+
+    def build(number):
+        return lambda: built.append(number) or number
+
+    for number in (1, 2, 1, 3, 1, 2):
+        assert network.remember(number, build(number), keep=2) == number
+    assert built == [1, 2, 3, 2]  # 2 was the least recently used when 3 came
+
+
+# Where weights come from
+
+
+def test_the_courses_networks_and_torchvisions_others():
+    assert networks.names()[:2] == ("squeezenet1_1", "lenet5")
+    assert {"alexnet", "vgg16", "vgg19", "googlenet", "resnet50"} <= set(networks.names())
+    network = networks.load("mnasnet0_5", weights="random")
+    assert network(toys.image(64)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("alexnett", "alexnet"), ("resnet 18", "resnet18")])
+def test_an_unknown_network_names_the_nearest(typed, meant):
+    with pytest.raises(UnknownNetwork, match=rf"{meant}.*networks\.names"):
+        networks.load(typed)
+
+
+def test_bundled_weights(trained):
+    assert trained.source == "bundled (weights/squeezenet1_1.safetensors)"
+    assert networks.load(weights="bundled").source == trained.source
+    with pytest.raises(WeightsUnavailable, match=r"bundled.*offline: squeezenet1_1, lenet5"):
+        networks.load("alexnet", weights="bundled")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    module = catalog.build(catalog.recipe("squeezenet1_1"), None, "random")
+    with torch.no_grad():
+        module.features[0].bias.fill_(7)
+    return module, tmp_path
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_weights_from_a_file(saved, ending):
+    module, folder = saved
+    path = folder / f"own.{ending}"
+    if ending == "pt":
+        torch.save(module.state_dict(), path)
+    else:
+        safetensors.torch.save_file(module.state_dict(), path)
+    for given in (path, str(path)):
+        network = networks.load(weights=given)
+        assert network.source == f"file (own.{ending})"
+        assert network.graph.get_submodule("features.0").bias[0] == 7
+
+
+def test_weights_in_half_precision(saved):
+    module, folder = saved
+    path = folder / "half.pt"
+    torch.save({k: v.half() for k, v in module.state_dict().items()}, path)
+    assert networks.load(weights=path).graph.get_submodule("features.0").bias.dtype == torch.float32
+
+
+class Stowaway:
+    """Runs when it is unpickled."""
+
+    opened = False
+
+    def __reduce__(self):
+        return (setattr, (Stowaway, "opened", True))
+
+
+def write_module(module, path):
+    torch.save(module, path)
+
+
+def write_stowaway(module, path):
+    path.write_bytes(pickle.dumps({"features.0.weight": Stowaway()}, protocol=2))
+
+
+def write_checkpoint(module, path):
+    torch.save({"model": module.state_dict(), "epoch": 3}, path)
+
+
+def write_list(module, path):
+    torch.save([1, 2], path)
+
+
+def write_wrong_keys(module, path):
+    torch.save({f"module.{k}": v for k, v in module.state_dict().items()}, path)
+
+
+def write_wrong_shapes(module, path):
+    torch.save({k: v[..., :1] for k, v in module.state_dict().items()}, path)
+
+
+def write_text(module, path):
+    path.write_text("these are no weights")
+
+
+def write_nothing(module, path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("write", "ending", "words"),
+    [
+        (write_module, "pt", ["state_dict()", "run any code"]),
+        (write_stowaway, "pt", ["state_dict()"]),
+        (write_checkpoint, "pt", ["'model'", "state_dict()"]),
+        (write_list, "pt", ["list", "state_dict()"]),
+        (write_wrong_keys, "pt", ["do not fit squeezenet1_1", "module.features.0"]),
+        (write_wrong_shapes, "pt", ["do not fit squeezenet1_1", "(64, 3, 3, 1)"]),
+        (write_text, "pt", ["state_dict()"]),
+        (write_text, "safetensors", ["cannot be read"]),
+        (write_nothing, "pt", ["cannot be read"]),
+        (write_nothing, "safetensors", ["cannot be read"]),
+    ],
+)
+def test_a_file_that_holds_no_fitting_weights(saved, write, ending, words):
+    module, folder = saved
+    path = folder / f"bad.{ending}"
+    write(module, path)
+    with pytest.raises(WeightsUnavailable) as caught:
+        networks.load(weights=path)
+    for word in words:
+        assert word in str(caught.value)
+    assert not Stowaway.opened
+
+
+@pytest.mark.parametrize("given", ["pretrained", "no/such/file.pt", "", "."])
+def test_weights_that_are_neither_a_word_nor_a_file(given):
+    with pytest.raises(BadSetting, match=r"auto.*nor a file"):
+        networks.load(weights=given)
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """No network and an empty cache; a list of the addresses that were tried."""
+    tried: list[object] = []
+
+    def refuse(*address, **_):
+        tried.append(address)
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket.socket, "connect", lambda _self, address: refuse(address))
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    return tried
+
+
+@pytest.mark.parametrize("weights", ["auto", "torchvision"])
+def test_without_a_network_the_way_out_is_told(offline, tmp_path, weights):
+    with pytest.raises(WeightsUnavailable) as caught:
+        networks.load("alexnet", weights=weights)
+    said = str(caught.value)
+    for word in ("alexnet", "unreachable", "squeezenet1_1, lenet5", "alexnet-owt-7be5be79.pth"):
+        assert word in said
+    assert str(tmp_path / "hub" / "checkpoints") in said
+    assert "weights='random'" in said
+    assert len(offline) == 1
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+def test_without_a_network_behind_a_proxy(offline, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://127.0.0.1:9"})
+    with pytest.raises(WeightsUnavailable, match="could not be downloaded"):
+        networks.load("alexnet")
+
+
+def test_the_bundled_network_needs_no_network(offline):
+    networks.load()
+    networks.load("lenet5")
+    networks.load("convnetjs")
+    assert networks.offline_names() == ["squeezenet1_1", "lenet5", "convnetjs"]
+    assert offline == []
+
+
+def test_lenet_is_not_torchvisions(offline):
+    with pytest.raises(WeightsUnavailable, match=r"torchvision has no weights for lenet5"):
+        networks.load("lenet5", weights="torchvision")
+
+
+def test_a_cached_file_is_used_and_a_damaged_one_is_named(offline, saved):
+    module, folder = saved
+    recipe = catalog.recipe("squeezenet1_1")
+    path = catalog.cached(recipe)
+    assert path.is_relative_to(folder)
+    path.parent.mkdir(parents=True)
+    torch.save(module.state_dict(), path)
+    network = networks.load(weights="torchvision")
+    assert network.graph.get_submodule("features.0").bias[0] == 7
+    assert network.source.startswith("torchvision (SqueezeNet1_1_Weights")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsUnavailable, match=r"damaged.*delete it") as caught:
+        networks.load(weights="torchvision")
+    assert str(path) in str(caught.value)
+    assert offline == []
+
+
+def test_a_network_in_the_cache_works_offline(offline):
+    path = catalog.cached(catalog.recipe("alexnet"))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    assert networks.offline_names() == ["squeezenet1_1", "lenet5", "convnetjs", "alexnet"]
+
+
+def test_a_position_outside_the_map_of_an_image_is_refused():
+    network = networks.wrap(
+        toys.seeded(
+            lambda: nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(60, 2))
+        ),
+        input_size=(8, 7),
+    )
+    inside = network.target(("1", 1, (5, 4)))
+    assert network.placed(inside, (8, 7)) is inside
+    assert network.placed(network.target(1), (8, 7)).position is None
+    for outside in ((6, 4), (5, 5)):
+        with pytest.raises(BadSetting, match="8 x 7 pixels the layer's map is 6 x 5"):
+            network.placed(network.target(("1", 1, outside)), (8, 7))
+
+
+def test_a_copy_has_weights_of_its_own():
+    network = toys.random("squeezenet1_1")
+    image = toys.image(64, 64)
+    before = network(image)
+    other = network.copy(source="all zeros")
+    assert torch.equal(other(image), before)
+    for weight in other.graph.parameters():
+        weight.data.zero_()
+    assert float(other(image).abs().max()) == 0
+    assert torch.equal(network(image), before)
+    assert (other.source, other.name) == ("all zeros", network.name)
+    assert other.layer("fire5") == network.layer("fire5")

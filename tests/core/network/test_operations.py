@@ -1,0 +1,140 @@
+"""A node's kind and window are the same however the operation was written."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import toys
+from torch import nn
+from torch.nn import functional as F
+
+from labsupport.core import network as networks
+from labsupport.core.network.operations import Operation
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Written(nn.Module):
+    """A convolution, the operation under test, and a head that takes any map."""
+
+    def __init__(self, apply):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.apply_ = apply
+        self.module = apply if isinstance(apply, nn.Module) else nn.Identity()
+
+    def forward(self, x):
+        x = self.conv(x)
+        x = self.module(x) if isinstance(self.apply_, nn.Module) else self.apply_(x)
+        return x.mean((2, 3))
+
+
+def read(apply) -> Operation:
+    """The operation behind the convolution."""
+    network = networks.wrap(toys.seeded(lambda: Written(apply)), input_size=32)
+    kinds = [operation.kind for operation in network.operations]
+    return network.operations[kinds.index("conv") + 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ways"),
+    [
+        ("relu", [nn.ReLU(), nn.ReLU(inplace=True), F.relu, torch.relu, lambda x: x.relu()]),
+        ("relu", [F.relu_, torch.relu_, lambda x: x.relu_(), lambda x: F.relu(x, True)]),
+        ("relu6", [nn.ReLU6(), nn.ReLU6(inplace=True), F.relu6, lambda x: F.relu6(x, True)]),
+        ("dropout", [nn.Dropout(), nn.Dropout2d(), lambda x: F.dropout(x, training=False)]),
+        ("norm", [nn.BatchNorm2d(4), nn.LocalResponseNorm(3)]),
+        ("pointwise", [nn.Tanh(), torch.tanh, lambda x: x.tanh(), nn.GELU(), nn.LeakyReLU()]),
+        ("pointwise", [F.leaky_relu, F.gelu, lambda x: x + 1, lambda x: x + x, lambda x: 2 - x]),
+        ("pointwise", [lambda x: x * 2, lambda x: x / 2, lambda x: x.mul(2), lambda x: x * x]),
+        (
+            "channel_mean",
+            [lambda x: x.mean(1, True), lambda x: torch.mean(x, dim=[-3], keepdim=True)],
+        ),
+        ("adaptive_pool", [nn.AdaptiveAvgPool2d(3), lambda x: F.adaptive_avg_pool2d(x, 3)]),
+        ("identity", [nn.Identity()]),
+    ],
+)
+def test_kinds(kind, ways):
+    assert [read(way).kind for way in ways] == [kind] * len(ways)
+
+
+@pytest.mark.parametrize(
+    "apply",
+    [
+        lambda x: x * x.relu(),
+        lambda x: x * torch.ones(32, 1),
+        lambda x: x.mean((1, 2), keepdim=True),
+        lambda x: x.mean(1).unsqueeze(1),
+        lambda x: torch.add(x, x.relu(), alpha=2),
+        lambda x: torch.cat([x, x], 1),
+        lambda x: torch.cat([x, x.relu()], 2),
+        lambda x: F.dropout(x, 0.5, True),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+        nn.ConvTranspose2d(4, 4, 3),
+        nn.GroupNorm(2, 4),
+        nn.InstanceNorm2d(4),
+        nn.BatchNorm2d(4, track_running_stats=False),  # looks at the whole batch
+        nn.Softmax2d(),
+        nn.AdaptiveMaxPool2d(1),
+    ],
+)
+def test_what_only_looks_like_a_known_kind_is_other(apply):
+    network = networks.wrap(toys.seeded(lambda: Written(apply)), input_size=32)
+    assert "other" in [operation.kind for operation in network.operations[:-1]]
+
+
+WINDOWS = [
+    # apply, kind, kernel, stride, padding, dilation
+    (nn.Conv2d(4, 4, (3, 5), 2, (1, 2)), "conv", (3, 5), (2, 2), (1, 2), (1, 1)),
+    (nn.Conv2d(4, 4, 3, dilation=(2, 3)), "conv", (3, 3), (1, 1), (0, 0), (2, 3)),
+    (nn.Conv2d(4, 4, 4, padding="same", dilation=3), "conv", (4, 4), (1, 1), (4, 4), (3, 3)),
+    (nn.Conv2d(4, 4, 3, padding="valid"), "conv", (3, 3), (1, 1), (0, 0), (1, 1)),
+    (nn.MaxPool2d(3), "max_pool", (3, 3), (3, 3), (0, 0), (1, 1)),
+    (nn.MaxPool2d(3, 2, 1, dilation=2), "max_pool", (3, 3), (2, 2), (1, 1), (2, 2)),
+    (lambda x: F.max_pool2d(x, 3, 2), "max_pool", (3, 3), (2, 2), (0, 0), (1, 1)),
+    (lambda x: F.max_pool2d(x, 3, 2, 1, 2), "max_pool", (3, 3), (2, 2), (1, 1), (2, 2)),
+    (lambda x: F.max_pool2d(x, kernel_size=[2, 3]), "max_pool", (2, 3), (2, 3), (0, 0), (1, 1)),
+    (lambda x: F.avg_pool2d(x, 3, 2, 1), "avg_pool", (3, 3), (2, 2), (1, 1), (1, 1)),
+    (nn.AvgPool2d(2, 1), "avg_pool", (2, 2), (1, 1), (0, 0), (1, 1)),
+]
+
+
+@pytest.mark.parametrize(("apply", "kind", "kernel", "stride", "padding", "dilation"), WINDOWS)
+def test_windows(apply, kind, kernel, stride, padding, dilation):
+    found = read(apply)
+    assert (found.kind, found.kernel, found.stride) == (kind, kernel, stride)
+    assert (found.padding, found.dilation) == (padding, dilation)
+
+
+def test_reach_is_what_one_output_spans():
+    assert read(nn.Conv2d(4, 4, (3, 5), dilation=(2, 3))).reach == (5, 13)
+
+
+@pytest.mark.parametrize(
+    ("apply", "counts"),
+    [
+        (nn.AvgPool2d(3, 2, 1), True),
+        (nn.AvgPool2d(3, 2, 1, count_include_pad=False), False),
+        (lambda x: F.avg_pool2d(x, 3, 2, 1, False, False), False),
+        (lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), False),
+    ],
+)
+def test_average_pools_say_whether_padding_counts(apply, counts):
+    assert read(apply).count_padding is counts
+
+
+class _Placing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(3, 4, 3), nn.MaxPool2d(2, return_indices=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(torch.relu(self.conv(x)))[0].mean((2, 3))
+
+
+def test_a_max_pool_that_gives_places_too_is_no_plain_one():
+    network = networks.wrap(_Placing(), input_size=10)
+    kinds = [one.kind for one in network.operations]
+    assert kinds == ["placeholder", "normalize", "conv", "relu", "other", "other", "other"]
+    assert network(toys.image(10)).shape == (1, 4)

@@ -1,0 +1,176 @@
+"""The ReLUs that follow a rule: the slide's example, and every way to write a ReLU."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting
+from labsupport.core.network import rules
+
+# Springenberg et al. 2014, figure 1: what came into the ReLU, and what arrives from above
+F_IN = torch.tensor([[1.0, -1, 5], [2, -5, -7], [-3, 2, 4]])
+ABOVE = torch.tensor([[-2.0, 3, -1], [6, -3, 1], [2, -1, 3]])
+BELOW = {
+    "backprop": [[-2.0, 0, -1], [6, 0, 0], [0, -1, 3]],
+    "deconvnet": [[0.0, 3, 0], [6, 0, 1], [2, 0, 3]],
+    "guided": [[0.0, 0, 0], [6, 0, 0], [0, 0, 3]],
+}
+
+
+@pytest.mark.parametrize("rule", rules.RULES)
+def test_the_slides_example(rule):
+    x = F_IN.clone().requires_grad_()
+    y = rules.relu(x, rule)
+    assert torch.equal(y, F_IN.clamp(min=0))
+    (found,) = torch.autograd.grad(y, x, ABOVE)
+    assert found.tolist() == BELOW[rule]
+
+
+def test_nothing_passes_at_zero_but_the_deconvnets():
+    for rule, expected in {"backprop": 0.0, "guided": 0.0, "deconvnet": 1.0}.items():
+        x = torch.zeros(1, requires_grad=True)
+        assert torch.autograd.grad(rules.relu(x, rule), x, torch.ones(1))[0].item() == expected
+
+
+def test_an_unknown_rule_is_refused_with_the_nearest():
+    with pytest.raises(BadSetting, match="'guided'"):
+        rules.relu(torch.zeros(1), "guide")
+    with pytest.raises(BadSetting, match="at least one"):
+        rules._check_rules(())
+    with pytest.raises(BadSetting, match="at least one"):
+        rules._check_rules("guided")
+
+
+WAYS = {
+    "module": lambda self, x: self.relu(x),
+    "in-place module": lambda self, x: self.in_place(x),
+    "function": lambda self, x: F.relu(x),
+    "in-place function": lambda self, x: F.relu(x, inplace=True),
+    "in place by place": lambda self, x: F.relu(x, True),
+    "torch's function": lambda self, x: torch.relu(x),
+    "underscore function": lambda self, x: F.relu_(x),
+    "torch's underscore": lambda self, x: torch.relu_(x),
+    "method": lambda self, x: x.relu(),
+    "underscore method": lambda self, x: x.relu_(),
+    "clamp": lambda self, x: x.clamp(min=0),
+    "clamp in place": lambda self, x: x.clamp_(0),
+    "torch's clamp": lambda self, x: torch.clamp(x, min=0.0),
+    "clamp_min": lambda self, x: x.clamp_min(0),
+}
+WAYS_TO_SIX = {
+    "module": lambda self, x: self.relu6(x),
+    "function": lambda self, x: F.relu6(x),
+    "in-place function": lambda self, x: F.relu6(x, inplace=True),
+    "clamp": lambda self, x: torch.clamp(x, 0, 6),
+}
+
+
+class Twice(nn.Module):
+    """Two convolutions, a ReLU behind each, written in any way; one module serves twice."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+        self.first, self.second = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 3)
+        self.relu, self.in_place, self.relu6 = nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.way(self, self.first(x))
+        x = self.way(self, self.second(x))
+        return self.head(x.mean((2, 3)))
+
+
+def built(way, *, wide: float = 1.0) -> networks.Network:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = Twice(way)
+    module.first.weight.data *= wide
+    return networks.wrap(module, input_size=9)
+
+
+def passed(network: networks.Network, rule: str, names=("deconvnet", "guided")):
+    part = rules.ruled_part(network, network.output, (rule,))
+    image = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    scores = part(image, rules.Passage(rule))
+    return scores.detach(), torch.autograd.grad(scores[:, 0].sum(), image)[0], part.relus
+
+
+@pytest.mark.parametrize("rule", rules.RULES)
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_write_a_relu_is_the_same(way, rule):
+    expected = passed(built(WAYS["module"]), rule)
+    found = passed(built(WAYS[way]), rule)
+    torch.testing.assert_close(found[0], expected[0])
+    torch.testing.assert_close(found[1], expected[1])
+    assert found[2] == 2
+
+
+@pytest.mark.parametrize("way", WAYS_TO_SIX)
+@pytest.mark.parametrize("rule", rules.RULES)
+def test_a_relu6_also_stops_what_is_above_six(way, rule):
+    """Against the same network with 6 - relu(6 - relu(x)) by hand where gradients are plain."""
+    network = built(WAYS_TO_SIX[way], wide=30)
+    scores, found, relus = passed(network, rule)
+    module = built(WAYS_TO_SIX["module"], wide=30)
+    assert relus == 2
+    assert torch.equal(scores, passed(module, rule)[0])
+    torch.testing.assert_close(found, passed(module, rule)[1])
+    if rule == "backprop":
+        image = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        (plain,) = torch.autograd.grad(network(image)[:, 0].sum(), image)
+        torch.testing.assert_close(found, plain)
+
+
+def test_a_relu6_by_the_formulas():
+    x = torch.tensor([-1.0, 3, 6, 7, 3], requires_grad=True)
+    above = torch.tensor([1.0, 2, 3, 4, -5])
+    expected = {
+        "backprop": [0.0, 2, 0, 0, -5],
+        "deconvnet": [1.0, 2, 3, 4, 0],
+        "guided": [0.0, 2, 0, 0, 0],
+    }
+    for rule, below in expected.items():
+        y = rules._follow(x, 6.0, rules.Passage(rule))
+        assert torch.autograd.grad(y, x, above)[0].tolist() == below
+
+
+def test_other_clamps_are_no_relus():
+    for way in (
+        lambda self, x: x.clamp(min=0.1),
+        lambda self, x: x.clamp(-1, 1),
+        lambda self, x: x.clamp(max=0),
+    ):
+        with pytest.raises(BadSetting, match="no ReLU"):
+            passed(built(way), "guided")
+
+
+def test_a_network_without_relus_has_only_the_plain_rule():
+    network = built(lambda self, x: torch.tanh(x))
+    assert passed(network, "backprop")[2] == 0
+    for rule in ("deconvnet", "guided"):
+        with pytest.raises(BadSetting, match=r"has no ReLU.*rule='backprop'"):
+            passed(network, rule)
+
+
+class Whole(nn.Module):
+    """A transformer's layer, which the graph keeps whole, with a ReLU inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.relu = nn.Conv2d(3, 8, 3), nn.ReLU()
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = self.relu(self.first(x)).flatten(2).transpose(1, 2)
+        return self.head(self.layer(x).mean(1))
+
+
+def test_a_relu_that_cannot_be_reached_is_no_silent_matter():
+    network = networks.wrap(Whole().eval(), input_size=9)
+    assert passed(network, "backprop")[2] == 1
+    with pytest.raises(BadSetting, match="ReLU inside"):
+        passed(network, "guided")

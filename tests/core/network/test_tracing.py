@@ -1,0 +1,433 @@
+"""Tracing takes in-place operations out, keeps every number, and leaves the module alone."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import toys
+from torch import nn
+from torch.nn import functional as F
+
+from labsupport.core import network as networks
+from labsupport.core.errors import CannotTrace
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Toy(nn.Module):
+    """conv1, then what `middle(self, x)` says, conv2, mean over the map, linear."""
+
+    def __init__(self, middle):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.drop = nn.Dropout(inplace=True)
+        self.same = nn.Identity()
+        self.fc = nn.Linear(4, 3)
+        self.middle = middle
+
+    def forward(self, x):
+        return self.fc(self.middle(self, self.conv1(x)).mean((2, 3)))
+
+
+def alone(change):
+    """The result captured, the old name not used again."""
+
+    def middle(net, x):
+        return net.conv2(change(net, x))
+
+    return middle
+
+
+def forgotten(change):
+    """In place, the result not captured: the old name means the new value from here on."""
+
+    def middle(net, x):
+        change(net, x)
+        return net.conv2(x) + x
+
+    return middle
+
+
+def captured(change):
+    def middle(net, x):
+        y = change(net, x)
+        return net.conv2(y) + x
+
+    return middle
+
+
+def isub(net, x):
+    x -= 0.3
+    return x
+
+
+def imul(net, x):
+    x *= 2
+    return x
+
+
+def idiv(net, x):
+    x /= 3
+    return x
+
+
+def iadd(net, x):
+    x += net.conv2(x)
+    return x
+
+
+IN_PLACE = {
+    "module": lambda net, x: net.relu(x),
+    "functional": lambda net, x: F.relu(x, inplace=True),
+    "functional, by place": lambda net, x: F.relu(x, True),
+    "function with _": lambda net, x: F.relu_(x),
+    "torch function with _": lambda net, x: torch.relu_(x),
+    "method": lambda net, x: x.relu_(),
+    "leaky function with _": lambda net, x: F.leaky_relu_(x, 0.2),
+    "elu function with _": lambda net, x: F.elu_(x),
+    "tanh function with _": lambda net, x: torch.tanh_(x),
+    "hardtanh function with _": lambda net, x: F.hardtanh_(x),
+    "relu6": lambda net, x: F.relu6(x, True),
+    "silu": lambda net, x: F.silu(x, inplace=True),
+    "clamp method": lambda net, x: x.clamp_(min=0.1),
+    "add method": lambda net, x: x.add_(1),
+    "twice": lambda net, x: net.relu(net.relu(x).sub_(0.1)),
+}
+
+
+@pytest.mark.parametrize("style", [alone, captured, forgotten])
+@pytest.mark.parametrize("change", IN_PLACE.values(), ids=IN_PLACE.keys())
+def test_in_place_operations_give_the_same_scores_and_do_not_overwrite(change, style):
+    module = toys.seeded(lambda: Toy(style(change)))
+    images = toys.image(12, count=2)
+    network = networks.wrap(module, input_size=12, **toys.PLAIN)
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), module(images))
+        # Asked for together with what comes after it, the convolution must still be its own self.
+        last = network.layers[-1].name if network.layers else "fc"
+        found = network.activations(images, ["conv1", last])
+        torch.testing.assert_close(found["conv1"], module.conv1(images))
+
+
+ALIASES = {
+    "identity": lambda net, x: net.same(x),
+    "dropout in eval mode": lambda net, x: net.drop(x),
+    "functional dropout": lambda net, x: F.dropout(x, training=False),
+}
+
+
+@pytest.mark.parametrize("alias", ALIASES.values(), ids=ALIASES.keys())
+@pytest.mark.parametrize("which", ["the alias is changed", "the original is changed"])
+def test_another_name_for_the_same_tensor_changes_with_it(alias, which):
+    def middle(net, x):
+        y = alias(net, x)
+        net.relu(y if which == "the alias is changed" else x)
+        return net.conv2(x) + y
+
+    module = toys.seeded(lambda: Toy(middle))
+    network = networks.wrap(module, input_size=12, **toys.PLAIN)
+    with torch.no_grad():
+        torch.testing.assert_close(network(toys.image(12)), module(toys.image(12)))
+
+
+def assert_equal_or_refused(module):
+    """Never silently another result: the same scores, or a word about the in-place operation."""
+    refusals = []
+    try:
+        network = networks.wrap(module, input_size=12, **toys.PLAIN)
+    except CannotTrace as error:
+        refusals.append(str(error))
+    else:
+        with torch.no_grad():
+            torch.testing.assert_close(network(toys.image(12)), module(toys.image(12)))
+    assert all("in-place" in refusal for refusal in refusals)
+
+
+AUGMENTED = {"-=": isub, "*=": imul, "/=": idiv, "+= another map": iadd}
+
+
+@pytest.mark.parametrize("change", AUGMENTED.values(), ids=AUGMENTED.keys())
+def test_augmented_assignment_keeps_the_scores(change):
+    module = toys.seeded(lambda: Toy(alone(change)))
+    network = networks.wrap(module, input_size=12, **toys.PLAIN)
+    with torch.no_grad():
+        torch.testing.assert_close(network(toys.image(12)), module(toys.image(12)))
+
+
+@pytest.mark.parametrize("change", AUGMENTED.values(), ids=AUGMENTED.keys())
+@pytest.mark.parametrize("style", [captured, forgotten])
+def test_augmented_assignment_to_what_has_another_name(change, style):
+    assert_equal_or_refused(toys.seeded(lambda: Toy(style(change))))
+
+
+def test_a_reused_module_is_a_layer_each_time():
+    def middle(net, x):
+        return net.relu(net.conv2(net.relu(net.conv2(x))))
+
+    module = toys.seeded(lambda: Toy(middle))
+    network = networks.wrap(module, input_size=12, **toys.PLAIN)
+    names = [layer.name for layer in network.layers]
+    assert names.count("relu") == names.count("relu_1") == names.count("conv2_1") == 1
+    images = toys.image(12)
+    with torch.no_grad():
+        first = module.conv2(module.conv1(images)).relu()
+        second = module.conv2(first).relu()
+        found = network.activations(images, ["relu", "relu_1"])
+    torch.testing.assert_close(found["relu"], first)
+    torch.testing.assert_close(found["relu_1"], second)
+
+
+# The user's module
+
+
+def snapshot(module: nn.Module) -> dict[str, object]:
+    """Everything about a module that a method could leave changed."""
+    parts = dict(module.named_modules())
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return {
+        "state": {name: value.clone() for name, value in module.state_dict().items()},
+        "same": {name: id(value) for name, value in module.named_parameters()},
+        "modes": {name: part.training for name, part in parts.items()},
+        "inplace": {name: getattr(part, "inplace", None) for name, part in parts.items()},
+        "hooks": {name: [len(getattr(part, k)) for k in kinds] for name, part in parts.items()},
+        "asks": {name: p.requires_grad for name, p in module.named_parameters()},
+        "grad": {
+            name: None if p.grad is None else p.grad.clone()
+            for name, p in module.named_parameters()
+        },
+        "parts": list(parts),
+    }
+
+
+def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
+    for key in before:
+        if key in {"state", "grad"}:
+            for name, value in before[key].items():
+                other = after[key][name]
+                assert (value is None and other is None) or torch.equal(value, other)
+        else:
+            assert before[key] == after[key], key
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_users_module_is_left_alone(training):
+    module = toys.seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4, 2),
+        )
+    ).train(training)
+    module[1].eval()  # a mixture of modes
+    module[0].weight.requires_grad_(False)
+    module[0].register_forward_hook(lambda *_: None)
+    module(toys.image(12, count=2)).sum().backward()
+    before = snapshot(module)
+    network = networks.wrap(module, input_size=12)
+    network(toys.image(12))
+    network.predict(toys.image(12), k=1)
+    network.activations(toys.image(12), [layer.name for layer in network.layers])
+    assert_same(before, snapshot(module))
+    module[6].weight.data.zero_()
+    assert network.graph.get_submodule("6").weight.abs().sum() > 0  # a copy, not a view
+
+
+def test_a_module_in_training_mode_answers_as_in_eval_mode():
+    module = toys.seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.Dropout(),
+            nn.Flatten(),
+            nn.Linear(400, 2),
+        )
+    )
+    images = toys.image(12, count=2)
+    with torch.no_grad():
+        expected = module(images)
+    network = networks.wrap(module.train(), input_size=12, **toys.PLAIN)
+    torch.testing.assert_close(network(images), expected)
+
+
+def test_a_module_that_keeps_an_activation_can_be_wrapped():
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            self.last = self.conv(x)
+            return self.last.mean((2, 3))
+
+    module = toys.seeded(Keeps)
+    images = toys.image(12)
+    scores = module(images)  # with its graph, which cannot be copied
+    network = networks.wrap(module, input_size=12, **toys.PLAIN)
+    torch.testing.assert_close(network(images), scores)
+    assert module.last.grad_fn is not None
+
+
+def test_what_cannot_be_copied_says_so():
+    module = nn.Conv2d(3, 2, 3)
+    module.history = [module.weight * 2]
+    with pytest.raises(CannotTrace, match="cannot be copied"):
+        networks.wrap(module, input_size=12)
+
+
+# Ways to write a forward pass
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        lambda x: x.view(x.size(0), -1),
+        lambda x: x.view(x.shape[0], -1),
+        lambda x: x.view(-1, 4 * 10 * 10),
+        lambda x: x.reshape(x.size(0), -1),
+        lambda x: torch.flatten(x, 1),
+        lambda x: x.flatten(1),
+    ],
+)
+def test_every_way_to_flatten(flat):
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.fc = nn.Linear(400, 3)
+
+        def forward(self, x):
+            return self.fc(flat(self.conv(x).relu()))
+
+    module = toys.seeded(Flat)
+    images = toys.image(12, count=2)
+    network = networks.wrap(module, input_size=12, **toys.PLAIN)
+    torch.testing.assert_close(network(images), module(images))
+
+
+def test_an_argument_with_a_default_takes_it():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x, scale=3.0, mask=None):
+            return self.conv(x).mean((2, 3)) * scale
+
+    module = toys.seeded(Scaled)
+    network = networks.wrap(module, input_size=12, **toys.PLAIN)
+    torch.testing.assert_close(network(toys.image(12)), module(toys.image(12)))
+
+
+def test_a_constant_of_the_module_is_kept():
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3)
+            self.weights = torch.tensor([1.0, -2.0])
+
+        def forward(self, x):
+            return self.conv(x).mean((2, 3)) * self.weights + torch.ones(2)
+
+    module = toys.seeded(Constant)
+    network = networks.wrap(module, input_size=12, **toys.PLAIN)
+    torch.testing.assert_close(network(toys.image(12)), module(toys.image(12)))
+
+
+def test_a_module_of_its_own_called_normalize_is_not_lost():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.normalize = nn.BatchNorm2d(3)
+            self.conv = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x):
+            return self.conv(self.normalize(x)).mean((2, 3))
+
+    module = toys.shake(toys.seeded(Named))
+    network = networks.wrap(module, input_size=12, **toys.PLAIN)
+    torch.testing.assert_close(network(toys.image(12)), module(toys.image(12)))
+
+
+# What cannot be traced
+
+
+class Conv(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+
+
+class Decides(Conv):
+    def forward(self, x):
+        if x.mean() > 0.5:
+            x = x * 2
+        return self.conv(x).mean((2, 3))
+
+
+class TwoInputs(Conv):
+    def forward(self, x, mask):
+        return self.conv(x * mask).mean((2, 3))
+
+
+class TwoOutputs(Conv):
+    def forward(self, x):
+        x = self.conv(x)
+        return x.mean((2, 3)), x
+
+
+class Dictionary(Conv):
+    def forward(self, x):
+        return {"out": self.conv(x).mean((2, 3))}
+
+
+class NoInput(Conv):
+    def forward(self):
+        return self.conv.weight
+
+
+class Assigns(Conv):
+    def forward(self, x):
+        x = self.conv(x)
+        x[:, 0] = 0
+        return x.mean((2, 3))
+
+
+class Map(Conv):
+    def forward(self, x):
+        return self.conv(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (Decides, ["Decides", "must not depend on the values"]),
+        (TwoInputs, ["TwoInputs", "2 tensors", "mask"]),
+        (TwoOutputs, ["TwoOutputs", "tuple", "one tensor"]),
+        (Dictionary, ["Dictionary", "dict", "one tensor"]),
+        (NoInput, ["NoInput", "no image"]),
+        (Assigns, ["Assigns"]),
+        (Map, ["(N, classes)"]),
+    ],
+)
+def test_what_cannot_be_traced_says_why(module, words):
+    made = module()
+    before = snapshot(made)
+    with pytest.raises(CannotTrace) as caught:
+        networks.wrap(made, input_size=12)
+    for word in words:
+        assert word in str(caught.value)
+    assert_same(before, snapshot(made))
+
+
+def test_tracing_a_copy_of_a_copy_is_no_different():
+    module = toys.seeded(lambda: Toy(forgotten(IN_PLACE["module"])))
+    one, two = (networks.wrap(m, input_size=12) for m in (module, copy.deepcopy(module)))
+    assert torch.equal(one(toys.image(12)), two(toys.image(12)))

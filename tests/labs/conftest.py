@@ -1,0 +1,29 @@
+"""What several labs' tests need: the bundled network, and patience for a panel's frames."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from labsupport.core import network as networks
+
+
+@pytest.fixture(scope="module")
+def network():
+    return networks.load()
+
+
+@pytest.fixture
+def wait_for_frames():
+    """Call it with a live panel and a number of frames: it returns when so many were computed."""
+
+    def wait(live, count, patience=60.0):
+        end = time.perf_counter() + patience
+        while time.perf_counter() < end:
+            if live._work is not None and live._work.count >= count:
+                return
+            time.sleep(0.005)
+        raise AssertionError(f"no {count} frames in {patience} s")
+
+    return wait

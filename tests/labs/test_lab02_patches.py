@@ -1,0 +1,230 @@
+"""Lab 02's pictures and panel: what they show is what was found."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting
+from labsupport.labs import lab02_patches as lab
+from labsupport.methods.patches.search import (
+    random_directions,
+    top_patches,
+    unit_activations,
+)
+
+
+@pytest.fixture(scope="module")
+def colourful():
+    """Two units, red and green, each of which sees 8 x 8 pixels."""
+    module = nn.Sequential(nn.Conv2d(3, 2, 8, stride=8, bias=False), nn.ReLU(), nn.Flatten())
+    module[0].weight.data.zero_()
+    module[0].weight.data[0, 0], module[0].weight.data[1, 1] = 1 / 64, 1 / 64
+    module.append(nn.Linear(32, 2))
+    plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "input_size": 32}
+    return networks.wrap(module, **plain)
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """Five dark images; in each one cell is red and one is green, stronger from image to image."""
+    images = torch.full((5, 3, 32, 32), 0.1)
+    for place in range(5):
+        images[place, 0, 8:16, 16:24] = 0.5 + place / 10
+        images[place, 1, 24:32, 0:8] = 0.5 + place / 10
+    return images
+
+
+@pytest.fixture(scope="module")
+def found(colourful, shown):
+    return top_patches(colourful, "relu1", shown, k=4, suppress="picture")
+
+
+def test_a_region_is_the_box_enlarged(shown):
+    picture = np.asarray(lab.region(shown[4][None], (16, 8, 24, 16), 8))
+    assert picture.shape == (112, 112, 3)
+    assert (picture == picture[0, 0]).all()
+    assert picture[0, 0].tolist() == [230, 26, 26]
+
+
+def test_with_context_the_box_is_white_and_inside(shown):
+    picture = np.asarray(lab.region(shown[4][None], (16, 8, 24, 16), 8, context=1.0)).astype(int)
+    assert picture.shape == (112, 112, 3)
+    assert picture[56, 56].tolist() == [230, 26, 26]
+    assert picture[5, 5].tolist() == [26, 26, 26]
+    assert (picture[28:84, 28:84] == 255).all(2).sum() > 300
+    assert not (picture[:27] == 255).all(2).any()
+
+
+def test_a_region_stays_in_the_image(shown):
+    corner = np.asarray(lab.region(shown[4][None], (0, 24, 8, 32), 8, context=1.0)).astype(int)
+    assert corner[100, 20].tolist() == [26, 230, 26]
+    assert corner[10, 100].tolist() == [26, 26, 26]
+    whole = lab.region(shown[0][None], (0, 0, 8, 8), 500)
+    assert whole.size == (96, 96)
+    with pytest.raises(BadSetting, match="context"):
+        lab.region(shown[0][None], (0, 0, 8, 8), 8, context=-1)
+
+
+def test_large_regions_are_made_smaller_and_their_boxes_with_them():
+    image = torch.zeros(1, 3, 224, 224)
+    picture = np.asarray(lab.region(image, (0, 0, 112, 112), 224))
+    assert picture.shape == (112, 112, 3)
+    white = np.argwhere((picture == 255).all(2))
+    assert white.max() < 56
+    framed = np.asarray(lab.region(image, (0, 0, 224, 224), 224))
+    assert (framed == 0).all()  # what is seen whole has no frame
+
+
+def test_rows_hold_each_units_own_patches(found, shown):
+    rows = np.asarray(lab.unit_rows(found, shown, {0: "red", 1: "green"}, side=8)).astype(int)
+    assert rows.shape[1] > 4 * 80
+    assert rows.shape[0] >= 2 * 80
+    middle = rows[:, -42]
+    assert (middle[42] > 100).tolist() == [True, False, False]  # the fourth best of each
+    assert (middle[-40] > 100).tolist() == [False, True, False]
+    fewer = lab.unit_rows(found, shown, [1], side=8, count=2)
+    assert fewer.height < 2 * 80
+
+
+def test_a_row_may_go_on_in_the_next_line(found, shown):
+    lines = np.asarray(lab.unit_rows(found, shown, [0, 1], side=8, columns=2)).astype(int)
+    assert 4 * 80 < lines.shape[0] < 5 * 90
+    reds = [(lines[y, -42] > 100).tolist() for y in (42, 130, 215, 300)]
+    assert reds[:2] == [[True, False, False]] * 2
+    assert reds[2:] == [[False, True, False]] * 2
+    with pytest.raises(BadSetting, match="do not fill lines of 3"):
+        lab.unit_rows(found, shown, [0], side=8, columns=3)
+
+
+def test_small_tiles_and_large_numbers(colourful, shown):
+    found = top_patches(colourful, "relu1", shown, k=2, suppress="picture")
+    rows = lab.unit_rows(found, shown, [0], side=8, tile=40)
+    assert rows.height < 60
+    assert [lab._number(value) for value in (1219.04, 99.5, 0.25)] == ["1219", "99.5", "0.25"]
+
+
+def test_directions_have_rows_as_channels_have(colourful, shown):
+    directions = random_directions(2, 3, seed=1)
+    found = top_patches(colourful, "relu1", shown, channels=directions, k=2)
+    names = {0: "first", 2: "third"}
+    assert lab.unit_rows(found, shown, names, side=8).height >= 2 * 80
+    with pytest.raises(BadSetting, match="direction 3"):
+        lab.unit_rows(found, shown, [3], side=8)
+
+
+def test_gaps_are_white(colourful, shown):
+    few = top_patches(colourful, "relu1", shown[:1], k=2, suppress="picture")
+    picture = np.asarray(lab.unit_tiles(few, shown, 0, side=8, count=2))
+    assert (picture[:, -100:] == 255).all()
+    assert "over 1 pictures" in lab.unit_words(few, 0, 8)
+
+
+def test_the_mean_is_the_mean(found, shown):
+    mean = lab.mean_region(found, shown, 0, side=8)
+    assert mean.shape == (1, 3, 8, 8)
+    torch.testing.assert_close(mean[0, 0], torch.full((8, 8), 0.75))
+    torch.testing.assert_close(mean[0, 1], torch.full((8, 8), 0.1))
+
+
+def test_the_histogram_counts_on_a_logarithmic_axis(colourful, shown):
+    found = unit_activations(colourful, "relu1", shown, 0)
+    assert len(found.values) == 5 * 16
+    plain, marked = (np.asarray(lab.histogram(found, marks)) for marks in ((), (0.5,)))
+    assert not np.array_equal(plain, marked)
+
+
+def test_the_field_fits_into_the_image(colourful):
+    assert lab.field_side(colourful, "conv1") == 8
+    assert lab.field_side(networks.load(), "fire9") == 207
+    assert lab.field_side(networks.load(), "fire9", 100) == 100
+
+
+def test_the_panel_searches_once_and_leafs_at_once(monkeypatch, shown):
+    searches = []
+    real = lab.top_patches
+    monkeypatch.setattr(lab, "top_patches", lambda *a, **k: searches.append(1) or real(*a, **k))
+    wide = torch.nn.functional.interpolate(shown, 64)
+    panel = lab.leaf_panel(wide, "fire2")
+    try:
+        first = panel.picture.tobytes()
+        panel.controls["unit"].source.value = 5
+        panel.controls["count"].source.value = 4
+        assert len(searches) == 1
+        assert panel.picture.tobytes() != first
+        assert "fire2, unit 5: the largest activations" in panel.words
+        panel.controls["order"].source.value = "least"
+        panel.settle()
+        assert len(searches) == 2
+        assert "the smallest activations" in panel.words
+    finally:
+        panel.close()
+
+
+@pytest.fixture
+def pictures():
+    """Five pictures of two labels in one category."""
+    labels = ("red things", "red things", "green things", "red things", "green things")
+    return [images.Picture(f"p{n}", "", "things", one, None, None) for n, one in enumerate(labels)]
+
+
+@pytest.fixture
+def naming(pictures, shown):
+    wide = torch.nn.functional.interpolate(shown, 64)
+    found = top_patches(networks.load(), "fire2", wide, k=16, suppress="picture")
+    panel = lab.naming_panel(pictures, wide, found, unit=5, concept="red things")
+    yield panel, found
+    panel.close()
+
+
+def test_a_name_is_measured_in_the_panel(naming, pictures, monkeypatch):
+    panel, found = naming
+    monkeypatch.setattr(lab, "top_patches", None)  # the search is there already
+    of_unit = [pictures[n].label for n in found.pictures[5].tolist() if n >= 0]
+    assert len(of_unit) == 5
+    panel.controls["count"].source.value = 2
+    hits = of_unit[:2].count("red things")
+    assert f"unit 5: {hits} of 2 patches come from pictures of red things" in panel.words
+    assert "by chance it would be 0.60" in panel.words
+    first = panel.picture.tobytes()
+    panel.controls["concept"].source.value = " Green things"
+    assert f"{2 - hits} of 2 patches come from pictures of green things" in panel.words
+    assert panel.picture.tobytes() != first
+    panel.controls["concept"].source.value = "things"
+    assert "2 of 2 patches come from pictures of things, a precision of 1.00" in panel.words
+
+
+def test_a_concept_that_no_picture_has_gets_the_nearest(naming):
+    panel, _ = naming
+    before = panel.picture
+    panel.controls["concept"].source.value = "red thing"
+    assert panel.picture is before
+    with pytest.raises(BadSetting, match="the nearest labels are red things"):
+        _ = panel.controls["concept"].value
+    panel.controls["concept"].source.value = "red things"
+    assert "red things" in panel.words
+
+
+def test_another_layer_is_searched_anew(naming, monkeypatch):
+    panel, _ = naming
+    searches = []
+    real = lab.top_patches
+    monkeypatch.setattr(lab, "top_patches", lambda *a, **k: searches.append(a[1]) or real(*a, **k))
+    panel.controls["layer"].source.value = "features.4.cat"
+    panel.settle()
+    assert searches == ["features.4.cat"]
+    assert "fire3, unit 5" in panel.words
+
+
+def test_the_sign_over_a_tile_says_whether_the_label_fits(pictures, colourful, shown):
+    found = top_patches(colourful, "relu1", shown, k=5, suppress="picture")
+    labels = [one.label for one in pictures]
+    drawn = [
+        np.asarray(lab.named_tiles(found, shown, labels, 0, concept, side=8, count=4))
+        for concept in ("red things", "green things")
+    ]
+    assert drawn[0].shape == drawn[1].shape
+    assert not np.array_equal(drawn[0][:-240], drawn[1][:-240])  # the signs
+    assert not np.array_equal(drawn[0][-240:], drawn[1][-240:])  # the curve

@@ -1,0 +1,134 @@
+"""Lab 03: what its pictures show is what was measured, and learning can be stopped."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from labsupport.core import network as networks
+from labsupport.core.errors import LabError
+from labsupport.labs import lab03_weights as lab
+from labsupport.methods import weights as w
+
+
+@pytest.fixture(scope="module")
+def network():
+    return networks.load("convnetjs")
+
+
+@pytest.fixture
+def panel():
+    live = lab.learning_panel("digits")
+    yield live
+    live.close()
+
+
+def test_a_tile_holds_its_filter_with_zero_in_the_middle():
+    weights = torch.zeros(2, 3, 5, 5)
+    weights[0, 0, 2, 2], weights[1, 2, 0, 0] = 0.5, -0.05
+    own = np.asarray(lab.tiles(weights)).reshape(-1, 3).tolist()
+    assert [255, 128, 128] in own
+    assert [128, 128, 0] in own  # however weak the second one is
+    shared = np.asarray(lab.tiles(weights, shared=True)).reshape(-1, 3).tolist()
+    assert [255, 128, 128] in shared
+    assert [128, 128, 0] not in shared
+    assert [128, 128, 115] in shared
+
+
+def test_tiles_are_chosen_and_ordered_by_their_numbers():
+    weights = torch.rand(4, 3, 5, 5) - 0.5
+    some = lab.tiles(weights, [2, 0])
+    assert np.array_equal(
+        np.asarray(some)[28:], np.asarray(lab.tiles(weights[[2, 0]]))[28:]
+    )  # below the titles
+
+
+def test_slices_are_a_matrix_of_filters_and_channels():
+    weights = torch.zeros(4, 6, 5, 5)
+    weights[3, 5] = 1.0
+    picture = np.asarray(lab.slices(weights, enlarge=1))
+    assert picture.shape[:2] == (4 * 6 + 1, 6 * 6 + 1)
+    white = (picture[..., 0] == 255) & (np.indices(picture.shape[:2]) > 0).all(0)
+    inside = picture[-6:-1, -6:-1, 0]
+    assert (inside == 255).all()
+    assert white.sum() > 25
+    assert (picture[1:6, 1:6, 0] == 128).all()
+
+
+def test_the_gabors_stand_below_their_filters(network):
+    weights = w.filters(network).weights
+    fit = w.gabor_fit(weights)
+    assert lab.gabors(weights, fit, [0, 3, 5]).width > 3 * 40
+
+
+def test_the_effective_picture_has_a_row_for_each(network):
+    one, two = (lab.effective(network, "conv2", range(count)) for count in (1, 2))
+    assert two.height > 1.8 * one.height
+
+
+def test_the_summary_counts_what_the_method_finds(network):
+    weights = w.filters(network).weights.clone()
+    weights[3], weights[5] = 0.0, weights[6] * 2
+    words = lab._summary(weights)
+    assert words.startswith("16 filters of 5 x 5")
+    assert f"{len(w.dead(weights))} dead, {len(w.duplicates(weights))} pairs alike" in words
+    assert len(w.dead(weights)) >= 1
+
+
+def test_learning_begins_with_what_is_random_and_repeats_with_the_seed():
+    def some(seed):
+        frames = lab.learning("digits", epochs=1, seed=seed)
+        found = [next(frames) for _ in range(4)]
+        frames.close()
+        return found
+
+    one, again, other = some(0), some(0), some(1)
+    assert [snapshot.step for snapshot in one] == [0, 2, 4, 6]
+    assert one[0].progress == 0
+    for name in ("conv1", "conv2"):
+        assert torch.equal(one[3].layers[name], again[3].layers[name])
+        assert not torch.equal(one[3].layers[name], one[0].layers[name])
+        assert not torch.equal(one[3].layers[name], other[3].layers[name])
+
+
+def test_the_last_snapshot_is_the_end():
+    last = lab.last_filters("digits", epochs=5, learning_rate=0.05)
+    assert last.progress == 1
+    assert last.accuracy > 0.3
+    assert "decay 0.001" in last.settings
+
+
+def test_cifar_needs_a_network_and_says_so(monkeypatch):
+    def unreachable(*_, **__):
+        raise LabError("no network: use images.cutouts()")
+
+    monkeypatch.setattr(lab.images, "torchvision_set", unreachable)
+    with pytest.raises(LabError, match="no network"):
+        next(lab.learning("CIFAR10"))
+
+
+def test_the_panel_stops_within_half_a_second_and_goes_on(panel):
+    panel.start()
+    until = time.perf_counter() + 20
+    while (panel.frame is None or panel.frame.step < 4) and time.perf_counter() < until:
+        time.sleep(0.01)
+    start = time.perf_counter()
+    panel.stop()
+    assert time.perf_counter() - start < 0.5
+    time.sleep(0.5)
+    stopped = panel.frame.step
+    time.sleep(0.3)
+    assert panel.frame.step == stopped
+    assert f"Step {stopped}" in panel.words
+    panel.go_on()
+    until = time.perf_counter() + 20
+    while panel.frame.step == stopped and time.perf_counter() < until:
+        time.sleep(0.01)
+    assert panel.frame.step > stopped
+
+
+def test_the_comparison_names_each_training(network):
+    layers = {"conv1": w.filters(network).weights}
+    one = lab.Snapshot(layers, 1, 1, 1.0, 0.5, "")
+    assert lab.compared({"a": one, "b": one}).width > lab.compared({"a": one}).width

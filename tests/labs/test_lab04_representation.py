@@ -1,0 +1,313 @@
+"""Lab 04: what stands in its pictures is where the codes say, and t-SNE can be stopped."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.labs import lab04_representation as lab
+from labsupport.methods.codes import space as c
+
+SET = [*range(0, 283, 7)]
+
+
+@pytest.fixture(scope="module")
+def things(network):
+    """Forty-one cut-outs, a few of each category."""
+    every = images.cutouts()
+    some = images.ImageSet([every[number] for number in SET], "some")
+    return lab.collection(network, some, layers=["relu1", "fire4"])
+
+
+@pytest.fixture(scope="module")
+def points(things):
+    return c.embed(things.code, perplexity=8, steps=200).points
+
+
+def inked(picture) -> np.ndarray:
+    """Where a picture is not white."""
+    return np.asarray(picture).min(axis=2) < 250
+
+
+# The collection
+
+
+def test_every_picture_is_decoded_once_and_gives_what_the_method_gives(network, monkeypatch):
+    pictures = images.cutouts()[:5]
+    calls = []
+    plain = lab._decoded
+    monkeypatch.setattr(lab, "_decoded", lambda one: calls.append(one.name) or plain(one))
+    found = lab.collection(network, pictures, layers=["fire2"])
+    assert calls == pictures.names
+    assert list(found.codes) == ["pixels", "fire2", "fire9"]
+    assert torch.allclose(found.code, c.codes(network, pictures), atol=1e-3)
+    assert torch.allclose(found.codes["pixels"], c.pixel_codes(pictures), atol=1e-3)
+    assert found.layer == "fire9"
+
+
+def test_photographs_may_be_collected_too(network):
+    found = lab.collection(network, images.photos()[:2], layers=[])
+    assert max(found.shown[0].size) == 224
+    assert found.titles == [one.title for one in images.photos()[:2]]
+
+
+def test_layers_run_from_the_first_to_the_code(network):
+    assert lab.map_layers(network) == ["relu1", *(f"fire{n}" for n in range(2, 10))]
+    other = networks.load("lenet5")
+    assert lab.map_layers(other)[-1] == c.code_layer(other)
+
+
+def test_a_small_picture_keeps_its_shape_and_opacity(things):
+    for number in (0, 11):
+        small, large = things.small(number, 40), things.shown[number]
+        assert max(small.size) == 40
+        assert small.width / small.height == pytest.approx(large.width / large.height, rel=0.1)
+        assert small.mode == "RGBA"
+
+
+# Maps
+
+
+def test_each_picture_lies_at_its_place(things):
+    count = len(things)
+    spots = torch.tensor([[float(n % 7), float(n // 7)] for n in range(count)])
+    sheet = lab.image_map(things, spots, size=700, tile=60, square=True)
+    assert sheet.size == (700, 700)
+    places = lab._on_sheet(spots, 700, 60)
+    for number in (0, 6, 20, 40):
+        left, top = (places[number] - 32).round().astype(int)
+        right, bottom = (places[number] + 32).round().astype(int)
+        part = inked(sheet)[max(top, 0) : bottom, max(left, 0) : right]
+        alpha = np.asarray(things.small(number, 60))[..., 3] > 128
+        assert part.sum() == pytest.approx(alpha.sum(), rel=0.35)
+
+
+def test_the_axes_share_one_scale_and_y_runs_down():
+    places = lab._on_sheet(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), 500, 50)
+    assert places[1, 0] - places[0, 0] == pytest.approx(2 * (places[2, 1] - places[0, 1]))
+    assert places[2, 1] > places[0, 1]
+    assert (places >= 25).all()
+    assert (places <= 475).all()
+
+
+def test_a_map_that_is_flat_gives_a_flat_sheet(things):
+    line = torch.stack([torch.arange(41.0), torch.zeros(41)], 1)
+    sheet = lab.image_map(things, line, size=600, tile=30)
+    assert sheet.height < 60
+    assert sheet.width == pytest.approx(600, abs=2)
+
+
+def test_a_window_enlarges_a_part(things, points):
+    places = lab._on_sheet(points, 600, 40, (0.25, 0.25, 0.75, 0.75))
+    whole = lab._on_sheet(points, 600, 40)
+    apart = np.linalg.norm(places[0] - places[1]) / np.linalg.norm(whole[0] - whole[1])
+    assert apart == pytest.approx(2, rel=1e-6)
+
+
+def test_the_chosen_one_is_framed_and_its_neighbours_are_numbered(things, points):
+    plain = lab.image_map(things, points, size=500, tile=40)
+    marked = lab.image_map(things, points, size=500, tile=40, chosen=3, near=[5, 6])
+    blue = (np.asarray(marked) == (0, 114, 178)).all(2)
+    assert blue.sum() > 500
+    assert (np.asarray(plain) == (0, 114, 178)).all(2).sum() < 20
+
+
+def test_dots_have_the_colour_of_their_group_and_a_legend_with_counts():
+    spots = torch.tensor([[0.0, 0.0], [10.0, 10.0]])
+    picture = np.asarray(lab.dots(spots, [0, 1], ["a", "b"], size=200, radius=5))
+    for number, corner in ((0, (20, 20)), (1, (180, 180))):
+        rows, columns = (slice(edge - 14, edge + 14) for edge in corner)
+        part = picture[rows, columns].reshape(-1, 3).tolist()
+        assert list(lab._rgb(lab.COLOURS[number])) in part
+        assert list(lab._rgb(lab.COLOURS[1 - number])) not in part
+    assert picture.shape[1] > 200
+
+
+def test_the_colours_differ_in_lightness_or_clearly_in_hue():
+    colours = np.array([lab._rgb(one) for one in lab.COLOURS], dtype=float)
+    apart = np.linalg.norm(colours[:, None] - colours[None], axis=2) + 999 * np.eye(len(colours))
+    assert apart.min() > 60
+
+
+def test_a_map_is_turned_onto_another_and_no_distance_changes():
+    one = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    turn = torch.tensor([[math.cos(2.0), -math.sin(2.0)], [math.sin(2.0), math.cos(2.0)]])
+    mirrored = (one @ turn) * torch.tensor([1.0, -1.0]) + 5
+    back = lab.turned_to(mirrored, one)
+    assert torch.allclose(back, one - one.mean(0), atol=1e-4)
+
+
+# Grids
+
+
+def test_each_cell_shows_its_picture(things, points):
+    grid = c.grid(points)
+    picture = lab.grid_picture(things, grid, tile=40)
+    rows, columns = grid.cells.shape
+    assert picture.size == (columns * 43 + 3, rows * 43 + 3)
+    for row, column in ((0, 0), (rows - 1, columns - 1)):
+        part = picture.crop((3 + column * 43, 3 + row * 43, 43 + column * 43, 43 + row * 43))
+        small = things.small(int(grid.cells[row, column]), 40)
+        wanted = np.full((40, 40, 3), 255, np.uint8)
+        top, left = (40 - small.height) // 2, (40 - small.width) // 2
+        sheet = lab.Image.fromarray(wanted)
+        sheet.paste(small, (left, top), small)
+        assert np.array_equal(np.asarray(part), np.asarray(sheet))
+
+
+def test_the_widest_gap_has_the_reddest_seam(things):
+    cells = torch.arange(6).view(2, 3)
+    right = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    seams = c.Seams(right, torch.zeros(1, 3))
+    picture = np.asarray(
+        lab.grid_picture(things, c.Grid(cells, 0.0, ()), tile=40, seams=seams)
+    ).astype(int)
+    middle = 8 + 2 * 48 - 4  # between the second and the third column
+    top, bottom = picture[28, middle], picture[76, middle]
+    assert top[0] - top[1] > 150
+    assert bottom.min() > 200
+
+
+# Words
+
+
+def test_the_words_say_what_was_measured(things, points):
+    words = lab.map_words(things.code, points, things.categories)
+    trusted = c.trustworthiness(things.code, points)
+    share = c.label_agreement(points, things.categories, metric="euclidean")
+    assert f"Trustworthiness {trusted:.3f}" in words
+    assert f"nearest in the map {share:.0%}" in words
+
+
+# Panels
+
+
+def test_the_image_itself_is_not_its_own_neighbour(things):
+    for layer in ("pixels", "fire9"):
+        rows = things.codes[layer]
+        found = lab.nearest_others(rows, rows[4:5], 5, "cosine").numbers
+        assert 4 not in found
+        assert found == c.neighbours(rows, 4, k=5).numbers
+        stranger = rows[4:5] + 0.3 * rows[9:10]
+        assert 4 in lab.nearest_others(rows, stranger, 5, "cosine").numbers
+
+
+def test_neighbours_follow_the_picture_and_the_layer(things):
+    panel = lab.neighbours_panel(things, things.pictures.names[2])
+    first = panel.picture
+    panel.controls["layer"].put("relu1")
+    assert "relu1" in panel.words
+    assert np.asarray(panel.picture).shape != np.asarray(first).shape or not np.array_equal(
+        panel.picture, first
+    )
+    panel.close()
+
+
+def test_the_atlas_knows_its_own_and_places_a_stranger(things, points):
+    name = things.pictures.names[8]
+    panel = lab.atlas_panel(things, points, name)
+    assert panel.words.startswith(things.titles[8])
+    seen = things.pictures[8].image
+    number, near = lab._found(things, seen)
+    assert number == 8
+    assert near == list(c.neighbours(things.code, 8, k=5).numbers)
+    content = lab.figures.to_png(images.to_pil(images.sample("giant_panda")))
+    panel.controls["image"].open(content, "panda.png")
+    assert panel.words.startswith("Your picture")
+    blue = (np.asarray(panel.picture) == (0, 114, 178)).all(2)
+    assert blue.sum() > 600  # its frame, at the place where it belongs
+    panel.controls["view"].put("seams")
+    panel.controls["zoom"].put(3)
+    before = np.asarray(panel.picture)
+    panel.controls["across"].put(0.9)
+    assert not np.array_equal(before, np.asarray(panel.picture))
+    panel.close()
+
+
+def test_newcomers_come_last_in_blue_frames(things, points):
+    both, places = lab.with_newcomers(things, points, images.photos()[:3])
+    assert len(both) == len(things) + 3
+    assert torch.equal(places[: len(things)], points)
+    assert both.shown[-1].getpixel((0, 0)) == (0, 114, 178, 255)
+    low, high = points.min(0).values, points.max(0).values
+    assert ((places >= low) & (places <= high)).all()
+
+
+def test_the_live_map_stops_and_goes_on(things):
+    panel = lab.map_panel(things, size=200)
+    panel.controls["steps"].put(1500)
+    until = time.perf_counter() + 20
+    while (panel.frame is None or panel.frame.step < 20) and time.perf_counter() < until:
+        time.sleep(0.01)
+    start = time.perf_counter()
+    panel.stop()
+    assert time.perf_counter() - start < 0.5
+    time.sleep(0.4)
+    stopped = panel.frame.step
+    time.sleep(0.2)
+    assert panel.frame.step == stopped
+    assert panel.words.startswith(f"Step {stopped} of 1500")
+    panel.close()
+
+
+def test_the_digits_are_there_in_all_sets():
+    counts = {data: len(lab.digits(data).labels) for data in lab.DIGITS.values()}
+    assert counts == {"small": 1797, "test": 2000, "all": 10_000, "ready": 10_000, "fashion": 2000}
+    assert lab.digit_codes("small").shape == (1797, 64)
+    assert lab.digit_codes("test", "lenet5").shape == (2000, 84)
+    assert (
+        0 <= float(lab.digits("small").images.min()) < float(lab.digits("small").images.max()) <= 1
+    )
+
+
+def test_digits_are_drawn_where_they_lie_and_never_over_each_other():
+    found = lab.digits("small")
+    places = torch.stack([torch.arange(1797.0) % 3, torch.zeros(1797)], 1)
+    picture = np.asarray(lab.digit_map(places, found, size=300, tile=18))
+    inside = inked(lab.Image.fromarray(picture))[:, :300]
+    columns = np.flatnonzero(inside.any(0))
+    assert len(np.split(columns, np.flatnonzero(np.diff(columns) > 20) + 1)) == 3
+
+
+def test_ten_thousand_digits_give_frames_soon_enough_to_stop():
+    """Every frame but the first must come well before half a second on a quiet machine."""
+    rows = lab.digit_codes("all")
+    frames = c.embedding_frames(rows, metric="euclidean", steps=6, every=2)
+    next(frames)
+    stages = [next(frames).stage for _ in range(3)]
+    frames.close()
+    assert stages == [f"looking for neighbours, {share}%" for share in (5, 10, 15)]
+
+
+@pytest.mark.parametrize(("source", "least"), [("pixels", 0.9), ("lenet5", 0.97)])
+def test_the_maps_that_were_made_before_are_of_these_digits(source, least):
+    found = lab.ready_map(source)
+    assert found.points.shape == (10_000, 2)
+    labels = lab.digits("ready").labels
+    share = c.label_agreement(found.points, labels, metric="euclidean", sample=500)
+    assert share > least
+    rows = lab.digit_codes("ready", source)
+    assert c.trustworthiness(rows, found.points, metric="euclidean", sample=300) > 0.97
+
+
+def test_toys_are_what_their_names_say():
+    wide, groups, _ = lab.toy("two groups, one ten times as wide")
+    spread = [float(wide[groups == g].std(0).mean()) for g in (0, 1)]
+    assert spread[1] / spread[0] == pytest.approx(10, rel=0.1)
+    three, groups, _ = lab.toy("three groups, one far away")
+    middles = torch.stack([three[groups == g].mean(0)[0] for g in range(3)])
+    assert torch.allclose(middles - middles[0], torch.tensor([0.0, 10.0, 60.0]), atol=1)
+    ring, _, _ = lab.toy("a ring")
+    assert torch.allclose(ring.norm(dim=1), torch.ones(150), atol=0.1)
+
+
+def test_sizes_lie_as_the_notebook_says():
+    rows, groups, _ = lab.toy("two groups, one ten times as wide")
+    points = c.embed(rows, perplexity=30, metric="euclidean").points
+    spread = [float((points[groups == g] - points[groups == g].mean(0)).norm(dim=1).mean())
+              for g in (0, 1)]  # fmt: skip
+    assert spread[1] / spread[0] == pytest.approx(1, rel=0.35)

@@ -1,0 +1,200 @@
+"""Lab 07's pictures and panels: what they show is what was computed."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting
+from labsupport.labs import lab07_deconv as lab
+from labsupport.methods import backprop
+from labsupport.methods.patches.search import top_patches
+from labsupport.ui.walks import walk
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A bright-spot detector of 4 x 4 windows, a second layer, two classes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = nn.Sequential(
+            nn.Conv2d(3, 2, 4, stride=4), nn.ReLU(), nn.Conv2d(2, 2, 1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2),
+        )  # fmt: skip
+    module[0].weight.data[0], module[0].bias.data[0] = 1 / 48, 0.0
+    return networks.wrap(module, mean=(0, 0, 0), std=(1, 1, 1), input_size=32)
+
+
+def spot(row: int, column: int) -> torch.Tensor:
+    """A dark image (1, 3, 32, 32) with one bright window of 4 x 4."""
+    image = torch.full((1, 3, 32, 32), 0.1)
+    image[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0.9
+    return image
+
+
+# A gradient as an image
+
+
+def test_zero_is_grey_and_the_strongest_has_full_contrast():
+    values = torch.zeros(3, 20, 20)
+    values[0, 3, 4], values[1, 5, 6], values[2, 7, 8] = 2.0, -2.0, 1.0
+    image = lab.gradient_image(values)[0]
+    assert image[:, 0, 0].tolist() == [0.5, 0.5, 0.5]
+    assert image[:, 3, 4].tolist() == [1.0, 0.5, 0.5]
+    assert image[:, 5, 6].tolist() == [0.5, 0.0, 0.5]
+    assert image[2, 7, 8] == pytest.approx(0.75, abs=0.01)
+
+
+def test_signs_are_red_and_blue_and_magnitudes_have_none():
+    values = torch.zeros(3, 20, 20)
+    values[:, 3, 4], values[:, 5, 6] = 1.0, -1.0
+    signed = lab.gradient_image(values, "signed")[0]
+    assert signed[0, 3, 4] > signed[2, 3, 4] + 0.2
+    assert signed[2, 5, 6] > signed[0, 5, 6] + 0.2
+    strength = lab.gradient_image(values, "magnitude")[0]
+    assert torch.equal(strength[:, 3, 4], strength[:, 5, 6])
+    assert strength[:, 0, 0].max() < 0.02
+
+
+def test_an_empty_gradient_is_a_picture_all_the_same():
+    for view in lab.VIEWS.values():
+        assert lab.gradient_image(torch.zeros(3, 8, 8), view).isfinite().all()
+    with pytest.raises(BadSetting, match="'signed'"):
+        lab.gradient_image(torch.zeros(3, 8, 8), "sign")
+
+
+# Rules
+
+
+def test_the_slides_panel_says_what_gets_through():
+    panel = lab.matrix_panel()
+    assert "backprop 5, deconvnet 5, guided 2 of 9" in panel.words
+    before = panel.picture
+    panel.controls["f"].put("1 1 1; 1 1 1; 1 1 1")
+    assert "backprop 9, deconvnet 5, guided 5 of 9" in panel.words
+    assert panel.picture.tobytes() != before.tobytes()
+    panel.controls["above"].cells[1].value = -3.0
+    assert "backprop 9, deconvnet 4, guided 4 of 9" in panel.words
+    cells = panel.controls["f"].cells
+    panel.close()
+    assert [cell.comm for cell in cells] == [None] * 9
+
+
+def test_the_matrix_panel_walks():
+    panel = lab.matrix_panel()
+    report = walk(panel)
+    assert len(report.callbacks) >= 6
+    panel.close()
+
+
+def test_a_matrix_marks_what_is_blocked():
+    numbers = torch.tensor([[1.0, 0.0]])
+    plain = np.asarray(lab.matrix_picture(numbers))
+    marked = np.asarray(lab.matrix_picture(numbers, torch.tensor([[False, True]])))
+    half = plain.shape[1] // 2
+    assert (plain[:, :half] == marked[:, :half]).all()
+    assert (plain[:, half:] != marked[:, half:]).any()
+
+
+def test_the_picture_of_the_rules_zooms_to_the_box(tiny):
+    image = spot(2, 5)
+    place = lab.strongest(tiny, image, "relu1", 0)
+    assert place == (2, 5)
+    found = backprop.gradients(tiny, image, ("relu1", 0, place))
+    box = lab.receptive_box(tiny, "relu1", place, (32, 32))
+    assert box == (20, 8, 24, 12)
+    whole = lab.rules_picture(image, found, box=box)
+    close = lab.rules_picture(image, found, box=box, zoom=True)
+    assert whole.size != close.size or whole.tobytes() != close.tobytes()
+    zoomed = np.asarray(close)[-200:, 260:400]  # the first gradient: the filter, one colour
+    assert len(np.unique(zoomed.reshape(-1, 3), axis=0)) <= 2
+
+
+def test_a_dead_neuron_is_said_to_be_dead(tiny):
+    look = lab._look(spot(0, 0) * 0, tiny, "relu1", 0, "strongest")
+    _, words = lab._draw_rules(look, "colours", False)
+    assert "no pixel can change that" in words
+    alive = lab._look(spot(1, 1), tiny, "relu1", 0, "channel")
+    assert alive.box is None
+    assert "The gradient passes 1 ReLUs" in lab._draw_rules(alive, "signed", False)[1]
+
+
+# What units look for
+
+
+def test_reconstructions_and_crops_show_the_same_window(tiny):
+    shown = [spot(2, 5), spot(7, 0), spot(0, 7)]
+    found = top_patches(tiny, "relu1", shown, k=3, channels=[0], suppress="picture")
+    gradient = lab.unit_gradients(tiny, found, shown, 0, rule="guided")
+    for values, number, position in zip(
+        gradient.values, found.images[0].tolist(), found.positions[0].tolist(), strict=True
+    ):
+        row, column = position
+        assert spot(row, column).equal(shown[number])
+        inside = values[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+        assert (inside > 0).all()
+        assert float(values.abs().sum()) == pytest.approx(float(inside.abs().sum()))
+    drawn, crops = lab.aligned_tiles(tiny, found, shown, 0, rule="guided", count=2, tile=8)
+    assert len(drawn) == len(crops) == 2
+    for tile, crop in zip(drawn, crops, strict=True):
+        assert tile.size == crop.size == (8, 8)
+        assert (np.asarray(crop) == round(0.9 * 255)).mean() > 0.9  # the bright window, no more
+
+
+def test_a_cut_is_moved_into_the_image_and_made_smaller():
+    image = torch.arange(100.0).view(1, 1, 10, 10) / 100
+    assert torch.equal(lab._cut(image, (0, 0, 1, 1), 3, 8), image[:, :, :3, :3])
+    assert torch.equal(lab._cut(image, (9, 4, 10, 5), 3, 8), image[:, :, 3:6, 7:])
+    assert lab._cut(image, (2, 2, 8, 8), 6, 3).shape == (1, 1, 3, 3)
+
+
+def test_the_papers_figures_have_their_rows(tiny):
+    shown = [spot(2, 5), spot(7, 0), spot(0, 7)]
+    found = top_patches(tiny, "relu1", shown, k=3, suppress="picture")
+    block = lab.zeiler_block(tiny, found, shown, 0)
+    rows = lab.springenberg_rows(tiny, found, shown, [0, 1])
+    assert block.width > block.height  # two blocks of three
+    assert rows.height > 4 * 60
+
+
+# What people use today
+
+
+def test_the_words_of_integrated_gradients_are_its_numbers(tiny):
+    image = spot(3, 3)
+    found = backprop.integrated_gradients(tiny, image, 1)
+    words = lab.attribution_words(found)
+    with torch.no_grad():
+        assert f"{float(tiny(image)[0, 1]):.2f} at the image" in words
+    assert f"{float(found.error[0]):.1%}" in words
+
+
+def test_smoothgrad_draws_each_frame(tiny):
+    settings = {"network": tiny, "target": None, "rule": "guided", "noise": 0.1, "samples": 6}
+    views = list(lab._smooth(spot(1, 2), **settings))
+    assert [one.progress for one in views][-1] == 1.0
+    picture, words = lab._draw_smooth(views[-1], "magnitude")
+    assert "the mean of 6 gradients" in words
+    assert picture.width > 2 * 32
+
+
+def test_the_cascade_is_measured_and_drawn(tiny):
+    views = list(lab.cascade_views(tiny, spot(4, 4), 1, seed=2))
+    assert [len(one.steps) for one in views] == [1, 2, 3, 4]
+    picture, words = lab._draw_cascade(views[0], "magnitude", "ranks")
+    assert "as learned" in words
+    _, words = lab._draw_cascade(views[-1], "magnitude", "structure")
+    assert "random down to conv1 (3 layers)" in words
+    rows = lab.cascade_rows(views[-1].steps, (0, 3))
+    assert rows.width > 40
+    assert picture.height > 100
+    strips = np.asarray(lab.likeness_strips(views[1], "structure"))
+    assert lab.likeness_picture(views[-1].steps).height == 300
+    unknown = (strips == (200, 200, 200)).all(2).sum() / (3 * 23 * 23)
+    assert unknown == pytest.approx(2, abs=0.3)  # of four fields in each strip, two are known
+
+
+def test_the_last_unit_has_no_relu_behind_it(tiny):
+    assert lab.last_unit(tiny, 1) == ("fc3", 1)
+    assert lab.last_unit(networks.load(), 7) == ("conv10", 7)

@@ -1,0 +1,154 @@
+"""Pictures that grow: what the panels and boards show is what the engine made."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from labsupport.core import network as networks
+from labsupport.core.images import saved_settings
+from labsupport.labs.lab08_optimization import ascent as lab
+from labsupport.methods.optimize import ascent
+from labsupport.methods.optimize.ascent import LogOdds, TargetValue, visualize
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 3),
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        for part in module:
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+    return networks.wrap(module, input_size=24, categories=["lemon", "goose", "cup"])
+
+
+def test_the_slides_twenty_classes_are_imagenets(network):
+    assert lab.lecture_classes(network) == list(lab.LECTURE)
+    assert len(set(lab.LECTURE)) == 20
+    assert set(lab.SLIDE_NAMES) <= set(lab.LECTURE)
+
+
+def test_a_class_grows_stops_goes_on_and_is_saved_with_its_settings(tmp_path, wait_for_frames):
+    live = lab.class_panel("flamingo", steps=20)
+    try:
+        assert live.frame.frame.step == 0
+        assert live.picture.width > 448
+        live.start()
+        wait_for_frames(live, 3)
+        live.stop()
+        assert live.state == "stopped"
+        time.sleep(0.4)
+        stopped = live.frame.frame.step
+        assert 1 <= stopped < 20
+        live.go_on()
+        assert live.wait(90) == "finished"
+        assert live.frame.frame.step == 20
+        settings = {"steps": 20, "seed": 0}
+        alone = visualize(networks.load(), lab.class_objective("flamingo"), **settings)
+        assert torch.equal(live.frame.frame.image, alone.image)
+        assert "Step 20 of 20" in live.words
+        kept = saved_settings(live.save(tmp_path / "flamingo.png"))
+        assert kept["target"] == "flamingo"
+        assert kept["steps"] == 20
+    finally:
+        live.close()
+
+
+def test_a_units_panel_shows_a_channel_or_what_a_neuron_sees():
+    live = lab.unit_panel("fire2", 3, steps=20)
+    try:
+        whole = live.picture.size
+        assert whole == (448, 448)
+        assert "fire2, channel 3" in live.words
+        live.controls["extent"].source.value = "neuron"
+        live.run(limit=2)
+        assert "It sees" in live.words
+        left, top, right, bottom = live.frame.frame.box
+        times = live.picture.width // (right - left)
+        assert live.picture.size == ((right - left) * times, (bottom - top) * times)
+    finally:
+        live.close()
+
+
+def test_a_unit_of_a_layer_without_a_map_has_no_neuron(tiny):
+    assert lab.unit_target(tiny, "4", 2, neuron=True) == ("4", 2)
+    assert lab.unit_target(tiny, "1", 2, neuron=True) == ("1", 2, (12, 12))
+
+
+def test_a_silent_unit_is_said_to_be_silent():
+    dark = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
+    nn.init.constant_(dark[0].bias, -100.0)
+    silent = networks.wrap(dark, input_size=8)
+    asleep = TargetValue(("1", 0), wake=False)
+    [growing, *_] = lab._growing(silent, asleep, "it", steps=1)
+    assert "is silent" in lab._draw_unit(growing)[1]
+    [growing, *_] = lab._growing(silent, TargetValue(("1", 0)), "it", steps=1)
+    assert "still silences it" in lab._draw_unit(growing)[1]
+
+
+def test_the_board_has_every_setting_from_one_seed(tiny):
+    told = []
+    entries = lab.board(tiny, "goose", steps=8, progress=told.append)
+    assert [entry.recipe.name for entry in entries] == [*lab.YOSINSKI_NAMES, "ours"]
+    assert told[-1] == 1
+    for entry in entries:
+        alone = visualize(tiny, "goose", recipe=entry.recipe, steps=8)
+        assert torch.equal(entry.frame.image, alone.image)
+        assert entry.seconds > 0
+        assert entry.frame.steps == 8
+    picture = lab.board_picture(entries, columns=5)
+    assert picture.width >= 5 * 24
+
+
+def test_the_gallery_stands_in_the_order_of_its_names(tiny):
+    names = ["goose", "cup", "lemon"]
+    frame = visualize(tiny, lab.class_objective(names), steps=4)
+    picture = np.asarray(lab.gallery_picture(frame, names)).reshape(-1, 3)
+    assert len(np.unique(picture, axis=0)) > 100
+    for place, name in enumerate(names):
+        alone = visualize(tiny, LogOdds(name) + TargetValue(name), steps=4)
+        assert torch.allclose(frame.image[place], alone.image[0], atol=1e-5)
+
+
+def test_the_growing_gallery_ends_with_all_its_classes(tiny):
+    names = ["goose", "cup", "lemon", "goose", "cup"]
+    hung = list(lab._hung(tiny, names, ascent.CLEAR, 3, 0))
+    assert [len(one.names) for one in hung[::4]] == [4, 5]
+    progress = [one.progress for one in hung]
+    assert progress == sorted(progress)
+    assert progress[-1] == 1
+    assert hung[-1].images.shape[0] == 5
+    assert "5 of 5 classes" in lab._draw_hung(hung[-1])[1]
+
+
+def test_units_of_all_layers_stand_from_the_first_to_the_last(network, tiny):
+    names = lab.unit_layers(network)
+    order = [layer.name for layer in network.layers]
+    assert len(names) == 8
+    assert names == sorted(names, key=order.index)
+    assert [network.layer(name).title for name in (names[0], names[-1])] == ["relu1", "relu10"]
+    found = lab.units(tiny, ["0", "1"], 2, steps=2, size=None)
+    assert {name: len(frame.image) for name, frame in found.items()} == {"0": 2, "1": 2}
+    assert lab.units_picture(tiny, found).height >= 2 * 24
+    seeds = visualize(tiny, ("1", 0), steps=2, seed=(3, 4, 5))
+    assert lab.seeds_picture(seeds).width >= 3 * 24
+
+
+@pytest.mark.parametrize("make", [lab.class_panel, lab.unit_panel])
+def test_a_panel_begins_anew_by_itself_where_that_is_asked_for(make):
+    for wanted in (False, True):
+        live = make(steps=20, autostart=wanted)
+        try:
+            assert live.autostart is wanted
+        finally:
+            live.close()

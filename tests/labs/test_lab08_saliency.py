@@ -1,0 +1,186 @@
+"""Lab 08's saliency pictures and panels: what they show is what was computed."""
+
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.labs.lab08_optimization import saliency as lab
+from labsupport.methods.saliency import (
+    Localization,
+    Segmentation,
+    box_of,
+    box_overlap,
+    mask_overlap,
+    saliency_map,
+    scenes,
+    segment,
+)
+
+
+@pytest.fixture(scope="module")
+def koala():
+    return images.standard(images.sample("koala"))
+
+
+def half() -> torch.Tensor:
+    mask = torch.zeros(20, 30, dtype=torch.bool)
+    mask[:, 15:] = True
+    return mask
+
+
+def test_a_map_is_white_on_black_and_a_signed_one_red_and_blue():
+    map_ = torch.zeros(20, 30)
+    map_[:, 15:], map_[:, :5] = 1.0, -1.0
+    plain = np.asarray(lab.map_picture(map_.clamp(min=0)))
+    assert plain[10, 20].tolist() == [255] * 3
+    assert plain[10, 8].tolist() == [0] * 3
+    signed = np.asarray(lab.map_picture(map_, signed=True)).astype(int)
+    assert signed[10, 20, 0] > signed[10, 20, 2] + 40
+    assert signed[10, 2, 2] > signed[10, 2, 0] + 40
+    assert signed[10, 8].min() > 230
+
+
+def test_an_empty_map_is_black_and_no_error():
+    assert not np.asarray(lab.map_picture(torch.zeros(8, 8))).any()
+
+
+def test_the_spotlight_keeps_the_object_and_pales_the_rest():
+    image = torch.rand(1, 3, 20, 30, generator=torch.Generator().manual_seed(0)) * 0.5
+    shown = np.asarray(lab.spotlight(image, half())).astype(int)
+    kept = (image[0].permute(1, 2, 0).numpy() * 255 + 0.5).astype(int)
+    assert np.array_equal(shown[:, 15:], kept[:, 15:])
+    assert shown[:, :15].min() >= 190
+    assert np.ptp(shown[:, :15], axis=2).max() == 0
+
+
+def test_seeds_are_told_apart_by_more_than_colour():
+    seeds = torch.zeros(24, 36, dtype=torch.int8)
+    seeds[:, :12], seeds[:, 24:] = 1, -1
+    image = torch.full((1, 3, 24, 36), 0.5)
+    shown = np.asarray(lab.grabcut_seeds_picture(image, seeds)).astype(int)
+    plain = shown[12, 18]
+    dots = (shown[:, :12] != plain).any(2)
+    stripes = (shown[:, 24:] != plain).any(2)
+    assert float(dots.mean()) == pytest.approx(1 / 4, abs=0.02)
+    assert float(stripes.mean()) == pytest.approx(1 / 3, abs=0.03)
+    assert not (shown[:, 12:24] != plain).any()
+
+
+def test_the_readout_says_where_half_of_the_map_lies():
+    map_ = torch.zeros(10, 10)
+    map_[0, :5] = 1.0
+    assert lab._concentration(map_) == pytest.approx(0.02, abs=0.011)
+    assert lab._concentration(torch.ones(10, 10)) == pytest.approx(0.5, abs=0.011)
+
+
+def test_the_map_panel_shows_the_networks_own_class_and_any_other():
+    panel = lab.map_panel("koala")
+    assert "koala has 99.8 %" in panel.words
+    before = panel.picture
+    panel.controls["target"].put("tabby")
+    assert "tabby has < 0.1 %" in panel.words
+    panel.controls["target"].put("")
+    panel.controls["reduce"].put("signed")
+    assert panel.picture != before
+    panel.close()
+
+
+def test_the_object_panel_follows_its_quantiles():
+    panel = lab.segment_panel("koala")
+    before, words = panel.picture, panel.words
+    panel.controls["foreground"].put(0.7)
+    assert panel.words != words
+    assert panel.picture != before
+    panel.close()
+
+
+def test_scenes_of_the_menu_are_held_against_the_truth():
+    panel = lab.segment_panel("koala", count=3)
+    assert "true mask" not in panel.words
+    for place, scene in enumerate(scenes(3), start=1):
+        panel.controls["image"].put(f"scene {place}")
+        cut = segment(scene.image, saliency_map(networks.load(), scene.image, scene.target)[0])
+        assert panel.words.startswith(scene.target)
+        assert f"true mask {mask_overlap(cut.mask, scene.mask):.2f}" in panel.words
+        assert f"true box {box_overlap(cut.box, scene.box):.2f}" in panel.words
+    panel.close()
+
+
+def test_a_scene_is_shown_whole_in_the_size_that_a_network_wants(network):
+    scene = scenes(1)[0]
+    shrunk = types.SimpleNamespace(
+        input_size=(112, 112),
+        class_index=network.class_index,
+        categories=network.categories,
+    )
+    seen = []
+
+    def noted(image, _network, target):
+        seen.append(image.shape)
+        return lab.Mapped(image, image[0, 0], network.categories[target], 0.5)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lab, "_mapped_as_it_is", noted)
+        mapped = lab._scene_map(scene, shrunk, None)
+    assert seen == [(1, 3, 112, 112)]
+    small = [side / 2 for side in scene.box]
+    found = box_of(mapped.truth)
+    assert all(abs(one - other) <= 1 for one, other in zip(found, small, strict=True))
+
+
+def test_all_ways_from_three_to_one_stand_beside_the_picture(network, koala):
+    picture = lab.reductions(network, koala, "koala")
+    assert picture.width > 3 * 224
+    assert picture.height > 2 * 224
+
+
+def test_true_and_found_stand_under_each_other():
+    some = scenes(2, size=64)
+    found = Localization(0.0, 1.0, tuple(s.box for s in some), tuple(s.mask for s in some))
+    picture = np.asarray(lab.scenes_picture(some, found))
+    assert picture.shape[0] > 128
+    table = lab.table({"GrabCut": found, "the box in the middle": found})
+    assert [line.count("0%") for line in table.splitlines()] == [0, 1, 1]
+    assert len({len(line) for line in table.splitlines()}) == 1
+
+
+def test_the_object_is_lit_with_its_box(network, koala):
+    map_ = saliency_map(network, koala, "koala")[0]
+    mask = torch.zeros(224, 224, dtype=torch.bool)
+    mask[40:100, 60:160] = True
+    cut = Segmentation(mask, (60, 40, 160, 100), torch.zeros(224, 224, dtype=torch.int8))
+    picture = lab.object_picture(lab.Found(koala, map_, "koala", cut))
+    assert picture.width > 448 + 224
+
+
+@pytest.mark.parametrize("view", lab.VIEWS)
+def test_every_view_is_an_image_of_the_same_size(koala, view):
+    seen = lab.seen_otherwise(koala, view)
+    images.check(seen)
+    assert seen.shape == koala.shape
+    assert torch.equal(seen, koala) == (view == "as it is")
+
+
+def test_a_photo_is_recognised_in_every_view(network, koala):
+    for view in lab.VIEWS:
+        [answers] = network.predict(lab.seen_otherwise(koala, view), k=1)
+        assert answers[0].name == "koala", view
+    picture = lab.opinions(network, {"a photo": koala, "grey": koala * 0 + 0.5}, "koala")
+    assert picture.width > 6 * 112
+    assert picture.height > 2 * 112
+
+
+def test_the_second_opinion_is_about_the_class_that_is_asked_for(koala):
+    panel = lab.opinion_panel({"a photo": koala, "grey": koala * 0 + 0.5}, "koala")
+    assert panel.words == "The probability of koala, in the eyes of squeezenet1_1."
+    before = panel.picture
+    panel.controls["target"].put("tabby")
+    assert "of tabby" in panel.words
+    assert panel.picture != before
+    panel.controls["target"].put("")  # its own answer to the first picture
+    assert "of koala" in panel.words
+    panel.close()

@@ -1,0 +1,144 @@
+"""Pictures that come back from codes: what the panels show is what the method made."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from labsupport.core import images
+from labsupport.core.errors import BadSetting
+from labsupport.core.images import saved_settings
+from labsupport.labs import lab09_reconstruction as lab
+from labsupport.methods import inversion
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def cat():
+    return images.standard(images.sample("chelsea"), 64)
+
+
+def test_a_picture_comes_back_stops_goes_on_and_is_saved_with_its_settings(
+    tmp_path, wait_for_frames
+):
+    live = lab.invert_panel("chelsea", "fire5", steps=20)
+    try:
+        live.controls["size"].source.value = 96
+        live.start()
+        wait_for_frames(live, 3)
+        live.stop()
+        assert live.state == "stopped"
+        time.sleep(0.3)
+        assert live.frame.frame.step < 20
+        live.go_on()
+        assert live.wait(90) == "finished"
+        assert live.frame.frame.step == 20
+        assert live.frame.distances[-1] < 0.5 * live.frame.distances[0]
+        assert live.words.startswith("fire5, ")
+        assert "Egyptian cat" in live.words or "tiger cat" in live.words
+        kept = saved_settings(live.save(tmp_path / "cat.png"))
+        assert kept["steps"] == 20
+        assert kept["layer"] == "fire5"
+    finally:
+        live.close()
+
+
+def test_what_is_kept_is_what_the_menu_says(network, cat):
+    assert lab.code_of(network, cat, "layer", "fire3").title == "fire3"
+    assert lab.code_of(network, cat, "pooling", "fire3").title == "pool5"
+    assert lab.code_of(network, cat, "scores", "fire3").title == inversion.LOG_PROBABILITIES
+    assert lab.code_of(network, cat, "hog", "fire3").title == "HOG"
+    whole = lab.code_of(network, cat, "layer", "fire5")
+    half = lab.code_of(network, cat, "layer", "fire5", "half")
+    middle = lab.code_of(network, cat, "layer", "fire5", "middle")
+    assert half.numbers * 2 == whole.numbers
+    assert middle.numbers == 25 * whole.values.shape[1]
+    with pytest.raises(BadSetting, match="no map"):
+        lab.code_of(network, cat, "scores", "fire5", "middle")
+
+
+def test_four_quadrants_have_four_pictures():
+    live = lab.quadrants_panel("chelsea", kept="layer", layer="fire9", steps=20)
+    try:
+        live.run(limit=3)
+        assert live.frame.frame.image.shape[0] == 4
+        assert live.frame.frame.settings["seed"] == [0, 1, 2, 3]
+        assert "from each other's" in live.words
+    finally:
+        live.close()
+
+
+def test_a_strip_goes_from_layer_to_layer(network, cat):
+    layers = ("fire2", "fire5")
+    frames = list(lab.strips(network, cat, layers, steps=4, every=2))
+    shares = [frame.progress for frame in frames]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert len(frames[-1].images) == 2
+    alone = inversion.reconstruct(network, inversion.encode(network, cat, "fire5"), steps=4)
+    assert torch.equal(frames[-1].images[1], alone.image)
+    assert lab.strip_picture(frames[0]).size == lab.strip_picture(frames[-1]).size
+
+
+@pytest.mark.parametrize("side", [64, 128, 160, 192, 224])
+def test_a_strip_fits_into_a_cell_at_every_size_of_the_panel(network, side):
+    image = torch.rand(1, 3, side, side)
+    layers = tuple(f"layer {number}" for number in range(10))
+    strip = lab.Strip(image, network, layers, (image,), (0.5,), 0.1, 100)
+    assert lab.strip_picture(strip).width <= 848  # a cell in a window of 1280 pixels
+
+
+def test_the_ends_of_blocks_are_chosen_evenly(network):
+    names = lab.ends(network, 6)
+    assert len(names) == 6
+    assert names[0] == "relu1" or names[0] == "conv1" or names[0] == "pool1"
+    places = [network.layer(name) for name in names]
+    order = [list(network.layers).index(place) for place in places]
+    assert order == sorted(order)
+
+
+def test_the_bundled_pictures_are_those_of_the_table():
+    rows, sheets = lab.measured(), lab.pictures()
+    names = [row.photo for row in rows if row.layer == "fire3"]
+    for name, tile in zip(names, sheets["photos"], strict=True):
+        photo = images.standard(images.sample(name), 128)[0]
+        assert float((photo - tile).abs().mean()) < 0.03
+    for row, tile in zip((r for r in rows if r.layer == "fire3"), sheets["fire3"], strict=True):
+        photo = images.standard(images.sample(row.photo), 128)
+        found = float(inversion.pixel_distance(tile[None], photo))
+        assert found == pytest.approx(row.pixels, abs=0.015)
+
+
+def test_the_bundled_table_holds_what_is_promised():
+    rows = lab.measured()
+    first_half = [row for row in rows if row.layer in ("pool1", "fire2", "fire3", "fire4", "fire5")]
+    assert len({row.photo for row in rows}) == 12
+    assert max(row.normalised for row in first_half) < 0.05
+    text = lab.table()
+    assert "±" in text
+    assert "fire9" in text
+
+
+def test_the_errors_panel_changes_with_layer_and_measure():
+    panel = lab.errors_panel()
+    first = np.asarray(panel.picture)
+    panel.controls["layer"].source.value = "pool5"
+    assert "pool5" in panel.words
+    assert not np.array_equal(first, np.asarray(panel.picture))
+    panel.close()
+    assert lab.kept_picture().size == (760, 280)
+
+
+def test_strokes_lie_along_the_edges(network):
+    """A slope to the right is an edge that stands."""
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64).contiguous()
+    picture = np.asarray(lab.hog_picture(inversion.encode(network, ramp, inversion.Hog())))
+    cell = picture[48:64, 48:64, 0].astype(float)
+    columns, rows = cell.max(0) > 128, cell.max(1) > 128
+    assert rows.sum() > 3 * columns.sum()
+    with pytest.raises(BadSetting, match="directions"):
+        lab.hog_picture(inversion.encode(network, ramp, "fire3"))

@@ -1,0 +1,202 @@
+"""Paintings on the easel: what the panels and galleries show is what the method made."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import ImageColor
+from torch import nn
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting
+from labsupport.core.images import saved_settings
+from labsupport.labs import lab11_style as lab
+from labsupport.methods import style
+from labsupport.methods.optimize.ascent import gram
+from labsupport.ui import figures, ink
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        module = nn.Sequential(
+            nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2),
+        )  # fmt: skip
+    return networks.wrap(module, input_size=32)
+
+
+def colours_of(picture):
+    return np.unique(np.asarray(picture).reshape(-1, 3), axis=0)
+
+
+def test_styles_are_the_paintings_and_some_textures():
+    known = lab.styles()
+    assert len(known) == len(images.paintings()) + len(lab.TEXTURES)
+    assert "great_wave" in known
+    assert all(name in known for name in lab.TEXTURES)
+    assert min(lab.picture("great_wave", 90).shape[2:]) == 90
+
+
+def test_a_painting_stops_goes_on_and_is_saved_with_its_settings(
+    tmp_path, network, wait_for_frames
+):
+    live = lab.paint_panel("china", "church_at_auvers", size=128, steps=20)
+    try:
+        assert torch.equal(live.frame.painting.image, live.frame.content)
+        live.start()
+        wait_for_frames(live, 3)
+        live.stop()
+        assert live.state == "stopped"
+        time.sleep(0.4)
+        stopped = live.frame.painting.step
+        assert 1 <= stopped < 20
+        live.go_on()
+        assert live.wait(120) == "finished"
+        assert live.frame.painting.step == 20
+        assert len(live.frame.history) == 21
+        pictures = lab.picture("china", 128), lab.picture("church_at_auvers", 320)
+        alone = style.paint(network, *pictures, steps=20)
+        assert torch.equal(live.frame.painting.image, alone.image)
+        assert "Step 20 of 20" in live.words
+        kept = saved_settings(live.save(tmp_path / "pagoda.png"))
+        assert kept["style"] == "church_at_auvers"
+        assert kept["steps"] == 20
+    finally:
+        live.close()
+
+
+def test_the_panels_settings_are_the_methods(network):
+    live = lab.paint_panel(size=128, steps=20)
+    try:
+        for name, value in (("colours", "luminance"), ("rule", "Adam"), ("start", "noise")):
+            live.controls[name].source.value = value
+        live.controls["stroke"].source.value = 128
+        live.run(limit=2)
+        setting = style.Setting(colours="luminance", step=lab._RULES["Adam"], steps=20)
+        pictures = lab.picture("china", 128), lab.picture("church_at_auvers", 128)
+        frames = style.stylize(network, *pictures, setting=setting, start="noise")
+        next(frames)
+        assert torch.equal(live.frame.painting.image, next(frames).image)
+    finally:
+        live.close()
+
+
+def test_layers_have_the_weights_that_are_chosen(network):
+    live = lab.layers_panel(network, size=64, steps=20)
+    try:
+        assert set(live.frame.painting.losses) == {
+            "content fire4", "style relu1", "style fire3", "style fire4", "style fire5",
+            "total variation",
+        }  # fmt: skip
+        for place in (0, 1, 2):
+            live.controls[f"weight{place}"].source.value = 0
+        live.controls["layer"].source.value = network.layer("fire2").name
+        live.run(limit=2)
+        assert set(live.frame.painting.losses) == {
+            "content fire2", "style fire5", "total variation",
+        }  # fmt: skip
+        live.controls["weight3"].source.value = 0
+        live.run(limit=2)
+        assert not any("style" in name for name in live.frame.painting.losses)
+    finally:
+        live.close()
+
+
+def test_two_styles_have_their_shares(network):
+    live = lab.mix_panel(size=128, steps=20)
+    try:
+        live.controls["share"].source.value = 1.0
+        live.run(limit=2)
+        assert live.frame.painting.settings["mix"] == [0.0, 1.0]
+        both = [lab.picture(name, 128) for name in ("neuschwanstein", "cafe_terrace")]
+        setting = dataclasses.replace(style.BRUSH, steps=20)
+        frames = style.stylize(network, *both, setting=setting)
+        next(frames)
+        assert torch.allclose(live.frame.painting.image, next(frames).image, atol=1e-4)
+    finally:
+        live.close()
+
+
+def test_shuffled_positions_are_the_same_for_all_channels():
+    maps = torch.arange(24.0).view(1, 2, 3, 4)
+    found = lab.shuffled_positions(maps)
+    assert sorted(found[0, 0].flatten().tolist()) == maps[0, 0].flatten().tolist()
+    assert torch.equal(found[0, 1] - found[0, 0], torch.full((3, 4), 12.0))
+    assert not torch.equal(found, maps)
+    assert torch.allclose(gram(found), gram(maps))
+
+
+def test_the_gram_panel_shows_a_matrix_that_shuffling_leaves(network):
+    panel = lab.gram_panel(network, "ihc", "fire3")
+    before = panel.picture
+    assert "128 × 128 numbers" in panel.words
+    panel.controls["shuffled"].source.value = True
+    assert "less than a millionth" in panel.words
+    right = 300  # the matrix and its scale stand at the right end
+    whole = [np.asarray(one)[:, -right:] for one in (before, panel.picture)]
+    assert whole[0].shape == whole[1].shape
+    assert np.abs(whole[0].astype(int) - whole[1]).max() <= 2
+    assert not np.array_equal(np.asarray(before), np.asarray(panel.picture))
+
+
+def test_a_gram_picture_has_the_strongest_channels_last():
+    matrix = torch.diag(torch.tensor([4.0, 16.0, 1.0]))
+    found = np.asarray(lab.gram_picture(matrix, matrix.diagonal().argsort()))
+    painted = figures.paint(torch.tensor([0.0, 1.0, 2.0, 4.0]), colours="magma")
+    square = 192 // 3
+    places = [(square * k + square // 2, square * k + square // 2) for k in range(3)]
+    assert [found[place].tolist() for place in places] == painted[1:].tolist()
+    assert found[square // 2, square + square // 2].tolist() == painted[0].tolist()
+
+
+def test_ladders_and_the_grid_have_a_painting_for_each_step(tiny):
+    image = torch.rand(1, 3, 32, 36, generator=torch.Generator().manual_seed(0))
+    kept = lab.content_ladder(tiny, image, ["1", "4"], steps=2)
+    assert [next(iter(one.losses)) for one in kept.values()] == ["content relu1", "content relu2"]
+    textures = lab.style_ladder(tiny, image, ["1", "4"], size=40, steps=2)
+    assert list(textures) == ["1", "1 to 4"]
+    assert textures["1 to 4"].image.shape == (1, 3, 40, 40)
+    assert textures["1 to 4"].settings["style layers"] == {"1": 0.5, "4": 0.5}
+    setting = style.Setting(content={"1": 1.0}, style={"1": 1.0, "4": 1.0})
+    told = []
+    grid = lab.ratio_grid(tiny, image, image.flip(3), ratios=(1.0, 0.1), setting=setting,
+                          steps=2, progress=told.append)  # fmt: skip
+    assert list(grid) == [("1", 1.0), ("1", 0.1), ("to 4", 1.0), ("to 4", 0.1)]
+    assert grid["1", 0.1].settings["style layers"] == {"1": 20.0}
+    assert grid["to 4", 0.1].settings["style layers"] == {"1": 10.0, "4": 10.0}
+    assert told[-1] == 1
+    picture = lab.grid_picture(grid)
+    assert picture.width > 2 * 36
+    assert picture.height > 2 * 32
+    row = lab.row_picture([image, grid["1", 1.0]], ["one", "other"])
+    assert len(colours_of(row)) > 100
+
+
+def test_the_loss_picture_has_a_line_for_each_layer():
+    history = [{"style a": 1.0, "style b": 0.5}, {"style a": 0.01, "style b": 0.01}]
+    found = lab.loss_picture(history)
+    assert found.size == (360, 200)
+    shown = {tuple(colour) for colour in colours_of(found)}
+    assert {ImageColor.getrgb(colour) for colour in ink.SERIES[:2]} <= shown
+
+
+def test_a_wrong_choice_is_said_in_the_panel(network):
+    live = lab.layers_panel(network, size=64, steps=20)
+    try:
+        live.controls["alpha"].source.value = 1e-3
+        for place in range(4):
+            live.controls[f"weight{place}"].source.value = 0
+        assert live.run(limit=2).painting.loss >= 0  # the content alone is enough
+    finally:
+        live.close()
+    with pytest.raises(BadSetting):
+        lab.styles()["great_waves"]

@@ -1,0 +1,136 @@
+"""Evolution on the page: what the panel shows is what the archive holds."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting
+from labsupport.core.images import saved_settings
+from labsupport.labs.lab12_fooling import evolution as lab
+from labsupport.methods.evolution.evolution import Cppn, Direct, evolve
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return networks.load("lenet5")
+
+
+@pytest.fixture(scope="module")
+def run(digits):
+    return list(evolve(digits, Cppn(founders=64), budget=640, batch=64))
+
+
+@pytest.fixture(scope="module")
+def noise(digits):
+    return list(evolve(digits, Direct(), budget=256, batch=64))
+
+
+def test_it_evolves_stops_goes_on_and_is_saved(digits, tmp_path, wait_for_frames):
+    live = lab.evolution_panel("lenet5", budget=3000, champions=5)
+    try:
+        assert live.frame.generation.number == 1
+        live.start()
+        wait_for_frames(live, 3)
+        live.stop()
+        assert live.state == "stopped"
+        time.sleep(0.3)
+        between = live.frame.generation.number
+        assert 3 <= between < 47
+        live.go_on()
+        assert live.wait(90) == "finished"
+        *_, alone = evolve(digits, budget=3000)
+        found = live.frame.generation
+        assert torch.equal(found.confidence, alone.confidence)
+        assert found.number == alone.number == 47
+        assert "3 008 pictures (budget: 3 000) shown" in live.words
+        assert f"{alone.sure()} above 99 %" in live.words
+        kept = saved_settings(live.save(tmp_path / "digits.png"))
+        assert (kept["budget"], kept["seed"]) == (3000, 0)
+    finally:
+        live.close()
+
+
+def test_the_number_of_champions_changes_the_picture_at_once():
+    live = lab.evolution_panel("lenet5", champions=10)
+    try:
+        live.run(limit=4)
+        before, number = live.picture.size, live.frame.generation.number
+        live.controls["champions"].source.value = 5
+        assert live.picture.size[1] < before[1]
+        assert live.frame.generation.number == number
+    finally:
+        live.close()
+
+
+def test_only_new_champions_are_painted_again(run, monkeypatch):
+    tiles: dict = {}
+    last = run[-1]
+    cells = last.ranking(5)
+    first = lab._kept_tiles(last, cells, tiles)
+    monkeypatch.setattr(type(last), "shown", lambda *_: pytest.fail("painted again"))
+    again = lab._kept_tiles(last, cells[:3], tiles)
+    assert all(map(torch.equal, again, first))
+    assert len(tiles) == 3
+
+
+def test_the_archive_stands_in_its_order(run):
+    picture = np.asarray(lab.archive_picture(run[-1], 5, columns=5))
+    best = run[-1].best(5)
+    tile = (lab._tile(best[0].image) * 255).round().byte().permute(1, 2, 0).numpy()
+    assert tile.shape == (112, 112, 3)
+    top = picture.shape[0] - 112 - 8
+    # the probability is written over the lower left corner
+    assert np.array_equal(picture[top : top + 80, 8:120], tile[:80])
+
+
+def test_large_pictures_become_small_tiles_and_small_ones_large():
+    assert lab._tile(torch.rand(3, 224, 224)).shape == (3, 112, 112)
+    assert lab._tile(torch.rand(3, 299, 200)).shape == (3, 112, 75)
+    assert lab._tile(torch.rand(3, 28, 28)).shape == (3, 112, 112)
+    assert lab._tile(torch.rand(3, 32, 32)).shape == (3, 96, 96)
+
+
+def test_three_kinds_are_measured(digits, run, noise):
+    kinds = lab.three_kinds(digits, {"CPPN": run[-1], "direct": noise[-1]}, 2, steps=40)
+    assert [kind.title for kind in kinds] == ["CPPN"] * 2 + ["direct"] * 2 + [
+        "gradient ascent, L2"
+    ] * 2
+    for kind in kinds:
+        chance = digits(kind.image[None]).softmax(1)[0, digits.class_index(kind.name)]
+        assert kind.confidence == pytest.approx(float(chance), abs=1e-5)
+    assert [kind.name for kind in kinds[4:]] == [kind.name for kind in kinds[:2]]
+    assert min(kind.confidence for kind in kinds[4:]) > 0.9
+    assert lab.kinds_picture(kinds).width > 3 * 112
+    with pytest.raises(BadSetting, match="as many"):
+        lab.kinds_picture(kinds[:5])
+
+
+def test_a_line_of_champions_begins_with_the_first(run):
+    name = run[-1].best(1)[0].name
+    whole = lab.lineage_picture(run, name)
+    assert whole.width > lab.lineage_picture(run[:1], name).width
+    with pytest.raises(BadSetting, match="no cell"):
+        lab.lineage_picture(list(evolve(networks.load("lenet5"), classes=[1], budget=64)), 3)
+
+
+def test_the_rise_and_the_network_behind_a_picture(run, noise):
+    assert lab.rise_picture({"CPPN": run, "direct": noise}).size == (480, 300)
+    champion = run[-1].best(1)[0]
+    assert lab.genome_picture(champion).width > 700
+    with pytest.raises(BadSetting, match="pixel by pixel"):
+        lab.genome_picture(noise[-1].best(1)[0])
+
+
+def test_a_node_stands_above_what_it_reads(run):
+    for champion in run[-1].best(10):
+        links = champion.genome.links()
+        places = lab._places(links, champion.genome.names())
+        for source, target, _ in links:
+            assert places[source][1] < places[target][1]

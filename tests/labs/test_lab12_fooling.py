@@ -1,0 +1,210 @@
+"""Lab 12's pictures and panels: what they show is what was computed."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.labs.lab12_fooling import digits as fooled_digits
+from labsupport.labs.lab12_fooling import fooling as lab
+from labsupport.methods.fooling import fooling
+
+NAMES = ["left", "right", "none"]
+
+
+@pytest.fixture(scope="module")
+def halves():
+    """Three classes: the brighter half wins; the third never does."""
+    head = nn.Linear(3 * 16 * 16, 3, bias=False)
+    weights = torch.zeros(3, 3, 16, 16)
+    weights[0, :, :, :8] = weights[1, :, :, 8:] = 0.1
+    head.weight.data = weights.flatten(1)
+    plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "input_size": 16}
+    return networks.wrap(nn.Sequential(nn.Flatten(), head), categories=NAMES, **plain)
+
+
+@pytest.fixture(scope="module")
+def left_image():
+    image = torch.full((1, 3, 16, 16), 0.4)
+    image[..., :8] = 0.5
+    return image
+
+
+@pytest.fixture(scope="module")
+def fooled(halves, left_image):
+    return fooling.fgsm(halves, left_image, "right", eps=0.1)
+
+
+def test_random_signs_are_as_large_and_do_less(halves, left_image):
+    random = lab.push(halves, left_image, None, way="random", eps=20)
+    along = lab.push(halves, left_image, None, way="fgsm", eps=20)
+    many = lab.push(halves, left_image, None, way="pgd", eps=20)
+    assert float(random.largest) == pytest.approx(float(along.largest), abs=1e-6)
+    assert not bool(random.reached)
+    assert bool(along.reached)
+    assert bool(many.reached)
+    assert "Still left" in lab.fooled_words(random, halves)
+    assert "left (" in lab.fooled_words(along, halves)
+    assert "became right" in lab.fooled_words(along, halves)
+
+
+def test_the_change_is_enlarged_around_grey_and_its_factor_said(halves, fooled):
+    shown, factor = lab.enlarged(fooled)
+    assert factor == "5.0"
+    assert torch.allclose(shown[..., :8], torch.tensor(0.0), atol=1e-5)
+    assert torch.allclose(shown[..., 8:], torch.tensor(1.0), atol=1e-5)
+    nothing = fooling.fgsm(halves, fooled.originals, "right", eps=0)
+    assert torch.equal(lab.enlarged(nothing)[0], torch.full((1, 3, 16, 16), 0.5))
+
+
+def test_a_few_strong_pixels_do_not_hide_the_rest(halves, left_image):
+    changed = left_image + 0.01
+    changed[0, 0, 0, 0] = 1.0
+    scores = torch.zeros(1, 3)
+    found = fooling.Fooled(left_image, changed, scores, scores, torch.tensor([0]), None)
+    assert lab.enlarged(found)[1] == "50"
+
+
+def test_the_wanted_class_has_a_bar_even_when_it_is_last(halves):
+    scores = torch.tensor([5.0, 3.0, -9.0])
+    two = np.asarray(lab.answer_bars(scores, halves, 2, count=2))
+    assert two.shape[0] < np.asarray(lab.answer_bars(scores, halves, 2, count=3)).shape[0]
+    assert lab.fooled_picture is not None
+
+
+def test_the_picture_shows_original_change_and_sum(halves, fooled):
+    picture = np.asarray(lab.fooled_picture(fooled, halves)).astype(int)
+    assert picture.shape[1] >= 3 * 224
+    assert abs(picture[120, 40].mean() - 0.5 * 255) < 2  # the original's left half
+    assert picture[120, 260].mean() < 3  # what was taken away there
+    assert abs(picture[120, 500].mean() - 0.4 * 255) < 2  # their sum
+
+
+def test_a_line_of_a_linear_network_is_said_to_be_straight(halves, left_image):
+    line = fooling.sign_line(halves, left_image, reach=0.1, points=41)
+    words = lab._draw_line(lab._Line(line, left_image, halves), 0.5)[1]
+    assert "R² of its score 1.00" in words
+    assert lab.line_picture(line, NAMES).width == 704
+
+
+def test_what_is_saved_is_read_again_and_judged(halves, fooled, tmp_path):
+    said = lab.save_fooled(halves, fooled, tmp_path / "one.png")
+    assert "one.png: It still fools" in said
+    assert images.saved_settings(tmp_path / "one.png")["label"] == "left"
+    image = torch.full((1, 3, 16, 16), 127 / 255)
+    image[..., :8] = 128 / 255
+    tiny = fooling.fgsm(halves, image, "right", eps=0.6 / 255)
+    assert bool(tiny.reached)
+    lost = lab.save_fooled(halves, tiny, tmp_path / "two.png")
+    assert "does NOT fool the network any more: left" in lost
+    assert "0.60/255 before" in lost
+
+
+def test_a_second_opinion_is_asked_or_missed(halves, fooled, monkeypatch):
+    monkeypatch.setattr(networks, "offline_names", lambda: ["squeezenet1_1", "lenet5"])
+    named = networks.load()
+    assert "no second ImageNet network" in lab.second_opinion(named, fooled)
+    seen = images.standard(images.sample("koala"))
+    found = fooling.fgsm(named, seen, eps=0)
+    assert lab.second_opinion(halves, found).startswith("squeezenet1_1: koala (")
+
+
+def test_a_defence_runs_from_mild_to_harsh():
+    assert lab.strength_at("jpeg", 0.0) == pytest.approx(95)
+    assert lab.strength_at("jpeg", 1.0) == pytest.approx(5)
+    assert lab.strength_at("noise", 0.0) == pytest.approx(1)
+    assert lab.strength_at("noise", 1.0) == pytest.approx(64)
+
+
+def test_a_defence_is_told_with_its_control(halves, fooled):
+    trial = fooling.Trial(0.0, 0.0, 1.0, torch.tensor([[0.0, 0.0, 9.0]]), fooled.after)
+    words = lab._defence_words(trial, fooled, halves, "blur")
+    assert "does not bring it back to left" in words
+    assert "blur alone turns the clean picture into none" in words
+
+
+def test_rows_of_defences_count_from_the_networks_own_answers():
+    network = networks.load()
+    rows = lab.defences_compared(network, ["koala"], eps=(0.1, 4))
+    assert [row.name for row in rows][:2] == ["nothing", "a PNG file"]
+    assert rows[0].clean == 1
+    assert rows[0].strong == 0
+    assert lab.defences_picture(rows).width == 704
+
+
+# ---- digits
+
+
+def test_one_digit_becomes_all_others():
+    panel = fooled_digits.smallest_panel(4, "FC10(1e-4)")
+    last = panel.run()
+    panel.close()
+    there = [one for one in last.found if one is not None]
+    assert len(there) == 9
+    assert all(bool(one.reached) for one in there)
+    assert last.found[last.own] is None
+    assert "9 of 9 targets" in panel.words
+    assert last.progress == 1
+
+
+@pytest.fixture(scope="module")
+def small_tables():
+    return list(fooled_digits.tables(pictures=2, epochs=1))
+
+
+def test_the_tables_fill_row_by_row(small_tables):
+    last = small_tables[-1]
+    assert [row.name for row in last.rows] == list(fooling.TABLE)
+    assert all(row.reached == 1 for row in last.rows[:3])  # the deep ones know nothing yet
+    assert last.transfer.shape == (7, 6)
+    assert last.share("FC10(1)", "FC10(1)") == float(last.transfer[2, 2])
+    assert last.share(fooled_digits.NOISE, "AE400-10") == float(last.transfer[-1, -1])
+    shares = [one.progress for one in small_tables]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_every_view_of_the_tables_draws_at_any_time(small_tables):
+    views = ("error and distortion", "who fools whom", "the fooled digits")
+    for now in (small_tables[0], small_tables[len(small_tables) // 2], small_tables[-1]):
+        for show in views:
+            picture, words = fooled_digits.draw_tables(now, show, 2)
+            assert picture.width > 100
+            assert f"{len(now.rows)} of 6 networks" in words
+
+
+def test_noise_in_the_table_has_the_mean_size_of_the_changes(small_tables):
+    last = small_tables[-1]
+    test = images.digits("test")
+    size = torch.stack([row.fooled.rms for row in last.rows]).mean()
+    noise = fooling.noisy(test.images[:2], size)
+    judge = last.row("FC10(1)").network
+    assert last.share(fooled_digits.NOISE, "FC10(1)") == fooling.error(
+        judge, noise, test.labels[:2]
+    )
+
+
+def test_networks_are_taught_once():
+    one = fooled_digits.learned("FC10(1e-4)", 1)
+    assert fooled_digits.learned("FC10(1e-4)", 1) is one
+    assert fooled_digits.learned("LeNet-5").name == "lenet5"
+
+
+def test_hardening_is_told_in_errors_and_confidence():
+    last = list(fooled_digits.hardenings("FC10(1e-4)", epochs=0.3, count=50))[-1]
+    words = fooled_digits.hardening_words(last, 0.25)
+    plain, hard = last.looks[last.steps]
+    assert f"plain training errs on {plain.fooled_error:.1%}" in words
+    assert f"adversarial training on {hard.fooled_error:.1%}" in words
+    for show in ("errors", "confidence"):
+        assert fooled_digits.hardening_picture(last, 0.25, show=show).width == 704
+
+
+def test_digit_pictures():
+    picture = fooled_digits.struck_picture("LeNet-5", count=3)
+    assert picture.width > 3 * 84
+    assert fooled_digits.digit_lines(["LeNet-5"]).width >= 330
+    found = fooled_digits.steps_compared(["LeNet-5"], count=50)
+    assert found["LeNet-5"].fooled_error > found["LeNet-5"].error

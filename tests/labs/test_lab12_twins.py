@@ -1,0 +1,72 @@
+"""Twins on the page: the panel shows what the method found, the strokes what HOG says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from labsupport.core import images
+from labsupport.core.images import saved_settings
+from labsupport.labs.lab12_fooling import twins as lab
+from labsupport.methods.twins import Hog, twin
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_the_panel_ends_with_the_methods_twin(network, tmp_path):
+    live = lab.twins_panel("koala", "colosseum", steps=50)
+    try:
+        assert live.frame.frame.step == 0
+        live.run()
+        first, second = (
+            lab.fitted(images.photos()[name].image, Hog(), network)
+            for name in ("koala", "colosseum")
+        )
+        assert first.shape == (1, 3, 128, 128)
+        alone = twin(network, first, second, steps=50)
+        found = live.frame.frame.image
+        assert torch.equal((found * 255).round() / 255, alone.image)
+        assert lab.in_words(alone) in live.words
+        assert "Step 50 of 50" in live.words
+        kept = saved_settings(live.save(tmp_path / "twins.png"))
+        assert kept["described"] == "HOG, cells of 16 pixels"
+    finally:
+        live.close()
+
+
+def test_each_description_has_pictures_of_its_size(network):
+    picture = images.photos()["giraffe"].image
+    for name in lab.DESCRIBED:
+        own = lab.description(name, network)
+        side = 128 if isinstance(own, Hog) else 224
+        assert lab.fitted(picture, own, network).shape == (1, 3, side, side)
+    assert network.layer(lab.last_maps(network)).has_map
+
+
+def test_the_strokes_lie_along_the_edges():
+    stripes = (torch.arange(128) // 8 % 2).float()
+    upright = stripes.expand(1, 3, 128, 128)
+    lying = upright.transpose(2, 3)
+    pictures = []
+    for image in (upright, lying):
+        strokes = np.asarray(lab._strokes(image, lab.HOG16).convert("L")).astype(float)
+        assert strokes.shape == (256, 256)
+        pictures.append(strokes)
+    # upright edges: the picture changes more from left to right than from top to bottom
+    across = [np.abs(np.diff(one, axis=1)).sum() for one in pictures]
+    down = [np.abs(np.diff(one, axis=0)).sum() for one in pictures]
+    assert across[0] > 1.5 * down[0]
+    assert down[1] > 1.5 * across[1]
+
+
+def test_the_strokes_stand_beside_each_other():
+    image = torch.rand((1, 3, 96, 128), generator=torch.Generator().manual_seed(0))
+    alone = lab.strokes_picture({"one": image})
+    both = lab.strokes_picture({"one": image, "two": image.flip(3)}, Hog(cell=8))
+    assert alone.width == 256
+    assert both.width > 2 * 256
+
+
+def test_numbers_are_said_in_shares_of_a_random_pair():
+    assert (lab._share(0.057), lab._share(0.932)) == ("5.7 %", "93 %")

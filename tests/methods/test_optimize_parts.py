@@ -1,0 +1,521 @@
+"""The parts of an ascent: objectives, canvases, transforms, regularizers, step rules."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import toys
+from torch import nn
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting, UnknownLayer
+from labsupport.methods.optimize import ascent, parameterization, regularizers
+from labsupport.methods.optimize.ascent import (
+    L2,
+    LBFGS,
+    LOG_PROBABILITIES,
+    SCORES,
+    Adam,
+    AlphaNorm,
+    Blur,
+    ClipContribution,
+    ClipNorm,
+    CodeDistance,
+    Crop,
+    Decay,
+    Direction,
+    Energy,
+    Fourier,
+    GramDistance,
+    Jitter,
+    LogOdds,
+    Moment,
+    Momentum,
+    Normalized,
+    Objective,
+    Pixels,
+    Plain,
+    Range,
+    Recipe,
+    Rotate,
+    Scale,
+    Slope,
+    TargetValue,
+    Term,
+    TotalVariation,
+    gram,
+    visualize,
+)
+from labsupport.methods.optimize.before_relu import front
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def network():
+    module = toys.seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 48, 3)
+        )
+    )
+    return networks.wrap(module, input_size=(8, 6), categories=["a", "b", "c"])
+
+
+def moment(step=0, steps=10, seed=0):
+    mean = torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1)
+    return Moment(step, steps, torch.Generator().manual_seed(seed), mean)
+
+
+def value_of(network, objective, image):
+    bound = objective.bound(network)
+    terms = bound.terms(ascent.read(network, bound.layers, image))
+    return sum(term.weight * term.value for term in terms.values()), terms
+
+
+# Objectives
+
+
+def test_energy_sends_a_layers_own_activation_back(network):
+    image = toys.image(8, 6).requires_grad_(True)
+    value, _ = value_of(network, Energy("1"), image)
+    (found,) = torch.autograd.grad(value.sum(), image)
+    maps = network.up_to("1")(image)
+    (expected,) = torch.autograd.grad(maps, image, grad_outputs=maps.detach())
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_a_direction_of_one_channel_is_that_channel(network):
+    image = toys.image(8, 6, count=2)
+    vector = torch.tensor([0.0, 0.0, 2.0, 0.0])
+    found, _ = value_of(network, Direction("1", vector), image)
+    expected, _ = value_of(network, TargetValue(("1", 2)), image)
+    assert torch.allclose(found, 2 * expected, atol=1e-6)
+    at, _ = value_of(network, Direction("1", vector, (3, 4)), image)
+    neuron, _ = value_of(network, TargetValue(("1", 2, (3, 4)), wake=False), image)
+    assert torch.allclose(at, 2 * neuron, atol=1e-6)
+
+
+def test_log_odds_are_those_of_the_probability(network):
+    image = toys.image(8, 6, count=3)
+    chances = network(image).detach().softmax(1)
+    value, _ = value_of(network, LogOdds("b"), image)
+    assert torch.allclose(value, (chances[:, 1] / (1 - chances[:, 1])).log(), atol=1e-5)
+    each, _ = value_of(network, LogOdds(["c", "b", "a"]), image)
+    assert torch.allclose(each[1], value[1])
+    assert torch.allclose(each[2].sigmoid(), chances[2, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channel", "expected"),
+    [
+        ("fire2", 100, ("features.3.expand3x3", 36)),
+        ("fire2", 10, ("features.3.expand1x1", 10)),
+        ("pool1", 5, ("features.0", 5)),
+        ("conv1", 5, None),
+        (None, 7, ("classifier.1", 7)),
+    ],
+)
+def test_the_value_in_front_of_a_relu_is_found(layer, channel, expected):
+    squeezenet = toys.random("squeezenet1_1")
+    found = front(squeezenet, squeezenet.target(channel if layer is None else (layer, channel)))
+    assert (found and (found.layer, found.channel)) == expected
+
+
+def test_a_silent_unit_is_woken_unless_it_shall_sleep():
+    dark = toys.seeded(lambda: nn.Sequential(
+        nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2)
+    ))  # fmt: skip
+    nn.init.constant_(dark[0].bias, -0.3)
+    network = networks.wrap(dark, input_size=8, **toys.PLAIN)
+    recipe = Recipe("x", "grey", Pixels(), (), (), Normalized(0.05), 20)
+    asleep = visualize(network, TargetValue(("1", 1), wake=False), recipe=recipe)
+    assert float(asleep.slope) == 0
+    assert float(asleep.score) == 0
+    frames = list(ascent.ascend(network, ("1", 1), recipe=recipe))
+    maps = [float(network.activations(f.image, ["0"])["0"][:, 1].mean()) for f in frames[:2]]
+    assert float(frames[0].score) == pytest.approx(maps[0], abs=1e-6)
+    assert maps[0] < maps[1]
+    assert float(frames[-1].score) > 0
+
+
+def test_a_code_distance_is_squared_and_divided_by_the_codes_own_norm(network):
+    image, other = toys.image(8, 6), toys.image(8, 6, seed=1)
+    goal = CodeDistance.to(network, "1", other)
+    code, mine = (network.activations(x, ["1"])["1"] for x in (other, image))
+    expected = float(((mine - code) ** 2).sum() / (code**2).sum())
+    value, terms = value_of(network, goal, image)
+    assert float(terms["code distance at 1"].value) == pytest.approx(expected, rel=1e-5)
+    assert float(value) == pytest.approx(-expected, rel=1e-5)
+    assert float(value_of(network, goal, other)[0]) == 0
+
+
+def test_a_mask_keeps_a_part_of_the_code(network):
+    image, other = toys.image(8, 6), toys.image(8, 6, seed=1)
+    mask = torch.zeros(4, 8, 6)
+    mask[1, 2:5] = 1
+    goal = CodeDistance.to(network, "1", other, mask)
+    code, mine = (network.activations(x, ["1"])["1"][0, 1, 2:5] for x in (other, image))
+    expected = float(((mine - code) ** 2).sum() / (code**2).sum())
+    assert float(value_of(network, goal, image)[0]) == pytest.approx(-expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("layer", [SCORES, LOG_PROBABILITIES])
+def test_the_scores_are_a_code_too(network, layer):
+    image, other = toys.image(8, 6), toys.image(8, 6, seed=1)
+    scores = [network(x).detach() for x in (other, image)]
+    if layer == LOG_PROBABILITIES:
+        scores = [one.log_softmax(1) for one in scores]
+    expected = float(((scores[1] - scores[0]) ** 2).sum() / (scores[0] ** 2).sum())
+    found, _ = value_of(network, CodeDistance.to(network, layer, other), image)
+    assert float(found) == pytest.approx(-expected, rel=1e-4)
+
+
+def test_an_orthogonal_layer_gives_the_image_back():
+    turn = nn.Linear(48, 48, bias=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        nn.init.orthogonal_(turn.weight)
+    orthogonal = networks.wrap(nn.Sequential(nn.Flatten(), turn), input_size=4, **toys.PLAIN)
+    image = 0.2 + 0.6 * toys.image(4)
+    recipe = Recipe("x", "grey", Pixels(), (), (), LBFGS(), 25)
+    last = visualize(orthogonal, CodeDistance.to(orthogonal, SCORES, image), recipe=recipe)
+    assert float((last.image - image).abs().max()) < 1e-3
+
+
+def test_a_gram_matrix_by_hand_and_shuffled():
+    maps = torch.tensor([[1.0, 2.0], [3.0, 0.0]]).view(1, 2, 1, 2)
+    by_hand = torch.tensor([[[5.0, 3.0], [3.0, 9.0]]]) / 4
+    assert torch.allclose(gram(maps), by_hand)
+    wide = torch.rand(2, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(42, generator=torch.Generator().manual_seed(1))
+    shuffled = wide.flatten(2)[:, :, order].view_as(wide)
+    assert torch.allclose(gram(wide), gram(shuffled), atol=1e-6)
+    last = wide.contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(gram(wide), gram(last), atol=1e-6)
+
+
+def test_a_sum_weighs_its_parts_and_names_them(network):
+    image, other = toys.image(8, 6), toys.image(8, 6, seed=1)
+    parts = [TargetValue("b"), GramDistance.to(network, "1", other), TargetValue("b")]
+    values = [float(value_of(network, one, image)[0]) for one in parts]
+    value, terms = value_of(network, parts[0] + 3 * parts[1] - (-0.5 * parts[2]), image)
+    assert float(value) == pytest.approx(values[0] + 3 * values[1] + 0.5 * values[2], rel=1e-5)
+    assert list(terms) == ["b", "Gram distance at 1", "b (2)"]
+
+
+def test_several_layers_are_read_in_one_pass(network, monkeypatch):
+    passes = []
+    real = nn.functional.conv2d
+    monkeypatch.setattr(nn.functional, "conv2d", lambda *a: passes.append(1) or real(*a))
+    goal = Energy("0") + Energy("1") + TargetValue("a") + TargetValue(("1", 2))
+    visualize(network, goal, recipe=Recipe("x", "grey", Pixels(), (), (), Plain(), 1), steps=0)
+    image_passes = len(passes)
+    assert image_passes == 1
+
+
+def test_an_objective_of_ones_own_needs_layers_and_terms(network):
+    class Brightness(Objective):
+        layers = (SCORES,)
+
+        def terms(self, activations):
+            return {"sum": Term(activations[SCORES].sum(1), 1.0)}
+
+    recipe = Recipe("x", "grey", Pixels(), (), (), Plain(0.1), 3)
+    last = visualize(network, Brightness(), recipe=recipe)
+    assert float(last.terms["sum"]) == pytest.approx(float(network(last.image).sum()), abs=1e-5)
+    assert last.probability is None
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        (Direction("1", torch.ones(3)), "4 numbers"),
+        (GramDistance("3", torch.ones(1, 3, 3)), "no map"),
+        (GramDistance("1", torch.ones(1, 3, 3)), "4 x 4"),
+        (CodeDistance("1", torch.zeros(1, 4, 8, 6)), "zero everywhere"),
+        (TargetValue([]), "empty"),
+        (TargetValue(["a", "b"]) + TargetValue(["a", "b", "c"]), "different numbers"),
+    ],
+)
+def test_objectives_that_do_not_fit_say_why(network, objective, said):
+    with pytest.raises(BadSetting, match=said):
+        ascent.ascend(network, objective)
+    with pytest.raises(UnknownLayer):
+        ascent.ascend(network, Energy("fire5"))
+
+
+def test_a_code_of_another_size_says_so(network):
+    code = torch.ones(1, 4, 5, 5)
+    frames = ascent.ascend(network, CodeDistance("1", code))
+    with pytest.raises(BadSetting, match="must have the size"):
+        next(frames)
+
+
+# Canvases
+
+
+@pytest.mark.parametrize("size", [(24, 24), (24, 31), (31, 20)])
+def test_a_picture_comes_back_from_its_parameters(size):
+    image = 0.02 + 0.96 * toys.image(*size, count=2)
+    for canvas in (Pixels(), Fourier()):
+        assert torch.allclose(canvas.images(canvas.begin(image), size), image, atol=1e-4)
+
+
+def test_noise_has_the_colours_and_the_spectrum_that_are_promised():
+    noise = Fourier(sd=1.0).noise((128, 128), torch.Generator().manual_seed(0))
+    inner = torch.logit(Fourier().images(0.02 * noise, (128, 128)), eps=1e-7)[0]
+    power = torch.fft.rfft2(inner.double()).abs().square().sum(0)
+    rows, columns = torch.fft.fftfreq(128)[:, None], torch.fft.rfftfreq(128)[None]
+    frequency = (rows.square() + columns.square()).sqrt()
+    near, far = (
+        float(power[(frequency > low) & (frequency < 1.1 * low)].mean()) for low in (0.05, 0.2)
+    )
+    assert near / far == pytest.approx(16, rel=0.35)  # amplitude 1 / f, so power 1 / f squared
+
+
+def test_the_colours_are_those_of_the_bundled_photographs():
+    small = [images.resize(photo.image, (64, 64))[0].flatten(1) for photo in images.photos()]
+    values, vectors = torch.linalg.eigh(torch.cov(torch.cat(small, 1).double()))
+    vectors = vectors * vectors.sum(0).sign()
+    expected = (vectors * (values / values.max()).sqrt()).flip(1).float()
+    assert torch.allclose(torch.tensor(parameterization.COLOURS), expected, atol=2e-3)
+
+
+def test_a_batch_of_noise_is_its_seeds(network):
+    recipe = Recipe("x", "noise", Fourier(), (), (), Adam(), 0)
+    together = visualize(network, "a", recipe=recipe, seed=(5, 6)).image
+    for place, seed in enumerate((5, 6)):
+        assert torch.equal(
+            together[place], visualize(network, "a", recipe=recipe, seed=seed).image[0]
+        )
+
+
+# Transforms
+
+
+def test_jitter_rolls_and_rests():
+    image = toys.image(8, 6, count=2)
+    moved = Jitter(3)(image, moment())
+    assert torch.equal(moved.flatten(2).sort().values, image.flatten(2).sort().values)
+    assert not torch.equal(moved, image)
+    assert torch.equal(moved[:1], Jitter(3)(image[:1], moment()))
+    assert torch.equal(Jitter(3, until=0.5)(image, moment(step=6)), image)
+
+
+@pytest.mark.parametrize("shape", [(8, 6), (3, 2)])
+@pytest.mark.parametrize("seed", range(4))
+def test_jitter_is_roll_forward_and_back(shape, seed):
+    images = toys.image(*shape, count=2).contiguous(memory_format=torch.channels_last)
+    images.requires_grad_(True)
+    drawn = torch.Generator().manual_seed(seed)
+    down, right = (int(torch.randint(-5, 6, (), generator=drawn)) for _ in range(2))
+    weights = torch.rand(images.shape, generator=drawn)
+    here = Moment(0, 10, torch.Generator().manual_seed(seed), torch.zeros(1, 3, 1, 1))
+    moved, rolled = Jitter(5)(images, here), torch.roll(images, (down, right), (2, 3))
+    assert torch.equal(moved, rolled)
+    assert moved.is_contiguous(memory_format=torch.channels_last)
+    found = [torch.autograd.grad((one * weights).sum(), images)[0] for one in (moved, rolled)]
+    assert torch.equal(*found)
+
+
+def test_crop_is_a_window_and_its_margin():
+    image = torch.arange(100.0).view(1, 1, 10, 10).expand(1, 3, 10, 10)
+    seen = {float(Crop(4)(image, moment(seed=seed))[0, 0, 0, 0]) for seed in range(60)}
+    assert Crop(4)(image, moment()).shape == (1, 3, 6, 6)
+    assert min(seen) == 0
+    assert max(seen) == 44
+    assert len(seen) > 15
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.9, 1.1, 1.5])
+def test_scale_keeps_the_size_and_the_middle(factor):
+    image = torch.zeros(1, 3, 41, 61)
+    image[:, :, 16:25, 22:39] = 1.0
+    scaled = Scale(factor, factor)(image, moment())
+    assert scaled.shape == image.shape
+    rows, columns = torch.where(scaled[0, 0] > 0.5)
+    assert float(rows.float().mean()) == pytest.approx(20, abs=0.6)
+    assert float(columns.float().mean()) == pytest.approx(30, abs=0.6)
+    height = int(rows.max() - rows.min()) + 1
+    assert height == pytest.approx(9 * factor, abs=1.2)
+
+
+def test_scale_rests_between_its_turns():
+    image = toys.image(9)
+    assert torch.equal(Scale(0.8, 0.8, every=3)(image, moment(step=1)), image)
+    assert not torch.equal(Scale(0.8, 0.8, every=3)(image, moment(step=3)), image)
+
+
+def test_rotate_turns_without_stretching():
+    image = torch.zeros(1, 3, 41, 81)
+    image[:, :, 18:23, 40 - 15 : 40 + 16] = 1.0  # a bar
+    random = moment()
+    angle = math.radians(-30 + 60 * float(torch.rand((), generator=moment().random)))
+    turned = Rotate(30)(image, random)[0, 0]
+    rows, columns = torch.where(turned > 0.5)
+    points = torch.stack([rows, columns]).double()
+    values, vectors = torch.linalg.eigh(torch.cov(points))
+    assert float(values[1].sqrt()) == pytest.approx(31 / math.sqrt(12), rel=0.05)
+    along = vectors[:, 1]
+    assert abs(float(torch.atan2(along[0], along[1])) % math.pi) == pytest.approx(
+        abs(angle) if abs(angle) < 1 else angle, abs=0.05
+    ) or abs(math.pi - abs(float(torch.atan2(along[0], along[1])) % math.pi)) == pytest.approx(
+        abs(angle), abs=0.05
+    )
+
+
+@pytest.mark.parametrize("transform", [Jitter(2), Crop(2), Scale(0.8, 1.2), Rotate(10)])
+def test_transforms_pass_gradients_and_repeat_with_the_seed(transform):
+    image = toys.image(12, 10).requires_grad_(True)
+    one, two = transform(image, moment(seed=3)), transform(image, moment(seed=3))
+    assert torch.equal(one, two)
+    (gradient,) = torch.autograd.grad(one.sum(), image)
+    assert float(gradient.abs().sum()) > 0
+
+
+# Regularizers
+
+
+def test_total_variation_by_hand():
+    image = torch.zeros(1, 3, 3, 3)
+    image[:, :, 1, 1] = 1.0
+    # of the four corners: (0,1) sees it below, (1,0) on its right, (1,1) falls twice
+    assert float(TotalVariation()(image, moment())) == pytest.approx((1 + 1 + 2) / 4)
+    root = TotalVariation(beta=1.0)(image, moment())
+    assert float(root) == pytest.approx((1 + 1 + math.sqrt(2)) / 4, abs=1e-3)
+
+
+def test_two_penalties_of_one_kind_both_count(network):
+    image = toys.image(8, 6)
+    twice = (TotalVariation(1.0), TotalVariation(2.0))
+    recipe = Recipe("x", "grey", Pixels(), (), twice, Plain(), 0)
+    terms = visualize(network, "a", recipe=recipe, start=image).terms
+    assert list(terms) == ["a", "total variation", "total variation (2)"]
+
+
+def test_l2_and_alpha_are_about_the_mean_colour():
+    mean = moment().mean
+    assert float(L2()(mean.expand(2, 3, 4, 4), moment())[0]) == 0
+    away = (mean + 0.2).expand(1, 3, 4, 4)
+    assert float(L2()(away, moment())) == pytest.approx(0.04)
+    assert float(AlphaNorm(alpha=6.0)(away, moment())) == pytest.approx(0.2**6, rel=1e-4)
+
+
+def test_range_counts_only_the_edges():
+    image = torch.full((1, 3, 2, 2), 0.5)
+    assert float(Range()(image, moment())) == 0
+    image[..., 0, 0] = 1.0
+    assert float(Range(edge=0.1)(image, moment())) == pytest.approx(0.01 / 4, rel=1e-4)
+
+
+def test_decay_moves_towards_the_mean_colour():
+    image = toys.image(5)
+    expected = moment().mean + 0.7 * (image - moment().mean)
+    assert torch.allclose(Decay(0.3)(image, image, moment()), expected, atol=1e-6)
+
+
+def test_blur_is_a_gaussian_each_so_many_steps():
+    image = torch.zeros(1, 3, 21, 21)
+    image[:, :, 10, 10] = 1.0
+    blur = Blur(1.5, every=4)
+    assert torch.equal(blur(image, image, moment(step=1)), image)
+    spot = blur(image, image, moment(step=3))
+    assert float(spot.sum()) == pytest.approx(3, rel=1e-4)
+    assert float(spot[0, 0, 10, 11] / spot[0, 0, 10, 10]) == pytest.approx(
+        math.exp(-0.5 / 1.5**2), rel=1e-4
+    )
+    flat = torch.full((1, 3, 9, 7), 0.3)
+    assert torch.allclose(regularizers.blurred(flat, 2.0), flat, atol=1e-6)
+
+
+def test_clipping_takes_the_smallest_share():
+    mean = moment().mean
+    image = (mean + torch.linspace(0.01, 0.16, 16).view(1, 1, 4, 4)).expand(1, 3, 4, 4)
+    clipped = ClipNorm(0.5)(image, image, moment())
+    kept = (clipped != mean).all(1)[0]
+    assert torch.equal(kept.flatten(), torch.arange(16) >= 8)
+    assert torch.equal(clipped[:, :, 2:], image[:, :, 2:])
+    gradient = torch.zeros_like(image)
+    gradient[..., 0, 0] = -100.0  # its pixel is the smallest, but counts most
+    gradient[..., 3, 3] = 1.0
+    clipped = ClipContribution(0.8)(image, gradient, moment())
+    assert (clipped[0, :, 0, 0] != mean.flatten()).all()
+    assert torch.equal(clipped[0, :, 2, 2], mean.flatten())
+    assert torch.equal(ClipNorm(0.0)(image, image, moment()), image)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Decay(1.0),
+        lambda: ClipNorm(-0.1),
+        lambda: ClipContribution(1.5),
+        lambda: Blur(0.0),
+        lambda: Jitter(-1),
+        lambda: Crop(2.5),
+        lambda: Scale(1.2, 0.9),
+        lambda: Rotate(5, every=0),
+        lambda: Plain(0),
+        lambda: Adam(math.nan),
+        lambda: Adam(schedule="cosin"),
+        lambda: Adam(schedule=()),
+        lambda: Fourier(0.0),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(make):
+    with pytest.raises(BadSetting):
+        make()
+
+
+# Step rules
+
+
+def test_adam_is_torchs():
+    start = toys.image(4, count=2)
+    gradients = [toys.image(4, count=2, seed=k) - 0.5 for k in range(1, 6)]
+    own = nn.Parameter(start.clone())
+    theirs = torch.optim.Adam([own], lr=0.03)
+    rule, place, memory = Adam(0.03), start, {}
+    for gradient in gradients:
+        own.grad = -gradient
+        theirs.step()
+        slope = Slope(gradient, torch.zeros(2), 0.0)
+        place, memory = rule.step(place, slope, memory)
+    assert torch.allclose(place, own.detach(), atol=1e-6)
+
+
+def test_momentum_is_torchs():
+    start = toys.image(4)
+    own = nn.Parameter(start.clone())
+    theirs = torch.optim.SGD([own], lr=0.1, momentum=0.9)
+    rule, place, memory = Momentum(0.1), start, {}
+    for k in range(1, 5):
+        gradient = toys.image(4, seed=k) - 0.5
+        own.grad = -gradient
+        theirs.step()
+        place, memory = rule.step(place, Slope(gradient, torch.zeros(1), 0.0), memory)
+    assert torch.allclose(place, own.detach(), atol=1e-6)
+
+
+def test_a_normalized_step_is_deepdreams_in_each_image():
+    start, gradient = toys.image(4, count=2), toys.image(4, count=2, seed=1) - 0.5
+    gradient[1] *= 1000
+    moved, _ = Normalized(1.5 / 255).step(start, Slope(gradient, torch.zeros(2), 0.0), {})
+    sizes = (moved - start).abs().flatten(1).mean(1) * 255
+    assert sizes.tolist() == pytest.approx([1.5, 1.5], rel=1e-3)
+    still, _ = Normalized().step(start, Slope(0 * gradient, torch.zeros(2), 0.0), {})
+    assert torch.equal(still, start)
+
+
+def test_schedules_fall_as_they_say():
+    assert [Plain(2.0, "cosine").rate_at(share) for share in (0, 0.5, 1)] == pytest.approx(
+        [2, 1, 0]
+    )
+    staged = Plain(2.0, (1.0, 0.1, 0.01))
+    assert [staged.rate_at(s) for s in (0, 0.3, 0.34, 0.7, 1)] == pytest.approx(
+        [2, 2, 0.2, 0.02, 0.02]
+    )
+    assert Plain(2.0).rate_at(0.9) == 2
