@@ -24,28 +24,3 @@ from labsupport.core.images.sets import (
     photos,
     sample,
 )
-
-__all__ = [
-    "PIXEL_LIMIT",
-    "CutOut",
-    "Files",
-    "ImageSet",
-    "LabelledImages",
-    "Picture",
-    "check",
-    "cutouts",
-    "digits",
-    "fashion",
-    "files",
-    "folder",
-    "load",
-    "paintings",
-    "photos",
-    "resize",
-    "sample",
-    "save",
-    "saved_settings",
-    "standard",
-    "to_pil",
-    "torchvision_set",
-]

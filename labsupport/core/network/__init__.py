@@ -14,14 +14,3 @@ from labsupport.core.network.network import (
     offline_names,
     wrap,
 )
-
-__all__ = [
-    "Network",
-    "Prediction",
-    "T",
-    "TargetLike",
-    "load",
-    "names",
-    "offline_names",
-    "wrap",
-]

@@ -25,23 +25,3 @@ from labsupport.methods.activations.activations import (
     unit_frames,
     unit_views,
 )
-
-__all__ = [
-    "Album",
-    "Distortion",
-    "Layout",
-    "Similarity",
-    "UnitChanges",
-    "UnitPicture",
-    "UnitViews",
-    "Votes",
-    "class_votes",
-    "correlation",
-    "distort",
-    "layout",
-    "mosaic",
-    "similarity",
-    "unit_changes",
-    "unit_frames",
-    "unit_views",
-]

@@ -18,19 +18,3 @@ from labsupport.methods.anatomy.tables import (
     design,
     published,
 )
-
-__all__ = [
-    "BYTES",
-    "WEIGHTED",
-    "Anatomy",
-    "Design",
-    "Head",
-    "Padding",
-    "Published",
-    "Row",
-    "anatomy",
-    "configuration",
-    "configuration_table",
-    "design",
-    "published",
-]

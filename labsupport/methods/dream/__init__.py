@@ -39,25 +39,3 @@ from labsupport.methods.dream.dreaming import (
     zoom,
     zoom_film,
 )
-
-__all__ = [
-    "CLASSIC",
-    "VIVID",
-    "Bands",
-    "DreamFrame",
-    "DreamLike",
-    "DreamRecipe",
-    "Feedback",
-    "FilmFrame",
-    "Guided",
-    "Tiled",
-    "balanced",
-    "dream",
-    "dream_film",
-    "dream_frames",
-    "feedback",
-    "octave_sizes",
-    "resized",
-    "zoom",
-    "zoom_film",
-]

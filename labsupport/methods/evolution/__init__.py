@@ -39,23 +39,3 @@ from labsupport.methods.evolution.evolution import (
     resume,
     rgb,
 )
-
-__all__ = [
-    "ENCODINGS",
-    "FUNCTIONS",
-    "OUTPUTS",
-    "PARENTS",
-    "Champion",
-    "Cppn",
-    "Direct",
-    "Encoding",
-    "Generation",
-    "Genome",
-    "Pattern",
-    "Plan",
-    "compete",
-    "evolve",
-    "polynomial",
-    "resume",
-    "rgb",
-]

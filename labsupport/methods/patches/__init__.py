@@ -18,17 +18,3 @@ from labsupport.methods.patches.search import (
     unit_activations,
     units_for,
 )
-
-__all__ = [
-    "Progress",
-    "TopPatches",
-    "UnitActivations",
-    "agreement",
-    "merge",
-    "random_directions",
-    "several_scales",
-    "top_patches",
-    "top_patches_by_layer",
-    "unit_activations",
-    "units_for",
-]

@@ -1,0 +1,86 @@
+"""One idea, one function: called, it gives its result; `.frames` gives the frames on the way."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+
+P = ParamSpec("P")
+F = TypeVar("F")
+R = TypeVar("R")
+F_co = TypeVar("F_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Framed(Protocol[P, F_co, R_co]):
+    """A function with a short way, the call, and a long way, `frames`, with the same arguments."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """The result."""
+
+    def frames(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[F_co]:
+        """One frame after another; the last one is, or holds, the result."""
+
+
+@overload
+def framed(generator: Callable[P, Iterator[F]], /) -> Framed[P, F, F]: ...
+
+
+@overload
+def framed(
+    *, result: Callable[[Iterator[F]], R]
+) -> Callable[[Callable[P, Iterator[F]]], Framed[P, F, R]]: ...
+
+
+def framed(
+    generator: Any = None, /, *, result: Callable[[Iterator[Any]], Any] | None = None
+) -> Any:
+    """Make a function out of a generator of frames: its call gives the last frame.
+
+    `result` says otherwise what the call makes of the frames. The frames are closed in every case,
+    also when one of them raises.
+
+    >>> @framed
+    ... def halved(number: float, *, steps: int = 3) -> Iterator[float]:
+    ...     for _ in range(steps):
+    ...         number /= 2
+    ...         yield number
+    >>> halved(8)
+    1.0
+    >>> list(halved.frames(8, steps=2))
+    [4.0, 2.0]
+    """
+    if generator is None:
+        return functools.partial(_framed, result=result or last_of)
+    return _framed(generator, result=last_of)
+
+
+def last_of(frames: Iterator[F]) -> F:
+    """The last frame. `StopIteration` of an empty iterator is a fault of whoever made it."""
+    frame = next(frames)
+    for frame in frames:  # noqa: B007 - the last one is wanted
+        pass
+    return frame
+
+
+def _framed(
+    generator: Callable[P, Iterator[F]], *, result: Callable[[Iterator[F]], R]
+) -> Framed[P, F, R]:
+    @functools.wraps(generator)
+    def short(*args: P.args, **kwargs: P.kwargs) -> R:
+        frames = generator(*args, **kwargs)
+        try:
+            return result(frames)
+        finally:
+            close = getattr(frames, "close", None)
+            if close is not None:
+                close()
+
+    whole = cast(Any, short)
+    whole.frames = generator
+    del whole.__wrapped__  # else help() would show the frames' type as the call's
+    signature = inspect.signature(generator)
+    whole.__signature__ = signature.replace(return_annotation=inspect.Signature.empty)
+    return cast(Framed[P, F, R], whole)

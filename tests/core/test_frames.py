@@ -1,0 +1,61 @@
+"""A function with a short and a long way."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Iterator
+
+import pytest
+
+from labsupport.core.frames import framed
+
+events: list[str] = []
+
+
+@framed
+def counted(start: int, *, steps: int = 3) -> Iterator[int]:
+    """Count."""
+    try:
+        for number in range(start, start + steps):
+            if number == 99:
+                raise ArithmeticError("99")
+            yield number
+    finally:
+        events.append("closed")
+
+
+@framed(result=lambda frames: [next(frames), next(frames)])
+def first_two(start: int) -> Iterator[int]:
+    """The call stops early."""
+    try:
+        yield from range(start, start + 9)
+    finally:
+        events.append("closed")
+
+
+def test_the_call_gives_the_last_frame_and_frames_all():
+    assert counted(4) == 6
+    assert list(counted.frames(4, steps=2)) == [4, 5]
+
+
+def test_the_result_may_be_made_of_the_frames_and_closes_them():
+    events.clear()
+    assert first_two(3) == [3, 4]
+    assert events == ["closed"]
+
+
+def test_frames_are_closed_when_one_raises():
+    events.clear()
+    with pytest.raises(ArithmeticError):
+        counted(98)
+    assert events == ["closed"]
+
+
+def test_it_is_a_function_with_its_own_words():
+    assert counted.__name__ == "counted"
+    assert counted.__doc__ == "Count."
+    assert list(inspect.signature(counted).parameters) == ["start", "steps"]
+    assert inspect.signature(counted).return_annotation is inspect.Signature.empty
+    assert inspect.isfunction(counted)
+    assert pickle.loads(pickle.dumps(counted)) is counted
