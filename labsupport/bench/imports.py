@@ -14,7 +14,7 @@ def bench() -> None:
     print(machine())
     print(HEADING)
     bare = "import torch, torchvision"
-    for ours in ("from labsupport.core import networks", "from labsupport.core import images"):
+    for ours in ("from labsupport import networks", "from labsupport import images"):
         contest = Contest(ours, partial(_fresh, ours), {bare: partial(_fresh, bare)}, {bare: 0.91})
         for line in hold(contest):
             print(text(line), flush=True)

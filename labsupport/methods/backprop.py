@@ -60,7 +60,7 @@ def gradient(
     outside the map; `BadImage`, `UnknownClass`, `UnknownLayer`.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> module = nn.Sequential(nn.Conv2d(3, 1, 2), nn.ReLU(), nn.Flatten(), nn.Linear(9, 2))
     >>> network = networks.wrap(module, input_size=4)
     >>> found = gradient(network, torch.rand(5, 3, 4, 4), ("1", 0, (1, 2)), rule="guided")

@@ -149,7 +149,7 @@ def encode(network: Network, images: Tensor, layer: Representation) -> Code:
     Errors: `BadImage`, `UnknownLayer`.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> network = networks.wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), input_size=8)
     >>> encode(network, torch.rand(2, 3, 8, 8), "1").values.shape
     torch.Size([2, 5])
@@ -292,7 +292,7 @@ def invert(
     number any more, when it happens.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> network = networks.wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), input_size=8)
     >>> code = encode(network, torch.rand(1, 3, 8, 8), "1")
     >>> first, *_, last = invert(network, code, steps=20)

@@ -116,7 +116,7 @@ def occlusion_map(
     Errors: `BadSetting` (window, stride, fill, views), `BadImage`, `UnknownClass`, `UnknownLayer`.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> bright = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
     >>> network = networks.wrap(bright, categories=["dark", "bright"], input_size=16)
     >>> occluded = occlusion_map(network, torch.ones(1, 3, 16, 16), "bright", window=8, stride=4)

@@ -78,7 +78,7 @@ def saliency_map(
     Errors: `BadSetting`, `BadImage`, `UnknownClass`, `UnknownLayer`.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> linear = nn.Linear(3 * 4, 1, bias=False)
     >>> _ = nn.init.constant_(linear.weight, -2.0)
     >>> plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "categories": ["toy"], "input_size": 2}

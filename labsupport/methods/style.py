@@ -174,7 +174,7 @@ def stylize(
     into memory; `BadSetting` while it is painted where a value is no number any more or the picture
     has become a single colour.
 
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> from torch import nn
     >>> parts = nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
     >>> network = networks.wrap(nn.Sequential(*parts), input_size=16)
@@ -287,7 +287,7 @@ _STYLE_ALONE = Setting(beta=1.0, smooth=0.05, steps=100)
 def setting_for(network: Network) -> Setting:
     """`BRUSH` for a SqueezeNet, `GATYS` for a VGG; else like it, at layers about as deep.
 
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> setting_for(networks.load("squeezenet1_1")) is BRUSH
     True
     """

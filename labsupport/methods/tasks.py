@@ -37,7 +37,7 @@ def dense_scores(network: Network, images: torch.Tensor, *, window: int = 1) -> 
     Errors: `BadSetting` for a network whose head is no average over positions (AlexNet, VGG), or
     a window larger than the map.
 
-    >>> from labsupport.core import images, networks
+    >>> from labsupport import images, networks
     >>> network, image = networks.load(), images.standard(images.sample("koala"))
     >>> found = dense_scores(network, image)
     >>> found.shape, torch.allclose(found.mean((2, 3)), network(image).cpu(), atol=1e-4)

@@ -108,7 +108,7 @@ def filters(network: Network, layer: str | None = None) -> Filters:
 
     Errors: `UnknownLayer`; `BadSetting` for a layer that is no convolution.
 
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> filters(networks.load("lenet5")).weights.shape
     torch.Size([6, 1, 5, 5])
     """

@@ -30,7 +30,7 @@ MINE = """
 import os
 import torch
 from torch import nn
-from labsupport.core import networks
+from labsupport import networks
 
 def make():
     torch.manual_seed(4)

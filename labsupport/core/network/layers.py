@@ -68,7 +68,7 @@ def receptive_box(
 
     Errors: `UnknownLayer`; `BadSetting` for a position outside the layer's map.
 
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> alexnet = networks.load("alexnet", weights="random")
     >>> receptive_box(alexnet, "conv1", (0, 0), clip=False)
     (-2, -2, 9, 9)

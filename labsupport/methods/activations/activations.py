@@ -272,7 +272,7 @@ def similarity(
     another shape.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
     >>> network = networks.wrap(module, input_size=8)
     >>> found = similarity(network, torch.rand(2, 3, 8, 8), Distortion(), ["conv1"])

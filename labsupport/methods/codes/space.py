@@ -111,7 +111,7 @@ def code_layer(network: Network) -> str:
     fc7 after its ReLU in AlexNet and VGG, the pooled maps in GoogLeNet and ResNet, fire9 in
     SqueezeNet, whose classifier is a convolution.
 
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> code_layer(networks.load())
     'fire9'
     """
@@ -141,7 +141,7 @@ def codes(
 
     Errors: `UnknownLayer`; `BadImage`.
 
-    >>> from labsupport.core import images, networks
+    >>> from labsupport import images, networks
     >>> codes(networks.load(), images.cutouts()[:2]).shape
     torch.Size([2, 512])
     """

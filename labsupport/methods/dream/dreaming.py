@@ -170,7 +170,7 @@ def dream(
     """`dream_frames` to the end: the last frame. `progress` is called with the share done.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> eye = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> network = networks.wrap(eye, input_size=32)
     >>> last = dream(network, torch.rand(1, 3, 40, 60), "conv1")

@@ -211,7 +211,7 @@ def evolve(
     Errors: `UnknownClass`, `BadSetting` at once.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> bright = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
     >>> network = networks.wrap(bright, categories=["dark", "bright"], input_size=16)
     >>> *_, last = evolve(network, "direct", budget=64, batch=16)

@@ -76,7 +76,7 @@ def fgsm(
 
     Errors: `BadImage`, `UnknownClass`, `BadSetting`.
 
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> toy = nn.Sequential(nn.Flatten(), nn.Linear(3, 2, bias=False))
     >>> _ = toy[1].weight.data.copy_(torch.tensor([[1.0, -1.0, 0.0], [0.0, 0.0, 0.0]]))
     >>> plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "input_size": 1}

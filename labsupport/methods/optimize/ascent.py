@@ -164,7 +164,7 @@ def ascend(
     value that is no number any more, when it happens.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> bright = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
     >>> network = networks.wrap(bright, categories=["dark", "bright"], input_size=16)
     >>> *_, last = ascend(network, "bright", steps=5)

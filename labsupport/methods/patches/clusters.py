@@ -145,7 +145,7 @@ def scan(
     Errors: those of `top_patches`; `BadSetting` for a network that workers cannot load, for other
     weights there, and when the cluster is gone.
 
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> network = networks.load("lenet5")
     >>> found = scan(network, "conv1", torch.rand(6, 3, 28, 28), Cluster(part=4), k=2)
     >>> found.scanned, tuple(found.boxes.shape)

@@ -206,7 +206,7 @@ def top_patches(
     Errors: `UnknownLayer`; `BadSetting` (k, channels, suppress, order, no images); `BadImage`.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> red = nn.Sequential(nn.Conv2d(3, 1, 2, stride=2), nn.Flatten(), nn.Linear(16, 2))
     >>> red[0].weight.data = torch.tensor([0.25, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
     >>> network = networks.wrap(red, mean=(0, 0, 0), std=(1, 1, 1), input_size=8)
@@ -423,7 +423,7 @@ def agreement(patches: TopPatches, labels: Sequence[str], wanted: str) -> torch.
     Errors: `BadSetting` for a label that no picture has, or too few labels.
 
     >>> from torch import nn
-    >>> from labsupport.core import networks
+    >>> from labsupport import networks
     >>> module = nn.Sequential(nn.Conv2d(3, 1, 1), nn.Flatten(), nn.Linear(4, 2))
     >>> network = networks.wrap(module, input_size=2)
     >>> patches = top_patches(network, "conv1", torch.rand(3, 3, 2, 2), k=3, suppress="picture")
