@@ -43,7 +43,6 @@ from labsupport.methods.optimize import LBFGS, Adam, Fourier, Frame, Momentum, P
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
 from labsupport.ui.panel import Live, Panel
-from labsupport.ui.traces import traces
 
 LAYERS = ("pool1", "fire3", "fire5", "fire7", "fire9")
 _KEPT = {
@@ -165,11 +164,12 @@ def _inverted(
 def _draw_return(now: Returning) -> tuple[Image.Image, str]:
     times = max(1, round(288 / max(now.frame.image.shape[2:])))
     pair = [figures.enlarge(one, times) for one in (now.image, now.frame.image)]
-    falls = traces(
+    falls = figures.curve(
         {"distance": now.distances},
-        across=f"step {len(now.distances) - 1}",
+        across="step",
         up="code distance",
         limits=(1e-3, 10.0),
+        reach=max(now.frame.steps, len(now.distances) - 1),
         log=True,
         size=(272, pair[0].height),
     )

@@ -33,7 +33,6 @@ from labsupport.methods.style import (
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
 from labsupport.ui.panel import Live, Panel
-from labsupport.ui.traces import traces
 
 TEXTURES = ("ihc", "brick", "grass", "gravel", "coins", "hubble")
 _STARTS = {
@@ -225,7 +224,9 @@ def _draw(easel: Easel) -> tuple[Image.Image, str]:
     thumbs = [_thumb(one) for one in (easel.content, *easel.styles)]
     names = ["content", "style"] if len(thumbs) == 2 else ["content", "one style", "the other"]
     made_from = figures.mosaic(thumbs, titles=names, columns=len(thumbs))
-    right = figures.side_by_side([made_from, loss_picture(easel.history)], columns=1, gap=4)
+    right = figures.side_by_side(
+        [made_from, loss_picture(easel.history, easel.painting.steps)], columns=1, gap=4
+    )
     sheet = figures.side_by_side([figures.enlarge(image, times), right])
     return sheet, _in_words(easel)
 
@@ -240,12 +241,19 @@ def _thumb(image: Tensor) -> Tensor:
     return images.resize(image, (size[0], size[1]))
 
 
-def loss_picture(history: Sequence[Mapping[str, float]]) -> Image.Image:
+def loss_picture(history: Sequence[Mapping[str, float]], steps: int = 0) -> Image.Image:
     """The relative loss of each layer, step by step; each step up or down is a factor of ten."""
     names = [name for name in history[0] if name != "total variation"]
     lines = {name: [one[name] for one in history] for name in names}
-    across = f"step {len(history) - 1}"
-    return traces(lines, across=across, up="relative loss", limits=_LOSSES, log=True)
+    return figures.curve(
+        lines,
+        across="step",
+        up="relative loss",
+        size=(360, 230),
+        limits=_LOSSES,
+        reach=max(steps, len(history) - 1),
+        log=True,
+    )
 
 
 _LOSSES = (1e-3, 10.0)

@@ -31,7 +31,6 @@ from labsupport.methods.dream import (
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
 from labsupport.ui.panel import Live
-from labsupport.ui.traces import traces
 
 DOGS = range(151, 269)  # ImageNet's breeds, Chihuahua to Mexican hairless
 KINDS = {"in bands (vivid)": "vivid", "as it is (2015)": "2015"}
@@ -389,8 +388,14 @@ def feedback_picture(told: Feedback, network: Network) -> Image.Image:
     values += [""] * (4 - len(values))
     above = figures.mosaic(tiles, titles=titles, values=values, columns=4, gap=8)
     lines = {name: line.tolist() for name, line in _lines(told, network).items()}
-    size, across = (above.width, 240), f"step {last}"
-    below = traces(lines, across=across, up="probability", limits=(0.0, 1.0), size=size)
+    below = figures.curve(
+        lines,
+        across="step",
+        up="probability",
+        size=(above.width, 240),
+        limits=(0.0, 1.0),
+        reach=told.steps,
+    )
     return figures.side_by_side([above, below], columns=1)
 
 
