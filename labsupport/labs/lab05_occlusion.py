@@ -20,7 +20,7 @@ from labsupport.methods.occlusion import (
     OcclusionMap,
     fill_image,
     occlude,
-    occlusion_frames,
+    occlusion_map,
 )
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
@@ -141,7 +141,7 @@ def _frames(
     if target is None:
         target = network.predict(seen, k=1)[0][0].index
     settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill, "views": VIEWS}
-    for occluded in occlusion_frames(network, seen, target, **settings):
+    for occluded in occlusion_map.frames(network, seen, target, **settings):
         yield Frame(occluded, shown, network)
 
 

@@ -28,7 +28,7 @@ from labsupport.labs.lab08_optimization.ascent import class_objective
 from labsupport.labs.lab08_optimization.saliency import grabcut_seeds_picture, spotlight
 from labsupport.labs.lab08_optimization.saliency import map_picture as saliency_picture
 from labsupport.methods import backprop, codes, dream, fooling, inversion, optimize, saliency
-from labsupport.methods.occlusion import occlusion_frames
+from labsupport.methods.occlusion import occlusion_map
 from labsupport.methods.patches import TopPatches, merge, top_patches
 from labsupport.methods.weights import filters
 from labsupport.ui import controls, figures, ink
@@ -199,10 +199,10 @@ def _occlusion(asked: Question) -> Iterator[Said]:
     unit = asked.target.layer is not None
     view = f"activity:{asked.layer}:{asked.target.index}" if unit else "score"
     class_ = _best(asked) if unit else asked.target.index
-    for found in occlusion_frames(
+    for occluded in occlusion_map.frames(
         asked.network, asked.image, class_, window=side, stride=stride, views=[view]
     ):
-        change = found.pixels(view) - found.clean[view]
+        change = occluded.pixels(view) - occluded.clean[view]
         larger = images.resize(asked.image, (SIDE, SIDE))
         picture = figures.overlay(larger, change, colours="signed", fade=True, bar=False)
         told = {"window": f"{side} px", "stride": f"{stride} px"}

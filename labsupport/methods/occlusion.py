@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import workers
 from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.frames import Shortcut, framed, last_of
 from labsupport.core.images.preparation import check
 from labsupport.core.network import Network, TargetLike
 from labsupport.core.network.incremental import Chunk, CleanImage, Follower, Output, Recomputation
@@ -25,7 +26,6 @@ from labsupport.core.network.operations import Pair
 from labsupport.core.network.targets import Target
 
 VIEWS = ("score", "probability", "best_class", "activity")
-FILLS = ("mean", "grey", "black", "white", "noise", "blur")
 Fill = str | tuple[float, float, float] | torch.Tensor
 Progress = Callable[[float], object]
 
@@ -88,6 +88,7 @@ class OcclusionMap:
         return covered.to(torch.float32)
 
 
+@framed
 def occlusion_map(
     network: Network,
     image: torch.Tensor,
@@ -98,7 +99,7 @@ def occlusion_map(
     fill: Fill = "mean",
     views: Sequence[str] = ("score",),
     progress: Progress | None = None,
-) -> OcclusionMap:
+) -> Iterator[OcclusionMap]:
     """Hide every part of an image (1, 3, H, W) in turn and record what becomes of the target.
 
     `window` and `stride` are in pixels, or (rows, columns). The positions start at the upper left
@@ -111,7 +112,8 @@ def occlusion_map(
     "activity:fire5:12" of its channel 12.
 
     The result is exact. Where the network allows it, only what the window can change is computed
-    again; `how` says so. `progress` is called with the share that is done.
+    again; `how` says so. `progress` is called with the share that is done. The frames give at once
+    a coarse map of the whole image, then finer ones; no position is computed twice.
 
     Errors: `BadSetting` (window, stride, fill, views), `BadImage`, `UnknownClass`, `UnknownLayer`.
 
@@ -123,28 +125,19 @@ def occlusion_map(
     >>> occluded.values["score"].shape
     torch.Size([3, 3])
     """
-    study = _Study.prepare(network, image, target, _Settings(window, stride, fill, tuple(views)))
-    *_, last = _explore(study, 1, progress)
-    return last
-
-
-def occlusion_frames(
-    network: Network,
-    image: torch.Tensor,
-    target: TargetLike,
-    *,
-    window: int | Pair = 32,
-    stride: int | Pair = 8,
-    fill: Fill = "mean",
-    views: Sequence[str] = ("score",),
-) -> Iterator[OcclusionMap]:
-    """`occlusion_map` as frames: at once a coarse map of the whole image, then finer ones.
-
-    No position is computed twice, and the last frame is what `occlusion_map` gives. Close the
-    generator to stop.
-    """
-    study = _Study.prepare(network, image, target, _Settings(window, stride, fill, tuple(views)))
-    return _explore(study, _COARSEST, None)
+    network.check(image, one=True)
+    image = image.detach()
+    size = (image.shape[2], image.shape[3])
+    wanted = network.placed(network.target(target), size)
+    names = _checked_views(views, wanted)
+    rows, columns = _positions(size, _pair("window", window), _pair("stride", stride))
+    filled = fill_image(network, image, fill)
+    units = {name: _unit(network, image, name) for name in names if name.startswith("activity")}
+    experiment = _Experiment(network, image, filled, wanted, names, units, rows, columns)
+    return Shortcut(
+        _map_frames(experiment, _COARSEST, progress),
+        lambda: last_of(_map_frames(experiment, 1, progress)),
+    )
 
 
 def occlude(image: torch.Tensor, box: Box, fill: torch.Tensor) -> torch.Tensor:
@@ -192,7 +185,7 @@ def sign_changes(
 
 
 def correspondence(changes: torch.Tensor) -> float:
-    """How differently the same hidden part acts in several images: 0 (alike) to 1.
+    """How differently the same hidden part acts in several images: 0 (in the same way) to 1.
 
     `changes` (images, features) holds one `sign_changes` per image. The result is the share of
     features whose signs differ, averaged over all pairs of images (Zeiler and Fergus, table 1).
@@ -211,20 +204,68 @@ def correspondence(changes: torch.Tensor) -> float:
     return float(apart.mean() / changes.shape[1])
 
 
+# Fills
+
+
+def fill_image(network: Network, image: torch.Tensor, fill: Fill = "mean") -> torch.Tensor:
+    """What an occluding window of this fill shows, over the whole image, (1, 3, H, W).
+
+    Errors: `BadImage`; `BadSetting` for an unknown fill, a colour outside [0, 1] or an image of
+    another size.
+    """
+    check(image)
+    if isinstance(fill, torch.Tensor):
+        if fill.shape != image.shape:
+            raise BadSetting(f"the fill is {tuple(fill.shape)}, the image {tuple(image.shape)}")
+        network.check(fill)
+        return fill.detach()
+    if not isinstance(fill, str):
+        return _colored(image, fill)
+    if fill not in FILLS:
+        raise BadSetting(
+            f"no fill {fill!r}; did you mean {nearest(fill, FILLS, 1)[0]!r}? "
+            "A colour is (red, green, blue) in [0, 1]"
+        )
+    return FILLS[fill](network, image.detach())
+
+
+def _colored(image: torch.Tensor, color: Sequence[float]) -> torch.Tensor:
+    try:
+        red, green, blue = (float(part) for part in color)
+    except (TypeError, ValueError):
+        red = green = blue = math.nan
+    if not all(0 <= part <= 1 for part in (red, green, blue)):
+        raise BadSetting(f"a colour is (red, green, blue) in [0, 1], not {color!r}")
+    return torch.empty_like(image).copy_(torch.tensor([red, green, blue]).view(1, 3, 1, 1))
+
+
+def _noise(_: Network, image: torch.Tensor) -> torch.Tensor:
+    return torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
+
+
+def _blurred(_: Network, image: torch.Tensor) -> torch.Tensor:
+    side = max(3, min(image.shape[2:]) // 8) | 1  # odd
+    blurred: torch.Tensor = transforms.gaussian_blur(image, [side, side], [side / 4] * 2)
+    return blurred.clamp(0, 1)
+
+
+# The fills that have a name: each makes of an image another one of its size.
+FILLS: Mapping[str, Callable[[Network, torch.Tensor], torch.Tensor]] = {
+    "mean": lambda network, image: _colored(image, network.mean),
+    "grey": lambda _, image: _colored(image, (0.5, 0.5, 0.5)),
+    "black": lambda _, image: _colored(image, (0.0, 0.0, 0.0)),
+    "white": lambda _, image: _colored(image, (1.0, 1.0, 1.0)),
+    "noise": _noise,
+    "blur": _blurred,
+}
+
+
 # What is asked
 
 
 @dataclass(frozen=True)
-class _Settings:
-    window: int | Pair
-    stride: int | Pair
-    fill: Fill
-    views: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Study:
-    """Everything that is known before the first position is computed."""
+class _Experiment:
+    """What is hidden by what, and what is recorded: all that is known before the first pass."""
 
     network: Network
     image: torch.Tensor
@@ -235,31 +276,16 @@ class _Study:
     rows: tuple[Pair, ...]
     columns: tuple[Pair, ...]
 
-    @classmethod
-    def prepare(
-        cls, network: Network, image: torch.Tensor, target: TargetLike, settings: _Settings
-    ) -> _Study:
-        network.check(image, one=True)
-        image = image.detach()
-        size = (image.shape[2], image.shape[3])
-        wanted = network.placed(network.target(target), size)
-        views = _checked_views(settings.views, wanted)
-        window, stride = _pair("window", settings.window), _pair("stride", settings.stride)
-        rows, columns = _positions(size, window, stride)
-        fill = fill_image(network, image, settings.fill)
-        units = {v: _unit(network, image, v) for v in views if v.startswith("activity")}
-        return cls(network, image, fill, wanted, views, units, rows, columns)
-
     @property
     def outputs(self) -> tuple[Output, ...]:
         """What the network has to compute: all scores, the target's own number, maps' means."""
-        found = [Output(self.network.output)] if self._all_scores else []
+        outputs = [Output(self.network.output)] if self._all_scores else []
         if self._own_number:
             node = self.network.node_of(self.target)
-            found.append(Output(node, self.target.index, self.target.position))
+            outputs.append(Output(node, self.target.index, self.target.position))
         for unit in self.units.values():
-            found.append(Output(self.network.node_of(unit), unit.index))
-        return tuple(found)
+            outputs.append(Output(self.network.node_of(unit), unit.index))
+        return tuple(outputs)
 
     @property
     def _all_scores(self) -> bool:
@@ -272,18 +298,18 @@ class _Study:
     def read(self, answers: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """The views (N,) from the answers (N, channels) to `outputs`."""
         left = list(answers)
-        found: dict[str, torch.Tensor] = {}
+        values: dict[str, torch.Tensor] = {}
         if self._all_scores:
             scores = left.pop(0)
-            found["probability"] = scores.softmax(1)[:, self.target.index]
-            found["best_class"] = scores.argmax(1)
-            found["score"] = scores[:, self.target.index]
+            values["probability"] = scores.softmax(1)[:, self.target.index]
+            values["best_class"] = scores.argmax(1)
+            values["score"] = scores[:, self.target.index]
         if self._own_number:
-            found["score"] = left.pop(0)[:, 0]
+            values["score"] = left.pop(0)[:, 0]
         for view, unit in self.units.items():
             shape = self.network.shapes(self.size)[self.network.node_of(unit)]
-            found[view] = left.pop(0)[:, 0] * math.prod(shape[2:])  # the mean to the total
-        return {view: found[view] for view in self.views}
+            values[view] = left.pop(0)[:, 0] * math.prod(shape[2:])  # the mean to the total
+        return {view: values[view] for view in self.views}
 
     @property
     def size(self) -> Pair:
@@ -306,7 +332,7 @@ def _positions(size: Pair, window: Pair, stride: Pair) -> tuple[tuple[Pair, ...]
     down, across = (
         tuple(
             (place * step, min(length, place * step + side))
-            # A stride over the window would put the last position behind the border.
+            # A stride over the window would put the last position beyond the border.
             for place in range(min(math.ceil((length - side) / step), (length - 1) // step) + 1)
         )
         for length, side, step in zip(size, window, stride, strict=True)
@@ -326,48 +352,6 @@ def _checked_views(views: Sequence[str], target: Target) -> tuple[str, ...]:
             f"{target} is no class, so it has no probability: ask for the view 'score'"
         )
     return chosen
-
-
-def fill_image(network: Network, image: torch.Tensor, fill: Fill = "mean") -> torch.Tensor:
-    """What an occluding window of this fill shows, over the whole image, (1, 3, H, W).
-
-    Errors: `BadImage`; `BadSetting` for an unknown fill, a colour outside [0, 1] or an image of
-    another size.
-    """
-    check(image)
-    if isinstance(fill, torch.Tensor):
-        if fill.shape != image.shape:
-            raise BadSetting(f"the fill is {tuple(fill.shape)}, the image {tuple(image.shape)}")
-        network.check(fill)
-        return fill.detach()
-    if not isinstance(fill, str):
-        return torch.empty_like(image).copy_(_colour(fill))
-    if fill == "noise":
-        generator = torch.Generator().manual_seed(0)
-        return torch.rand(image.shape, generator=generator)
-    if fill == "blur":
-        side = max(3, min(image.shape[2:]) // 8) | 1  # odd
-        blurred: torch.Tensor = transforms.gaussian_blur(
-            image.detach(), [side, side], [side / 4] * 2
-        )
-        return blurred.clamp(0, 1)
-    colours = {"mean": network.mean, "grey": (0.5,) * 3, "black": (0.0,) * 3, "white": (1.0,) * 3}
-    if fill not in colours:
-        raise BadSetting(
-            f"no fill {fill!r}; did you mean {nearest(fill, FILLS, 1)[0]!r}? "
-            "A colour is (red, green, blue) in [0, 1]"
-        )
-    return torch.empty_like(image).copy_(_colour(colours[fill]))
-
-
-def _colour(colour: Sequence[float]) -> torch.Tensor:
-    try:
-        red, green, blue = (float(part) for part in colour)
-    except (TypeError, ValueError):
-        red = green = blue = math.nan
-    if not all(0 <= part <= 1 for part in (red, green, blue)):
-        raise BadSetting(f"a colour is (red, green, blue) in [0, 1], not {colour!r}")
-    return torch.tensor([red, green, blue]).view(1, 3, 1, 1)
 
 
 def _unit(network: Network, image: torch.Tensor, view: str) -> Target:
@@ -403,27 +387,29 @@ def _last_maps(network: Network) -> Layer:
 # How it is computed
 
 
-def _explore(study: _Study, coarsest: int, progress: Progress | None) -> Iterator[OcclusionMap]:
+def _map_frames(
+    experiment: _Experiment, coarsest: int, progress: Progress | None
+) -> Generator[OcclusionMap]:
     """Frames of the map, from every `coarsest`-th position to every one."""
-    engine = _engine(study)
-    canvas = _Canvas(study, engine)
+    engine = _engine(experiment)
+    map_ = _PartialMap(experiment, engine)
 
     def reader() -> Callable[[Chunk], dict[str, torch.Tensor]]:
         follow = engine.make()
-        return lambda chunk: study.read(follow(chunk))
+        return lambda chunk: experiment.read(follow(chunk))
 
     for step in _halved(coarsest):
-        chunks = _chunks(study, step, coarsest, engine)
+        chunks = _chunks(experiment, step, coarsest, engine)
         jobs = workers.in_order(reader, chunks, threads=engine.threads)
         with contextlib.closing(jobs):  # type: ignore[type-var]
             for chunk, values in jobs:
-                canvas.paint(chunk, step, values)
+                map_.paint(chunk, step, values)
                 if progress is not None:
-                    progress(canvas.share)
+                    progress(map_.share)
                 if step < coarsest:
-                    yield canvas.frame()
+                    yield map_.frame()
         if step == coarsest:
-            yield canvas.frame()
+            yield map_.frame()
 
 
 def _halved(step: int) -> Iterator[int]:
@@ -432,19 +418,21 @@ def _halved(step: int) -> Iterator[int]:
         step //= 2
 
 
-def _chunks(study: _Study, step: int, coarsest: int, engine: _Engine | _PlainEngine) -> list[Chunk]:
+def _chunks(
+    experiment: _Experiment, step: int, coarsest: int, engine: _IncrementalEngine | _PlainEngine
+) -> list[Chunk]:
     """The positions that a level adds to the coarser ones before it, in chunks."""
-    rows, columns = study.rows[::step], study.columns[::step]
+    rows, columns = experiment.rows[::step], experiment.columns[::step]
     if step == coarsest:
         return list(_grid(rows, columns, engine))
-    old_rows, old_columns = study.rows[:: 2 * step], study.columns[:: 2 * step]
+    old_rows, old_columns = experiment.rows[:: 2 * step], experiment.columns[:: 2 * step]
     new_rows = [span for span in rows if span not in set(old_rows)]
     new_columns = [span for span in columns if span not in set(old_columns)]
     return [*_grid(new_rows, columns, engine), *_grid(old_rows, new_columns, engine)]
 
 
 def _grid(
-    rows: Sequence[Pair], columns: Sequence[Pair], engine: _Engine | _PlainEngine
+    rows: Sequence[Pair], columns: Sequence[Pair], engine: _IncrementalEngine | _PlainEngine
 ) -> Iterator[Chunk]:
     side = max(1, math.isqrt(engine.per_chunk))
     for down in _in_phase(rows, engine.phase[0], side):
@@ -455,24 +443,24 @@ def _grid(
 def _in_phase(spans: Sequence[Pair], phase: int, most: int) -> Iterator[tuple[Pair, ...]]:
     """Spans that start at equal places modulo the total stride, at most so many together."""
     for start in sorted({first % phase for first, _ in spans}):
-        alike = [span for span in spans if span[0] % phase == start]
-        parts = math.ceil(len(alike) / most)
+        group = [span for span in spans if span[0] % phase == start]
+        parts = math.ceil(len(group) / most)
         for part in range(parts):
-            yield tuple(alike[part * len(alike) // parts : (part + 1) * len(alike) // parts])
+            yield tuple(group[part * len(group) // parts : (part + 1) * len(group) // parts])
 
 
-class _Canvas:
-    """The map while it is painted."""
+class _PartialMap:
+    """The map while its positions are computed."""
 
-    def __init__(self, study: _Study, engine: _Engine | _PlainEngine) -> None:
-        self.study, self.how = study, engine.how
-        shape = (len(study.rows), len(study.columns))
-        clean = study.read(engine.clean)
+    def __init__(self, experiment: _Experiment, engine: _IncrementalEngine | _PlainEngine) -> None:
+        self.experiment, self.how = experiment, engine.how
+        shape = (len(experiment.rows), len(experiment.columns))
+        clean = experiment.read(engine.clean)
         self.clean = {view: value[0].item() for view, value in clean.items()}
         self.values = {view: value[0].expand(shape).clone() for view, value in clean.items()}
         self.computed = torch.zeros(shape, dtype=torch.bool)
-        self._row = {span: place for place, span in enumerate(study.rows)}
-        self._column = {span: place for place, span in enumerate(study.columns)}
+        self._row = {span: place for place, span in enumerate(experiment.rows)}
+        self._column = {span: place for place, span in enumerate(experiment.columns)}
 
     @property
     def share(self) -> float:
@@ -484,7 +472,7 @@ class _Canvas:
         places = [(self._row[r], self._column[c]) for r in chunk.rows for c in chunk.columns]
         for number, (row, column) in enumerate(places):
             block = tuple(
-                # The last of a level also stands for those behind it.
+                # The last of a level also stands for those after it.
                 slice(max(0, place - before), place + after if place + step < count else count)
                 for place, count in zip((row, column), self.computed.shape, strict=True)
             )
@@ -493,21 +481,21 @@ class _Canvas:
             self.computed[row, column] = True
 
     def frame(self) -> OcclusionMap:
-        study = self.study
+        experiment = self.experiment
         return OcclusionMap(
-            study.target,
+            experiment.target,
             {view: value.clone() for view, value in self.values.items()},
             dict(self.clean),
-            study.rows,
-            study.columns,
-            study.size,
+            experiment.rows,
+            experiment.columns,
+            experiment.size,
             self.computed.clone(),
             self.how,
-            study.units,
+            experiment.units,
         )
 
 
-class _Engine:
+class _IncrementalEngine:
     """Answers for chunks of positions by recomputing windows.
 
     `make` builds one thread's way to compute them; `clean` is the answer for the untouched image.
@@ -515,12 +503,12 @@ class _Engine:
 
     how = "incremental: only what the window can change is computed again"
 
-    def __init__(self, study: _Study, plan: Recomputation) -> None:
-        device = study.network.device
+    def __init__(self, experiment: _Experiment, plan: Recomputation) -> None:
+        device = experiment.network.device
         self.threads = torch.get_num_threads() if device.type == "cpu" else 1
         self.phase = _total_stride(plan)
-        self.per_chunk = _boxes_per_chunk(plan, study)
-        self._image = CleanImage(plan, study.image, study.fill)
+        self.per_chunk = _boxes_per_chunk(plan, experiment)
+        self._image = CleanImage(plan, experiment.image, experiment.fill)
         self.clean = [_reduced(self._image.values[o.node], o).cpu() for o in plan.outputs]
 
     def make(self) -> Callable[[Chunk], list[torch.Tensor]]:
@@ -534,18 +522,18 @@ class _PlainEngine:
     phase = (1, 1)
     per_chunk = _BATCH
 
-    def __init__(self, study: _Study) -> None:
-        self._study = study
+    def __init__(self, experiment: _Experiment) -> None:
+        self._experiment = experiment
         self.how = (
-            f"plain batches: {study.network.name} has layers that see the whole image early on"
+            f"plain batches: {experiment.network.name} has layers that see the whole image early on"
         )
-        self.clean = self._answers(study.image)
+        self.clean = self._answers(experiment.image)
 
     def make(self) -> Callable[[Chunk], list[torch.Tensor]]:
         return self._follow
 
     def _follow(self, chunk: Chunk) -> list[torch.Tensor]:
-        image, fill = self._study.image, self._study.fill
+        image, fill = self._experiment.image, self._experiment.fill
         boxes = [
             (left, top, right, bottom)
             for top, bottom in chunk.rows
@@ -554,7 +542,7 @@ class _PlainEngine:
         return self._answers(torch.cat([occlude(image, box, fill) for box in boxes]))
 
     def _answers(self, images: torch.Tensor) -> list[torch.Tensor]:
-        network, outputs = self._study.network, self._study.outputs
+        network, outputs = self._experiment.network, self._experiment.outputs
         part = network.part(tuple(output.node for output in outputs))
         with torch.no_grad():
             values = part(network.send(images))
@@ -569,12 +557,12 @@ def _reduced(value: torch.Tensor, output: Output) -> torch.Tensor:
     return means if output.channel is None else means.narrow(1, output.channel, 1)
 
 
-def _engine(study: _Study) -> _Engine | _PlainEngine:
-    network, outputs, size = study.network, study.outputs, study.size
+def _engine(experiment: _Experiment) -> _IncrementalEngine | _PlainEngine:
+    network, outputs, size = experiment.network, experiment.outputs, experiment.size
     plan = network.remember(
         ("recomputation", outputs, size), lambda: Recomputation(network, outputs, size)
     )
-    return _Engine(study, plan) if plan.possible else _PlainEngine(study)
+    return _IncrementalEngine(experiment, plan) if plan.possible else _PlainEngine(experiment)
 
 
 def _total_stride(plan: Recomputation) -> Pair:
@@ -586,12 +574,12 @@ def _total_stride(plan: Recomputation) -> Pair:
     return (rows, columns)
 
 
-def _boxes_per_chunk(plan: Recomputation, study: _Study) -> int:
-    rows, columns = plan.cones(Chunk(study.rows[:1], study.columns[:1]))
+def _boxes_per_chunk(plan: Recomputation, experiment: _Experiment) -> int:
+    rows, columns = plan.cones(Chunk(experiment.rows[:1], experiment.columns[:1]))
     largest = max(
         rows[o.node].size * columns[o.node].size * plan.channels(o.node) for o in plan.windowed
     )
-    room = _CHUNK_BYTES if study.network.device.type == "cpu" else 64 * _CHUNK_BYTES
+    room = _CHUNK_BYTES if experiment.network.device.type == "cpu" else 64 * _CHUNK_BYTES
     return max(1, room // (4 * largest))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from labsupport.core.frames import framed
+from labsupport.core.frames import Shortcut, framed
 
 events: list[str] = []
 
@@ -32,6 +32,22 @@ def first_two(start: int) -> Iterator[int]:
         yield from range(start, start + 9)
     finally:
         events.append("closed")
+
+
+@framed
+def sum_to(end: int) -> Iterator[int]:
+    """The call adds nothing up."""
+    return Shortcut((sum(range(number + 1)) for number in range(end)), lambda: end * (end - 1) // 2)
+
+
+def test_a_call_takes_the_cheaper_way_to_the_last_frame():
+    frames = sum_to.frames(4)
+    assert next(frames) == 0
+    assert list(frames) == [1, 3, 6]
+    assert sum_to(10**9) == 10**9 * (10**9 - 1) // 2
+    frames = sum_to.frames(4)
+    frames.close()
+    assert list(frames) == []
 
 
 def test_the_call_gives_the_last_frame_and_frames_all():

@@ -112,12 +112,9 @@ def _unit_views(network: Network, image: torch.Tensor, unit: object) -> Results:
 
 def _map(network: Network, image: torch.Tensor, target: object) -> Results:
     views = ("score", "probability", "best_class", "activity")
-    return o.occlusion_map(network, image, target, window=24, stride=20, views=views).values
-
-
-def _frames(network: Network, image: torch.Tensor, target: object) -> Results:
-    *_, last = o.occlusion_frames(network, image, target, window=(30, 20), stride=16)
-    return last.values
+    result = o.occlusion_map(network, image, target, window=24, stride=20, views=views)
+    *_, last = o.occlusion_map.frames(network, image, target, window=(30, 20), stride=16)
+    return {**result.values, "last frame": last.values["score"]}
 
 
 def _fills(network: Network, image: torch.Tensor, _: object) -> Results:
@@ -850,7 +847,6 @@ CASES = [
     Case("dream.zoom_film", _films),
     Case("dream.dream_film", _films),
     Case("occlusion.occlusion_map", _map),
-    Case("occlusion.occlusion_frames", _frames),
     Case("occlusion.fill_image", _fills, wrong=None),
     Case("occlusion.occlude", _occlude, wrong=None, passes_gradients=True),
     Case("occlusion.sign_changes", _signs, wrong=None),

@@ -20,7 +20,6 @@ from labsupport.methods.occlusion import (
     correspondence,
     fill_image,
     occlude,
-    occlusion_frames,
     occlusion_map,
     sign_changes,
 )
@@ -65,12 +64,12 @@ def trained() -> networks.Network:
 
 def positions(length: int, window: int, stride: int) -> list[tuple[int, int]]:
     """Written anew: step until the border is reached, the last one clipped."""
-    found, first = [], 0
+    spans, first = [], 0
     while True:
-        found.append((first, min(first + window, length)))
+        spans.append((first, min(first + window, length)))
         first += stride
-        if found[-1][1] == length or first >= length:
-            return found
+        if spans[-1][1] == length or first >= length:
+            return spans
 
 
 def by_hand(network, image, fill, window, stride, answer) -> torch.Tensor:
@@ -108,14 +107,14 @@ def test_the_occlusion_of_a_linear_score_is_a_window_sum(size, window, stride):
     module[1].weight.data = torch.stack([torch.zeros(weight.numel()), weight.flatten()])
     network = networks.wrap(module, input_size=size, **toys.PLAIN)
     image = toys.image(*size)
-    found = occlusion_map(network, image, 1, window=window, stride=stride, fill="black")
+    occluded = occlusion_map(network, image, 1, window=window, stride=stride, fill="black")
     terms = (weight * image[0]).double().sum(0)
     for r, (top, bottom) in enumerate(positions(size[0], window[0], stride[0])):
         for c, (left, right) in enumerate(positions(size[1], window[1], stride[1])):
             expected = float(terms.sum() - terms[top:bottom, left:right].sum())
-            assert float(found.values["score"][r, c]) == pytest.approx(expected, abs=1e-4)
-            assert found.box(r, c) == (left, top, right, bottom)
-    assert found.clean["score"] == pytest.approx(float(terms.sum()), abs=1e-4)
+            assert float(occluded.values["score"][r, c]) == pytest.approx(expected, abs=1e-4)
+            assert occluded.box(r, c) == (left, top, right, bottom)
+    assert occluded.clean["score"] == pytest.approx(float(terms.sum()), abs=1e-4)
 
 
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (227, 227), (320, 240), (40, 32)])
@@ -123,13 +122,13 @@ def test_the_occlusion_of_a_linear_score_is_a_window_sum(size, window, stride):
 @pytest.mark.parametrize("stride", [1, 8, 9, 40])
 def test_positions_cover_every_pixel_and_clip_at_the_border(height, width, window, stride):
     rows, columns = occlusion._positions((height, width), (window, window), (stride, stride))
-    for found, length in ((rows, height), (columns, width)):
-        assert list(found) == positions(length, window, stride)
-        assert all(0 <= first < end <= length for first, end in found)
+    for spans, length in ((rows, height), (columns, width)):
+        assert list(spans) == positions(length, window, stride)
+        assert all(0 <= first < end <= length for first, end in spans)
         if stride <= window:
-            assert len(found) == math.ceil((length - window) / stride) + 1
-            assert found[-1][1] == length
-            assert {pixel for first, end in found for pixel in range(first, end)} == set(
+            assert len(spans) == math.ceil((length - window) / stride) + 1
+            assert spans[-1][1] == length
+            assert {pixel for first, end in spans for pixel in range(first, end)} == set(
                 range(length)
             )
 
@@ -171,38 +170,42 @@ def test_every_view_equals_hiding_by_hand(small, fill, size, window, stride):
     image = toys.image(*size)
     asked, whole = filled(small, image, fill)
     views = ("score", "probability", "best_class", "activity:conv2", "activity:conv2:3", "activity")
-    found = occlusion_map(small, image, "c", window=window, stride=stride, fill=asked, views=views)
-    assert list(found.values) == list(views)
-    assert found.how.startswith("incremental")
+    occluded = occlusion_map(
+        small, image, "c", window=window, stride=stride, fill=asked, views=views
+    )
+    assert list(occluded.values) == list(views)
+    assert occluded.how.startswith("incremental")
 
     scores = by_hand(small, image, whole, window, stride, lambda x: small(x)[0])
-    torch.testing.assert_close(found.values["score"], scores[..., 2], rtol=0, atol=1e-6)
+    torch.testing.assert_close(occluded.values["score"], scores[..., 2], rtol=0, atol=1e-6)
     torch.testing.assert_close(
-        found.values["probability"], scores.softmax(2)[..., 2], rtol=0, atol=1e-6
+        occluded.values["probability"], scores.softmax(2)[..., 2], rtol=0, atol=1e-6
     )
-    assert torch.equal(found.values["best_class"], scores.argmax(2))
+    assert torch.equal(occluded.values["best_class"], scores.argmax(2))
     maps = by_hand(
         small, image, whole, window, stride, lambda x: small.activations(x, ["conv2"])["conv2"][0]
     ).sum((3, 4))
     strongest = int(small.activations(image, ["conv2"])["conv2"].sum((0, 2, 3)).argmax())
     torch.testing.assert_close(
-        found.values["activity:conv2"], maps[..., strongest], rtol=1e-5, atol=1e-4
+        occluded.values["activity:conv2"], maps[..., strongest], rtol=1e-5, atol=1e-4
     )
-    torch.testing.assert_close(found.values["activity:conv2:3"], maps[..., 3], rtol=1e-5, atol=1e-4)
-    assert found.units["activity:conv2"].index == strongest
-    assert found.units["activity"].layer == "4"  # the last ReLU with a map
+    torch.testing.assert_close(
+        occluded.values["activity:conv2:3"], maps[..., 3], rtol=1e-5, atol=1e-4
+    )
+    assert occluded.units["activity:conv2"].index == strongest
+    assert occluded.units["activity"].layer == "4"  # the last ReLU with a map
 
 
 def test_the_clean_values_are_the_untouched_images(small):
     image = toys.image(40, 32)
     views = ("score", "probability", "best_class", "activity:relu2")
-    found = occlusion_map(small, image, "b", window=9, views=views)
+    occluded = occlusion_map(small, image, "b", window=9, views=views)
     scores = small(image)[0]
     total = small.activations(image, ["relu2"])["relu2"].sum((0, 2, 3)).max()
-    assert found.clean["score"] == pytest.approx(float(scores[1]), abs=1e-6)
-    assert found.clean["probability"] == pytest.approx(float(scores.softmax(0)[1]), abs=1e-6)
-    assert found.clean["best_class"] == int(scores.argmax())
-    assert found.clean["activity:relu2"] == pytest.approx(float(total), rel=1e-5)
+    assert occluded.clean["score"] == pytest.approx(float(scores[1]), abs=1e-6)
+    assert occluded.clean["probability"] == pytest.approx(float(scores.softmax(0)[1]), abs=1e-6)
+    assert occluded.clean["best_class"] == int(scores.argmax())
+    assert occluded.clean["activity:relu2"] == pytest.approx(float(total), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -216,26 +219,26 @@ def test_the_clean_values_are_the_untouched_images(small):
 )
 def test_channels_and_neurons_are_targets_too(small, target, layer, pick):
     image = toys.image(40, 32)
-    found = occlusion_map(small, image, target, window=9, stride=8)
+    occluded = occlusion_map(small, image, target, window=9, stride=8)
     fill = fill_image(small, image)
     expected = by_hand(
         small, image, fill, (9, 9), (8, 8), lambda x: pick(small.activations(x, [layer])[layer])
     )
-    torch.testing.assert_close(found.values["score"], expected, rtol=1e-5, atol=1e-6)
-    assert str(found.target) == str(small.target(target))
+    torch.testing.assert_close(occluded.values["score"], expected, rtol=1e-5, atol=1e-6)
+    assert str(occluded.target) == str(small.target(target))
 
 
 def test_a_network_that_sees_the_whole_image_early_is_computed_plainly():
     network = networks.wrap(toys.seeded(toys.Squeezed), input_size=(24, 30))
     image = toys.image(24, 30)
     views = ("score", "probability", "best_class", "activity:second:2")
-    found = occlusion_map(network, image, 1, window=(8, 7), stride=(5, 6), views=views)
-    assert found.how.startswith("plain batches: Squeezed")
+    occluded = occlusion_map(network, image, 1, window=(8, 7), stride=(5, 6), views=views)
+    assert occluded.how.startswith("plain batches: Squeezed")
     scores = by_hand(
         network, image, fill_image(network, image), (8, 7), (5, 6), lambda x: network(x)[0]
     )
-    torch.testing.assert_close(found.values["score"], scores[..., 1], rtol=0, atol=1e-6)
-    assert torch.equal(found.values["best_class"], scores.argmax(2))
+    torch.testing.assert_close(occluded.values["score"], scores[..., 1], rtol=0, atol=1e-6)
+    assert torch.equal(occluded.values["best_class"], scores.argmax(2))
 
 
 # Must-show 4
@@ -247,26 +250,29 @@ def test_a_network_that_sees_the_whole_image_early_is_computed_plainly():
 @pytest.mark.parametrize(("window", "stride"), [(32, 96), (72, 64)])
 def test_the_bundled_network_equals_a_plain_recompute(trained, size, window, stride):
     image = images.resize(images.sample("giant_panda"), max(size), crop=size)
-    found = occlusion_map(trained, image, "giant panda", window=window, stride=stride)
-    assert found.how.startswith("incremental")
-    assert_plain(trained, image, found, 388, 1e-4)
+    occluded = occlusion_map(trained, image, "giant panda", window=window, stride=stride)
+    assert occluded.how.startswith("incremental")
+    assert_plain(trained, image, occluded, 388, 1e-4)
 
 
-def assert_plain(network, image, found, index, close) -> None:
+def assert_plain(network, image, occluded, index, close) -> None:
     fill = fill_image(network, image)
     boxes = [
-        found.box(row, column)
-        for row in range(len(found.rows))
-        for column in range(len(found.columns))
+        occluded.box(row, column)
+        for row in range(len(occluded.rows))
+        for column in range(len(occluded.columns))
     ]
     with torch.no_grad():
         plain = [network(occlude(image, box, fill))[0] for box in boxes]
-    score = torch.stack(plain)[:, index].view(len(found.rows), len(found.columns))
+    score = torch.stack(plain)[:, index].view(len(occluded.rows), len(occluded.columns))
     largest = 1.0 if close == 1e-4 else float(torch.stack(plain).abs().max())
-    torch.testing.assert_close(found.values["score"], score, rtol=0, atol=close * largest)
-    assert found.rows[0][0] == found.columns[0][0] == 0
-    if len(found.rows) * len(found.columns) > 1 and found.rows[0][1] >= found.rows[1][0]:
-        assert (found.rows[-1][1], found.columns[-1][1]) == image.shape[2:]  # the border
+    torch.testing.assert_close(occluded.values["score"], score, rtol=0, atol=close * largest)
+    assert occluded.rows[0][0] == occluded.columns[0][0] == 0
+    if (
+        len(occluded.rows) * len(occluded.columns) > 1
+        and occluded.rows[0][1] >= occluded.rows[1][0]
+    ):
+        assert (occluded.rows[-1][1], occluded.columns[-1][1]) == image.shape[2:]  # the border
 
 
 HEAVY = {
@@ -284,16 +290,16 @@ HEAVY = {
 @pytest.mark.parametrize(("window", "stride"), [(32, 56), (57, 40)])
 def test_the_lectures_networks_equal_a_plain_recompute(name, window, stride):
     network, image = toys.random(name), toys.image(*HEAVY[name])
-    found = occlusion_map(network, image, 7, window=window, stride=stride)
-    assert found.how.startswith("incremental")
-    assert_plain(network, image, found, 7, 2e-6)
+    occluded = occlusion_map(network, image, 7, window=window, stride=stride)
+    assert occluded.how.startswith("incremental")
+    assert_plain(network, image, occluded, 7, 2e-6)
 
 
 @pytest.mark.slow
 def test_vgg16_at_its_own_size():
     network, image = toys.random("vgg16"), toys.image(224)
-    found = occlusion_map(network, image, 7, window=120, stride=104)
-    assert_plain(network, image, found, 7, 2e-6)
+    occluded = occlusion_map(network, image, 7, window=120, stride=104)
+    assert_plain(network, image, occluded, 7, 2e-6)
 
 
 # Frames
@@ -334,7 +340,9 @@ def test_frames_go_from_coarse_to_fine_and_compute_nothing_twice(
     network = small_network(size) if engine == "incremental" else squeezed(size)
     image = toys.image(*size)
     views = ("score", "best_class")
-    frames = list(occlusion_frames(network, image, 1, window=window, stride=stride, views=views))
+    frames = list(
+        occlusion_map.frames(network, image, 1, window=window, stride=stride, views=views)
+    )
     assert frames[0].how.startswith(engine)
     count = len(frames[0].rows) * len(frames[0].columns)
     assert len(followed) == len(set(followed)) == count
@@ -360,7 +368,7 @@ def squeezed(size):
 def test_every_frame_shows_computed_values_everywhere(size, window, stride):
     """An uncomputed position shows a computed one's value, never the clean image's."""
     network, image = small_network(size), toys.image(*size)
-    for frame in occlusion_frames(network, image, 1, window=window, stride=stride):
+    for frame in occlusion_map.frames(network, image, 1, window=window, stride=stride):
         known = set(frame.values["score"][frame.computed].tolist())
         assert set(frame.values["score"].flatten().tolist()) <= known
 
@@ -368,7 +376,7 @@ def test_every_frame_shows_computed_values_everywhere(size, window, stride):
 def test_the_first_frame_shows_each_position_its_nearest_computed_one():
     size = (92, 92)  # 43 x 43 positions: computed at 0, 8, ... 40
     network, image = small_network(size), toys.image(*size)
-    first = next(occlusion_frames(network, image, 1, window=8, stride=2))
+    first = next(occlusion_map.frames(network, image, 1, window=8, stride=2))
     lines = [line for line in range(43) if line % 8 == 0]
     assert first.computed.nonzero().tolist() == [[r, c] for r in lines for c in lines]
     for row in range(43):
@@ -378,7 +386,7 @@ def test_the_first_frame_shows_each_position_its_nearest_computed_one():
 
 def test_frames_are_snapshots():
     network, image = small_network(), toys.image(40, 32)
-    frames = occlusion_frames(network, image, 1, window=8, stride=2)
+    frames = occlusion_map.frames(network, image, 1, window=8, stride=2)
     first = next(frames)
     values, computed = first.values["score"].clone(), first.computed.clone()
     list(frames)
@@ -389,7 +397,7 @@ def test_frames_are_snapshots():
 @pytest.mark.usefixtures("two_threads")
 def test_closing_the_frames_stops_and_leaves_no_thread(trained, followed):
     before = set(threading.enumerate())
-    frames = occlusion_frames(trained, toys.image(160), 1, window=32, stride=4)
+    frames = occlusion_map.frames(trained, toys.image(160), 1, window=32, stride=4)
     next(frames)
     started = time.monotonic()
     frames.close()
@@ -400,9 +408,9 @@ def test_closing_the_frames_stops_and_leaves_no_thread(trained, followed):
 
 def test_frames_check_their_settings_at_once(small):
     with pytest.raises(BadSetting):
-        occlusion_frames(small, toys.image(40, 32), 1, window=100)
+        occlusion_map.frames(small, toys.image(40, 32), 1, window=100)
     with pytest.raises(UnknownClass):
-        occlusion_frames(small, toys.image(40, 32), "no such class")
+        occlusion_map.frames(small, toys.image(40, 32), "no such class")
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -412,10 +420,10 @@ def test_the_number_of_threads_changes_nothing(small, threads):
     cores = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = occlusion_map(small, image, 1, window=8, stride=2).values["score"]
+        occluded = occlusion_map(small, image, 1, window=8, stride=2).values["score"]
     finally:
         torch.set_num_threads(cores)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(occluded, expected, rtol=0, atol=1e-6)
 
 
 def test_progress_rises_to_one(small):
@@ -436,35 +444,35 @@ def test_the_lowest_position_and_its_box():
     weight[1, :, 16:20, 24:32] = 1
     module[1].weight.data = weight.flatten(1)
     network = networks.wrap(module, input_size=(32, 40), **toys.PLAIN)
-    found = occlusion_map(network, torch.ones(1, 3, 32, 40), 1, window=8, stride=4, fill="black")
-    row, column = found.lowest()
-    left, top, right, bottom = found.box(row, column)
+    occluded = occlusion_map(network, torch.ones(1, 3, 32, 40), 1, window=8, stride=4, fill="black")
+    row, column = occluded.lowest()
+    left, top, right, bottom = occluded.box(row, column)
     assert left <= 24 < 32 <= right
     assert top <= 16 < 20 <= bottom
-    assert float(found.values["score"].min()) == 0
+    assert float(occluded.values["score"].min()) == 0
 
 
 @pytest.mark.parametrize(("window", "stride"), [((7, 9), (4, 5)), ((3, 3), (5, 6))])
 def test_pixels_are_the_mean_over_the_windows_that_hide_them(small, window, stride):
-    found = occlusion_map(small, toys.image(31, 30), 1, window=window, stride=stride)
-    pixels = found.pixels()
+    occluded = occlusion_map(small, toys.image(31, 30), 1, window=window, stride=stride)
+    pixels = occluded.pixels()
     assert pixels.shape == (31, 30)
     for y in range(31):
         for x in range(30):
             values = [
-                float(found.values["score"][r, c])
-                for r, (top, bottom) in enumerate(found.rows)
-                for c, (left, right) in enumerate(found.columns)
+                float(occluded.values["score"][r, c])
+                for r, (top, bottom) in enumerate(occluded.rows)
+                for c, (left, right) in enumerate(occluded.columns)
                 if top <= y < bottom and left <= x < right
             ]
-            expected = sum(values) / len(values) if values else found.clean["score"]
+            expected = sum(values) / len(values) if values else occluded.clean["score"]
             assert float(pixels[y, x]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_classes_have_no_mean(small):
-    found = occlusion_map(small, toys.image(40, 32), 1, window=9, views=("best_class",))
+    occluded = occlusion_map(small, toys.image(40, 32), 1, window=9, views=("best_class",))
     with pytest.raises(BadSetting, match="best_class"):
-        found.pixels("best_class")
+        occluded.pixels("best_class")
 
 
 # Fills
