@@ -1,28 +1,55 @@
-"""`test`: every gate in one run of pytest, so that its closing line speaks for all of them."""
+"""`test`: every gate in one run of pytest, so that its closing line speaks for all of them.
+
+`test --all` runs more of them, one after the other, and closes with the sum: the numbers once
+under each of kernels.py's settings, and the notebooks under one that is not the machine's own.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
 
-from labsupport.commands import environment, interpreters, machine
+from labsupport.commands import environment, interpreters, kernels, machine
 
 MOST_WORKERS = 4
 MEMORY_OF_A_WORKER = 5 * 2**30  # bytes: its networks, and beside it a kernel or a browser
-SLOW = ("tests/notebooks/test_execution.py", "tests/browser")
+NOTEBOOKS = "tests/notebooks/test_execution.py"
+SLOW = (NOTEBOOKS, "tests/browser")
+# Where numbers are computed and compared; the docstrings' examples are among them.
+NUMERIC = (
+    "tests/core",
+    "tests/methods",
+    "tests/exercises",
+    "tests/laws",
+    "tests/ui/labs",
+    "labsupport",
+)
+THREADS = (1, 2)
+INTERRUPTED = 2  # pytest's exit status after Ctrl-C
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of `test`; what it does not know goes to pytest."""
-    parser.add_argument("--quick", action="store_true", help="without notebooks and browser")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--quick", action="store_true", help="without notebooks and browser")
+    extent.add_argument(
+        "--all", action="store_true", help="then the numbers again, with other processors' kernels"
+    )
     parser.add_argument("--python", metavar="NAME", help="make the environment with this Python")
     parser.set_defaults(rest=[])
     parser.epilog = "Anything else is passed on to pytest, for example: test --quick tests/core -x"
 
 
 def main(options: Namespace) -> int:
-    """Make the environment ready, the test tools with it, then become pytest."""
+    """Make the environment ready, the test tools with it, then become pytest, or start several."""
     python = environment.ready("test", python=options.python)
+    if options.all:
+        return one_after_the_other(python, list(matrix(kernels.best(python))), options.rest)
     left_out = [f"--ignore={path}" for path in SLOW if options.quick]
     command = [python, "-m", "pytest", *spread(workers()), *left_out, *options.rest]
     return interpreters.hand_over(command, interpreters.surroundings())
@@ -41,3 +68,89 @@ def spread(count: int) -> list[str]:
     others when it has none left. `-n 0` behind them gives one process again.
     """
     return [f"--numprocesses={count}", "--dist=worksteal"] if count > 1 else []
+
+
+# The long matrix
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pytest of the matrix: its name for people, its options, its environment variables."""
+
+    name: str
+    words: Sequence[str] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many tests of a run came out so; a test whose preparation fails has failed.
+
+    `finished` is false where pytest has left no report: it was killed, or never began.
+    """
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    finished: bool = True
+
+    def __add__(self, other: Outcome) -> Outcome:
+        return Outcome(
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.skipped + other.skipped,
+            self.finished and other.finished,
+        )
+
+    def __str__(self) -> str:
+        words = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+        return words if self.finished else f"{words}; not finished"
+
+
+def matrix(own: str) -> Iterator[Stage]:
+    """Everything once; the numbers under each setting; the notebooks under a foreign one.
+
+    >>> [stage.name for stage in matrix("DEFAULT")][0]
+    'everything'
+    """
+    yield Stage("everything", spread(workers()))
+    others = kernels.foreign(own)
+    for count in THREADS:
+        sharing = spread(max(1, workers() // count))
+        for setting in (one.with_threads(count) for one in (kernels.OWN, *others)):
+            yield Stage(f"numbers: {setting.name}", [*sharing, *NUMERIC], setting.variables)
+    for setting in others[:1]:
+        yield Stage(
+            f"notebooks: {setting.name}", [*spread(workers()), NOTEBOOKS], setting.variables
+        )
+
+
+def one_after_the_other(python: Path | str, stages: Sequence[Stage], rest: Sequence[str]) -> int:
+    """Run them all; the exit status is the worst, and the last line counts all their tests."""
+    worst, outcomes = 0, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for place, stage in enumerate(stages, 1):
+            print(f"\n[{place} of {len(stages)}] {stage.name}", flush=True)
+            report = Path(folder, f"{place}.xml")
+            words = [str(python), "-m", "pytest", *stage.words, f"--junit-xml={report}", *rest]
+            status = interpreters.wait_for(words, interpreters.surroundings(**stage.variables))
+            worst = max(worst, abs(status))  # a process that was killed has a negative one
+            outcomes[stage.name] = outcome(report)
+            if status == INTERRUPTED:
+                break
+    print("\n" + "\n".join(f"{name}: {found}" for name, found in outcomes.items()))
+    print(f"in all: {sum(outcomes.values(), Outcome())}")
+    return worst
+
+
+def outcome(report: Path) -> Outcome:
+    """What pytest's report in JUnit's format counts."""
+    if not report.exists():
+        return Outcome(finished=False)
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+    total, failures, errors, skipped = (
+        sum(int(suite.get(key, 0)) for suite in suites)
+        for key in ("tests", "failures", "errors", "skipped")
+    )
+    failed = failures + errors
+    return Outcome(total - failed - skipped, failed, skipped)

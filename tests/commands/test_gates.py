@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from labsupport.commands import environment, gates, main
+from labsupport.commands import environment, gates, kernels, main
 from labsupport.commands.requirements import ROOT
 
 WORKERS = gates.workers
@@ -62,3 +64,127 @@ def test_what_is_left_out_is_there(asked):
 def test_anything_else_goes_to_pytest(handed_over):
     main(["test", "-x", "tests/core", "-k", "images"])
     assert handed_over()[0][3:] == ["-x", "tests/core", "-k", "images"]
+
+
+# The long matrix
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, str]]]:
+    """The pytests that are started, on a machine with AVX-512: none of them is."""
+    calls: list[tuple[list[str], dict[str, str]]] = []
+
+    def wait_for(words: list[str], surroundings: dict[str, str]) -> int:
+        calls.append((words, surroundings))
+        return 0
+
+    monkeypatch.setattr(gates.interpreters, "wait_for", wait_for)
+    monkeypatch.setattr(gates.kernels, "best", lambda python: "AVX512")
+    return calls
+
+
+def settings(calls: list[tuple[list[str], dict[str, str]]]) -> list[tuple[str | None, ...]]:
+    """ATen's instructions, oneDNN's and the threads, of each pytest."""
+    names = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS")
+    return [tuple(around.get(name) for name in names) for _, around in calls]
+
+
+def test_all_computes_the_numbers_under_every_setting_and_the_notebooks_under_one(
+    asked, runs, monkeypatch
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    main(["test", "--all", "-x"])
+    assert asked == [("test",)]
+    plain, avx2, own = ("default", "SSE41"), ("avx2", "AVX2"), (None, None)
+    numbers = [(*kind, threads) for threads in ("1", "2") for kind in (own, plain, avx2)]
+    assert settings(runs) == [(*own, None), *numbers, (*plain, None)]
+    everything, *numeric, notebooks = (
+        [word for word in words if "xml" not in word] for words, _ in runs
+    )
+    start = ["/env/bin/python", "-m", "pytest"]
+    assert everything == [*start, "-x"]
+    assert numeric == [[*start, *gates.NUMERIC, "-x"]] * 6
+    assert notebooks == [*start, gates.NOTEBOOKS, "-x"]
+
+
+def test_a_run_in_two_threads_has_half_as_many_processes(runs, monkeypatch):
+    monkeypatch.setattr(gates, "workers", lambda: 4)
+    main(["test", "--all"])
+    counts = [next(word for word in words if "numprocesses" in word) for words, _ in runs]
+    assert counts == [f"--numprocesses={n}" for n in (4, 4, 4, 4, 2, 2, 2, 4)]
+
+
+def test_a_processor_without_plainer_kernels_shows_its_own_alone():
+    names = [run.name for run in gates.matrix("DEFAULT")]
+    assert len(names) == 3
+    assert not [name for name in names if "notebooks" in name or "AVX2" in name]
+    assert [one.name for one in kernels.foreign("AVX2")] == ["plain kernels"]
+    assert kernels.foreign("SVE256") == (kernels.PLAIN,)
+
+
+def test_torch_obeys_each_setting(monkeypatch):
+    own = kernels.best(sys.executable)
+    assert own
+    told = {kernels.PLAIN.name: "DEFAULT", kernels.AVX2.name: "AVX2"}
+    for setting in kernels.foreign(own):
+        for name, value in setting.variables.items():
+            monkeypatch.setenv(name, value)
+        assert kernels.best(sys.executable) == told[setting.name]
+
+
+def test_what_is_computed_again_is_there():
+    for path in (*gates.NUMERIC, gates.NOTEBOOKS):
+        assert (ROOT / path).exists(), path
+
+
+GOOD, BAD = "def test_a():\n    pass\n", "def test_b():\n    assert False\n"
+BROKEN = "import pytest\n@pytest.fixture\ndef f():\n    1 / 0\ndef test_c(f):\n    pass\n"
+SKIPPED = "import pytest\ndef test_d():\n    pytest.skip('a reason')\n"
+
+
+def test_an_early_failure_is_not_hidden_by_a_good_end(tmp_path, monkeypatch, capsys):
+    """Real ones, three: the middle one fails; and the environment of each is its own."""
+    files = {"first": GOOD, "second": GOOD + BAD + BROKEN + SKIPPED, "third": GOOD + NEEDS}
+    for name, content in files.items():
+        (tmp_path / f"test_{name}.py").write_text(content)
+    options = ["-c", os.devnull, "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    several = [
+        gates.Stage(name, [*options, str(tmp_path / f"test_{name}.py")], {"RUN": name})
+        for name in files
+    ]
+    monkeypatch.chdir(tmp_path)
+    assert gates.one_after_the_other(sys.executable, several, ["-q"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[-4:] == [
+        "first: 1 passed, 0 failed, 0 skipped",
+        "second: 1 passed, 2 failed, 1 skipped",
+        "third: 2 passed, 0 failed, 0 skipped",
+        "in all: 4 passed, 2 failed, 1 skipped",
+    ]
+
+
+NEEDS = "import os\ndef test_e():\n    assert os.environ['RUN'] == 'third'\n"
+
+
+@pytest.mark.parametrize(("status", "started"), [(-9, 3), (gates.INTERRUPTED, 1)])
+def test_a_run_that_does_not_finish_is_said_and_ctrl_c_ends_them_all(
+    status, started, monkeypatch, capsys
+):
+    calls: list[list[str]] = []
+
+    def wait_for(words: list[str], surroundings: dict[str, str]) -> int:
+        calls.append(words)
+        return status
+
+    monkeypatch.setattr(gates.interpreters, "wait_for", wait_for)
+    several = [gates.Stage(name) for name in ("one", "two", "three")]
+    assert gates.one_after_the_other("python", several, []) == abs(status)
+    assert len(calls) == started
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "in all: 0 passed, 0 failed, 0 skipped; not finished"
+
+
+def test_quick_and_all_exclude_each_other(capsys):
+    with pytest.raises(SystemExit):
+        main(["test", "--quick", "--all"])
+    assert "not allowed with" in capsys.readouterr().err

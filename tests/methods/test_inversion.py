@@ -142,7 +142,9 @@ def test_no_frame_is_worse_than_the_one_before(squeezenet, layer):
     rough = torch.stack([frame.terms["total variation"] for frame in frames])
     losses = distances + setting.tv * rough
     assert (losses[1:] <= losses[:-1] * (1 + 1e-6)).all()
-    assert (distances[1:] <= distances[:-1]).all()
+    # Whether it pays to let the code distance rise is rounding's to decide, by how much is not.
+    paid = losses[1:] < 0.99 * losses[:-1] * (1 + 1e-6)
+    assert ((distances[1:] <= distances[:-1]) | paid).all()
     assert distances[-1].max() < 0.08
     far = inv.code_distance(squeezenet, frames[-1].image, code)
     assert torch.allclose(far, distances[-1], rtol=1e-3)
