@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import torch
+from contest import Contest, race
 from torch import nn
 
-from labsupport.bench._contest import HEADING, Contest, hold, machine, text
 from labsupport.core import device, images
 from labsupport.core import network as networks
 from labsupport.core.network import Network, catalog
@@ -20,16 +20,7 @@ _PLAIN = "plain batches of 8, channels-last"
 
 def bench() -> None:
     """Print the ratios; "below" marks one that does not reach what is wanted."""
-    tell(_squeezenet())
-
-
-def tell(contests: Iterable[Contest]) -> None:
-    """Hold the contests and print their table."""
-    print(machine())
-    print(HEADING)
-    for contest in contests:
-        for line in hold(contest):
-            print(text(line), flush=True)
+    race(_squeezenet())
 
 
 def against_plain(

@@ -6,18 +6,16 @@ import subprocess
 import sys
 from functools import partial
 
-from labsupport.bench._contest import HEADING, Contest, hold, machine, text
+from contest import Contest, race
 
 
 def bench() -> None:
     """Print the ratios, each import in a fresh interpreter."""
-    print(machine())
-    print(HEADING)
     bare = "import torch, torchvision"
-    for ours in ("from labsupport import networks", "from labsupport import images"):
-        contest = Contest(ours, partial(_fresh, ours), {bare: partial(_fresh, bare)}, {bare: 0.91})
-        for line in hold(contest):
-            print(text(line), flush=True)
+    race(
+        Contest(ours, partial(_fresh, ours), {bare: partial(_fresh, bare)}, {bare: 0.91})
+        for ours in ("from labsupport import networks", "from labsupport import images")
+    )
 
 
 def _fresh(statement: str) -> None:

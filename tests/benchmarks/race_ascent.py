@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from functools import cache, partial
 
 import torch
+from contest import Contest, Line, race
 from torch import Tensor, nn
 
-from labsupport.bench._contest import HEADING, Contest, hold, machine, text
 from labsupport.core import device, images, workers
 from labsupport.core import network as networks
 from labsupport.core.network import Network, TargetLike, catalog
@@ -28,17 +28,14 @@ _BARE_BATCH = "the same, a core for every two images"
 
 def bench() -> None:
     """Print the ratios; "below" marks one that does not reach what is wanted."""
-    print(machine())
-    print(f"{_STEPS} steps each, SqueezeNet 1.1, 224 pixels")
-    print(HEADING)
-    for contest in _contests():
-        lines = {line.peer: line for line in hold(contest)}
-        for line in lines.values():
-            print(text(line), flush=True)
-        loop, bare = lines.get(_LOOP), lines.get(_BARE) or lines.get(_BARE_BATCH)
-        if loop and bare:
-            limit = loop.theirs / bare.theirs
-            print(f"{'':<44} the limit, these bare passes against the loop: {limit:.2f}x")
+    race(_contests(), f"{_STEPS} steps each, SqueezeNet 1.1, 224 pixels", after=_print_limit)
+
+
+def _print_limit(lines: list[Line]) -> None:
+    theirs = {line.peer: line.theirs for line in lines}
+    loop, bare = theirs.get(_LOOP), theirs.get(_BARE) or theirs.get(_BARE_BATCH)
+    if loop and bare:
+        print(f"{'':<44} the limit, these bare passes against the loop: {loop / bare:.2f}x")
 
 
 def _contests() -> Iterator[Contest]:

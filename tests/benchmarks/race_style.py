@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache, partial
 
 import torch
+from contest import Contest, race
 from torch import Tensor
 
-from labsupport.bench._contest import HEADING, Contest, hold, machine, text
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.network import Network
@@ -21,17 +21,8 @@ _LOOP = "the usual loop: NCHW, Gram by bmm"
 
 def bench() -> None:
     """Print the ratios; "below" marks one that does not reach what is wanted."""
-    print(machine())
-    print(f"{_STEPS} steps of Adam each, SqueezeNet 1.1, {_SIZE[0]} pixels, the lab's layers")
-    print(HEADING)
-    for line in hold(contest()):
-        print(text(line), flush=True)
-
-
-def contest() -> Contest:
-    """A style step and its peers."""
     network = networks.load()
-    return Contest(
+    contest = Contest(
         "style step, four style layers, one content",
         partial(_ours, network),
         {_BARE: partial(_passes, network), _LOOP: partial(_usual, network)},
@@ -39,6 +30,8 @@ def contest() -> Contest:
         rounds=9,
         equal=_same,
     )
+    about = f"{_STEPS} steps of Adam each, SqueezeNet 1.1, {_SIZE[0]} pixels, the lab's layers"
+    race([contest], about)
 
 
 def _setting() -> Setting:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import contest
+
 from labsupport.commands.machine import in_words, total_memory
 
 TITLE = "Our ways and other ways, timed in turn by `python3 -m labsupport bench`."
@@ -31,12 +33,10 @@ class Section:
     @classmethod
     def of(cls, name: str, seconds: float, packed: Sequence[str], why: str = "") -> Section:
         """The section of these rows; `why` says what ended the benchmark too early."""
-        from labsupport.bench import _contest
-
-        rows = [_contest.text(_contest.unpacked(line)) for line in packed]
+        rows = [contest.text(contest.unpacked(line)) for line in packed]
         if why or not rows:
-            gap = _contest.Gap("", "", why or "it told no result", failed=True)
-            rows.append(_contest.text(gap))
+            gap = contest.Gap("", "", why or "it gave no result", failed=True)
+            rows.append(contest.text(gap))
         return cls(f"{name} ({seconds:.0f} s)", tuple(rows))
 
     @property
@@ -63,11 +63,9 @@ class Timings:
     sections: tuple[Section, ...] = ()
 
     def __str__(self) -> str:
-        from labsupport.bench._contest import HEADING
-
-        told = [f"{key:<9} {value}" for key, value in self.machine.items()]
+        head = [f"{key:<9} {value}" for key, value in self.machine.items()]
         body = [line for one in self.sections for line in ("", one.name, *_indented(one.rows))]
-        lines = [TITLE, "", *told, "", *LEGEND, "", "  " + HEADING, *body, "", self.sum]
+        lines = [TITLE, "", *head, "", *LEGEND, "", "  " + contest.HEADING, *body, "", self.sum]
         return "\n".join(line.rstrip() for line in lines) + "\n"
 
     @property
@@ -81,7 +79,7 @@ class Timings:
     def parse(cls, text: str) -> Timings:
         """The table that was written."""
         head, _, body = text.partition("\n\n" + LEGEND[0])
-        told = (line.split(maxsplit=1) for line in head.splitlines()[2:])
+        described = (line.split(maxsplit=1) for line in head.splitlines()[2:])
         sections: list[Section] = []
         for line in body.splitlines()[4:-2]:
             if line.startswith("  "):
@@ -89,7 +87,7 @@ class Timings:
                 sections.append(replace(last, rows=(*last.rows, line[2:])))
             elif line:
                 sections.append(Section(line, ()))
-        return cls({words[0]: words[1] for words in told}, tuple(sections))
+        return cls({words[0]: words[1] for words in described}, tuple(sections))
 
     @classmethod
     def read(cls, path: Path) -> Timings:
@@ -102,7 +100,7 @@ class Timings:
         draft.write_text(str(self), encoding="utf-8")
         draft.replace(path)
 
-    def having(self, section: Section) -> Timings:
+    def replacing(self, section: Section) -> Timings:
         """The table with this section in the place of its old one, in order of names."""
         others = [one for one in self.sections if one.word != section.word]
         return replace(self, sections=tuple(sorted([*others, section], key=lambda one: one.word)))
@@ -115,7 +113,7 @@ class Timings:
         """Whether a contest of that benchmark failed."""
         return any(one.word == name and one.failed for one in self.sections)
 
-    def elsewhere(self, machine: dict[str, str]) -> bool:
+    def measured_elsewhere(self, machine: dict[str, str]) -> bool:
         """Whether this was measured on another machine, or with other versions."""
         return {**self.machine, _WHEN: ""} != {**machine, _WHEN: ""}
 
@@ -137,7 +135,7 @@ def machine() -> dict[str, str]:
     return {
         _WHEN: time.strftime("%Y-%m-%d %H:%M") + load,
         "CPU": f"{processor()}, {cores()} cores, {torch.get_num_threads()} threads",
-        "memory": in_words(memory) if memory else "not told",
+        "memory": in_words(memory) if memory else "unknown",
         "GPU": ", ".join(gpus) or "none",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "torch": f"{torch.__version__}, torchvision {version('torchvision')}",
@@ -147,8 +145,8 @@ def machine() -> dict[str, str]:
 
 def processor() -> str:
     """The CPU's name."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return (names or [platform.processor() or platform.machine()])[0]
 

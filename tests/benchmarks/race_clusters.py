@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from contest import Contest, Line, race
 
-from labsupport.bench._contest import HEADING, Contest, hold, machine, text
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.images.sets import Files
@@ -25,12 +25,9 @@ _WHOLE = "one process, all threads"
 def bench() -> None:
     """Print what a second process is worth; starting the cluster is not timed."""
     network = networks.load()
-    print(machine())
     with tempfile.TemporaryDirectory() as folder, Cluster.local(2, part=PART) as cluster:
         files = _pictures(Path(folder))
         shown = several_scales(files, (SIDE,))
-        print(f"{len(files)} photographs as JPEG, read and cut to {SIDE} px; {LAYER}, top 9")
-        print(HEADING)
         contest = Contest(
             f"top patches of {len(files)} files, two processes",
             partial(scan, network, LAYER, shown, cluster),
@@ -42,10 +39,14 @@ def bench() -> None:
             rounds=3,
             equal=_same,
         )
-        for line in hold(contest):
-            print(text(line))
-            rates = (len(files) / seconds for seconds in (line.ours, line.theirs))
-            print("  {:.1f} images a second against {:.1f}".format(*rates), flush=True)
+        about = f"{len(files)} photographs as JPEG, read and cut to {SIDE} px; {LAYER}, top 9"
+        race([contest], about, after=partial(_print_rates, len(files)))
+
+
+def _print_rates(count: int, lines: list[Line]) -> None:
+    for line in lines:
+        ours, theirs = count / line.ours, count / line.theirs
+        print(f"  {ours:.1f} images a second against {theirs:.1f} ({line.peer})", flush=True)
 
 
 def _pictures(folder: Path) -> Files:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 
 import torch
+from contest import Contest, race
 from torch import nn
 
-from labsupport.bench._contest import HEADING, Contest, hold, machine, text
 from labsupport.core import device, images
 from labsupport.core import network as networks
 from labsupport.core.network import Network, catalog
@@ -22,44 +22,34 @@ _WANTED = {"backprop": 1.3, "guided": 1.1, "deconvnet": 1.4}
 
 def bench() -> None:
     """Print the ratios; "below" marks one that does not reach what is wanted."""
-    network = networks.load()
-    print(machine())
-    print(HEADING)
+    race(_contests(networks.load()))
+
+
+def _contests(network: Network) -> Iterator[Contest]:
     for rule, wanted in _WANTED.items():
-        _print(
-            Contest(
-                f"squeezenet1_1, {rule}",
-                partial(_ours, network, rule),
-                {"Captum, weights frozen": partial(_captum, rule)},
-                {"Captum, weights frozen": wanted},
-                rounds=15,
-                equal=_same,
-            )
-        )
-    _print(
-        Contest(
-            "the three rules from one forward pass",
-            partial(_together, network),
-            {"three calls": partial(_apart, network)},
-            {"three calls": 1.3},
+        yield Contest(
+            f"squeezenet1_1, {rule}",
+            partial(_ours, network, rule),
+            {"Captum, weights frozen": partial(_captum, rule)},
+            {"Captum, weights frozen": wanted},
             rounds=15,
             equal=_same,
         )
+    yield Contest(
+        "the three rules from one forward pass",
+        partial(_together, network),
+        {"three calls": partial(_apart, network)},
+        {"three calls": 1.3},
+        rounds=15,
+        equal=_same,
     )
-    _print(
-        Contest(
-            "integrated gradients, completeness within 1 %",
-            partial(_integrated, network),
-            {"Captum, 50 steps, 8 at a time": _captums_integral},
-            {"Captum, 50 steps, 8 at a time": 1.5},
-            rounds=3,
-        )
+    yield Contest(
+        "integrated gradients, completeness within 1 %",
+        partial(_integrated, network),
+        {"Captum, 50 steps, 8 at a time": _captums_integral},
+        {"Captum, 50 steps, 8 at a time": 1.5},
+        rounds=3,
     )
-
-
-def _print(contest: Contest) -> None:
-    for line in hold(contest):
-        print(text(line), flush=True)
 
 
 @cache

@@ -1,4 +1,8 @@
-"""Contenders that take turns, and the table of their ratios."""
+"""Contenders that take turns in one process, and the ratios of their times.
+
+A machine's speed drifts, so single times say little. The contenders of a contest take turns, round
+by round, and what is reported are medians over the rounds and ratios between them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +28,7 @@ class Contest:
     `prepare` runs before each of our turns and is not timed. `equal` compares the results of our
     way and of a peer's, so that nobody is fast at something else. `share` is the part of the work
     that a peer does, where all of it would take too long: its seconds are divided by that. A peer
-    in `wanted` that is not in `peers`, or cannot be imported, is told to be missing.
+    in `wanted` that is not in `peers`, or cannot be imported, is reported as missing.
     """
 
     task: str
@@ -78,7 +82,7 @@ _listeners: list[Callable[[Row], object]] = []
 
 @contextlib.contextmanager
 def listening(listener: Callable[[Row], object]) -> Iterator[None]:
-    """Tell the listener each row as soon as it is there."""
+    """Give the listener each row as soon as it is there."""
     _listeners.append(listener)
     try:
         yield
@@ -86,20 +90,38 @@ def listening(listener: Callable[[Row], object]) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+def race(
+    contests: Iterable[Contest],
+    about: str = "",
+    *,
+    after: Callable[[list[Line]], object] = lambda lines: None,
+) -> None:
+    """Hold the contests and print their table; `after` may print more below each contest."""
+    print(machine())
+    if about:
+        print(about)
+    print(HEADING)
+    for contest in contests:
+        lines = hold(contest)
+        for line in lines:
+            print(text(line), flush=True)
+        after(lines)
+
+
 def hold(contest: Contest) -> list[Line]:
     """One uncounted round to warm up, then the rounds.
 
-    What goes wrong in a contest ends that contest alone: it is printed, and told to listeners.
+    What goes wrong in a contest ends that contest alone: it is printed, and listeners receive it.
     """
     try:
         peers = _ready(contest)
         ours, theirs = _rounds(contest, peers) if peers else ([], {})
     except Exception as error:  # whatever it is, the next contest can still be held
-        _miss(Gap(contest.task, "", f"{type(error).__name__}: {error}", failed=True))
+        _print_gap(Gap(contest.task, "", f"{type(error).__name__}: {error}", failed=True))
         return []
     lines = [_line(contest, name, ours, seconds) for name, seconds in theirs.items()]
     for line in lines:
-        _tell(line)
+        _report(line)
     return lines
 
 
@@ -114,7 +136,7 @@ def _ready(contest: Contest) -> dict[str, Contender]:
         except (KeyError, ImportError) as error:
             if isinstance(error, KeyError) and name in contest.peers:
                 raise
-            _miss(Gap(contest.task, name, "not installed here"))
+            _print_gap(Gap(contest.task, name, "not installed here"))
             continue
         if contest.equal is not None and not contest.equal(result, answer):
             raise ValueError(f"our result is not that of {name}")
@@ -156,12 +178,12 @@ def _line(contest: Contest, peer: str, ours: list[float], theirs: list[float]) -
     )
 
 
-def _miss(gap: Gap) -> None:
+def _print_gap(gap: Gap) -> None:
     print(text(gap), flush=True)
-    _tell(gap)
+    _report(gap)
 
 
-def _tell(row: Row) -> None:
+def _report(row: Row) -> None:
     for listener in _listeners:
         listener(row)
 
@@ -208,7 +230,7 @@ def packed(row: Row) -> str:
 
 def unpacked(line: str) -> Row:
     """The row that was packed."""
-    told: dict[str, Any] = json.loads(line)
-    if "why" in told:
-        return Gap(**told)
-    return Line(**{**told, "spread": tuple(told["spread"])})
+    fields: dict[str, Any] = json.loads(line)
+    if "why" in fields:
+        return Gap(**fields)
+    return Line(**{**fields, "spread": tuple(fields["spread"])})

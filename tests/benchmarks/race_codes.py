@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 import torch
+from contest import Contest, race
 
-from labsupport.bench._contest import HEADING, Contest, hold, machine, text
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.methods import codes as c
@@ -22,14 +22,12 @@ def bench() -> None:
     sets = [images.digits(split) for split in ("test", "train")]
     small, large = (one.images[:, 0].flatten(1) for one in sets)
     things = c.codes(network, images.cutouts())
-    print(machine())
-    print(f"{_STEPS} steps each; the same metric, perplexity and start")
-    print(HEADING)
     tasks = (
         ("283 cut-outs by fire9", things, "cosine", 12.0, 0.9, 5),
         ("2000 digits by pixels", small, "euclidean", 30.0, 1.2, 3),
         ("5000 digits by pixels", large[:5000], "euclidean", 30.0, 1.2, 1),
     )
+    contests = []
     for task, rows, metric, perplexity, wanted, rounds in tasks:
         settings = {"metric": metric, "perplexity": perplexity}
         contest = Contest(
@@ -40,8 +38,8 @@ def bench() -> None:
             rounds=rounds,
             equal=partial(_as_good, rows, metric),
         )
-        for line in hold(contest):
-            print(text(line), flush=True)
+        contests.append(contest)
+    race(contests, f"{_STEPS} steps each; the same metric, perplexity and start")
 
 
 def _ours(rows: torch.Tensor, settings: dict[str, Any]) -> torch.Tensor:

@@ -21,9 +21,9 @@ from functools import partial
 from typing import Any
 
 import torch
+from contest import Contest, race
 from torch import nn
 
-from labsupport.bench._contest import HEADING, Contest, hold, machine, text
 from labsupport.core import images, workers
 from labsupport.core import network as networks
 from labsupport.core.network import Network, catalog
@@ -47,11 +47,7 @@ _WANTED = {
 
 def bench() -> None:
     """Print the ratios; "below" marks one that does not reach what is wanted."""
-    print(machine())
-    print(HEADING)
-    for contest in _contests(networks.load()):
-        for line in hold(contest):
-            print(text(line), flush=True)
+    race(_contests(networks.load()))
     for words in _step_by_step(networks.load()):
         print(words, flush=True)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
+from contest import Contest, race
 
-from labsupport.bench._contest import HEADING, Contest, hold, machine, text
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.network import Network
@@ -20,20 +20,15 @@ def bench() -> None:
     """Print how near the search for all units comes to computing their activations alone."""
     network = networks.load()
     shown = [images.standard(one) for one in [*images.photos(), *images.cutouts()]]
-    print(machine())
-    print(f"{len(shown)} photos and cut-outs of 224 pixels, decoded before")
-    print(HEADING)
-    for layer, wanted in (("fire9", 0.88),):
-        units = network.layer(layer).shape[0]
-        contest = Contest(
-            f"top 9 patches of all {units} units of {layer}",
-            partial(_ours, network, layer, shown),
-            {_PEER: partial(_bare, network, layer, shown)},
-            {_PEER: wanted},
-            equal=_same,
-        )
-        for line in hold(contest):
-            print(text(line), flush=True)
+    layer = "fire9"
+    contest = Contest(
+        f"top 9 patches of all {network.layer(layer).shape[0]} units of {layer}",
+        partial(_ours, network, layer, shown),
+        {_PEER: partial(_bare, network, layer, shown)},
+        {_PEER: 0.88},
+        equal=_same,
+    )
+    race([contest], f"{len(shown)} photos and cut-outs of 224 pixels, decoded before")
 
 
 def _ours(network: Network, layer: str, shown: Sequence[torch.Tensor]) -> torch.Tensor:

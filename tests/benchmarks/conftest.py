@@ -1,0 +1,6 @@
+"""The benchmarks share the contest and the table."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
