@@ -19,7 +19,7 @@ if sys.version_info >= (3, 11):
         from labsupport.core import device, images, training
         from labsupport.core import network as networks
         from labsupport.core.images import crops, films
-        from labsupport.core.network import blueprints, layers, rules, transposes
+        from labsupport.core.network import blueprints, rules, transposes
         from labsupport.labs import check, hint, predict, progress, solution, use
         from labsupport.methods import (
             activations,

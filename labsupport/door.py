@@ -39,7 +39,6 @@ _ELSEWHERE = {
     "device": "labsupport.core.device",
     "doctor": "labsupport.commands.doctor",
     "films": "labsupport.core.images.films",
-    "layers": "labsupport.core.network.layers",
     "rules": "labsupport.core.network.rules",
     "training": "labsupport.core.training",
     "transposes": "labsupport.core.network.transposes",

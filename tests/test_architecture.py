@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+import graphlib
 import re
 import statistics
 import subprocess
@@ -11,6 +13,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -132,12 +135,99 @@ def test_conda_installs_what_pyproject_lists():
     assert f"name: {project['name']}" in lines
 
 
-def test_the_import_contracts_name_parts_that_are_there():
+# What loads what. The contracts of pyproject.toml see `import` statements; here what is loaded by a
+# name in a string counts as well.
+
+BY_NAME = "import_module"
+TO_BE_OPENED = {  # an import by name that points upwards; each has to be there, or leave this list
+    ("labsupport.ui.checking.checking", "labsupport.labs.exercises"),
+    ("labsupport.ui.checking.quiz", "labsupport.labs.exercises"),
+}
+
+
+def floors() -> list[set[str]]:
+    """The floors of the house, the highest first, as the import contract has them."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (layers,) = [c for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers"]
-    named = {layer.strip("()").removeprefix("labsupport.") for layer in layers["layers"]}
+    return [
+        {part.strip("() ").removeprefix("labsupport.") for part in layer.split("|")}
+        for layer in layers["layers"]
+    ]
+
+
+def named_in(module: str, source: str, modules: set[str]) -> set[str]:
+    """The package's modules that a file loads by their name: each string that is one, and for
+    a name put together from a beginning ("labsupport.methods.", `__name__`) all that it may be."""
+    if BY_NAME not in source:
+        return set()
+    named = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and node.value in modules:
+            named.add(node.value)
+        if isinstance(node, ast.JoinedStr):
+            start = ast.unparse(node)[2:-1].replace("{__name__}", module).partition("{")[0]
+            named |= {one for one in modules if one.rpartition(".")[0] + "." == start}
+    return named
+
+
+@functools.cache
+def imports() -> dict[str, set[str]]:
+    """For each module of the package those that it imports, by a statement or by name."""
+    graph = grimp.build_graph("labsupport", cache_dir=None, exclude_type_checking_imports=False)
+    result = {}
+    for module in graph.modules:
+        path = ROOT.joinpath(*module.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        by_name = named_in(module, path.read_text(encoding="utf-8"), graph.modules)
+        result[module] = graph.find_modules_directly_imported_by(module) | by_name
+    return result
+
+
+def rising(imported: dict[str, set[str]]) -> set[tuple[str, str]]:
+    """The imports that point from a floor to a higher one."""
+    height = {part: -number for number, floor in enumerate(floors()) for part in floor}
+
+    def of(module: str) -> int | None:
+        return height.get(module.split(".")[1]) if "." in module else None
+
+    return {
+        (module, other)
+        for module, others in imported.items()
+        for other in others
+        if of(module) is not None and of(other) is not None and of(other) > of(module)
+    }
+
+
+def test_no_import_points_upwards_not_even_by_name():
+    assert rising(imports()) == TO_BE_OPENED
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    opened = {
+        module: {other for other in others if (module, other) not in TO_BE_OPENED}
+        for module, others in imports().items()
+    }
+    graphlib.TopologicalSorter(opened).prepare()  # raises CycleError with the circle's modules
+
+
+def test_imports_by_name_are_seen():
+    """The lazy tables count as imports of what they name, or both tests above see nothing."""
+    expected = {
+        "labsupport.door": {"labsupport.core.images", "labsupport.methods.codes"},
+        "labsupport.labs": {"labsupport.labs.lab05_occlusion", "labsupport.ui.checking"},
+        "labsupport.ui": {"labsupport.ui.panel"},
+        "labsupport.commands": {"labsupport.commands.doctor"},
+    }
+    for module, others in expected.items():
+        assert others <= imports()[module], module
+    lazy = "from importlib import import_module\nimport_module('labsupport.labs')"
+    upwards = {"labsupport.core.errors": named_in("", lazy, {"labsupport.labs"})}
+    assert rising(upwards) == {("labsupport.core.errors", "labsupport.labs")}
+
+
+def test_the_import_contracts_name_parts_that_are_there():
     parts = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
-    assert named == parts | {"__main__"}
+    assert set().union(*floors()) == parts | {"__main__"}
 
 
 def test_the_readme_names_only_what_is_there():

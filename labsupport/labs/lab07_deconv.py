@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from labsupport.core import images
 from labsupport.core.errors import BadSetting, nearest
-from labsupport.core.network import Network
-from labsupport.core.network.layers import Box, Layer, receptive_box
+from labsupport.core.network import Network, receptive_box
+from labsupport.core.network.layers import Box, Layer
 from labsupport.core.network.rules import RULES, relu
 from labsupport.core.streams import Images, image_of
 from labsupport.labs.lab02_patches import field_side

@@ -15,7 +15,7 @@ from labsupport.core import images as images_
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
 from labsupport.core.images.hog import hog
-from labsupport.core.network.layers import receptive_box
+from labsupport.core.network import receptive_box
 from labsupport.methods import inversion as inv
 from labsupport.methods.optimize.ascent import CodeDistance, ascend
 from labsupport.methods.optimize.optimizers import LBFGS, Adam, Momentum

@@ -14,7 +14,7 @@ from torch import nn
 
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass, UnknownLayer
-from labsupport.core.network.layers import receptive_box
+from labsupport.core.network import receptive_box
 from labsupport.methods.optimize import ascent, loop
 from labsupport.methods.optimize.ascent import (
     LBFGS,

@@ -16,7 +16,7 @@ from torch import nn
 from labsupport.core import images, streams
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, DamagedData, UnknownLayer
-from labsupport.core.network.layers import receptive_box
+from labsupport.core.network import receptive_box
 from labsupport.methods.patches import scan
 from labsupport.methods.patches.search import (
     TopPatches,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
 
 
 def _moving_average(row: torch.Tensor, width: int) -> torch.Tensor:

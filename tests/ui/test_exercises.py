@@ -14,8 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labsupport.core.errors import BadSetting
-from labsupport.labs.exercises import Case, Exercise, Law, Mistake, UnknownExercise
+from labsupport.labs.exercises import UnknownExercise
 from labsupport.ui.checking import (
+    Case,
+    Exercise,
+    Law,
+    Mistake,
     NotAsExpected,
     cards,
     check,

@@ -2,15 +2,9 @@
 
 A `Network` takes images in [0, 1] and gives scores; the normalization that its weights expect is
 its first layer. It is traced once, so its layers are the nodes of a graph, and any part of it can
-be computed without the rest."""
+be computed without the rest.
+"""
 
-from labsupport.core.network.network import (
-    Network,
-    Prediction,
-    T,
-    TargetLike,
-    load,
-    names,
-    offline_names,
-    wrap,
-)
+from labsupport.core.network.loading import load, names, offline_names, wrap
+from labsupport.core.network.network import Network, Prediction, TargetLike
+from labsupport.core.network.receptive_boxes import receptive_box

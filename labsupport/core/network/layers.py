@@ -1,25 +1,17 @@
-"""Where a layer looks: names, shapes, strides and exact receptive fields.
+"""What is known of a layer: its names, shape, stride and receptive field.
 
-A receptive field is worked out along the rows and along the columns separately: from the indices
-that are asked for at a layer to the indices that its inputs must give, back to the image. Sets of
-indices, and not just their ends, are carried along, so that dilated and strided convolutions are
-exact at the border too.
+Strides and fields are worked out by the recurrence that the lecture does by hand, from the image to
+the scores, along the rows and along the columns separately.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import fx
 
-from labsupport.core.errors import BadSetting
 from labsupport.core.network.operations import MERGING, POINTWISE, WINDOWED, Operation, Pair
-
-if TYPE_CHECKING:
-    from labsupport.core.network.network import Network
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are one past the end
 Size = tuple[int, ...]
@@ -50,129 +42,6 @@ class Layer:
     def title(self) -> str:
         """The name to show: the lecture's, where it has one."""
         return self.aliases[0] if self.aliases else self.name
-
-
-def receptive_box(
-    network: Network,
-    layer: str,
-    position: Pair | None = None,
-    image_size: Pair | None = None,
-    *,
-    clip: bool = True,
-) -> Box:
-    """The part of the image that one position (row, column) of a layer can see.
-
-    The box is in image pixels; `image_size` is (height, width), the network's own by default.
-    With `clip` it is the hull of the pixels that can change the value; without, the whole field,
-    which reaches over the image's border. A layer without a map needs no position.
-
-    Errors: `UnknownLayer`; `BadSetting` for a position outside the layer's map.
-
-    >>> from labsupport import networks
-    >>> alexnet = networks.load("alexnet", weights="random")
-    >>> receptive_box(alexnet, "conv1", (0, 0), clip=False)
-    (-2, -2, 9, 9)
-    >>> receptive_box(alexnet, "conv1", (0, 0))
-    (0, 0, 9, 9)
-    """
-    size = network.input_size if image_size is None else image_size
-    node = network.node(layer)
-    lengths = network.shapes(size)
-    start = _start(network, node, position, lengths[node])
-    rows, columns = (
-        _image_indices(network.operations, node, start[axis], lengths, axis, clip)
-        for axis in (0, 1)
-    )
-    (left, right), (top, bottom) = _ends(columns), _ends(rows)
-    return (left, top, right, bottom)
-
-
-def _ends(indices: np.ndarray) -> Pair:
-    """The first index and one past the last; nothing for a position that reads only padding."""
-    return (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 0)
-
-
-def _start(
-    network: Network, node: fx.Node, position: Pair | None, shape: Size
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    if len(shape) != 4:
-        return None, None
-    height, width = shape[2:]
-    if position is None:
-        raise BadSetting(
-            f"{network.layer_of(node).title} has {height} x {width} positions: say which one, "
-            f"for example position=({height // 2}, {width // 2})"
-        )
-    row, column = position
-    if not (0 <= row < height and 0 <= column < width):
-        raise BadSetting(
-            f"{network.layer_of(node).title} has {height} x {width} positions; ({row}, {column}) "
-            f"is none of them (rows 0 to {height - 1}, columns 0 to {width - 1})"
-        )
-    return np.array([row]), np.array([column])
-
-
-def _image_indices(
-    operations: Sequence[Operation],
-    node: fx.Node,
-    start: np.ndarray | None,
-    shapes: Mapping[fx.Node, Size],
-    axis: int,
-    clip: bool,
-) -> np.ndarray:
-    wanted: dict[fx.Node, np.ndarray | None] = {node: start}
-    for operation in reversed(operations):
-        if operation.node not in wanted:
-            continue
-        asked = wanted[operation.node]
-        if operation.kind == "placeholder":
-            return asked if asked is not None else _all(shapes[operation.node], axis)
-        for source in operation.inputs:
-            indices = _read(operation, asked, source, shapes, axis)
-            if indices is not None and clip:
-                length = shapes[source][2 + axis]
-                indices = indices[(indices >= 0) & (indices < length)]
-            before = wanted.get(source)
-            both = before is not None and indices is not None
-            wanted[source] = np.union1d(before, indices) if both else indices  # type: ignore[arg-type]
-    raise BadSetting("that layer does not depend on the image")
-
-
-def _all(shape: Size, axis: int) -> np.ndarray:
-    return np.arange(shape[2 + axis])
-
-
-def _read(
-    operation: Operation,
-    asked: np.ndarray | None,
-    source: fx.Node,
-    shapes: Mapping[fx.Node, Size],
-    axis: int,
-) -> np.ndarray | None:
-    """The indices of `source` that the asked indices of the operation's output depend on."""
-    given = shapes[source]
-    if len(given) != 4:
-        return None
-    length = given[2 + axis]
-    if asked is None or operation.kind not in POINTWISE | MERGING | WINDOWED | {"adaptive_pool"}:
-        return np.arange(length)
-    if operation.kind == "adaptive_pool":
-        return _adaptive(asked, length, shapes[operation.node][2 + axis])
-    if operation.kind in WINDOWED:
-        offsets = operation.dilation[axis] * np.arange(operation.kernel[axis])
-        first = asked * operation.stride[axis] - operation.padding[axis]
-        return np.unique(first[:, None] + offsets[None, :])
-    if length == 1 and shapes[operation.node][2 + axis] > 1:
-        return np.zeros(1, dtype=np.int64)  # broadcast
-    return asked
-
-
-def _adaptive(asked: np.ndarray, length: int, out: int) -> np.ndarray:
-    """The bins of adaptive pooling: from floor(i L / n) to ceil((i + 1) L / n)."""
-    kept = asked[(asked >= 0) & (asked < out)]
-    starts, ends = kept * length // out, -(-(kept + 1) * length // out)
-    bins = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
-    return np.unique(np.concatenate([kept[:0], *bins]))
 
 
 @dataclass(frozen=True)

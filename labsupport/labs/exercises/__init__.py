@@ -17,22 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from labsupport.core.errors import LabError, nearest
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
-
-__all__ = [
-    "Case",
-    "Exercise",
-    "Law",
-    "Mistake",
-    "Question",
-    "UnknownExercise",
-    "all_exercises",
-    "exercises_of",
-    "find",
-    "find_question",
-    "questions_of",
-    "solution_file",
-]
+from labsupport.ui.checking import Exercise, Question
 
 _HERE = Path(__file__).parent
 

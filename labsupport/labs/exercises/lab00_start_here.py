@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
 
 
 def _probabilities(scores: torch.Tensor) -> torch.Tensor:

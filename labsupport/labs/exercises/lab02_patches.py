@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from labsupport.labs.exercises import Case, Exercise, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Mistake, Question
 
 Layers = Sequence[tuple[int, int, int]]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
 
 
 def _seeded(*shape: int, seed: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
 
 
 def _seeded(*shape: int, seed: int) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from labsupport.labs.exercises import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
 
 Numbers = Any  # an array of numbers, as NumPy's own annotations would say at length
 

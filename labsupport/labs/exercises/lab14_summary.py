@@ -1,6 +1,6 @@
 """Lab 14: no exercise any more, but two questions before the looking."""
 
-from labsupport.labs.exercises import Exercise, Question
+from labsupport.ui.checking import Exercise, Question
 
 EXERCISES: tuple[Exercise, ...] = ()
 

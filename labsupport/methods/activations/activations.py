@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, fx
 
 from labsupport.core.errors import BadSetting, UnknownLayer
-from labsupport.core.network import Network, TargetLike
-from labsupport.core.network.layers import Box, receptive_box
+from labsupport.core.network import Network, TargetLike, receptive_box
+from labsupport.core.network.layers import Box
 from labsupport.core.network.operations import Pair
 from labsupport.core.network.rules import RULES, ruled_part
 from labsupport.core.network.targets import Target

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network import Network
-from labsupport.core.network.layers import Box, receptive_box
+from labsupport.core.network import Network, receptive_box
+from labsupport.core.network.layers import Box
 from labsupport.core.network.operations import Pair
 from labsupport.methods.dream.guide import Guided
 from labsupport.methods.optimize.objectives import Energy, Objective, Sum, Term, Terms, read

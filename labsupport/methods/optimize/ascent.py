@@ -41,8 +41,8 @@ from torch import Tensor
 
 from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.images.preparation import checked_size
-from labsupport.core.network import Network, TargetLike
-from labsupport.core.network.layers import Box, receptive_box
+from labsupport.core.network import Network, TargetLike, receptive_box
+from labsupport.core.network.layers import Box
 from labsupport.core.network.operations import Pair
 from labsupport.core.network.targets import Target
 from labsupport.methods.optimize.distances import CodeDistance, GramDistance, gram

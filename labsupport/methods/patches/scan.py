@@ -16,8 +16,7 @@ import torch
 
 from labsupport.core import device
 from labsupport.core.errors import BadSetting
-from labsupport.core.network import Network
-from labsupport.core.network.layers import receptive_box
+from labsupport.core.network import Network, receptive_box
 from labsupport.core.network.operations import Pair
 from labsupport.core.streams import Batch, Images, batches, image_print
 

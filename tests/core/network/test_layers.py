@@ -14,7 +14,6 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
-from labsupport.core.network import layers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -155,7 +154,7 @@ def test_every_layers_box_is_the_hull_of_the_gradients_support(name):
     wrong = [
         (layer, place, box, found)
         for layer, place, box in gradient_boxes(outputs, images)
-        if (found := layers.receptive_box(network, layer, place, size)) != box
+        if (found := networks.receptive_box(network, layer, place, size)) != box
     ]
     assert wrong == []
 
@@ -178,7 +177,7 @@ def toy_boxes_agree(module: nn.Module, size: tuple[int, int], positions=None) ->
             (gradient,) = torch.autograd.grad(chosen, images, retain_graph=True, allow_unused=True)
             support = gradient[0].abs().sum(0) > 0
             if support.any():
-                found = layers.receptive_box(network, name, place, size)
+                found = networks.receptive_box(network, name, place, size)
                 assert found == hull(support), (name, place)
 
 
@@ -224,10 +223,10 @@ def test_unusual_geometry_at_every_position(build):
 
 def test_a_position_that_sees_only_padding_has_an_empty_box():
     network = networks.wrap(toys.seeded(GEOMETRY["kernel 1 with padding"]), input_size=(16, 14))
-    left, top, right, bottom = layers.receptive_box(network, "conv1", (0, 0))
+    left, top, right, bottom = networks.receptive_box(network, "conv1", (0, 0))
     assert (right - left) * (bottom - top) == 0
-    assert layers.receptive_box(network, "conv1", (1, 1)) == (0, 0, 1, 1)
-    assert layers.receptive_box(network, "conv1", (0, 0), clip=False) == (-1, -1, 0, 0)
+    assert networks.receptive_box(network, "conv1", (1, 1)) == (0, 0, 1, 1)
+    assert networks.receptive_box(network, "conv1", (0, 0), clip=False) == (-1, -1, 0, 0)
 
 
 class Branches(nn.Module):
@@ -317,7 +316,9 @@ def test_an_adaptive_pools_field_is_its_widest_bin(length, bins):
         input_size=length,
     )
     (pool,) = [layer for layer in network.layers if layer.kind == "adaptive_pool"]
-    boxes = [layers.receptive_box(network, pool.name, (place, 0)) for place in range(pool.shape[1])]
+    boxes = [
+        networks.receptive_box(network, pool.name, (place, 0)) for place in range(pool.shape[1])
+    ]
     assert pool.receptive_field[0] == max(bottom - top for _, top, _, bottom in boxes)
 
 
@@ -325,7 +326,9 @@ def test_fields_are_the_unclipped_boxes_sizes():
     network = toys.random("squeezenet1_1")
     for layer in network.layers:
         if layer.has_map and layer.kind not in {"adaptive_pool", "flatten"}:
-            left, top, right, bottom = layers.receptive_box(network, layer.name, (0, 0), clip=False)
+            left, top, right, bottom = networks.receptive_box(
+                network, layer.name, (0, 0), clip=False
+            )
             assert layer.receptive_field == (bottom - top, right - left), layer.name
 
 
@@ -334,7 +337,7 @@ def test_a_step_in_the_map_moves_the_box_by_the_stride():
     for layer in network.layers:
         if layer.kind in {"conv", "max_pool", "add"}:
             one, two = (
-                layers.receptive_box(network, layer.name, place, clip=False)
+                networks.receptive_box(network, layer.name, place, clip=False)
                 for place in ((2, 3), (3, 5))
             )
             down, across = layer.stride
@@ -348,7 +351,7 @@ def test_a_step_in_the_map_moves_the_box_by_the_stride():
 
 def test_a_layer_without_a_map_sees_the_whole_image():
     network = toys.random("resnet18")
-    assert layers.receptive_box(network, "fc", image_size=(90, 70)) == (0, 0, 70, 90)
+    assert networks.receptive_box(network, "fc", image_size=(90, 70)) == (0, 0, 70, 90)
 
 
 # Errors
@@ -357,17 +360,17 @@ def test_a_layer_without_a_map_sees_the_whole_image():
 @pytest.mark.parametrize("position", [(14, 0), (0, 14), (-1, 0)])
 def test_a_position_outside_the_map(position):
     with pytest.raises(BadSetting, match=r"pool4 .*14 x 14.*rows 0 to 13"):
-        layers.receptive_box(toys.random("vgg16"), "pool4", position)
+        networks.receptive_box(toys.random("vgg16"), "pool4", position)
 
 
 def test_a_position_is_needed():
     with pytest.raises(BadSetting, match=r"14 x 14 positions: say which one.*position=\(7, 7\)"):
-        layers.receptive_box(toys.random("vgg16"), "pool4")
+        networks.receptive_box(toys.random("vgg16"), "pool4")
 
 
 def test_an_unknown_layer_and_an_image_too_small():
     network = toys.random("resnet18")
     with pytest.raises(UnknownLayer, match="res5b"):
-        layers.receptive_box(network, "res5x", (0, 0))
+        networks.receptive_box(network, "res5x", (0, 0))
     with pytest.raises(BadImage):
-        layers.receptive_box(toys.random("squeezenet1_1"), "pool1", (0, 0), (3, 3))
+        networks.receptive_box(toys.random("squeezenet1_1"), "pool1", (0, 0), (3, 3))

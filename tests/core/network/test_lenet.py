@@ -12,7 +12,6 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 
 from labsupport.core import bundled, images
 from labsupport.core import network as networks
-from labsupport.core.network import layers
 from labsupport.core.network.architectures.lenet import CATEGORIES, INPUT_SIZE, LeNet5
 
 
@@ -38,8 +37,8 @@ def test_receptive_fields_are_counted_by_hand():
     fields = {name: network.layer(name).receptive_field for name in ("conv1", "pool1", "conv2")}
     assert fields == {"conv1": (5, 5), "pool1": (6, 6), "conv2": (14, 14)}
     # a place that reads the padding: rows and columns -2 to 11, clipped
-    assert layers.receptive_box(network, "conv2", (0, 0), (28, 28)) == (0, 0, 12, 12)
-    assert layers.receptive_box(network, "pool2", (4, 4), (28, 28)) == (14, 14, 28, 28)
+    assert networks.receptive_box(network, "conv2", (0, 0), (28, 28)) == (0, 0, 12, 12)
+    assert networks.receptive_box(network, "pool2", (4, 4), (28, 28)) == (14, 14, 28, 28)
 
 
 def test_the_trace_has_the_slides_names_in_order():

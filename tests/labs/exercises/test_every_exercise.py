@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.labs.exercises import Exercise, all_exercises, find, solution_file
-from labsupport.ui.checking import judge
+from labsupport.labs.exercises import all_exercises, find, solution_file
+from labsupport.ui.checking import Exercise, judge
 from labsupport.ui.checking.comparing import difference
 
 HERE = Path(__file__).parent
