@@ -184,7 +184,7 @@ def test_ladders_and_the_grid_have_a_painting_for_each_step(tiny):
 def test_the_loss_picture_has_a_line_for_each_layer():
     history = [{"style a": 1.0, "style b": 0.5}, {"style a": 0.01, "style b": 0.01}]
     found = lab.loss_picture(history)
-    assert found.size == (360, 200)
+    assert found.size == (360, 230)
     shown = {tuple(colour) for colour in colours_of(found)}
     assert {ImageColor.getrgb(colour) for colour in ink.SERIES[:2]} <= shown
 
