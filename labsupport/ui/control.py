@@ -156,10 +156,10 @@ class Control:
             changed()
 
     def _all_followers(self) -> list[Control]:
-        found = list(self._followers)
+        followers = list(self._followers)
         for follower in self._followers:
-            found += follower._all_followers()
-        return list(dict.fromkeys(found))
+            followers += follower._all_followers()
+        return list(dict.fromkeys(followers))
 
     def _say(self, words: str, kind: str = "control") -> None:
         """Words for the panel's message line: a problem, or calmly a "note"; "" takes it back."""
@@ -168,7 +168,7 @@ class Control:
 
 
 def shut(widget: Any) -> None:
-    """Close a widget with its layout and style, which are widgets too and would stay behind."""
+    """Close a widget with its layout and style, which are widgets too and would stay otherwise."""
     parts = [getattr(widget, name, None) for name in ("layout", "style")]
     for part in (widget, *parts):
         if part is not None:

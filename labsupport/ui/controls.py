@@ -409,8 +409,8 @@ class _Following(Control):
 
 
 def _network(network: Network | Control) -> Network:
-    found: Network = network.value if isinstance(network, Control) else network
-    return found
+    chosen: Network = network.value if isinstance(network, Control) else network
+    return chosen
 
 
 class ClassBox(_Following):

@@ -223,7 +223,7 @@ def _tiles(tiles: Sequence[Pixels] | Pixels) -> list[Bytes]:
     if isinstance(tiles, Image.Image):
         return [pixels(tiles)]
     if not hasattr(tiles, "shape"):
-        found = [pixels(tile) for tile in tiles]
+        shown = [pixels(tile) for tile in tiles]
     else:
         stack = as_array(tiles)
         if stack.ndim == 4 and stack.shape[1] in (1, 3) and stack.dtype != np.uint8:
@@ -234,10 +234,10 @@ def _tiles(tiles: Sequence[Pixels] | Pixels) -> list[Bytes]:
             raise BadImage(
                 f"Tiles have the shape (N, 3, H, W) or (N, H, W); these are {stack.shape}."
             )
-        found = list(np.broadcast_to(_to_bytes(stack), (*stack.shape[:3], 3))) if stack.size else []
-    if not found:
+        shown = list(np.broadcast_to(_to_bytes(stack), (*stack.shape[:3], 3))) if stack.size else []
+    if not shown:
         raise BadImage("A mosaic needs at least one tile; there are none.")
-    return found
+    return shown
 
 
 def _columns(count: int) -> int:

@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class unbroken:  # noqa: N801 - read as words: with unbroken() as hold
+class deferred_interrupts:  # noqa: N801 - a context, read as words
     """Hold interrupts back until the block has ended; then the last one is raised.
 
     However the block ends, PyTorch's grad mode is what it was. Threads other than the main one are
     never interrupted: there only the mode is kept.
 
-    >>> with unbroken() as hold:
+    >>> with deferred_interrupts() as interrupts:
     ...     signal.raise_signal(signal.SIGINT)
-    ...     came = hold.came
-    ...     hold.forget()
+    ...     came = interrupts.came
+    ...     interrupts.forget()
     >>> came
     1
     """
@@ -35,7 +35,7 @@ class unbroken:  # noqa: N801 - read as words: with unbroken() as hold
         self._before: Any = None
         self._mode = True
 
-    def __enter__(self) -> unbroken:
+    def __enter__(self) -> deferred_interrupts:
         self._mode = _grad_mode()
         if threading.current_thread() is threading.main_thread():
             self._before = signal.getsignal(signal.SIGINT)
@@ -55,7 +55,7 @@ class unbroken:  # noqa: N801 - read as words: with unbroken() as hold
         self.came = 0
 
     @contextmanager
-    def let_through(self, after: int = 0) -> Iterator[None]:
+    def delivered(self, after: int = 0) -> Iterator[None]:
         """Inside, interrupts strike at once, except so many that are held back first."""
         try:
             self._patience = after

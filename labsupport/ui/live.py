@@ -19,7 +19,7 @@ import ipywidgets as widgets
 from labsupport.core.errors import BadSetting, LabError
 from labsupport.ui.board import Board, Drawn, Reading, check_all_used, names_of
 from labsupport.ui.control import Control
-from labsupport.ui.interrupts import unbroken
+from labsupport.ui.interrupts import deferred_interrupts
 
 State = Literal["idle", "running", "stopped", "finished", "failed"]
 
@@ -95,7 +95,7 @@ class Live(Board):
     def start(self) -> None:
         """Begin anew with the controls' present values; what was running ends first."""
         reading = self.read()
-        with unbroken(), self._turn:
+        with deferred_interrupts(), self._turn:
             older = self._end()
             self._work = _Work(self, reading, after=older)
             self._show_state("running")
@@ -103,7 +103,7 @@ class Live(Board):
 
     def stop(self) -> None:
         """Stop after the frame that is being computed; the last frame stays."""
-        with unbroken(), self._turn:
+        with deferred_interrupts(), self._turn:
             work = self._work
             if work is None or self._state != "running":
                 return
@@ -115,7 +115,7 @@ class Live(Board):
 
     def go_on(self) -> None:
         """Continue from where Stop was pressed."""
-        with unbroken(), self._turn:
+        with deferred_interrupts(), self._turn:
             if self._work is not None and self._state == "stopped":
                 self._show_state("running")
                 self._work.resume()
@@ -126,7 +126,7 @@ class Live(Board):
         An interrupt (the notebook's stop button) ends it after the frame that is being computed,
         and gives that one back; a second interrupt does not wait. Errors are raised.
         """
-        with unbroken() as hold:
+        with deferred_interrupts() as interrupts:
             reading = self.read()
             with self._turn:
                 older = self._end()
@@ -134,7 +134,7 @@ class Live(Board):
                 self._show_state("running")
             _join(older)
             try:
-                self._compute_here(work, limit, hold)
+                self._compute_here(work, limit, interrupts)
             finally:
                 if work is self._work and self._state == "running":  # interrupted twice
                     self._show_state("finished" if work.count else "idle")
@@ -142,12 +142,14 @@ class Live(Board):
             raise self.error
         return self.frame
 
-    def _compute_here(self, work: _Work, limit: int | None, hold: unbroken) -> None:
+    def _compute_here(
+        self, work: _Work, limit: int | None, interrupts: deferred_interrupts
+    ) -> None:
         try:
-            with hold.let_through(after=1):  # who presses twice does not want to wait
-                interrupted = work.compute(limit, hold)
+            with interrupts.delivered(after=1):  # who presses twice does not want to wait
+                interrupted = work.compute(limit, interrupts)
             if interrupted:
-                hold.forget()
+                interrupts.forget()
         except KeyboardInterrupt:
             if not work.count:
                 raise
@@ -168,7 +170,7 @@ class Live(Board):
 
     def end(self) -> None:
         """End what is running or stopped, and wait until its generator is closed."""
-        with unbroken():
+        with deferred_interrupts():
             with self._turn:
                 work = self._end()
                 if work is not None and self._state in ("running", "stopped"):
@@ -184,7 +186,7 @@ class Live(Board):
         self.run(limit=2)
 
     def changed(self) -> None:
-        with unbroken():
+        with deferred_interrupts():
             self.answer(self._follow)
 
     def _follow(self) -> None:
@@ -358,10 +360,10 @@ class _Work:
 
     def progress(self, frame: Any) -> float | None:
         """0 to 1, if anybody knows."""
-        told = getattr(frame, "progress", None)
-        if told is None and self.total:
-            told = self.count / self.total
-        return None if told is None else min(max(float(told), 0.0), 1.0)
+        share = getattr(frame, "progress", None)
+        if share is None and self.total:
+            share = self.count / self.total
+        return None if share is None else min(max(float(share), 0.0), 1.0)
 
     def pause(self) -> None:
         """Wait from the next frame on."""
@@ -378,7 +380,9 @@ class _Work:
         if not self.blocking:
             self._go.set()
 
-    def compute(self, limit: int | None = None, hold: unbroken | None = None) -> bool:
+    def compute(
+        self, limit: int | None = None, interrupts: deferred_interrupts | None = None
+    ) -> bool:
         """Frame by frame until their end, `limit` of them, `end()`, or an interrupt (then True)."""
         frames = iter(self._live._frames(**self.values))
         try:
@@ -387,7 +391,7 @@ class _Work:
                 self._live.arrived(self, frame)
                 if self.count == limit:
                     break
-                if hold and hold.came:
+                if interrupts and interrupts.came:
                     return True
                 if not self.blocking and not self._go.is_set():
                     self._live.rests(self)

@@ -25,7 +25,7 @@ import ipywidgets as widgets
 from labsupport.core.errors import LabError
 from labsupport.ui.board import Board, Drawn, Reading, Remembered, check_all_used, names_of
 from labsupport.ui.control import Control
-from labsupport.ui.interrupts import unbroken
+from labsupport.ui.interrupts import deferred_interrupts
 from labsupport.ui.live import Live
 from labsupport.ui.walks import WalkReport, walk
 
@@ -92,7 +92,7 @@ class Panel(Board):
 
     def redraw(self) -> None:
         """Draw with the controls' present values, now; every error is raised."""
-        with unbroken() as hold, self.lock, hold.let_through():
+        with deferred_interrupts() as interrupts, self.lock, interrupts.delivered():
             self._wanted = False
             self._draw_now()
 
@@ -123,10 +123,10 @@ class Panel(Board):
         """Draw until the newest values are drawn. A second thread only leaves word and goes."""
         self._wanted = True
         fault: Exception | None = None
-        with unbroken() as hold:
+        with deferred_interrupts() as interrupts:
             while self._wanted and self.lock.acquire(blocking=False):
                 try:
-                    with hold.let_through():
+                    with interrupts.delivered():
                         while self._wanted:
                             self._wanted = False
                             fault = self._attempt() or fault
