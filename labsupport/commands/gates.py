@@ -21,14 +21,7 @@ MEMORY_OF_A_WORKER = 5 * 2**30  # bytes: its networks, and beside it a kernel or
 NOTEBOOKS = "tests/notebooks/test_execution.py"
 SLOW = (NOTEBOOKS, "tests/browser")
 # Where numbers are computed and compared; the docstrings' examples are among them.
-NUMERIC = (
-    "tests/core",
-    "tests/methods",
-    "tests/exercises",
-    "tests/laws",
-    "tests/ui/labs",
-    "labsupport",
-)
+NUMERIC = ("tests/core", "tests/methods", "tests/laws", "tests/labs", "labsupport")
 THREADS = (1, 2)
 INTERRUPTED = 2  # pytest's exit status after Ctrl-C
 
