@@ -1,7 +1,7 @@
 """Fooling networks: promises kept to the last bit, closed forms on linear networks, and digits."""
 
-import weakref
-from concurrent import futures
+import copy
+import pickle
 
 import pytest
 import torch
@@ -189,8 +189,9 @@ def test_the_frames_end_where_the_call_does(small):
     assert [frame.step for frame in frames] == list(range(7))
     assert torch.equal(frames[0].fooled.images, image)
     assert torch.equal(frames[0].fooled.after, frames[0].fooled.before)
-    assert torch.equal(frames[-1].fooled.images, last.images)
-    assert torch.equal(frames[-1].fooled.after, last.after)
+    # the call may take its images in other groups, on several cores
+    torch.testing.assert_close(frames[-1].fooled.images, last.images, rtol=0, atol=1e-6)
+    torch.testing.assert_close(frames[-1].fooled.after, last.after, rtol=0, atol=1e-5)
     assert frames[3].progress == 0.5
 
 
@@ -456,9 +457,9 @@ def test_digit_networks_learn(digits, name):
 
 
 def test_the_autoencoder_learns_to_fill_in(digits):
-    grey, encoder, *_ = fooling._digit_networks.fresh("AE400-10").children()
+    grey, encoder, *_ = fooling.digit_networks.fresh("AE400-10").children()
     pixels = grey(digits[0].images[:500])
-    frames = list(fooling._digit_networks._learn_to_fill_in(encoder, pixels, 5, 0))
+    frames = list(fooling.digit_networks._learn_to_fill_in(encoder, pixels, 5, 0))
     assert frames[-1][0] == 1
     assert frames[-1][1] < frames[0][1] / 2
 
@@ -590,32 +591,31 @@ def test_results_measure_themselves():
     assert found.reached.tolist() == [False, True]
 
 
-def test_the_answers_after_one_step_are_asked_for_when_they_are_read(small, monkeypatch):
+@pytest.mark.parametrize("attack", [fooling.fgsm, fooling.pgd, fooling.smallest])
+def test_a_result_is_finished_when_it_is_there(attack):
+    """It is copied and pickled, and knows nothing of what becomes of the network."""
+    network = linear_network(random_weights(), torch.tensor([9.0, 0.0, 0.0]))
+    settings = {} if attack is fooling.smallest else {"eps": 0.2}
+    found = attack(network, random_images(), **settings)
+    expected = network(found.images).detach()
+    copies = [copy.deepcopy(found), pickle.loads(pickle.dumps(found))]
+    with torch.no_grad():
+        for weights in network.graph.parameters():
+            weights.zero_()
+    for one in (found, *copies):
+        torch.testing.assert_close(one.after, expected)
+        assert torch.equal(one.images, found.images)
+        assert not one.after.requires_grad
+
+
+def test_one_step_asks_the_network_twice(small, monkeypatch):
     seen = []
     real = type(small).scores
-
-    def counted(network, images, *more):
-        seen.append(len(images))
-        return real(network, images, *more)
-
-    monkeypatch.setattr(type(small), "scores", counted)
-    image = random_images(2, 12)
-    found = fooling.fgsm(small, image, eps=0.1, label=0)
-    assert sum(seen) == 2  # one look at each image, which also gives the slope
-    late = weakref.ref(found.answers._ask)
-    after = found.after
-    assert sum(seen) == 4
-    assert found.after is after
-    assert sum(seen) == 4
-    assert late() is None  # and nothing holds on to the network
-    torch.testing.assert_close(after, real(small, found.images).detach())
-
-
-def test_many_threads_that_ask_at_once_are_given_the_same_answers(small):
-    found = fooling.fgsm(small, random_images(3, 12), eps=0.1)
-    with futures.ThreadPoolExecutor(4) as pool:
-        first, *rest = pool.map(lambda _: found.after, range(8))
-    assert all(one is first for one in rest)
+    monkeypatch.setattr(
+        type(small), "scores", lambda net, images: seen.append(len(images)) or real(net, images)
+    )
+    fooling.fgsm(small, random_images(4, 12), eps=0.1, label=0)
+    assert seen == [4, 4]  # forward and backward, and the scores of the result
 
 
 @pytest.mark.parametrize("steps", [1, 40])

@@ -177,15 +177,25 @@ class Network:
 
         `source` says in words what becomes of the weights.
         """
-        return Network(
-            copy.deepcopy(self.graph) if graph is None else graph,
-            name=name or self.name,
-            architecture=self._architecture,
-            source=source or self.source,
-            categories=self.categories,
-            input_size=self.input_size,
-            device=self.device,
-        )
+        changed = {"name": name or self.name, "source": source or self.source}
+        own = copy.deepcopy(self.graph) if graph is None else graph
+        return Network(own, **self._settings() | changed)
+
+    def _settings(self) -> dict[str, Any]:
+        """Everything but the graph that a network is built with."""
+        return {
+            "name": self.name,
+            "architecture": self._architecture,
+            "source": self.source,
+            "categories": self.categories,
+            "input_size": self.input_size,
+            "device": self.device,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied without what it remembers: that is worked out anew."""
+        names = tuple(node.meta.get(tracing.LAYER_NAME) for node in self.graph.graph.nodes)
+        return _rebuilt, (self.graph, names, self._settings())
 
     def check(self, images_: torch.Tensor, *, one: bool = False) -> None:
         """Raise `BadImage` unless these are images in [0, 1] of a size that the network takes.
@@ -421,6 +431,16 @@ class Network:
                 f"{self.name} gives back {shape or 'no tensor'}; a classifier gives (N, classes)"
             )
         return shape[1]
+
+
+def _rebuilt(
+    graph: fx.GraphModule, names: Sequence[str | None], settings: Mapping[str, Any]
+) -> Network:
+    """A network from its pickle. A graph's own pickle does not hold the names of its layers."""
+    for node, name in zip(graph.graph.nodes, names, strict=True):
+        if name is not None:
+            node.meta[tracing.LAYER_NAME] = name
+    return Network(graph, **settings)
 
 
 def _plain(name: str) -> str:

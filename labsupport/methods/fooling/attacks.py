@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import reprlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,25 +19,6 @@ _AT_ONCE = {"cpu": 8 * 3 * 224 * 224}  # numbers in one pass: eight photographs,
 _ELSEWHERE = 128 * 3 * 224 * 224
 
 
-class Later:
-    """Scores that are computed when they are first asked for, once.
-
-    Then the network is let go. Any thread may ask.
-    """
-
-    def __init__(self, ask: Callable[[], Tensor]) -> None:
-        self._ask: Callable[[], Tensor] | None = ask
-        self._lock = threading.Lock()
-        self._scores = torch.empty(0)
-
-    def __call__(self) -> Tensor:
-        with self._lock:
-            if self._ask is not None:
-                self._scores = self._ask()
-                self._ask = None
-            return self._scores
-
-
 @dataclass(frozen=True)
 class Fooled:
     """Images before and after they were changed, and what the network says to both.
@@ -46,22 +26,15 @@ class Fooled:
     `originals` and `images` are (N, 3, H, W) in [0, 1]; `before` and `after` hold the scores
     (N, classes). `label` (N,) is the class to leave, `target` (N,) the class to reach, or None
     where any other will do. `eps` is the largest change of a pixel that was allowed, or None.
-    Of a single step, the network is asked for `after` when somebody first reads it: the step
-    itself does not need it. It answers as it is then, so read it before you train it further.
     """
 
     originals: Tensor
     images: Tensor
     before: Tensor
-    answers: Tensor | Later
+    after: Tensor
     label: Tensor
     target: Tensor | None
     eps: float | None = None
-
-    @property
-    def after(self) -> Tensor:
-        """The scores of the changed images, (N, classes)."""
-        return self.answers() if isinstance(self.answers, Later) else self.answers
 
     @property
     def perturbation(self) -> Tensor:
@@ -197,26 +170,24 @@ def at_once(network: Network, images: Tensor) -> int:
     return max(1, room // images[0].numel())
 
 
-def in_parts(network: Network, asked: Aim, work: Callable[[Aim], Fooled], steps: int = 1) -> Fooled:
+# The changed images of a part, and the network's scores before and after, where it computes.
+Outcome = tuple[Tensor, Tensor, Tensor]
+
+
+def in_parts(
+    network: Network, asked: Aim, work: Callable[[Aim], Outcome], eps: float, steps: int = 1
+) -> Fooled:
     """The work, which takes so many steps, on a few images at a time."""
     size, cores = _share(network, asked.images, steps)
     parts = list(_parts(asked, size))
-    found = [one for _, one in workers.in_order(lambda: work, parts, threads=cores)]
-    return joined(found)
-
-
-def judged_later(network: Network, found: Fooled) -> Fooled:
-    """The result whose images the network sees when `after` is read, in the parts of `in_parts`."""
-
-    def look(part: Tensor) -> Tensor:
-        return scores_of(network, network.send(part)).cpu()
-
-    def ask() -> Tensor:
-        size, cores = _share(network, found.images, 1)
-        parts = list(torch.split(found.images, size))
-        return torch.cat([one for _, one in workers.in_order(lambda: look, parts, threads=cores)])
-
-    return replace(found, answers=Later(ask))
+    images = torch.empty(asked.images.shape)  # each part is copied once, into its place
+    scores = []
+    outcomes = workers.in_order(lambda: work, parts, threads=cores)
+    for place, (_, (changed, before, after)) in enumerate(outcomes):
+        images[place * size :][: len(changed)] = changed.detach()
+        scores.append((before.cpu(), after.cpu()))
+    before, after = (torch.cat(several) for several in zip(*scores, strict=True))
+    return told(asked, images, before, after, eps)
 
 
 def _share(network: Network, images: Tensor, steps: int) -> tuple[int, int]:

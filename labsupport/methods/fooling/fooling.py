@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from labsupport.core import training
 from labsupport.core.errors import BadSetting
+from labsupport.core.frames import last_of
 from labsupport.core.images.perturbations import signed_step
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network
@@ -33,13 +34,13 @@ from labsupport.methods.fooling.attacks import (
     Aim,
     Classes,
     Fooled,
+    Outcome,
     ahead,
     aim,
     at_once,
     classes,
     in_parts,
     joined,
-    judged_later,
     scores_of,
     slope,
     told,
@@ -88,12 +89,12 @@ def fgsm(
     asked = aim(network, images, label, target)
     signed_steps.pace(eps, None, 1, False, 0)
 
-    def one_step(part: Aim) -> Fooled:
+    def one_step(part: Aim) -> Outcome:
         direction, before = slope(network, part.images, part.wanted)
         changed = signed_step(part.images, part.towards * direction, eps)
-        return told(part, changed, before, before, eps)  # the last answers are asked for later
+        return changed, before, scores_of(network, changed)
 
-    return judged_later(network, in_parts(network, asked, one_step))
+    return in_parts(network, asked, one_step, eps)
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,11 @@ def pgd(
     asked = aim(network, images, label, target)
     how = signed_steps.pace(eps, step, steps, random_start, 0)
 
-    def all_steps(part: Aim) -> Fooled:
-        *_, last = _frames(network, part, how)
-        return last.fooled
+    def all_steps(part: Aim) -> Outcome:
+        _, changed, before, after = last_of(signed_steps.climb(network, part, how))
+        return changed, before, after
 
-    return in_parts(network, asked, all_steps, how.steps)
+    return in_parts(network, asked, all_steps, eps, how.steps)
 
 
 def pgd_frames(
@@ -157,10 +158,8 @@ def pgd_frames(
 
 
 def _frames(network: Network, asked: Aim, how: signed_steps.Pace) -> Iterator[Step]:
-    before = scores_of(network, asked.images) if how.random_start else None
-    for place, changed, scores in signed_steps.climb(network, asked, how):
-        before = scores if before is None else before
-        yield Step(place, how.steps, told(asked, changed, before, scores, how.eps))
+    for place, changed, before, after in signed_steps.climb(network, asked, how):
+        yield Step(place, how.steps, told(asked, changed, before, after, how.eps))
 
 
 @dataclass(frozen=True)
@@ -539,7 +538,7 @@ def for_file(network: Network, fooled: Fooled) -> Fooled:
     images = (wanted.round().clamp(low, high).float() / 255).clamp(0, 1)
     network.check(images)
     after = scores_of(network, network.send(images)).cpu()
-    return replace(fooled, images=images, answers=after)
+    return replace(fooled, images=images, after=after)
 
 
 def defend(images: Tensor, way: str, strength: float | None = None, *, seed: int = 0) -> Tensor:
@@ -582,6 +581,6 @@ def try_defence(
         network.check(part)
     treated = [part if way is None else defend(part, way, strength) for part in pair]
     clean, after = (scores_of(network, network.send(part)).cpu() for part in treated)
-    reached = replace(fooled, answers=after).reached
+    reached = replace(fooled, after=after).reached
     shares = [float((scores.argmax(1) == fooled.label).float().mean()) for scores in (clean, after)]
     return Trial(shares[0], shares[1], float(reached.float().mean()), clean, after)

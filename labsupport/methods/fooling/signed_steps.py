@@ -60,13 +60,17 @@ def pace(eps: float, step: float | None, steps: int, random_start: bool, seed: i
     return Pace(eps, step, int(steps), random_start, seed)
 
 
-def climb(network: Network, asked: Aim, how: Pace) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """After each step its number, the images, and their scores; step 0 is the start."""
+def climb(network: Network, asked: Aim, how: Pace) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """After each step its number, the images, and the scores before all and now; 0 is the start."""
     ball = Ball.around(asked.images, how.eps)
-    images = ball.random(how.seed) if how.random_start else asked.images
+    images = asked.images
+    if how.random_start:
+        images, before = ball.random(how.seed), scores_of(network, images)
     for step in range(how.steps):
         direction, scores = slope(network, images, asked.wanted)
-        yield step, images, scores
+        if not step and not how.random_start:
+            before = scores
+        yield step, images, before, scores
         way = asked.towards * how.step * direction.sign()
         images = torch.clamp(images + way, ball.low, ball.high)
-    yield how.steps, images, scores_of(network, images)
+    yield how.steps, images, before, scores_of(network, images)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import socket
+import threading
 import urllib.request
 
 import pytest
@@ -683,6 +685,22 @@ def test_a_position_outside_the_map_of_an_image_is_refused():
     for outside in ((6, 4), (5, 5)):
         with pytest.raises(BadSetting, match="8 x 7 pixels the layer's map is 6 x 5"):
             network.placed(network.target(("1", 1, outside)), (8, 7))
+
+
+@pytest.mark.parametrize("kept", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_network_is_copied_and_pickled_as_it_is(kept):
+    network = networks.load("lenet5")
+    network.remember("what is worked out", lambda: threading.Lock())  # which no pickle holds
+    other = kept(network)
+    assert [layer.name for layer in other.layers] == [layer.name for layer in network.layers]
+    for name in ("name", "source", "categories", "input_size", "device", "mean", "std"):
+        assert getattr(other, name) == getattr(network, name)
+    picture = toys.image(28)
+    assert torch.equal(other(picture), network(picture))
+    with torch.no_grad():
+        for weights in other.graph.parameters():
+            weights.zero_()
+    assert network(picture).any()
 
 
 def test_a_copy_has_weights_of_its_own():
