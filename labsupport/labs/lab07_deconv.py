@@ -73,7 +73,7 @@ def _strength(values: torch.Tensor, view: str) -> float:
 
 def rules_picture(
     image: torch.Tensor,
-    found: Mapping[str, Gradient],
+    gradients: Mapping[str, Gradient],
     view: str = "colours",
     *,
     box: Box | None = None,
@@ -84,17 +84,18 @@ def rules_picture(
 
     `box` is what the target sees: it is drawn in white, or, with `zoom`, all that is shown.
     """
-    pictures = [gradient_image(one.values[0], view) for one in found.values()]
+    pictures = [gradient_image(one.values[0], view) for one in gradients.values()]
     shown = figures.boxes(image, [box] if box else [])
     if box and zoom:
         left, top, right, bottom = box
         pictures = [
-            gradient_image(one.values[0, :, top:bottom, left:right], view) for one in found.values()
+            gradient_image(one.values[0, :, top:bottom, left:right], view)
+            for one in gradients.values()
         ]
         shown = figures.mosaic(image[:, :, top:bottom, left:right], gap=0)
     times = max(1, figures.PLAIN_SIZE // max(shown.size))
     parts = [figures.enlarge(shown, times), *(figures.enlarge(one, times) for one in pictures)]
-    titles = [RULE_WORDS[rule] for rule in found]
+    titles = [RULE_WORDS[rule] for rule in gradients]
     first = "what it sees" if zoom and box else "image"
     return figures.side_by_side(parts, [first, *titles], columns=columns)
 
@@ -109,7 +110,7 @@ class MatrixBox(Control):
     """
 
     def __init__(self, label: str, rows: Sequence[Sequence[float]]) -> None:
-        text = widgets.Text(value=_joined(rows), description=label, layout={"display": "none"})
+        text = widgets.Text(value=_matrix_text(rows), description=label, layout={"display": "none"})
         cell = {"width": "58px"}
         self.cells = [
             widgets.FloatText(value=number, description="", layout=cell, tooltip=_place(label, i))
@@ -148,7 +149,7 @@ class MatrixBox(Control):
 
     def _typed(self, _change: Any) -> None:
         numbers = [one.value for one in self.cells]
-        self.source.value = _joined([numbers[first : first + 3] for first in (0, 3, 6)])
+        self.source.value = _matrix_text([numbers[first : first + 3] for first in (0, 3, 6)])
 
     def _rows(self) -> list[str]:
         return str(self.source.value).split(";")
@@ -159,7 +160,7 @@ class MatrixBox(Control):
         super()._close()
 
 
-def _joined(rows: Sequence[Sequence[float]]) -> str:
+def _matrix_text(rows: Sequence[Sequence[float]]) -> str:
     return "; ".join(" ".join(f"{number:g}" for number in row) for row in rows)
 
 
@@ -249,30 +250,33 @@ def rules_panel(image: str = "koala", layer: str = "fire8", channel: int = 491) 
         "view": controls.choice("view", VIEWS),
         "zoom": controls.toggle("only what the neuron sees"),
     }
-    return Panel(_draw_rules, shown, title="Any neuron", compute=_look, cost="quick")
+    return Panel(_draw_rules, shown, title="Any neuron", compute=_unit_gradients, cost="quick")
 
 
 def _is_shown(layer: Layer) -> bool:
-    """Layers with maps that lie behind a ReLU: they see more than their own filters do."""
+    """Layers with maps that lie after a ReLU: they see more than their own filters do."""
     return layer.has_map and layer.kind in ("relu", "relu6", "concat", "add", "max_pool")
 
 
 @dataclass(frozen=True)
-class _Look:
+class _UnitGradients:
     """One unit of one picture, and its gradients."""
 
     image: torch.Tensor
-    found: Mapping[str, Gradient]
+    gradients: Mapping[str, Gradient]
     box: Box | None
 
 
-def _look(image: torch.Tensor, network: Network, layer: str, channel: int, where: str) -> _Look:
+def _unit_gradients(
+    image: torch.Tensor, network: Network, layer: str, channel: int, where: str
+) -> _UnitGradients:
     seen = images.standard(image, network.input_size[0])
     if where == "channel":
-        return _Look(seen, backprop.gradients(network, seen, (layer, channel)), None)
+        return _UnitGradients(seen, backprop.gradients(network, seen, (layer, channel)), None)
     place = strongest(network, seen, layer, channel)
-    found = backprop.gradients(network, seen, (layer, channel, place))
-    return _Look(seen, found, receptive_box(network, layer, place, (seen.shape[2], seen.shape[3])))
+    gradients = backprop.gradients(network, seen, (layer, channel, place))
+    box = receptive_box(network, layer, place, (seen.shape[2], seen.shape[3]))
+    return _UnitGradients(seen, gradients, box)
 
 
 def strongest(network: Network, image: torch.Tensor, layer: str, channel: int) -> tuple[int, int]:
@@ -291,29 +295,29 @@ def fields_picture(
     for layer, channel in units:
         place = strongest(network, image, layer, channel)
         box = receptive_box(network, layer, place, (image.shape[2], image.shape[3]))
-        found = backprop.gradient(network, image, (layer, channel, place))
+        gradient = backprop.gradient(network, image, (layer, channel, place))
         seen.append(figures.boxes(image, [box]))
-        drawn.append(gradient_image(found.values[0], "signed"))
+        drawn.append(gradient_image(gradient.values[0], "signed"))
     titles = [f"{layer}, channel {channel}" for layer, channel in units]
     upper = figures.side_by_side(seen, titles)
     return figures.side_by_side([upper, figures.side_by_side(drawn)], columns=1, gap=8)
 
 
-def _draw_rules(look: _Look, view: str, zoom: bool) -> tuple[Image.Image, str]:
-    picture = rules_picture(look.image, look.found, view, box=look.box, zoom=zoom, columns=2)
-    first = look.found[RULES[0]]
-    target, answer = first.targets[0], float(first.answers[0])
+def _draw_rules(unit: _UnitGradients, view: str, zoom: bool) -> tuple[Image.Image, str]:
+    picture = rules_picture(unit.image, unit.gradients, view, box=unit.box, zoom=zoom, columns=2)
+    first = unit.gradients[RULES[0]]
+    target, answer = first.targets[0], float(first.scores[0])
     if not bool(first.values.any()):
         return picture, f"{target}: it answers {answer:.2f}, and no pixel can change that."
-    shares = [f"{rule} {_nonzero(one):.0%}" for rule, one in look.found.items()]
+    shares = [f"{rule} {_nonzero(one):.0%}" for rule, one in unit.gradients.items()]
     return picture, (
         f"{target}: it answers {answer:.2f}. Pixels that count, of all: {', '.join(shares)}. "
         f"The gradient passes {first.relus} ReLUs."
     )
 
 
-def _nonzero(found: Gradient) -> float:
-    return float((found.values[0].abs().amax(0) > 0).float().mean())
+def _nonzero(gradient: Gradient) -> float:
+    return float((gradient.values[0].abs().amax(0) > 0).float().mean())
 
 
 # What units look for
@@ -342,10 +346,10 @@ def aligned_tiles(
     tile: int = 64,
 ) -> tuple[list[Image.Image], list[Image.Image]]:
     """A unit's top patches twice, tile by tile: the gradients, and the crops of the images."""
-    found = unit_gradients(network, patches, shown, unit, rule=rule, count=count)
+    gradients = unit_gradients(network, patches, shown, unit, rule=rule, count=count)
     row, side = patches.row(unit), field_side(network, patches.layer)
     drawn, crops = [], []
-    for place, values in enumerate(found.values):
+    for place, values in enumerate(gradients.values):
         left, top, right, bottom = patches.boxes[row, place].tolist()
         image = image_of(shown, int(patches.images[row, place]))
         both = [_cut(one, (left, top, right, bottom), side, tile) for one in (values[None], image)]
@@ -439,7 +443,7 @@ def _smooth(
     chosen = _answer(network, seen) if target is None else target
     plain = backprop.gradient(network, seen, chosen, rule=rule)
     settings: dict[str, Any] = {"rule": rule, "noise": noise, "samples": samples}
-    for frame in backprop.smooth_frames(network, seen, chosen, **settings):
+    for frame in backprop.smooth_gradient.frames(network, seen, chosen, **settings):
         yield SmoothView(frame, seen, plain)
 
 
@@ -448,12 +452,12 @@ def _answer(network: Network, image: torch.Tensor) -> int:
 
 
 def _draw_smooth(shown: SmoothView, view: str) -> tuple[Image.Image, str]:
-    found = shown.frame.gradient
-    plain, mean = (gradient_image(one.values[0], view) for one in (shown.plain, found))
+    smooth = shown.frame.gradient
+    plain, mean = (gradient_image(one.values[0], view) for one in (shown.plain, smooth))
     count = shown.frame.samples
     titles = ["image", "its gradient", "a noisy copy", f"mean of {count} noisy ones"]
     row = figures.side_by_side([shown.image, plain, shown.frame.noisy, mean], titles, columns=2)
-    return row, f"{found.targets[0]}, {found.rule}: the mean of {count} gradients."
+    return row, f"{smooth.targets[0]}, {smooth.rule}: the mean of {count} gradients."
 
 
 # Integrated gradients
@@ -491,26 +495,28 @@ def _integrate(
 def _draw_integrated(
     done: tuple[torch.Tensor, Gradient, Attribution], view: str
 ) -> tuple[Image.Image, str]:
-    seen, plain, found = done
-    return attribution_picture(seen, plain, found, view), attribution_words(found)
+    seen, plain, attribution = done
+    picture = attribution_picture(seen, plain, attribution, view)
+    return picture, attribution_words(attribution)
 
 
 def attribution_picture(
-    image: torch.Tensor, plain: Gradient, found: Attribution, view: str = "signed"
+    image: torch.Tensor, plain: Gradient, attribution: Attribution, view: str = "signed"
 ) -> Image.Image:
     """The image, its plain gradient, and what integrated gradients say each pixel adds."""
-    pictures = [gradient_image(one.values[0], view) for one in (plain, found)]
+    pictures = [gradient_image(one.values[0], view) for one in (plain, attribution)]
     titles = ["image", "gradient", "integrated gradients"]
     return figures.side_by_side([image, *pictures], titles)
 
 
-def attribution_words(found: Attribution) -> str:
+def attribution_words(attribution: Attribution) -> str:
     """The completeness check of one image in a sentence."""
-    start, end = float(found.start[0]), float(found.end[0])
+    start, end = float(attribution.start[0]), float(attribution.end[0])
+    added, error = float(attribution.values[0].sum()), float(attribution.error[0])
     return (
-        f"{found.targets[0]}: {start:.2f} at the baseline, {end:.2f} at the image. What the pixels "
-        f"add comes to {float(found.values[0].sum()):.2f}, and should to {end - start:.2f}: an "
-        f"error of {float(found.error[0]):.1%} with {int(found.steps[0])} gradients."
+        f"{attribution.targets[0]}: {start:.2f} at the baseline, {end:.2f} at the image. What the "
+        f"pixels add comes to {added:.2f}, and should to {end - start:.2f}: an error of "
+        f"{error:.1%} with {int(attribution.steps[0])} gradients."
     )
 
 
@@ -544,7 +550,7 @@ def cascade_panel(image: str = "koala") -> Live:
     return Live(_cascade, shown, draw=_draw_cascade, title="Forgetting from the top")
 
 
-_MEASURES = {"rank correlation": "ranks", "structure (SSIM)": "structure"}
+_MEASURES = {"rank correlation": "rank_correlation", "structure (SSIM)": "ssim"}
 
 
 def _cascade(
@@ -561,7 +567,7 @@ def cascade_views(
     """A class's cascade, step by step, from the score before any last ReLU."""
     steps: list[Randomization] = []
     unit, total = last_unit(network, target), len(backprop.weighted_layers(network))
-    for step in backprop.cascade(network, image, unit, seed=seed):
+    for step in backprop.cascading_randomization.frames(network, image, unit, seed=seed):
         steps.append(step)
         yield CascadeView(tuple(steps), total)
 
@@ -569,7 +575,7 @@ def cascade_views(
 def last_unit(network: Network, index: int) -> Any:
     """A class as (layer, channel) of the last layer with weights.
 
-    SqueezeNet has a ReLU behind that layer: random weights may never open it, and then there is no
+    SqueezeNet has a ReLU after that layer: random weights may never open it, and then there is no
     gradient at all.
     """
     return (backprop.weighted_layers(network)[0], index)
@@ -581,14 +587,14 @@ def _draw_cascade(shown: CascadeView, view: str, measure: str) -> tuple[Image.Im
         [gradient_image(one.values[0], view) for one in last.gradients.values()],
         list(last.gradients),
     )
-    picture = figures.side_by_side([row, likeness_strips(shown, measure)], columns=1)
+    picture = figures.side_by_side([row, similarity_strips(shown, measure)], columns=1)
     numbers = getattr(last, measure)
     said = ", ".join(f"{rule} {value:.2f}" for rule, value in numbers.items())
     where = f"random down to {last.layer} ({last.count} layers)" if last.layer else "as learned"
     return picture, f"{where}. How like the learned network's: {said}."
 
 
-def likeness_strips(shown: CascadeView, measure: str = "ranks") -> Image.Image:
+def similarity_strips(shown: CascadeView, measure: str = "rank_correlation") -> Image.Image:
     """For each rule a strip with a field for each number of random layers: yellow where the
     picture is that of the learned network, dark where nothing of it is left, grey where it is not
     known yet.
@@ -596,21 +602,25 @@ def likeness_strips(shown: CascadeView, measure: str = "ranks") -> Image.Image:
     Drawn in a few milliseconds, so that the panel answers while it works.
     """
     strips = []
-    for rule in shown.steps[0].ranks:
+    for rule in shown.steps[0].gradients:
         known = [getattr(one, measure)[rule] for one in shown.steps]
         row = np.array([[*known, *[np.nan] * (shown.total + 1 - len(known))]])
         strips.append(figures.enlarge(figures.paint(row, limits=(0.0, 1.0)), _FIELD))
-    last = [f"{getattr(shown.steps[-1], measure)[rule]:.2f}" for rule in shown.steps[0].ranks]
-    return figures.mosaic(strips, columns=1, gap=4, rows=list(shown.steps[0].ranks), values=last)
+    last = [f"{getattr(shown.steps[-1], measure)[rule]:.2f}" for rule in shown.steps[0].gradients]
+    return figures.mosaic(
+        strips, columns=1, gap=4, rows=list(shown.steps[0].gradients), values=last
+    )
 
 
 _FIELD = 23  # pixels
 
 
-def likeness_picture(steps: Sequence[Randomization], measure: str = "ranks") -> Image.Image:
+def similarity_picture(
+    steps: Sequence[Randomization], measure: str = "rank_correlation"
+) -> Image.Image:
     """How like the learned network's pictures are, rule by rule, the more layers are random."""
-    up = {"ranks": "rank correlation", "structure": "SSIM"}[measure]
-    lines = {rule: [getattr(one, measure)[rule] for one in steps] for rule in steps[0].ranks}
+    up = {"rank_correlation": "rank correlation", "ssim": "SSIM"}[measure]
+    lines = {rule: [getattr(one, measure)[rule] for one in steps] for rule in steps[0].gradients}
     across = "layers that are random, from the top"
     return figures.curve(
         lines, across=across, up=up, size=(704, 300), limits=(0.0, 1.05), points=True
@@ -632,5 +642,5 @@ def cascade_rows(
         tiles,
         columns=len(chosen),
         titles=titles * len(steps[0].gradients),
-        rows=list(steps[0].ranks),
+        rows=list(steps[0].gradients),
     )

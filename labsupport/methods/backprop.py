@@ -19,6 +19,7 @@ from torch import fx
 from labsupport.core import device as devices
 from labsupport.core import workers
 from labsupport.core.errors import BadSetting
+from labsupport.core.frames import framed, last_of
 from labsupport.core.images.similarity import rank_correlation, structural_similarity
 from labsupport.core.network import Network, TargetLike
 from labsupport.core.network.rules import RULES, Passage, RuledPart, ruled_part
@@ -36,12 +37,12 @@ _AT_ONCE = 2  # noisy or blended images: few, so that a frame is there soon
 class Gradient:
     """How a target changes with every pixel: `values` (N, 3, H, W), per unit of an image in [0, 1].
 
-    `targets` has one target for each image, and `answers` (N,) their values. `rule` says how the
+    `targets` has one target for each image, and `scores` (N,) their values. `rule` says how the
     gradient passed the ReLUs, `relus` how many of them lie on its way.
     """
 
     values: torch.Tensor
-    answers: torch.Tensor
+    scores: torch.Tensor
     targets: tuple[Target, ...]
     rule: str
     relus: int
@@ -54,7 +55,7 @@ def gradient(
 
     `target` is a class, (layer, channel) or (layer, channel, position): one for all images, or a
     list with one for each, all of one layer. `rule` is "backprop", "deconvnet" or "guided".
-    Nothing behind the target's layer is computed, and no gradient of a weight.
+    Nothing after the target's layer is computed, and no gradient of a weight.
 
     Errors: `BadSetting` for another rule, for a rule without a ReLU to act on, for a position
     outside the map; `BadImage`, `UnknownClass`, `UnknownLayer`.
@@ -63,8 +64,8 @@ def gradient(
     >>> from labsupport import networks
     >>> module = nn.Sequential(nn.Conv2d(3, 1, 2), nn.ReLU(), nn.Flatten(), nn.Linear(9, 2))
     >>> network = networks.wrap(module, input_size=4)
-    >>> found = gradient(network, torch.rand(5, 3, 4, 4), ("1", 0, (1, 2)), rule="guided")
-    >>> found.values.shape, found.relus
+    >>> guided = gradient(network, torch.rand(5, 3, 4, 4), ("1", 0, (1, 2)), rule="guided")
+    >>> guided.values.shape, guided.relus
     (torch.Size([5, 3, 4, 4]), 1)
     """
     return gradients(network, images, target, rules=(rule,))[rule]
@@ -74,11 +75,11 @@ def gradients(
     network: Network, images: torch.Tensor, target: Targets, *, rules: Sequence[str] = RULES
 ) -> dict[str, Gradient]:
     """`gradient` by several rules, from a single forward pass."""
-    study = _Study.prepare(network, images, target, rules)
-    values, answers = study.slopes(images.detach(), torch.arange(len(images)))
+    backward = _BackwardPass.prepare(network, images, target, rules)
+    values, scores = backward.gradients(images.detach(), torch.arange(len(images)))
     return {
-        rule: study.gradient(values[:, place].contiguous(), answers, rule)
-        for place, rule in enumerate(study.rules)
+        rule: backward.result(values[:, place].contiguous(), scores, rule)
+        for place, rule in enumerate(backward.rules)
     }
 
 
@@ -91,16 +92,16 @@ def deconvnet(network: Network, images: torch.Tensor, target: Targets) -> Gradie
 
     Errors: as `gradient`; `BadSetting` for a layer that has no transpose.
     """
-    study = _Study.prepare(network, images, target, ("deconvnet",))
-    answers: list[torch.Tensor] = []
+    backward = _BackwardPass.prepare(network, images, target, ("deconvnet",))
+    scores: list[torch.Tensor] = []
 
     def start(activations: torch.Tensor) -> torch.Tensor:
-        answers.append(study.read(activations, torch.arange(len(images))).cpu())
-        return study.one_hot(activations)
+        scores.append(backward.read(activations, torch.arange(len(images))).cpu())
+        return backward.one_hot(activations)
 
     with torch.no_grad():
-        values = project(network, images.detach(), study.node, start)
-    return study.gradient(values.cpu().contiguous(), answers[0], "deconvnet")
+        values = project(network, images.detach(), backward.node, start)
+    return backward.result(values.cpu().contiguous(), scores[0], "deconvnet")
 
 
 # Several gradients for one: what people use today
@@ -120,6 +121,11 @@ class SmoothFrame:
     progress: float
 
 
+def _last_gradient(frames: Iterator[SmoothFrame]) -> Gradient:
+    return last_of(frames).gradient
+
+
+@framed(result=_last_gradient)
 def smooth_gradient(
     network: Network,
     images: torch.Tensor,
@@ -129,56 +135,37 @@ def smooth_gradient(
     noise: float = 0.15,
     samples: int = 16,
     seed: int = 0,
-    progress: Progress | None = None,
-) -> Gradient:
+) -> Iterator[SmoothFrame]:
     """SmoothGrad: the mean gradient over noisy copies of each image (Smilkov et al. 2017).
 
     `noise` is its standard deviation as a share of each image's range of values; all images get
-    the same noise. `progress` is called with the share that is done.
+    the same noise. The frames have the mean over more and more copies.
 
     Errors: as `gradient`; `BadSetting` for noise below 0 or fewer than one sample.
     """
-    settings = {"noise": noise, "samples": samples, "seed": seed}
-    for frame in smooth_frames(network, images, target, rule=rule, **settings):  # type: ignore[arg-type]
-        if progress is not None:
-            progress(frame.progress)
-    return frame.gradient
-
-
-def smooth_frames(
-    network: Network,
-    images: torch.Tensor,
-    target: Targets,
-    *,
-    rule: str = "backprop",
-    noise: float = 0.15,
-    samples: int = 16,
-    seed: int = 0,
-) -> Iterator[SmoothFrame]:
-    """`smooth_gradient` as frames: the mean over more and more noisy copies."""
     if not 0 <= noise < float("inf") or samples < 1:
         raise BadSetting("noise is a share of the image's range, 0 or more; samples is 1 or more")
-    study = _Study.prepare(network, images, target, (rule,))
-    return _smooth(study, images.detach().cpu(), (noise, samples, seed))
+    backward = _BackwardPass.prepare(network, images, target, (rule,))
+    return _smooth(backward, images.detach().cpu(), (noise, samples, seed))
 
 
 def _smooth(
-    study: _Study, images: torch.Tensor, settings: tuple[float, int, int]
+    backward: _BackwardPass, images: torch.Tensor, settings: tuple[float, int, int]
 ) -> Iterator[SmoothFrame]:
     noise, samples, seed = settings
     generator = torch.Generator().manual_seed(seed)
     pixels = images.flatten(1)
     size = (noise * (pixels.amax(1) - pixels.amin(1)))[:, None, None, None]
-    answers = study.answers(images, torch.arange(len(images)))
+    scores = backward.scores(images, torch.arange(len(images)))
     total = torch.zeros_like(images)
     together = max(1, _AT_ONCE // len(images))
     for first in range(0, samples, together):
         count = min(together, samples - first)
         shape = (count, 1, *images.shape[1:])
         noisy = (images + size * torch.randn(shape, generator=generator)).flatten(0, 1)
-        slopes, _ = study.slopes(noisy, torch.arange(len(images)).repeat(count))
-        total += slopes.view(count, *images.shape).sum(0)
-        mean = study.gradient(total / (first + count), answers, study.rules[0])
+        values, _ = backward.gradients(noisy, torch.arange(len(images)).repeat(count))
+        total += values.view(count, *images.shape).sum(0)
+        mean = backward.result(total / (first + count), scores, backward.rules[0])
         last = noisy[-len(images)][None].clamp(0, 1)
         yield SmoothFrame(mean, last, first + count, (first + count) / samples)
 
@@ -213,7 +200,7 @@ def integrated_gradients(
     baseline: Fill = "black",
     steps: int = 16,
     tolerance: float | None = 0.01,
-    most: int = 256,
+    max_steps: int = 256,
     progress: Progress | None = None,
 ) -> Attribution:
     """Integrated gradients (Sundararajan, Taly and Yan 2017): the mean gradient on the straight
@@ -222,37 +209,39 @@ def integrated_gradients(
     `baseline` is a fill as in `occlusion_map`: "black", "mean", "white", "blur", a colour or an
     image. The integral is a sum over the middles of `steps` equal parts of the way. Where the
     target's value bends most, parts are halved until completeness holds within `tolerance` (a
-    share; None leaves it at the equal parts) or `most` gradients were taken. `progress` is called
-    with the share of the images that is done.
+    share; None leaves it at the equal parts) or `max_steps` gradients were taken. `progress` is
+    called with the share of the images that is done.
 
-    Errors: as `gradient`; `BadSetting` for another baseline, fewer than one step, or `most` below
-    `steps`.
+    Errors: as `gradient`; `BadSetting` for another baseline, fewer than one step, or `max_steps`
+    below `steps`.
     """
-    if not 1 <= steps <= most:
-        raise BadSetting(f"steps is 1 or more and most {steps} or more, not {steps} and {most}")
-    study = _Study.prepare(network, images, target, ("backprop",))
+    if not 1 <= steps <= max_steps:
+        raise BadSetting(
+            f"steps is 1 or more and max_steps {steps} or more, not {steps} and {max_steps}"
+        )
+    backward = _BackwardPass.prepare(network, images, target, ("backprop",))
     images = images.detach().cpu()
     base = fill_image(network, images, baseline).cpu()
-    roads = []
+    paths = []
     for number in range(len(images)):
-        road = _Road(study, number, base[number], images[number], steps)
+        path = _Path(backward, number, base[number], images[number], steps)
         if tolerance is not None:
-            road.refine(tolerance, most)
-        roads.append(road)
+            path.refine(tolerance, max_steps)
+        paths.append(path)
         if progress is not None:
             progress((number + 1) / len(images))
     return Attribution(
-        torch.stack([road.attribution() for road in roads]),
-        torch.tensor([road.parts[0].low for road in roads]),
-        torch.tensor([road.parts[-1].high for road in roads]),
-        torch.tensor([road.taken for road in roads]),
-        study.targets,
+        torch.stack([path.attribution() for path in paths]),
+        torch.tensor([path.intervals[0].low for path in paths]),
+        torch.tensor([path.intervals[-1].high for path in paths]),
+        torch.tensor([path.steps for path in paths]),
+        backward.targets,
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """A part of the way: where it lies (0 to 1), the target's value at its ends and its middle,
+class _Interval:
+    """A part of the path: where it lies (0 to 1), the target's value at its ends and its middle,
     and the gradient at the middle, (3, H, W)."""
 
     start: float
@@ -260,64 +249,73 @@ class _Part:
     low: float
     high: float
     middle: float
-    slope: torch.Tensor
-    miss: float  # of the value's change over this part, how much the gradient does not tell
+    gradient: torch.Tensor
+    error: float  # of the value's change over this part, how much the gradient does not explain
 
 
-class _Road:
-    """The straight way from a baseline to an image (3, H, W), in parts, one gradient for each."""
+class _Path:
+    """The straight path from a baseline to an image (3, H, W), cut into intervals."""
 
     def __init__(
-        self, study: _Study, number: int, base: torch.Tensor, image: torch.Tensor, count: int
+        self,
+        backward: _BackwardPass,
+        number: int,
+        base: torch.Tensor,
+        image: torch.Tensor,
+        count: int,
     ) -> None:
-        self._study, self._number, self._base, self._way = study, number, base, image - base
+        self._backward, self._number = backward, number
+        self._base, self._way = base, image - base
         ends = (torch.arange(count + 1) / count).tolist()
         which = torch.full((count + 1,), number)
-        values = study.answers(self._at(ends), which).tolist()
+        values = backward.scores(self._at(ends), which).tolist()
         spans = zip(ends[:-1], ends[1:], values[:-1], values[1:], strict=True)
-        self.parts = self._look(list(spans))
-        self.taken = count
+        self.intervals = self._measured(list(spans))
+        self.steps = count
 
     def refine(self, tolerance: float, most: int) -> None:
-        """Halve the worst parts until the sum is within `tolerance` of the whole change."""
-        whole = abs(self.parts[-1].high - self.parts[0].low)
-        while abs(sum(part.miss for part in self.parts)) > tolerance * whole:
-            count = min(_AT_ONCE, (most - self.taken) // 2)
-            worst = sorted(self.parts, key=lambda part: -abs(part.miss))[:count]
+        """Halve the worst intervals until the sum is within `tolerance` of the whole change."""
+        whole = abs(self.intervals[-1].high - self.intervals[0].low)
+        while abs(sum(one.error for one in self.intervals)) > tolerance * whole:
+            count = min(_AT_ONCE, (most - self.steps) // 2)
+            worst = sorted(self.intervals, key=lambda one: -abs(one.error))[:count]
             if not worst:
                 return
-            halves = self._look([span for part in worst for span in _halves(part)])
-            left = [part for part in self.parts if part not in worst]
-            self.parts = sorted([*left, *halves], key=lambda part: part.start)
-            self.taken += len(halves)
+            halves = self._measured([span for one in worst for span in _halves(one)])
+            left = [one for one in self.intervals if one not in worst]
+            self.intervals = sorted([*left, *halves], key=lambda one: one.start)
+            self.steps += len(halves)
 
     def attribution(self) -> torch.Tensor:
-        """The sum over the parts, (3, H, W)."""
+        """The sum over the intervals, (3, H, W)."""
         total = torch.zeros(self._way.shape, dtype=torch.float64)
-        for part in self.parts:
-            total += part.slope.double() * (part.end - part.start)
+        for one in self.intervals:
+            total += one.gradient.double() * (one.end - one.start)
         return (total * self._way).float()
 
     def _at(self, places: Sequence[float]) -> torch.Tensor:
         return self._base + torch.tensor(places).view(-1, 1, 1, 1) * self._way
 
-    def _look(self, spans: Sequence[tuple[float, float, float, float]]) -> list[_Part]:
+    def _measured(self, spans: Sequence[tuple[float, float, float, float]]) -> list[_Interval]:
         middles = [(start + end) / 2 for start, end, _, _ in spans]
         which = torch.full((len(spans),), self._number)
-        slopes, values = self._study.slopes(self._at(middles), which)
-        told = (slopes[:, 0].double() * self._way).sum((1, 2, 3)).tolist()
+        gradients, values = self._backward.gradients(self._at(middles), which)
+        rates = (gradients[:, 0].double() * self._way).sum((1, 2, 3)).tolist()
         return [
-            _Part(*span, middle, slope, span[3] - span[2] - rate * (span[1] - span[0]))
-            for span, middle, slope, rate in zip(
-                spans, values.tolist(), slopes[:, 0], told, strict=True
+            _Interval(*span, middle, gradient, span[3] - span[2] - rate * (span[1] - span[0]))
+            for span, middle, gradient, rate in zip(
+                spans, values.tolist(), gradients[:, 0], rates, strict=True
             )
         ]
 
 
-def _halves(part: _Part) -> list[tuple[float, float, float, float]]:
+def _halves(whole: _Interval) -> list[tuple[float, float, float, float]]:
     """Start, end and the values there, of both halves."""
-    half = (part.start + part.end) / 2
-    return [(part.start, half, part.low, part.middle), (half, part.end, part.middle, part.high)]
+    half = (whole.start + whole.end) / 2
+    return [
+        (whole.start, half, whole.low, whole.middle),
+        (half, whole.end, whole.middle, whole.high),
+    ]
 
 
 # Does the picture depend on what was learned?
@@ -349,22 +347,24 @@ def randomized(network: Network, layer: str, *, seed: int = 0) -> Network:
 
 @dataclass(frozen=True)
 class Randomization:
-    """A step of `cascade`: everything from the scores down to `layer` is random.
+    """A step of `cascading_randomization`: everything from the scores down to `layer` is random.
 
     `layer` is "" and `count` 0 for the network as it was learned. By rule: the `gradients`, and
-    how like the learned network's their magnitudes are, by the `ranks` of the pixels (Spearman's
-    correlation) and by `structure` (SSIM). `progress` (0 to 1) is the share that is done.
+    how like the learned network's their magnitudes are, by the `rank_correlation` of the pixels
+    (Spearman's) and by the structural similarity, `ssim`. `progress` (0 to 1) is the share that is
+    done.
     """
 
     layer: str
     count: int
     gradients: Mapping[str, Gradient]
-    ranks: Mapping[str, float]
-    structure: Mapping[str, float]
+    rank_correlation: Mapping[str, float]
+    ssim: Mapping[str, float]
     progress: float
 
 
-def cascade(
+@framed(result=tuple)
+def cascading_randomization(
     network: Network,
     image: torch.Tensor,
     target: TargetLike,
@@ -375,16 +375,16 @@ def cascade(
     """Make a network's layers random one by one from the top, and look what the gradients do.
 
     Adebayo et al., "Sanity checks for saliency maps", 2018: a picture that stays the same does not
-    show what the network has learned. `image` is (1, 3, H, W). The first frame is the learned
-    network.
+    show what the network has learned. `image` is (1, 3, H, W). The call gives all steps; the first
+    one is the learned network.
 
     Errors: as `gradient`.
     """
     learned = gradients(network, image, target, rules=rules)
-    return _cascade(network, image.detach(), network.target(target), learned, seed)
+    return _randomizations(network, image.detach(), network.target(target), learned, seed)
 
 
-def _cascade(
+def _randomizations(
     network: Network,
     image: torch.Tensor,
     target: Target,
@@ -400,17 +400,17 @@ def _cascade(
         _redraw(changed, node, seed)
         if node.name in names:
             count = layers.index(names[node.name]) + 1
-            found = gradients(changed, image, target, rules=tuple(learned))
-            yield _compared(names[node.name], count, found, before, count / len(layers))
+            now = gradients(changed, image, target, rules=tuple(learned))
+            yield _compared(names[node.name], count, now, before, count / len(layers))
 
 
-def magnitude(found: Gradient | Attribution) -> torch.Tensor:
+def magnitude(attribution: Gradient | Attribution) -> torch.Tensor:
     """How strongly each pixel counts, (N, H, W) in [0, 1]: the largest of its three colours,
     without its sign, as a share of the image's strongest but for one pixel in a hundred.
 
     That one in a hundred is cut off at 1: a few loud pixels would leave the rest in the dark.
     """
-    strength = found.values.abs().amax(1)
+    strength = attribution.values.abs().amax(1)
     rank = max(1, round(0.99 * strength[0].numel()))
     top = strength.flatten(1).kthvalue(rank).values[:, None, None]
     return (strength / torch.where(top > 0, top, strength.amax().clamp_min(1e-30))).clamp(max=1)
@@ -419,14 +419,14 @@ def magnitude(found: Gradient | Attribution) -> torch.Tensor:
 def _compared(
     layer: str,
     count: int,
-    found: Mapping[str, Gradient],
+    gradients: Mapping[str, Gradient],
     before: Mapping[str, torch.Tensor],
     progress: float,
 ) -> Randomization:
-    now = {rule: magnitude(one) for rule, one in found.items()}
+    now = {rule: magnitude(one) for rule, one in gradients.items()}
     ranks = {rule: rank_correlation(before[rule], now[rule]) for rule in now}
-    alike = {rule: structural_similarity(before[rule][0], now[rule][0]) for rule in now}
-    return Randomization(layer, count, found, ranks, alike, progress)
+    ssim = {rule: structural_similarity(before[rule][0], now[rule][0]) for rule in now}
+    return Randomization(layer, count, gradients, ranks, ssim, progress)
 
 
 def _redraw(network: Network, node: fx.Node, seed: int) -> None:
@@ -447,19 +447,19 @@ def _redraw(network: Network, node: fx.Node, seed: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Study:
-    """A way through a network, prepared once, for any number of images."""
+class _BackwardPass:
+    """A backward pass from targets to the image by some rules, for any number of images."""
 
     network: Network
     node: fx.Node
-    way: RuledPart
+    part: RuledPart
     targets: tuple[Target, ...]
     rules: tuple[str, ...]
 
     @classmethod
     def prepare(
         cls, network: Network, images: torch.Tensor, target: Targets, rules: Sequence[str]
-    ) -> _Study:
+    ) -> _BackwardPass:
         network.check(images)
         given = target if isinstance(target, list) else [target] * len(images)
         size = (images.shape[2], images.shape[3])
@@ -472,24 +472,24 @@ class _Study:
         (node,) = nodes
         return cls(network, node, ruled_part(network, node, rules), targets, _unique(rules))
 
-    def gradient(self, values: torch.Tensor, answers: torch.Tensor, rule: str) -> Gradient:
-        return Gradient(values, answers, self.targets, rule, self.way.relus)
+    def result(self, values: torch.Tensor, scores: torch.Tensor, rule: str) -> Gradient:
+        return Gradient(values, scores, self.targets, rule, self.part.relus)
 
-    def slopes(
+    def gradients(
         self, images: torch.Tensor, which: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The gradients (N, rules, 3, H, W) and the targets' values (N,), on the CPU.
 
         `which` (N,) says which of the targets each image has.
         """
-        answers = torch.empty(len(images))
+        scores = torch.empty(len(images))
 
         def back(places: torch.Tensor) -> torch.Tensor:
             chosen = places.cpu()
-            found, answers[chosen] = self._back(images[chosen], which[chosen])
-            return found
+            gradients, scores[chosen] = self._back(images[chosen], which[chosen])
+            return gradients
 
-        return self._in_groups(back, len(images)), answers
+        return self._in_groups(back, len(images)), scores
 
     def _in_groups(self, work: Callable[[torch.Tensor], torch.Tensor], count: int) -> torch.Tensor:
         """What `work` makes of the images' numbers, a few at a time; on a CPU, by all cores."""
@@ -503,24 +503,24 @@ class _Study:
 
     def _back(self, images: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One forward pass, and a backward pass for each rule."""
-        passage, found = Passage(), list[torch.Tensor]()
+        passage, gradients = Passage(), list[torch.Tensor]()
         with torch.enable_grad():
             pixels = self.network.send(images).detach().requires_grad_(True)
-            answers = self.read(self.way(pixels, passage), which)
+            scores = self.read(self.part(pixels, passage), which)
             for rule in self.rules:
                 passage.rule = rule
                 again = rule != self.rules[-1]
-                found += torch.autograd.grad(answers.sum(), pixels, retain_graph=again)
-        return torch.stack(found, 1).cpu(), answers.detach().cpu()
+                gradients += torch.autograd.grad(scores.sum(), pixels, retain_graph=again)
+        return torch.stack(gradients, 1).cpu(), scores.detach().cpu()
 
-    def answers(self, images: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    def scores(self, images: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
         """The targets' values (N,) alone."""
 
         def forward(places: torch.Tensor) -> torch.Tensor:
             chosen = places.cpu()
             with torch.no_grad():
                 pixels = self.network.send(images[chosen])
-                return self.read(self.way(pixels, Passage()), which[chosen]).cpu()
+                return self.read(self.part(pixels, Passage()), which[chosen]).cpu()
 
         return self._in_groups(forward, len(images))
 

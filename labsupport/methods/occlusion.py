@@ -27,7 +27,6 @@ from labsupport.core.network.targets import Target
 
 VIEWS = ("score", "probability", "best_class", "activity")
 Fill = str | tuple[float, float, float] | torch.Tensor
-Progress = Callable[[float], object]
 
 _BATCH = 8  # larger plain batches are slower on a CPU
 _CHUNK_BYTES = 3 * 2**20  # of the largest layer's windows, so that they stay in the cache
@@ -98,7 +97,6 @@ def occlusion_map(
     stride: int | Pair = 8,
     fill: Fill = "mean",
     views: Sequence[str] = ("score",),
-    progress: Progress | None = None,
 ) -> Iterator[OcclusionMap]:
     """Hide every part of an image (1, 3, H, W) in turn and record what becomes of the target.
 
@@ -112,8 +110,8 @@ def occlusion_map(
     "activity:fire5:12" of its channel 12.
 
     The result is exact. Where the network allows it, only what the window can change is computed
-    again; `how` says so. `progress` is called with the share that is done. The frames give at once
-    a coarse map of the whole image, then finer ones; no position is computed twice.
+    again; `how` says so. The frames give at once a coarse map of the whole image, then finer ones;
+    no position is computed twice.
 
     Errors: `BadSetting` (window, stride, fill, views), `BadImage`, `UnknownClass`, `UnknownLayer`.
 
@@ -134,10 +132,7 @@ def occlusion_map(
     filled = fill_image(network, image, fill)
     units = {name: _unit(network, image, name) for name in names if name.startswith("activity")}
     experiment = _Experiment(network, image, filled, wanted, names, units, rows, columns)
-    return Shortcut(
-        _map_frames(experiment, _COARSEST, progress),
-        lambda: last_of(_map_frames(experiment, 1, progress)),
-    )
+    return Shortcut(_map_frames(experiment, _COARSEST), lambda: last_of(_map_frames(experiment, 1)))
 
 
 def occlude(image: torch.Tensor, box: Box, fill: torch.Tensor) -> torch.Tensor:
@@ -387,9 +382,7 @@ def _last_maps(network: Network) -> Layer:
 # How it is computed
 
 
-def _map_frames(
-    experiment: _Experiment, coarsest: int, progress: Progress | None
-) -> Generator[OcclusionMap]:
+def _map_frames(experiment: _Experiment, coarsest: int) -> Generator[OcclusionMap]:
     """Frames of the map, from every `coarsest`-th position to every one."""
     engine = _engine(experiment)
     map_ = _PartialMap(experiment, engine)
@@ -404,8 +397,6 @@ def _map_frames(
         with contextlib.closing(jobs):  # type: ignore[type-var]
             for chunk, values in jobs:
                 map_.paint(chunk, step, values)
-                if progress is not None:
-                    progress(map_.share)
                 if step < coarsest:
                     yield map_.frame()
         if step == coarsest:
@@ -461,10 +452,6 @@ class _PartialMap:
         self.computed = torch.zeros(shape, dtype=torch.bool)
         self._row = {span: place for place, span in enumerate(experiment.rows)}
         self._column = {span: place for place, span in enumerate(experiment.columns)}
-
-    @property
-    def share(self) -> float:
-        return float(self.computed.float().mean())
 
     def paint(self, chunk: Chunk, step: int, values: Mapping[str, torch.Tensor]) -> None:
         """Each position paints a block of `step` x `step` around itself, until finer ones come."""

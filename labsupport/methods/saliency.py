@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +63,6 @@ def saliency_map(
     samples: int = 1,
     noise: float = 0.15,
     seed: int = 0,
-    progress: Progress | None = None,
 ) -> torch.Tensor:
     """How much each pixel of the images (N, 3, H, W) matters to the target: (N, H, W).
 
@@ -73,7 +73,7 @@ def saliency_map(
 
     With `samples` above 1 the gradients of that many noisy copies are averaged first (SmoothGrad,
     Smilkov et al. 2017); `noise` is the noise's standard deviation, as a share of each image's
-    range. The map is on the CPU. `progress` is called with the share that is done.
+    range. The map is on the CPU.
 
     Errors: `BadSetting`, `BadImage`, `UnknownClass`, `UnknownLayer`.
 
@@ -93,15 +93,11 @@ def saliency_map(
     if samples != int(samples):
         raise BadSetting(f"samples is {samples}; it is a whole number from 1 upwards")
     if samples == 1:
-        slope = backprop.gradient(network, images, target)
-        if progress is not None:
-            progress(1.0)
+        gradient = backprop.gradient(network, images, target)
     else:
-        count = int(samples)
-        slope = backprop.smooth_gradient(
-            network, images, target, noise=noise, samples=count, seed=seed, progress=progress
-        )
-    return _REDUCTIONS[reduce](slope.values)
+        settings: dict[str, Any] = {"noise": noise, "samples": int(samples), "seed": seed}
+        gradient = backprop.smooth_gradient(network, images, target, **settings)
+    return _REDUCTIONS[reduce](gradient.values)
 
 
 # The mask

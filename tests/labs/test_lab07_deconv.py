@@ -101,21 +101,21 @@ def test_the_picture_of_the_rules_zooms_to_the_box(tiny):
     image = spot(2, 5)
     place = lab.strongest(tiny, image, "relu1", 0)
     assert place == (2, 5)
-    found = backprop.gradients(tiny, image, ("relu1", 0, place))
+    gradients = backprop.gradients(tiny, image, ("relu1", 0, place))
     box = lab.receptive_box(tiny, "relu1", place, (32, 32))
     assert box == (20, 8, 24, 12)
-    whole = lab.rules_picture(image, found, box=box)
-    close = lab.rules_picture(image, found, box=box, zoom=True)
+    whole = lab.rules_picture(image, gradients, box=box)
+    close = lab.rules_picture(image, gradients, box=box, zoom=True)
     assert whole.size != close.size or whole.tobytes() != close.tobytes()
     zoomed = np.asarray(close)[-200:, 260:400]  # the first gradient: the filter, one colour
     assert len(np.unique(zoomed.reshape(-1, 3), axis=0)) <= 2
 
 
 def test_a_dead_neuron_is_said_to_be_dead(tiny):
-    look = lab._look(spot(0, 0) * 0, tiny, "relu1", 0, "strongest")
-    _, words = lab._draw_rules(look, "colours", False)
+    dead = lab._unit_gradients(spot(0, 0) * 0, tiny, "relu1", 0, "strongest")
+    _, words = lab._draw_rules(dead, "colours", False)
     assert "no pixel can change that" in words
-    alive = lab._look(spot(1, 1), tiny, "relu1", 0, "channel")
+    alive = lab._unit_gradients(spot(1, 1), tiny, "relu1", 0, "channel")
     assert alive.box is None
     assert "The gradient passes 1 ReLUs" in lab._draw_rules(alive, "signed", False)[1]
 
@@ -125,17 +125,17 @@ def test_a_dead_neuron_is_said_to_be_dead(tiny):
 
 def test_reconstructions_and_crops_show_the_same_window(tiny):
     shown = [spot(2, 5), spot(7, 0), spot(0, 7)]
-    found = top_patches(tiny, "relu1", shown, k=3, channels=[0], suppress="picture")
-    gradient = lab.unit_gradients(tiny, found, shown, 0, rule="guided")
+    patches = top_patches(tiny, "relu1", shown, k=3, channels=[0], suppress="picture")
+    gradient = lab.unit_gradients(tiny, patches, shown, 0, rule="guided")
     for values, number, position in zip(
-        gradient.values, found.images[0].tolist(), found.positions[0].tolist(), strict=True
+        gradient.values, patches.images[0].tolist(), patches.positions[0].tolist(), strict=True
     ):
         row, column = position
         assert spot(row, column).equal(shown[number])
         inside = values[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
         assert (inside > 0).all()
         assert float(values.abs().sum()) == pytest.approx(float(inside.abs().sum()))
-    drawn, crops = lab.aligned_tiles(tiny, found, shown, 0, rule="guided", count=2, tile=8)
+    drawn, crops = lab.aligned_tiles(tiny, patches, shown, 0, rule="guided", count=2, tile=8)
     assert len(drawn) == len(crops) == 2
     for tile, crop in zip(drawn, crops, strict=True):
         assert tile.size == crop.size == (8, 8)
@@ -151,9 +151,9 @@ def test_a_cut_is_moved_into_the_image_and_made_smaller():
 
 def test_the_papers_figures_have_their_rows(tiny):
     shown = [spot(2, 5), spot(7, 0), spot(0, 7)]
-    found = top_patches(tiny, "relu1", shown, k=3, suppress="picture")
-    block = lab.zeiler_block(tiny, found, shown, 0)
-    rows = lab.springenberg_rows(tiny, found, shown, [0, 1])
+    patches = top_patches(tiny, "relu1", shown, k=3, suppress="picture")
+    block = lab.zeiler_block(tiny, patches, shown, 0)
+    rows = lab.springenberg_rows(tiny, patches, shown, [0, 1])
     assert block.width > block.height  # two blocks of three
     assert rows.height > 4 * 60
 
@@ -163,11 +163,11 @@ def test_the_papers_figures_have_their_rows(tiny):
 
 def test_the_words_of_integrated_gradients_are_its_numbers(tiny):
     image = spot(3, 3)
-    found = backprop.integrated_gradients(tiny, image, 1)
-    words = lab.attribution_words(found)
+    attribution = backprop.integrated_gradients(tiny, image, 1)
+    words = lab.attribution_words(attribution)
     with torch.no_grad():
         assert f"{float(tiny(image)[0, 1]):.2f} at the image" in words
-    assert f"{float(found.error[0]):.1%}" in words
+    assert f"{float(attribution.error[0]):.1%}" in words
 
 
 def test_smoothgrad_draws_each_frame(tiny):
@@ -182,19 +182,19 @@ def test_smoothgrad_draws_each_frame(tiny):
 def test_the_cascade_is_measured_and_drawn(tiny):
     views = list(lab.cascade_views(tiny, spot(4, 4), 1, seed=2))
     assert [len(one.steps) for one in views] == [1, 2, 3, 4]
-    picture, words = lab._draw_cascade(views[0], "magnitude", "ranks")
+    picture, words = lab._draw_cascade(views[0], "magnitude", "rank_correlation")
     assert "as learned" in words
-    _, words = lab._draw_cascade(views[-1], "magnitude", "structure")
+    _, words = lab._draw_cascade(views[-1], "magnitude", "ssim")
     assert "random down to conv1 (3 layers)" in words
     rows = lab.cascade_rows(views[-1].steps, (0, 3))
     assert rows.width > 40
     assert picture.height > 100
-    strips = np.asarray(lab.likeness_strips(views[1], "structure"))
-    assert lab.likeness_picture(views[-1].steps).height == 300
+    strips = np.asarray(lab.similarity_strips(views[1], "ssim"))
+    assert lab.similarity_picture(views[-1].steps).height == 300
     unknown = (strips == (200, 200, 200)).all(2).sum() / (3 * 23 * 23)
     assert unknown == pytest.approx(2, abs=0.3)  # of four fields in each strip, two are known
 
 
-def test_the_last_unit_has_no_relu_behind_it(tiny):
+def test_the_last_unit_has_no_relu_after_it(tiny):
     assert lab.last_unit(tiny, 1) == ("fc3", 1)
     assert lab.last_unit(networks.load(), 7) == ("conv10", 7)

@@ -398,33 +398,30 @@ def _films(network: Network, image: torch.Tensor, target: object) -> Results:
 
 
 def _gradient(network: Network, images: torch.Tensor, target: object) -> Results:
-    found = b.gradient(network, images, target, rule="guided")
-    return {"values": found.values, "answers": found.answers}
+    guided = b.gradient(network, images, target, rule="guided")
+    return {"values": guided.values, "scores": guided.scores}
 
 
 def _gradients(network: Network, images: torch.Tensor, target: object) -> Results:
-    return {rule: found.values for rule, found in b.gradients(network, images, target).items()}
+    return {rule: one.values for rule, one in b.gradients(network, images, target).items()}
 
 
 def _deconvnet(network: Network, images: torch.Tensor, target: object) -> Results:
-    """To the scores; the plain network's gate has no way back, so there only to its first ReLU."""
+    """To the scores; the plain network's gate has no transpose, so there only to its first ReLU."""
     unit = (next(layer.name for layer in network.layers if layer.kind == "relu"), 0)
-    found = b.deconvnet(network, images, unit if network.name == "plain" else target)
-    return {"values": found.values, "answers": found.answers}
+    picture = b.deconvnet(network, images, unit if network.name == "plain" else target)
+    return {"values": picture.values, "scores": picture.scores}
 
 
 def _smooth(network: Network, images: torch.Tensor, target: object) -> Results:
-    return {"values": b.smooth_gradient(network, images, target, samples=2).values}
-
-
-def _smooth_frames(network: Network, images: torch.Tensor, target: object) -> Results:
-    *_, last = b.smooth_frames(network, images, target, samples=2, rule="guided")
-    return {"values": last.gradient.values}
+    *_, last = b.smooth_gradient.frames(network, images, target, samples=2, rule="guided")
+    plain = b.smooth_gradient(network, images, target, samples=2)
+    return {"values": plain.values, "guided": last.gradient.values}
 
 
 def _integrated(network: Network, images: torch.Tensor, target: object) -> Results:
-    found = b.integrated_gradients(network, images, target, steps=2, baseline="blur")
-    return {"values": found.values, "start": found.start, "end": found.end}
+    summed = b.integrated_gradients(network, images, target, steps=2, baseline="blur")
+    return {"values": summed.values, "start": summed.start, "end": summed.end}
 
 
 def _magnitude(network: Network, images: torch.Tensor, target: object) -> Results:
@@ -442,8 +439,9 @@ def _randomized(network: Network, images: torch.Tensor, _: object) -> Results:
 
 
 def _cascade(network: Network, images: torch.Tensor, target: object) -> Results:
-    last = list(itertools.islice(b.cascade(network, images[:1], target), 2))[-1]
-    return {rule: found.values for rule, found in last.gradients.items()}
+    steps = b.cascading_randomization.frames(network, images[:1], target)
+    _, second = itertools.islice(steps, 2)
+    return {rule: one.values for rule, one in second.gradients.items()}
 
 
 def _anatomy(network: Network, image: torch.Tensor, _: object) -> Results:
@@ -816,12 +814,11 @@ CASES = [
     Case("backprop.gradients", _gradients, batches=True),
     Case("backprop.deconvnet", _deconvnet, batches=True),
     Case("backprop.smooth_gradient", _smooth, batches=True),
-    Case("backprop.smooth_frames", _smooth_frames, batches=True),
     Case("backprop.integrated_gradients", _integrated, batches=True),
     Case("backprop.magnitude", _magnitude, batches=True),
     Case("backprop.weighted_layers", _weighted, wrong=None),
     Case("backprop.randomized", _randomized, wrong=None),
-    Case("backprop.cascade", _cascade),
+    Case("backprop.cascading_randomization", _cascade),
     Case("ascent.ascend", _ascended, batches=True),
     Case("ascent.visualize", _visualized),
     Case("style.stylize", _stylized, wrong=None),

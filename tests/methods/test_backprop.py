@@ -20,14 +20,13 @@ from labsupport.core.errors import BadImage, BadSetting, UnknownClass, UnknownLa
 from labsupport.core.network.rules import RULES
 from labsupport.methods import backprop
 from labsupport.methods.backprop import (
-    cascade,
+    cascading_randomization,
     deconvnet,
     gradient,
     gradients,
     integrated_gradients,
     magnitude,
     randomized,
-    smooth_frames,
     smooth_gradient,
     weighted_layers,
 )
@@ -106,14 +105,14 @@ FAMILIES = {
 def test_the_rules_are_those_of_the_slide_on(name):
     network, (size, count) = toys.random(name), FAMILIES[name]
     image = toys.image(*size)
-    found = gradients(network, image, 7)
+    ours = gradients(network, image, 7)
     for rule in RULES:
         expected, met = by_hand(name, network, image, rule, 7)
-        assert met == found[rule].relus == count
+        assert met == ours[rule].relus == count
         close = 1e-6 * float(expected.abs().max())
         assert close > 0
-        torch.testing.assert_close(found[rule].values, expected, rtol=1e-5, atol=close)
-    plain, guided = found["backprop"].values, found["guided"].values
+        torch.testing.assert_close(ours[rule].values, expected, rtol=1e-5, atol=close)
+    plain, guided = ours["backprop"].values, ours["guided"].values
     assert (plain - guided).abs().max() > 0.1 * plain.abs().max()
 
 
@@ -142,19 +141,19 @@ def captums(name, network, image, rule, index):
 def test_the_rules_are_captums_where_relus_are_modules(name, rule):
     network, image = toys.random(name), toys.image(*FAMILIES[name][0])
     expected = captums(name, network, image, rule, 7)
-    found = gradient(network, image, 7, rule=rule).values
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    ours = gradient(network, image, 7, rule=rule).values
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_hooks_on_modules_miss_the_functions_of_googlenet():
     """What this library is for: there, module hooks call the plain gradient "guided"."""
     network, image = toys.random("googlenet"), toys.image(*FAMILIES["googlenet"][0])
-    found = gradients(network, image, 7)
+    ours = gradients(network, image, 7)
     theirs = captums("googlenet", network, image, "guided", 7)
     scale = float(theirs.abs().max())
-    torch.testing.assert_close(theirs, found["backprop"].values, rtol=1e-4, atol=1e-5 * scale)
-    assert (theirs - found["guided"].values).abs().max() > 0.1 * scale
+    torch.testing.assert_close(theirs, ours["backprop"].values, rtol=1e-4, atol=1e-5 * scale)
+    assert (theirs - ours["guided"].values).abs().max() > 0.1 * scale
 
 
 # The deconvnet as it was built, without a gradient
@@ -164,11 +163,11 @@ def test_hooks_on_modules_miss_the_functions_of_googlenet():
 def test_the_deconvnet_with_switches_is_the_gradient_with_its_rule(name):
     network, image = toys.random(name), toys.image(*FAMILIES[name][0], count=2)
     expected = gradient(network, image, 7, rule="deconvnet")
-    found = deconvnet(network, image, 7)
+    built = deconvnet(network, image, 7)
     close = 1e-6 * float(expected.values.abs().max())
-    torch.testing.assert_close(found.values, expected.values, rtol=1e-5, atol=close)
-    torch.testing.assert_close(found.answers, expected.answers)
-    assert (found.rule, found.relus) == ("deconvnet", expected.relus)
+    torch.testing.assert_close(built.values, expected.values, rtol=1e-5, atol=close)
+    torch.testing.assert_close(built.scores, expected.scores)
+    assert (built.rule, built.relus) == ("deconvnet", expected.relus)
 
 
 class Mixed(nn.Module):
@@ -204,8 +203,8 @@ def test_every_layer_with_a_transpose_has_the_right_one(size):
             with pytest.raises(BadSetting, match="no ReLU"):
                 deconvnet(network, image, target)
             continue
-        found = deconvnet(network, image, target).values
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+        built = deconvnet(network, image, target).values
+        torch.testing.assert_close(built, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_layer_without_a_transpose_is_named():
@@ -236,21 +235,19 @@ def test_a_list_has_a_target_for_each_image():
         alone = gradients(network, batch[place : place + 1], unit)
         for rule in RULES:
             torch.testing.assert_close(together[rule].values[place : place + 1], alone[rule].values)
-            torch.testing.assert_close(
-                together[rule].answers[place : place + 1], alone[rule].answers
-            )
+            torch.testing.assert_close(together[rule].scores[place : place + 1], alone[rule].scores)
     assert [one.index for one in together["guided"].targets] == [0, 3, 1]
     plain = deconvnet(network, batch, units)
     torch.testing.assert_close(plain.values, together["deconvnet"].values)
 
 
-def test_the_answers_are_the_activations_and_the_slope_predicts_a_step():
+def test_the_scores_are_the_activations_and_the_gradient_predicts_a_step():
     network, image = small(), toys.image(13, 11)
-    found = gradient(network, image, "b")
-    torch.testing.assert_close(found.answers, network(image)[:, 1].detach())
-    step = 1e-3 * found.values / found.values.norm()
+    score_gradient = gradient(network, image, "b")
+    torch.testing.assert_close(score_gradient.scores, network(image)[:, 1].detach())
+    step = 1e-3 * score_gradient.values / score_gradient.values.norm()
     change = float((network((image + step).clamp(0, 1)) - network(image))[0, 1].detach())
-    assert change == pytest.approx(1e-3 * float(found.values.norm()), rel=0.05)
+    assert change == pytest.approx(1e-3 * float(score_gradient.values.norm()), rel=0.05)
 
 
 def test_nothing_outside_the_receptive_field_counts():
@@ -264,36 +261,36 @@ def test_nothing_outside_the_receptive_field_counts():
 
 def test_a_gradient_comes_from_any_thread_and_mode():
     network, image = small(), toys.image(13, 11)
-    expected, found = gradient(network, image, 1).values, []
+    expected, gradients_ = gradient(network, image, 1).values, []
 
     def callback():
         with torch.no_grad():
-            found.append(gradient(network, image, 1).values)
+            gradients_.append(gradient(network, image, 1).values)
 
     thread = threading.Thread(target=callback)
     thread.start()
     thread.join()
-    assert torch.equal(found[0], expected)
+    assert torch.equal(gradients_[0], expected)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_two_cores_find_what_one_finds(count, one_thread):
     network, images = small(), toys.image(13, 11, count=count)
     targets = [("3", place % 4, (1, 2)) for place in range(count)]
-    found, threads = [], threading.active_count()
+    results, threads = [], threading.active_count()
     for cores in (2, 1):
         torch.set_num_threads(cores)
-        found.append(gradients(network, images, targets))
-        found[-1]["way"] = integrated_gradients(network, images, 1, steps=5)
+        results.append(gradients(network, images, targets))
+        results[-1]["way"] = integrated_gradients(network, images, 1, steps=5)
         assert threading.active_count() == threads
-    for one, other in zip(*(each.values() for each in found), strict=True):
+    for one, other in zip(*(each.values() for each in results), strict=True):
         assert torch.allclose(one.values, other.values, atol=1e-6)
 
 
 def test_only_what_the_target_needs_is_computed(monkeypatch):
     network, image = small(), toys.image(13, 11)
     gradient(network, image, ("0", 1))
-    monkeypatch.setattr(F, "linear", None)  # a layer behind would stop here
+    monkeypatch.setattr(F, "linear", None)  # a later layer would stop here
     assert gradient(network, image, ("3", 1), rule="guided").relus == 2
 
 
@@ -336,35 +333,33 @@ def one_neuron(bias: float) -> networks.Network:
 
 
 def test_smoothgrad_of_a_relu_is_the_share_of_noise_that_opens_it():
-    """The slope of E relu(w (x + noise) + b) is w P(w (x + noise) + b > 0): a normal share."""
+    """The gradient of E relu(w (x + noise) + b) is w P(w (x + noise) + b > 0): a normal share."""
     image = torch.full((1, 3, 64, 64), 0.5)
     image[0, :, 0, 0], image[0, :, 0, 1] = 0.0, 0.8  # the range is 0.8
     noise, weights = 0.25, torch.tensor([3.0, -2, 1])
-    found = smooth_gradient(one_neuron(-0.7), image, ("1", 0), noise=noise, samples=12).values[0]
+    smooth = smooth_gradient(one_neuron(-0.7), image, ("1", 0), noise=noise, samples=12).values[0]
     margin = (0.5 * float(weights.sum()) - 0.7) / (noise * 0.8 * float(weights.norm()))
     share = 0.5 * (1 + math.erf(margin / math.sqrt(2)))
     expected = weights * share
-    torch.testing.assert_close(found.sum((1, 2)), expected, rtol=0.01, atol=0)
+    torch.testing.assert_close(smooth.sum((1, 2)), expected, rtol=0.01, atol=0)
 
 
 def test_without_noise_smoothgrad_is_the_gradient():
     network, image = small(), toys.image(13, 11, count=2)
     for rule in RULES:
-        found = smooth_gradient(network, image, 2, rule=rule, noise=0, samples=5)
+        smooth = smooth_gradient(network, image, 2, rule=rule, noise=0, samples=5)
         plain = gradient(network, image, 2, rule=rule)
-        torch.testing.assert_close(found.values, plain.values)
-        torch.testing.assert_close(found.answers, plain.answers)
+        torch.testing.assert_close(smooth.values, plain.values)
+        torch.testing.assert_close(smooth.scores, plain.scores)
 
 
 def test_the_frames_of_smoothgrad_are_its_means_so_far():
     network, image = small(), toys.image(13, 11)
-    frames = list(smooth_frames(network, image, 2, samples=10, seed=3))
+    frames = list(smooth_gradient.frames(network, image, 2, samples=10, seed=3))
     assert [frame.samples for frame in frames] == [2, 4, 6, 8, 10]
     assert [frame.progress for frame in frames] == [0.2, 0.4, 0.6, 0.8, 1.0]
-    told = []
-    whole = smooth_gradient(network, image, 2, samples=10, seed=3, progress=told.append)
+    whole = smooth_gradient(network, image, 2, samples=10, seed=3)
     assert torch.equal(frames[-1].gradient.values, whole.values)
-    assert told == [0.2, 0.4, 0.6, 0.8, 1.0]
     first = smooth_gradient(network, image, 2, samples=4, seed=3)
     torch.testing.assert_close(frames[1].gradient.values, first.values)
     assert not torch.equal(first.values, smooth_gradient(network, image, 2, samples=4).values)
@@ -375,7 +370,7 @@ def test_the_frames_of_smoothgrad_are_its_means_so_far():
 def test_smoothgrad_refuses_no_samples_and_negative_noise():
     for settings in ({"samples": 0}, {"noise": -0.1}, {"noise": math.nan}):
         with pytest.raises(BadSetting, match="samples is 1 or more"):
-            smooth_frames(small(), toys.image(13, 11), 1, **settings)
+            smooth_gradient.frames(small(), toys.image(13, 11), 1, **settings)
 
 
 # Integrated gradients
@@ -385,27 +380,27 @@ def test_integrated_gradients_of_a_linear_score_is_weight_times_way():
     module = toys.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 6 * 5, 2)))
     network = networks.wrap(module, input_size=(6, 5), **toys.PLAIN)
     image = toys.image(6, 5, count=2)
-    found = integrated_gradients(network, image, 1, baseline=(0.2, 0.4, 0.6), steps=3)
+    summed = integrated_gradients(network, image, 1, baseline=(0.2, 0.4, 0.6), steps=3)
     weight = module[1].weight[1].view(3, 6, 5)
     base = torch.tensor([0.2, 0.4, 0.6]).view(3, 1, 1)
-    torch.testing.assert_close(found.values, (weight * (image - base)).detach())
-    assert (found.error < 1e-5).all()
-    assert found.steps.tolist() == [3, 3]
+    torch.testing.assert_close(summed.values, (weight * (image - base)).detach())
+    assert (summed.error < 1e-5).all()
+    assert summed.steps.tolist() == [3, 3]
 
 
 def test_integrated_gradients_is_the_sum_over_equal_parts_where_nothing_is_refined():
     network, image = small(), toys.image(13, 11)
-    found = integrated_gradients(network, image, 0, steps=5, tolerance=None)
+    summed = integrated_gradients(network, image, 0, steps=5, tolerance=None)
     total = torch.zeros_like(image)
     for place in (0.1, 0.3, 0.5, 0.7, 0.9):
         total += gradient(network, place * image, 0).values / 5
-    torch.testing.assert_close(found.values, total * image)
+    torch.testing.assert_close(summed.values, total * image)
     with torch.no_grad():
-        torch.testing.assert_close(found.start, network(torch.zeros_like(image))[:, 0])
-        torch.testing.assert_close(found.end, network(image)[:, 0])
-    change = float(found.end - found.start)
-    missed = abs(float(found.values.sum()) - change) / abs(change)
-    assert float(found.error) == pytest.approx(missed, rel=1e-3)
+        torch.testing.assert_close(summed.start, network(torch.zeros_like(image))[:, 0])
+        torch.testing.assert_close(summed.end, network(image)[:, 0])
+    change = float(summed.end - summed.start)
+    missed = abs(float(summed.values.sum()) - change) / abs(change)
+    assert float(summed.error) == pytest.approx(missed, rel=1e-3)
 
 
 def test_a_kink_is_found_by_halving():
@@ -417,31 +412,31 @@ def test_a_kink_is_found_by_halving():
     network = networks.wrap(module, input_size=1, **toys.PLAIN)
     image = torch.ones(1, 3, 1, 1)
     equal = integrated_gradients(network, image, 1, steps=4, tolerance=None)
-    found = integrated_gradients(network, image, 1, steps=4, tolerance=1e-3)
+    summed = integrated_gradients(network, image, 1, steps=4, tolerance=1e-3)
     assert float(equal.error) > 0.02
-    assert float(found.error) <= 1e-3
-    assert 4 < int(found.steps) < 60
-    torch.testing.assert_close(found.values, torch.full_like(image, 0.63), rtol=2e-3, atol=0)
-    short = integrated_gradients(network, image, 1, steps=4, tolerance=0.0, most=9)
+    assert float(summed.error) <= 1e-3
+    assert 4 < int(summed.steps) < 60
+    torch.testing.assert_close(summed.values, torch.full_like(image, 0.63), rtol=2e-3, atol=0)
+    short = integrated_gradients(network, image, 1, steps=4, tolerance=0.0, max_steps=9)
     assert int(short.steps) <= 9
 
 
 @pytest.mark.parametrize("name", ["giant_panda", "macaw", "coffee"])
 def test_completeness_holds_within_one_per_cent_on_photos(name):
-    network, told = networks.load(), []
+    network, shares = networks.load(), []
     image = images.standard(images.sample(name))
     best = network.predict(image, k=1)[0][0].index
-    found = integrated_gradients(network, image, best, progress=told.append)
-    assert float(found.error) <= 0.01
-    assert int(found.steps) <= 64
-    assert told == [1.0]
+    summed = integrated_gradients(network, image, best, progress=shares.append)
+    assert float(summed.error) <= 0.01
+    assert int(summed.steps) <= 64
+    assert shares == [1.0]
 
 
 def test_integrated_gradients_refuses_no_steps():
     with pytest.raises(BadSetting, match="steps is 1"):
         integrated_gradients(small(), toys.image(13, 11), 1, steps=0)
     with pytest.raises(BadSetting, match="steps is 1"):
-        integrated_gradients(small(), toys.image(13, 11), 1, steps=9, most=8)
+        integrated_gradients(small(), toys.image(13, 11), 1, steps=9, max_steps=8)
 
 
 # Random layers
@@ -478,17 +473,19 @@ def test_the_norms_above_a_random_layer_start_anew_as_well():
 
 def test_a_cascade_goes_through_all_layers_and_compares():
     network, image = small(), toys.image(13, 11)
-    frames = list(cascade(network, image, "a", rules=("backprop", "guided"), seed=4))
+    frames = list(
+        cascading_randomization.frames(network, image, "a", rules=("backprop", "guided"), seed=4)
+    )
     assert [frame.layer for frame in frames] == ["", "fc3", "conv2", "conv1"]
     assert [frame.count for frame in frames] == [0, 1, 2, 3]
     assert [round(frame.progress, 3) for frame in frames] == [0, 0.333, 0.667, 1]
     first = frames[0]
-    assert first.ranks == first.structure == {"backprop": 1.0, "guided": 1.0}
+    assert first.rank_correlation == first.ssim == {"backprop": 1.0, "guided": 1.0}
     for frame in frames[1:]:
         changed = randomized(network, frame.layer, seed=4)
         expected = gradient(changed, image, "a", rule="guided").values
         torch.testing.assert_close(frame.gradients["guided"].values, expected)
-        assert frame.ranks["backprop"] < 0.999
+        assert frame.rank_correlation["backprop"] < 0.999
 
 
 def test_a_trained_networks_guided_picture_outlives_its_weights():
@@ -496,19 +493,19 @@ def test_a_trained_networks_guided_picture_outlives_its_weights():
     network = networks.load()
     image = images.standard(images.sample("koala"))
     unit = ("conv10", network.class_index("koala"))
-    for frame in cascade(network, image, unit, rules=("backprop", "guided")):
+    for frame in cascading_randomization.frames(network, image, unit, rules=("backprop", "guided")):
         if frame.layer == "fire6/squeeze1x1":
             break
-    assert frame.ranks["guided"] > 0.85
-    assert frame.ranks["backprop"] < 0.65
+    assert frame.rank_correlation["guided"] > 0.85
+    assert frame.rank_correlation["backprop"] < 0.65
 
 
 def test_magnitude_is_the_strongest_colour_as_a_share():
     values = torch.zeros(1, 3, 20, 20)
     values[0, 1] = torch.linspace(0, 1, 400).view(20, 20)
     values[0, 2] = -values[0, 1] / 2
-    found = backprop.Gradient(values, torch.zeros(1), (), "backprop", 0)
-    shown = magnitude(found)[0].flatten()
+    given = backprop.Gradient(values, torch.zeros(1), (), "backprop", 0)
+    shown = magnitude(given)[0].flatten()
     assert shown[396:].tolist() == [1, 1, 1, 1]
     assert shown[198] == pytest.approx(0.5025, abs=0.01)
     empty = backprop.Gradient(values * 0, torch.zeros(1), (), "backprop", 0)

@@ -426,14 +426,6 @@ def test_the_number_of_threads_changes_nothing(small, threads):
     torch.testing.assert_close(occluded, expected, rtol=0, atol=1e-6)
 
 
-def test_progress_rises_to_one(small):
-    shares: list[float] = []
-    occlusion_map(small, toys.image(40, 32), 1, window=8, stride=2, progress=shares.append)
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
-    assert len(set(shares)) == len(shares)
-
-
 # What a map says
 
 

@@ -121,14 +121,6 @@ def test_the_gradients_of_noisy_copies_are_averaged_before_they_are_reduced(smal
     assert not torch.equal(found, other)
 
 
-@pytest.mark.parametrize("samples", [1, 8])
-def test_progress_is_told(small, samples):
-    told = []
-    saliency_map(small, toys.image(24, 20), "a", samples=samples, progress=told.append)
-    assert told == sorted(set(told))
-    assert told[-1] == 1.0
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

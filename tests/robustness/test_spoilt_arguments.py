@@ -263,7 +263,7 @@ def test_a_refusal_in_our_words_is_none():
 
 
 def test_images_layers_and_targets_are_all_spoilt():
-    (case,) = [case for case in CASES if case.name == "backprop.cascade"]
+    (case,) = [case for case in CASES if case.name == "backprop.cascading_randomization"]
     words = {words for words, *_ in spoilt(case)}
     assert {"image: NaN", "target: nothing", "rules: empty"} & words
     assert len(words) > 30
