@@ -270,7 +270,7 @@ def _reconstruction(asked: Question) -> Iterator[Said]:
 def _dream(asked: Question) -> Iterator[Said]:
     octaves = 1 if _small(asked) else 2
     recipe = replace(dream.VIVID, octaves=octaves, iterations=8, jitter=2 if octaves == 1 else 32)
-    for frame in dream.dream_frames(asked.network, asked.image, asked.maps, recipe=recipe):
+    for frame in dream.dream.frames(asked.network, asked.image, asked.maps, recipe=recipe):
         words = f"More of whatever {asked.maps} sees."
         told = {"layer": asked.maps, "octaves": str(octaves), "iterations": "8"}
         yield _shown(frame.image), words, told

@@ -1,3 +1,3 @@
-def step(image, slope, rate):
+def step(image, gradient, rate):
     """The image after a step uphill by which its pixels move by `rate` on average."""
-    return (image + rate * slope / slope.abs().mean()).clamp(0, 1)
+    return (image + rate * gradient / gradient.abs().mean()).clamp(0, 1)

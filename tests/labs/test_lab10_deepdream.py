@@ -17,7 +17,7 @@ from labsupport.core.images import films, saved_settings
 from labsupport.core.images.films import Film
 from labsupport.labs.lab10_deepdream import dream as lab
 from labsupport.labs.lab10_deepdream import films as cinema
-from labsupport.methods.dream import dreaming as d
+from labsupport.methods import dream as d
 from labsupport.methods.optimize.ascent import Normalized
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,7 +63,7 @@ def test_two_layers_are_mixed_in_balance(network):
         live.run(limit=1)
         objective = live.frame.frame.settings["objective"]
         picture = lab.fitted(images.sample("china"), 240)
-        weights = d.balanced(network, picture, ["features.4.cat", "features.6.cat"])
+        weights = d.balanced_weights(network, picture, ["features.4.cat", "features.6.cat"])
         expected = [0.7 * weights["features.4.cat"], 0.3 * weights["features.6.cat"]]
         assert objective["weights"] == pytest.approx(expected)
     finally:
@@ -93,7 +93,7 @@ def test_the_contact_sheet_hangs_one_dream_after_the_other(network):
         live.controls["iterations"].source.value = 2
         live.controls["octaves"].source.value = 1
         frames = list(
-            lab._hung(
+            lab._sheet_frames(
                 images.sample("china"), network, "ends", 160,
                 gradient="2015", iterations=2, octaves=1,
             )
@@ -140,7 +140,7 @@ def test_a_guided_panel_shows_the_guide_beside_the_dream(network):
         live.run(limit=2)
         goal = d.Guided.by(network, "fire3", lab.fitted(images.sample("flower"), 240))
         picture = lab.fitted(images.sample("china"), 240)
-        frames = d.dream_frames(network, picture, goal, recipe=d.VIVID)
+        frames = d.dream.frames(network, picture, goal, recipe=d.VIVID)
         next(frames)
         assert torch.equal(live.frame.frame.image, next(frames).image)
         assert live.picture.width > 2 * 240
@@ -168,7 +168,7 @@ def decoded(markup: str) -> bytes:
 
 
 def test_a_zoom_film_plays_in_its_panel_and_is_saved(tmp_path, network):
-    live = cinema.zoom_panel("china", "fire3", frames=4, iterations=2, octaves=1, side=160)
+    live = cinema.zoom_panel("china", "fire3", count=4, iterations=2, octaves=1, side=160)
     try:
         assert live.film is None
         assert live.film_button.disabled
@@ -178,7 +178,7 @@ def test_a_zoom_film_plays_in_its_panel_and_is_saved(tmp_path, network):
         assert len(live.film.images) == 4
         picture = lab.fitted(images.sample("china"), 160)
         recipe = lab.recipe_of(octaves=1, iterations=2)
-        *_, last = d.zoom_film(network, picture, "fire3", frames=4, share=0.05, recipe=recipe)
+        last = d.zoom_film(network, picture, "fire3", count=4, share=0.05, recipe=recipe)
         assert torch.equal(live.film.images, torch.cat(last.images))
         assert "<video" in live.video.value
         assert "http" not in live.video.value

@@ -23,6 +23,7 @@ from labsupport.core import images as images_
 from labsupport.core import network as networks
 from labsupport.core.network import Network
 from labsupport.methods import backprop as b
+from labsupport.methods import dream as dr
 from labsupport.methods import inversion as inv
 from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
@@ -34,7 +35,6 @@ from labsupport.methods import weights as w
 from labsupport.methods.activations import activations as ac
 from labsupport.methods.anatomy import tables as anatomy
 from labsupport.methods.codes import space as c
-from labsupport.methods.dream import dreaming as dr
 from labsupport.methods.evolution import evolution as ev
 from labsupport.methods.fooling import fooling as f
 from labsupport.methods.optimize import ascent as a
@@ -358,15 +358,10 @@ def _dream_layer(network: Network, target: object) -> str:
 
 
 def _dreamed(network: Network, images: torch.Tensor, target: object) -> Results:
-    last = dr.dream(network, images, _dream_layer(network, target), recipe=_DREAM)
-    return {"image": last.image, "value": last.value}
-
-
-def _dream_frames(network: Network, images: torch.Tensor, target: object) -> Results:
-    recipe = dr.DreamRecipe("law", 1, 1, jitter=2, step=dr.Bands(), tile=32)
-    layer = _dream_layer(network, target)
-    *_, last = dr.dream_frames(network, images, layer, recipe=recipe)
-    return {"image": last.image, "value": last.value}
+    layer, vivid = _dream_layer(network, target), dr.LaplacianNormalized()
+    tiled = dr.DreamRecipe("law", 1, 1, jitter=2, optimizer=vivid, tile=32)
+    whole, parts = (dr.dream(network, images, layer, recipe=one) for one in (_DREAM, tiled))
+    return {"image": whole.image, "value": whole.value, "tiled": parts.image}
 
 
 def _octaves(_: Network, images: torch.Tensor, __: object) -> Results:
@@ -376,24 +371,21 @@ def _octaves(_: Network, images: torch.Tensor, __: object) -> Results:
 
 
 def _balanced(network: Network, image: torch.Tensor, target: object) -> Results:
-    return {
-        "weights": torch.tensor(
-            [*dr.balanced(network, image, [_dream_layer(network, target)]).values()]
-        )
-    }
+    weights = dr.balanced_weights(network, image, [_dream_layer(network, target)])
+    return {"weights": torch.tensor([*weights.values()])}
 
 
 def _feedback(network: Network, image: torch.Tensor, target: object) -> Results:
     layer = _dream_layer(network, target)
-    *_, found = dr.feedback(network, image, layer, recipe=_DREAM, steps=1)
-    return {"values": found.values, "probabilities": found.probabilities}
+    rows = dr.feedback(network, image, layer, recipe=_DREAM, steps=1)
+    return {"values": rows.values, "probabilities": rows.probabilities}
 
 
 def _films(network: Network, image: torch.Tensor, target: object) -> Results:
     layer = _dream_layer(network, target)
-    *_, zoomed = dr.zoom_film(network, image, layer, frames=2, recipe=_DREAM)
+    zoomed = dr.zoom_film(network, image, layer, count=2, recipe=_DREAM)
     pair = torch.cat([image, 1 - image])
-    *_, dreamed = dr.dream_film(network, pair, layer, recipe=_DREAM)
+    dreamed = dr.dream_film(network, pair, layer, recipe=_DREAM)
     return {"zoomed": zoomed.images[-1], "dreamed": dreamed.images[-1]}
 
 
@@ -835,11 +827,10 @@ CASES = [
     Case("style.memory_needed", _style_memory, wrong=None),
     Case("style.largest_size", _style_memory, wrong=None),
     Case("dream.dream", _dreamed, batches=True),
-    Case("dream.dream_frames", _dream_frames, batches=True),
     Case("dream.octave_sizes", _octaves, wrong=None),
     Case("dream.resized", _octaves, wrong=None),
     Case("dream.zoom", _octaves, wrong=None),
-    Case("dream.balanced", _balanced),
+    Case("dream.balanced_weights", _balanced),
     Case("dream.feedback", _feedback),
     Case("dream.zoom_film", _films),
     Case("dream.dream_film", _films),

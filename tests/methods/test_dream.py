@@ -16,8 +16,8 @@ from torch import nn
 
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
-from labsupport.methods.dream import dreaming as d
-from labsupport.methods.dream.bands import bands
+from labsupport.methods import dream as d
+from labsupport.methods.dream.pyramid import laplacian_pyramid
 from labsupport.methods.dream.tiles import tiles
 from labsupport.methods.optimize.ascent import Energy, Slope, TargetValue, ascend, read
 
@@ -62,7 +62,7 @@ class InNumpy:
         weights = dict(network.graph.named_parameters())
         self.kernel, self.bias = (one.numpy().astype(np.float64) for one in weights.values())
 
-    def slope(self, picture):
+    def gradient(self, picture):
         """Activations by sums over the kernel; back, each is handed to what it was made of."""
         height, width = picture.shape[1] - 2, picture.shape[2] - 2
         maps = np.zeros((4, height, width)) + self.bias[:, None, None]
@@ -93,8 +93,8 @@ class InNumpy:
                     int(torch.randint(-jitter, jitter + 1, (), generator=draws)) for _ in range(2)
                 )
                 source = np.roll(np.roll(source, right, -1), down, -2)
-                slope = self.slope(source)
-                source = source + rate / np.abs(slope).mean() * slope
+                gradient = self.gradient(source)
+                source = source + rate / np.abs(gradient).mean() * gradient
                 source = np.roll(np.roll(source, -right, -1), -down, -2)
                 source = np.clip(source, 0, 1)
             detail = source - base
@@ -114,7 +114,7 @@ def test_the_dream_is_the_recipe_of_2015_in_numpy():
 
 def test_the_classic_recipe_has_the_numbers_of_2015():
     recipe = d.CLASSIC
-    found = (recipe.iterations, recipe.octaves, recipe.scale, recipe.jitter, recipe.step.rate)
+    found = (recipe.iterations, recipe.octaves, recipe.scale, recipe.jitter, recipe.optimizer.rate)
     assert found == (10, 4, 1.4, 32, 1.5 / 255)
 
 
@@ -173,7 +173,7 @@ def by_hand(network, layer, image, draws):
 def test_one_octave_is_the_loop_by_hand(layer):
     network, image = networks.load(), toys.image(70, 90)
     recipe, draws = replace(d.CLASSIC, octaves=1), torch.Generator().manual_seed(3)
-    frames = [one.image for one in d.dream_frames(network, image, layer, recipe=recipe, seed=3)]
+    frames = [one.image for one in d.dream.frames(network, image, layer, recipe=recipe, seed=3)]
     assert len(frames) == 11
     for now, then in itertools.pairwise(frames):
         # from frame to frame: where a maximum changes its place, rounding does not stay small
@@ -196,7 +196,7 @@ def test_a_whole_octave_is_the_loop_by_hand_where_nothing_has_a_kink():
 def test_one_octave_is_an_ascent():
     network, image = deep(), toys.image(64, 50)
     recipe = replace(SHORT, octaves=1, iterations=5)
-    *_, expected = ascend(network, Energy("conv2"), recipe=recipe.ascent, start=image, seed=2)
+    *_, expected = ascend(network, Energy("conv2"), recipe=recipe.for_octave, start=image, seed=2)
     found = d.dream(network, image, "conv2", recipe=recipe, seed=2)
     assert torch.equal(found.image, expected.image)
     assert torch.equal(found.value, expected.score)
@@ -209,7 +209,7 @@ def test_a_constant_picture_without_slope_stays_as_it_is():
         still[0].bias.fill_(-1.0)
     network = networks.wrap(still, input_size=24, **toys.PLAIN)
     image = torch.full((1, 3, 30, 40), 0.5)
-    for recipe in (SHORT, replace(SHORT, step=d.Bands())):
+    for recipe in (SHORT, replace(SHORT, optimizer=d.LaplacianNormalized())):
         assert torch.equal(d.dream(network, image, "relu1", recipe=recipe).image, image)
 
 
@@ -218,7 +218,7 @@ def test_a_constant_picture_without_slope_stays_as_it_is():
 
 def test_frames_tell_where_the_dream_is():
     network, image = deep(), toys.image(60, 80)
-    frames = list(d.dream_frames(network, image, "conv2", recipe=SHORT))
+    frames = list(d.dream.frames(network, image, "conv2", recipe=SHORT))
     places = [(frame.octave, frame.step) for frame in frames]
     assert places == [(1, 0), (1, 1), (1, 2), (2, 1), (2, 2)]
     assert torch.equal(frames[0].image, image)
@@ -236,7 +236,7 @@ def test_frames_tell_where_the_dream_is():
     assert torch.equal(frames[-1].detail, frames[-1].image - image)
     settings = json.loads(json.dumps(frames[-1].settings))
     assert settings["recipe"]["octaves"] == 2
-    assert settings["recipe"]["step"]["kind"] == "Normalized"
+    assert settings["recipe"]["optimizer"]["kind"] == "Normalized"
     assert settings["objective"] == {"kind": "Energy", "layer": "conv2"}
 
 
@@ -244,9 +244,9 @@ def test_detail_is_there_from_the_beginning():
     network, image = deep(), toys.image(60, 80)
     detail = 0.1 * torch.randn(1, 3, 60, 80, generator=torch.Generator().manual_seed(1))
     recipe = replace(SHORT, octaves=1)
-    first = next(d.dream_frames(network, image, "conv2", recipe=recipe, detail=detail))
+    first = next(d.dream.frames(network, image, "conv2", recipe=recipe, detail=detail))
     assert torch.equal(first.image, (image + detail).clamp(0, 1))
-    smaller = next(d.dream_frames(network, image, "conv2", recipe=SHORT, detail=detail))
+    smaller = next(d.dream.frames(network, image, "conv2", recipe=SHORT, detail=detail))
     expected = d.resized(image, (50, 67)) + d.resized(detail, (50, 67))
     torch.testing.assert_close(d.resized(image, (50, 67)) + smaller.detail, expected.clamp(0, 1))
 
@@ -266,14 +266,14 @@ def test_a_seed_tells_one_dream_from_another():
 def test_the_gradient_at_the_layer_is_its_activation():
     maps = torch.randn(2, 3, 4, 5, requires_grad=True)
     (term,) = Energy("x").terms({"x": maps}).values()
-    (slope,) = torch.autograd.grad(term.value.sum(), maps)
-    torch.testing.assert_close(slope, maps.detach())
+    (gradient,) = torch.autograd.grad(term.value.sum(), maps)
+    torch.testing.assert_close(gradient, maps.detach())
 
 
 def test_several_layers_and_weights_are_sums():
     network, image = deep(), toys.image(60, 80)
     frame = {
-        name: next(d.dream_frames(network, image, what, recipe=replace(SHORT, octaves=1)))
+        name: next(d.dream.frames(network, image, what, recipe=replace(SHORT, octaves=1)))
         for name, what in {
             "one": "conv1",
             "two": "conv2",
@@ -291,7 +291,7 @@ def test_several_layers_and_weights_are_sums():
 
 def test_balanced_layers_pull_equally():
     network, image = networks.load(), toys.image(96, 80)
-    weights = d.balanced(network, image, ["fire3", "fire8"])
+    weights = d.balanced_weights(network, image, ["fire3", "fire8"])
     sizes = []
     for layer, weight in weights.items():
         moving = image.clone().requires_grad_(True)
@@ -306,14 +306,14 @@ def test_a_guide_gives_its_best_feature_to_each_position():
     objective = d.Guided.by(network, "conv2", guide).bound(network)
     maps = read(network, ["conv2"], image)["conv2"].requires_grad_(True)
     (term,) = objective.terms({"conv2": maps}).values()
-    (slope,) = torch.autograd.grad(term.value.sum(), maps)
+    (gradient,) = torch.autograd.grad(term.value.sum(), maps)
     # the 2015 notebook: A = x.T.dot(y); diff = y[:, A.argmax(1)]
     channels = maps.shape[1]
     x = maps.detach()[0].reshape(channels, -1).numpy()
     y = read(network, ["conv2"], guide)["conv2"][0].reshape(channels, -1).numpy()
     products = x.T.dot(y)
     expected = y[:, products.argmax(1)]
-    np.testing.assert_allclose(slope[0].reshape(channels, -1).numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient[0].reshape(channels, -1).numpy(), expected, rtol=1e-5)
     assert float(term.value.detach()) == pytest.approx(float(products.max(1).sum()), rel=1e-4)
 
 
@@ -321,7 +321,7 @@ def test_a_guide_of_many_features_is_searched_in_parts(monkeypatch):
     network, image = deep(), toys.image(40, 56)
     objective = d.Guided.by(network, "conv2", toys.image(60, 60, count=2)).bound(network)
     whole = objective.terms(read(network, ["conv2"], image))
-    monkeypatch.setattr("labsupport.methods.dream.guide._PRODUCTS", 1)
+    monkeypatch.setattr("labsupport.methods.dream.objectives._PRODUCTS", 1)
     parts = objective.terms(read(network, ["conv2"], image))
     for name, term in whole.items():
         assert torch.equal(term.value, parts[name].value)
@@ -331,7 +331,7 @@ def test_a_guided_dream_comes_nearer_to_its_guide():
     network, image, guide = networks.load(), toys.image(80, 96), toys.image(80, 64, seed=4)
     objective = d.Guided.by(network, "fire4", guide)
     frames = list(
-        d.dream_frames(network, image, objective, recipe=replace(d.CLASSIC, octaves=1, jitter=0))
+        d.dream.frames(network, image, objective, recipe=replace(d.CLASSIC, octaves=1, jitter=0))
     )
     values = torch.cat([frame.value for frame in frames])
     assert float(values[-1] / values[0]) > 1.5
@@ -342,7 +342,7 @@ def test_a_guided_dream_comes_nearer_to_its_guide():
 
 def test_bands_add_up_to_the_picture_and_are_coarser_and_coarser():
     image = toys.image(48, 64)
-    parts = bands(image, 4)
+    parts = laplacian_pyramid(image, 4)
     assert len(parts) == 4
     torch.testing.assert_close(torch.stack(parts).sum(0), image)
     rough = [float((one[..., 1:] - one[..., :-1]).square().mean() / one.var()) for one in parts]
@@ -355,7 +355,8 @@ def test_bands_make_every_frequency_count_and_move_by_the_rate():
     slope = Slope(100 * fine + coarse, torch.zeros(2), 0.0)
     start = torch.full((2, 3, 64, 64), 0.5)
     even, plain = (
-        rule.step(start, slope, {})[0] - start for rule in (d.Bands(0.01), d.Bands(0.01, levels=1))
+        rule.step(start, slope, {})[0] - start
+        for rule in (d.LaplacianNormalized(0.01), d.LaplacianNormalized(0.01, levels=1))
     )
     for moved in (even, plain):
         torch.testing.assert_close(moved.abs().mean((1, 2, 3)), torch.full((2,), 0.01))
@@ -368,9 +369,11 @@ def test_bands_make_every_frequency_count_and_move_by_the_rate():
 
 def test_bands_need_pictures():
     with pytest.raises(BadSetting, match="levels"):
-        d.Bands(levels=0)
+        d.LaplacianNormalized(levels=0)
     with pytest.raises(BadSetting, match="Pixels"):
-        d.Bands().step(torch.zeros(1, 3, 4, 3, 2), Slope(torch.zeros(1), torch.zeros(1), 0), {})
+        d.LaplacianNormalized().step(
+            torch.zeros(1, 3, 4, 3, 2), Slope(torch.zeros(1), torch.zeros(1), 0), {}
+        )
 
 
 # Tiles
@@ -381,8 +384,8 @@ def looked(network, objective, image):
     moving = image.clone().requires_grad_(True)
     terms, _ = objective.bound(network).look(network, moving)
     value = torch.stack([term.weight * term.value for term in terms.values()]).sum(0)
-    (slope,) = torch.autograd.grad(value.sum(), moving)
-    return value.detach(), slope
+    (gradient,) = torch.autograd.grad(value.sum(), moving)
+    return value.detach(), gradient
 
 
 @pytest.mark.parametrize("size", [(100, 150), (97, 61), (33, 130)])
@@ -390,10 +393,12 @@ def looked(network, objective, image):
 def test_tiled_equals_untiled_everywhere(size, what):
     network, image = deep(), toys.image(*size, count=2)
     goal = _objective(what)
-    value, slope = looked(network, goal, image)
+    value, gradient = looked(network, goal, image)
     tiled_value, tiled_slope = looked(network, d.Tiled(goal, 32), image)
     torch.testing.assert_close(tiled_value, value, rtol=1e-5, atol=0)
-    torch.testing.assert_close(tiled_slope, slope, rtol=0, atol=2e-6 * float(slope.abs().max()))
+    torch.testing.assert_close(
+        tiled_slope, gradient, rtol=0, atol=2e-6 * float(gradient.abs().max())
+    )
 
 
 def _objective(what):
@@ -407,17 +412,19 @@ def _objective(what):
 def test_a_guide_is_tiled_too():
     network, image = deep(), toys.image(90, 100)
     goal = d.Guided.by(network, "conv3", toys.image(50, 40, seed=9))
-    value, slope = looked(network, goal, image)
+    value, gradient = looked(network, goal, image)
     tiled_value, tiled_slope = looked(network, d.Tiled(goal, 40), image)
     torch.testing.assert_close(tiled_value, value, rtol=1e-5, atol=0)
-    torch.testing.assert_close(tiled_slope, slope, rtol=0, atol=2e-6 * float(slope.abs().max()))
+    torch.testing.assert_close(
+        tiled_slope, gradient, rtol=0, atol=2e-6 * float(gradient.abs().max())
+    )
 
 
 def test_without_a_halo_tiles_are_right_away_from_the_seams():
     network, image = deep(), toys.image(128, 128)
-    _, slope = looked(network, Energy("conv2"), image)
+    _, gradient = looked(network, Energy("conv2"), image)
     _, rough = looked(network, d.Tiled(Energy("conv2"), 64, halo=0), image)
-    wrong = (slope - rough).abs().amax((0, 1)) > 1e-5 * slope.abs().max()
+    wrong = (gradient - rough).abs().amax((0, 1)) > 1e-5 * gradient.abs().max()
     seam = torch.zeros(128, dtype=torch.bool)
     seam[64 - 24 : 64 + 24] = True  # conv2 sees 17 pixels
     near = seam[:, None] | seam[None, :]
@@ -465,11 +472,11 @@ def test_what_cannot_be_tiled_is_refused():
     network, image = deep(), toys.image(90, 120)
     tiled = replace(SHORT, tile=48)
     with pytest.raises(BadSetting, match="whole picture at once"):
-        d.dream_frames(network, image, network.layers[-1].name, recipe=tiled)
+        d.dream.frames(network, image, network.layers[-1].name, recipe=tiled)
     with pytest.raises(BadSetting, match="no sum over positions"):
-        d.dream_frames(network, image, TargetValue(("conv1", 0)), recipe=tiled)
+        d.dream.frames(network, image, TargetValue(("conv1", 0)), recipe=tiled)
     with pytest.raises(BadSetting, match="16 pixels"):
-        d.dream_frames(network, image, "conv1", recipe=replace(tiled, tile=3))
+        d.dream.frames(network, image, "conv1", recipe=replace(tiled, tile=3))
 
 
 # The feedback loop
@@ -477,16 +484,16 @@ def test_what_cannot_be_tiled_is_refused():
 
 def test_feedback_tells_every_step_of_one_octave():
     network, image = networks.load(), toys.image(96, 96)
-    *_, told = d.feedback(network, image, "fire8", steps=4, seed=2)
+    told = d.feedback(network, image, "fire8", steps=4, seed=2)
     assert told.progress == 1
     recipe = replace(d.CLASSIC, octaves=1, iterations=4)
-    frames = list(d.dream_frames(network, image, "fire8", recipe=recipe, seed=2))
+    frames = list(d.dream.frames(network, image, "fire8", recipe=recipe, seed=2))
     assert torch.equal(told.images, torch.cat([frame.image for frame in frames]))
     assert float(told.values[0]) == 1
     assert float(told.values[-1]) > 1
     for row, frame in zip(told.probabilities, frames, strict=True):
         torch.testing.assert_close(row[None], network(frame.image).softmax(1))
-    assert told.winner == int(network(frames[-1].image).argmax())
+    assert told.last_class == int(network(frames[-1].image).argmax())
 
 
 # Films
@@ -494,7 +501,7 @@ def test_feedback_tells_every_step_of_one_octave():
 
 def test_a_zoom_film_dreams_zooms_and_dreams():
     network, image = deep(), toys.image(50, 64)
-    *_, last = d.zoom_film(network, image, "conv2", frames=3, share=0.1, recipe=SHORT, seed=4)
+    last = d.zoom_film(network, image, "conv2", count=3, share=0.1, recipe=SHORT, seed=4)
     assert last.progress == 1
     assert len(last.images) == last.count == 3
     one = d.dream(network, image, "conv2", recipe=SHORT, seed=4).image
@@ -507,12 +514,12 @@ def test_a_zoom_film_dreams_zooms_and_dreams():
 
 def test_a_film_can_be_watched_and_stopped_between_any_two_steps():
     network, image = deep(), toys.image(50, 64)
-    frames = list(d.zoom_film(network, image, "conv2", frames=2, recipe=SHORT))
+    frames = list(d.zoom_film.frames(network, image, "conv2", count=2, recipe=SHORT))
     assert len(frames) == 2 * 5
     assert [len(frame.images) for frame in frames] == [0] * 4 + [1] * 5 + [2]
     shares = [frame.progress for frame in frames]
     assert shares == sorted(shares)
-    film = d.zoom_film(network, image, "conv2", frames=2, recipe=SHORT)
+    film = d.zoom_film.frames(network, image, "conv2", count=2, recipe=SHORT)
     next(film)
     film.close()
 
@@ -520,12 +527,12 @@ def test_a_film_can_be_watched_and_stopped_between_any_two_steps():
 def test_a_film_carries_its_detail_on():
     network = deep()
     pictures = torch.cat([toys.image(50, 64), toys.image(50, 64, seed=1)])
-    *_, last = d.dream_film(network, pictures, "conv2", carry=0.5, recipe=SHORT)
+    last = d.dream_film(network, pictures, "conv2", carry=0.5, recipe=SHORT)
     one = d.dream(network, pictures[:1], "conv2", recipe=SHORT).image
     kept = 0.5 * (one - pictures[:1])
     two = d.dream(network, pictures[1:], "conv2", recipe=SHORT, detail=kept).image
     assert torch.equal(torch.cat(last.images), torch.cat([one, two]))
-    *_, anew = d.dream_film(network, pictures, "conv2", carry=0, recipe=SHORT)
+    anew = d.dream_film(network, pictures, "conv2", carry=0, recipe=SHORT)
     assert torch.equal(anew.images[1], d.dream(network, pictures[1:], "conv2", recipe=SHORT).image)
 
 
@@ -543,7 +550,7 @@ def test_a_film_carries_its_detail_on():
 )
 def test_what_cannot_be_dreamed_of_is_refused_at_once(what, error, words):
     with pytest.raises(error, match=words):
-        d.dream_frames(deep(), toys.image(60, 60), what, recipe=SHORT)
+        d.dream.frames(deep(), toys.image(60, 60), what, recipe=SHORT)
 
 
 def test_settings_that_cannot_work_are_refused():
@@ -552,23 +559,23 @@ def test_settings_that_cannot_work_are_refused():
         with pytest.raises(BadSetting):
             d.DreamRecipe(**settings)
     with pytest.raises(BadImage, match="fewer octaves"):
-        d.dream_frames(networks.load(), image, "fire5", recipe=replace(d.CLASSIC, octaves=6))
+        d.dream.frames(networks.load(), image, "fire5", recipe=replace(d.CLASSIC, octaves=6))
     with pytest.raises(BadImage):
-        d.dream_frames(network, 2 * image, "conv1")
+        d.dream.frames(network, 2 * image, "conv1")
     with pytest.raises(BadImage, match="one image"):
-        d.feedback(network, torch.cat([image, image]), "conv1")
+        d.feedback.frames(network, torch.cat([image, image]), "conv1")
     with pytest.raises(BadImage, match="one image"):
-        d.zoom_film(network, torch.cat([image, image]), "conv1", recipe=SHORT)
-    with pytest.raises(BadSetting, match="one frame"):
-        d.zoom_film(network, image, "conv1", frames=0, recipe=SHORT)
+        d.zoom_film.frames(network, torch.cat([image, image]), "conv1", recipe=SHORT)
+    with pytest.raises(BadSetting, match="one picture"):
+        d.zoom_film.frames(network, image, "conv1", count=0, recipe=SHORT)
     with pytest.raises(BadSetting, match="zoom"):
-        d.zoom_film(network, image, "conv1", share=1.0, recipe=SHORT)
+        d.zoom_film.frames(network, image, "conv1", share=1.0, recipe=SHORT)
     with pytest.raises(BadSetting, match="carry"):
-        d.dream_film(network, image, "conv1", carry=2, recipe=SHORT)
+        d.dream_film.frames(network, image, "conv1", carry=2, recipe=SHORT)
     with pytest.raises(BadSetting, match="no positions"):
         d.Guided.by(network, network.layers[-1].name, image)
     with pytest.raises(BadImage, match="not an image"):
-        d.dream_film(network, None, "conv1", recipe=SHORT)
+        d.dream_film.frames(network, None, "conv1", recipe=SHORT)
 
 
 def test_octaves_need_pictures_and_sizes():
@@ -598,7 +605,7 @@ def test_detail_fits_the_images_at_once():
         (toys.image(9) * math.nan, BadImage),
     ):
         with pytest.raises(error):
-            d.dream_frames(network, image, "conv1", recipe=SHORT, detail=detail)
+            d.dream.frames(network, image, "conv1", recipe=SHORT, detail=detail)
 
 
 def test_a_silent_layer_cannot_be_balanced():
@@ -608,7 +615,7 @@ def test_a_silent_layer_cannot_be_balanced():
         module[0].bias.fill_(-1.0)
     network = networks.wrap(module, input_size=24, **toys.PLAIN)
     with pytest.raises(BadSetting, match="silent"):
-        d.balanced(network, toys.image(24), ["relu1"])
+        d.balanced_weights(network, toys.image(24), ["relu1"])
 
 
 @pytest.mark.parametrize(
@@ -617,7 +624,7 @@ def test_a_silent_layer_cannot_be_balanced():
 )
 def test_the_layers_of_the_slides_are_dreamed_of_in_googlenet(layer):
     network, image = toys.random("googlenet"), toys.image(64, 80)
-    first = next(d.dream_frames(network, image, layer, recipe=replace(SHORT, octaves=1)))
+    first = next(d.dream.frames(network, image, layer, recipe=replace(SHORT, octaves=1)))
     assert float(first.value) > 0
     assert (
         network.layer(layer).shape[0]

@@ -16,18 +16,18 @@ def _seeded(*shape: int, seed: int) -> Tensor:
 # 10.1
 
 
-def _step(image: Tensor, slope: Tensor, rate: float) -> Tensor:
-    return torch.add(image, slope, alpha=rate / float(slope.abs().mean())).clamp(0, 1)
+def _step(image: Tensor, gradient: Tensor, rate: float) -> Tensor:
+    return torch.add(image, gradient, alpha=rate / float(gradient.abs().mean())).clamp(0, 1)
 
 
 def _steps() -> Sequence[Case]:
     row = torch.tensor([0.5, 0.5, 0.5, 0.5])
-    slope = torch.tensor([2.0, -6.0, 0.0, 4.0])
+    gradient = torch.tensor([2.0, -6.0, 0.0, 4.0])
     moved = torch.tensor([0.6, 0.2, 0.5, 0.7])
     picture, other = _seeded(1, 3, 4, 5, seed=101), _seeded(1, 3, 4, 5, seed=102) - 0.6
     return [
-        Case("four pixels", row, slope, 0.15, expected=moved),
-        Case("a slope a thousand times as large", row, 1000 * slope, 0.15, expected=moved),
+        Case("four pixels", row, gradient, 0.15, expected=moved),
+        Case("a gradient a thousand times as large", row, 1000 * gradient, 0.15, expected=moved),
         Case("a picture", picture, other, 0.02),
         Case("a step that leaves the range", picture, 1e-4 * other, 0.5),
     ]
@@ -41,34 +41,36 @@ STEP = Exercise(
     reference=_step,
     cases=_steps,
     hints=(
-        "The mean absolute slope is `slope.abs().mean()`: one number for the whole picture.",
-        "Divide the slope by it, multiply by rate, and add: pixels then move by rate on average.",
+        "The mean absolute gradient is `gradient.abs().mean()`: one number for the whole picture.",
+        "Divide the gradient by it, multiply by rate, and add: pixels move by rate on average.",
         "Pixels lie in [0, 1]: end with `.clamp(0, 1)`.",
     ),
     mistakes=(
         Mistake(
-            "the slope is not divided by its mean absolute value.",
-            lambda image, slope, rate: (image + rate * slope).clamp(0, 1),
+            "the gradient is not divided by its mean absolute value.",
+            lambda image, gradient, rate: (image + rate * gradient).clamp(0, 1),
         ),
         Mistake(
-            "downhill: what the layer sees is wiped out. Add the slope.",
-            lambda image, slope, rate: _step(image, -slope, rate),
+            "downhill: what the layer sees is wiped out. Add the gradient.",
+            lambda image, gradient, rate: _step(image, -gradient, rate),
         ),
         Mistake(
             "the pixels are not clipped to [0, 1].",
-            lambda image, slope, rate: image + rate * slope / slope.abs().mean(),
+            lambda image, gradient, rate: image + rate * gradient / gradient.abs().mean(),
         ),
         Mistake(
-            "divided by the mean itself: positive and negative slopes cancel. Take abs() first.",
-            lambda image, slope, rate: (image + rate * slope / slope.mean()).clamp(0, 1),
+            "divided by the mean itself: positive and negative gradients cancel. Take abs() first.",
+            lambda image, gradient, rate: (image + rate * gradient / gradient.mean()).clamp(0, 1),
         ),
         Mistake(
-            "divided by the largest slope: one pixel moves by rate, the others hardly.",
-            lambda image, slope, rate: (image + rate * slope / slope.abs().max()).clamp(0, 1),
+            "divided by the largest gradient: one pixel moves by rate, the others hardly.",
+            lambda image, gradient, rate: torch.add(
+                image, gradient, alpha=rate / float(gradient.abs().max())
+            ).clamp(0, 1),
         ),
         Mistake(
-            "only the sign of the slope counts here; DeepDream keeps its size.",
-            lambda image, slope, rate: (image + rate * slope.sign()).clamp(0, 1),
+            "only the sign of the gradient counts here; DeepDream keeps its size.",
+            lambda image, gradient, rate: (image + rate * gradient.sign()).clamp(0, 1),
         ),
     ),
 )

@@ -3,9 +3,9 @@
 from labsupport.labs.lab10_deepdream.dream import (
     DOGS,
     KINDS,
-    Dreaming,
-    Sheet,
-    Told,
+    ContactSheet,
+    DreamView,
+    FeedbackView,
     board,
     contact_panel,
     dream_panel,

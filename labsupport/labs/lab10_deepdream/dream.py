@@ -18,13 +18,12 @@ from labsupport.methods.dream import (
     CLASSIC,
     VIVID,
     DreamFrame,
-    DreamLike,
+    DreamObjective,
     DreamRecipe,
     Feedback,
     Guided,
-    balanced,
+    balanced_weights,
     dream,
-    dream_frames,
     feedback,
     resized,
 )
@@ -56,6 +55,16 @@ def has_map(layer: Layer) -> bool:
     return wide and layer.kind not in ("dropout", "identity", "normalize")
 
 
+def subject(image: str, layer: str, known: ImageSet[Picture] | None = None) -> dict[str, Control]:
+    """The controls that the panels begin with: a picture, a network and one of its layers."""
+    network = controls.network_menu(names=photographs())
+    return {
+        "image": controls.image_menu(known or pictures(), image),
+        "network": network,
+        "layer": controls.layer_menu(network, layer, keep=has_map),
+    }
+
+
 # One dream, live
 
 
@@ -65,20 +74,17 @@ def dream_panel(image: str = "china", layer: str = "fire7", **starts: Any) -> Li
     `starts` sets controls otherwise than by default: gradient ("vivid", "2015"), octaves, scale,
     iterations, strength, jitter, side.
     """
-    network = controls.network_menu(names=photographs())
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(pictures(), image),
-        "network": network,
-        "layer": controls.layer_menu(network, layer, keep=has_map),
-        "second": controls.layer_menu(network, "fire4", keep=has_map, label="mixed with"),
+    shown = subject(image, layer)
+    shown |= {
+        "second": controls.layer_menu(shown["network"], "fire4", keep=has_map, label="mixed with"),
         "share": controls.real("of the second", 0.0, 0.0, 1.0, step=0.1, digits=1),
-        **_how(**starts),
+        **_recipe_controls(**starts),
         "seed": controls.seed(),
     }
-    return Live(_dreaming, shown, draw=_draw_dream, title="Dream", autostart=True)
+    return Live(_mixed_dream, shown, draw=_draw_dream, title="Dream", autostart=True)
 
 
-def _how(**starts: Any) -> dict[str, Control]:
+def _recipe_controls(**starts: Any) -> dict[str, Control]:
     chosen = {
         "gradient": "vivid",
         "octaves": 4,
@@ -110,17 +116,17 @@ def recipe_of(
     jitter: int = 32,
 ) -> DreamRecipe:
     """What the controls of a panel say, as a recipe; `strength` is the step, of 255."""
-    plain = _RECIPES[gradient]
-    step = replace(plain.step, rate=strength / 255)  # type: ignore[type-var]
-    return DreamRecipe(gradient, iterations, octaves, scale, jitter, step)
+    plain = _RECIPES[gradient].optimizer
+    optimizer = replace(plain, rate=strength / 255)  # type: ignore[type-var]
+    return DreamRecipe(gradient, iterations, octaves, scale, jitter, optimizer)
 
 
 @dataclass(frozen=True)
-class Dreaming:
+class DreamView:
     """A frame of a dream, the first value of its octave, and the network that is asked."""
 
     frame: DreamFrame
-    began: float
+    first_value: float
     network: Network
     guide: torch.Tensor | None = None
 
@@ -129,7 +135,7 @@ class Dreaming:
         return self.frame.progress
 
 
-def _dreaming(
+def _mixed_dream(
     image: torch.Tensor,
     network: Network,
     layer: str,
@@ -138,36 +144,36 @@ def _dreaming(
     side: int,
     seed: int,
     **how: Any,
-) -> Iterator[Dreaming]:
+) -> Iterator[DreamView]:
     picture = fitted(image, side)
-    what: DreamLike = layer
+    objective: DreamObjective = layer
     if share > 0 and second != layer:
-        weights = balanced(network, picture, [layer, second])
-        what = {layer: (1 - share) * weights[layer], second: share * weights[second]}
-    frames = dream_frames(network, picture, what, recipe=recipe_of(**how), seed=seed)
-    yield from _told(frames, network)
+        weights = balanced_weights(network, picture, [layer, second])
+        objective = {layer: (1 - share) * weights[layer], second: share * weights[second]}
+    frames = dream.frames(network, picture, objective, recipe=recipe_of(**how), seed=seed)
+    yield from _views(frames, network)
 
 
-def _told(
+def _views(
     frames: Iterator[DreamFrame], network: Network, guide: torch.Tensor | None = None
-) -> Iterator[Dreaming]:
-    octave, began = 0, 0.0
+) -> Iterator[DreamView]:
+    octave, first_value = 0, 0.0
     for frame in frames:
         if frame.octave != octave:
-            octave, began = frame.octave, float(frame.value)
-        yield Dreaming(frame, began, network, guide)
+            octave, first_value = frame.octave, float(frame.value)
+        yield DreamView(frame, first_value, network, guide)
 
 
-def _draw_dream(dreaming: Dreaming) -> tuple[Image.Image, str]:
-    image = dreaming.frame.image
+def _draw_dream(view: DreamView) -> tuple[Image.Image, str]:
+    image = view.frame.image
     times = 2 if image.shape[3] <= 256 else 1
-    return figures.enlarge(image, times), f"{_so_far(dreaming)}{_answer(dreaming)}"
+    return figures.enlarge(image, times), f"{_so_far(view)}{_answer(view)}"
 
 
-def _so_far(dreaming: Dreaming) -> str:
-    frame = dreaming.frame
+def _so_far(view: DreamView) -> str:
+    frame = view.frame
     height, width = frame.size
-    raised = float(frame.value) / dreaming.began if dreaming.began > 0 else 1.0
+    raised = float(frame.value) / view.first_value if view.first_value > 0 else 1.0
     return (
         f"Octave {frame.octave} of {frame.octaves} ({width} x {height} pixels), "
         f"step {frame.step} of {frame.steps}. What is raised is {raised:.1f} times what it was "
@@ -175,13 +181,11 @@ def _so_far(dreaming: Dreaming) -> str:
     )
 
 
-def _answer(dreaming: Dreaming) -> str:
+def _answer(view: DreamView) -> str:
     """What the network says at an octave's end; in between it would only hold the dream up."""
-    if dreaming.frame.step < dreaming.frame.steps:
+    if view.frame.step < view.frame.steps:
         return ""
-    with torch.no_grad():
-        scores = dreaming.network.scores(dreaming.frame.image)
-    ((first,),) = dreaming.network.ranking(scores, k=1)
+    first = view.network.predict(view.frame.image, k=1)[0][0]
     return f" The network says: {first.name}, {figures.per_cent(first.probability)}."
 
 
@@ -189,18 +193,17 @@ def _answer(dreaming: Dreaming) -> str:
 
 
 def octaves_picture(
-    network: Network, image: torch.Tensor, what: DreamLike, *, recipe: DreamRecipe = VIVID
+    network: Network, image: torch.Tensor, layer: str, *, recipe: DreamRecipe = VIVID
 ) -> Image.Image:
     """The octaves from left to right: what each begins with, what it ends as, its detail."""
-    ends: dict[int, DreamFrame] = {
-        frame.octave: frame for frame in dream_frames(network, image, what, recipe=recipe)
-    }
+    frames = dream.frames(network, image, layer, recipe=recipe)
+    ends = list({frame.octave: frame for frame in frames}.values())
     copies = [image]
-    for end in reversed(list(ends.values())[:-1]):
+    for end in reversed(ends[:-1]):
         copies.insert(0, resized(copies[0], end.size))
     begun, ended, details = [], [], []
     before = torch.zeros(1, 3, 1, 1)
-    for copy, end in zip(copies, ends.values(), strict=True):
+    for copy, end in zip(copies, ends, strict=True):
         begun.append((copy + resized(before, end.size)).clamp(0, 1))
         ended.append((copy + end.detail).clamp(0, 1))
         details.append((0.5 + end.detail).clamp(0, 1))
@@ -221,17 +224,17 @@ def octaves_picture(
 def board(
     network: Network,
     image: torch.Tensor,
-    dreams: Mapping[str, tuple[DreamLike, DreamRecipe]],
+    dreams: Mapping[str, tuple[DreamObjective, DreamRecipe]],
     *,
     columns: int = 3,
     progress: Callable[[float], object] | None = None,
 ) -> Image.Image:
     """The same picture dreamed on in several ways, each under its name."""
     tiles = []
-    for place, (what, recipe) in enumerate(dreams.values()):
-        tiles.append(dream(network, image, what, recipe=recipe).image)
+    for objective, recipe in dreams.values():
+        tiles.append(dream(network, image, objective, recipe=recipe).image)
         if progress is not None:
-            progress((place + 1) / len(dreams))
+            progress(len(tiles) / len(dreams))
     return figures.mosaic(tiles, titles=list(dreams), columns=columns, gap=8)
 
 
@@ -243,9 +246,9 @@ def sheet_layers(network: Network, every: bool = False) -> list[str]:
     known = [layer for layer in network.layers if has_map(layer)]
     if every:
         return [layer.name for layer in known]
-    joined = [layer for layer in known if layer.kind in ("relu", "concat", "add")]
-    whole = [one for one in joined if "/" not in one.title or one.title.endswith("/output")]
-    ends = whole if len(whole) >= 5 else joined or known
+    outputs = [layer for layer in known if layer.kind in ("relu", "concat", "add")]
+    whole = [one for one in outputs if "/" not in one.title or one.title.endswith("/output")]
+    ends = whole if len(whole) >= 5 else outputs or known
     places = torch.linspace(0, len(ends) - 1, min(12, len(ends))).round().int().tolist()
     return [ends[place].name for place in places]
 
@@ -262,11 +265,11 @@ def contact_panel(image: str = "china", *, side: int = 200) -> Live:
         "octaves": controls.whole("octaves", 4, 1, 5),
         "side": controls.whole("longer side", side, 160, 320, step=40, unit="px"),
     }
-    return Live(_hung, shown, draw=_draw_sheet, title="Contact sheet", autostart=True)
+    return Live(_sheet_frames, shown, draw=_draw_sheet, title="Contact sheet", autostart=True)
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ContactSheet:
     """A contact sheet on its way: the photograph and the dreams so far, of `count` layers; the last
     one is perhaps unfinished."""
 
@@ -282,21 +285,22 @@ class Sheet:
         return (len(self.images) - 2 + self.share) / self.count
 
 
-def _hung(
+def _sheet_frames(
     image: torch.Tensor, network: Network, layers: str, side: int, **how: Any
-) -> Iterator[Sheet]:
+) -> Iterator[ContactSheet]:
     picture, recipe = fitted(image, side), recipe_of(**how)
     names = sheet_layers(network, layers == "every")
     done: tuple[torch.Tensor, ...] = (picture,)
     for place, name in enumerate(names):
         titles = ("the photograph", *[network.layer(one).title for one in names[: place + 1]])
-        for frame in dream_frames(network, picture, name, recipe=recipe):
-            hung = (*done, frame.image)
-            yield Sheet(hung, titles, len(names), frame.progress, frame.steps, frame.octaves)
-        done = hung
+        for frame in dream.frames(network, picture, name, recipe=recipe):
+            so_far = (*done, frame.image)
+            share, steps = frame.progress, frame.steps
+            yield ContactSheet(so_far, titles, len(names), share, steps, frame.octaves)
+        done = so_far
 
 
-def _draw_sheet(sheet: Sheet) -> tuple[Image.Image, str]:
+def _draw_sheet(sheet: ContactSheet) -> tuple[Image.Image, str]:
     blank = torch.ones_like(sheet.images[0])
     missing = max(0, sheet.count + 1 - len(sheet.images))
     tiles = [*sheet.images, *[blank] * missing]
@@ -314,19 +318,16 @@ def _draw_sheet(sheet: Sheet) -> tuple[Image.Image, str]:
 
 def feedback_panel(image: str = "pont_du_gard", layer: str = "fire7") -> Live:
     """A dream in one octave, and what the network says after each step."""
-    network = controls.network_menu(names=photographs())
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "layer": controls.layer_menu(network, layer, keep=has_map),
+    shown = subject(image, layer, images.photos())
+    shown |= {
         "gradient": controls.choice("gradient", KINDS, "vivid"),
         "steps": controls.whole("steps", 30, 10, 100, step=10),
     }
-    return Live(_fed_back, shown, draw=_draw_fed_back, title="Feedback loop", autostart=True)
+    return Live(_feedback, shown, draw=_draw_feedback, title="Feedback loop", autostart=True)
 
 
 @dataclass(frozen=True)
-class Told:
+class FeedbackView:
     """A feedback loop so far, and the network that is asked."""
 
     feedback: Feedback
@@ -337,38 +338,39 @@ class Told:
         return self.feedback.progress
 
 
-def _fed_back(
+def _feedback(
     image: torch.Tensor, network: Network, layer: str, gradient: str, steps: int
-) -> Iterator[Told]:
+) -> Iterator[FeedbackView]:
     picture = images.standard(image, network.input_size[0])
-    for told in feedback(network, picture, layer, recipe=_RECIPES[gradient], steps=steps):
-        yield Told(told, network)
+    recipe = _RECIPES[gradient]
+    for rows in feedback.frames(network, picture, layer, recipe=recipe, steps=steps):
+        yield FeedbackView(rows, network)
 
 
-def _draw_fed_back(told: Told) -> tuple[Image.Image, str]:
-    picture = feedback_picture(told.feedback, told.network)
-    return picture, feedback_words(told.feedback, told.network)
+def _draw_feedback(view: FeedbackView) -> tuple[Image.Image, str]:
+    picture = feedback_picture(view.feedback, view.network)
+    return picture, feedback_words(view.feedback, view.network)
 
 
-def feedback_words(told: Feedback, network: Network) -> str:
+def feedback_words(rows: Feedback, network: Network) -> str:
     """The first and the last answer."""
-    first, last = int(told.probabilities[0].argmax()), told.winner
-    steps = f"{len(told.values) - 1} of {told.steps} steps"
+    first, last = int(rows.probabilities[0].argmax()), rows.last_class
+    steps = f"{len(rows.values) - 1} of {rows.steps} steps"
+    chances = [
+        figures.per_cent(float(rows.probabilities[step, index]))
+        for step, index in ((0, first), (-1, last), (0, last))
+    ]
     words = (
-        f"At first: {network.categories[first]}, {_chance(told, 0, first)}. "
-        f"After {steps}: {network.categories[last]}, {_chance(told, -1, last)} "
-        f"(at first {_chance(told, 0, last)}). The layer's energy is {float(told.values[-1]):.1f} "
+        f"At first: {network.categories[first]}, {chances[0]}. "
+        f"After {steps}: {network.categories[last]}, {chances[1]} "
+        f"(at first {chances[2]}). The layer's energy is {float(rows.values[-1]):.1f} "
         "times the photograph's."
     )
     if _knows_dogs(network):
-        dogs = told.probabilities[:, DOGS].sum(1)
+        dogs = rows.probabilities[:, DOGS].sum(1)
         ends = [figures.per_cent(float(dogs[place])) for place in (0, -1)]
         words += f" All dogs together: {ends[0]}, then {ends[1]}."
     return words
-
-
-def _chance(told: Feedback, step: int, index: int) -> str:
-    return figures.per_cent(float(told.probabilities[step, index]))
 
 
 def _knows_dogs(network: Network) -> bool:
@@ -376,33 +378,34 @@ def _knows_dogs(network: Network) -> bool:
     return len(network.categories) == 1000 and ends[0] == "Chihuahua"
 
 
-def feedback_picture(told: Feedback, network: Network) -> Image.Image:
+def feedback_picture(rows: Feedback, network: Network) -> Image.Image:
     """Four pictures on the way, each with its energy; below them the probabilities by steps."""
-    last = len(told.values) - 1
+    last = len(rows.values) - 1
     places = sorted({round(last * share) for share in (0, 1 / 3, 2 / 3, 1)})
-    tiles = [told.images[place] for place in places]
-    tiles += [torch.ones_like(tiles[0])] * (4 - len(tiles))
+    missing = 4 - len(places)
+    tiles = [rows.images[place] for place in places]
+    tiles += [torch.ones_like(tiles[0])] * missing
     titles = [f"after {place} steps" if place else "the photograph" for place in places]
-    titles += [""] * (4 - len(titles))
-    values = [f"energy x {float(told.values[place]):.1f}" for place in places]
-    values += [""] * (4 - len(values))
+    values = [f"energy x {float(rows.values[place]):.1f}" for place in places]
+    for words in (titles, values):
+        words += [""] * missing
     above = figures.mosaic(tiles, titles=titles, values=values, columns=4, gap=8)
-    lines = {name: line.tolist() for name, line in _lines(told, network).items()}
+    lines = {name: line.tolist() for name, line in _lines(rows, network).items()}
     below = figures.curve(
         lines,
         across="step",
         up="probability",
         size=(above.width, 240),
         limits=(0.0, 1.0),
-        reach=told.steps,
+        reach=rows.steps,
     )
     return figures.side_by_side([above, below], columns=1)
 
 
-def _lines(told: Feedback, network: Network) -> dict[str, torch.Tensor]:
+def _lines(rows: Feedback, network: Network) -> dict[str, torch.Tensor]:
     """The first and the last answer's probabilities by steps, and that of all dogs together."""
-    chances, first = told.probabilities, int(told.probabilities[0].argmax())
-    lines = {network.categories[index]: chances[:, index] for index in (first, told.winner)}
+    chances, first = rows.probabilities, int(rows.probabilities[0].argmax())
+    lines = {network.categories[index]: chances[:, index] for index in (first, rows.last_class)}
     if _knows_dogs(network):
         lines["all dogs together"] = chances[:, DOGS].sum(1)
     return lines
@@ -415,32 +418,32 @@ def guided_panel(
     image: str = "china", guide: str = "flower", layer: str = "fire5", **starts: Any
 ) -> Live:
     """One picture dreamed on with the features of another."""
-    network = controls.network_menu(names=photographs())
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(pictures(), image),
+    first = subject(image, layer)
+    shown = {
+        "image": first["image"],
         "guide": controls.image_menu(pictures(), guide, label="guide"),
-        "network": network,
-        "layer": controls.layer_menu(network, layer, keep=has_map),
-        **_how(**{"side": 400, **starts}),
+        **first,
+        **_recipe_controls(**{"side": 400, **starts}),
     }
-    return Live(_guided, shown, draw=_draw_guided, title="Guided dream", autostart=True)
+    return Live(_guided_dream, shown, draw=_draw_guided, title="Guided dream", autostart=True)
 
 
-def _guided(
+def _guided_dream(
     image: torch.Tensor,
     guide: torch.Tensor,
     network: Network,
     layer: str,
     side: int,
     **how: Any,
-) -> Iterator[Dreaming]:
+) -> Iterator[DreamView]:
     small = fitted(guide, 240)
-    goal = Guided.by(network, layer, small)
-    frames = dream_frames(network, fitted(image, side), goal, recipe=recipe_of(**how))
-    yield from _told(frames, network, small)
+    objective = Guided.by(network, layer, small)
+    frames = dream.frames(network, fitted(image, side), objective, recipe=recipe_of(**how))
+    yield from _views(frames, network, small)
 
 
-def _draw_guided(dreaming: Dreaming) -> tuple[Image.Image, str]:
-    guide = dreaming.guide if dreaming.guide is not None else dreaming.frame.image
-    parts = [figures.enlarge(dreaming.frame.image, 1), figures.enlarge(guide, 1)]
-    return figures.side_by_side(parts, ["the dream", "the guide"]), _so_far(dreaming)
+def _draw_guided(view: DreamView) -> tuple[Image.Image, str]:
+    guide = view.frame.image if view.guide is None else view.guide
+    return figures.side_by_side([view.frame.image, guide], ["the dream", "the guide"]), _so_far(
+        view
+    )

@@ -22,7 +22,14 @@ from labsupport.core.images import films
 from labsupport.core.images.films import Film
 from labsupport.core.network import Network
 from labsupport.labs.lab05_occlusion import photographs
-from labsupport.labs.lab10_deepdream.dream import KINDS, fitted, has_map, pictures, recipe_of
+from labsupport.labs.lab10_deepdream.dream import (
+    KINDS,
+    fitted,
+    has_map,
+    pictures,
+    recipe_of,
+    subject,
+)
 from labsupport.methods.dream import FilmFrame, dream_film, zoom_film
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control, Step, shut
@@ -106,20 +113,17 @@ def _shown(film: Film, alt: str, kind: str = "mp4") -> str:
 
 def zoom_panel(image: str = "neuschwanstein", layer: str = "fire7", **starts: Any) -> FilmLive:
     """Dream, come nearer, dream on: 2015's endless zoom, which plays when it is done."""
-    chosen = {"frames": 16, "zoom": 5, "iterations": 6, "octaves": 2, "side": 240, **starts}
-    network = controls.network_menu(names=photographs())
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(pictures(), image),
-        "network": network,
-        "layer": controls.layer_menu(network, layer, keep=has_map),
-        "frames": controls.whole("pictures", chosen["frames"], 4, 120, step=4),
+    chosen = {"count": 16, "zoom": 5, "iterations": 6, "octaves": 2, "side": 240, **starts}
+    shown = subject(image, layer)
+    shown |= {
+        "count": controls.whole("pictures", chosen["count"], 4, 120, step=4),
         "zoom": controls.whole("zoom", chosen["zoom"], 1, 20, unit="%"),
-        **_film_how(chosen),
+        **_film_controls(chosen),
     }
-    return FilmLive(_zooming, shown, draw=_draw_film, title="Zoom film", autostart=True)
+    return FilmLive(_zoom_film, shown, draw=_draw_film, title="Zoom film", autostart=True)
 
 
-def _film_how(chosen: Mapping[str, int]) -> dict[str, Control]:
+def _film_controls(chosen: Mapping[str, int]) -> dict[str, Control]:
     return {
         "gradient": controls.choice("gradient", KINDS, "vivid"),
         "octaves": controls.whole("octaves", chosen["octaves"], 1, 4),
@@ -128,23 +132,11 @@ def _film_how(chosen: Mapping[str, int]) -> dict[str, Control]:
     }
 
 
-def _zooming(
-    image: torch.Tensor,
-    network: Network,
-    layer: str,
-    frames: int,
-    zoom: int,
-    side: int,
-    **how: Any,
+def _zoom_film(
+    image: torch.Tensor, network: Network, layer: str, count: int, zoom: int, side: int, **how: Any
 ) -> Iterator[FilmFrame]:
-    yield from zoom_film(
-        network,
-        fitted(image, side),
-        layer,
-        frames=frames,
-        share=zoom / 100,
-        recipe=recipe_of(**how),
-    )
+    picture, recipe = fitted(image, side), recipe_of(**how)
+    return zoom_film.frames(network, picture, layer, count=count, share=zoom / 100, recipe=recipe)
 
 
 def film_panel(clip: str = "china", layer: str = "fire5", **starts: Any) -> FilmLive:
@@ -156,22 +148,22 @@ def film_panel(clip: str = "china", layer: str = "fire5", **starts: Any) -> Film
         "network": network,
         "layer": controls.layer_menu(network, layer, keep=has_map),
         "carry": controls.real("kept detail", chosen["carry"], 0.0, 1.0, step=0.1, digits=1),
-        **_film_how(chosen),
+        **_film_controls(chosen),
     }
-    return FilmLive(_film_dreaming, shown, draw=_draw_film, title="Dreamed film", autostart=True)
+    return FilmLive(_dream_film, shown, draw=_draw_film, title="Dreamed film", autostart=True)
 
 
-def _film_dreaming(
+def _dream_film(
     clip: Film, network: Network, layer: str, carry: float, side: int, **how: Any
 ) -> Iterator[FilmFrame]:
     shots = torch.cat([fitted(one[None], side) for one in clip.images])
-    for frame in dream_film(network, shots, layer, carry=carry, recipe=recipe_of(**how)):
+    for frame in dream_film.frames(network, shots, layer, carry=carry, recipe=recipe_of(**how)):
         yield replace(frame, settings={**frame.settings, "fps": clip.fps})
 
 
 def _draw_film(film: FilmFrame) -> tuple[Image.Image, str]:
-    times = 2 if film.image.shape[3] <= 256 else 1
-    picture = figures.enlarge(film.image, times)
+    image = film.dream.image
+    picture = figures.enlarge(image, 2 if image.shape[3] <= 256 else 1)
     number = min(len(film.images) + 1, film.count)
     recipe = film.settings["recipe"]
     how = f"{recipe['iterations']} iterations on {recipe['octaves']} octaves each"

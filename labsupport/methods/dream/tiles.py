@@ -14,7 +14,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network, receptive_box
 from labsupport.core.network.layers import Box
 from labsupport.core.network.operations import Pair
-from labsupport.methods.dream.guide import Guided
+from labsupport.methods.dream.objectives import Guided
 from labsupport.methods.optimize.objectives import Energy, Objective, Sum, Term, Terms, read
 
 
@@ -123,7 +123,7 @@ def _spans(
     core = max(1, side // whole) * whole
     shapes = network.shapes(size)
     ends = {name: shapes[network.node(name)][2 + axis] for name in layers}
-    found: list[_Span] = []
+    spans: list[_Span] = []
     for low in range(0, size[axis], core):
         last = low + core >= size[axis]
         counted = {
@@ -143,8 +143,8 @@ def _spans(
             name: (a - first // strides[name], b - first // strides[name])
             for name, (a, b) in counted.items()
         }
-        found.append(((first, end), local))
-    return found
+        spans.append(((first, end), local))
+    return spans
 
 
 def _seen(network: Network, layer: str, span: Pair, size: Pair, axis: int) -> Pair:
@@ -166,7 +166,7 @@ class _InTiles(torch.autograd.Function):
     ) -> Tensor:
         wanted = ctx.needs_input_grad[0]
         total = images.new_zeros(len(images))
-        slope = torch.zeros_like(images) if wanted else images.new_empty(0)
+        gradient = torch.zeros_like(images) if wanted else images.new_empty(0)
         for tile in plan:
             left, top, right, bottom = tile.box
             with torch.set_grad_enabled(wanted):
@@ -174,15 +174,15 @@ class _InTiles(torch.autograd.Function):
                 value = _of_tile(network, objective, part, tile)
                 if wanted:
                     (own,) = torch.autograd.grad(value.sum(), part)
-                    slope[:, :, top:bottom, left:right] += own
+                    gradient[:, :, top:bottom, left:right] += own
             total += value.detach()
-        ctx.save_for_backward(slope)
+        ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, None, None, None]:
-        (slope,) = ctx.saved_tensors
-        return slope * given.view(-1, 1, 1, 1), None, None, None
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream.view(-1, 1, 1, 1), None, None, None
 
 
 def _of_tile(network: Network, objective: Objective, part: Tensor, tile: Tile) -> Tensor:

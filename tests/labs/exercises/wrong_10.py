@@ -3,32 +3,32 @@
 import torch
 
 
-def not_normalized(image, slope, rate):
-    return (image + rate * slope).clamp(0, 1)
+def not_normalized(image, gradient, rate):
+    return (image + rate * gradient).clamp(0, 1)
 
 
-def downhill(image, slope, rate):
-    return (image - rate * slope / slope.abs().mean()).clamp(0, 1)
+def downhill(image, gradient, rate):
+    return (image - rate * gradient / gradient.abs().mean()).clamp(0, 1)
 
 
-def not_clipped(image, slope, rate):
-    return image + rate * slope / slope.abs().mean()
+def not_clipped(image, gradient, rate):
+    return image + rate * gradient / gradient.abs().mean()
 
 
-def by_the_mean(image, slope, rate):
-    return (image + rate * slope / slope.mean()).clamp(0, 1)
+def by_the_mean(image, gradient, rate):
+    return (image + rate * gradient / gradient.mean()).clamp(0, 1)
 
 
-def by_the_largest(image, slope, rate):
-    return (image + rate * slope / slope.abs().max()).clamp(0, 1)
+def by_the_largest(image, gradient, rate):
+    return (image + rate * gradient / gradient.abs().max()).clamp(0, 1)
 
 
-def by_sign(image, slope, rate):
-    return (image + rate * slope.sign()).clamp(0, 1)
+def by_sign(image, gradient, rate):
+    return (image + rate * gradient.sign()).clamp(0, 1)
 
 
-def step_in_place(image, slope, rate):
-    image += rate * slope / slope.abs().mean()
+def step_in_place(image, gradient, rate):
+    image += rate * gradient / gradient.abs().mean()
     return image.clamp_(0, 1)
 
 

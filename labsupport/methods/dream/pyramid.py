@@ -13,12 +13,13 @@ from labsupport.methods.optimize.regularizers import blurred
 
 
 @dataclass(frozen=True)
-class Bands(StepRule):
+class LaplacianNormalized(StepRule):
     """Along the gradient with each band of frequencies made equally strong, `rate` on average.
 
     A network's gradient is mostly grain, one pixel wide. Mordvintsev's TensorFlow tutorial on
-    DeepDream (2016) takes it apart into a pyramid, normalizes each level and adds them again: the
-    colours become fields, the shapes closed. With one level it is `Normalized`, up to rounding.
+    DeepDream (2016) takes it apart into a Laplacian pyramid, normalizes each level and adds them
+    again: the colours become fields, the shapes closed. Here each level keeps the size of the
+    picture. With one level it is `Normalized`, up to rounding.
     """
 
     rate: float = 1.5 / 255
@@ -28,30 +29,26 @@ class Bands(StepRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.levels <= 6:
-            raise BadSetting(f"Bands: levels go from 1 to 6, not {self.levels}")
+            raise BadSetting(f"LaplacianNormalized: levels go from 1 to 6, not {self.levels}")
 
     def step(
         self, parameters: Tensor, slope: Slope, _memory: Memory
     ) -> tuple[Tensor, dict[str, Tensor]]:
         if parameters.ndim != 4 or parameters.shape[1] != 3:
-            raise BadSetting("Bands takes pictures apart: it needs canvas=Pixels()")
-        even = torch.stack([_normal(one) for one in bands(slope.gradient, self.levels)]).sum(0)
-        direction = even / _mean(even.abs())
-        return parameters + self.rate_at(slope.share) * direction, {}
+            raise BadSetting("LaplacianNormalized takes pictures apart: it needs canvas=Pixels()")
+        pyramid = laplacian_pyramid(slope.gradient, self.levels)
+        even = torch.stack([level / _mean(level.square()).sqrt() for level in pyramid]).sum(0)
+        return parameters + self.rate_at(slope.share) * (even / _mean(even.abs())), {}
 
 
-def bands(images: Tensor, levels: int) -> list[Tensor]:
+def laplacian_pyramid(images: Tensor, levels: int) -> list[Tensor]:
     """Images (N, 3, H, W) as a sum of so many, the finest first; each next one twice as coarse."""
-    found = []
+    pyramid = []
     for level in range(levels - 1):
         coarse = blurred(images, float(2**level))
-        found.append(images - coarse)
+        pyramid.append(images - coarse)
         images = coarse
-    return [*found, images]
-
-
-def _normal(band: Tensor) -> Tensor:
-    return band / _mean(band.square()).sqrt()
+    return [*pyramid, images]
 
 
 def _mean(values: Tensor) -> Tensor:

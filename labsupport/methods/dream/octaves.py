@@ -1,0 +1,90 @@
+"""Copies of a picture in other sizes: the octaves of a dream, and the zoom of its films."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from labsupport.core import images as pictures
+from labsupport.core.errors import BadImage, BadSetting
+from labsupport.core.images.preparation import checked_size
+from labsupport.core.network.operations import Pair
+
+
+def octave_sizes(size: Pair, octaves: int = 4, scale: float = 1.4) -> tuple[Pair, ...]:
+    """The sizes (height, width) of the copies, from the smallest to the picture's own.
+
+    Each is the next larger one divided by `scale`, and rounded.
+
+    >>> octave_sizes((320, 480))
+    ((117, 175), (164, 245), (229, 343), (320, 480))
+    """
+    check_octaves(octaves, scale)
+    sizes = [checked_size(size)]
+    for _ in range(octaves - 1):
+        height, width = sizes[-1]
+        sizes.append((max(1, round(height / scale)), max(1, round(width / scale))))
+    return tuple(reversed(sizes))
+
+
+def check_octaves(octaves: int, scale: float) -> None:
+    """Raise `BadSetting` where there are no such octaves."""
+    if octaves < 1 or not 1 < scale <= 4:
+        raise BadSetting(
+            f"there are 1 octave or more, with a scale above 1 up to 4; not {octaves}, {scale}"
+        )
+
+
+def resized(values: Tensor, size: Pair) -> Tensor:
+    """Images or detail (N, 3, H, W) in another size, corner on corner, with linear weights.
+
+    That is 2015's `scipy.ndimage.zoom` with order 1. Nothing is blurred before it is made smaller.
+
+    Errors: `BadImage` for what is neither, `BadSetting` for a size that is none.
+
+    >>> resized(torch.tensor([[[[0.0, 3.0]]]]), (1, 4))
+    tensor([[[[0., 1., 2., 3.]]]])
+    """
+    check_values(values)
+    for axis, count in zip((2, 3), checked_size(size), strict=True):
+        length = values.shape[axis]
+        if length != count:
+            ends = torch.linspace(0, length - 1, count, dtype=torch.float64)
+            values = _read_at(values, ends, axis)
+    return values
+
+
+def check_values(values: Tensor) -> None:
+    """Raise `BadImage` unless this is an image or detail, which lies on both sides of zero."""
+    if not isinstance(values, Tensor) or not values.is_floating_point():
+        kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+        raise BadImage(f"images and detail are tensors (N, 3, H, W) of float numbers, not {kind}")
+    if values.ndim != 4 or 0 in values.shape:
+        raise BadImage(f"images and detail are (N, 3, H, W), not {tuple(values.shape)}")
+    if not bool(values.isfinite().all()):
+        raise BadImage("these images or this detail contain NaN or infinity")
+
+
+def zoom(images: Tensor, share: float = 0.05) -> Tensor:
+    """The middle of images, without `share` of each side, in the old size (2015: 0.05 a frame).
+
+    Errors: `BadImage`, `BadSetting`.
+    """
+    pictures.check(images)
+    if not 0 <= share < 1:
+        raise BadSetting(f"zoom: a share is from 0 to below 1, not {share}")
+    for axis in (2, 3):
+        length = images.shape[axis]
+        places = (1 - share) * torch.arange(length, dtype=torch.float64) + length * share / 2
+        images = _read_at(images, places, axis)
+    return images
+
+
+def _read_at(images: Tensor, places: Tensor, axis: int) -> Tensor:
+    """Values between the neighbours on either side of each place along an axis."""
+    last = images.shape[axis] - 1
+    low = places.floor().clamp(0, last).long()
+    share = (places - low).to(images)
+    high = (low + 1).clamp_max(last)
+    first, second = (images.index_select(axis, at.to(images.device)) for at in (low, high))
+    return torch.lerp(first, second, share if axis == 3 else share[:, None])
