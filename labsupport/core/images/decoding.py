@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError, features
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
 from torch import Tensor
 
 from labsupport.core.errors import BadImage, nearest
@@ -29,16 +29,6 @@ PIXEL_LIMIT = 50_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 _CHANNELS = (1, 3, 4)
-_ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _pil_lock = threading.Lock()
 
 Source = (
@@ -171,9 +161,9 @@ def _check_size(width: int, height: int, title: str) -> None:
         raise BadImage(f"{title} has no pixels: it is {width} x {height}.")
 
 
-def _too_large(title: str, found: str) -> str:
+def _too_large(title: str, size: str) -> str:
     limit = PIXEL_LIMIT // 1_000_000
-    return f"{title} is too large ({found}); at most {limit} million pixels. Make it smaller first."
+    return f"{title} is too large ({size}); at most {limit} million pixels. Make it smaller first."
 
 
 def _pixels(picture: Image.Image, title: str) -> Tensor:
@@ -199,11 +189,9 @@ def _pixels(picture: Image.Image, title: str) -> Tensor:
 
 def _upright(picture: Image.Image) -> Image.Image:
     try:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
+        return ImageOps.exif_transpose(picture)
     except Exception:  # unreadable notes of the camera do not spoil the picture
-        orientation = 1
-    turn = _UPRIGHT.get(orientation)
-    return picture if turn is None else picture.transpose(turn)
+        return picture
 
 
 def _channels_first(pixels: NDArray[Any]) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from torch import Tensor
 
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.core.images.preparation import check, resize
+from labsupport.core.images.decoding import load
+from labsupport.core.images.preparation import check, resize, to_pil
+from labsupport.core.images.saving import whole_file
 
 KINDS = ("mp4", "gif")
 _MOST_SIDE = 4096
@@ -46,16 +47,8 @@ def write(film: Film, path: str | Path) -> Path:
     kind = file.suffix.lower().removeprefix(".")
     if kind not in KINDS:
         raise BadSetting(f"{file.name!r} must end in .mp4 (small, exact colours) or .gif.")
-    if not file.parent.is_dir():
-        raise BadSetting(f"There is no folder {file.parent}. Make it first, or choose another.")
-    temporary = file.with_name(f".{secrets.token_hex(8)}.{kind}")
-    try:
-        temporary.write_bytes(encode(film, kind))
-        temporary.replace(file)
-    except OSError as error:
-        raise BadSetting(f"{file} cannot be written: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(file) as part:
+        part.write_bytes(encode(film, kind))
     return file
 
 
@@ -90,7 +83,7 @@ def read(source: str | Path | bytes, *, most: int = 48, side: int = 360) -> Film
         kept = np.linspace(0, len(pictures) - 1, most).round().astype(int)
         fps *= most / len(pictures)
         pictures = [pictures[place] for place in kept]
-    return Film(_joined([_tensor(one) for one in pictures]), fps)
+    return from_pictures([load(one) for one in pictures], fps=fps, side=side)
 
 
 def pan(
@@ -116,28 +109,15 @@ def pan(
 
 def _view(image: Tensor, box: tuple[float, float, float, float], size: tuple[int, int]) -> Tensor:
     """The part of an image (1, 3, H, W) in a box of real numbers, in another size."""
-    picture = Image.fromarray((image[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy())
-    part = picture.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box)
-    return _tensor(part)
-
-
-def _tensor(picture: Image.Image) -> Tensor:
-    values = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
-    return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
-
-
-def _joined(images: Sequence[Tensor]) -> Tensor:
-    """One film of pictures that may differ in size: all as large as the first."""
-    size = (images[0].shape[2], images[0].shape[3])
-    return torch.cat([one if one.shape[2:] == size else resize(one, size) for one in images])
+    width_and_height = (size[1], size[0])
+    return load(to_pil(image).resize(width_and_height, Image.Resampling.BICUBIC, box=box))
 
 
 def from_pictures(images: Sequence[Tensor], *, fps: float = 8, side: int = 360) -> Film:
     """A film of single pictures (1, 3, H, W), in the size of the first one, at most `side`."""
     if not images:
         raise BadImage("A film has one picture at least; there are none.")
-    for one in images:
-        check(one)
+    check(images[0])
     height, width = images[0].shape[2:]
     share = min(1.0, side / max(height, width))
     size = (max(1, round(height * share)), max(1, round(width * share)))
@@ -229,12 +209,17 @@ def _animation(content: bytes, side: int) -> tuple[list[Image.Image], float]:
         pictures = []
         try:
             for one in ImageSequence.Iterator(picture):
-                pictures.append(one.convert("RGB"))
+                pictures.append(_bare(one))
                 pictures[-1].thumbnail((side, side), Image.Resampling.LANCZOS)
         except (OSError, SyntaxError, ValueError) as error:
             raise BadImage(f"This film is damaged: {error}.") from error
         pause = float(picture.info.get("duration") or 100)
     return pictures, 1000 / max(pause, 10)
+
+
+def _bare(frame: Image.Image) -> Image.Image:
+    """The colours alone: what else a frame says (transparency, rotation) is not for a film."""
+    return Image.fromarray(np.asarray(frame.convert("RGB")))
 
 
 def _video(content: bytes, most: int, side: int) -> tuple[list[Image.Image], float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,24 +33,34 @@ def save(
     kind = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(file.suffix.lower())
     if kind is None:
         raise BadSetting(f"{file.name!r} must end in .png (exact) or .jpg (small).")
-    if not file.parent.is_dir():
-        raise BadSetting(f"There is no folder {file.parent}. Make it first, or choose another.")
     picture = to_pil(load(image) if isinstance(image, Image.Image) else image)
     notes = _as_json(settings)
     content = io.BytesIO()  # Pillow writes a JPEG without asking whether all of it was taken
-    temporary = file.with_name(f".{secrets.token_hex(8)}.part")
+    with whole_file(file) as part:
+        try:
+            picture.save(content, kind, **_with_notes(kind, notes))
+        except ValueError as error:  # EXIF ends at 64 kB
+            raise BadSetting("So many settings do not fit into a JPEG: save as .png.") from error
+        part.write_bytes(content.getbuffer())
+    return file
+
+
+@contextmanager
+def whole_file(file: Path) -> Iterator[Path]:
+    """A name to write to; at the end of the block what is written there becomes `file`.
+
+    Errors: `BadSetting` where there is no such folder, or no room in it.
+    """
+    if not file.parent.is_dir():
+        raise BadSetting(f"There is no folder {file.parent}. Make it first, or choose another.")
+    part = file.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        picture.save(content, kind, **_with_notes(kind, notes))
-        with temporary.open("xb") as out:
-            out.write(content.getbuffer())
-        temporary.replace(file)
+        yield part
+        part.replace(file)
     except OSError as error:
         raise BadSetting(f"{file} cannot be written: {error.strerror or error}.") from error
-    except ValueError as error:  # EXIF ends at 64 kB
-        raise BadSetting("So many settings do not fit into a JPEG file: save as .png.") from error
     finally:
-        temporary.unlink(missing_ok=True)
-    return file
+        part.unlink(missing_ok=True)
 
 
 def saved_settings(path: str | Path) -> dict[str, Any]:
@@ -59,10 +70,10 @@ def saved_settings(path: str | Path) -> dict[str, Any]:
         text = getattr(picture, "text", {}).get(_SETTINGS)
         notes = text or picture.getexif().get(_DESCRIPTION) or "{}"
     try:
-        found = json.loads(notes)
+        settings = json.loads(notes)
     except ValueError:  # a description that somebody else wrote
         return {}
-    return found if isinstance(found, dict) else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _as_json(settings: Mapping[str, Any] | None) -> str | None:
