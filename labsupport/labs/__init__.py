@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labsupport.ui.checking import check, hint, predict, progress, solution, use
+    from labsupport.labs.checks import check, hint, predict, progress, reveal, solution, use
 
 _LABS = {one.stem[:5]: one.stem for one in sorted(Path(__file__).parent.glob("lab[0-9][0-9]_*"))}
-_CHECKING = ("check", "hint", "predict", "progress", "solution", "use")
 
-__all__ = ["check", "hint", "predict", "progress", "solution", "use"]
+__all__ = ["check", "hint", "predict", "progress", "reveal", "solution", "use"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _LABS:
         return import_module(f"{__name__}.{_LABS[name]}")
-    if name in _CHECKING:
-        return getattr(import_module("labsupport.ui.checking"), name)
+    if name in __all__:
+        return getattr(import_module(f"{__name__}.checks"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""What a person sees and touches: figures, controls and panels, checks of exercises.
+"""What a person sees and touches: figures, controls and panels; the checks of exercises.
 
 Names are looked up when they are first used, so that importing this package costs nothing.
 """
@@ -40,15 +40,6 @@ _HOMES = {
         "whole",
     ),
     "labsupport.ui.panel": ("Live", "Panel", "walk"),
-    "labsupport.ui.checking": (
-        "check",
-        "hint",
-        "predict",
-        "progress",
-        "reveal",
-        "solution",
-        "use",
-    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -77,7 +77,7 @@ def notebook_of(folder: Path, name: str, *cells: str) -> Path:
 
 IMPORT = """
 import torch
-from labsupport.ui import check, hint, predict, progress, reveal, solution, use
+from labsupport.labs import check, hint, predict, progress, reveal, solution, use
 """
 CARDS = (
     IMPORT,

@@ -1,5 +1,6 @@
 """The mechanics of exercises: no student function may break them, and each verdict has words."""
 
+import functools
 import json
 import random
 import re
@@ -13,7 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import labsupport.labs
 from labsupport.core.errors import BadSetting
+from labsupport.labs import exercises as of_the_course
 from labsupport.labs.exercises import UnknownExercise
 from labsupport.ui.checking import (
     Case,
@@ -21,19 +24,13 @@ from labsupport.ui.checking import (
     Law,
     Mistake,
     NotAsExpected,
+    Session,
     cards,
-    check,
-    checking,
-    hint,
     judge,
-    predict,
-    progress,
     quiz,
     reveal,
-    solution,
-    use,
-    verdict_on,
 )
+from labsupport.ui.checking import session as session_module
 from labsupport.ui.checking.code import fingerprint
 from labsupport.ui.checking.comparing import difference
 from labsupport.ui.checking.judging import is_stub
@@ -61,8 +58,8 @@ def exercise(**changes) -> Exercise:
     return Exercise(**(settings | changes))
 
 
-class Registry:
-    """Stands for `labsupport.labs.exercises`, with the one exercise above in it."""
+class OneExercise:
+    """A set of exercises with the one above in it."""
 
     def __init__(self, one: Exercise, file: Path | None) -> None:
         self.one, self.file = one, file
@@ -72,6 +69,8 @@ class Registry:
             raise UnknownExercise(f'There is no exercise "{name}". There are: {self.one.id}.')
         return self.one
 
+    find_question = staticmethod(of_the_course.find_question)
+
     def all_exercises(self) -> tuple[Exercise, ...]:
         return (self.one,)
 
@@ -80,18 +79,22 @@ class Registry:
 
 
 @pytest.fixture
-def desk(monkeypatch, tmp_path):
-    """A fresh session in which exercise 77.1 exists; gives the list of what was shown."""
-    file = tmp_path / "77_1_double.py"
-    file.write_text(SOLUTION)
-    shown: list[object] = []
+def shown(monkeypatch, tmp_path) -> list:
+    """The cards that were shown; what is remembered goes into a folder of the test's own."""
+    cards_shown: list[object] = []
     monkeypatch.setenv("LABS_STATE", str(tmp_path / "state"))
     monkeypatch.delenv("LABS_STRICT", raising=False)
-    monkeypatch.setattr(checking, "_desk", checking._Desk())
-    monkeypatch.setattr(checking, "_registry", lambda: Registry(exercise(), file))
-    for module in (checking, quiz):
-        monkeypatch.setattr(module, "show", shown.append)
-    return shown
+    for module in (session_module, quiz):
+        monkeypatch.setattr(module, "show", cards_shown.append)
+    return cards_shown
+
+
+@pytest.fixture
+def session(shown, tmp_path) -> Session:
+    """A fresh session in which exercise 77.1 exists."""
+    file = tmp_path / "77_1_double.py"
+    file.write_text(SOLUTION)
+    return Session(OneExercise(exercise(), file))
 
 
 def double(row):
@@ -256,9 +259,25 @@ def test_a_stub_inside_the_function_is_not_done():
     assert judge(exercise(), unready).state == "not done"
 
 
-def test_the_courses_own_version_is_no_answer():
+class Doubler:
+    def __call__(self, row):
+        return 2 * row
+
+    def double(self, row):
+        return 2 * row
+
+
+@pytest.mark.parametrize("function", [functools.partial(torch.mul, 2), Doubler(), Doubler().double])
+def test_any_callable_is_judged(function):
+    assert judge(exercise(), function).state == "right"
+
+
+def test_the_courses_own_version_is_right_and_counts_for_nobody(session, shown):
     one = exercise()
-    assert judge(one, one.reference).state == "not done"
+    assert "the course's own version" in judge(one, one.reference).headline
+    session.check("77.1", session.use("77.1", lambda row: row))
+    assert shown[-1].word == "Right"
+    assert "not right yet" in standing(session, shown)  # what was tried itself
 
 
 def test_a_law_that_does_not_hold_is_told():
@@ -450,126 +469,125 @@ def test_the_fingerprint_sees_tensors_that_the_code_uses():
 # ---- check, use, hint, solution, progress ---------------------------------------------------
 
 
-def test_check_shows_one_card_and_never_raises(desk):
+def test_check_shows_one_card_and_never_raises(session, shown):
     for function, _, _ in WRONG.values():
-        assert check("77.1", function) is None
-    check("77.9", double)
-    check("", double)
-    assert len(desk) == len(WRONG) + 2
-    assert [card.word for card in desk[-2:]] == ["No such exercise"] * 2
-    assert "77.1" in desk[-1].text
+        assert session.check("77.1", function) is None
+    session.check("77.9", double)
+    session.check("", double)
+    assert len(shown) == len(WRONG) + 2
+    assert [card.word for card in shown[-2:]] == ["No such exercise"] * 2
+    assert "77.1" in shown[-1].text
 
 
-def test_check_finds_the_function_in_the_notebook(desk, monkeypatch):
+def test_check_finds_the_function_in_the_notebook(session, shown, monkeypatch):
     monkeypatch.setattr(sys.modules["__main__"], "double", double, raising=False)
-    check("77.1")
-    assert desk[0].word == "Right"
+    session.check("77.1")
+    assert shown[0].word == "Right"
 
 
-def test_check_survives_a_fault_of_its_own(desk, monkeypatch):
-    monkeypatch.setattr(checking, "judge", lambda *_: 1 / 0)
-    check("77.1", double)
-    assert "The check itself stopped" in desk[0].text
+def test_check_survives_a_fault_of_its_own(session, shown, monkeypatch):
+    monkeypatch.setattr(session_module, "judge", lambda *_: 1 / 0)
+    session.check("77.1", double)
+    assert "The check itself stopped" in shown[0].text
 
 
-def test_use_gives_a_right_function_and_else_the_courses(desk):
-    assert use("77.1", double) is double
-    assert desk == []
+def test_use_gives_a_right_function_and_else_the_courses(session, shown):
+    assert session.use("77.1", double) is double
+    assert shown == []
     wrong = lambda row: row  # noqa: E731
-    assert use("77.1", wrong)(torch.ones(2)).tolist() == [2.0, 2.0]
-    assert "the course's version of `double`" in desk[0].text
+    assert session.use("77.1", wrong)(torch.ones(2)).tolist() == [2.0, 2.0]
+    assert "the course's version of `double`" in shown[0].text
     with pytest.raises(UnknownExercise, match=r"77\.1"):
-        use("99.9", double)
+        session.use("99.9", double)
 
 
-def test_an_edited_function_is_judged_again(desk):
+def test_an_edited_function_is_judged_again(session, shown):
     first, edited = made("def f(row): return row * 2"), made("def f(row): return row * 3")
-    assert use("77.1", first) is first
-    assert use("77.1", edited) is not edited
+    assert session.use("77.1", first) is first
+    assert session.use("77.1", edited) is not edited
 
 
-def test_use_judges_the_same_code_once(desk, monkeypatch):
+def test_use_judges_the_same_code_once(session, shown, monkeypatch):
     calls = []
-    monkeypatch.setattr(checking, "judge", lambda *a: calls.append(a) or judge(*a))
-    use("77.1", made("def f(row): return row * 2"))
-    use("77.1", made("def f(row): return row * 2"))
+    monkeypatch.setattr(session_module, "judge", lambda *a: calls.append(a) or judge(*a))
+    session.use("77.1", made("def f(row): return row * 2"))
+    session.use("77.1", made("def f(row): return row * 2"))
     assert len(calls) == 1
-    check("77.1", made("def f(row): return row * 2"))
+    session.check("77.1", made("def f(row): return row * 2"))
     assert len(calls) == 2
 
 
-def test_hints_come_one_by_one(desk):
+def test_hints_come_one_by_one(session, shown):
     for _ in range(4):
-        hint("77.1")
-    assert [len(card.facts) for card in desk] == [1, 2, 3, 3]
-    first = desk[0]._repr_html_()
+        session.hint("77.1")
+    assert [len(card.facts) for card in shown] == [1, 2, 3, 3]
+    first = shown[0]._repr_html_()
     assert first.count("<details>") == 2
     assert first.index("Next hint (2 of 3)") < first.index("Next hint (3 of 3)")
-    assert "row * 2" not in repr(desk[0])
-    assert "solution(" in repr(desk[2])
+    assert "row * 2" not in repr(shown[0])
+    assert "solution(" in repr(shown[2])
 
 
-def test_the_solution_is_asked_for_twice_until_the_answer_is_right(desk):
-    solution("77.1")
-    assert "torch.stack" not in repr(desk[0])
-    assert "Are you sure" in repr(desk[0])
-    assert "<details>" in desk[0]._repr_html_()
-    solution("77.1", anyway=True)
-    assert "torch.stack" in repr(desk[1])
-    check("77.1", double)
-    solution("77.1")
-    assert "torch.stack" in repr(desk[3])
-    page = desk[3]._repr_html_()
+def test_the_solution_is_asked_for_twice_until_the_answer_is_right(session, shown):
+    session.solution("77.1")
+    assert "torch.stack" not in repr(shown[0])
+    assert "Are you sure" in repr(shown[0])
+    assert "<details>" in shown[0]._repr_html_()
+    session.solution("77.1", anyway=True)
+    assert "torch.stack" in repr(shown[1])
+    session.check("77.1", double)
+    session.solution("77.1")
+    assert "torch.stack" in repr(shown[3])
+    page = shown[3]._repr_html_()
     assert "<details>" not in page
     assert '<span style="color:var(--jp-mirror-editor-keyword-color,inherit)">def</span>' in page
 
 
-def test_without_the_solutions_folder_the_card_says_so(desk, monkeypatch):
-    monkeypatch.setattr(checking, "_registry", lambda: Registry(exercise(), None))
-    solution("77.1")
-    assert "your instructor" in desk[0].text
+def test_without_the_solutions_folder_the_card_says_so(shown):
+    Session(OneExercise(exercise(), None)).solution("77.1")
+    assert "your instructor" in shown[0].text
 
 
-def standing(desk) -> str:
-    progress()
-    return desk[-1].facts[0][1]
+def standing(session, shown) -> str:
+    session.progress()
+    return shown[-1].facts[0][1]
 
 
-def test_progress_follows_the_function_as_it_is_now(desk, monkeypatch):
+def test_progress_follows_the_function_as_it_is_now(session, shown, monkeypatch):
     main = sys.modules["__main__"]
-    assert "not started" in standing(desk)
+    assert "not started" in standing(session, shown)
     monkeypatch.setattr(main, "double", made("def f(row): return row"), raising=False)
-    check("77.1")
-    assert "not right yet" in standing(desk)
+    session.check("77.1")
+    assert "not right yet" in standing(session, shown)
     monkeypatch.setattr(main, "double", made("def f(row): return 2 * row"))
-    assert "edited since its check" in standing(desk)
-    check("77.1")
-    assert "right" in standing(desk)
-    assert desk[-1].name == "1 of 1 exercises are right"
-    monkeypatch.setattr(checking, "_desk", checking._Desk())  # the next session
+    assert "edited since its check" in standing(session, shown)
+    session.check("77.1")
+    assert "right" in standing(session, shown)
+    assert shown[-1].name == "1 of 1 exercises are right"
     monkeypatch.delattr(main, "double")
-    assert standing(desk) == "✓ 77.1 Twice a row: right"
+    assert standing(Session(OneExercise(exercise(), None)), shown) == "✓ 77.1 Twice a row: right"
 
 
-def test_the_strict_mode_of_the_tests_raises(desk, monkeypatch):
+def test_the_strict_mode_of_the_tests_raises(session, shown, monkeypatch):
     stub = made("def f(row): raise NotImplementedError")
     monkeypatch.setenv("LABS_STRICT", "solved")
-    check("77.1", double)
+    session.check("77.1", double)
     for function in (stub, lambda row: row, "double"):
         with pytest.raises(NotAsExpected, match=r"77\.1"):
-            check("77.1", function)
+            session.check("77.1", function)
     with pytest.raises(NotAsExpected):
-        check("78.1", double)
+        session.check("78.1", double)
     monkeypatch.setenv("LABS_STRICT", "student")
-    check("77.1", stub)
+    session.check("77.1", stub)
     with pytest.raises(NotAsExpected):
-        check("77.1", double)
+        session.check("77.1", double)
 
 
-def test_verdict_on_shows_and_keeps_nothing(desk):
-    assert verdict_on("77.1", double).state == "right"
-    assert desk == []
-    assert "not started" in standing(desk)
+def test_what_the_labs_offer_knows_the_courses_exercises(shown):
+    for door in (labsupport, labsupport.labs):
+        door.hint("05.1")
+        assert shown[-1].name.startswith("Exercise 05.1")
+    assert labsupport.check == labsupport.labs.check
 
 
 # ---- memory ---------------------------------------------------------------------------------
@@ -613,15 +631,15 @@ def test_memory_keeps_one_small_file_for_each_exercise(tmp_path):
 # ---- cards and questions --------------------------------------------------------------------
 
 
-def test_a_card_has_a_role_a_word_and_a_sign_and_escapes_everything(desk):
-    check("77.1", lambda row: "<script>alert(1)</script>")
-    page = desk[0]._repr_html_()
+def test_a_card_has_a_role_a_word_and_a_sign_and_escapes_everything(session, shown):
+    session.check("77.1", lambda row: "<script>alert(1)</script>")
+    page = shown[0]._repr_html_()
     assert 'role="status"' in page
     assert "✗" in page
     assert "Not yet" in page
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
-    text = repr(desk[0])
+    text = repr(shown[0])
     assert text.startswith("✗ Not yet: Exercise 77.1 — Twice a row\n")
     assert "<" not in text.replace("<script>alert(1)</script>", "")
 
@@ -647,37 +665,37 @@ def test_the_signs_stand_out_from_their_discs():
     assert min(contrast(one) for one in accents) >= 4.5
 
 
-def test_predict_folds_the_answer(desk):
-    predict("Which is larger?", ["a", "b"], answer="b", why="It is `2 * a`.")
-    page = desk[0]._repr_html_()
+def test_predict_folds_the_answer(session, shown):
+    session.predict("Which is larger?", ["a", "b"], answer="b", why="It is `2 * a`.")
+    page = shown[0]._repr_html_()
     assert page.count('type="radio"') == 2
     assert page.count("✓ Right") == 1
     assert "The answer: <strong>b</strong>. It is <code>2 * a</code>." in page
-    assert "2 * a" not in repr(desk[0])
-    predict("Why?", answer="Because.", why="So it is.")
-    free = desk[1]._repr_html_()
+    assert "2 * a" not in repr(shown[0])
+    session.predict("Why?", answer="Because.", why="So it is.")
+    free = shown[1]._repr_html_()
     assert free.index("<details>") < free.index("Because.")
-    assert "Because" not in repr(desk[1])
+    assert "Because" not in repr(shown[1])
 
 
 @pytest.mark.parametrize("options", [["a", "c"], ["b", "b"], "ab"])
-def test_predict_refuses_an_answer_that_is_no_option(desk, options):
+def test_predict_refuses_an_answer_that_is_no_option(session, shown, options):
     with pytest.raises(BadSetting):
-        predict("Which?", options, answer="b")
+        session.predict("Which?", options, answer="b")
 
 
-def test_predict_asks_a_question_of_the_labs_module(desk, monkeypatch):
+def test_predict_asks_a_question_of_the_labs_module(session, shown, monkeypatch):
     monkeypatch.setenv("LABS_EXERCISES", str(Path(__file__).parents[1] / "notebooks"))
-    predict("90.q2")
-    assert "a quarter" in desk[0]._repr_html_()
+    session.predict("90.q2")
+    assert "a quarter" in shown[0]._repr_html_()
     with pytest.raises(UnknownExercise, match=r"90\.q1, 90\.q2"):
-        predict("90.q7")
+        session.predict("90.q7")
     with pytest.raises(BadSetting, match="needs the answer"):
-        predict("Why?")
+        session.predict("Why?")
 
 
-def test_reveal_folds_markdown(desk):
+def test_reveal_folds_markdown(session, shown):
     reveal("What you should see", "A peak at **1**, $x^2$.")
-    data = desk[0].data
+    data = shown[0].data
     assert data.startswith("<details><summary><strong>What you should see</strong></summary>\n\n")
     assert "$x^2$" in data

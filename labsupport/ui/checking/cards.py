@@ -6,7 +6,7 @@ import html
 import re
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from IPython.display import display
@@ -67,7 +67,7 @@ class Card:
     after: str = ""
     body: str = ""  # HTML between the facts and `after`
     folds: tuple[tuple[str, str], ...] = ()  # (summary, HTML)
-    told: tuple[str, ...] = field(default=())  # lines of the plain text that HTML folds away
+    plain_only: tuple[str, ...] = ()  # lines of the plain text that HTML folds away
 
     def _repr_html_(self) -> str:
         name = f'<span class="lab-name">{inline(self.name)}</span>' if self.name else ""
@@ -83,7 +83,7 @@ class Card:
     def __repr__(self) -> str:
         head = f"{SIGNS[self.mood]} {self.word}" + (f": {plain(self.name)}" if self.name else "")
         facts = [f"{term}: {plain(text)}" for term, text, _ in self.facts]
-        lines = [plain(self.text), *facts, plain(self.after), *self.told]
+        lines = [plain(self.text), *facts, plain(self.after), *self.plain_only]
         return "\n".join([head, *(textwrap.indent(line, "  ") for line in lines if line)])
 
 

@@ -1,12 +1,9 @@
-"""`predict` (first commit yourself, then look) and `reveal` (folded text)."""
+"""Questions to answer before looking, and text that is folded until then."""
 
 from __future__ import annotations
 
 import hashlib
 import html
-import importlib
-import re
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 from IPython.display import Markdown
@@ -87,29 +84,6 @@ class Question:
     def __repr__(self) -> str:
         options = "".join(f"\n  ( ) {plain(option)}" for option in self.options)
         return f"? Predict, then look: {plain(self.question)}{options}"
-
-
-def predict(
-    question: str, options: Sequence[str] = (), *, answer: str | None = None, why: str = ""
-) -> None:
-    """Ask the student to commit to an answer before looking; the answer is folded away.
-
-    `predict("05.q1")` asks a question of the lab's module, so that its answer does not stand in
-    the notebook; `predict("How large?", answer=f"{size} px")` one whose answer is computed. With
-    `options` one is chosen, and the right one and the reason appear; without, the student writes
-    freely and unfolds the answer.
-
-    Raises `BadSetting` for an answer that is not among the options or missing, and
-    `UnknownExercise` for a number that no question has.
-    """
-    if re.fullmatch(r"\d\d\.q\d+", question):
-        show(importlib.import_module("labsupport.labs.exercises").find_question(question))
-    elif answer is None:
-        raise BadSetting('predict needs the answer, or a question\'s number: predict("05.q1")')
-    else:
-        if isinstance(options, str):
-            raise BadSetting("The options are a list of different texts.")
-        show(Question(question, tuple(options), answer=answer, why=why))
 
 
 def reveal(title: str, text: str) -> None:
