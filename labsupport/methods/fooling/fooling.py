@@ -438,17 +438,22 @@ def adversarial(eps: float = 0.25, share: float = _SHARE) -> training.Change:
     """
     if not eps >= 0 or not 0 <= share <= 1:
         raise BadSetting(f"eps is 0 or more and share between 0 and 1, not {eps} and {share}")
+    return _Adversarial(eps, share)
 
-    def change(batch: training.Batch) -> Tensor:
+
+@dataclass(frozen=True)
+class _Adversarial:
+    eps: float
+    share: float
+
+    def __call__(self, batch: training.Batch) -> Tensor:
         with torch.enable_grad():
             images = batch.images.detach().requires_grad_(True)
             loss = nn.functional.cross_entropy(batch.module(images), batch.labels, reduction="sum")
             (found,) = torch.autograd.grad(loss, images)
-        changed = signed_step(batch.images, found, eps)
-        chosen = torch.rand(len(images), generator=batch.random) < share
+        changed = signed_step(batch.images, found, self.eps)
+        chosen = torch.rand(len(images), generator=batch.random) < self.share
         return torch.where(chosen.to(images.device)[:, None, None, None], changed, batch.images)
-
-    return change
 
 
 @dataclass(frozen=True)
