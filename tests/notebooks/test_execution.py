@@ -1,57 +1,87 @@
-"""Every notebook runs whole, as a student meets it and with every exercise solved.
+"""Every notebook runs in a kernel of its own: as a student meets it, and with its exercises solved.
 
 nbval runs one notebook at a time, in a kernel of this very Python, on a copy. A cell that raises
 is a failed test there. LABS_STRICT makes each `check` raise unless it comes out as expected: still
 to be done in the student's state, right in the solved one. The network is cut off meanwhile.
+
+The student's run is whole, takes two threads, and walks every panel behind the last cell. The
+solved one takes one thread and leaves out the cells that no exercise can change: those have run
+already (`python -m labsupport test --all` runs them again).
 """
 
-import json
 import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import walking
+from dependence import dependent
 
-from labsupport.commands.notebooks import exercise_cells, read, text_of
+from labsupport.commands.notebooks import Cell, exercise_cells, read, tags, text_of, write
 from labsupport.commands.solve import is_stub, solve
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEMPLATES = [HERE / "template.ipynb", HERE / "template_short.ipynb"]
-STATES = ("student", "solved")
-LONGEST_CELL = 300  # seconds
+THREADS = {"student": 2, "solved": 1}  # rounding must not decide what a student reads
+WHOLE = os.environ.get("LABS_TESTS") == "all"
+LONGEST_CELL = 900  # seconds; all panels are walked in one
+WALKED = "walked.txt"
 
 
-def prepared(source: Path, state: str, folder: Path) -> Path:
-    """A copy of the notebook in a folder, with its exercises as they are or solved."""
+def runs() -> Iterator[tuple[Path, str]]:
+    """The notebooks with their states; the longest labs first, so that nobody waits for them."""
+    slow = ("12", "10", "11", "08", "06", "09", "04")
+    order = [*(p for key in slow for p in NOTEBOOKS if p.stem.startswith(key)), *NOTEBOOKS]
+    for state in THREADS:
+        for path in [*dict.fromkeys(order), *TEMPLATES]:
+            if state == "student" or any(exercise_cells(read(path))):
+                yield path, state
+
+
+def prepared(source: Path, state: str, folder: Path, *, whole: bool = WHOLE) -> Path:
+    """A copy of the notebook in a folder, as that run takes it."""
     copy = folder / source.name
     if state == "solved":
         solve(source, copy)
-    else:
-        copy.write_bytes(source.read_bytes())
+    notebook = read(copy if state == "solved" else source)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if state == "student":
+        code = with_walk(code, source.stem)
+    elif not whole:
+        code = dependent(code)
+    write({**notebook, "cells": code}, copy)
     return copy
+
+
+def with_walk(code: list[Cell], name: str) -> list[Cell]:
+    """The cells, the setup once more, for it must not mind, and what walks their panels."""
+    walk = f"import walking\n\nwalking.walk_all({name!r}, walking.Path({WALKED!r}))"
+    twice = [again for cell in code for again in [cell] * (2 if "setup" in tags(cell) else 1)]
+    return [code_cell("record", "import walking\n\nwalking.record()"), *twice,
+            code_cell("walk", walk)]  # fmt: skip
+
+
+def code_cell(name: str, code: str) -> Cell:
+    return {"cell_type": "code", "id": name, "metadata": {}, "outputs": [],
+            "execution_count": None, "source": code}  # fmt: skip
 
 
 def run(notebook: Path, state: str) -> tuple[int, str, float]:
     """Run the notebook under nbval; gives pytest's exit status, its words, the seconds."""
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q"]
     command += [f"--nbval-cell-timeout={LONGEST_CELL}", "-p", "no:cacheprovider", "--durations=3"]
-    command += [
-        "-p",
-        "no:xdist",
-        "-c",
-        os.devnull,
-        "--rootdir",
-        str(notebook.parent),
-        str(notebook),
-    ]
+    command += ["-p", "no:xdist", "-c", os.devnull]
+    command += ["--rootdir", str(notebook.parent), str(notebook)]
     surroundings = offline(notebook.parent / "attempts.txt") | {
         "LABS_STRICT": state,
         "LABS_STATE": str(notebook.parent / "state"),
+        "OMP_NUM_THREADS": str(THREADS[state]),
     }
     start = time.perf_counter()
     done = subprocess.run(
@@ -62,7 +92,7 @@ def run(notebook: Path, state: str) -> tuple[int, str, float]:
 
 def offline(log: Path) -> dict[str, str]:
     """Surroundings in which Python reaches this machine alone and writes other attempts down."""
-    folders = (str(HERE / "offline"), str(ROOT), os.environ.get("PYTHONPATH"))
+    folders = (str(HERE / "offline"), str(HERE), str(ROOT), os.environ.get("PYTHONPATH"))
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, folders)),
         "LABS_OFFLINE_LOG": str(log),
@@ -75,21 +105,24 @@ def attempts(notebook: Path) -> list[str]:
     return log.read_text(encoding="utf-8").split() if log.exists() else []
 
 
+def name_of(part: Path | str) -> str:
+    return part.stem if isinstance(part, Path) else part
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("notebook", [*TEMPLATES, *NOTEBOOKS], ids=lambda path: path.stem)
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(
+    ("notebook", "state"), list(runs()), ids=lambda one: getattr(one, "stem", one)
+)
 def test_notebook_runs_whole(notebook: Path, state: str, tmp_path: Path, measured):
     copy = prepared(notebook, state, tmp_path)
     status, words, seconds = run(copy, state)
     measured(f"{notebook.stem}, {state}: {seconds:.1f} s")
+    if state == "student" and (tmp_path / WALKED).exists():
+        measured((tmp_path / WALKED).read_text(encoding="utf-8").strip())
     assert status == 0, words[-6000:]
-    assert f"{count_of_code_cells(notebook)} passed" in words
+    assert f"{len(read(copy)['cells'])} passed" in words
     assert attempts(copy) == []
-
-
-def count_of_code_cells(notebook: Path) -> int:
-    return sum(cell["cell_type"] == "code" for cell in read(notebook)["cells"])
 
 
 @pytest.mark.parametrize("notebook", [*TEMPLATES, *NOTEBOOKS], ids=lambda path: path.stem)
@@ -104,40 +137,23 @@ def test_every_exercise_is_still_to_be_done_and_becomes_solved(notebook: Path, t
 
 def tiny(folder: Path, *cells: str) -> Path:
     """A notebook of a few code cells."""
-    parts = [
-        {"cell_type": "code", "id": f"c{i}", "metadata": {}, "outputs": [], "execution_count": None,
-         "source": code} for i, code in enumerate(cells)
-    ]  # fmt: skip
-    frame = json.loads(TEMPLATES[0].read_text(encoding="utf-8"))
     path = folder / "tiny.ipynb"
-    path.write_text(json.dumps(frame | {"cells": parts}), encoding="utf-8")
+    parts = [code_cell(f"c{i}", code) for i, code in enumerate(cells)]
+    write({**read(TEMPLATES[0]), "cells": parts}, path)
     return path
 
 
-IMPORT = "from labsupport.ui import check, use"
+IMPORT = "from labsupport.ui import Panel, check, controls, use"
 RIGHT = "def strongest(x):\n    return divmod(int(x.argmax()), x.shape[1])"
+WRONG = "def strongest(x):\n    return 0, 0"
 STUB = "def strongest(x):\n    raise NotImplementedError"
 CHECK = 'check("90.2", strongest)'
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("state", "cells", "words"),
-    [
-        ("student", ["1 / 0"], "ZeroDivisionError"),
-        ("student", ["raise SystemExit(3)"], "SystemExit"),
-        ("solved", [IMPORT, STUB, CHECK], "NotAsExpected"),
-        ("solved", [IMPORT, "def strongest(x):\n    return 0, 0", CHECK], "NotAsExpected"),
-        ("student", [IMPORT, RIGHT, CHECK], "NotAsExpected"),
-        ("student", [IMPORT, STUB, "strongest(0)"], "NotImplementedError"),
-    ],
-)  # fmt: skip
-def test_a_notebook_with_a_fault_fails(state: str, cells: list[str], words: str, tmp_path: Path):
-    status, said, _ = run(tiny(tmp_path, *cells), state)
-    assert status != 0
-    assert words in said
-
-
+DEAD = """
+from PIL import Image
+def draw(side, shade):
+    return Image.new("L", (40, 40), side)
+Panel(draw, {"side": controls.whole("side", 3, 1, 9), "shade": controls.toggle("shade")}, title="D")
+"""
 REACHES_OUT = """
 from urllib.request import urlopen
 try:
@@ -145,18 +161,86 @@ try:
 except OSError as error:
     print(error)
 """
+HOSTS = ["weights.invalid", "192.0.2.7"]
 
 
 @pytest.mark.slow
-def test_an_attempt_to_reach_the_network_is_noticed(tmp_path: Path):
-    cells = [REACHES_OUT.format(host=host) for host in ("weights.invalid", "192.0.2.7")]
-    path = tiny(tmp_path, *cells)
-    assert run(path, "student")[0] == 0
-    assert attempts(path) == ["weights.invalid", "192.0.2.7"]
+def test_every_fault_of_a_students_run_is_noticed(tmp_path: Path):
+    cells = [IMPORT, "1 / 0", RIGHT, CHECK, STUB, CHECK, "strongest(0)", DEAD]
+    cells += [REACHES_OUT.format(host=host) for host in HOSTS]
+    copy = prepared(tiny(tmp_path, *cells), "student", tmp_path)
+    status, said, _ = run(copy, "student")
+    assert status != 0
+    assert "4 failed, 8 passed" in said
+    for words in (
+        "ZeroDivisionError",
+        "NotAsExpected",
+        "NotImplementedError",
+        "none of its values",
+    ):
+        assert words in said
+    assert attempts(copy) == HOSTS
 
 
 @pytest.mark.slow
-def test_a_sound_notebook_passes_with_one_test_for_each_cell(tmp_path: Path):
-    status, said, _ = run(tiny(tmp_path, IMPORT, RIGHT, CHECK), "solved")
-    assert status == 0, said
-    assert re.search(r"3 passed", said)
+def test_every_fault_of_a_solved_run_is_noticed(tmp_path: Path):
+    cells = [IMPORT, STUB, CHECK, WRONG, CHECK, RIGHT, CHECK, "raise SystemExit(3)"]
+    status, said, _ = run(tiny(tmp_path, *cells), "solved")
+    assert status != 0
+    assert "3 failed, 5 passed" in said
+    for words in ("NotAsExpected", "SystemExit"):
+        assert words in said
+
+
+def test_a_notebook_without_panels_is_noticed(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(walking, "made", [])
+    with pytest.raises(AssertionError, match="has no panel"):
+        walking.walk_all("05_tiny", tmp_path / WALKED)
+
+
+def test_the_students_run_has_every_cell_and_the_setup_twice(tmp_path: Path):
+    code = [cell for cell in read(TEMPLATES[0])["cells"] if cell["cell_type"] == "code"]
+    taken = [cell["id"] for cell in read(prepared(TEMPLATES[0], "student", tmp_path))["cells"]]
+    assert taken == ["record", "setup", *(cell["id"] for cell in code), "walk"]
+
+
+# ---- what depends on an exercise ------------------------------------------------------------
+
+
+def ids(*cells: str) -> list[str]:
+    """The cells that depend on the exercise, which is the cell that begins with "def"."""
+    code = [code_cell(f"c{i}", one) for i, one in enumerate(cells)]
+    for cell in code:
+        cell["metadata"]["tags"] = ["exercise:90.1"] * cell["source"].startswith("def")
+    return [cell["id"] for cell in dependent(code)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["a = 1", "def f(): ...", "f()"], "c1 c2"),
+        (["a = 1", "b = 2", "def f(): ...", "f(a)"], "c0 c2 c3"),  # what it needs
+        (["a = 1", "b = a", "a = 3", "def f(): ...", "f(b)"], "c0 c1 c3 c4"),  # and that in turn
+        (["def f(): ...", "g = use(f)", "h = g(1)", "print(h)", "1"], "c0 c1 c2 c3"),
+        (["def f(): ...", "g = f", "g = 1", "print(g)"], "c0 c1"),  # no longer the exercise's
+        (["def f(): ...", "a = f(); b = 1", "b", "a"], "c0 c1 c3"),  # one statement of a cell
+        (["def f(): ...", "for x in f(): y = x", "y"], "c0 c1 c2"),
+        (["import t", "t.manual_seed(1)", "t.show(1)", "def f(): ...", "f(t.rand())"],
+         "c0 c1 c3 c4"),
+        (["a = []", "a.append(1)", "a[0] = 2", "len(a)", "def f(): ...", "f(a)"],
+         "c0 c1 c2 c4 c5"),
+        (["def f(): ...", "a = {}", "a[1] = f()", "def g(): return a", "g()"], "c0 c1 c2 c3 c4"),
+        (["def f(): ...", "[f for f in [1]]", "progress()", "a = lambda: f", "a()"],
+         "c0 c1 c2 c3 c4"),
+    ],
+)  # fmt: skip
+def test_what_depends_on_an_exercise_is_run(cells: list[str], expected: str):
+    assert ids(*cells) == expected.split()
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_solved_run_has_every_exercise_with_its_check(notebook: Path, tmp_path: Path):
+    cells = read(prepared(notebook, "solved", tmp_path, whole=False))["cells"]
+    asked = {name for name, _ in exercise_cells(read(notebook))}
+    checked = re.findall(r'check\("([\d.]+)"', "\n".join(text_of(cell) for cell in cells))
+    assert set(checked) == asked
