@@ -1,7 +1,9 @@
 """`test`: every gate in one run of pytest, so that its closing line speaks for all of them.
 
-`test --all` runs more of them, one after the other, and closes with the sum: the numbers once
-under each of kernels.py's settings, and the notebooks under one that is not the machine's own.
+`test --all` runs more of them, one after the other, and closes with the sum: all labs in the
+browser, every cell with its exercises solved, each method with each family of networks (the tests
+read `LABS_TESTS`); then the numbers once under each of kernels.py's settings, and the notebooks
+under one that is not the machine's own.
 """
 
 from __future__ import annotations
@@ -106,7 +108,7 @@ def matrix(own: str) -> Iterator[Stage]:
     >>> [stage.name for stage in matrix("DEFAULT")][0]
     'everything'
     """
-    yield Stage("everything", spread(workers()))
+    yield Stage("everything", spread(workers()), {"LABS_TESTS": "all"})
     others = kernels.foreign(own)
     for count in THREADS:
         sharing = spread(max(1, workers() // count))

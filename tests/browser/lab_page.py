@@ -174,7 +174,7 @@ class PanelOnPage:
     def button(self, words: str):
         return self.node.locator("button:visible", has_text=words)
 
-    def key_presses(self, index: int, count: int = 5) -> list[float]:
+    def key_presses(self, index: int, count: int = 3) -> list[float]:
         """Milliseconds from presses of an arrow key on that slider to the new pictures.
 
         Empty when the picture does not change: a slider that waits for Run, say.

@@ -1,5 +1,5 @@
-"""Every notebook in a real browser: it runs whole, a key press on a slider changes the picture,
-Stop answers. Screenshots are kept in build/screenshots."""
+"""Notebooks in a real browser: each runs whole, a key press on a slider changes the picture, Stop
+answers. Screenshots are kept in build/screenshots. `touched.py` says which are opened."""
 
 import json
 import re
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from lab_page import ROOT, SCREENSHOTS, LabPage, PanelOnPage, median, missing
+from touched import opened
 
 from labsupport.commands import pages, render
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEMPLATE = ROOT / "tests" / "notebooks" / "template.ipynb"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -44,7 +44,7 @@ def check_panel(panel: PanelOnPage, folder: Path) -> str:
     return f"{title}: {', '.join(words) or 'no slider'}"
 
 
-@pytest.mark.parametrize("notebook", [TEMPLATE, *NOTEBOOKS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", [TEMPLATE, *opened()], ids=lambda path: path.stem)
 def test_notebook_in_the_browser(notebook: Path, desk: LabPage, measured):
     folder = SCREENSHOTS / notebook.stem
     desk.open(notebook)

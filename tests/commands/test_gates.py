@@ -93,8 +93,10 @@ def test_all_computes_the_numbers_under_every_setting_and_the_notebooks_under_on
     asked, runs, monkeypatch
 ):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("LABS_TESTS", raising=False)
     main(["test", "--all", "-x"])
     assert asked == [("test",)]
+    assert [around.get("LABS_TESTS") for _, around in runs] == ["all"] + 7 * [None]
     plain, avx2, own = ("default", "SSE41"), ("avx2", "AVX2"), (None, None)
     numbers = [(*kind, threads) for threads in ("1", "2") for kind in (own, plain, avx2)]
     assert settings(runs) == [(*own, None), *numbers, (*plain, None)]
