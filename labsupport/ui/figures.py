@@ -600,13 +600,17 @@ def curve(
     and dashes both tell the lines apart. The axes are kept: while the limits stay the same, a
     picture costs a few milliseconds.
     """
-    rows = {name: line if isinstance(line, tuple) else (None, line) for name, line in lines.items()}
-    pairs = {
-        name: (np.arange(len(as_array(y))) if x is None else as_array(x), as_array(y))
-        for name, (x, y) in rows.items()
-    }
+    pairs = {name: _pair(line) for name, line in lines.items()}
     kept = curves.curve_for(across=across, up=up, size=size, log=log, points=points)
     return kept.draw(pairs, limits=limits, reach=reach)
+
+
+def _pair(line: ArrayLike | tuple[ArrayLike, ArrayLike]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both rows of a line; one row of numbers is counted from zero."""
+    if isinstance(line, tuple) and len(line) == 2 and np.ndim(line[0]) == 1:
+        return as_array(line[0]), as_array(line[1])
+    row = as_array(line)
+    return np.arange(len(row)), row
 
 
 def drawn(plot: Callable[[Axes], None], *, size: tuple[int, int] = (480, 300)) -> Picture:

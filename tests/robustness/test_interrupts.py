@@ -48,8 +48,8 @@ TOLD: dict[str, Callable[[], Live]] = {
 def running_panels() -> dict[str, Callable[[], Live]]:
     """Every function of the labs that makes a `Live`, found by looking."""
     found = dict(TOLD)
-    for module in pkgutil.iter_modules(labsupport.labs.__path__):
-        loaded = importlib.import_module(f"labsupport.labs.{module.name}")
+    for module in pkgutil.walk_packages(labsupport.labs.__path__, "labsupport.labs."):
+        loaded = importlib.import_module(module.name)
         for name, value in vars(loaded).items():
             if not inspect.isfunction(value) or value.__module__ != loaded.__name__:
                 continue
