@@ -782,6 +782,23 @@ def _usual(network: Network, image: torch.Tensor, target: object) -> Results:
     return {"usual": torch.tensor([found.code, found.pixels, measured.code])}
 
 
+def _gram(_: Network, image: torch.Tensor, __: object) -> Results:
+    return {"products": a.gram(image)}
+
+
+def _read(network: Network, image: torch.Tensor, layer: object) -> Results:
+    layers = [network.layers[layer].name] if isinstance(layer, int) else [layer]
+    return a.read(network, layers, image)  # type: ignore[arg-type]
+
+
+def _mutated(_: Network, image: torch.Tensor, __: object) -> Results:
+    return {"child": ev.polynomial(image, random=torch.Generator().manual_seed(0))}
+
+
+def _in_rgb(_: Network, image: torch.Tensor, __: object) -> Results:
+    return {"image": ev.rgb(image)}
+
+
 CASES = [
     Case("anatomy.anatomy", _anatomy, wrong=None),
     Case("anatomy.configuration", _configuration, wrong=None),
@@ -811,8 +828,8 @@ CASES = [
     Case("backprop.weighted_layers", _weighted, wrong=None),
     Case("backprop.randomized", _randomized, wrong=None),
     Case("backprop.cascading_randomization", _cascade),
-    Case("ascent.ascend", _ascended, batches=True),
-    Case("ascent.visualize", _visualized),
+    Case("optimize.ascend", _ascended, batches=True),
+    Case("optimize.visualize", _visualized),
     Case("style.stylize", _stylized, wrong=None),
     Case("style.paint", _style_painted, wrong=None),
     Case("style.reconstruct_content", _style_halves, wrong=None),
@@ -856,7 +873,7 @@ CASES = [
     Case("patches.unit_activations", _all_of_a_unit, wrong=10_000),
     Case("patches.agreement", _labels, wrong=None),
     Case("patches.units_for", _units_for, wrong=None),
-    Case("clusters.scan", _in_parts, wrong=10_000),
+    Case("patches.scan", _in_parts, wrong=10_000),
     Case("codes.codes", _codes, wrong=None, batches=True),
     Case("codes.codes_by_layer", _codes_by_layer, wrong=None, batches=True),
     Case("codes.code_layer", _code_layer, wrong=None),
@@ -930,6 +947,10 @@ CASES = [
     Case("saliency.box_overlap", _parts, wrong=None),
     Case("saliency.mask_overlap", _parts, wrong=None),
     Case("saliency.localization_error", _parts, wrong=None),
+    Case("optimize.gram", _gram, wrong=None, batches=True, passes_gradients=True),
+    Case("optimize.read", _read, passes_gradients=True),
+    Case("evolution.polynomial", _mutated, wrong=None),
+    Case("evolution.rgb", _in_rgb, wrong=None, batches=True),
     Case("saliency.centre_box", _parts, wrong=None),
     Case("saliency.compose", _composed, wrong=None),
     Case("saliency.scenes", _scenes, wrong=None),
@@ -943,17 +964,15 @@ def first_convolution(network: Network) -> str:
 
 
 def public_methods() -> set[str]:
-    """Every public function of labsupport.methods, as module.function, found by looking."""
-    found = set()
+    """Every function that a module or a package's face in labsupport.methods offers."""
+    names = set()
     for module in pkgutil.iter_modules(labsupport.methods.__path__):
-        if module.name.startswith("_"):
-            continue
         loaded = importlib.import_module(f"labsupport.methods.{module.name}")
         for name, value in vars(loaded).items():
-            own = getattr(value, "__module__", None) == loaded.__name__
+            own = str(getattr(value, "__module__", None)).startswith(loaded.__name__)
             if own and inspect.isfunction(value) and not name.startswith("_"):
-                found.add(f"{module.name}.{name}")
-    return found
+                names.add(f"{module.name}.{name}")
+    return names
 
 
 # The network families, small images, ten classes

@@ -17,7 +17,7 @@ from labsupport.core import images, streams
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, DamagedData, UnknownLayer
 from labsupport.core.network import receptive_box
-from labsupport.methods.patches import scan
+from labsupport.methods.patches import scanning
 from labsupport.methods.patches.search import (
     TopPatches,
     agreement,
@@ -162,7 +162,7 @@ def test_how_the_work_is_cut_changes_nothing(case, small, pixels, monkeypatch):
     shown = eighths(9, sizes=SIZES, seed=2)
     whole = top_patches(network, layer, shown, k=5)
     for name, value in small.items():
-        monkeypatch.setattr(scan, name, value)
+        monkeypatch.setattr(scanning, name, value)
     monkeypatch.setattr(streams, "BATCH_PIXELS", pixels)
     assert_same(top_patches(network, layer, shown, k=5), whole)
 
@@ -420,7 +420,7 @@ def test_memory_does_not_grow_with_the_number_of_images(case, sizes, search, mon
     network, layer = case
     monkeypatch.setattr(streams, "BATCH_PIXELS", 4 * 31**2)
     maps, most = weakref.WeakSet(), []
-    real = scan.Units.maps
+    real = scanning.Units.maps
 
     def watched(self, shown):
         found = real(self, shown)
@@ -428,7 +428,7 @@ def test_memory_does_not_grow_with_the_number_of_images(case, sizes, search, mon
         most.append(len(maps))
         return found
 
-    monkeypatch.setattr(scan.Units, "maps", watched)
+    monkeypatch.setattr(scanning.Units, "maps", watched)
     peaks = []
     for count in (80, 200):
         shown = Counted(count, sizes)
@@ -446,7 +446,7 @@ def test_a_device_without_room_for_a_batch_gets_smaller_ones(case, monkeypatch):
     network, layer = case
     shown = eighths(12)
     expected = top_patches(network, layer, shown)
-    real = scan.Units._maps
+    real = scanning.Units._maps
     refused = []
 
     def little_room(self, images):
@@ -455,7 +455,7 @@ def test_a_device_without_room_for_a_batch_gets_smaller_ones(case, monkeypatch):
             raise torch.OutOfMemoryError("out of memory")
         return real(self, images)
 
-    monkeypatch.setattr(scan.Units, "_maps", little_room)
+    monkeypatch.setattr(scanning.Units, "_maps", little_room)
     assert_same(top_patches(network, layer, shown), expected)
     assert refused
 
@@ -557,7 +557,7 @@ def test_images_that_are_none_are_refused(case):
 
 def test_the_table_of_overlaps_is_intersection_over_union():
     network = exact(chain, "relu2")
-    grid = scan.Grid(*scan._spans(network, "4", (20, 24), (5, 6)), 0.3)
+    grid = scanning.Grid(*scanning._spans(network, "4", (20, 24), (5, 6)), 0.3)
     boxes = [tuple(box) for box in grid.boxes(np.arange(grid.cells)).tolist()]
     for a, b in itertools.product(range(grid.cells), repeat=2):
         expected = a == b or overlap(boxes[a], boxes[b]) > 0.3

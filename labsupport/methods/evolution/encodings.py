@@ -93,13 +93,13 @@ def polynomial(
     a half, else by 1 - (2(1 - u))^(1/(strength + 1)), and is kept inside [0, 1].
     """
     chosen = torch.rand(values.shape, generator=random) < rate
-    found = values.flatten().clone()
+    child = values.detach().flatten().clone()
     (places,) = chosen.flatten().nonzero(as_tuple=True)
     drawn = torch.rand(len(places), generator=random)
     near = (2 * torch.minimum(drawn, 1 - drawn)).pow(1 / (strength + 1))
     step = torch.where(drawn < 0.5, near - 1, 1 - near)
-    found[places] = (found[places] + step).clamp(0, 1)
-    return found.view(values.shape)
+    child[places] = (child[places] + step).clamp(0, 1)
+    return child.view(values.shape)
 
 
 def rgb(hsv: Tensor) -> Tensor:
@@ -108,6 +108,7 @@ def rgb(hsv: Tensor) -> Tensor:
     >>> rgb(torch.tensor([1 / 3, 1.0, 0.5]).view(1, 3, 1, 1)).flatten()
     tensor([0.0000, 0.5000, 0.0000])
     """
+    hsv = hsv.detach()
     hue, saturation, value = hsv.unbind(1)
     turned = (hue - hue.floor()) * 6
     colours = torch.empty_like(hsv)

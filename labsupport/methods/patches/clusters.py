@@ -35,7 +35,7 @@ from labsupport.core.streams import (
     network_print,
     numbered,
 )
-from labsupport.methods.patches.scan import Channels, Rules, Suppress, Units
+from labsupport.methods.patches.scanning import Channels, Rules, Suppress, Units
 from labsupport.methods.patches.search import (
     Progress,
     TopPatches,

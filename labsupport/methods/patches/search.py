@@ -34,7 +34,7 @@ from labsupport.core.streams import (
     numbered,
     print_word,
 )
-from labsupport.methods.patches.scan import (
+from labsupport.methods.patches.scanning import (
     BOX,
     COLUMN,
     IMAGE,
