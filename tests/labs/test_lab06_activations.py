@@ -9,9 +9,9 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.labs.lab06_activations import activations as lab
 from labsupport.labs.lab06_activations.pointing import UnitPicker
-from labsupport.methods.activations.activations import (
-    Album,
+from labsupport.methods.activations import (
     Distortion,
+    PictureCache,
     unit_changes,
     unit_views,
 )
@@ -182,7 +182,9 @@ def test_clicks_are_counted_from_where_the_panels_show_the_mosaic(pictures, tmp_
     live.controls["layer"].put(live.controls["layer"].network.layer("conv1").name)
     assert frames_of(live, lab.sheet_of((64, 111, 111))) == [live.controls["unit"].value]
     live.close()
-    views = lab.unit_panel(pictures, "koala", "fire5", 77, recipe=QUICK, album=Album(tmp_path))
+    views = lab.unit_panel(
+        pictures, "koala", "fire5", 77, recipe=QUICK, cache=PictureCache(tmp_path)
+    )
     assert frames_of(views, lab.sheet_of((256, 27, 27), lab.NARROW)) == [77]
     views.close()
 
@@ -216,7 +218,9 @@ def test_another_unit_needs_no_other_pass(network, monkeypatch):
 
 
 def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(pictures, tmp_path):
-    panel = lab.unit_panel(pictures, "koala", "fire8", 0, recipe=QUICK, album=Album(tmp_path))
+    panel = lab.unit_panel(
+        pictures, "koala", "fire8", 0, recipe=QUICK, cache=PictureCache(tmp_path)
+    )
     left, top, right, bottom = lab.sheet_of((512, 13, 13), lab.NARROW).box(491)
     click = {"x": (left + right) / 2, "y": (top + bottom) / 2, "number": 1}
     panel.controls["unit"].pointer.event = click
@@ -235,7 +239,9 @@ def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(pictures, tmp_p
 
 
 def test_what_was_found_is_shown_at_once_and_run_again_makes_it_anew(pictures, tmp_path):
-    panel = lab.unit_panel(pictures, "koala", "fire8", 3, recipe=QUICK, album=Album(tmp_path))
+    panel = lab.unit_panel(
+        pictures, "koala", "fire8", 3, recipe=QUICK, cache=PictureCache(tmp_path)
+    )
     panel.run()
     assert not panel.frame.views.picture.cached
     panel.run()  # all of it is there: pressed again, it is made again
@@ -253,7 +259,7 @@ def test_a_cache_that_cannot_be_written_does_not_break_the_panel(pictures, tmp_p
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     panel = lab.unit_panel(
-        pictures, "koala", "fire8", 3, recipe=QUICK, album=Album(blocked / "folder")
+        pictures, "koala", "fire8", 3, recipe=QUICK, cache=PictureCache(blocked / "folder")
     )
     panel.run()
     assert panel.frame.views.picture is not None

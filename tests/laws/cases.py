@@ -22,6 +22,7 @@ import labsupport.methods
 from labsupport.core import images as images_
 from labsupport.core import network as networks
 from labsupport.core.network import Network
+from labsupport.methods import activations as ac
 from labsupport.methods import backprop as b
 from labsupport.methods import dream as dr
 from labsupport.methods import inversion as inv
@@ -32,7 +33,6 @@ from labsupport.methods import style as st
 from labsupport.methods import tasks
 from labsupport.methods import twins as tw
 from labsupport.methods import weights as w
-from labsupport.methods.activations import activations as ac
 from labsupport.methods.anatomy import tables as anatomy
 from labsupport.methods.codes import space as c
 from labsupport.methods.evolution import evolution as ev
@@ -82,32 +82,26 @@ def _correlated(_: Network, image: torch.Tensor, __: object) -> Results:
 
 
 def _alike(network: Network, image: torch.Tensor, _: object) -> Results:
-    found = ac.similarity(network, image, _CHANGE, [first_convolution(network)])
-    return {name: getattr(found, name)[0] for name in ("maps", "carried", "pooled")}
+    similarity = ac.similarity(network, image, _CHANGE, [first_convolution(network)])
+    return {name: getattr(similarity, name)[0] for name in ("maps", "aligned", "pooled")}
 
 
 def _changed_units(network: Network, image: torch.Tensor, _: object) -> Results:
-    found = ac.unit_changes(network, image, 1 - image, first_convolution(network))
-    return {"change": found.change}
+    return {"change": ac.unit_changes(network, image, 1 - image, first_convolution(network)).change}
 
 
 def _votes(network: Network, image: torch.Tensor, unit: object) -> Results:
-    found = ac.class_votes(network, image, (first_convolution(network), unit))
-    return {"clean": found.clean, "silenced": found.silenced}
-
-
-def _unit_frames(network: Network, image: torch.Tensor, unit: object) -> Results:
-    recipe = a.Recipe("law", "noise", a.Pixels(), (), (), a.Momentum(0.01), 1)
-    wanted, pictures = (first_convolution(network), unit), torch.cat([image, 1 - image])
-    *_, last = ac.unit_frames(network, image, wanted, pictures, patches=2, recipe=recipe)
-    slopes = {rule: found.values for rule, found in last.gradients.items()}
-    return {"map": last.map, "votes": last.votes.values, "image": last.picture.image, **slopes}
+    votes = ac.class_votes(network, image, (first_convolution(network), unit))
+    return {"clean": votes.clean, "silenced": votes.silenced}
 
 
 def _unit_views(network: Network, image: torch.Tensor, unit: object) -> Results:
-    recipe = a.Recipe("law", "noise", a.Pixels(), (), (), a.Momentum(0.01), 0)
-    found = ac.unit_views(network, image, (first_convolution(network), unit), image, recipe=recipe)
-    return {"values": found.patches.values[:, 0], "boxes": found.patches.boxes[:, 0]}
+    recipe = a.Recipe("law", "noise", a.Pixels(), (), (), a.Momentum(0.01), 1)
+    wanted, pictures = (first_convolution(network), unit), torch.cat([image, 1 - image])
+    views = ac.unit_views(network, image, wanted, pictures, patches=2, recipe=recipe)
+    results = {rule: gradient.values for rule, gradient in views.gradients.items()}
+    results |= {"values": views.patches.values[:, 0], "boxes": views.patches.boxes[:, 0]}
+    return results | {"map": views.map, "votes": views.votes.values, "image": views.picture.image}
 
 
 def _map(network: Network, image: torch.Tensor, target: object) -> Results:
@@ -817,7 +811,6 @@ CASES = [
     Case("activations.similarity", _alike, wrong=None, batches=True),
     Case("activations.unit_changes", _changed_units, wrong=None),
     Case("activations.class_votes", _votes, wrong=10_000, batches=True),
-    Case("activations.unit_frames", _unit_frames, wrong=10_000),
     Case("activations.unit_views", _unit_views, wrong=10_000),
     Case("backprop.gradient", _gradient, batches=True),
     Case("backprop.gradients", _gradients, batches=True),

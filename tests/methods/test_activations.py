@@ -18,10 +18,9 @@ from torch import nn
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
-from labsupport.methods.activations import activations
-from labsupport.methods.activations.activations import (
-    Album,
+from labsupport.methods.activations import (
     Distortion,
+    PictureCache,
     UnitPicture,
     class_votes,
     correlation,
@@ -30,9 +29,9 @@ from labsupport.methods.activations.activations import (
     mosaic,
     similarity,
     unit_changes,
-    unit_frames,
     unit_views,
 )
+from labsupport.methods.activations.correlations import _aligned
 from labsupport.methods.backprop import gradients
 from labsupport.methods.optimize.ascent import Adam, Pixels, Recipe
 from labsupport.methods.patches.search import top_patches
@@ -90,7 +89,7 @@ def test_every_tile_lies_where_the_layout_says(count, height, width, gap, column
         assert where.channel_at(*point) is None
 
 
-def test_a_layer_of_one_row_has_no_channel_behind_its_last():
+def test_a_layer_of_one_row_has_no_channel_after_its_last():
     assert layout(5, 2, 2, columns=3, gap=1).channel_at(8, 5) is None
 
 
@@ -188,9 +187,9 @@ def test_a_distortion_says_what_it_does():
 
 def test_correlation_is_pearsons():
     one, other = toys.image(5, 7, count=4), toys.image(5, 7, count=4, seed=1)
-    found = correlation(one, other)
+    ours = correlation(one, other)
     for row, (x, y) in enumerate(zip(one.numpy(), other.numpy(), strict=True)):
-        assert float(found[row]) == pytest.approx(np.corrcoef(x.ravel(), y.ravel())[0, 1], abs=1e-6)
+        assert float(ours[row]) == pytest.approx(np.corrcoef(x.ravel(), y.ravel())[0, 1], abs=1e-6)
     assert correlation(one, 3 * one + 2).tolist() == pytest.approx([1.0] * 4, abs=1e-6)
     assert correlation(one, -one).tolist() == pytest.approx([-1.0] * 4, abs=1e-6)
 
@@ -212,15 +211,15 @@ def test_what_is_not_known_is_left_out_and_what_never_varies_has_no_correlation(
         correlation(torch.zeros(1, 4), torch.zeros(1, 5))
 
 
-def test_maps_that_moved_are_alike_only_when_they_are_carried_along(colours):
+def test_maps_that_moved_are_similar_only_when_they_are_aligned(colours):
     image = torch.zeros(1, 3, 12, 16)
     image[..., 4:8, 4:10] = toys.image(4, 6)
-    found = similarity(colours, image, Distortion(right=4), ["conv1", "3"])
-    assert float(found.carried[0, 0]) == pytest.approx(1, abs=1e-4)
-    assert float(found.pooled[0, 0]) == pytest.approx(1, abs=1e-4)
-    assert float(found.maps[0, 0]) < 0.6
-    # behind the pool there is nothing left that could have moved
-    assert found.maps[1, 0] == found.carried[1, 0] == found.pooled[1, 0]
+    shifted = similarity(colours, image, Distortion(right=4), ["conv1", "3"])
+    assert float(shifted.aligned[0, 0]) == pytest.approx(1, abs=1e-4)
+    assert float(shifted.pooled[0, 0]) == pytest.approx(1, abs=1e-4)
+    assert float(shifted.maps[0, 0]) < 0.6
+    # after the pool there is nothing left that could have moved
+    assert shifted.maps[1, 0] == shifted.aligned[1, 0] == shifted.pooled[1, 0]
 
 
 @pytest.mark.parametrize("change", [Distortion(rotate=90), Distortion(rotate=180, right=2)])
@@ -228,9 +227,9 @@ def test_a_network_without_a_sense_of_direction_turns_with_the_picture(change):
     dots = networks.wrap(
         nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(484, 2)), input_size=11
     )
-    found = similarity(dots, toys.image(11), change, ["conv1"])
-    assert float(found.carried) == pytest.approx(1, abs=1e-3)
-    assert float(found.maps) < 0.9
+    turned = similarity(dots, toys.image(11), change, ["conv1"])
+    assert float(turned.aligned) == pytest.approx(1, abs=1e-3)
+    assert float(turned.maps) < 0.9
 
 
 def test_maps_are_turned_about_the_middle_of_the_picture():
@@ -238,11 +237,11 @@ def test_maps_are_turned_about_the_middle_of_the_picture():
     blur = nn.Conv2d(3, 1, 5, bias=False)
     nn.init.constant_(blur.weight, 1 / 75)
     network = networks.wrap(nn.Sequential(blur, nn.Flatten(), nn.Linear(49, 2)), input_size=11)
-    found = similarity(network, toys.image(11), Distortion(rotate=180), ["conv1"])
-    assert float(found.carried) == pytest.approx(1, abs=1e-3)
+    turned = similarity(network, toys.image(11), Distortion(rotate=180), ["conv1"])
+    assert float(turned.aligned) == pytest.approx(1, abs=1e-3)
 
 
-def test_maps_are_carried_by_the_middle_of_what_they_see():
+def test_maps_are_aligned_by_the_middle_of_what_they_see():
     """A stride of 4 without padding: a shift by 4 pixels is one position, whatever the border."""
     coarse = networks.wrap(
         nn.Sequential(nn.Conv2d(3, 2, 7, stride=4), nn.Flatten(), nn.Linear(2 * 25, 2)),
@@ -250,7 +249,7 @@ def test_maps_are_carried_by_the_middle_of_what_they_see():
     )
     image = toys.image(23)
     maps = coarse.activations(image, ["conv1"])["conv1"]
-    moved = activations._carried(coarse, "conv1", maps, Distortion(right=4, down=-4), (23, 23))
+    moved = _aligned(coarse, "conv1", maps, Distortion(right=4, down=-4), (23, 23))
     torch.testing.assert_close(moved[..., :4, 1:], maps[..., 1:, :4])
     assert moved[..., 4, :].isnan().all()
     assert moved[..., 0].isnan().all()
@@ -258,10 +257,10 @@ def test_maps_are_carried_by_the_middle_of_what_they_see():
 
 def test_other_pictures_take_the_place_of_a_distortion(colours):
     one, other = toys.image(12, 16, count=3), toys.image(12, 16, count=3, seed=5)
-    found = similarity(colours, one, other, ["conv1"])
+    compared = similarity(colours, one, other, ["conv1"])
     maps = [colours.activations(x, ["conv1"])["conv1"] for x in (one, other)]
-    torch.testing.assert_close(found.maps[0], correlation(*maps))
-    assert found.carried.equal(found.maps)
+    torch.testing.assert_close(compared.maps[0], correlation(*maps))
+    assert compared.aligned.equal(compared.maps)
     with pytest.raises(BadSetting, match="one for one"):
         similarity(colours, one, other[:2], ["conv1"])
 
@@ -276,9 +275,9 @@ def test_invariance_to_a_small_shift_grows_with_depth():
     """What the lab shows, on the bundled network."""
     network = networks.load()
     koala = images.standard(images.sample("koala"))
-    found = similarity(network, koala, Distortion(right=4), ["conv1", "fire5", "fire9", "pool10"])
-    assert found.maps[:, 0].tolist() == sorted(found.maps[:, 0].tolist())
-    assert float(found.carried[0]) > 0.98
+    shifted = similarity(network, koala, Distortion(right=4), ["conv1", "fire5", "fire9", "pool10"])
+    assert shifted.maps[:, 0].tolist() == sorted(shifted.maps[:, 0].tolist())
+    assert float(shifted.aligned[0]) > 0.98
 
 
 # Two pictures
@@ -288,11 +287,11 @@ def test_the_unit_that_changed_most_is_the_one_that_was_made_to(colours):
     dark = torch.zeros(1, 3, 12, 16)
     first, second = dark.clone(), dark.clone()
     first[:, 0], second[:, 0], second[:, 2] = 0.5, 0.4, 0.8
-    found = unit_changes(colours, first, second, "1")
-    assert found.order.tolist() == [2, 0, 1]
-    torch.testing.assert_close(found.change, torch.tensor([-0.1, 0.0, 0.8]))
+    changes = unit_changes(colours, first, second, "1")
+    assert changes.order.tolist() == [2, 0, 1]
+    torch.testing.assert_close(changes.change, torch.tensor([-0.1, 0.0, 0.8]))
     larger = nn.functional.interpolate(second, (24, 20))
-    torch.testing.assert_close(unit_changes(colours, first, larger, "1").change, found.change)
+    torch.testing.assert_close(unit_changes(colours, first, larger, "1").change, changes.change)
     with pytest.raises(BadImage, match="one image"):
         unit_changes(colours, first, toys.image(12, 16, count=2), "1")
 
@@ -344,29 +343,29 @@ def pictures():
 def test_all_views_are_of_the_same_unit(colours, pictures, channel):
     """The colour tells: nothing but this unit's own may be in any of its views."""
     image = toys.image(12, 16)
-    found = unit_views(colours, image, ("1", channel), pictures, recipe=QUICK)
+    views = unit_views(colours, image, ("1", channel), pictures, recipe=QUICK)
     others = [other for other in range(3) if other != channel]
     pooled = nn.functional.avg_pool2d(image[:, channel], 2)[0]
-    torch.testing.assert_close(found.map, pooled)
-    for slopes in found.gradients.values():
-        assert bool((slopes.values[0, channel] > 0).all())
-        assert not slopes.values[0, others].any()
-    row = found.patches.row(channel)
-    assert int(found.patches.images[row, 0]) == (13, 4, 17)[channel]
+    torch.testing.assert_close(views.map, pooled)
+    for gradient in views.gradients.values():
+        assert bool((gradient.values[0, channel] > 0).all())
+        assert not gradient.values[0, others].any()
+    row = views.patches.row(channel)
+    assert int(views.patches.images[row, 0]) == (13, 4, 17)[channel]
     box = (8, 2 * channel, 10, 2 * channel + 2)
-    assert tuple(found.patches.boxes[row, 0].tolist()) == box
-    assert int(found.votes.values[0].argmax()) == channel
-    picture = found.picture.image[0].mean((1, 2))
+    assert tuple(views.patches.boxes[row, 0].tolist()) == box
+    assert int(views.votes.values[0].argmax()) == channel
+    picture = views.picture.image[0].mean((1, 2))
     assert picture[channel] > 0.6
     assert picture[others].tolist() == pytest.approx([0.5, 0.5], abs=0.01)
-    assert {found.target, found.votes.target, found.picture.target} == {
+    assert {views.target, views.votes.target, views.picture.target} == {
         colours.target(("1", channel))
     }
 
 
 def test_views_of_different_units_are_refused(colours, pictures):
     image = toys.image(12, 16)
-    found = unit_views(colours, image, ("1", 0), pictures, recipe=QUICK)
+    views = unit_views(colours, image, ("1", 0), pictures, recipe=QUICK)
     other = colours.target(("1", 1))
     strange = {
         "votes": class_votes(colours, image, ("1", 1)),
@@ -377,13 +376,13 @@ def test_views_of_different_units_are_refused(colours, pictures):
     }
     for name, view in strange.items():
         with pytest.raises(BadSetting, match="not of"):
-            replace(found, **{name: view})
+            replace(views, **{name: view})
     with pytest.raises(BadSetting, match="not among"):
-        replace(found, patches=top_patches(colours, "1", pictures, channels=[1, 2]))
+        replace(views, patches=top_patches(colours, "1", pictures, channels=[1, 2]))
 
 
 def test_the_frames_bring_the_quick_views_first_and_end_with_all(colours, pictures):
-    frames = list(unit_frames(colours, toys.image(12, 16), ("1", 1), pictures, recipe=QUICK))
+    frames = list(unit_views.frames(colours, toys.image(12, 16), ("1", 1), pictures, recipe=QUICK))
     shares = [one.progress for one in frames]
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -399,20 +398,20 @@ def test_the_frames_bring_the_quick_views_first_and_end_with_all(colours, pictur
 
 def test_patches_that_are_known_are_not_looked_for_again(colours, pictures):
     known = top_patches(colours, "1", pictures, suppress="picture")
-    frames = list(unit_frames(colours, toys.image(12, 16), ("1", 1), known, recipe=QUICK))
+    frames = list(unit_views.frames(colours, toys.image(12, 16), ("1", 1), known, recipe=QUICK))
     assert len(frames) == 8
     assert frames[2].patches is known
     assert frames[2].scanned == 20
 
 
 def test_without_a_relu_there_is_the_plain_gradient_alone(colours, pictures):
-    found = unit_views(colours, toys.image(12, 16), ("conv1", 1), pictures, recipe=QUICK)
-    assert list(found.gradients) == ["backprop"]
+    views = unit_views(colours, toys.image(12, 16), ("conv1", 1), pictures, recipe=QUICK)
+    assert list(views.gradients) == ["backprop"]
 
 
 def test_a_unit_without_a_map_has_views_too(colours, pictures):
-    found = unit_views(colours, toys.image(12, 16), ("3", 1), pictures, recipe=QUICK)
-    assert found.map.shape == (1, 1)
+    views = unit_views(colours, toys.image(12, 16), ("3", 1), pictures, recipe=QUICK)
+    assert views.map.shape == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -425,7 +424,7 @@ def test_a_unit_without_a_map_has_views_too(colours, pictures):
 )
 def test_views_that_cannot_be(colours, pictures, unit, shown, words):
     with pytest.raises(BadSetting, match=words):
-        unit_frames(colours, toys.image(12, 16), unit, pictures[:shown])
+        unit_views.frames(colours, toys.image(12, 16), unit, pictures[:shown])
 
 
 def test_views_need_a_set_of_pictures(colours):
@@ -433,88 +432,88 @@ def test_views_need_a_set_of_pictures(colours):
         unit_views(colours, toys.image(12, 16), ("1", 0), None)
 
 
-# The album
+# The cache
 
 
-def made(network, pictures, album, **settings):
-    *_, last = unit_frames(
-        network, toys.image(12, 16), ("1", 1), pictures, recipe=QUICK, album=album, **settings
+def made(network, pictures, cache, **settings):
+    *_, last = unit_views.frames(
+        network, toys.image(12, 16), ("1", 1), pictures, recipe=QUICK, cache=cache, **settings
     )
     return last.picture
 
 
 def test_a_picture_is_made_once_and_found_again(colours, pictures, tmp_path):
     folder = tmp_path / "not yet there"
-    first = made(colours, pictures, Album(folder))
+    first = made(colours, pictures, PictureCache(folder))
     assert not first.cached
     (file,) = folder.glob("*.png")
     assert images.saved_settings(file)["channel"] == 1
-    album = Album(folder)
-    for again in (made(colours, pictures, album), made(colours, pictures, album)):
+    cache = PictureCache(folder)
+    for again in (made(colours, pictures, cache), made(colours, pictures, cache)):
         assert again.cached
         assert again.image.equal(first.image)
         assert again.score == first.score
-    assert not made(colours, pictures, album, anew=True).cached
+    assert not made(colours, pictures, cache, remake=True).cached
 
 
 def test_another_network_unit_or_recipe_has_another_picture(colours, pictures, tmp_path):
-    album = Album(tmp_path)
-    made(colours, pictures, album)
+    cache = PictureCache(tmp_path)
+    made(colours, pictures, cache)
     other = networks.wrap(
         nn.Sequential(nn.Conv2d(3, 3, 2, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)),
         **toys.PLAIN,
         input_size=(12, 16),
     )
-    assert not made(other, pictures, album).cached
+    assert not made(other, pictures, cache).cached
     longer = replace(QUICK, steps=5)
-    *_, last = unit_frames(
-        colours, toys.image(12, 16), ("1", 1), pictures, recipe=longer, album=album
+    *_, last = unit_views.frames(
+        colours, toys.image(12, 16), ("1", 1), pictures, recipe=longer, cache=cache
     )
     assert not last.picture.cached
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"no picture", None])
 def test_a_damaged_file_is_made_again(colours, pictures, tmp_path, rubbish):
-    first = made(colours, pictures, Album(tmp_path))
+    first = made(colours, pictures, PictureCache(tmp_path))
     (file,) = tmp_path.glob("*.png")
     file.write_bytes(file.read_bytes()[:200] if rubbish is None else rubbish)
-    again = made(colours, pictures, Album(tmp_path))
+    again = made(colours, pictures, PictureCache(tmp_path))
     assert not again.cached
     assert again.image.equal(first.image)
-    assert made(colours, pictures, Album(tmp_path)).cached
+    assert made(colours, pictures, PictureCache(tmp_path)).cached
 
 
 def test_another_picture_under_that_name_does_not_count(colours, pictures, tmp_path):
-    made(colours, pictures, Album(tmp_path))
+    made(colours, pictures, PictureCache(tmp_path))
     (file,) = tmp_path.glob("*.png")
     images.save(torch.zeros(1, 3, 12, 16), file, {"made by": "somebody else"})
-    assert not made(colours, pictures, Album(tmp_path)).cached
+    assert not made(colours, pictures, PictureCache(tmp_path)).cached
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing(colours, pictures, tmp_path):
     blocked = tmp_path / "a file"
     blocked.write_text("in the way")
-    album = Album(blocked / "folder")
-    assert not made(colours, pictures, album).cached
-    assert made(colours, pictures, album).cached  # from memory
+    cache = PictureCache(blocked / "folder")
+    assert not made(colours, pictures, cache).cached
+    assert made(colours, pictures, cache).cached  # from memory
     assert blocked.read_text() == "in the way"
 
 
 def test_what_is_found_can_be_changed_without_harm(tmp_path):
-    album, picture = Album(tmp_path), toys.image(4)
-    album.keep({"n": 1}, picture).zero_()
-    album.find({"n": 1}).zero_()
-    torch.testing.assert_close(album.find({"n": 1}), picture, atol=0.5 / 255, rtol=0)
+    cache, picture = PictureCache(tmp_path), toys.image(4)
+    cache.put({"n": 1}, picture).zero_()
+    cache.get({"n": 1}).zero_()
+    torch.testing.assert_close(cache.get({"n": 1}), picture, atol=0.5 / 255, rtol=0)
 
 
-def test_the_album_keeps_to_its_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("labsupport.methods.activations.album._MOST", 3)
-    album = Album(tmp_path)
+def test_the_cache_keeps_to_its_size(tmp_path, monkeypatch):
+    monkeypatch.setattr("labsupport.methods.activations.picture_cache._MOST", 3)
+    cache = PictureCache(tmp_path)
     for number in range(5):
-        album.keep({"n": number}, toys.image(4))
+        cache.put({"n": number}, toys.image(4))
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
-def test_the_album_lies_beside_pytorchs_downloads(monkeypatch, tmp_path):
+def test_the_cache_lies_beside_pytorchs_downloads(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch" / "hub"))
-    assert Album().folder == tmp_path / "torch" / "unit_pictures"
+    assert PictureCache().folder == tmp_path / "torch" / "unit_pictures"

@@ -22,9 +22,9 @@ from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab06_activations.pointing import UnitPicker
 from labsupport.labs.lab07_deconv import RULE_WORDS, gradient_image
 from labsupport.methods.activations import (
-    Album,
     Distortion,
     Layout,
+    PictureCache,
     Similarity,
     UnitChanges,
     UnitViews,
@@ -35,7 +35,7 @@ from labsupport.methods.activations import (
     mosaic,
     similarity,
     unit_changes,
-    unit_frames,
+    unit_views,
 )
 from labsupport.methods.optimize import CLEAR, Recipe
 from labsupport.methods.patches import TopPatches
@@ -372,9 +372,9 @@ class UnitPanel(Live):
     a search, unless *Run again* is pressed where all of it is there already."""
 
     def __init__(
-        self, pictures: Images, album: Album, recipe: Recipe, shown: Mapping[str, Control]
+        self, pictures: Images, cache: PictureCache, recipe: Recipe, shown: Mapping[str, Control]
     ) -> None:
-        self._pictures, self._album, self._recipe = pictures, album, recipe
+        self._pictures, self._cache, self._recipe = pictures, cache, recipe
         self._scans: dict[tuple[str, str], TopPatches] = {}
         self._whole: set[tuple[Any, ...]] = set()
         self._moved, self._drawn = False, Kept()
@@ -395,19 +395,19 @@ class UnitPanel(Live):
     ) -> Iterator[Known]:
         moved, self._moved = self._moved, False
         asked = (id(image), network, layer, unit)
-        anew = asked in self._whole and not moved
+        remake = asked in self._whole and not moved
         scan = (network_print(network, layer), layer)
-        known = None if anew else self._scans.get(scan)
+        known = None if remake else self._scans.get(scan)
         standard = images.standard(image, network.input_size[0])
         maps = network.activations(standard, [layer])[layer][0]
-        for views in unit_frames(
+        for views in unit_views.frames(
             network,
             standard,
             (layer, unit),
             self._pictures if known is None else known,
             recipe=self._recipe,
-            album=self._album,
-            anew=anew,
+            cache=self._cache,
+            remake=remake,
         ):
             if views.patches is not None and views.scanned == views.pictures:
                 while len(self._scans) >= 4:
@@ -442,12 +442,12 @@ def unit_panel(
     unit: int = 0,
     *,
     recipe: Recipe = CLEAR,
-    album: Album | None = None,
+    cache: PictureCache | None = None,
 ) -> UnitPanel:
     """Every view of one unit beside the mosaic in which it is chosen.
 
     `pictures` are scanned for top patches. The pictures that excite units are grown by the
-    `recipe`, and kept in an `album`.
+    `recipe`, and kept in a `cache`.
     """
     network = controls.network_menu(names=photographs())
     layers = controls.layer_menu(network, layer, keep=has_maps)
@@ -457,7 +457,7 @@ def unit_panel(
         "layer": layers,
         "unit": UnitPicker(layers, unit, lambda one: sheet_of(one.shape, NARROW)),
     }
-    return UnitPanel(pictures, album or Album(), recipe, shown)
+    return UnitPanel(pictures, cache or PictureCache(), recipe, shown)
 
 
 class Kept:
@@ -672,7 +672,7 @@ def views_words(known: Known) -> str:
 
 MEASURES = {
     "maps": "each position with itself",
-    "carried": "maps carried along",
+    "aligned": "maps carried along",
     "pooled": "means of the maps",
 }
 KINDS: dict[str, Callable[[float], Distortion]] = {
@@ -727,7 +727,7 @@ def depth_picture(found: Depth, size: tuple[int, int] = (620, 320)) -> Image.Ima
     def plot(axes: Axes) -> None:
         for place, name in enumerate(MEASURES):
             axes.plot(places, getattr(found.after, name).nanmean(1).numpy(), **_LOOKS[place])
-            if found.strangers is not None and name != "carried":
+            if found.strangers is not None and name != "aligned":
                 floor = getattr(found.strangers, name).nanmean(1).numpy()
                 axes.plot(places, floor, color=ink.SERIES[place], linestyle=":", linewidth=1.5)
         axes.set_xticks(places, found.titles, rotation=35, ha="right")

@@ -1,4 +1,4 @@
-"""An album of pictures that took long to make: files in the user's cache, read back when wanted.
+"""A cache of pictures that took long to make: in memory, and in files that are read back.
 
 A folder that cannot be written, or a file that is damaged, costs nothing but the time to make the
 picture again.
@@ -26,7 +26,7 @@ _KEPT = 64  # pictures in memory
 _MOST = 500  # files in the folder, 40 to 100 kB each
 
 
-class Album:
+class PictureCache:
     """Pictures (1, 3, H, W) by what made them, in memory and in a folder of PNG files.
 
     The folder is made when the first picture is kept; by default it lies beside PyTorch's own
@@ -43,7 +43,7 @@ class Album:
         """Where the files are."""
         return self._folder or Path(torch.hub.get_dir()).parent / "unit_pictures"
 
-    def find(self, made_by: Mapping[str, Any]) -> Tensor | None:
+    def get(self, made_by: Mapping[str, Any]) -> Tensor | None:
         """The picture that these settings made, if it is there and whole."""
         words = _words(made_by)
         with self._lock:
@@ -53,13 +53,13 @@ class Album:
         with contextlib.suppress(LabError, OSError, RuntimeError, ValueError):
             file = self.file(made_by)
             if file.is_file() and images.saved_settings(file).get("made by") == words:
-                found = images.load(file)
-                self._remember(words, found)
-                return found
+                picture = images.load(file)
+                self._remember(words, picture)
+                return picture
         return None
 
-    def keep(self, made_by: Mapping[str, Any], picture: Tensor) -> Tensor:
-        """Keep a picture, and give it back as it will be found: to 8 bits a colour."""
+    def put(self, made_by: Mapping[str, Any], picture: Tensor) -> Tensor:
+        """Keep a picture, and give it back as it will be read: to 8 bits a colour."""
         words = _words(made_by)
         whole = (picture * 255).round().clamp(0, 255) / 255
         self._remember(words, whole)
