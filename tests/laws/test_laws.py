@@ -256,8 +256,39 @@ def test_a_batch_is_its_images(case):
     together = case.call(network, batch, 3)
     apart = [case.call(network, batch[i : i + 1], 3) for i in range(16)]
     for name, value in together.items():
-        expected = torch.cat([one[name] for one in apart])
-        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
+        assert_images_alike(value, torch.cat([one[name] for one in apart]))
+
+
+def assert_images_alike(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """(N, ...): nearly all images to float tolerance, and each of them but for a ReLU or two.
+
+    One image is computed by other kernels than sixteen. Where that decides whether a ReLU is open
+    or which number a max-pool takes, a gradient jumps: with one of the 500 open units of a small
+    layer, by 1/sqrt(500) of its norm, 5 %. Of the 10 000 units of an image, whose inputs are right
+    to a part in a million, about one in a hundred is so near; images that are mixed up, or scaled
+    by their number, differ all and by 100 %.
+    """
+    pairs = list(zip(found, expected, strict=True))
+    alike = [torch.allclose(*pair, rtol=1e-4, atol=1e-5) for pair in pairs]
+    assert sum(alike) >= 0.75 * len(alike), alike
+    for one, other in pairs:
+        if one.is_floating_point():
+            assert float((one - other).norm()) <= 0.05 * float(other.norm()) + 1e-5
+
+
+def test_the_law_of_batches_notices():
+    images = torch.arange(1.0, 17).view(16, 1, 1) + toys.image(8, 8)[0, :1]
+    assert_images_alike(images + 1e-6, images)
+    turned = images.clone()
+    turned[3, 0, 0] *= 1.05  # a gradient that jumps, in one image
+    assert_images_alike(turned, images)
+    for wrong in (images.roll(1, 0), images / 16, images.mean(0).expand(16, 1, 8, 8)[:, 0]):
+        with pytest.raises(AssertionError):
+            assert_images_alike(wrong, images)
+    swapped = images.clone()
+    swapped[[3, 4]] = images[[4, 3]]
+    with pytest.raises(AssertionError):
+        assert_images_alike(swapped, images)
 
 
 @pytest.mark.slow
