@@ -9,8 +9,8 @@ from labsupport.core import network as networks
 from labsupport.core.network import Network, TargetLike
 from labsupport.labs import lab14_summary as summary
 from labsupport.labs.lab07_deconv import gradient_image
-from labsupport.labs.lab08_optimization.ascent import class_objective
 from labsupport.labs.lab08_optimization.saliency import spotlight
+from labsupport.labs.lab08_optimization.visualization import class_objective
 from labsupport.methods import backprop, dream, inversion, optimize, saliency, style
 from labsupport.ui import figures
 

@@ -91,7 +91,7 @@ def turned_back(image: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
     layer.weight.data = turn
     size = (image.shape[2], image.shape[3])
     network = networks.wrap(torch.nn.Sequential(torch.nn.Flatten(), layer), input_size=size)
-    bare = Setting(tv=0.0, canvas=Pixels(), step=LBFGS(0.05), steps=100)
+    bare = Setting(tv=0.0, parameterization=Pixels(), optimizer=LBFGS(0.05), steps=100)
     return image, reconstruct(network, encode(network, image, "1"), setting=bare).image
 
 
@@ -156,7 +156,9 @@ def _inverted(
     small = images.standard(image, how["size"])
     code = code_of(network, small, kept, layer, part)
     canvas = Fourier(sd=0.1) if how["moved"] == "fourier" else Pixels()
-    setting = Setting(tv=how["tv"], alpha=how["alpha"], canvas=canvas, step=_RULES[how["rule"]])
+    setting = Setting(
+        tv=how["tv"], alpha=how["alpha"], parameterization=canvas, optimizer=_RULES[how["rule"]]
+    )
     begin = {name: how[name] for name in ("start", "steps", "seed")}
     yield from _returning(network, small, code, setting, **begin)
 

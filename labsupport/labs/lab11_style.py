@@ -17,7 +17,7 @@ from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
 from labsupport.labs.lab05_occlusion import photographs
-from labsupport.methods.optimize import LBFGS, Adam, StepRule, gram
+from labsupport.methods.optimize import LBFGS, Adam, Optimizer, gram
 from labsupport.methods.style import (
     BRUSH,
     Painting,
@@ -46,7 +46,7 @@ _COLOURS = {
     "the content's (luminance alone)": "luminance",
     "the content's (given to the style)": "matched",
 }
-_RULES: dict[str, StepRule] = {"L-BFGS": LBFGS(0.02), "Adam": Adam(0.03, "cosine")}
+_RULES: dict[str, Optimizer] = {"L-BFGS": LBFGS(0.02), "Adam": Adam(0.03, "cosine")}
 _POOLING = {"max, as trained": "max", "average, as in the paper": "average"}
 RATIOS = (10.0, 1.0, 0.1, 0.01)
 
@@ -123,7 +123,7 @@ def _painted(
         setting_for(network),
         beta=how["weight"],
         colours=how["colours"],
-        step=_RULES[how["rule"]],
+        optimizer=_RULES[how["rule"]],
         steps=how["steps"],
     )
     pictures = images.resize(content, size), images.resize(style, stroke)

@@ -24,9 +24,9 @@ from labsupport.labs.lab03_weights import tiles
 from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab06_activations.activations import mosaic_picture
 from labsupport.labs.lab07_deconv import gradient_image
-from labsupport.labs.lab08_optimization.ascent import class_objective
 from labsupport.labs.lab08_optimization.saliency import grabcut_seeds_picture, spotlight
 from labsupport.labs.lab08_optimization.saliency import map_picture as saliency_picture
+from labsupport.labs.lab08_optimization.visualization import class_objective
 from labsupport.methods import backprop, codes, dream, fooling, inversion, optimize, saliency
 from labsupport.methods.occlusion import occlusion_map
 from labsupport.methods.patches import TopPatches, merge, top_patches
@@ -251,7 +251,7 @@ def _saliency(asked: Question) -> Iterator[Said]:
 def _optimized(asked: Question) -> Iterator[Said]:
     goal = class_objective(asked.target.index) if asked.target.layer is None else asked.what
     steps = 40
-    for frame in optimize.ascend(asked.network, goal, steps=steps):
+    for frame in optimize.visualize.frames(asked.network, goal, steps=steps):
         words = f"Step {frame.step} of {steps}: what it would like to see."
         yield _shown(frame.image), words, {"steps": str(steps), "recipe": optimize.CLEAR.name}
 

@@ -38,7 +38,7 @@ from labsupport.core.images import hog as hogs
 from labsupport.core.network import Network
 from labsupport.core.network.operations import Pair
 from labsupport.core.network.targets import checked_position
-from labsupport.methods.optimize import CodeDistance, Frame, ascend
+from labsupport.methods.optimize import CodeDistance, Frame, visualize
 from labsupport.methods.optimize.objectives import (
     LOG_PROBABILITIES,
     SCORES,
@@ -47,8 +47,8 @@ from labsupport.methods.optimize.objectives import (
     Terms,
     read,
 )
-from labsupport.methods.optimize.optimizers import LBFGS, StepRule
-from labsupport.methods.optimize.parameterization import Canvas, Fourier
+from labsupport.methods.optimize.optimizers import LBFGS, Optimizer
+from labsupport.methods.optimize.parameterization import Fourier, Parameterization
 from labsupport.methods.optimize.recipes import Recipe
 from labsupport.methods.optimize.regularizers import (
     AlphaNorm,
@@ -231,8 +231,8 @@ class Setting:
     edge: float = 0.0
     jitter: int = 0
     until: float = 0.8
-    canvas: Canvas = field(default_factory=lambda: Fourier(sd=0.1))
-    step: StepRule = field(default_factory=lambda: LBFGS(0.02))
+    parameterization: Parameterization = field(default_factory=lambda: Fourier(sd=0.1))
+    optimizer: Optimizer = field(default_factory=lambda: LBFGS(0.02))
     steps: int = 120
 
     @property
@@ -248,7 +248,9 @@ class Setting:
         )
         used = tuple(one for weight, one in penalties if weight > 0)
         shifts = (Jitter(self.jitter, self.until),) if self.jitter else ()
-        return Recipe("inversion", "noise", self.canvas, shifts, used, self.step, self.steps)
+        return Recipe(
+            "inversion", "noise", self.parameterization, shifts, used, self.optimizer, self.steps
+        )
 
 
 def setting_for(network: Network, code: Code) -> Setting:
@@ -259,9 +261,9 @@ def setting_for(network: Network, code: Code) -> Setting:
     small weights are enough. They and HOG tell nothing of contrast: the start has to bring it.
     """
     if isinstance(code.layer, Hog):
-        return Setting(tv=0.3, canvas=Fourier(sd=0.3))
+        return Setting(tv=0.3, parameterization=Fourier(sd=0.3))
     if code.layer in (SCORES, LOG_PROBABILITIES) or code.values.ndim < 4:
-        return Setting(tv=0.1, canvas=Fourier(sd=0.3))
+        return Setting(tv=0.1, parameterization=Fourier(sd=0.3))
     stride = max(network.stride(network.node(code.layer)))
     return Setting(tv=1.0 if stride <= 4 else 3.0 if stride <= 8 else 10.0)
 
@@ -302,7 +304,7 @@ def invert(
     setting = setting_for(network, code) if setting is None else setting
     setting = setting if tv is None else replace(setting, tv=tv)
     begin = setting.recipe.start if start is None else start
-    frames = ascend(
+    frames = visualize.frames(
         network,
         _objective(code),
         recipe=setting.recipe,
@@ -312,7 +314,7 @@ def invert(
         seed=seed,
         every=every,
     )
-    tries = isinstance(setting.step, LBFGS) and not setting.jitter
+    tries = isinstance(setting.optimizer, LBFGS) and not setting.jitter
     return _best_so_far(frames, setting.recipe) if tries else frames
 
 
@@ -403,7 +405,7 @@ def code_distance(network: Network, images: Tensor, code: Code) -> Tensor:
         goal = _objective(code).bound(network)
         network.check(images)
         _fitting(len(images), "images", len(code), "codes")
-        terms, _ = goal.look(network, images.detach())
+        terms, _ = goal.evaluate(network, images.detach())
     (term,) = terms.values()
     return term.value.cpu()
 
@@ -629,7 +631,7 @@ class HogDistance(Objective):
         apart = (found - self.code).square().sum(1) / self.code.square().sum(1)
         return {"code distance at HOG": Term(apart, -1.0)}
 
-    def look(self, _network: Network, images: Tensor) -> tuple[Terms, Mapping[str, Tensor]]:
+    def evaluate(self, _network: Network, images: Tensor) -> tuple[Terms, Mapping[str, Tensor]]:
         found = {HOG: self.hog(images.to(self.code.device))}
         return self.terms(found), found
 

@@ -7,7 +7,7 @@ of its *style* layers, G = V^T V, are those of another,
     L = alpha * content + beta * style + total variation.
 
 - `stylize` gives the frames on the way, `paint` the last one. A `Setting` says how: layers and
-  their weights, alpha and beta, the colours, the pooling, the step rule. `BRUSH` is made for the
+  their weights, alpha and beta, the colours, the pooling, the optimizer. `BRUSH` is made for the
   bundled SqueezeNet, `GATYS` has the paper's layers of VGG; `setting_for` finds one for a network.
 - `reconstruct_content` and `reconstruct_style` keep one half of the loss.
 - `content_losses` and `style_losses` measure a picture, layer by layer.
@@ -40,17 +40,17 @@ from labsupport.core.network.operations import Operation, Pair, argument, operat
 from labsupport.methods.optimize import (
     LBFGS,
     Adam,
-    Canvas,
     Fourier,
     Frame,
     Objective,
+    Optimizer,
+    Parameterization,
     Pixels,
     Recipe,
-    StepRule,
     Sum,
     TotalVariation,
-    ascend,
     read,
+    visualize,
 )
 from labsupport.methods.optimize.distances import CodeDistance, GramDistance
 
@@ -70,8 +70,8 @@ class Setting:
     `smooth` the total variation. `mix` weighs several styles (equal if empty). `colours` says whose
     they are: "style", or the content's own, kept by painting the "luminance" alone or by giving the
     style "matched" colours first (Gatys et al. 2016, "Preserving color in neural artistic style
-    transfer"). `pooling` "average" replaces the network's max-pools, as the paper does. `canvas` is
-    what the steps move, the pixels or a spectrum behind them.
+    transfer"). `pooling` "average" replaces the network's max-pools, as the paper does.
+    `parameterization` is what the steps move, the pixels or a spectrum behind them.
     """
 
     content: Mapping[str, float] = field(default_factory=lambda: {"fire4": 1.0})
@@ -82,8 +82,8 @@ class Setting:
     mix: tuple[float, ...] = ()
     colours: str = "style"
     pooling: str = "max"
-    canvas: Canvas = field(default_factory=lambda: Pixels(_NOISE))
-    step: StepRule = field(default_factory=lambda: LBFGS(0.02))
+    parameterization: Parameterization = field(default_factory=lambda: Pixels(_NOISE))
+    optimizer: Optimizer = field(default_factory=lambda: LBFGS(0.02))
     steps: int = 120
 
     def check(self) -> None:
@@ -123,7 +123,7 @@ GATYS = Setting(
     content={"conv4_2": 1.0},
     style={f"conv{block}_1": 0.2 for block in range(1, 6)},
     pooling="average",
-    step=LBFGS(0.02),
+    optimizer=LBFGS(0.02),
     steps=300,
 )
 
@@ -191,7 +191,7 @@ def stylize(
     canvas = _Canvas(network, setting, content, styles)
     count = setting.steps if steps is None else steps
     begin = canvas.start(start)
-    frames = ascend(
+    frames = visualize.frames(
         network,
         canvas.goal,
         recipe=canvas.recipe,
@@ -280,7 +280,9 @@ def reconstruct_style(
 
 
 # A photograph needs a prior that a texture brings along by itself.
-_CONTENT_ALONE = Setting(smooth=1.0, canvas=Fourier(), step=Adam(0.1, "cosine"), steps=100)
+_CONTENT_ALONE = Setting(
+    smooth=1.0, parameterization=Fourier(), optimizer=Adam(0.1, "cosine"), steps=100
+)
 _STYLE_ALONE = Setting(beta=1.0, smooth=0.05, steps=100)
 
 
@@ -352,7 +354,7 @@ def _values(network: Network, images_: Tensor, goals: Mapping[str, Objective]) -
 
 def _strength(goal: GramDistance) -> float:
     """The squared norm of the matrix that is to be reached."""
-    strength = float(goal.matrix.double().square().sum())
+    strength = float(goal.wanted.double().square().sum())
     if not strength > 0:
         raise BadSetting(
             f"the style is silent at {goal.layer}: its Gram matrix there is zero everywhere. "
@@ -475,7 +477,7 @@ def memory_needed(network: Network, layers: Sequence[str], size: Pair) -> int:
 
 
 _BYTES = 8.0  # a float32 on the way there, one on the way back
-_PIXEL_BYTES = 400  # an image, and what the step rule remembers of it
+_PIXEL_BYTES = 400  # an image, and what the optimizer remembers of it
 
 
 def largest_size(
@@ -560,7 +562,13 @@ class _Canvas:
         self.goal = self._goal()
         penalties = (TotalVariation(setting.smooth),) if setting.smooth else ()
         self.recipe = Recipe(
-            "style", "zeros", setting.canvas, (), penalties, setting.step, setting.steps
+            "style",
+            "zeros",
+            setting.parameterization,
+            (),
+            penalties,
+            setting.optimizer,
+            setting.steps,
         )
 
     def _with_its_colours(self, styles: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -595,7 +603,7 @@ class _Canvas:
         """The styles' mean Gram matrix: squared distances to several, weighed and added, are the
         squared distance to their mean and a constant."""
         weights = self.setting.mix or (1.0,) * len(self.styles)
-        found = [GramDistance.to(self.network, layer, one).matrix for one in self.styles]
+        found = [GramDistance.to(self.network, layer, one).wanted for one in self.styles]
         mixed = sum(w * one for w, one in zip(weights, found, strict=True))
         return GramDistance(layer, torch.as_tensor(mixed) / sum(weights))
 
@@ -650,10 +658,11 @@ def _is_blank(image: Tensor) -> bool:
 
 
 def _blank(setting: Setting, step: int) -> str:
+    optimizer = setting.optimizer
     return (
         f"step {step}: the picture has become a single colour. Give the total variation less "
         f"weight (smooth={setting.smooth / 100:g} instead of {setting.smooth:g}), take smaller "
-        f"steps than {type(setting.step).__name__}({setting.step.rate:g}), or a style with more "
+        f"steps than {type(optimizer).__name__}({optimizer.learning_rate:g}), or a style with more "
         "in it"
     )
 
@@ -702,6 +711,7 @@ def _notes(
 ) -> dict[str, Any]:
     """How a picture was made, in plain words and numbers."""
     begun = f"step {start.step}" if isinstance(start, Painting) else start
+    optimizer = setting.optimizer
     return {
         "network": network.name,
         "weights": network.source,
@@ -711,7 +721,7 @@ def _notes(
         "mix": list(setting.mix),
         "colours": setting.colours,
         "pooling": setting.pooling,
-        "step": f"{type(setting.step).__name__}, rate {setting.step.rate:g}",
+        "optimizer": f"{type(optimizer).__name__}, learning rate {optimizer.learning_rate:g}",
         "steps": steps,
         "start": begun if isinstance(begun, str) else "an image",
         "seed": seed,

@@ -13,7 +13,7 @@ A picture A is changed until its description is that of another picture B, and h
     found = twin(network, koala, colosseum, "scores")    # the same 1000 scores, or a layer's code
     found.code, found.from_other                         # in units of a random pair's distance
 
-The search is `ascent`'s, so its frames can be watched and gone on from.
+The search is `optimize`'s, so its frames can be watched and gone on from.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from labsupport.methods.optimize import (
     Adam,
     CodeDistance,
     Frame,
-    Moment,
     Penalty,
     Pixels,
     Recipe,
+    Step,
     Transform,
-    ascend,
+    visualize,
 )
 from labsupport.methods.optimize.objectives import Objective, node_of, read
 
@@ -74,7 +74,7 @@ class Near(Penalty):
     weight: float = 1.0
     name = "pixels apart"
 
-    def __call__(self, images: Tensor, _moment: Moment) -> Tensor:
+    def __call__(self, images: Tensor, _step: Step) -> Tensor:
         apart = images - self.picture.to(images.device)
         return apart.square().flatten(1).mean(1)
 
@@ -89,9 +89,9 @@ class Dither(Transform):
 
     sd: float = 0.03
 
-    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
-        noise = torch.randn(images.shape[1:], generator=moment.random).to(images.device)
-        return images + float(self.sd * _FALL**moment.share) * noise
+    def __call__(self, images: Tensor, step: Step) -> Tensor:
+        noise = torch.randn(images.shape[1:], generator=step.random).to(images.device)
+        return images + float(self.sd * _FALL**step.share) * noise
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,9 @@ def twin_frames(
     goal = HogDistance(code, layer) if isinstance(layer, Hog) else CodeDistance(layer, code)
     first = image.detach().float().cpu()
     recipe = recipe_for(first, layer, pull=pull, steps=steps)
-    return ascend(network, goal, recipe=recipe, start=first if start is None else start, seed=seed)
+    return visualize.frames(
+        network, goal, recipe=recipe, start=first if start is None else start, seed=seed
+    )
 
 
 def twin(
@@ -243,7 +245,7 @@ def recipe_for(
         Pixels(),
         (Dither(),) if described else (),
         (Near(image, pull),) if pull else (),
-        Adam(0.03, fall, second=0.99) if described else LBFGS(0.01),
+        Adam(0.03, fall, beta2=0.99) if described else LBFGS(0.01),
         steps,
     )
 

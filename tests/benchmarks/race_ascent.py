@@ -81,7 +81,7 @@ def _ours(network: Network, target: TargetLike | list[TargetLike], *, jitter: bo
     transforms = (Jitter(8),) if jitter else ()
     blur = (Blur(0.5, every=4),) if jitter else ()
     recipe = Recipe("bench", "grey", Pixels(), transforms, blur, Plain(_RATE), _STEPS)
-    objective = TargetValue(target, wake=False)  # nor does the peer wake anybody
+    objective = TargetValue(target, before_relu=False)  # nor does the peer wake anybody
     return visualize(network, objective, recipe=recipe, start=_start()).image
 
 

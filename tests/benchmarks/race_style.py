@@ -35,7 +35,7 @@ def bench() -> None:
 
 
 def _setting() -> Setting:
-    return Setting(step=Adam(_RATE), steps=_STEPS)
+    return Setting(optimizer=Adam(_RATE), steps=_STEPS)
 
 
 @cache

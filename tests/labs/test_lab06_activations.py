@@ -15,7 +15,7 @@ from labsupport.methods.activations import (
     unit_changes,
     unit_views,
 )
-from labsupport.methods.optimize.ascent import Adam, Pixels, Recipe
+from labsupport.methods.optimize import Adam, Pixels, Recipe
 from labsupport.ui import controls
 
 QUICK = Recipe("quick", "grey", Pixels(), (), (), Adam(0.05), steps=4)

@@ -18,7 +18,7 @@ from labsupport.core.images.films import Film
 from labsupport.labs.lab10_deepdream import dream as lab
 from labsupport.labs.lab10_deepdream import films as cinema
 from labsupport.methods import dream as d
-from labsupport.methods.optimize.ascent import Normalized
+from labsupport.methods.optimize import Normalized
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

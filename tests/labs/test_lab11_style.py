@@ -17,7 +17,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.images import saved_settings
 from labsupport.labs import lab11_style as lab
 from labsupport.methods import style
-from labsupport.methods.optimize.ascent import gram
+from labsupport.methods.optimize import gram
 from labsupport.ui import figures, ink
 
 pytestmark = pytest.mark.usefixtures("one_thread")

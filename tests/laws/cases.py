@@ -28,6 +28,7 @@ from labsupport.methods import dream as dr
 from labsupport.methods import inversion as inv
 from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
+from labsupport.methods import optimize as a
 from labsupport.methods import saliency as s
 from labsupport.methods import style as st
 from labsupport.methods import tasks
@@ -37,7 +38,6 @@ from labsupport.methods.anatomy import tables as anatomy
 from labsupport.methods.codes import space as c
 from labsupport.methods.evolution import evolution as ev
 from labsupport.methods.fooling import fooling as f
-from labsupport.methods.optimize import ascent as a
 from labsupport.methods.patches import clusters as cl
 from labsupport.methods.patches import search as p
 
@@ -228,11 +228,11 @@ def _effective(network: Network, *_: object) -> Results:
     return {"weights": w.effective_filter(network, layer, 2).weights}
 
 
-def _ascended(network: Network, images: torch.Tensor, target: object) -> Results:
-    canvas, penalties = a.Pixels(), (a.TotalVariation(0.1), a.Decay(0.01))
-    step = a.Momentum(0.01)
-    recipe = a.Recipe("law", "noise", canvas, (a.Jitter(3),), penalties, step, 3)
-    *_, last = a.ascend(network, target, recipe=recipe, start=images)
+def _visualized_frames(network: Network, images: torch.Tensor, target: object) -> Results:
+    parameterization, penalties = a.Pixels(), (a.TotalVariation(0.1), a.Decay(0.01))
+    optimizer = a.Momentum(0.01)
+    recipe = a.Recipe("law", "noise", parameterization, (a.Jitter(3),), penalties, optimizer, 3)
+    *_, last = a.visualize.frames(network, target, recipe=recipe, start=images)
     return {"image": last.image, "score": last.score}
 
 
@@ -766,7 +766,7 @@ def _twin(network: Network, image: torch.Tensor, _: object) -> Results:
 
 
 def _twin_recipe(_: Network, image: torch.Tensor, __: object) -> Results:
-    return {"rate": torch.tensor(tw.recipe_for(image.detach(), tw.HOG16).step.rate)}
+    return {"rate": torch.tensor(tw.recipe_for(image.detach(), tw.HOG16).optimizer.learning_rate)}
 
 
 def _usual(network: Network, image: torch.Tensor, target: object) -> Results:
@@ -821,7 +821,7 @@ CASES = [
     Case("backprop.weighted_layers", _weighted, wrong=None),
     Case("backprop.randomized", _randomized, wrong=None),
     Case("backprop.cascading_randomization", _cascade),
-    Case("optimize.ascend", _ascended, batches=True),
+    Case("optimize.visualize.frames", _visualized_frames, batches=True),
     Case("optimize.visualize", _visualized),
     Case("style.stylize", _stylized, wrong=None),
     Case("style.paint", _style_painted, wrong=None),

@@ -19,7 +19,7 @@ from torch import nn
 from labsupport.core import device as devices
 from labsupport.core import network as networks
 from labsupport.core.network import Network
-from labsupport.methods.optimize import ascent, recipes
+from labsupport.methods.optimize import recipes, visualize
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,7 +129,7 @@ RECIPES = (recipes.CLEAR, recipes.SIMONYAN, *recipes.YOSINSKI)
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_every_part_of_a_recipe_works_there(recipe, elsewhere):
     def last(network: Network) -> torch.Tensor:
-        *_, frame = ascent.ascend(network, 3, recipe=replace(recipe, steps=5), size=(48, 40))
+        *_, frame = visualize.frames(network, 3, recipe=replace(recipe, steps=5), size=(48, 40))
         return frame.image
 
     with far.second_device():

@@ -19,7 +19,7 @@ from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
 from labsupport.methods import dream as d
 from labsupport.methods.dream.pyramid import laplacian_pyramid
 from labsupport.methods.dream.tiles import tiles
-from labsupport.methods.optimize.ascent import Energy, Slope, TargetValue, ascend, read
+from labsupport.methods.optimize import Energy, Gradient, TargetValue, read, visualize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -114,8 +114,8 @@ def test_the_dream_is_the_recipe_of_2015_in_numpy():
 
 def test_the_classic_recipe_has_the_numbers_of_2015():
     recipe = d.CLASSIC
-    found = (recipe.iterations, recipe.octaves, recipe.scale, recipe.jitter, recipe.optimizer.rate)
-    assert found == (10, 4, 1.4, 32, 1.5 / 255)
+    numbers = (recipe.iterations, recipe.octaves, recipe.scale, recipe.jitter)
+    assert (*numbers, recipe.optimizer.learning_rate) == (10, 4, 1.4, 32, 1.5 / 255)
 
 
 @pytest.mark.parametrize("size", [(320, 480), (575, 1024), (37, 52), (224, 224)])
@@ -196,7 +196,8 @@ def test_a_whole_octave_is_the_loop_by_hand_where_nothing_has_a_kink():
 def test_one_octave_is_an_ascent():
     network, image = deep(), toys.image(64, 50)
     recipe = replace(SHORT, octaves=1, iterations=5)
-    *_, expected = ascend(network, Energy("conv2"), recipe=recipe.for_octave, start=image, seed=2)
+    settings = {"recipe": recipe.for_octave, "start": image, "seed": 2}
+    *_, expected = visualize.frames(network, Energy("conv2"), **settings)
     found = d.dream(network, image, "conv2", recipe=recipe, seed=2)
     assert torch.equal(found.image, expected.image)
     assert torch.equal(found.value, expected.score)
@@ -352,16 +353,16 @@ def test_bands_add_up_to_the_picture_and_are_coarser_and_coarser():
 def test_bands_make_every_frequency_count_and_move_by_the_rate():
     fine = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5
     coarse = torch.sin(torch.arange(64) / 10).view(1, 1, 1, 64)
-    slope = Slope(100 * fine + coarse, torch.zeros(2), 0.0)
+    gradient = Gradient(100 * fine + coarse, torch.zeros(2), 0.0)
     start = torch.full((2, 3, 64, 64), 0.5)
     even, plain = (
-        rule.step(start, slope, {})[0] - start
+        rule.step(start, gradient, {})[0] - start
         for rule in (d.LaplacianNormalized(0.01), d.LaplacianNormalized(0.01, levels=1))
     )
     for moved in (even, plain):
         torch.testing.assert_close(moved.abs().mean((1, 2, 3)), torch.full((2,), 0.01))
     torch.testing.assert_close(
-        plain, 0.01 * slope.gradient / slope.gradient.abs().mean((1, 2, 3), True)
+        plain, 0.01 * gradient.values / gradient.values.abs().mean((1, 2, 3), True)
     )
     along = [float((one * coarse).mean()) / float(one.std()) for one in (even, plain)]
     assert along[0] > 4 * abs(along[1])
@@ -372,7 +373,7 @@ def test_bands_need_pictures():
         d.LaplacianNormalized(levels=0)
     with pytest.raises(BadSetting, match="Pixels"):
         d.LaplacianNormalized().step(
-            torch.zeros(1, 3, 4, 3, 2), Slope(torch.zeros(1), torch.zeros(1), 0), {}
+            torch.zeros(1, 3, 4, 3, 2), Gradient(torch.zeros(1), torch.zeros(1), 0), {}
         )
 
 
@@ -382,7 +383,7 @@ def test_bands_need_pictures():
 def looked(network, objective, image):
     """Value and gradient of an objective."""
     moving = image.clone().requires_grad_(True)
-    terms, _ = objective.bound(network).look(network, moving)
+    terms, _ = objective.bound(network).evaluate(network, moving)
     value = torch.stack([term.weight * term.value for term in terms.values()]).sum(0)
     (gradient,) = torch.autograd.grad(value.sum(), moving)
     return value.detach(), gradient

@@ -17,13 +17,13 @@ from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
 from labsupport.core.images.hog import hog
 from labsupport.core.network import receptive_box
 from labsupport.methods import inversion as inv
-from labsupport.methods.optimize.ascent import CodeDistance, ascend
+from labsupport.methods.optimize import CodeDistance, visualize
 from labsupport.methods.optimize.optimizers import LBFGS, Adam, Momentum
 from labsupport.methods.optimize.parameterization import Pixels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PLAIN = inv.Setting(tv=0.0, canvas=Pixels(), step=LBFGS(0.05), steps=60)
+PLAIN = inv.Setting(tv=0.0, parameterization=Pixels(), optimizer=LBFGS(0.05), steps=60)
 
 
 def linear(matrix: torch.Tensor, side: int = 6) -> networks.Network:
@@ -73,7 +73,7 @@ def photo(name: str = "giant_panda", size: int = 96) -> torch.Tensor:
 def test_an_orthogonal_layer_gives_the_picture_back(layer, step):
     network, image = linear(rotation(108)), toys.image(6)
     code = inv.encode(network, image, layer)
-    last = inv.reconstruct(network, code, setting=replace(PLAIN, step=step, steps=120))
+    last = inv.reconstruct(network, code, setting=replace(PLAIN, optimizer=step, steps=120))
     assert torch.allclose(last.image, image, atol=2e-3)
     assert float(inv.code_distance(network, last.image, code)) < 1e-5
 
@@ -157,7 +157,7 @@ def test_a_strong_prior_is_not_held_up_by_the_code(squeezenet):
     strong = replace(inv.setting_for(squeezenet, code), tv=300.0)
     frames = list(inv.invert(squeezenet, code, setting=strong, start=image, steps=30))
     goal = CodeDistance(code.layer, code.values)
-    tried = ascend(squeezenet, goal, recipe=strong.recipe, start=image, steps=30)
+    tried = visualize.frames(squeezenet, goal, recipe=strong.recipe, start=image, steps=30)
     losses = [float(inv._loss(frame, strong.recipe)) for frame in frames]
     lowest = min(float(inv._loss(frame, strong.recipe)) for frame in tried)
     assert losses[-1] <= lowest * 1.0101
@@ -167,11 +167,11 @@ def test_a_strong_prior_is_not_held_up_by_the_code(squeezenet):
 def test_a_try_too_far_is_not_shown():
     network, image = chain(), toys.image(32)
     code = inv.encode(network, image, "3")
-    wild = replace(PLAIN, tv=1.0, step=LBFGS(0.5))
+    wild = replace(PLAIN, tv=1.0, optimizer=LBFGS(0.5))
     shown = [float(-one.score) for one in inv.invert(network, code, setting=wild, steps=3)]
     tried = [
         float(-one.score)
-        for one in ascend(
+        for one in visualize.frames(
             network, CodeDistance.to(network, "3", image), recipe=wild.recipe, size=32, steps=3
         )
     ]

@@ -15,12 +15,15 @@ from torch import nn
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass, UnknownLayer
 from labsupport.core.network import receptive_box
-from labsupport.methods.optimize import ascent, loop
-from labsupport.methods.optimize.ascent import (
+from labsupport.methods.optimize import (
     LBFGS,
     Adam,
+    Blur,
+    ClipNorm,
     Crop,
+    Decay,
     Fourier,
+    Frame,
     Jitter,
     Momentum,
     Normalized,
@@ -29,7 +32,8 @@ from labsupport.methods.optimize.ascent import (
     Recipe,
     Scale,
     TargetValue,
-    ascend,
+    TotalVariation,
+    loop,
     visualize,
 )
 
@@ -93,7 +97,7 @@ def small():
 )
 def test_a_concave_score_ends_on_its_peak(peak, step, steps):
     network, top = peak
-    last = visualize(network, "near", recipe=replace(BARE, step=step, steps=steps))
+    last = visualize(network, "near", recipe=replace(BARE, optimizer=step, steps=steps))
     assert float((last.image - top).abs().max()) < 2e-3
     assert float(last.score) == pytest.approx(0, abs=1e-4)
 
@@ -101,7 +105,7 @@ def test_a_concave_score_ends_on_its_peak(peak, step, steps):
 def test_lbfgs_needs_far_fewer_steps_than_the_plain_gradient(peak):
     network, _ = peak
     plain, quick = (
-        float(visualize(network, "near", recipe=replace(BARE, step=step, steps=25)).score)
+        float(visualize(network, "near", recipe=replace(BARE, optimizer=step, steps=25)).score)
         for step in (Plain(0.4), LBFGS())
     )
     assert abs(quick) < 0.01 * abs(plain)
@@ -109,8 +113,8 @@ def test_lbfgs_needs_far_fewer_steps_than_the_plain_gradient(peak):
 
 def test_the_frames_are_the_loop_by_hand(small):
     image = toys.image(40, 32)
-    recipe = replace(BARE, step=Plain(0.5), steps=3)
-    frames = list(ascend(small, "c", recipe=recipe, start=image))
+    recipe = replace(BARE, optimizer=Plain(0.5), steps=3)
+    frames = list(visualize.frames(small, "c", recipe=recipe, start=image))
     x = image.clone()
     for frame in frames:
         assert torch.allclose(frame.image, x, atol=1e-6)
@@ -130,8 +134,8 @@ def test_the_frames_are_the_loop_by_hand(small):
 @pytest.mark.parametrize("canvas", [Pixels(), Fourier()], ids=["pixels", "fourier"])
 def test_going_on_from_a_frame_is_the_run_without_a_stop(small, step, canvas):
     recipe = Recipe("x", "noise", canvas, (Crop(6), Scale(0.9, 1.1), Jitter(3)), (), step, 7)
-    whole = list(ascend(small, ["a", "b"], recipe=recipe, seed=4))
-    rest = list(ascend(small, ["a", "b"], recipe=recipe, start=whole[3]))
+    whole = list(visualize.frames(small, ["a", "b"], recipe=recipe, seed=4))
+    rest = list(visualize.frames(small, ["a", "b"], recipe=recipe, start=whole[3]))
     assert [frame.step for frame in rest] == [3, 4, 5, 6, 7]
     for one, other in zip(whole[3:], rest, strict=True):
         assert torch.equal(one.image, other.image)
@@ -139,26 +143,26 @@ def test_going_on_from_a_frame_is_the_run_without_a_stop(small, step, canvas):
 
 
 def test_a_frame_of_another_kind_of_run_is_refused(small):
-    *_, last = ascend(small, "a", recipe=replace(BARE, step=Adam(), steps=2))
-    for recipe in (BARE, replace(BARE, canvas=Fourier(), step=Adam())):
+    *_, last = visualize.frames(small, "a", recipe=replace(BARE, optimizer=Adam(), steps=2))
+    for recipe in (BARE, replace(BARE, parameterization=Fourier(), optimizer=Adam())):
         with pytest.raises(BadSetting, match="step 2 of a run for 1 images"):
-            ascend(small, "a", recipe=recipe, start=last)
+            visualize.frames(small, "a", recipe=recipe, start=last)
     with pytest.raises(BadSetting, match="steps=2 or more"):
-        ascend(small, "a", recipe=replace(BARE, step=Adam()), start=last, steps=1)
+        visualize.frames(small, "a", recipe=replace(BARE, optimizer=Adam()), start=last, steps=1)
 
 
 @pytest.mark.parametrize("step", [Adam(), LBFGS(), Normalized()])
 def test_each_image_of_a_batch_is_as_it_would_be_alone(small, step):
     recipe = Recipe("x", "noise", Pixels(), (Jitter(4),), (), step, 6)
     targets = ["a", ("conv1", 2), ("0", 3, (5, 4)), "d", "b", "c", "a", "b", "d", "c"]
-    *_, together = ascend(small, targets, recipe=recipe)
+    *_, together = visualize.frames(small, targets, recipe=recipe)
     for place, target in enumerate(targets):
         # A neuron alone has a smaller canvas, so other noise: it stays in a list of two.
         mine = [target, target] if isinstance(target, tuple) and len(target) == 3 else [target]
         alone = visualize(small, mine if len(mine) == 1 else [mine[0], "a"], recipe=recipe)
         assert torch.allclose(alone.image[0], together.image[place], atol=1e-5)
         assert float(alone.score[0]) == pytest.approx(float(together.score[place]), rel=1e-4)
-    *_, several = ascend(small, "b", recipe=recipe, seed=(0, 1))
+    *_, several = visualize.frames(small, "b", recipe=recipe, seed=(0, 1))
     assert torch.allclose(several.image[0], together.image[4], atol=1e-5)
     assert float((several.image[0] - several.image[1]).abs().mean()) > 0.01
 
@@ -188,7 +192,7 @@ EVERYTHING = Recipe(
     "noise",
     Pixels(),
     (Crop(6), Jitter(3)),
-    (ascent.TotalVariation(0.1), ascent.Blur(0.5, every=2), ascent.ClipNorm(0.1)),
+    (TotalVariation(0.1), Blur(0.5, every=2), ClipNorm(0.1)),
     Adam(),
     11,
 )
@@ -202,7 +206,7 @@ def test_two_cores_find_what_one_finds(small, count, two_cores):
     seen = [visualize(small, targets, recipe=EVERYTHING)]
     torch.set_num_threads(1)
     seen.append(visualize(small, targets, recipe=EVERYTHING))
-    for name in ("image", "score", "slope"):
+    for name in ("image", "score", "gradient_size"):
         both, alone = (getattr(frame, name) for frame in seen)
         assert torch.allclose(both, alone, atol=1e-5), name
     assert list(seen[0].terms) == list(seen[1].terms)
@@ -211,18 +215,18 @@ def test_two_cores_find_what_one_finds(small, count, two_cores):
 @pytest.mark.parametrize("step", [Adam(), LBFGS()])
 def test_two_cores_go_on_from_a_frame_and_leave_no_thread(small, two_cores, step):
     recipe, names, before = (
-        replace(EVERYTHING, step=step),
+        replace(EVERYTHING, optimizer=step),
         ["a", "b", "c"],
         threading.active_count(),
     )
-    whole = list(ascend(small, names, recipe=recipe, seed=4, every=4))
+    whole = list(visualize.frames(small, names, recipe=recipe, seed=4, every=4))
     assert threading.active_count() == before
     assert [frame.step for frame in whole] == [0, 4, 8, 11]
-    for rest in ([*ascend(small, names, recipe=recipe, start=whole[1])][-1],):
+    for rest in ([*visualize.frames(small, names, recipe=recipe, start=whole[1])][-1],):
         assert torch.equal(rest.image, whole[-1].image)
         assert torch.equal(rest.score, whole[-1].score)
     torch.set_num_threads(1)  # the groups of the frame stay as they are
-    rest = list(ascend(small, names, recipe=recipe, start=whole[1], every=20))[-1]
+    rest = list(visualize.frames(small, names, recipe=recipe, start=whole[1], every=20))[-1]
     assert torch.allclose(rest.image, whole[-1].image, atol=1e-4)
 
 
@@ -241,7 +245,7 @@ def test_two_cores_go_on_from_a_frame_and_leave_no_thread(small, two_cores, step
 )
 def test_every_core_has_as_many_groups_as_another(count, cores, groups, two_cores):
     torch.set_num_threads(cores)
-    found = loop._groups(count, torch.device("cpu"))
+    found = loop._sizes(count, torch.device("cpu"))
     assert found == groups
     assert sum(found) == count
 
@@ -252,7 +256,7 @@ def test_no_layer_behind_the_target_is_computed(small, monkeypatch):
     monkeypatch.setattr(
         nn.functional, "conv2d", lambda *a, **k: calls.append(a[0].shape) or real(*a, **k)
     )
-    list(ascend(small, ("0", 1), recipe=replace(BARE, steps=4)))
+    list(visualize.frames(small, ("0", 1), recipe=replace(BARE, steps=4)))
     real_calls = [shape for shape in calls if shape[0] == 1]
     assert len([s for s in real_calls if s[1] == 3]) >= 5
     assert not [s for s in calls if s[1] != 3 and s[0] != 1]
@@ -262,9 +266,9 @@ def test_a_neuron_is_computed_on_what_it_sees_and_nothing_else_changes():
     network = toys.random("squeezenet1_1")
     image = toys.image(96, 120)
     for position in ((5, 6), (0, 0), (2, 13)):
-        target = TargetValue(("fire2", 3, position), wake=False)
-        recipe = replace(BARE, step=Plain(0.1), steps=3)
-        frames = list(ascend(network, target, recipe=recipe, start=image))
+        target = TargetValue(("fire2", 3, position), before_relu=False)
+        recipe = replace(BARE, optimizer=Plain(0.1), steps=3)
+        frames = list(visualize.frames(network, target, recipe=recipe, start=image))
         left, top, right, bottom = frames[0].box
         seen = receptive_box(network, "fire2", position, (96, 120))
         assert (left, top) <= (seen[0], seen[1])
@@ -293,7 +297,10 @@ def test_a_neuron_is_computed_on_what_it_sees_and_nothing_else_changes():
         ({"seed": (1, 2), "objective": ["a", "b", "c"]}, BadSetting),
         ({"size": 3}, BadImage),
         ({"size": 48, "start": toys.image(40, 32)}, BadSetting),
-        ({"recipe": replace(BARE, canvas=Fourier(), regularizers=(ascent.Decay(),))}, BadSetting),
+        (
+            {"recipe": replace(BARE, parameterization=Fourier(), regularizers=(Decay(),))},
+            BadSetting,
+        ),
         ({"recipe": replace(BARE, regularizers=(Jitter(),))}, BadSetting),
         ({"recipe": replace(BARE, transforms=Jitter())}, BadSetting),
     ],
@@ -301,7 +308,7 @@ def test_a_neuron_is_computed_on_what_it_sees_and_nothing_else_changes():
 def test_what_cannot_work_is_refused_at_once(small, change, said):
     given = {"objective": "a", "recipe": BARE, **change}
     with pytest.raises(said):
-        ascend(small, given.pop("objective"), **given)
+        visualize.frames(small, given.pop("objective"), **given)
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -312,37 +319,42 @@ def test_a_value_that_is_no_number_ends_the_run_in_words(count, two_cores):
 
     network = networks.wrap(Root(), input_size=4, **toys.PLAIN)
     with pytest.raises(BadSetting, match="no number any more"):
-        list(ascend(network, [0] * count, recipe=replace(BARE, step=Plain(3.0))))
+        list(visualize.frames(network, [0] * count, recipe=replace(BARE, optimizer=Plain(3.0))))
 
 
 def test_frames_come_each_so_many_steps_and_at_the_end(small):
-    steps = [frame.step for frame in ascend(small, "a", recipe=BARE, steps=7, every=3)]
+    steps = [frame.step for frame in visualize.frames(small, "a", recipe=BARE, steps=7, every=3)]
     assert steps == [0, 3, 6, 7]
-    told = []
-    last = visualize(small, "a", recipe=BARE, steps=4, progress=told.append)
-    assert last.step == 4
-    assert told[-1] == 1
+
+
+def test_the_call_gives_the_last_frame_and_makes_no_other(small, monkeypatch):
+    made = []
+    monkeypatch.setattr(loop, "Frame", lambda *values: made.append(values[1]) or Frame(*values))
+    last = visualize(small, "a", recipe=BARE, steps=4)
+    assert made == [4]
+    *_, expected = visualize.frames(small, "a", recipe=BARE, steps=4)
+    assert torch.equal(last.image, expected.image)
 
 
 def test_the_settings_can_be_written_down_and_say_it_all(small):
-    [frame, *_] = ascend(small, TargetValue(["a", ("0", 3)]), seed=(1, 2), steps=1)
+    [frame, *_] = visualize.frames(small, TargetValue(["a", ("0", 3)]), seed=(1, 2), steps=1)
     words = json.dumps(frame.settings)
     for word in ("conv1, channel 3", "Fourier", "Crop", "Adam", '"seed": [1, 2]', '"steps": 1'):
         assert word in words
 
 
-def test_a_silent_unit_says_so_by_its_slope(small):
+def test_a_silent_unit_says_so_by_its_gradient(small):
     dark = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
     nn.init.constant_(dark[0].bias, -100.0)
     network = networks.wrap(dark, input_size=8)
-    frames = list(ascend(network, ("0", 1), recipe=BARE, steps=2))
-    assert all(float(frame.slope) > 0 for frame in frames)
-    asleep = TargetValue(("1", 1), wake=False)
-    frames = list(ascend(network, asleep, recipe=BARE, steps=2))
-    assert [float(frame.slope) for frame in frames] == [0, 0, 0]
+    frames = list(visualize.frames(network, ("0", 1), recipe=BARE, steps=2))
+    assert all(float(frame.gradient_size) > 0 for frame in frames)
+    asleep = TargetValue(("1", 1), before_relu=False)
+    frames = list(visualize.frames(network, asleep, recipe=BARE, steps=2))
+    assert [float(frame.gradient_size) for frame in frames] == [0, 0, 0]
 
 
 def test_stopping_a_loop_and_taking_it_up_again(small):
-    frames = ascend(small, "a", recipe=BARE, steps=6)
+    frames = visualize.frames(small, "a", recipe=BARE, steps=6)
     first = list(itertools.islice(frames, 3))
     assert [frame.step for frame in (*first, *frames)] == list(range(7))

@@ -12,8 +12,7 @@ from torch import nn
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, UnknownLayer
-from labsupport.methods.optimize import ascent, parameterization, regularizers
-from labsupport.methods.optimize.ascent import (
+from labsupport.methods.optimize import (
     L2,
     LBFGS,
     LOG_PROBABILITIES,
@@ -29,10 +28,10 @@ from labsupport.methods.optimize.ascent import (
     Direction,
     Energy,
     Fourier,
+    Gradient,
     GramDistance,
     Jitter,
     LogOdds,
-    Moment,
     Momentum,
     Normalized,
     Objective,
@@ -42,14 +41,17 @@ from labsupport.methods.optimize.ascent import (
     Recipe,
     Rotate,
     Scale,
-    Slope,
+    Step,
     TargetValue,
     Term,
     TotalVariation,
     gram,
+    parameterization,
+    read,
+    regularizers,
     visualize,
 )
-from labsupport.methods.optimize.before_relu import front
+from labsupport.methods.optimize.before_relu import before_relu
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,12 +68,12 @@ def network():
 
 def moment(step=0, steps=10, seed=0):
     mean = torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1)
-    return Moment(step, steps, torch.Generator().manual_seed(seed), mean)
+    return Step(step, steps, torch.Generator().manual_seed(seed), mean)
 
 
 def value_of(network, objective, image):
     bound = objective.bound(network)
-    terms = bound.terms(ascent.read(network, bound.layers, image))
+    terms = bound.terms(read(network, bound.layers, image))
     return sum(term.weight * term.value for term in terms.values()), terms
 
 
@@ -94,7 +96,7 @@ def test_a_direction_of_one_channel_is_that_channel(network):
     expected, _ = value_of(network, TargetValue(("1", 2)), image)
     assert torch.allclose(found, 2 * expected, atol=1e-6)
     at, _ = value_of(network, Direction("1", vector, (3, 4)), image)
-    neuron, _ = value_of(network, TargetValue(("1", 2, (3, 4)), wake=False), image)
+    neuron, _ = value_of(network, TargetValue(("1", 2, (3, 4)), before_relu=False), image)
     assert torch.allclose(at, 2 * neuron, atol=1e-6)
 
 
@@ -120,7 +122,9 @@ def test_log_odds_are_those_of_the_probability(network):
 )
 def test_the_value_in_front_of_a_relu_is_found(layer, channel, expected):
     squeezenet = toys.random("squeezenet1_1")
-    found = front(squeezenet, squeezenet.target(channel if layer is None else (layer, channel)))
+    found = before_relu(
+        squeezenet, squeezenet.target(channel if layer is None else (layer, channel))
+    )
     assert (found and (found.layer, found.channel)) == expected
 
 
@@ -131,10 +135,10 @@ def test_a_silent_unit_is_woken_unless_it_shall_sleep():
     nn.init.constant_(dark[0].bias, -0.3)
     network = networks.wrap(dark, input_size=8, **toys.PLAIN)
     recipe = Recipe("x", "grey", Pixels(), (), (), Normalized(0.05), 20)
-    asleep = visualize(network, TargetValue(("1", 1), wake=False), recipe=recipe)
-    assert float(asleep.slope) == 0
+    asleep = visualize(network, TargetValue(("1", 1), before_relu=False), recipe=recipe)
+    assert float(asleep.gradient_size) == 0
     assert float(asleep.score) == 0
-    frames = list(ascent.ascend(network, ("1", 1), recipe=recipe))
+    frames = list(visualize.frames(network, ("1", 1), recipe=recipe))
     maps = [float(network.activations(f.image, ["0"])["0"][:, 1].mean()) for f in frames[:2]]
     assert float(frames[0].score) == pytest.approx(maps[0], abs=1e-6)
     assert maps[0] < maps[1]
@@ -242,14 +246,14 @@ def test_an_objective_of_ones_own_needs_layers_and_terms(network):
 )
 def test_objectives_that_do_not_fit_say_why(network, objective, said):
     with pytest.raises(BadSetting, match=said):
-        ascent.ascend(network, objective)
+        visualize.frames(network, objective)
     with pytest.raises(UnknownLayer):
-        ascent.ascend(network, Energy("fire5"))
+        visualize.frames(network, Energy("fire5"))
 
 
 def test_a_code_of_another_size_says_so(network):
     code = torch.ones(1, 4, 5, 5)
-    frames = ascent.ascend(network, CodeDistance("1", code))
+    frames = visualize.frames(network, CodeDistance("1", code))
     with pytest.raises(BadSetting, match="must have the size"):
         next(frames)
 
@@ -261,7 +265,7 @@ def test_a_code_of_another_size_says_so(network):
 def test_a_picture_comes_back_from_its_parameters(size):
     image = 0.02 + 0.96 * toys.image(*size, count=2)
     for canvas in (Pixels(), Fourier()):
-        assert torch.allclose(canvas.images(canvas.begin(image), size), image, atol=1e-4)
+        assert torch.allclose(canvas.images(canvas.parameters(image), size), image, atol=1e-4)
 
 
 def test_noise_has_the_colours_and_the_spectrum_that_are_promised():
@@ -281,7 +285,7 @@ def test_the_colours_are_those_of_the_bundled_photographs():
     values, vectors = torch.linalg.eigh(torch.cov(torch.cat(small, 1).double()))
     vectors = vectors * vectors.sum(0).sign()
     expected = (vectors * (values / values.max()).sqrt()).flip(1).float()
-    assert torch.allclose(torch.tensor(parameterization.COLOURS), expected, atol=2e-3)
+    assert torch.allclose(torch.tensor(parameterization.COLOR_CORRELATION), expected, atol=2e-3)
 
 
 def test_a_batch_of_noise_is_its_seeds(network):
@@ -313,7 +317,7 @@ def test_jitter_is_roll_forward_and_back(shape, seed):
     drawn = torch.Generator().manual_seed(seed)
     down, right = (int(torch.randint(-5, 6, (), generator=drawn)) for _ in range(2))
     weights = torch.rand(images.shape, generator=drawn)
-    here = Moment(0, 10, torch.Generator().manual_seed(seed), torch.zeros(1, 3, 1, 1))
+    here = Step(0, 10, torch.Generator().manual_seed(seed), torch.zeros(1, 3, 1, 1))
     moved, rolled = Jitter(5)(images, here), torch.roll(images, (down, right), (2, 3))
     assert torch.equal(moved, rolled)
     assert moved.is_contiguous(memory_format=torch.channels_last)
@@ -482,8 +486,8 @@ def test_adam_is_torchs():
     for gradient in gradients:
         own.grad = -gradient
         theirs.step()
-        slope = Slope(gradient, torch.zeros(2), 0.0)
-        place, memory = rule.step(place, slope, memory)
+        gradient_ = Gradient(gradient, torch.zeros(2), 0.0)
+        place, memory = rule.step(place, gradient_, memory)
     assert torch.allclose(place, own.detach(), atol=1e-6)
 
 
@@ -496,26 +500,26 @@ def test_momentum_is_torchs():
         gradient = toys.image(4, seed=k) - 0.5
         own.grad = -gradient
         theirs.step()
-        place, memory = rule.step(place, Slope(gradient, torch.zeros(1), 0.0), memory)
+        place, memory = rule.step(place, Gradient(gradient, torch.zeros(1), 0.0), memory)
     assert torch.allclose(place, own.detach(), atol=1e-6)
 
 
 def test_a_normalized_step_is_deepdreams_in_each_image():
     start, gradient = toys.image(4, count=2), toys.image(4, count=2, seed=1) - 0.5
     gradient[1] *= 1000
-    moved, _ = Normalized(1.5 / 255).step(start, Slope(gradient, torch.zeros(2), 0.0), {})
+    moved, _ = Normalized(1.5 / 255).step(start, Gradient(gradient, torch.zeros(2), 0.0), {})
     sizes = (moved - start).abs().flatten(1).mean(1) * 255
     assert sizes.tolist() == pytest.approx([1.5, 1.5], rel=1e-3)
-    still, _ = Normalized().step(start, Slope(0 * gradient, torch.zeros(2), 0.0), {})
+    still, _ = Normalized().step(start, Gradient(0 * gradient, torch.zeros(2), 0.0), {})
     assert torch.equal(still, start)
 
 
 def test_schedules_fall_as_they_say():
-    assert [Plain(2.0, "cosine").rate_at(share) for share in (0, 0.5, 1)] == pytest.approx(
+    assert [Plain(2.0, "cosine").learning_rate_at(share) for share in (0, 0.5, 1)] == pytest.approx(
         [2, 1, 0]
     )
     staged = Plain(2.0, (1.0, 0.1, 0.01))
-    assert [staged.rate_at(s) for s in (0, 0.3, 0.34, 0.7, 1)] == pytest.approx(
+    assert [staged.learning_rate_at(s) for s in (0, 0.3, 0.34, 0.7, 1)] == pytest.approx(
         [2, 2, 0.2, 0.02, 0.02]
     )
-    assert Plain(2.0).rate_at(0.9) == 2
+    assert Plain(2.0).learning_rate_at(0.9) == 2

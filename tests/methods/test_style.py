@@ -17,7 +17,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
 from labsupport.methods import style as s
-from labsupport.methods.optimize.ascent import LBFGS, Adam, Plain, gram
+from labsupport.methods.optimize import LBFGS, Adam, Plain, gram
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -51,7 +51,7 @@ FEW = s.Setting(
     style={"1": 1.0, "4": 2.0},
     beta=1.0,
     smooth=0.5,
-    step=Adam(0.03, "cosine"),
+    optimizer=Adam(0.03, "cosine"),
     steps=6,
 )
 
@@ -113,7 +113,7 @@ def test_shuffled_positions_leave_the_style_and_change_the_content():
 
 
 def test_one_plain_step_by_hand(tiny, content, painted):
-    setting = dataclasses.replace(FEW, alpha=0.7, beta=3.0, smooth=0.4, step=Plain(0.01))
+    setting = dataclasses.replace(FEW, alpha=0.7, beta=3.0, smooth=0.4, optimizer=Plain(0.01))
     moving = content.clone().requires_grad_(True)
     part = tiny.part(tuple(tiny.node(layer) for layer in ("1", "4")))
     shown = {"own": moving, "content": content, "style": painted}
@@ -138,7 +138,7 @@ def test_one_plain_step_by_hand(tiny, content, painted):
 @pytest.mark.parametrize("start", [*s.STARTS, "an image"])
 def test_the_loss_falls_from_every_start(tiny, content, painted, step, start):
     begin = toys.image(*SIZE, seed=9) if start == "an image" else start
-    setting = dataclasses.replace(FEW, step=step)
+    setting = dataclasses.replace(FEW, optimizer=step)
     found = list(s.stylize(tiny, content, painted, setting=setting, start=begin, steps=15))
     assert [one.step for one in found] == list(range(16))
     assert found[-1].loss < 0.8 * found[0].loss
@@ -177,7 +177,7 @@ def test_two_styles_mixed_pull_to_their_mean(tiny, content, painted):
     own, one, two = (gram(code) for code in codes)
     apart = 0.75 * (own - one.detach()).square().sum() + 0.25 * (own - two.detach()).square().sum()
     (summed,) = torch.autograd.grad(apart, moving)
-    only = dataclasses.replace(mixed, style={"1": 1.0}, step=Plain(0.05))
+    only = dataclasses.replace(mixed, style={"1": 1.0}, optimizer=Plain(0.05))
     first, last = s.stylize(tiny, content, [painted, other], setting=only, steps=1)
     strength = (0.75 * one + 0.25 * two).square().sum()
     by_hand = (content - 0.05 * summed / strength).clamp(0, 1)
@@ -406,7 +406,7 @@ def test_a_style_that_a_layer_does_not_see_is_refused(content):
 
 
 def test_what_is_no_number_any_more_is_said(tiny, content, painted):
-    setting = dataclasses.replace(FEW, smooth=1e38, step=Plain(1.0))
+    setting = dataclasses.replace(FEW, smooth=1e38, optimizer=Plain(1.0))
     with pytest.raises(BadSetting, match="no number any more"):
         s.paint(tiny, toys.image(*SIZE, seed=3), painted, setting=setting, start="noise", steps=3)
 
@@ -422,7 +422,7 @@ def test_a_picture_of_one_colour_is_said(tiny, content):
 
 @pytest.mark.parametrize("step", [Adam(0.03), LBFGS(0.02)], ids=["Adam", "L-BFGS"])
 def test_heavy_total_variation_gives_no_black_picture(tiny, content, painted, step):
-    setting = dataclasses.replace(FEW, smooth=1e4, step=step)
+    setting = dataclasses.replace(FEW, smooth=1e4, optimizer=step)
     last = s.paint(tiny, content, painted, setting=setting, steps=30)
     assert 0.2 < float(last.image.mean()) < 0.8
 

@@ -14,7 +14,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
 from labsupport.methods import twins
-from labsupport.methods.optimize.ascent import Adam, Moment
+from labsupport.methods.optimize import Adam, Step
 from labsupport.methods.twins import HOG16, Hog, measure, twin, twin_frames
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,8 +129,8 @@ def test_the_noise_falls_to_a_hundredth():
     still = torch.full((2, 3, 64, 64), 0.5)
 
     def spread(step):
-        moment = Moment(step, 10, torch.Generator().manual_seed(0), torch.zeros(1, 3, 1, 1))
-        return (twins.Dither(0.1)(still, moment) - still).std()
+        now = Step(step, 10, torch.Generator().manual_seed(0), torch.zeros(1, 3, 1, 1))
+        return (twins.Dither(0.1)(still, now) - still).std()
 
     assert float(spread(0)) == pytest.approx(0.1, rel=0.05)
     assert float(spread(5) / spread(0)) == pytest.approx(0.1, rel=0.01)
@@ -140,8 +140,8 @@ def test_the_noise_falls_to_a_hundredth():
 def test_the_recipe_is_for_what_describes():
     image, _ = pair()
     for_hog, for_code = (twins.recipe_for(image, layer) for layer in (HOG16, "fire9"))
-    assert isinstance(for_hog.step, Adam)
-    assert not isinstance(for_code.step, Adam)
+    assert isinstance(for_hog.optimizer, Adam)
+    assert not isinstance(for_code.optimizer, Adam)
     assert (len(for_hog.transforms), len(for_code.transforms)) == (1, 0)
     assert twins.recipe_for(image, HOG16, pull=0.0).regularizers == ()
 

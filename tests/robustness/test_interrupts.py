@@ -27,7 +27,7 @@ import labsupport.labs
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.labs import lab04_representation as codes
-from labsupport.labs.lab08_optimization import ascent
+from labsupport.labs.lab08_optimization import visualization
 from labsupport.ui import controls
 from labsupport.ui.live import Live
 from labsupport.ui.panel import Panel
@@ -40,7 +40,7 @@ def few_things() -> codes.Collection:
 
 # Panels that need to be told something.
 TOLD: dict[str, Callable[[], Live]] = {
-    "ascent.unit_panel": lambda: ascent.unit_panel("fire5"),
+    "visualization.unit_panel": lambda: visualization.unit_panel("fire5"),
     "codes.map_panel": lambda: codes.map_panel(few_things(), size=200),
 }
 

@@ -38,7 +38,7 @@ TARGET_NAMES = {"target", "unit", "wanted"}
 # needs its reason.
 TAKEN: dict[tuple[str, str], set[str]] = {
     # nothing: the recipe says how to begin
-    ("ascent.ascend", "start"): {"nothing"},
+    ("optimize.visualize", "start"): {"nothing"},
     # nothing: the first convolution
     ("weights.filters", "layer"): {"nothing"},
     # nothing: the last convolution that leads straight back to the pixels

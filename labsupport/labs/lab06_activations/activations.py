@@ -686,7 +686,7 @@ KINDS: dict[str, Callable[[float], Distortion]] = {
 
 def depth_layers(network: Network, count: int = 10) -> list[str]:
     """The layers that a curve over depth goes through: the ends of blocks, and the scores."""
-    from labsupport.labs.lab08_optimization.ascent import unit_layers
+    from labsupport.labs.lab08_optimization.visualization import unit_layers
 
     found = unit_layers(network, count)[1:]
     first = next(layer.name for layer in network.layers if layer.kind == "conv")

@@ -1,6 +1,26 @@
 """Lab 08 and those after it: pictures that grow under a gradient, live, on boards, in galleries."""
 
-from labsupport.labs.lab08_optimization.ascent import (
+from labsupport.labs.lab08_optimization.saliency import (
+    REDUCTION_WORDS,
+    SAMPLES,
+    VIEWS,
+    Found,
+    Mapped,
+    Staged,
+    grabcut_seeds_picture,
+    map_panel,
+    map_picture,
+    object_picture,
+    opinion_panel,
+    opinions,
+    reductions,
+    scenes_picture,
+    seen_otherwise,
+    segment_panel,
+    spotlight,
+    table,
+)
+from labsupport.labs.lab08_optimization.visualization import (
     LECTURE,
     RECIPES,
     SLIDE_NAMES,
@@ -21,24 +41,4 @@ from labsupport.labs.lab08_optimization.ascent import (
     unit_target,
     units,
     units_picture,
-)
-from labsupport.labs.lab08_optimization.saliency import (
-    REDUCTION_WORDS,
-    SAMPLES,
-    VIEWS,
-    Found,
-    Mapped,
-    Staged,
-    grabcut_seeds_picture,
-    map_panel,
-    map_picture,
-    object_picture,
-    opinion_panel,
-    opinions,
-    reductions,
-    scenes_picture,
-    seen_otherwise,
-    segment_panel,
-    spotlight,
-    table,
 )

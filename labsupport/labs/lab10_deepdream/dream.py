@@ -117,7 +117,7 @@ def recipe_of(
 ) -> DreamRecipe:
     """What the controls of a panel say, as a recipe; `strength` is the step, of 255."""
     plain = _RECIPES[gradient].optimizer
-    optimizer = replace(plain, rate=strength / 255)  # type: ignore[type-var]
+    optimizer = replace(plain, learning_rate=strength / 255)  # type: ignore[type-var]
     return DreamRecipe(gradient, iterations, octaves, scale, jitter, optimizer)
 
 

@@ -16,7 +16,7 @@ from labsupport.core.streams import Images, count_of, image_of, network_print
 from labsupport.methods.activations.effects import Votes, checked_unit, class_votes
 from labsupport.methods.activations.picture_cache import PictureCache
 from labsupport.methods.backprop import Gradient, gradients
-from labsupport.methods.optimize import CLEAR, Recipe, ascend
+from labsupport.methods.optimize import CLEAR, Recipe, visualize
 from labsupport.methods.patches import TopPatches, merge, top_patches
 
 _CHUNK = 8  # pictures that are scanned for patches between two frames
@@ -90,7 +90,7 @@ def unit_views(
     patches of an earlier scan. With a `cache` the last picture is looked up there, and kept;
     `remake` makes it again all the same.
 
-    Errors: as `class_votes`, `gradients`, `top_patches` and `ascend`.
+    Errors: as `class_votes`, `gradients`, `top_patches` and `visualize`.
     """
     network.check(image, one=True)
     target = checked_unit(network, unit)
@@ -166,7 +166,7 @@ class _Growing:
         if kept is not None:
             yield UnitPicture(self.target, kept, self._value(kept), steps, steps, cached=True)
             return
-        for frame in ascend(self.network, self.target, recipe=self.recipe):
+        for frame in visualize.frames(self.network, self.target, recipe=self.recipe):
             image, score = frame.image, float(frame.score)
             if frame.step == steps and self.cache is not None:
                 image = self.cache.put(made_by, image)

@@ -22,10 +22,10 @@ from labsupport.methods.optimize import (
     Jitter,
     Normalized,
     Objective,
+    Optimizer,
     Pixels,
     Recipe,
-    StepRule,
-    ascend,
+    visualize,
 )
 
 
@@ -43,7 +43,7 @@ class DreamRecipe:
     octaves: int = 4
     scale: float = 1.4
     jitter: int = 32
-    optimizer: StepRule = field(default_factory=Normalized)
+    optimizer: Optimizer = field(default_factory=Normalized)
     tile: int | None = None
     halo: int | None = None
 
@@ -177,7 +177,8 @@ def _octave_by_octave(run: _Dream, detail: Tensor) -> Iterator[DreamFrame]:
     for octave, base in enumerate(run.copies(), start=1):
         start = (base + resized(detail, run.sizes[octave - 1])).clamp(0, 1)
         seed = run.seed + octave - 1
-        for frame in ascend(run.network, run.objective, recipe=recipe, start=start, seed=seed):
+        frames = visualize.frames(run.network, run.objective, recipe=recipe, start=start, seed=seed)
+        for frame in frames:
             detail = frame.image - base
             if octave == 1 or frame.step > 0:
                 yield _dream_frame(run, octave, frame, detail)
@@ -191,7 +192,7 @@ def _dream_frame(run: _Dream, octave: int, frame: Frame, detail: Tensor) -> Drea
         "network": run.network.name,
         "weights": run.network.source,
         "objective": frame.settings["objective"],
-        "recipe": {**asdict(run.recipe), "optimizer": frame.settings["recipe"]["step"]},
+        "recipe": {**asdict(run.recipe), "optimizer": frame.settings["recipe"]["optimizer"]},
         "size": list(run.sizes[-1]),
         "seed": run.seed,
     }

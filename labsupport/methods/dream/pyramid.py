@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting
-from labsupport.methods.optimize.optimizers import Memory, Schedule, Slope, StepRule
+from labsupport.methods.optimize.optimizers import Gradient, Memory, Optimizer, Schedule, Update
 from labsupport.methods.optimize.regularizers import blurred
 
 
 @dataclass(frozen=True)
-class LaplacianNormalized(StepRule):
-    """Along the gradient with each band of frequencies made equally strong, `rate` on average.
+class LaplacianNormalized(Optimizer):
+    """Along the gradient with each band of frequencies made equally strong; pixels move by
+    `learning_rate` on average.
 
     A network's gradient is mostly grain, one pixel wide. Mordvintsev's TensorFlow tutorial on
     DeepDream (2016) takes it apart into a Laplacian pyramid, normalizes each level and adds them
@@ -22,7 +23,7 @@ class LaplacianNormalized(StepRule):
     picture. With one level it is `Normalized`, up to rounding.
     """
 
-    rate: float = 1.5 / 255
+    learning_rate: float = 1.5 / 255
     schedule: Schedule = "constant"
     levels: int = 4
 
@@ -31,14 +32,12 @@ class LaplacianNormalized(StepRule):
         if not 1 <= self.levels <= 6:
             raise BadSetting(f"LaplacianNormalized: levels go from 1 to 6, not {self.levels}")
 
-    def step(
-        self, parameters: Tensor, slope: Slope, _memory: Memory
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def step(self, parameters: Tensor, gradient: Gradient, _memory: Memory) -> Update:
         if parameters.ndim != 4 or parameters.shape[1] != 3:
-            raise BadSetting("LaplacianNormalized takes pictures apart: it needs canvas=Pixels()")
-        pyramid = laplacian_pyramid(slope.gradient, self.levels)
+            raise BadSetting("LaplacianNormalized takes pictures apart: it needs Pixels()")
+        pyramid = laplacian_pyramid(gradient.values, self.levels)
         even = torch.stack([level / _mean(level.square()).sqrt() for level in pyramid]).sum(0)
-        return parameters + self.rate_at(slope.share) * (even / _mean(even.abs())), {}
+        return parameters + self.learning_rate_at(gradient.share) * (even / _mean(even.abs())), {}
 
 
 def laplacian_pyramid(images: Tensor, levels: int) -> list[Tensor]:

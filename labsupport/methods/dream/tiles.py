@@ -61,9 +61,9 @@ class Tiled(Objective):
     def terms(self, activations: Mapping[str, Tensor]) -> Terms:
         return self.objective.terms(activations)
 
-    def look(self, network: Network, images: Tensor) -> tuple[Terms, Mapping[str, Tensor]]:
+    def evaluate(self, network: Network, images: Tensor) -> tuple[Terms, Mapping[str, Tensor]]:
         if max(images.shape[2:]) <= self.side:
-            return self.objective.look(network, images)
+            return self.objective.evaluate(network, images)
         plan = tiles(network, self.layers, (images.shape[2], images.shape[3]), self.side, self.halo)
         value = _InTiles.apply(images, network, self.objective, plan)
         return {f"sum of {len(plan)} tiles": Term(value, 1.0)}, {}

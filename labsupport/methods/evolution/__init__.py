@@ -13,8 +13,8 @@ may be the beginning of another.
 
 - `Cppn(...)` and `Direct(...)` are the encodings with their knobs; "CPPN" and "direct" mean them as
   they stand.
-- The paper's third kind of pictures needs gradients, not evolution: `ascent.visualize(network,
-  names, recipe=ascent.SIMONYAN)`, a class's score under an L2 penalty.
+- The paper's third kind of pictures needs gradients, not evolution: `optimize.visualize(network,
+  names, recipe=optimize.SIMONYAN)`, a class's score under an L2 penalty.
 
 The archive is our own and short: in pyribs, the library for MAP-Elites, a solution has one cell
 (here it competes in all) and is a row of numbers (here a network); it would bring numba and pandas.

@@ -1,4 +1,4 @@
-"""Units that a ReLU silences: their value in front of it, which still has a gradient."""
+"""Units that a ReLU silences: their value before it, which still has a gradient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POOLING = frozenset({"adaptive_pool", "avg_pool", "max_pool"})
 
 
 @dataclass(frozen=True)
-class Front:
+class Unit:
     """Where a unit's value lies before its ReLU: a layer, a channel, and perhaps a position."""
 
     layer: str
@@ -25,8 +25,8 @@ class Front:
     position: Pair | None
 
 
-def front(network: Network, target: Target) -> Front | None:
-    """The value in front of a target's last ReLU; None where no ReLU can silence it."""
+def before_relu(network: Network, target: Target) -> Unit | None:
+    """The value before a target's last ReLU; None where no ReLU can silence it."""
     by_node = {one.node: one for one in network.operations}
     shapes = network.shapes(network.input_size)
     node, channel, pooled = network.node_of(target), target.index, False
@@ -34,7 +34,7 @@ def front(network: Network, target: Target) -> Front | None:
         operation = by_node[node]
         if operation.kind in ("relu", "relu6"):
             layer = network.layer_of(operation.inputs[0]).name
-            return None if pooled and target.position else Front(layer, channel, target.position)
+            return None if pooled and target.position else Unit(layer, channel, target.position)
         if operation.kind == "concat":
             node, channel = _part(operation, channel, shapes)
             continue

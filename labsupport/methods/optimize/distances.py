@@ -16,17 +16,35 @@ from labsupport.methods.optimize.objectives import Objective, Term, Terms, node_
 
 
 @dataclass(frozen=True)
-class CodeDistance(Objective):
+class Distance(Objective):
+    """How far something at a layer is from the one that is `wanted`: (1, ...), or one for each
+    image. It is lowered."""
+
+    layer: str
+    wanted: Tensor
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return (self.layer,)
+
+    @property
+    def count(self) -> int | None:
+        return len(self.wanted) if len(self.wanted) > 1 else None
+
+    def part(self, images: slice) -> Objective:
+        return replace(self, wanted=self.wanted[images]) if self.count else self
+
+
+@dataclass(frozen=True)
+class CodeDistance(Distance):
     """How far an image's code is from a given one, squared, over that one's squared norm.
 
     Mahendran and Vedaldi, "Understanding deep image representations by inverting them", CVPR 2015.
-    `code` is (1, C, H, W) or (1, D), or one for each image; `CodeDistance.to(network, layer,
+    `wanted` is (1, C, H, W) or (1, D), or one for each image; `CodeDistance.to(network, layer,
     images)` takes it from images. The layer may be "scores" or "log-probabilities". `mask`, which
-    multiplies both codes, keeps some positions or channels only. It is lowered.
+    multiplies both codes, keeps some positions or channels only.
     """
 
-    layer: str
-    code: Tensor
     mask: Tensor | None = None
 
     @classmethod
@@ -36,38 +54,27 @@ class CodeDistance(Objective):
         """The distance to the codes of these images (N, 3, H, W)."""
         return cls(layer, _codes(network, layer, images), mask)
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
-
-    @property
-    def count(self) -> int | None:
-        return len(self.code) if len(self.code) > 1 else None
-
-    def part(self, images: slice) -> Objective:
-        return replace(self, code=self.code[images]) if self.count else self
-
     def bound(self, network: Network) -> Objective:
         node_of(network, self.layer)
         mask = None if self.mask is None else on_device(network, self.mask)
-        code = on_device(network, self.code)
+        code = on_device(network, self.wanted)
         if code.ndim == 4:  # as the network's own maps lie in memory
             code = code.contiguous(memory_format=torch.channels_last)
-        bound = replace(self, code=code, mask=mask)
-        if not bool(bound._squared(bound.code).gt(0).all()):
+        bound = replace(self, wanted=code, mask=mask)
+        if not bool(bound._squared(code).gt(0).all()):
             raise BadSetting(
                 f"the code at {self.layer} is zero everywhere: nothing to come near to"
             )
         return bound
 
     def terms(self, activations: Mapping[str, Tensor]) -> Terms:
-        found = activations[self.layer]
-        if found.shape[1:] != self.code.shape[1:]:
+        code = activations[self.layer]
+        if code.shape[1:] != self.wanted.shape[1:]:
             raise BadSetting(
-                f"the code at {self.layer} is {tuple(self.code.shape[1:])}, but this image's is "
-                f"{tuple(found.shape[1:])}: the image must have the size of the code's own"
+                f"the code at {self.layer} is {tuple(self.wanted.shape[1:])}, but this image's is "
+                f"{tuple(code.shape[1:])}: the image must have the size of the code's own"
             )
-        value = self._squared(found - self.code) / self._squared(self.code)
+        value = self._squared(code - self.wanted) / self._squared(self.wanted)
         return {f"code distance at {self.layer}": Term(value, -1.0)}
 
     def _squared(self, code: Tensor) -> Tensor:
@@ -76,45 +83,31 @@ class CodeDistance(Objective):
 
 
 @dataclass(frozen=True)
-class GramDistance(Objective):
+class GramDistance(Distance):
     """How far a layer's Gram matrix is from a given one: the sum of the squared differences.
 
-    Gatys, Ecker and Bethge, CVPR 2016. `matrix` is (1, C, C), see `gram`, or one for each image;
-    `GramDistance.to(network, layer, images)` takes it from images. It is lowered.
+    Gatys, Ecker and Bethge, CVPR 2016. `wanted` is (1, C, C), see `gram`, or one for each image;
+    `GramDistance.to(network, layer, images)` takes it from images.
     """
-
-    layer: str
-    matrix: Tensor
 
     @classmethod
     def to(cls, network: Network, layer: str, images: Tensor) -> GramDistance:
         """The distance to the Gram matrices of these images (N, 3, H, W)."""
         return cls(layer, gram(_codes(network, layer, images)).cpu())
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
-
-    @property
-    def count(self) -> int | None:
-        return len(self.matrix) if len(self.matrix) > 1 else None
-
-    def part(self, images: slice) -> Objective:
-        return replace(self, matrix=self.matrix[images]) if self.count else self
-
     def bound(self, network: Network) -> Objective:
         layer = network.layer(self.layer)
         if not layer.has_map:
             raise BadSetting(f"{layer.title} has no map, so it has no Gram matrix")
-        if self.matrix.shape[1:] != (layer.shape[0], layer.shape[0]):
+        if self.wanted.shape[1:] != (layer.shape[0], layer.shape[0]):
             raise BadSetting(
                 f"a Gram matrix of {layer.title} is {layer.shape[0]} x {layer.shape[0]}, "
-                f"not {tuple(self.matrix.shape[1:])}"
+                f"not {tuple(self.wanted.shape[1:])}"
             )
-        return replace(self, matrix=on_device(network, self.matrix))
+        return replace(self, wanted=on_device(network, self.wanted))
 
     def terms(self, activations: Mapping[str, Tensor]) -> Terms:
-        apart = gram(activations[self.layer]) - self.matrix
+        apart = gram(activations[self.layer]) - self.wanted
         value = apart.square().flatten(1).sum(1)
         return {f"Gram distance at {self.layer}": Term(value, -1.0)}
 
@@ -132,7 +125,7 @@ def gram(maps: Tensor) -> Tensor:
 
 
 class _Products(torch.autograd.Function):
-    """V^T V with one product on the way back, where autograd would take two: the matrix is
+    """V^T V with one product in the backward pass, where autograd would take two: the matrix is
     symmetric, so both are the same."""
 
     @staticmethod
@@ -142,10 +135,10 @@ class _Products(torch.autograd.Function):
         return torch.bmm(rows.transpose(1, 2), rows)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (maps,) = ctx.saved_tensors
         count, channels, height, width = maps.shape
-        rows = torch.bmm(_rows(maps), slope + slope.transpose(1, 2))
+        rows = torch.bmm(_rows(maps), gradient + gradient.transpose(1, 2))
         return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 

@@ -17,7 +17,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network, TargetLike
 from labsupport.core.network.operations import Pair
 from labsupport.core.network.targets import Target
-from labsupport.methods.optimize.before_relu import Front, front
+from labsupport.methods.optimize.before_relu import Unit, before_relu
 
 SCORES = "scores"
 LOG_PROBABILITIES = "log-probabilities"
@@ -55,7 +55,7 @@ class Objective(ABC):
         """The same, checked for this network and on its device."""
         return self
 
-    def look(self, network: Network, images: Tensor) -> tuple[Terms, Mapping[str, Tensor]]:
+    def evaluate(self, network: Network, images: Tensor) -> tuple[Terms, Mapping[str, Tensor]]:
         """The terms of images (N, 3, H, W), and the activations that they come from."""
         activations = read(network, self.layers, images)
         return self.terms(activations), activations
@@ -139,13 +139,13 @@ class TargetValue(Objective):
     """The value of a target: a class's score before softmax, a channel's mean, a neuron.
 
     A list of targets has one for each image of the batch. A unit that its ReLU silences on the
-    whole image has the value 0 and no gradient. With `wake`, the value in front of its ReLU, which
-    is below 0, stands for it until it fires.
+    whole image has the value 0 and no gradient. With `before_relu`, the value before its ReLU,
+    which is below 0, stands for it until it fires.
     """
 
     targets: TargetLike | Sequence[TargetLike]
-    wake: bool = True
-    fronts: tuple[Front | None, ...] = field(default=(), repr=False)
+    before_relu: bool = True
+    units_before: tuple[Unit | None, ...] = field(default=(), repr=False)
     name: str = field(default="", repr=False)  # the term's, the same for all parts of a batch
 
     @property
@@ -161,14 +161,14 @@ class TargetValue(Objective):
         if several and not wanted:
             raise BadSetting("an empty list has no target: give one target for each image")
         found = tuple(network.target(one) for one in (wanted if several else (wanted,)))  # type: ignore[arg-type,union-attr]
-        fronts = tuple(front(network, one) for one in found) if self.wake else ()
+        units_before = tuple(before_relu(network, one) for one in found) if self.before_relu else ()
         name = found[0].title if len(set(found)) == 1 else "target"
-        return TargetValue(found, self.wake, fronts, name)
+        return TargetValue(found, self.before_relu, units_before, name)
 
     @property
     def layers(self) -> tuple[str, ...]:
         own = [one.layer or SCORES for one in self.each]
-        return tuple(dict.fromkeys([*own, *(one.layer for one in self.fronts if one)]))
+        return tuple(dict.fromkeys([*own, *(one.layer for one in self.units_before if one)]))
 
     @property
     def count(self) -> int | None:
@@ -182,7 +182,7 @@ class TargetValue(Objective):
     def part(self, images: slice) -> TargetValue:
         if not self.count:
             return self
-        return replace(self, targets=self.each[images], fronts=self.fronts[images])
+        return replace(self, targets=self.each[images], units_before=self.units_before[images])
 
     @property
     def place(self) -> tuple[str, Pair] | None:
@@ -194,17 +194,17 @@ class TargetValue(Objective):
     def moved(self, position: Pair) -> TargetValue:
         """The same neurons at another position of their layer's map."""
         targets = tuple(replace(one, position=position) for one in self.each)
-        fronts = tuple(one and replace(one, position=position) for one in self.fronts)
-        return replace(self, targets=targets, fronts=fronts)
+        units_before = tuple(one and replace(one, position=position) for one in self.units_before)
+        return replace(self, targets=targets, units_before=units_before)
 
     def terms(self, activations: Mapping[str, Tensor]) -> Terms:
         own = [(one.layer or SCORES, one.index, one.position) for one in self.each]
         values = _values(own, activations)
         silent = values.detach() == 0
-        if any(self.fronts) and bool(silent.any()):
+        if any(self.units_before) and bool(silent.any()):
             ahead = [
                 (one.layer, one.channel, one.position) if one else unit
-                for unit, one in zip(own, self.fronts, strict=True)
+                for unit, one in zip(own, self.units_before, strict=True)
             ]
             values = torch.where(silent, _values(ahead, activations), values)
         return {self.name: Term(values, 1.0)}

@@ -18,18 +18,18 @@ from labsupport.core.network.operations import Pair
 
 # The square root of the covariance of the colours (red, green, blue) of the bundled photographs,
 # one column for each principal colour, the first one's length 1. A test computes it again.
-COLOURS = (
+COLOR_CORRELATION = (
     (0.531, 0.278, -0.081),
     (0.566, 0.043, 0.142),
     (0.631, -0.273, -0.060),
 )
 
 
-class Canvas(ABC):
+class Parameterization(ABC):
     """A parameterization of images."""
 
     @abstractmethod
-    def begin(self, images: Tensor) -> Tensor:
+    def parameters(self, images: Tensor) -> Tensor:
         """The parameters (N, ...) of images (N, 3, H, W) in [0, 1]."""
 
     @abstractmethod
@@ -46,7 +46,7 @@ class Canvas(ABC):
 
 
 @dataclass(frozen=True)
-class Pixels(Canvas):
+class Pixels(Parameterization):
     """Every pixel for itself; after each step they are clipped to [0, 1].
 
     Noise is normal, of standard deviation `sd` about a middle grey.
@@ -54,12 +54,12 @@ class Pixels(Canvas):
 
     sd: float = 0.05
 
-    def begin(self, images: Tensor) -> Tensor:
+    def parameters(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last)
 
     def noise(self, size: Pair, random: torch.Generator) -> Tensor:
         grey = 0.5 + self.sd * torch.randn((1, 3, *size), generator=random)
-        return self.begin(grey.clamp(0, 1))
+        return self.parameters(grey.clamp(0, 1))
 
     def images(self, parameters: Tensor, _size: Pair) -> Tensor:
         return parameters
@@ -69,7 +69,7 @@ class Pixels(Canvas):
 
 
 @dataclass(frozen=True)
-class Fourier(Canvas):
+class Fourier(Parameterization):
     """Fourier coefficients of three uncorrelated colours, each scaled by 1 / its frequency.
 
     Noise has coefficients of standard deviation `sd`. A step of one size makes more `contrast`
@@ -85,7 +85,7 @@ class Fourier(Canvas):
                 f"Fourier: sd and contrast are above 0, not {self.sd} and {self.contrast}"
             )
 
-    def begin(self, images: Tensor) -> Tensor:
+    def parameters(self, images: Tensor) -> Tensor:
         inner = torch.logit(images.float(), eps=1e-3)
         apart = torch.einsum("kc,nchw->nkhw", _colours(images.device, inverse=True), inner)
         size = (images.shape[2], images.shape[3])
@@ -118,5 +118,5 @@ def _scale(size: Pair, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _colours(device: torch.device, *, inverse: bool = False) -> Tensor:
-    mixing = torch.tensor(COLOURS)
+    mixing = torch.tensor(COLOR_CORRELATION)
     return (torch.linalg.inv(mixing) if inverse else mixing).to(device)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from labsupport.core.errors import BadSetting
-from labsupport.methods.optimize.optimizers import Adam, Normalized, StepRule
-from labsupport.methods.optimize.parameterization import Canvas, Fourier, Pixels
+from labsupport.methods.optimize.optimizers import Adam, Normalized, Optimizer
+from labsupport.methods.optimize.parameterization import Fourier, Parameterization, Pixels
 from labsupport.methods.optimize.regularizers import (
     L2,
     Blur,
@@ -28,10 +28,10 @@ class Recipe:
 
     name: str = "ours"
     start: str = "noise"
-    canvas: Canvas = field(default_factory=Fourier)
+    parameterization: Parameterization = field(default_factory=Fourier)
     transforms: tuple[Transform, ...] = (Crop(32), Scale(0.8, 1.2))
     regularizers: tuple[Regularizer, ...] = ()
-    step: StepRule = field(default_factory=lambda: Adam(0.1))
+    optimizer: Optimizer = field(default_factory=lambda: Adam(0.1))
     steps: int = 64
 
     def check(self) -> None:
@@ -44,9 +44,11 @@ class Recipe:
         if wrong:
             raise BadSetting(f"{wrong[0]!r} is no regularizer; for example TotalVariation(0.1)")
         corrections = [one for one in self.regularizers if isinstance(one, Correction)]
-        if corrections and not isinstance(self.canvas, Pixels):
+        if corrections and not isinstance(self.parameterization, Pixels):
             name = type(corrections[0]).__name__
-            raise BadSetting(f"{name} changes pixels after each step: it needs canvas=Pixels()")
+            raise BadSetting(
+                f"{name} changes pixels after each step: it needs parameterization=Pixels()"
+            )
 
 
 CLEAR = Recipe()
@@ -66,7 +68,7 @@ YOSINSKI = (
         _BARE,
         name="Yosinski 2",
         regularizers=(Decay(0.3), ClipNorm(0.2)),
-        step=Normalized(16 / 255),  # a decay of 30 % a step leaves little of small ones
+        optimizer=Normalized(16 / 255),  # a decay of 30 % a step leaves little of small ones
         steps=750,
     ),
     replace(

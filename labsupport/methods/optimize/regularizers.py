@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from labsupport.core.errors import BadSetting
-from labsupport.methods.optimize.transforms import Moment
+from labsupport.methods.optimize.transforms import Step
 
 
 class Penalty(ABC):
@@ -29,14 +29,14 @@ class Penalty(ABC):
         """What it is called among the loss terms."""
 
     @abstractmethod
-    def __call__(self, images: Tensor, moment: Moment) -> Tensor: ...
+    def __call__(self, images: Tensor, step: Step) -> Tensor: ...
 
 
 class Correction(ABC):
     """A change of images (N, 3, H, W) after each step, given the gradient that the step took."""
 
     @abstractmethod
-    def __call__(self, images: Tensor, gradient: Tensor, moment: Moment) -> Tensor: ...
+    def __call__(self, images: Tensor, gradient: Tensor, step: Step) -> Tensor: ...
 
 
 Regularizer = Penalty | Correction
@@ -53,8 +53,8 @@ class L2(Penalty):
     weight: float = 1.0
     name = "L2"
 
-    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
-        return (images - moment.mean).square().flatten(1).mean(1)
+    def __call__(self, images: Tensor, step: Step) -> Tensor:
+        return (images - step.mean).square().flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ class TotalVariation(Penalty):
     beta: float = 2.0
     name = "total variation"
 
-    def __call__(self, images: Tensor, _moment: Moment) -> Tensor:
+    def __call__(self, images: Tensor, _step: Step) -> Tensor:
         corner = images[:, :, :-1, :-1]
         right = images[:, :, :-1, 1:] - corner
         down = images[:, :, 1:, :-1] - corner
         squares = right.square() + down.square()
         if self.beta != 2:
-            squares = (squares + 1e-8) ** (self.beta / 2)  # the root of 0 has no slope
+            squares = (squares + 1e-8) ** (self.beta / 2)  # the root of 0 has no gradient
         return squares.flatten(1).mean(1)
 
 
@@ -89,8 +89,8 @@ class AlphaNorm(Penalty):
     alpha: float = 6.0
     name = "alpha-norm"
 
-    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
-        return (images - moment.mean).abs().pow(self.alpha).flatten(1).mean(1)
+    def __call__(self, images: Tensor, step: Step) -> Tensor:
+        return (images - step.mean).abs().pow(self.alpha).flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Range(Penalty):
     edge: float = 0.05
     name = "range"
 
-    def __call__(self, images: Tensor, _moment: Moment) -> Tensor:
+    def __call__(self, images: Tensor, _step: Step) -> Tensor:
         over = (images - (1 - self.edge)).clamp_min(0) + (self.edge - images).clamp_min(0)
         return over.square().flatten(1).mean(1)
 
@@ -118,8 +118,8 @@ class Decay(Correction):
     def __post_init__(self) -> None:
         _share("Decay", self.share)
 
-    def __call__(self, images: Tensor, _gradient: Tensor, moment: Moment) -> Tensor:
-        return torch.lerp(images, moment.mean, self.share)
+    def __call__(self, images: Tensor, _gradient: Tensor, step: Step) -> Tensor:
+        return torch.lerp(images, step.mean, self.share)
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class Blur(Correction):
                 f"Blur: sd is above 0 and every from 1 on, not {self.sd}, {self.every}"
             )
 
-    def __call__(self, images: Tensor, _gradient: Tensor, moment: Moment) -> Tensor:
-        return images if (moment.step + 1) % self.every else blurred(images, self.sd)
+    def __call__(self, images: Tensor, _gradient: Tensor, step: Step) -> Tensor:
+        return images if (step.number + 1) % self.every else blurred(images, self.sd)
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,9 @@ class ClipNorm(Correction):
     def __post_init__(self) -> None:
         _share("ClipNorm", self.share)
 
-    def __call__(self, images: Tensor, _gradient: Tensor, moment: Moment) -> Tensor:
-        norms = (images - moment.mean).square().sum(1, keepdim=True)
-        return torch.where(_among_smallest(norms, self.share), moment.mean, images)
+    def __call__(self, images: Tensor, _gradient: Tensor, step: Step) -> Tensor:
+        norms = (images - step.mean).square().sum(1, keepdim=True)
+        return torch.where(_among_smallest(norms, self.share), step.mean, images)
 
 
 @dataclass(frozen=True)
@@ -163,9 +163,9 @@ class ClipContribution(Correction):
     def __post_init__(self) -> None:
         _share("ClipContribution", self.share)
 
-    def __call__(self, images: Tensor, gradient: Tensor, moment: Moment) -> Tensor:
-        given = ((images - moment.mean) * gradient).sum(1, keepdim=True).abs()
-        return torch.where(_among_smallest(given, self.share), moment.mean, images)
+    def __call__(self, images: Tensor, gradient: Tensor, step: Step) -> Tensor:
+        given = ((images - step.mean) * gradient).sum(1, keepdim=True).abs()
+        return torch.where(_among_smallest(given, self.share), step.mean, images)
 
 
 def blurred(images: Tensor, sd: float) -> Tensor:

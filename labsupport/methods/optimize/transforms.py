@@ -18,11 +18,11 @@ from labsupport.core.errors import BadSetting
 
 
 @dataclass(frozen=True)
-class Moment:
+class Step:
     """Where an optimization is: how many steps are done, of how many; its random numbers; the
     network's mean colour (1, 3, 1, 1)."""
 
-    step: int
+    number: int
     steps: int
     random: torch.Generator
     mean: Tensor
@@ -30,13 +30,13 @@ class Moment:
     @property
     def share(self) -> float:
         """The share of the steps that is done, 0 to 1."""
-        return self.step / max(1, self.steps)
+        return self.number / max(1, self.steps)
 
-    def whole(self, low: int, high: int) -> int:
+    def integer(self, low: int, high: int) -> int:
         """A random whole number from low to high, both included."""
         return int(torch.randint(low, high + 1, (), generator=self.random))
 
-    def real(self, low: float, high: float) -> float:
+    def uniform(self, low: float, high: float) -> float:
         """A random number between low and high."""
         return low + (high - low) * float(torch.rand((), generator=self.random))
 
@@ -45,7 +45,7 @@ class Transform(ABC):
     """A change of images (N, 3, H, W) before the network sees them; gradients flow through."""
 
     @abstractmethod
-    def __call__(self, images: Tensor, moment: Moment) -> Tensor: ...
+    def __call__(self, images: Tensor, step: Step) -> Tensor: ...
 
     @property
     def margin(self) -> int:
@@ -64,9 +64,9 @@ class Jitter(Transform):
     def __post_init__(self) -> None:
         _at_least("Jitter", "pixels", self.pixels, 0)
 
-    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
-        down, right = (moment.whole(-self.pixels, self.pixels) for _ in range(2))
-        if moment.share >= self.until or (down, right) == (0, 0):
+    def __call__(self, images: Tensor, step: Step) -> Tensor:
+        down, right = (step.integer(-self.pixels, self.pixels) for _ in range(2))
+        if step.share >= self.until or (down, right) == (0, 0):
             return images
         return _Rolled.apply(images, down, right)  # type: ignore[no-any-return]
 
@@ -111,8 +111,8 @@ class Crop(Transform):
     def margin(self) -> int:
         return self.pixels
 
-    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
-        top, left = moment.whole(0, self.pixels), moment.whole(0, self.pixels)
+    def __call__(self, images: Tensor, step: Step) -> Tensor:
+        top, left = step.integer(0, self.pixels), step.integer(0, self.pixels)
         height, width = images.shape[2] - self.pixels, images.shape[3] - self.pixels
         return images[:, :, top : top + height, left : left + width]
 
@@ -133,9 +133,9 @@ class Scale(Transform):
         if not 0.5 <= self.low <= self.high <= 4:
             raise BadSetting(f"Scale goes from 0.5 to 4, not from {self.low} to {self.high}")
 
-    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
-        factor = math.exp(moment.real(math.log(self.low), math.log(self.high)))
-        if moment.step % self.every:
+    def __call__(self, images: Tensor, step: Step) -> Tensor:
+        factor = math.exp(step.uniform(math.log(self.low), math.log(self.high)))
+        if step.number % self.every:
             return images
         height, width = images.shape[2:]
         size = (max(1, round(height * factor)), max(1, round(width * factor)))
@@ -155,9 +155,9 @@ class Rotate(Transform):
     def __post_init__(self) -> None:
         _at_least("Rotate", "every", self.every, 1)
 
-    def __call__(self, images: Tensor, moment: Moment) -> Tensor:
-        angle = math.radians(moment.real(-self.degrees, self.degrees))
-        if moment.step % self.every or angle == 0:
+    def __call__(self, images: Tensor, step: Step) -> Tensor:
+        angle = math.radians(step.uniform(-self.degrees, self.degrees))
+        if step.number % self.every or angle == 0:
             return images
         height, width = images.shape[2:]
         cos, sin = math.cos(angle), math.sin(angle)

@@ -23,7 +23,6 @@ from labsupport.methods.optimize import (
     Objective,
     Recipe,
     TargetValue,
-    ascend,
     visualize,
 )
 from labsupport.ui import controls, figures, ink
@@ -207,7 +206,7 @@ def _growing(
     network: Network, objective: Objective, title: str, recipe: str = "ours", **how: Any
 ) -> Iterator[Growing]:
     begun = time.perf_counter()
-    for frame in ascend(network, objective, recipe=RECIPES[recipe], **how):
+    for frame in visualize.frames(network, objective, recipe=RECIPES[recipe], **how):
         yield Growing(frame, network, title, time.perf_counter() - begun)
 
 
@@ -235,8 +234,8 @@ def _draw_unit(growing: Growing) -> tuple[Image.Image, str]:
     seen = ""
     if frame.box is not None:
         seen = f" It sees {image.shape[3]} x {image.shape[2]} pixels, shown {times} times as large."
-    if float(frame.score) < 0 < float(frame.slope):
-        seen += " A ReLU still silences it: this is the value in front of it."
+    if float(frame.score) < 0 < float(frame.gradient_size):
+        seen += " A ReLU still silences it: this is its value before the ReLU."
     words = f"{growing.title}: {ink.number(float(frame.score))}. {_so_far(growing)}{seen}"
     return figures.enlarge(image, times), words
 
@@ -244,7 +243,7 @@ def _draw_unit(growing: Growing) -> tuple[Image.Image, str]:
 def _so_far(growing: Growing) -> str:
     frame = growing.frame
     words = f"Step {frame.step} of {frame.steps}, {growing.seconds:.1f} s."
-    if float(frame.slope) == 0:
+    if float(frame.gradient_size) == 0:
         words += (
             " The gradient is zero everywhere: the unit is silent on this image, and no step can "
             "change it. Start from noise, or with another seed."
@@ -362,7 +361,9 @@ def _hung(
     for first in range(0, len(names), _AT_ONCE):
         some = list(names[first : first + _AT_ONCE])
         done = tuple(names[: first + len(some)])
-        for frame in ascend(network, class_objective(some), recipe=recipe, steps=steps, seed=seed):
+        for frame in visualize.frames(
+            network, class_objective(some), recipe=recipe, steps=steps, seed=seed
+        ):
             chance = frame.probability if frame.probability is not None else torch.zeros(len(some))
             together = torch.cat([images, frame.image]), torch.cat([chances, chance])
             yield Hung(*together, done, len(names), len(some), frame.progress, steps)

@@ -11,9 +11,8 @@ from torch import nn
 
 from labsupport.core import network as networks
 from labsupport.core.images import saved_settings
-from labsupport.labs.lab08_optimization import ascent as lab
-from labsupport.methods.optimize import ascent
-from labsupport.methods.optimize.ascent import LogOdds, TargetValue, visualize
+from labsupport.labs.lab08_optimization import visualization as lab
+from labsupport.methods.optimize import CLEAR, LogOdds, TargetValue, visualize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -89,7 +88,7 @@ def test_a_silent_unit_is_said_to_be_silent():
     dark = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
     nn.init.constant_(dark[0].bias, -100.0)
     silent = networks.wrap(dark, input_size=8)
-    asleep = TargetValue(("1", 0), wake=False)
+    asleep = TargetValue(("1", 0), before_relu=False)
     [growing, *_] = lab._growing(silent, asleep, "it", steps=1)
     assert "is silent" in lab._draw_unit(growing)[1]
     [growing, *_] = lab._growing(silent, TargetValue(("1", 0)), "it", steps=1)
@@ -122,7 +121,7 @@ def test_the_gallery_stands_in_the_order_of_its_names(tiny):
 
 def test_the_growing_gallery_ends_with_all_its_classes(tiny):
     names = ["goose", "cup", "lemon", "goose", "cup"]
-    hung = list(lab._hung(tiny, names, ascent.CLEAR, 3, 0))
+    hung = list(lab._hung(tiny, names, CLEAR, 3, 0))
     assert [len(one.names) for one in hung[::4]] == [4, 5]
     progress = [one.progress for one in hung]
     assert progress == sorted(progress)
