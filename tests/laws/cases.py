@@ -228,18 +228,12 @@ def _effective(network: Network, *_: object) -> Results:
     return {"weights": w.effective_filter(network, layer, 2).weights}
 
 
-def _visualized_frames(network: Network, images: torch.Tensor, target: object) -> Results:
-    parameterization, penalties = a.Pixels(), (a.TotalVariation(0.1), a.Decay(0.01))
-    optimizer = a.Momentum(0.01)
-    recipe = a.Recipe("law", "noise", parameterization, (a.Jitter(3),), penalties, optimizer, 3)
-    *_, last = a.visualize.frames(network, target, recipe=recipe, start=images)
-    return {"image": last.image, "score": last.score}
-
-
-def _visualized(network: Network, image: torch.Tensor, target: object) -> Results:
-    size = (image.shape[2], image.shape[3])
-    last = a.visualize(network, target, size=size, steps=3)
-    return {"image": last.image, "score": last.score}
+def _visualized(network: Network, images: torch.Tensor, target: object) -> Results:
+    penalties, optimizer = (a.TotalVariation(0.1), a.Decay(0.01)), a.Momentum(0.01)
+    recipe = a.Recipe("law", "noise", a.Pixels(), (a.Jitter(3),), penalties, optimizer, 3)
+    pixels = a.visualize(network, target, recipe=recipe, start=images)
+    spectrum = a.visualize(network, target, start=images, steps=2)
+    return {"image": pixels.image, "score": pixels.score, "clear": spectrum.image}
 
 
 def _code_of(network: Network, images: torch.Tensor, target: object) -> inv.Code:
@@ -821,8 +815,7 @@ CASES = [
     Case("backprop.weighted_layers", _weighted, wrong=None),
     Case("backprop.randomized", _randomized, wrong=None),
     Case("backprop.cascading_randomization", _cascade),
-    Case("optimize.visualize.frames", _visualized_frames, batches=True),
-    Case("optimize.visualize", _visualized),
+    Case("optimize.visualize", _visualized, batches=True),
     Case("style.stylize", _stylized, wrong=None),
     Case("style.paint", _style_painted, wrong=None),
     Case("style.reconstruct_content", _style_halves, wrong=None),
