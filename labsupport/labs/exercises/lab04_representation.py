@@ -34,7 +34,7 @@ def _codes_to_search() -> Sequence[Case]:
     plain = torch.tensor([[1.0, 0.0], [0.0, 1.0], [5.0, 1.0], [1.0, 2.0]])
     return [
         Case("four codes of two numbers", plain, 0, 2, expected=[2, 3]),
-        Case("codes of different lengths", _seeded(9, 5, seed=41) * torch.arange(1.0, 10)[:, None],
+        Case("codes of different lengths", _seeded(9, 5, seed=44) * torch.arange(1.0, 10)[:, None],
              4, 3),
         Case("the last one asks", _seeded(12, 8, seed=42), 11, 4),
     ]  # fmt: skip

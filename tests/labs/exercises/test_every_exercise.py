@@ -1,5 +1,5 @@
-"""Every registered exercise: its solution is right, its stub is not done, wrong answers are told
-apart. The wrong answers are in `wrong_05.py` and so on: `WRONG = {"05.1": (function, ...)}`."""
+"""Every exercise: its solution is right, its stub is not done, and wrong answers are refused, each
+with words of its own: the exercise's declared mistakes, and those of `wrong_answers.py`."""
 
 import importlib.util
 import inspect
@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from labsupport.labs.exercises import all_exercises, find, solution_file
-from labsupport.ui.checking import Exercise, judge
+from labsupport.ui.checking import Exercise, Law, Mistake, judge
 from labsupport.ui.checking.comparing import difference
 
-HERE = Path(__file__).parent
 EXERCISES = all_exercises()
 
 
@@ -23,10 +22,7 @@ def load(path: Path):
     return module
 
 
-def wrong_answers(exercise: Exercise) -> tuple:
-    path = HERE / f"wrong_{exercise.id.split('.')[0]}.py"
-    assert path.is_file(), f"{path.name} is missing: typical wrong answers to {exercise.id}"
-    return load(path).WRONG.get(exercise.id, ())
+WRONG = load(Path(__file__).with_name("wrong_answers.py")).WRONG
 
 
 def solution_of(exercise: Exercise):
@@ -35,18 +31,18 @@ def solution_of(exercise: Exercise):
     return getattr(load(path), exercise.function)
 
 
-def complaints(exercise: Exercise, wrong: tuple) -> list[str]:
-    """What is the matter with an exercise's check, given typical wrong answers to it."""
-    verdicts = [judge(exercise, function) for function in wrong]
-    found = []
-    if len(wrong) < 3:
-        found.append(f"{exercise.id} has {len(wrong)} wrong answers; it needs three")
-    for function, verdict in zip(wrong, verdicts, strict=True):
+def complaints(exercise: Exercise, mistakes: tuple[Mistake, ...]) -> list[str]:
+    """What is the matter with an exercise's check, given typical mistakes."""
+    if len(mistakes) < 3:
+        return [f"{exercise.id} has {len(mistakes)} mistakes; it needs three"]
+    verdicts = [judge(exercise, mistake.wrong) for mistake in mistakes]
+    answers = []
+    for mistake, verdict in zip(mistakes, verdicts, strict=True):
         if verdict.state != "wrong":
-            found.append(f"{exercise.id} takes {function.__name__} for {verdict.state}")
-    messages = [verdict.message for verdict in verdicts]
-    found += [f"said twice: {one}" for one in {m for m in messages if messages.count(m) > 1}]
-    return found
+            answers.append(f"{exercise.id} takes as {verdict.state}: {mistake.looks_like}")
+        elif verdict.looks_like != mistake.looks_like:
+            answers.append(f"{exercise.id} says '{verdict.message}', not: {mistake.looks_like}")
+    return answers
 
 
 each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda one: one.id)
@@ -74,8 +70,36 @@ def test_a_stub_is_not_done_and_makes_no_noise(exercise):
 
 
 @each
-def test_wrong_answers_are_refused_each_with_its_own_message(exercise):
-    assert complaints(exercise, wrong_answers(exercise)) == []
+def test_each_declared_mistake_is_refused_with_its_own_words(exercise):
+    assert complaints(exercise, exercise.mistakes) == []
+    words = [mistake.looks_like for mistake in exercise.mistakes]
+    assert len(set(words)) == len(words)
+
+
+@each
+def test_an_answer_of_another_hand_is_refused_with_the_right_words(exercise):
+    """Mistakes are declared with the help of the course's version; students have none."""
+    answers = [(wrong, words) for of, wrong, words in WRONG if of == exercise.id]
+    assert answers
+    for wrong, words in answers:
+        verdict = judge(exercise, wrong)
+        assert verdict.state == "wrong"
+        assert words in verdict.message
+
+
+@each
+def test_each_law_is_broken_by_a_wrong_answer(exercise):
+    wrong = [mistake.wrong for mistake in exercise.mistakes]
+    wrong += [answer for of, answer, _ in WRONG if of == exercise.id]
+    for law in exercise.laws:
+        assert any(breaks(law, answer) for answer in wrong), law.words
+
+
+def breaks(law: Law, answer) -> bool:
+    try:
+        return bool(law.broken(answer))
+    except (TypeError, ValueError, RuntimeError):  # its answer is not even of the right kind
+        return False
 
 
 @each
@@ -123,14 +147,15 @@ def test_the_reference_takes_another_way_than_the_solution(exercise):
 
 def test_a_check_that_takes_everything_is_found_out():
     strongest = find("90.2")
-    lax = replace(strongest, tolerance=(1e9, 1e9), mistakes=())
-    assert any("takes" in one for one in complaints(lax, wrong_answers(strongest)))
+    lax = replace(strongest, tolerance=(1e9, 1e9))
+    assert any("takes as right" in one for one in complaints(lax, strongest.mistakes))
 
 
-def test_a_check_that_says_things_twice_is_found_out():
-    alike = (lambda response: (50, 1), lambda response: (0, 60), lambda response: "here")
-    assert [one[:10] for one in complaints(find("90.2"), alike)] == ["said twice"]
+def test_a_mistake_that_is_given_other_words_is_found_out():
+    first, second, third = find("90.2").mistakes
+    alike = (first, second, replace(third, wrong=second.wrong))
+    assert [one[:10] for one in complaints(find("90.2"), alike)] == ["90.2 says "]
 
 
-def test_too_few_wrong_answers_are_found_out():
+def test_too_few_mistakes_are_found_out():
     assert any("needs three" in one for one in complaints(find("90.2"), ()))

@@ -1,3 +1,0 @@
-"""Lab 14 has no exercises, so there is nothing to answer wrongly."""
-
-WRONG: dict[str, tuple] = {}

@@ -1,0 +1,191 @@
+"""One wrong answer to each exercise, written as students write it: not with the course's version.
+
+Each stands with words that the check must say of it. The exercises' own `mistakes` are tested
+beside them.
+"""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import torch
+
+
+def not_cut(layers, place, length):
+    first = last = place
+    for kernel, stride, padding in reversed(layers):
+        first, last = stride * first - padding, stride * last - padding + kernel - 1
+    return first, last + 1
+
+
+def against_the_best(values, overlaps, most):
+    best, *others = sorted(range(len(values)), key=lambda number: -values[number])
+    return [best, *(patch for patch in others if overlaps[patch][best] <= most)]
+
+
+def stretched(weights):
+    low, high = weights.min(), weights.max()
+    return (weights - low) / (high - low + 1e-12)
+
+
+def without_zeros(weights):
+    power = torch.fft.fft2(weights).abs().square().sum(0)
+    steps = torch.fft.fftfreq(weights.shape[-1])
+    radius = (steps[:, None] ** 2 + steps**2).sqrt()
+    return (power[radius > 0.25].sum() / power.sum()).item()
+
+
+def with_itself(codes, number, k):
+    unit = codes / codes.norm(dim=1, keepdim=True)
+    return (unit @ unit[number]).argsort(descending=True)[:k].tolist()
+
+
+def near_to_itself(points):
+    near = 1 / (1 + ((points[:, None] - points[None]) ** 2).sum(2))
+    return near / near.sum()
+
+
+def hidden_in_place(image, box, colour):
+    left, top, right, bottom = box
+    image[:, top:bottom, left:right] = torch.tensor(colour)[:, None, None]
+    return image
+
+
+def agreement(changes):
+    pairs = list(combinations(changes.sign(), 2))
+    return sum((one == other).float().mean().item() for one, other in pairs) / len(pairs)
+
+
+def without_lines(maps, columns):
+    count, height, width = maps.shape
+    sheet = torch.zeros(-(-count // columns) * height, columns * width)
+    for channel in range(count):
+        top, left = channel // columns * height, channel % columns * width
+        sheet[top : top + height, left : left + width] = maps[channel]
+    return sheet
+
+
+def replaces(values, switches, size):
+    placed = torch.zeros(size)
+    for value, place in zip(values.flatten(), switches.flatten(), strict=True):
+        placed[place // size[1], place % size[1]] = value
+    return placed
+
+
+def ascent_in_place(image, gradient, rate, decay):
+    image += rate * (gradient - 2 * decay * image)
+    return image
+
+
+def unclamped(one, other):
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return width * height / (sum(areas) - width * height)
+
+
+def dream_in_place(image, gradient, rate):
+    image += rate * gradient / gradient.abs().mean()
+    return image.clamp_(0, 1)
+
+
+def same_way(image, down, right, change):
+    shifted = torch.roll(image, (down, right), (-2, -1))
+    return torch.roll(change(shifted), (down, right), (-2, -1))
+
+
+def cut_off(height, width, octaves, scale):
+    sizes = [(height, width)]
+    for _ in range(octaves - 1):
+        sizes.append((int(sizes[-1][0] / scale), int(sizes[-1][1] / scale)))
+    return sizes[::-1]
+
+
+def averaged(maps, style):
+    own, wanted = (one.flatten(1) @ one.flatten(1).T / one.numel() for one in (maps, style))
+    return (own - wanted).square().mean() / wanted.square().sum()
+
+
+def only_the_weights(points, labels, weights, bias, decay):
+    off = 1 / (1 + np.exp(-points @ weights - bias)) - labels
+    return points.T @ off / len(points) + decay * weights
+
+
+def came_on(first, second, count):
+    change = second.mean((1, 2)) - first.mean((1, 2))
+    return change.topk(count).indices.tolist()
+
+
+def one_short(row, width):
+    return torch.stack([row[i : i + width].mean() for i in range(len(row) - width)])
+
+
+WRONG = [
+    ("00.1", lambda scores: scores / scores.sum(), "without `exp`"),
+    ("01.1", lambda side, kernel, stride, pad: (side + pad - kernel) // stride + 1, "added once"),
+    ("01.2", lambda a, b, k, side: (a * b * k * k, a * b * k * k * side**2), "biases are missing"),
+    ("01.3", lambda layers: math.prod(kernel for kernel, _ in layers), "are multiplied"),
+    ("02.1", not_cut, "reaches over the picture's border"),
+    ("02.2", against_the_best, "compared with the very best alone"),
+    (
+        "02.3",
+        lambda labels, wanted: [float(label == wanted) for label in labels],
+        "1 or 0 for each",
+    ),
+    ("03.1", stretched, "The numbers are not right."),
+    ("03.1", lambda weights: 0.5 + weights / (2 * weights.abs().max()), "division by zero"),
+    ("03.2", without_zeros, "no zeros stand around"),
+    ("03.2", lambda w: torch.fft.fft2(w).abs()[:, 1:, 1:].sum().item(), "The number is not right"),
+    ("03.3", lambda a, b: sum(a[i] * b[i].sum() for i in range(len(a))), "nothing is moved"),
+    ("04.1", with_itself, "its own nearest neighbour"),
+    ("04.2", near_to_itself, "near to itself"),
+    ("04.3", lambda cells, codes: (codes[cells[1:]] - codes[cells[:-1]]).norm(dim=2), "below"),
+    ("05.1", hidden_in_place, "an in-place step"),
+    (
+        "05.2",
+        lambda n, size, step: [(i, min(i + size, n)) for i in range(0, n, step)],
+        "to the end",
+    ),
+    ("05.3", agreement, "the share that agrees"),
+    ("05.3", lambda changes: torch.pdist(changes, p=1).mean().item(), "The number is not right"),
+    ("06.1", without_lines, "no lines between"),
+    ("06.2", lambda a, b: float((a * b).sum() / (a.norm() * b.norm())), "the cosine"),
+    ("06.3", lambda maps, weights, unit: weights[:, unit] * maps[unit].sum(), "sum over the map"),
+    ("06.4", came_on, "only units that came on"),
+    ("07.1", lambda f, above, rule: above * (f > 0), "as plain backprop"),
+    ("07.2", replaces, "replaces the one before"),
+    ("07.3", lambda gradient, image, start, steps: gradient(image) * (image - start), "alone"),
+    ("08.1", ascent_in_place, "an in-place step"),
+    ("08.2", lambda image, share: image * (image.norm(dim=0) >= share), "taken for a size"),
+    ("08.3", unclamped, "boxes that lie apart"),
+    ("08.3", lambda one, other: one[2] / other[2], "The number is not right"),
+    ("09.1", lambda code, wanted: (code - wanted).norm() / wanted.norm(), "the root"),
+    ("09.2", lambda x: ((x.roll(-1, 2) - x) ** 2 + (x.roll(-1, 1) - x) ** 2).mean(), "go around"),
+    ("09.3", lambda codes: 2 * (torch.pdist(codes) ** 2).mean(), "counted twice"),
+    (
+        "09.4",
+        lambda codes, wanted, spread: ((codes - wanted) ** 2).mean(1) / spread,
+        "the mean over",
+    ),
+    ("10.1", dream_in_place, "an in-place step"),
+    ("10.2", same_way, "twice in the same direction"),
+    ("10.3", cut_off, "cut off"),
+    ("10.4", lambda base, small, dreamed, resize: resize(dreamed, base.shape[2:]), "fine detail"),
+    ("11.1", lambda x: torch.einsum("ihw,jhv->ij", x, x) / x.numel(), "The numbers are not right."),
+    ("11.2", averaged, "The number is not right."),
+    ("11.3", lambda a, b: (b - b.mean(0) + a.mean(0)).clamp(0, 1), "plain mean of the three"),
+    ("12.1", lambda loss, image, eps: image, "The numbers are not right."),
+    (
+        "12.2",
+        lambda new, image, eps: (image + new.clamp(-eps, eps)).clamp(0, 1),
+        "cut its difference",
+    ),
+    ("12.3", lambda eps, scores: np.corrcoef(eps, scores)[0, 1].item(), "not its square"),
+    ("13.1", lambda x, w, step: x + step * x.sign(), "the sign of x decides"),
+    ("13.2", only_the_weights, "expected: a tuple of 2"),
+    ("13.3", lambda x, to, away, k: x + k * (to - away) / (to - away).abs().max(), "inside [0, 1]"),
+    ("90.1", one_short, "one too many or too few"),
+    ("90.1", lambda x, n: [float(x[i : i + n].mean()) for i in range(len(x) - n + 1)], "a tensor"),
+    ("90.1", lambda row, n: row.unfold(0, n, 1).mean(dim=1).clamp(max=8.0), "brighter by 10"),
+    ("90.2", lambda response: response.max(), "expected: a tuple of 2"),
+]
