@@ -36,15 +36,15 @@ def path(name: str) -> Path:
     file = folder() / name
     try:
         status = file.stat()
-        found = _sha256(file, status.st_size, status.st_mtime_ns)
+        digest = _sha256(file, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise DamagedData(
             f"The bundled file {file} cannot be read ({error.strerror}). {_way_out(name)}"
         ) from error
-    if found != expected:
+    if digest != expected:
         raise DamagedData(
             f"The bundled file {file} is damaged: it is not the file that was shipped "
-            f"(its SHA-256 begins with {found[:12]}, expected {expected[:12]}). {_way_out(name)}"
+            f"(its SHA-256 begins with {digest[:12]}, expected {expected[:12]}). {_way_out(name)}"
         )
     return file
 

@@ -46,10 +46,10 @@ def pick(name: str | torch.device | None = None) -> torch.device:
 
 def available() -> list[str]:
     """The kinds of device on this machine, the fastest first."""
-    found = ["cuda"] if torch.cuda.is_available() else []
+    kinds = ["cuda"] if torch.cuda.is_available() else []
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return [*found, "cpu"]
+        kinds.append("mps")
+    return [*kinds, "cpu"]
 
 
 def _no_device(asked: str) -> str:
@@ -90,8 +90,8 @@ def free_memory(device: torch.device) -> int | None:
         return int(torch.cuda.mem_get_info(device)[0]) + unused
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    told = [line.split() for line in _MEMORY.read_text().splitlines()] if _MEMORY.exists() else []
-    free = [1024 * int(words[1]) for words in told if words[0] == "MemAvailable:"]
+    lines = [line.split() for line in _MEMORY.read_text().splitlines()] if _MEMORY.exists() else []
+    free = [1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:"]
     if not free and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2]  # others need some
     for limit, used in _LIMITS:
@@ -109,7 +109,7 @@ def in_batches(
     autocast: bool = False,
     progress: Callable[[float], object] | None = None,
 ) -> torch.Tensor:
-    """Apply `fn` to items a batch at a time; the results, joined, are on the CPU.
+    """Apply `fn` to items a batch at a time; the results, concatenated, are on the CPU.
 
     `items` is (N, ...) or a sequence of N tensors of one shape. When the device runs out of
     memory the batch is halved and the work goes on. `progress` is called with the share that is
@@ -140,7 +140,7 @@ def in_batches(
         if progress is not None:
             progress(done / len(items))
     if len(parts) == 1:
-        return parts[0]  # joining would copy it
+        return parts[0]  # concatenating would copy it
     return torch.cat(parts) if parts else torch.empty(0)
 
 
@@ -165,8 +165,10 @@ def _half_precision(device: torch.device, wanted: bool) -> Iterator[None]:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether that is what the error says, in the words of a GPU or of a CPU."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(words in said for words in _NO_MEMORY)
+    message = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in message for words in _NO_MEMORY
+    )
 
 
 def _no_room(batch: torch.Tensor, device: torch.device) -> str:

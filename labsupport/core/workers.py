@@ -32,7 +32,7 @@ def in_order(
         for job in jobs:
             yield job, work(job)
         return
-    team = _Team(make, jobs, threads)
+    team = _Pool(make, jobs, threads)
     try:
         for place, job in enumerate(jobs):
             yield job, team.result(place)
@@ -43,7 +43,7 @@ def in_order(
 _STARTING = threading.Lock()
 
 
-def _elsewhere(ask: Callable[[], Result]) -> Result:
+def _in_new_thread(ask: Callable[[], Result]) -> Result:
     """The answer that a new thread gives."""
     answers: list[Result] = []
     thread = threading.Thread(target=lambda: answers.append(ask()), daemon=True)
@@ -52,7 +52,7 @@ def _elsewhere(ask: Callable[[], Result]) -> Result:
     return answers[0]
 
 
-class _Team(Generic[Job, Result]):
+class _Pool(Generic[Job, Result]):
     """Threads with one core each, taking jobs from the front."""
 
     def __init__(
@@ -73,11 +73,11 @@ class _Team(Generic[Job, Result]):
         # with: teams start one after the other, and each puts that back.
         with _STARTING:
             torch.get_num_threads()  # settles the calling thread's number
-            usual = _elsewhere(torch.get_num_threads)
+            usual = _in_new_thread(torch.get_num_threads)
             for thread in self._threads:
                 thread.start()
             ready.wait()
-            _elsewhere(lambda: torch.set_num_threads(usual))
+            _in_new_thread(lambda: torch.set_num_threads(usual))
 
     def _work(self, ready: threading.Barrier) -> None:
         with self._lock:

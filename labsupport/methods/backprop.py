@@ -22,7 +22,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed, last_of
 from labsupport.core.images.similarity import rank_correlation, structural_similarity
 from labsupport.core.network import Network, TargetLike
-from labsupport.core.network.rules import RULES, Passage, RuledPart, ruled_part
+from labsupport.core.network.rules import RULES, GradientRule, PartWithRules, part_with_rules
 from labsupport.core.network.targets import Target
 from labsupport.core.network.transposes import project
 from labsupport.methods.occlusion import Fill, fill_image
@@ -452,7 +452,7 @@ class _BackwardPass:
 
     network: Network
     node: fx.Node
-    part: RuledPart
+    part: PartWithRules
     targets: tuple[Target, ...]
     rules: tuple[str, ...]
 
@@ -470,7 +470,7 @@ class _BackwardPass:
         if len(nodes) > 1:
             raise BadSetting("the targets of one call lie in one layer; call once for each layer")
         (node,) = nodes
-        return cls(network, node, ruled_part(network, node, rules), targets, _unique(rules))
+        return cls(network, node, part_with_rules(network, node, rules), targets, _unique(rules))
 
     def result(self, values: torch.Tensor, scores: torch.Tensor, rule: str) -> Gradient:
         return Gradient(values, scores, self.targets, rule, self.part.relus)
@@ -503,12 +503,12 @@ class _BackwardPass:
 
     def _back(self, images: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One forward pass, and a backward pass for each rule."""
-        passage, gradients = Passage(), list[torch.Tensor]()
+        current, gradients = GradientRule(), list[torch.Tensor]()
         with torch.enable_grad():
             pixels = self.network.send(images).detach().requires_grad_(True)
-            scores = self.read(self.part(pixels, passage), which)
+            scores = self.read(self.part(pixels, current), which)
             for rule in self.rules:
-                passage.rule = rule
+                current.name = rule
                 again = rule != self.rules[-1]
                 gradients += torch.autograd.grad(scores.sum(), pixels, retain_graph=again)
         return torch.stack(gradients, 1).cpu(), scores.detach().cpu()
@@ -520,7 +520,7 @@ class _BackwardPass:
             chosen = places.cpu()
             with torch.no_grad():
                 pixels = self.network.send(images[chosen])
-                return self.read(self.part(pixels, Passage()), which[chosen]).cpu()
+                return self.read(self.part(pixels, GradientRule()), which[chosen]).cpu()
 
         return self._in_groups(forward, len(images))
 

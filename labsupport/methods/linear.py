@@ -19,7 +19,7 @@ from labsupport.core import device as devices
 from labsupport.core import network as networks
 from labsupport.core import training
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass, nearest
-from labsupport.core.images.perturbations import Bounds, moved
+from labsupport.core.images.perturbations import Bounds, perturbed
 from labsupport.core.images.preparation import check
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network
@@ -492,7 +492,7 @@ def mix(
     images = images.detach().to(classifier.weights)
     wanted = classifier.index(target)
     direction = _direction(classifier, before.argmax(1), wanted, way, away)
-    changed = moved(images, direction, strength)
+    changed = perturbed(images, direction, strength)
     after = classifier.probabilities(changed)
     return Mixed(changed.cpu(), (changed - images).cpu(), before.cpu(), after.cpu())
 

@@ -20,7 +20,7 @@ from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.frames import Shortcut, framed, last_of
 from labsupport.core.images.preparation import check
 from labsupport.core.network import Network, TargetLike
-from labsupport.core.network.incremental import Chunk, CleanImage, Follower, Output, Recomputation
+from labsupport.core.network.incremental import Chunk, CleanImage, Output, Plan, Recomputer
 from labsupport.core.network.layers import Box, Layer
 from labsupport.core.network.operations import Pair
 from labsupport.core.network.targets import Target
@@ -490,7 +490,7 @@ class _IncrementalEngine:
 
     how = "incremental: only what the window can change is computed again"
 
-    def __init__(self, experiment: _Experiment, plan: Recomputation) -> None:
+    def __init__(self, experiment: _Experiment, plan: Plan) -> None:
         device = experiment.network.device
         self.threads = torch.get_num_threads() if device.type == "cpu" else 1
         self.phase = _total_stride(plan)
@@ -499,7 +499,7 @@ class _IncrementalEngine:
         self.clean = [_reduced(self._image.values[o.node], o).cpu() for o in plan.outputs]
 
     def make(self) -> Callable[[Chunk], list[torch.Tensor]]:
-        return Follower(self._image).follow
+        return Recomputer(self._image).recompute
 
 
 class _PlainEngine:
@@ -546,13 +546,11 @@ def _reduced(value: torch.Tensor, output: Output) -> torch.Tensor:
 
 def _engine(experiment: _Experiment) -> _IncrementalEngine | _PlainEngine:
     network, outputs, size = experiment.network, experiment.outputs, experiment.size
-    plan = network.remember(
-        ("recomputation", outputs, size), lambda: Recomputation(network, outputs, size)
-    )
+    plan = network.remember(("recomputation", outputs, size), lambda: Plan(network, outputs, size))
     return _IncrementalEngine(experiment, plan) if plan.possible else _PlainEngine(experiment)
 
 
-def _total_stride(plan: Recomputation) -> Pair:
+def _total_stride(plan: Plan) -> Pair:
     """After so many pixels a window falls on all maps as before."""
     rows = columns = 1
     for operation in plan.windowed:
@@ -561,7 +559,7 @@ def _total_stride(plan: Recomputation) -> Pair:
     return (rows, columns)
 
 
-def _boxes_per_chunk(plan: Recomputation, experiment: _Experiment) -> int:
+def _boxes_per_chunk(plan: Plan, experiment: _Experiment) -> int:
     rows, columns = plan.cones(Chunk(experiment.rows[:1], experiment.columns[:1]))
     largest = max(
         rows[o.node].size * columns[o.node].size * plan.channels(o.node) for o in plan.windowed

@@ -209,7 +209,7 @@ def test_every_layer_with_a_transpose_has_the_right_one(size):
 
 def test_a_layer_without_a_transpose_is_named():
     network = networks.wrap(toys.seeded(lambda: toys.Squeezed(3)), input_size=24)
-    with pytest.raises(BadSetting, match=r"no way down.*rule='deconvnet'"):
+    with pytest.raises(BadSetting, match=r"knows no transpose.*rule='deconvnet'"):
         deconvnet(network, toys.image(24), 1)
 
 
@@ -300,7 +300,7 @@ def test_only_what_the_target_needs_is_computed(monkeypatch):
         (1, "guidance", BadSetting, "'guided'"),
         ("d", "guided", UnknownClass, "nearest"),
         (("9", 1), "guided", UnknownLayer, "nearest"),
-        (("0", 1), "guided", BadSetting, "no ReLU on the way"),
+        (("0", 1), "guided", BadSetting, "no ReLU before"),
         (("3", 9), "guided", BadSetting, "0 to 3"),
         (("3", 1, (5, 0)), "guided", BadSetting, "map is 5 x 4"),
         ([1, 2], "guided", BadSetting, "one for each"),

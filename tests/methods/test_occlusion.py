@@ -317,7 +317,7 @@ def followed(monkeypatch):
 
         return follow
 
-    monkeypatch.setattr(occlusion.Follower, "follow", noting(occlusion.Follower.follow))
+    monkeypatch.setattr(occlusion.Recomputer, "recompute", noting(occlusion.Recomputer.recompute))
     monkeypatch.setattr(occlusion._PlainEngine, "_follow", noting(occlusion._PlainEngine._follow))
     return computed
 

@@ -23,7 +23,7 @@ from labsupport.core.images.sets import (
 )
 
 CATEGORIES = ("animals", "food", "instruments", "plants", "space", "things", "vehicles")
-_BEHIND = ("places", "textures")
+_BACKGROUNDS = ("places", "textures")
 _DRAFT = 96  # pixels of a picture's shorter side, before anything is cut out of it
 _EVERY = 5  # each fifth picture of a category is for testing
 
@@ -47,10 +47,10 @@ def crops(
     if per_class < 1 or not 8 <= size <= _DRAFT:
         raise BadSetting(f"per_class is 1 or more, size 8 to {_DRAFT} pixels.")
     random = torch.Generator().manual_seed(seed + 1000 * SPLITS.index(split))
-    things, behind = _drafts(split)
+    things, backgrounds = _drafts(split)
     images = torch.stack(
         [
-            _cut(things[category][place % len(things[category])], behind, size, random)
+            _cut(things[category][place % len(things[category])], backgrounds, size, random)
             for category in CATEGORIES
             for place in range(per_class)
         ]
@@ -71,9 +71,9 @@ def _drafts(split: str) -> tuple[dict[str, list[Tensor]], list[Tensor]]:
             for place, picture in enumerate(everything[category])
             if (place % _EVERY == _EVERY - 1) == (split == "test")
         ]
-        for category in (*CATEGORIES, *_BEHIND)
+        for category in (*CATEGORIES, *_BACKGROUNDS)
     }
-    return chosen, [draft[:3] for category in _BEHIND for draft in chosen[category]]
+    return chosen, [draft[:3] for category in _BACKGROUNDS for draft in chosen[category]]
 
 
 def _draft(picture: Picture) -> Tensor:
@@ -88,15 +88,15 @@ def _draft(picture: Picture) -> Tensor:
     return _scaled(whole, (round(height * factor), round(width * factor)))[0]
 
 
-def _cut(draft: Tensor, behind: list[Tensor], size: int, random: torch.Generator) -> Tensor:
+def _cut(draft: Tensor, backgrounds: list[Tensor], size: int, random: torch.Generator) -> Tensor:
     """One crop (3, size, size) of 60 to 100 % of the picture's shorter side, perhaps mirrored."""
     side = _between(random, round(0.6 * _DRAFT), _DRAFT)
     piece = _square(draft, side, random)
     if _between(random, 0, 1):
-        ground = _square(behind[_between(random, 0, len(behind) - 1)], side, random)
+        background = _square(backgrounds[_between(random, 0, len(backgrounds) - 1)], side, random)
     else:
-        ground = torch.rand((3, 1, 1), generator=random)
-    crop = _scaled((piece[:3] + (1 - piece[3:]) * ground)[None], (size, size))[0].clamp(0, 1)
+        background = torch.rand((3, 1, 1), generator=random)
+    crop = _scaled((piece[:3] + (1 - piece[3:]) * background)[None], (size, size))[0].clamp(0, 1)
     return crop.flip(2) if _between(random, 0, 1) else crop
 
 

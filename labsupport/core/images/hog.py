@@ -20,14 +20,14 @@ _CLIP = 0.2  # no direction may say more than this of its block ("L2-Hys")
 def hog(images: Tensor, *, cell: int = CELL, block: int = BLOCK, bins: int = BINS) -> Tensor:
     """The HOG codes (N, D) of images (N, 3, H, W), or grey ones (N, 1, H, W); gradients flow back.
 
-    Each pixel gives its slope's length to one of `bins` directions (0 to 180 degrees, each up to
+    Each pixel gives its gradient's length to one of `bins` directions (0 to 180 degrees, each up to
     but without the next one's first angle); a colour image's pixel takes the channel with the
-    longest slope, the first of equals. Cells of `cell` x `cell` pixels add them up; each block of
-    `block` x `block` cells, one block a cell, is brought to length 1, cut off at 0.2, and brought
-    to length 1 again. D = block rows * block columns * block * block * bins, in this order: that
-    of scikit-image's `hog`, whose numbers these are. What does not fill a cell is left out.
+    longest gradient, the first of equals. Cells of `cell` x `cell` pixels add them up; each block
+    of `block` x `block` cells, one block a cell, is brought to length 1, cut off at 0.2, and
+    brought to length 1 again. D = block rows * block columns * block * block * bins, in this order:
+    that of scikit-image's `hog`, whose numbers these are. What does not fill a cell is left out.
 
-    A slope of zero passes no gradient back, and a direction's choice has none: a pixel's gradient
+    Where a picture is flat no derivative flows back, and a direction's choice has none: a pixel's
     says how to make the direction that it has stronger or weaker.
 
     Errors: `BadImage` for another shape or an image smaller than a block, `BadSetting`.
@@ -47,7 +47,7 @@ def cell_histograms(images: Tensor, *, cell: int = CELL, bins: int = BINS) -> Te
     Errors: those of `hog`.
     """
     _check(images, cell, bins)
-    length, direction = _slopes(images, bins)
+    length, direction = _gradients(images, bins)
     apart = images.new_zeros(len(images), bins, *images.shape[2:])
     apart = apart.scatter(1, direction[:, None], length[:, None])
     return functional.avg_pool2d(apart, cell).permute(0, 2, 3, 1)
@@ -79,8 +79,8 @@ def cells_of(code: Tensor, rows: int, *, block: int = BLOCK, bins: int = BINS) -
     return total / count
 
 
-def _slopes(images: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """Each pixel's slope (N, H, W): its length, and the number of its direction's bin."""
+def _gradients(images: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Each pixel's gradient (N, H, W): its length, and the number of its direction's bin."""
     down, right = torch.zeros_like(images), torch.zeros_like(images)
     down[:, :, 1:-1] = images[:, :, 2:] - images[:, :, :-2]
     right[:, :, :, 1:-1] = images[:, :, :, 2:] - images[:, :, :, :-2]
@@ -89,7 +89,7 @@ def _slopes(images: Tensor, bins: int) -> tuple[Tensor, Tensor]:
         down, right = down.gather(1, strongest), right.gather(1, strongest)
     down, right = down[:, 0], right[:, 0]
     squared = down.square() + right.square()
-    flat = squared == 0  # the root has no slope there
+    flat = squared == 0  # the root has no derivative there
     length = torch.where(flat, squared, torch.where(flat, 1.0, squared).sqrt())
     return length, _bin(down.detach(), right.detach(), bins)
 

@@ -18,23 +18,23 @@ PIXELS: Bounds = (0.0, 1.0)
 
 
 def signed_step(
-    images: Tensor, slope: Tensor, size: float, *, bounds: Bounds | None = PIXELS
+    images: Tensor, gradient: Tensor, size: float, *, bounds: Bounds | None = PIXELS
 ) -> Tensor:
-    """Every pixel by `size` in the direction of its slope's sign, kept inside the bounds.
+    """Every pixel by `size` in the direction of its gradient's sign, kept inside the bounds.
 
     Goodfellow, Shlens and Szegedy, "Explaining and harnessing adversarial examples", 2014. Of all
-    changes by at most `size` a pixel, this one raises the score with that `slope` the most, as
-    far as the score is linear. Where the slope is zero, nothing moves; size 0 changes nothing.
+    changes by at most `size` a pixel, this one raises the score with that `gradient` the most, as
+    far as the score is linear. Where the gradient is zero, nothing moves; size 0 changes nothing.
 
-    Errors: `BadSetting` for a size below 0 or a slope of another shape.
+    Errors: `BadSetting` for a size below 0 or a gradient of another shape.
 
     >>> signed_step(torch.tensor([0.5, 0.9, 0.2]), torch.tensor([-3.0, 0.1, 0.0]), 0.25)
     tensor([0.2500, 1.0000, 0.2000])
     """
-    return moved(images, slope.sign(), size, bounds=bounds)
+    return perturbed(images, gradient.sign(), size, bounds=bounds)
 
 
-def moved(
+def perturbed(
     images: Tensor, direction: Tensor, size: float, *, bounds: Bounds | None = PIXELS
 ) -> Tensor:
     """`images + size * direction`, kept inside the bounds; `direction` lies in [-1, 1].
@@ -46,14 +46,14 @@ def moved(
     """
     _check(images, direction, size)
     change = _at_most(size, images) * direction.to(images)
-    found = images + change
+    result = images + change
     # How far the sum was rounded, exactly (Knuth's two-sum): back by one bit where that was away.
-    # In place, for fresh blocks of memory are dear: (images - (found - part)) + (change - part).
-    part = found - images
-    rounded = (found - part).neg_().add_(images)
+    # In place, for fresh blocks of memory are dear: (images - (result - part)) + (change - part).
+    part = result - images
+    rounded = (result - part).neg_().add_(images)
     rounded += part.neg_().add_(change)
-    found = torch.where(rounded.mul_(change) < 0, torch.nextafter(found, images), found)
-    return found if bounds is None else found.clamp_(*bounds)
+    result = torch.where(rounded.mul_(change) < 0, torch.nextafter(result, images), result)
+    return result if bounds is None else result.clamp_(*bounds)
 
 
 def _at_most(size: float, like: Tensor) -> Tensor:

@@ -61,24 +61,24 @@ class CutOut(Picture):
     def on(self, background: Tensor | Sequence[float] | float) -> Tensor:
         """The thing on a colour (r, g, b), on a grey value, or on an image of its own size."""
         pixels = self.rgba()
-        behind = _background(background, tuple(pixels.shape[2:]))
+        ground = _background(background, tuple(pixels.shape[2:]))
         alpha = pixels[:, 3:]
-        return (pixels[:, :3] * alpha + behind * (1 - alpha)).clamp_(0, 1)
+        return (pixels[:, :3] * alpha + ground * (1 - alpha)).clamp_(0, 1)
 
 
 def _background(background: Tensor | Sequence[float] | float, size: tuple[int, ...]) -> Tensor:
-    behind = torch.as_tensor(background, dtype=torch.float32)
-    if behind.ndim < 2 and behind.numel() in (1, 3):
-        behind = behind.view(1, -1, 1, 1)
-    elif behind.ndim != 4 or tuple(behind.shape) != (1, 3, *size):
+    ground = torch.as_tensor(background, dtype=torch.float32)
+    if ground.ndim < 2 and ground.numel() in (1, 3):
+        ground = ground.view(1, -1, 1, 1)
+    elif ground.ndim != 4 or tuple(ground.shape) != (1, 3, *size):
         raise BadSetting(
             f"A background is a grey value, three numbers (r, g, b) or an image (1, 3, {size[0]}, "
-            f"{size[1]}), not {tuple(behind.shape)}. images.resize(image, {size[0]}, "
+            f"{size[1]}), not {tuple(ground.shape)}. images.resize(image, {size[0]}, "
             f"crop={size[0]}) makes an image fit."
         )
-    if not bool(((behind >= 0) & (behind <= 1)).all()):
+    if not bool(((ground >= 0) & (ground <= 1)).all()):
         raise BadSetting("A background's values lie in [0, 1]; white is (1, 1, 1).")
-    return behind
+    return ground
 
 
 P = TypeVar("P", bound=Picture, covariant=True)
@@ -260,8 +260,8 @@ class Files(Sequence[Tensor]):
 def _pictures_in(root: Path) -> list[Path]:
     if not root.is_dir():
         raise BadImage(f"There is no folder {root}. For one picture: images.load({str(root)!r}).")
-    found = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
-    shown = [file for file in found if file.is_file() and not file.name.startswith(".")]
+    named = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
+    shown = [file for file in named if file.is_file() and not file.name.startswith(".")]
     if not shown:
         raise BadImage(f"No pictures in {root}. Known are files ending in {', '.join(SUFFIXES)}.")
     return shown

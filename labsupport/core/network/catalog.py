@@ -117,7 +117,7 @@ def _torchvision(name: str) -> Recipe:
         settings = {"image_size": size}
     if name in {"googlenet", "inception_v3"}:
         # These two shift images from torchvision's normalization to (x - 0.5) / 0.5 in their
-        # forward pass; here the normalization in front of them does it.
+        # forward pass; here the normalization before them does it.
         settings = {"transform_input": False, "init_weights": False, "aux_logits": True}
         mean = std = (0.5, 0.5, 0.5)
     return Recipe(
@@ -180,8 +180,8 @@ def _misfits(own: State, given: State) -> list[str]:
         reasons.append(f"{len(extra)} names are unknown, such as {extra[0]}")
     if shapes:
         first = shapes[0]
-        found, wanted = tuple(given[first].shape), tuple(own[first].shape)
-        reasons.append(f"{len(shapes)} have another shape: {first} is {found}, not {wanted}")
+        shape, wanted = tuple(given[first].shape), tuple(own[first].shape)
+        reasons.append(f"{len(shapes)} have another shape: {first} is {shape}, not {wanted}")
     return reasons
 
 
@@ -251,7 +251,7 @@ def _download(recipe: Recipe, path: Path) -> None:
 
 
 def _reach(url: str) -> None:
-    """Fail within seconds where there is no network; behind a proxy only the download can tell."""
+    """Fail within seconds where there is no network; with a proxy only the download can tell."""
     if not urllib.request.getproxies().get("https"):
         socket.create_connection((urllib.parse.urlparse(url).hostname, 443), _PATIENCE).close()
 

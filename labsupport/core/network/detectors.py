@@ -65,9 +65,9 @@ class Detector:
         if not 0 <= threshold <= 1:
             raise BadSetting(f"threshold is a probability from 0 to 1, not {threshold}")
         with torch.no_grad():
-            [found] = self.module([image[0].to(self.device, torch.float32)])
+            [output] = self.module([image[0].to(self.device, torch.float32)])
         rows = zip(
-            *(found[key].cpu().tolist() for key in ("labels", "scores", "boxes")), strict=True
+            *(output[key].cpu().tolist() for key in ("labels", "scores", "boxes")), strict=True
         )
         size = (image.shape[2], image.shape[3])
         sure = [row for row in rows if row[1] >= threshold]
@@ -98,7 +98,7 @@ def load(
     return Detector(name, module.to(place), recipe.categories(), source, place)
 
 
-def here(name: str) -> bool:
+def is_cached(name: str) -> bool:
     """Whether a detector needs no download on this computer."""
     return catalog.cached(_recipe(name)).is_file()
 

@@ -32,7 +32,7 @@ from labsupport.core.network.operations import (
     argument,
 )
 
-# Behind the rows of a clean map: a row of zeros, a row of -inf (what convolutions and max-pools
+# After the rows of a clean map: a row of zeros, a row of -inf (what convolutions and max-pools
 # read beyond the border), then the recomputed windows.
 _ZEROS, _LOWEST, _EXTRA_ROWS = 0, 1, 2
 _INDEX_ROOM = 96 * 2**20  # bytes of row numbers that one plan keeps
@@ -53,7 +53,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A grid of boxes that are followed together: every row span with every column span."""
+    """A grid of boxes that are computed together: every row span with every column span."""
 
     rows: Spans
     columns: Spans
@@ -63,8 +63,8 @@ class Chunk:
         return len(self.rows) * len(self.columns)
 
 
-class Recomputation:
-    """One network, one image size and what is wanted, ready to follow boxes.
+class Plan:
+    """One network, one image size and what is wanted, ready to recompute boxes.
 
     It holds geometry and weights and no image: keep it, and use it from several threads.
     """
@@ -122,16 +122,16 @@ class Recomputation:
 
     def _read_around(self) -> frozenset[fx.Node]:
         """The nodes whose clean activations are read beside recomputed windows."""
-        found = {output.node for output in self.outputs}
+        nodes = {output.node for output in self.outputs}
         for operation in self.operations:
             if operation.node in self.dense or operation.kind in WINDOWED:
-                found.update(operation.inputs)
+                nodes.update(operation.inputs)
             elif operation.kind in MERGING | POINTWISE:
-                found.update(s for s in operation.inputs if self.users[s] > 1)
-        return frozenset(found - self.dense)
+                nodes.update(s for s in operation.inputs if self.users[s] > 1)
+        return frozenset(nodes - self.dense)
 
     def _weights(self, operation: Operation) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """A convolution's weights with the batch norm behind it folded in, and of them only the
+        """A convolution's weights with the batch norm after it folded in, and of them only the
         rows that are asked for."""
         module = operation.module
         if not isinstance(module, nn.Conv2d):
@@ -200,11 +200,11 @@ def _count_users(operations: Sequence[Operation], outputs: Sequence[Output]) -> 
     return users
 
 
-def _restrictions(plan: Recomputation, outputs: Sequence[Output]) -> dict[fx.Node, int]:
+def _restrictions(plan: Plan, outputs: Sequence[Output]) -> dict[fx.Node, int]:
     """The nodes of which one channel is enough, and which: from an output with one channel back
     to the layer that has a row of weights for it."""
     by_node = {operation.node: operation for operation in plan.operations}
-    found: dict[fx.Node, int] = {}
+    channels: dict[fx.Node, int] = {}
     for output in outputs:
         chain: list[fx.Node] = []
         node = output.node
@@ -212,12 +212,12 @@ def _restrictions(plan: Recomputation, outputs: Sequence[Output]) -> dict[fx.Nod
             operation = by_node[node]
             chain.append(node)
             if _has_rows(operation, plan.dense):
-                found.update(dict.fromkeys(chain, output.channel))
+                channels.update(dict.fromkeys(chain, output.channel))
                 break
             if not _keeps_channels(operation, plan.shapes):
                 break
             node = operation.inputs[0]
-    return found
+    return channels
 
 
 def _has_rows(operation: Operation, dense: set[fx.Node]) -> bool:
@@ -277,7 +277,7 @@ def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
 class CleanImage:
     """The clean image's activations and the fill, shared by all threads."""
 
-    def __init__(self, plan: Recomputation, image: torch.Tensor, fill: torch.Tensor) -> None:
+    def __init__(self, plan: Plan, image: torch.Tensor, fill: torch.Tensor) -> None:
         self.plan = plan
         nodes = tuple(plan.around | {o.node for o in plan.outputs})
         with torch.no_grad():
@@ -306,17 +306,17 @@ def _rows(maps: torch.Tensor) -> torch.Tensor:
     return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
 
 
-class Follower:
-    """Follows chunks of boxes through the network, in one thread.
+class Recomputer:
+    """Passes chunks of boxes through the network, in one thread.
 
-    `follow` gives, for each output, the values (boxes, channels), boxes in row-major order.
+    `recompute` gives, for each output, the values (boxes, channels), boxes in row-major order.
     """
 
     def __init__(self, clean: CleanImage) -> None:
         self.clean, self.plan = clean, clean.plan
         self._stores: dict[fx.Node, torch.Tensor] = {}
 
-    def follow(self, chunk: Chunk) -> list[torch.Tensor]:
+    def recompute(self, chunk: Chunk) -> list[torch.Tensor]:
         with torch.no_grad():
             return _Pass(self, chunk).results()
 
@@ -384,11 +384,11 @@ def _both(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 class _Pass:
-    """One chunk on its way through the network."""
+    """One chunk, passed through the network."""
 
-    def __init__(self, follower: Follower, chunk: Chunk) -> None:
-        self.follower, self.chunk = follower, chunk
-        self.plan, self.clean = follower.plan, follower.clean
+    def __init__(self, recomputer: Recomputer, chunk: Chunk) -> None:
+        self.recomputer, self.chunk = recomputer, chunk
+        self.plan, self.clean = recomputer.plan, recomputer.clean
         self.windows = self.plan.cones(chunk)  # along the rows, along the columns
         self.patches: dict[fx.Node, torch.Tensor] = {}  # (boxes, h, w, C)
         self.values: dict[fx.Node, Any] = {}  # what the head computes, (boxes, ...)
@@ -512,7 +512,7 @@ class _Pass:
         elif node in self.plan.around:
             shape = self._shape(node)
             count = shape[0] * shape[1] * shape[2]
-            self.patches[node] = self.follower.store(node, count)[-count:].view(shape)
+            self.patches[node] = self.recomputer.store(node, count)[-count:].view(shape)
         return self.patches.get(node)
 
     def _shape(self, node: fx.Node) -> tuple[int, int, int, int]:
@@ -547,7 +547,7 @@ class _Pass:
         )
         patch = self.patches[source]
         count = patch.shape[0] * patch.shape[1] * patch.shape[2]
-        store = self.follower.store(source, count)
+        store = self.recomputer.store(source, count)
         if source in self.plan.places:  # it lies inside a concatenation's windows
             store[-count:] = patch.reshape(count, -1)
         return store.index_select(0, index).view(

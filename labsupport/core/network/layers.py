@@ -61,20 +61,20 @@ def fields(operations: Sequence[Operation], shapes: Mapping[fx.Node, Size]) -> F
 
     One sweep from the image to the scores: the recurrence that the lecture does by hand.
     """
-    found: dict[fx.Node, tuple[_Field, _Field]] = {}
+    axes: dict[fx.Node, tuple[_Field, _Field]] = {}  # along the rows, along the columns
     result: Fields = {}
     for operation in operations:
         node = operation.node
-        known = [source for source in operation.inputs if source in found]
+        known = [source for source in operation.inputs if source in axes]
         if operation.kind == "placeholder":
-            found[node] = (_Field(1, 0, 0), _Field(1, 0, 0))
+            axes[node] = (_Field(1, 0, 0), _Field(1, 0, 0))
         elif known:
-            rows, columns = (_field(operation, known, found, shapes, axis) for axis in (0, 1))
-            found[node] = (rows, columns)
+            rows, columns = (_field(operation, known, axes, shapes, axis) for axis in (0, 1))
+            axes[node] = (rows, columns)
         else:
             result[node] = (None, None)
             continue
-        rows, columns = found[node]
+        rows, columns = axes[node]
         stride = (rows.stride, columns.stride) if len(shapes[node]) == 4 else None
         result[node] = (stride, (rows.last - rows.first + 1, columns.last - columns.first + 1))
     return result
@@ -83,11 +83,11 @@ def fields(operations: Sequence[Operation], shapes: Mapping[fx.Node, Size]) -> F
 def _field(
     operation: Operation,
     known: Sequence[fx.Node],
-    found: Mapping[fx.Node, tuple[_Field, _Field]],
+    axes: Mapping[fx.Node, tuple[_Field, _Field]],
     shapes: Mapping[fx.Node, Size],
     axis: int,
 ) -> _Field:
-    read = [found[source][axis] for source in known]
+    read = [axes[source][axis] for source in known]
     before = _Field(read[0].stride, min(f.first for f in read), max(f.last for f in read))
     if operation.kind in WINDOWED:
         step, padding = operation.stride[axis], operation.padding[axis]

@@ -133,7 +133,7 @@ class Network:
     def activations(self, images_: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         """What these layers compute, by the names that were asked for, on the CPU.
 
-        A layer with maps gives (N, C, H, W). Nothing behind the last of them is computed.
+        A layer with maps gives (N, C, H, W). Nothing after the last of them is computed.
         """
         if isinstance(layers, str):
             layers = [layers]
@@ -159,7 +159,7 @@ class Network:
         """The module that computes these nodes of `graph` and nothing that they do not need."""
         with self._lock:
             if nodes not in self._parts:
-                self._parts[nodes] = rewrites.quicker(tracing.subgraph(self.graph, nodes))
+                self._parts[nodes] = rewrites.optimized(tracing.subgraph(self.graph, nodes))
             return self._parts[nodes]
 
     def send(self, images_: torch.Tensor) -> torch.Tensor:
@@ -279,8 +279,8 @@ class Network:
             return Target(place.name, channel, None, title)
         if not place.has_map:
             raise BadSetting(f"{place.title} has no map, so its units have no position")
-        found = checked_position(position)
-        return Target(place.name, channel, found, f"{title} at {found}")
+        position = checked_position(position)
+        return Target(place.name, channel, position, f"{title} at {position}")
 
     def placed(self, target: Target, size: Pair) -> Target:
         """The same target, if its position lies in its layer's map for images of this size.
@@ -321,15 +321,15 @@ class Network:
     def node(self, layer: str) -> fx.Node:
         """The node of `graph` that computes a layer."""
         self._describe_layers()
-        found = self._by_name.get(layer)
-        if found is None:
+        node = self._by_name.get(layer)
+        if node is None:
             titles = [name for known in self.layers for name in (known.name, *known.aliases)]
             close = ", ".join(nearest(str(layer), titles))
             raise UnknownLayer(
                 f"{self.name} has no layer {layer!r}; the nearest names are {close} "
                 "(network.layers lists all)"
             )
-        return found
+        return node
 
     def stride(self, node: fx.Node) -> Pair:
         """How many image pixels, (rows, columns), lie between neighbours in a node's map."""
@@ -356,16 +356,16 @@ class Network:
         }
 
     @staticmethod
-    def _name_layers(found: Mapping[fx.Node, Layer]) -> dict[str, fx.Node]:
+    def _name_layers(described: Mapping[fx.Node, Layer]) -> dict[str, fx.Node]:
         """Every name of every layer; a container's name means the last layer in it."""
         by_name: dict[str, fx.Node] = {}
-        for node, layer in found.items():
+        for node, layer in described.items():
             parts = layer.name.split(".")
             for depth in range(1, len(parts)):
                 by_name[".".join(parts[:depth])] = node
-        for node, layer in found.items():
+        for node, layer in described.items():
             by_name.update(dict.fromkeys(layer.aliases, node))
-        for node, layer in found.items():
+        for node, layer in described.items():
             by_name[layer.name] = node
         return by_name
 

@@ -148,9 +148,9 @@ def _kind(node: fx.Node, module: nn.Module | None) -> str:
     if module is not None:
         if isinstance(module, Normalize):
             return "normalize"
-        found = (k for cls, k in _MODULE_KINDS.items() if isinstance(module, cls))
+        kinds = (k for cls, k in _MODULE_KINDS.items() if isinstance(module, cls))
         rest = "pointwise" if isinstance(module, _POINTWISE_MODULES) else "other"
-        return _settle(next(found, rest), node, module)
+        return _settle(next(kinds, rest), node, module)
     if node.op == "call_function":
         return _settle(_FUNCTION_KINDS.get(node.target, "other"), node, None)
     return _settle(_METHOD_KINDS.get(str(node.target), "other"), node, None)

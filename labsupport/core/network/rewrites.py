@@ -1,7 +1,8 @@
 """The same numbers, sooner: how a part of a network is rewritten before it is called.
 
 Most of this course asks for gradients at the image, from frozen weights, on a CPU. There a fresh
-block of memory costs as much as the work that fills it, and the first layer's way back is slow.
+block of memory costs as much as the work that fills it, and the first layer's backward pass is
+slow.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from labsupport.core.network.operations import Pair, argument, operation
 _COLOURS = 4  # channels, at most, of what counts as an image
 _LEFT_ALONE = frozenset({"cuda", "mps"})  # whose own convolutions have not been raced
 
-# Their results are new tensors, which their own way back does not read.
+# Their results are new tensors, which their own backward pass does not read.
 _OVERWRITABLE = frozenset({"conv", "linear", "norm", "add", "concat", "max_pool"})
 
 
-def quicker(part: fx.GraphModule, *, reorder: bool = True) -> fx.GraphModule:
+def optimized(part: fx.GraphModule, *, reorder: bool = True) -> fx.GraphModule:
     """The same module, changed in place: its values and gradients stay, but for float rounding.
 
     It is for calling only: its graph is no description of a network any more. Without `reorder`
     each ReLU keeps its place, for those who give it another gradient.
     """
     if reorder:
-        _relus_behind_max_pools(part)
+        _relus_after_max_pools(part)
     _relus_in_place(part)
     _means_for_pools(part)
     _image_convolutions(part)
@@ -36,14 +37,14 @@ def quicker(part: fx.GraphModule, *, reorder: bool = True) -> fx.GraphModule:
     return part
 
 
-def _relus_behind_max_pools(part: fx.GraphModule) -> None:
+def _relus_after_max_pools(part: fx.GraphModule) -> None:
     """A maximum's ReLU is the maximum of the ReLUs, and there are fewer of them.
 
     The gradient is the same as well: a window without a positive number passes none on, whatever
     place the pool has picked in it.
     """
-    pools = set(_of_kind(part, "max_pool"))
-    for node in _of_kind(part, "relu"):
+    pools = set(_nodes_of_kind(part, "max_pool"))
+    for node in _nodes_of_kind(part, "relu"):
         pool = next(iter(node.users))
         if len(node.users) > 1 or pool not in pools:
             continue
@@ -59,15 +60,15 @@ def _relus_behind_max_pools(part: fx.GraphModule) -> None:
 
 def _relus_in_place(part: fx.GraphModule) -> None:
     """ReLUs overwrite what nobody else reads."""
-    for node in _of_kind(part, "relu"):
+    for node in _nodes_of_kind(part, "relu"):
         (source,) = node.all_input_nodes
         if len(source.users) == 1 and operation(source, part).kind in _OVERWRITABLE:
             _replace(part, node, torch.relu_, (source,))
 
 
 def _means_for_pools(part: fx.GraphModule) -> None:
-    """A pool that averages whole maps is their mean, whose way back keeps channels-last."""
-    for node in _of_kind(part, "adaptive_pool"):
+    """A pool that averages whole maps is their mean, whose backward pass keeps channels-last."""
+    for node in _nodes_of_kind(part, "adaptive_pool"):
         work = operation(node, part)
         size = getattr(work.module, "output_size", argument(node, 1, "output_size", None))
         if size in (1, (1, 1), [1, 1]):
@@ -75,8 +76,8 @@ def _means_for_pools(part: fx.GraphModule) -> None:
 
 
 def _image_convolutions(part: fx.GraphModule) -> None:
-    """A strided convolution that reads the image gets a quicker way back."""
-    for node in _of_kind(part, "conv"):
+    """A strided convolution that reads the image gets a faster backward pass."""
+    for node in _nodes_of_kind(part, "conv"):
         work = operation(node, part)
         layer = work.module
         if not isinstance(layer, nn.Conv2d) or layer.in_channels > _COLOURS or layer.groups > 1:
@@ -90,7 +91,7 @@ def _image_convolutions(part: fx.GraphModule) -> None:
         _replace(part, node, image_convolution, (*work.inputs, weight, bias, *geometry))
 
 
-def _of_kind(part: fx.GraphModule, kind: str) -> list[fx.Node]:
+def _nodes_of_kind(part: fx.GraphModule, kind: str) -> list[fx.Node]:
     nodes = [n for n in part.graph.nodes if n.op not in {"placeholder", "get_attr", "output"}]
     return [node for node in nodes if operation(node, part).kind == kind]
 
@@ -113,12 +114,12 @@ def image_convolution(
     stride: Pair,
     padding: Pair,
 ) -> torch.Tensor:
-    """`F.conv2d`; where only the images (N, C, H, W) want a gradient, with a quicker way back."""
+    """`F.conv2d`, with a faster backward pass where only images (N, C, H, W) want a gradient."""
     wanted = torch.is_grad_enabled() and images.requires_grad
     trained = weight.requires_grad or (bias is not None and bias.requires_grad)
     if wanted and not trained and images.device.type not in _LEFT_ALONE:
-        found: torch.Tensor = _ImageConvolution.apply(images, weight, bias, stride, padding)
-        return found
+        maps: torch.Tensor = _ImageConvolution.apply(images, weight, bias, stride, padding)
+        return maps
     return F.conv2d(images, weight, bias, stride, padding)
 
 

@@ -1,4 +1,4 @@
-"""How a gradient passes a ReLU on its way back: the lecture's three rules.
+"""How a gradient passes a ReLU in the backward pass: the lecture's three rules.
 
 With f what came into the ReLU and R' the gradient that arrives from above, "backprop" lets
 (f > 0) R' through, "deconvnet" (R' > 0) R', and "guided" what both let through. A network's graph
@@ -25,37 +25,37 @@ RULES = ("backprop", "deconvnet", "guided")
 _CLAMPS = {"clamp", "clamp_min", torch.clamp, torch.clamp_min}
 
 
-class Passage:
+class GradientRule:
     """The rule that the ReLUs of one call follow; each reads it when the gradient comes by.
 
     So one forward pass serves several rules, one backward pass each.
     """
 
-    def __init__(self, rule: str = RULES[0]) -> None:
-        self.rule = rule
+    def __init__(self, name: str = RULES[0]) -> None:
+        self.name = name
 
 
 @dataclass(frozen=True)
-class RuledPart:
-    """The way from images to one node, (images, passage) -> (activations,), and its ReLUs."""
+class PartWithRules:
+    """What leads from images to one node, (images, rule) -> (activations,), and how many ReLUs."""
 
     module: fx.GraphModule
     relus: int
 
-    def __call__(self, images: torch.Tensor, passage: Passage) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, rule: GradientRule) -> torch.Tensor:
         """The node's activations, on the network's device, their gradient under the rule."""
-        return self.module(images, passage)[0]  # type: ignore[no-any-return]
+        return self.module(images, rule)[0]  # type: ignore[no-any-return]
 
 
-def ruled_part(network: Network, node: fx.Node, rules: Sequence[str]) -> RuledPart:
-    """The part of a network up to a node, its ReLUs made to follow a `Passage`.
+def part_with_rules(network: Network, node: fx.Node, rules: Sequence[str]) -> PartWithRules:
+    """The part of a network up to a node, its ReLUs made to follow a `GradientRule`.
 
     Errors: `BadSetting` for an unknown rule, and where a rule has no ReLU to act on.
     """
     _check_rules(rules)
     plain = set(rules) == {RULES[0]}
     key = ("ruled part", node, plain)
-    part = network.remember(key, lambda: _ruled_part(network, node, plain), keep=32)
+    part = network.remember(key, lambda: _part_with_rules(network, node, plain), keep=32)
     if not plain:
         _check_relus(network, part)
     return part
@@ -70,7 +70,7 @@ def relu(x: torch.Tensor, rule: str = "backprop") -> torch.Tensor:
     tensor([0., 0., 4.])
     """
     _check_rules([rule])
-    return _follow(x, None, Passage(rule))
+    return _relu_with_rule(x, None, GradientRule(rule))
 
 
 def _check_rules(rules: Sequence[str]) -> None:
@@ -82,21 +82,21 @@ def _check_rules(rules: Sequence[str]) -> None:
             raise BadSetting(f"no rule {rule!r}; did you mean {close!r}? ({', '.join(RULES)})")
 
 
-def _check_relus(network: Network, part: RuledPart) -> None:
+def _check_relus(network: Network, part: PartWithRules) -> None:
     for node in part.module.graph.nodes:
-        if node.op == "call_module" and _conceals(network.graph.get_submodule(str(node.target))):
+        if node.op == "call_module" and _hides_relu(network.graph.get_submodule(str(node.target))):
             raise BadSetting(
                 f"{network.name}: the layer {node.target!r} has a ReLU inside that cannot be "
                 "reached, so 'deconvnet' and 'guided' would be wrong: use rule='backprop'"
             )
     if part.relus == 0:
         raise BadSetting(
-            f"{network.name} has no ReLU on the way to this target, and the rules 'deconvnet' and "
-            "'guided' are about ReLUs: use rule='backprop', or a target behind a ReLU"
+            f"{network.name} has no ReLU before this target, and the rules 'deconvnet' and "
+            "'guided' are about ReLUs: use rule='backprop', or a target after a ReLU"
         )
 
 
-def _conceals(module: nn.Module) -> bool:
+def _hides_relu(module: nn.Module) -> bool:
     """Whether a ReLU works inside a module that the graph keeps whole, as in a transformer."""
     inner = [part for part in module.modules() if part is not module]
     own = [getattr(part, "activation", None) for part in module.modules()]
@@ -106,19 +106,19 @@ def _conceals(module: nn.Module) -> bool:
 # The rewritten graph
 
 
-def _ruled_part(network: Network, node: fx.Node, plain: bool) -> RuledPart:
+def _part_with_rules(network: Network, node: fx.Node, plain: bool) -> PartWithRules:
     part = tracing.subgraph(network.graph, (node,))
-    return _with_rules(rewrites.quicker(part, reorder=plain), plain)
+    return _with_rules(rewrites.optimized(part, reorder=plain), plain)
 
 
-def _with_rules(part: fx.GraphModule, plain: bool) -> RuledPart:
-    """A module that shares the part's weights; its second argument is the passage.
+def _with_rules(part: fx.GraphModule, plain: bool) -> PartWithRules:
+    """A module that shares the part's weights; its second argument is the rule.
 
-    Where only the `plain` gradient is wanted, PyTorch's own ReLUs stay: they are quicker.
+    Where only the `plain` gradient is wanted, PyTorch's own ReLUs stay: they are faster.
     """
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
-    passage: fx.Node | None = None
+    rule: fx.Node | None = None
     relus = 0
     for node in part.graph.nodes:
         ceiling = _ceiling(node, part)
@@ -128,11 +128,11 @@ def _with_rules(part: fx.GraphModule, plain: bool) -> RuledPart:
             copies[node] = graph.node_copy(node, copies.__getitem__)
         else:
             x, overwrite = copies[node.all_input_nodes[0]], node.target is torch.relu_
-            copies[node] = graph.call_function(_follow, (x, ceiling, passage, overwrite))
+            copies[node] = graph.call_function(_relu_with_rule, (x, ceiling, rule, overwrite))
         relus += ceiling is not _NO_RELU
         if node.op == "placeholder":
-            passage = graph.placeholder("passage")
-    return RuledPart(fx.GraphModule(part, graph), relus)
+            rule = graph.placeholder("rule")
+    return PartWithRules(fx.GraphModule(part, graph), relus)
 
 
 _NO_RELU = object()
@@ -152,17 +152,21 @@ def _ceiling(node: fx.Node, root: nn.Module) -> Any:
     return _NO_RELU
 
 
-def _follow(
-    x: torch.Tensor, ceiling: float | None, passage: Passage, overwrite: bool = False
+def _relu_with_rule(
+    x: torch.Tensor, ceiling: float | None, rule: GradientRule, overwrite: bool = False
 ) -> torch.Tensor:
-    """min(max(x, 0), ceiling), whose gradient obeys the passage; in x's place, if asked for."""
-    return _RuledReLU.apply(x, ceiling, passage, overwrite)  # type: ignore[no-any-return]
+    """min(max(x, 0), ceiling), whose gradient obeys the rule; in x's place, if asked for."""
+    return _ReLUWithRule.apply(x, ceiling, rule, overwrite)  # type: ignore[no-any-return]
 
 
-class _RuledReLU(torch.autograd.Function):
+class _ReLUWithRule(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, ceiling: float | None, passage: Passage, overwrite: bool = False
+        ctx: Any,
+        x: torch.Tensor,
+        ceiling: float | None,
+        rule: GradientRule,
+        overwrite: bool = False,
     ) -> torch.Tensor:
         if overwrite:
             ctx.mark_dirty(x)
@@ -170,13 +174,13 @@ class _RuledReLU(torch.autograd.Function):
         else:
             result = x.relu() if ceiling is None else x.clamp(0, ceiling)
         ctx.save_for_backward(result)
-        ctx.ceiling, ctx.passage = ceiling, passage
+        ctx.ceiling, ctx.rule = ceiling, rule
         return result
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        (result,), rule = ctx.saved_tensors, ctx.passage.rule
+        (result,), rule = ctx.saved_tensors, ctx.rule.name
         if rule == "deconvnet":
             return above.relu(), None, None, None
         passed = torch.ops.aten.threshold_backward(above, result, 0)  # (f > 0) R'

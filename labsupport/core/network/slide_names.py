@@ -76,19 +76,19 @@ def slide_names(
 
 def _chain(kinds: Sequence[str]) -> list[list[str]]:
     number = 0
-    found: list[list[str]] = []
+    titles: list[list[str]] = []
     for kind in kinds:
         if kind in {"conv", "linear"}:
             number += 1
         prefix = _PREFIX.get(kind)
-        found.append([f"{prefix}{number}"] if prefix and number else [])
-    return found
+        titles.append([f"{prefix}{number}"] if prefix and number else [])
+    return titles
 
 
 def _blocks(kinds: Sequence[str]) -> list[list[str]]:
     """VGG: conv5_1 is the first convolution after the fourth pool, fc6 follows the fifth."""
     block, place, classifier = 1, 0, False
-    found: list[list[str]] = []
+    titles: list[list[str]] = []
     for kind in kinds:
         if kind == "conv":
             place += 1
@@ -96,33 +96,33 @@ def _blocks(kinds: Sequence[str]) -> list[list[str]]:
             block, classifier = block + classifier, True
         number = f"{block}_{place}" if place and kind != "max_pool" else f"{block}"
         prefix = _PREFIX.get(kind)
-        found.append([f"{prefix}{number}"] if prefix else [])
+        titles.append([f"{prefix}{number}"] if prefix else [])
         if kind == "max_pool":
             block, place = block + 1, 0
-    return found
+    return titles
 
 
 def _squeezenet(names: Sequence[str], kinds: Sequence[str]) -> list[list[str]]:
-    found: list[list[str]] = []
+    titles: list[list[str]] = []
     number = 1
     fire = ""
     for name, kind in zip(names, kinds, strict=True):
         place, _, part = name.removeprefix("features.").partition(".")
         if name == "features.0":
-            found.append(["conv1"])
+            titles.append(["conv1"])
         elif name == "features.1":
-            found.append(["relu1", "relu_conv1"])
+            titles.append(["relu1", "relu_conv1"])
         elif kind == "max_pool":
-            found.append([f"pool{number}"])
+            titles.append([f"pool{number}"])
         elif name.startswith("features.") and part:
             if place != fire:
                 fire, number = place, number + 1
             whole = part.startswith("cat")
             inside = f"fire{number}/{_SQUEEZENET_PARTS.get(part, part)}"
-            found.append([f"fire{number}", f"fire{number}/concat"] if whole else [inside])
+            titles.append([f"fire{number}", f"fire{number}/concat"] if whole else [inside])
         else:
-            found.append(_SQUEEZENET_HEAD.get(name, []))
-    return found
+            titles.append(_SQUEEZENET_HEAD.get(name, []))
+    return titles
 
 
 _SQUEEZENET_HEAD = {

@@ -37,7 +37,7 @@ def trace(
     std: tuple[float, ...],
     example: torch.Tensor | None = None,
 ) -> fx.GraphModule:
-    """The graph of a copy of `module` in eval mode, its weights frozen, behind a `Normalize`.
+    """The graph of a copy of `module` in eval mode, its weights frozen, after a `Normalize`.
 
     Every node knows its layer's name as `node.meta[LAYER_NAME]`. With an `example`, images
     (N, 3, H, W), the graph is held against the module's own scores for it.
@@ -66,10 +66,10 @@ def trace(
     for node, name in names.items():
         node.meta[LAYER_NAME] = name
     _remove_in_place(graph, own)
-    _let_views_copy(graph)
-    traced = _behind_normalize(own, graph, normalize)
+    _reshape_for_view(graph)
+    traced = _after_normalize(own, graph, normalize)
     if expected is not None and example is not None:
-        _hold_against(expected, _scores(traced, example), type(module).__name__)
+        _check_same_scores(expected, _scores(traced, example), type(module).__name__)
     return traced
 
 
@@ -119,9 +119,9 @@ def _check_numbers(scores: torch.Tensor, title: str) -> None:
         )
 
 
-def _hold_against(expected: torch.Tensor, found: torch.Tensor | None, title: str) -> None:
+def _check_same_scores(expected: torch.Tensor, scores: torch.Tensor | None, title: str) -> None:
     close = 1e-4 * float(expected.abs().max())
-    if found is None or not torch.allclose(found, expected, 1e-4, close, equal_nan=True):
+    if scores is None or not torch.allclose(scores, expected, 1e-4, close, equal_nan=True):
         raise CannotTrace(
             f"{title} cannot be traced: its graph gives other scores than {title} itself. Probably "
             "an in-place operation (x += ..., inplace=True, relu_) changes a tensor that is read "
@@ -194,7 +194,7 @@ def _remove_in_place(graph: fx.Graph, root: nn.Module) -> None:
             module.inplace = False  # type: ignore[assignment]
 
 
-def _let_views_copy(graph: fx.Graph) -> None:
+def _reshape_for_view(graph: fx.Graph) -> None:
     """`x.view(n, -1)` refuses maps that lie channels-last in memory; `reshape` does not."""
     for node in graph.nodes:
         other_type = any(isinstance(part, torch.dtype) for part in node.args)
@@ -245,7 +245,7 @@ def _plain_function(function: Any) -> Any:
     return getattr(F, name[:-1], None) or getattr(torch, name[:-1], None)
 
 
-def _behind_normalize(root: nn.Module, graph: fx.Graph, normalize: Normalize) -> fx.GraphModule:
+def _after_normalize(root: nn.Module, graph: fx.Graph, normalize: Normalize) -> fx.GraphModule:
     images = next(node for node in graph.nodes if node.op == "placeholder")
     name = "normalize"
     while hasattr(root, name):

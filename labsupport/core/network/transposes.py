@@ -1,8 +1,8 @@
-"""The way down of a deconvnet: every layer's transpose, and switches for the max-pools.
+"""The backward pass of a deconvnet: every layer's transpose, and switches for the max-pools.
 
 Zeiler and Fergus run a network backwards: a convolution with its filters transposed, a ReLU that
-acts on the signal on its way down, and a max-pool that puts each value where it came from, which
-the way up has written down as *switches*. Nothing here asks autograd.
+acts on the signal that comes down, and a max-pool that puts each value where it came from, which
+the forward pass has written down as *switches*. Nothing here asks autograd.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def project(
     Errors: `BadSetting` for a layer that has no transpose.
     """
     part = network.remember(
-        ("way down", node), lambda: tracing.subgraph(network.graph, (node,)), keep=32
+        ("deconvnet", node), lambda: tracing.subgraph(network.graph, (node,)), keep=32
     )
-    up = _WayUp(part)
-    (top,) = up.climb(network.send(images))
+    passed = _ForwardPass(part)
+    (top,) = passed.forward(network.send(images))
     output = next(one for one in part.graph.nodes if one.op == "output")
     signals: dict[fx.Node, Signal] = {output.args[0][0]: start(top)}
     for one in reversed(part.graph.nodes):
@@ -43,7 +43,7 @@ def project(
         if one.op == "placeholder":
             return signal if signal is not None else torch.zeros_like(images)
         if signal is not None:
-            for source, piece in _down(operation(one, part), signal, up):
+            for source, piece in _down(operation(one, part), signal, passed):
                 signals[source] = signals[source] + piece if source in signals else piece
     raise BadSetting(f"{network.name} has no image to send a signal to")
 
@@ -63,7 +63,7 @@ def unpool(values: Signal, switches: torch.Tensor, size: tuple[int, int]) -> Sig
     return placed.view(*values.shape[:2], *size)
 
 
-class _WayUp(fx.Interpreter):
+class _ForwardPass(fx.Interpreter):
     """One forward pass that remembers sizes and, for each max-pool, its switches."""
 
     def __init__(self, part: fx.GraphModule) -> None:
@@ -71,7 +71,7 @@ class _WayUp(fx.Interpreter):
         self.sizes: dict[fx.Node, torch.Size] = {}
         self.switches: dict[fx.Node, torch.Tensor] = {}
 
-    def climb(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """What the part computes. (The interpreter's own `run` starts a thread, for its bar.)"""
         self.args_iter = iter((images,))
         for node in self.graph.nodes:
@@ -104,10 +104,10 @@ def _ceils(work: Operation) -> bool:
 # One layer down
 
 
-def _down(work: Operation, signal: Signal, up: _WayUp) -> list[tuple[fx.Node, Signal]]:
+def _down(work: Operation, signal: Signal, passed: _ForwardPass) -> list[tuple[fx.Node, Signal]]:
     """What each input of a node gets of the signal."""
     if work.kind == "concat":
-        widths = [up.sizes[source][1] for source in work.inputs]
+        widths = [passed.sizes[source][1] for source in work.inputs]
         return list(zip(work.inputs, torch.split(signal, widths, 1), strict=True))
     if work.kind == "add":
         return [(source, signal) for source in work.inputs]
@@ -115,11 +115,11 @@ def _down(work: Operation, signal: Signal, up: _WayUp) -> list[tuple[fx.Node, Si
     if step is None or not _is_linear(work):
         name = work.node.meta.get(tracing.LAYER_NAME, work.node.name)
         raise BadSetting(
-            f"a deconvnet has no way down through the layer {name!r} ({work.kind}); "
+            f"a deconvnet knows no transpose of the layer {name!r} ({work.kind}); "
             "gradient(..., rule='deconvnet') has"
         )
     (source,) = work.inputs[:1]
-    return [(source, step(work, signal, up))]
+    return [(source, step(work, signal, passed))]
 
 
 def _is_linear(work: Operation) -> bool:
@@ -127,36 +127,36 @@ def _is_linear(work: Operation) -> bool:
     return work.kind != "norm" or isinstance(work.module, nn.BatchNorm2d)
 
 
-def _through_convolution(work: Operation, signal: Signal, up: _WayUp) -> Signal:
+def _through_convolution(work: Operation, signal: Signal, passed: _ForwardPass) -> Signal:
     layer: Any = work.module
     whole = F.conv_transpose2d(
         signal, layer.weight, stride=work.stride, dilation=work.dilation, groups=layer.groups
     )
-    height, width = up.sizes[work.inputs[0]][2:]
+    height, width = passed.sizes[work.inputs[0]][2:]
     top, left = work.padding
     missing = [max(0, top + height - whole.shape[2]), max(0, left + width - whole.shape[3])]
     padded = F.pad(whole, (0, missing[1], 0, missing[0]))
     return padded[:, :, top : top + height, left : left + width]
 
 
-def _through_linear(work: Operation, signal: Signal, _: _WayUp) -> Signal:
+def _through_linear(work: Operation, signal: Signal, _: _ForwardPass) -> Signal:
     layer: Any = work.module
     below: Signal = signal @ layer.weight
     return below
 
 
-def _through_relu(_: Operation, signal: Signal, __: _WayUp) -> Signal:
+def _through_relu(_: Operation, signal: Signal, __: _ForwardPass) -> Signal:
     return signal.relu()
 
 
-def _through_max_pool(work: Operation, signal: Signal, up: _WayUp) -> Signal:
-    height, width = up.sizes[work.inputs[0]][2:]
-    return unpool(signal, up.switches[work.node], (height, width))
+def _through_max_pool(work: Operation, signal: Signal, passed: _ForwardPass) -> Signal:
+    height, width = passed.sizes[work.inputs[0]][2:]
+    return unpool(signal, passed.switches[work.node], (height, width))
 
 
-def _through_average(work: Operation, signal: Signal, up: _WayUp) -> Signal:
+def _through_average(work: Operation, signal: Signal, passed: _ForwardPass) -> Signal:
     """A pool that averages is a product with one matrix for the rows and one for the columns."""
-    below, above = up.sizes[work.inputs[0]][2:], up.sizes[work.node][2:]
+    below, above = passed.sizes[work.inputs[0]][2:], passed.sizes[work.node][2:]
     down, across = (_averages(work, axis, below[axis], above[axis]).to(signal) for axis in (0, 1))
     return down.T @ signal @ across
 
@@ -179,7 +179,7 @@ def _averages(work: Operation, axis: int, below: int, above: int) -> torch.Tenso
     return inside / count[:, None]
 
 
-def _through_norm(work: Operation, signal: Signal, _: _WayUp) -> Signal:
+def _through_norm(work: Operation, signal: Signal, _: _ForwardPass) -> Signal:
     layer = work.module
     if not isinstance(layer, nn.BatchNorm2d) or layer.running_var is None:
         return signal
@@ -189,19 +189,19 @@ def _through_norm(work: Operation, signal: Signal, _: _WayUp) -> Signal:
     return signal * scale[:, None, None]
 
 
-def _through_normalization(work: Operation, signal: Signal, _: _WayUp) -> Signal:
+def _through_normalization(work: Operation, signal: Signal, _: _ForwardPass) -> Signal:
     return signal / work.module.std if isinstance(work.module, Normalize) else signal
 
 
-def _through_flatten(work: Operation, signal: Signal, up: _WayUp) -> Signal:
-    return signal.reshape(up.sizes[work.inputs[0]])
+def _through_flatten(work: Operation, signal: Signal, passed: _ForwardPass) -> Signal:
+    return signal.reshape(passed.sizes[work.inputs[0]])
 
 
-def _unchanged(_: Operation, signal: Signal, __: _WayUp) -> Signal:
+def _unchanged(_: Operation, signal: Signal, __: _ForwardPass) -> Signal:
     return signal
 
 
-_STEPS: dict[str, Callable[[Operation, Signal, _WayUp], Signal]] = {
+_STEPS: dict[str, Callable[[Operation, Signal, _ForwardPass], Signal]] = {
     "conv": _through_convolution,
     "linear": _through_linear,
     "relu": _through_relu,

@@ -63,7 +63,7 @@ class TaskMenu(controls.LoadingMenu):
     """
 
     def __init__(self, default: str) -> None:
-        here = [name for name in detectors.NAMES if detectors.here(name)]
+        here = [name for name in detectors.NAMES if detectors.is_cached(name)]
         titles = {task: task for task in TASKS}
         for name, title in detectors.NAMES.items():
             far = "" if name in here else f" (download, {detectors.megabytes(name)} MB)"

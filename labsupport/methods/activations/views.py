@@ -10,7 +10,7 @@ from torch import Tensor
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed
 from labsupport.core.network import Network, TargetLike
-from labsupport.core.network.rules import RULES, ruled_part
+from labsupport.core.network.rules import RULES, part_with_rules
 from labsupport.core.network.targets import Target
 from labsupport.core.streams import Images, count_of, image_of, network_print
 from labsupport.methods.activations.effects import Votes, checked_unit, class_votes
@@ -127,7 +127,8 @@ def _frames(
 
 def _rules(network: Network, target: Target) -> tuple[str, ...]:
     """Without a ReLU on the way only the plain gradient is defined."""
-    return RULES if ruled_part(network, network.node_of(target), RULES[:1]).relus else RULES[:1]
+    plain = RULES[:1]
+    return RULES if part_with_rules(network, network.node_of(target), plain).relus else plain
 
 
 def _scan(

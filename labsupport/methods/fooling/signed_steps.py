@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.images.perturbations import moved
+from labsupport.core.images.perturbations import perturbed
 from labsupport.core.network import Network
 from labsupport.methods.fooling.attacks import Aim, scores_of, slope
 
@@ -28,7 +28,7 @@ class Ball:
     @classmethod
     def around(cls, images: Tensor, eps: float) -> Ball:
         one = torch.ones((), device=images.device)
-        return cls(moved(images, -one, eps), moved(images, one, eps))
+        return cls(perturbed(images, -one, eps), perturbed(images, one, eps))
 
     def random(self, seed: int) -> Tensor:
         """A picture drawn evenly from the ball; image n of a batch does not depend on the rest."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.images.perturbations import moved, signed_step
+from labsupport.core.images.perturbations import perturbed, signed_step
 
 
 def seeded(number: int) -> torch.Generator:
@@ -18,19 +18,19 @@ def far(one: torch.Tensor, other: torch.Tensor) -> float:
 @pytest.mark.parametrize("size", [1 / 255, 0.007, 0.1, 8 / 255, 0.3, 1.0])
 def test_no_pixel_goes_further_than_promised(size):
     images = torch.rand(4, 3, 50, 40, generator=seeded(1))
-    slope = torch.randn(4, 3, 50, 40, generator=seeded(2))
-    found = signed_step(images, slope, size)
-    assert far(found, images) <= size
-    assert found.min() >= 0
-    assert found.max() <= 1
-    assert far(found, (images + size * slope.sign()).clamp(0, 1)) < 1e-6
+    gradient = torch.randn(4, 3, 50, 40, generator=seeded(2))
+    result = signed_step(images, gradient, size)
+    assert far(result, images) <= size
+    assert result.min() >= 0
+    assert result.max() <= 1
+    assert far(result, (images + size * gradient.sign()).clamp(0, 1)) < 1e-6
 
 
 def test_adding_alone_would_go_too_far():
     """Without the care the promise is broken: the test above can fail."""
     images = torch.rand(4, 3, 50, 40, generator=seeded(1))
     assert far(images + 0.1, images) > 0.1
-    assert far(moved(images, torch.ones_like(images), 0.1, bounds=None), images) <= 0.1
+    assert far(perturbed(images, torch.ones_like(images), 0.1, bounds=None), images) <= 0.1
 
 
 def test_nothing_moves_by_nothing():
@@ -41,15 +41,15 @@ def test_nothing_moves_by_nothing():
 
 def test_numbers_that_are_no_pixels_have_no_bounds():
     numbers = torch.tensor([2.0, -1.0, 3.0])
-    found = signed_step(numbers, torch.tensor([-1.0, -1.0, 1.0]), 0.5, bounds=None)
-    assert found.tolist() == [1.5, -1.5, 3.5]
+    result = signed_step(numbers, torch.tensor([-1.0, -1.0, 1.0]), 0.5, bounds=None)
+    assert result.tolist() == [1.5, -1.5, 3.5]
 
 
 def test_a_direction_may_be_shared_by_a_batch():
     images = torch.rand(3, 3, 4, 5, generator=seeded(4)) / 2
     direction = torch.rand(3, 4, 5, generator=seeded(5))
-    found = moved(images, direction, 0.25)
-    assert torch.allclose(found - images, (0.25 * direction).expand(3, -1, -1, -1), atol=1e-6)
+    result = perturbed(images, direction, 0.25)
+    assert torch.allclose(result - images, (0.25 * direction).expand(3, -1, -1, -1), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_a_direction_may_be_shared_by_a_batch():
 )
 def test_what_cannot_work_is_said(direction, size, words):
     with pytest.raises(BadSetting, match=words):
-        moved(torch.zeros(1, 3, 4, 4), direction, size)
+        perturbed(torch.zeros(1, 3, 4, 4), direction, size)

@@ -13,17 +13,17 @@ from torch import nn
 
 from labsupport.core import network as networks
 from labsupport.core.network.cones import Window
-from labsupport.core.network.incremental import Chunk, Output, Recomputation
+from labsupport.core.network.incremental import Chunk, Output, Plan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def planned(module: nn.Module, size: tuple[int, int]) -> Recomputation:
+def planned(module: nn.Module, size: tuple[int, int]) -> Plan:
     network = networks.wrap(module, input_size=size)
-    return Recomputation(network, (Output(network.output),), size)
+    return Plan(network, (Output(network.output),), size)
 
 
-def changes(plan: Recomputation, rows, columns) -> dict[object, torch.Tensor]:
+def changes(plan: Plan, rows, columns) -> dict[object, torch.Tensor]:
     """For each node of the windowed part where its map changes, (H, W), by computing it twice."""
     height, width = plan.size
     clean = toys.image(height, width)

@@ -72,13 +72,13 @@ def test_without_a_network_it_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(catalog.socket, "create_connection", refuse)
     monkeypatch.setattr(urllib.request, "getproxies", dict)
     name = "fasterrcnn_resnet50_fpn_v2"
-    assert not detectors.here(name)
+    assert not detectors.is_cached(name)
     with pytest.raises(WeightsUnavailable, match=r"could not be downloaded .no network here.*into"):
         detectors.load(name)
     file = catalog.cached(detectors._recipe(name))
     file.parent.mkdir(parents=True)
     file.touch()
-    assert detectors.here(name)
+    assert detectors.is_cached(name)
 
 
 def test_the_downloads_sizes_are_known():

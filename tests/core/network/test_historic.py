@@ -11,7 +11,7 @@ from labsupport.core.network.architectures.lenet1998 import (
     C3_TABLE,
     LeNet5Of1998,
     ScaledTanh,
-    drawn_digits,
+    digit_bitmaps,
 )
 
 SHAPES = {
@@ -71,7 +71,7 @@ def test_lenets_scores_equal_the_same_arithmetic_by_hand(lenet):
         x = squash(halve(x, lenet.s4)).flatten(1)
         x = squash(x @ lenet.c5.weight.flatten(1).T + lenet.c5.bias)
         x = squash(x @ lenet.f6.weight.T + lenet.f6.bias)
-        expected = -torch.stack([(row - drawn_digits()).square().sum(1) for row in x])
+        expected = -torch.stack([(row - digit_bitmaps()).square().sum(1) for row in x])
         assert torch.allclose(lenet(image), expected, atol=1e-3)
 
 
@@ -82,7 +82,7 @@ def test_squashing_keeps_one():
 
 
 def test_the_drawn_digits_are_ten_different_pictures():
-    digits = drawn_digits()
+    digits = digit_bitmaps()
     assert digits.shape == (10, 84)
     assert set(digits.flatten().tolist()) == {-1.0, 1.0}
     apart = torch.cdist(digits, digits, p=0) + 84 * torch.eye(10)

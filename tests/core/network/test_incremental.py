@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from labsupport.core import network as networks
-from labsupport.core.network.incremental import Chunk, CleanImage, Follower, Output, Recomputation
+from labsupport.core.network.incremental import Chunk, CleanImage, Output, Plan, Recomputer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -47,13 +47,13 @@ def plainly(network, outputs, image, fill, chunk) -> list[torch.Tensor]:
 
 def assert_followed(network, outputs, size, chunks) -> None:
     """Within 2e-6 of the largest number that the output's layer computes for the clean image."""
-    plan = Recomputation(network, outputs, size)
+    plan = Plan(network, outputs, size)
     assert plan.possible
     image, fill = toys.image(*size), toys.image(*size, seed=1)
-    follower = Follower(CleanImage(plan, image, fill))
+    recomputer = Recomputer(CleanImage(plan, image, fill))
     for chunk in chunks:
         expected = plainly(network, outputs, image, fill, chunk)
-        found = follower.follow(chunk)
+        found = recomputer.recompute(chunk)
         for one, other, output in zip(found, expected, outputs, strict=True):
             assert one.shape == other.shape
             largest = max(largest_of(network, image, output), float(other.abs().max()))
@@ -171,12 +171,12 @@ def test_one_channel_and_one_neuron_of_every_layer(name, size):
 
 def test_one_plan_in_several_threads():
     network, size = toys.random("squeezenet1_1"), (80, 80)
-    plan = Recomputation(network, (Output(network.output),), size)
+    plan = Plan(network, (Output(network.output),), size)
     clean = CleanImage(plan, toys.image(*size), toys.image(*size, seed=1))
     grid = [Chunk(((8 * i, 8 * i + 16),), ((0, 16), (24, 40))) for i in range(8)]
-    alone = [Follower(clean).follow(chunk)[0] for chunk in grid]
+    alone = [Recomputer(clean).recompute(chunk)[0] for chunk in grid]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda chunk: Follower(clean).follow(chunk)[0], grid))
+        together = list(pool.map(lambda chunk: Recomputer(clean).recompute(chunk)[0], grid))
     for one, other in zip(alone, together, strict=True):
         assert torch.equal(one, other)
 
@@ -196,7 +196,7 @@ def test_a_box_that_hides_everything_or_one_pixel():
 
 def test_only_the_asked_channel_is_computed():
     network = toys.random("squeezenet1_1")
-    plan = Recomputation(network, (Output(network.output, 7),), (80, 80))
+    plan = Plan(network, (Output(network.output, 7),), (80, 80))
     assert plan.channels(network.node("conv10")) == 1
     assert plan.channels(network.node("fire9")) == 512
 
@@ -269,10 +269,10 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("build", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
 def test_networks_that_see_too_much_too_early_are_recognised(build):
     network = networks.wrap(toys.seeded(build), input_size=16)
-    assert not Recomputation(network, (Output(network.output),), (16, 16)).possible
+    assert not Plan(network, (Output(network.output),), (16, 16)).possible
 
 
 def test_what_lies_before_the_trouble_can_be_followed():
     network = networks.wrap(toys.seeded(toys.Squeezed), input_size=16)
-    plan = Recomputation(network, (Output(network.node("first"), 1),), (16, 16))
+    plan = Plan(network, (Output(network.node("first"), 1),), (16, 16))
     assert plan.possible

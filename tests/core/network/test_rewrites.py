@@ -179,9 +179,9 @@ def test_a_deconvnet_keeps_its_relus_where_they_were():
     """Where windows overlap, the positive part of a sum is not the sum of the positive parts."""
     by_hand = toys.seeded(lambda: Overlapping(_PositiveBack.apply))
     network = networks.wrap(toys.seeded(Overlapping), input_size=10, **toys.PLAIN)
-    images, passage = toys.image(10).requires_grad_(True), rules.Passage("deconvnet")
-    part = rules.ruled_part(network, network.output, ["deconvnet"])
-    (found,) = torch.autograd.grad(part(images, passage)[0, 0], images)
+    images, rule = toys.image(10).requires_grad_(True), rules.GradientRule("deconvnet")
+    part = rules.part_with_rules(network, network.output, ["deconvnet"])
+    (found,) = torch.autograd.grad(part(images, rule)[0, 0], images)
     (expected,) = torch.autograd.grad(by_hand(images)[0, 0], images)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 

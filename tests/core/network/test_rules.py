@@ -92,9 +92,9 @@ def built(way, *, wide: float = 1.0) -> networks.Network:
 
 
 def passed(network: networks.Network, rule: str, names=("deconvnet", "guided")):
-    part = rules.ruled_part(network, network.output, (rule,))
+    part = rules.part_with_rules(network, network.output, (rule,))
     image = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    scores = part(image, rules.Passage(rule))
+    scores = part(image, rules.GradientRule(rule))
     return scores.detach(), torch.autograd.grad(scores[:, 0].sum(), image)[0], part.relus
 
 
@@ -133,7 +133,7 @@ def test_a_relu6_by_the_formulas():
         "guided": [0.0, 2, 0, 0, 0],
     }
     for rule, below in expected.items():
-        y = rules._follow(x, 6.0, rules.Passage(rule))
+        y = rules._relu_with_rule(x, 6.0, rules.GradientRule(rule))
         assert torch.autograd.grad(y, x, above)[0].tolist() == below
 
 

@@ -68,7 +68,7 @@ class LeNet5Of1998(nn.Module):
         self.flatten = nn.Flatten()
         self.f6 = nn.Linear(120, 84)
         self.squash6 = ScaledTanh()
-        self.output = DrawnDigits()
+        self.output = RadialBasis()
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.mean(dim=1, keepdim=True)  # (N, 1, 28, 28)
@@ -80,16 +80,16 @@ class LeNet5Of1998(nn.Module):
         return scores
 
 
-class DrawnDigits(nn.Module):
-    """A score for each digit: minus the squared distance from its picture."""
+class RadialBasis(nn.Module):
+    """Euclidean radial basis functions: minus the squared distance from each digit's bitmap."""
 
     def __init__(self) -> None:
         super().__init__()
         self.pictures: Tensor
-        self.register_buffer("pictures", drawn_digits())
+        self.register_buffer("pictures", digit_bitmaps())
 
-    def forward(self, said: Tensor) -> Tensor:
-        apart = said.unsqueeze(1) - self.pictures  # (N, 10, 84)
+    def forward(self, values: Tensor) -> Tensor:
+        apart = values.unsqueeze(1) - self.pictures  # (N, 10, 84)
         return -apart.square().sum(2)
 
 
@@ -145,7 +145,7 @@ class Connections(nn.Module):
         return weight[self.reading, self.read]
 
 
-def drawn_digits() -> Tensor:
+def digit_bitmaps() -> Tensor:
     """The digits 0 to 9 as F6 should say them, (10, 84): 1 where there is ink, -1 elsewhere."""
     rows = [line.split() for line in _DRAWN.strip().splitlines()]
     pictures = [[list(row[digit]) for row in rows] for digit in range(10)]
