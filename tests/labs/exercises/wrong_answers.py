@@ -162,11 +162,8 @@ WRONG = [
     ("09.1", lambda code, wanted: (code - wanted).norm() / wanted.norm(), "the root"),
     ("09.2", lambda x: ((x.roll(-1, 2) - x) ** 2 + (x.roll(-1, 1) - x) ** 2).mean(), "go around"),
     ("09.3", lambda codes: 2 * (torch.pdist(codes) ** 2).mean(), "counted twice"),
-    (
-        "09.4",
-        lambda codes, wanted, spread: ((codes - wanted) ** 2).mean(1) / spread,
-        "the mean over",
-    ),
+    ("09.3", lambda codes: (codes**2).sum(1).mean(), "The number is not right"),
+    ("09.4", lambda codes, goal, spread: ((codes - goal) ** 2).mean(1) / spread, "the mean over"),
     ("10.1", dream_in_place, "an in-place step"),
     ("10.2", same_way, "twice in the same direction"),
     ("10.3", cut_off, "cut off"),
