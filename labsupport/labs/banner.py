@@ -38,7 +38,7 @@ def banner(network: Network | None = None) -> Image.Image:
         "08 the ideal koala": grown.image,
         "09 from its code": inversion.reconstruct(network, code).image,
         "10 dreamed on": dream.dream(network, photo, "fire8", recipe=dream.VIVID).image,
-        "11 painted": style.paint(network, photo, painting).image,
+        "11 painted": style.stylize(network, photo, painting).image,
     }
     tiles = [_square(Image.fromarray(figures.pixels(one))) for one in shown.values()]
     return figures.side_by_side(tiles, list(shown), columns=COLUMNS, gap=GAP)

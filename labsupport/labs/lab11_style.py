@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,15 +18,12 @@ from labsupport.core.network.layers import Layer
 from labsupport.labs.lab05_occlusion import photographs
 from labsupport.methods.optimize import LBFGS, Adam, Optimizer, gram
 from labsupport.methods.style import (
-    BRUSH,
-    Painting,
-    Setting,
-    content_losses,
-    paint,
+    SQUEEZENET,
+    StyleFrame,
+    StyleRecipe,
+    recipe_for,
     reconstruct_content,
     reconstruct_style,
-    setting_for,
-    style_losses,
     stylize,
 )
 from labsupport.ui import controls, figures
@@ -46,7 +42,7 @@ _COLOURS = {
     "the content's (luminance alone)": "luminance",
     "the content's (given to the style)": "matched",
 }
-_RULES: dict[str, Optimizer] = {"L-BFGS": LBFGS(0.02), "Adam": Adam(0.03, "cosine")}
+_OPTIMIZERS: dict[str, Optimizer] = {"L-BFGS": LBFGS(0.02), "Adam": Adam(0.03, "cosine")}
 _POOLING = {"max, as trained": "max", "average, as in the paper": "average"}
 RATIOS = (10.0, 1.0, 0.1, 0.01)
 
@@ -66,10 +62,10 @@ def picture(name: str, size: int = 256) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Easel:
-    """A painting on its way, with the pictures that it is made from and the losses so far."""
+class StyleView:
+    """A frame, with the pictures that it is made from and the losses so far."""
 
-    painting: Painting
+    frame: StyleFrame
     content: Tensor
     styles: tuple[Tensor, ...]
     history: tuple[Mapping[str, float], ...]
@@ -77,39 +73,45 @@ class Easel:
 
     @property
     def progress(self) -> float:
-        return self.painting.progress
+        return self.frame.progress
 
 
-def _easels(
+def _views(
     network: Network,
     content: Tensor,
     style: Sequence[Tensor],
-    setting: Setting,
+    recipe: StyleRecipe,
     start: str = "content",
     seed: int = 0,
-) -> Iterator[Easel]:
+) -> Iterator[StyleView]:
     begun = time.perf_counter()
     history: tuple[Mapping[str, float], ...] = ()
-    for painting in stylize(network, content, style, setting=setting, start=start, seed=seed):
-        history = (*history, painting.losses)
+    for frame in stylize.frames(network, content, style, recipe=recipe, start=start, seed=seed):
+        history = (*history, frame.losses)
         seconds = time.perf_counter() - begun
-        yield Easel(painting, content, tuple(style), history, seconds)
+        yield StyleView(frame, content, tuple(style), history, seconds)
+
+
+def _pictures(content: str, style: str) -> dict[str, Control]:
+    """The controls that two panels begin with."""
+    return {
+        "content": controls.image_menu(images.photos(), content, label="content"),
+        "style": controls.image_menu(styles(), style, label="style"),
+    }
 
 
 def paint_panel(
     content: str = "china", style: str = "church_at_auvers", *, size: int = 256, steps: int = 120
 ) -> Live:
     """Any picture in the manner of any other."""
-    shown: dict[str, Control] = {
-        "content": controls.image_menu(images.photos(), content, label="content"),
-        "style": controls.image_menu(styles(), style, label="style"),
+    shown = _pictures(content, style) | {
         "network": controls.network_menu(names=photographs()),
-        "weight": controls.logarithmic("style weight", BRUSH.beta, 0.03, 300),
+        "weight": controls.logarithmic("style weight", SQUEEZENET.beta, 0.03, 300),
         "size": controls.whole("picture", size, 128, 384, step=32, unit="px"),
         "stroke": controls.whole("style picture", 320, 128, 512, step=32, unit="px"),
         "colours": controls.choice("colours", _COLOURS),
         "start": controls.choice("start", _STARTS),
-        "rule": controls.choice("steps by", list(_RULES)),
+        "optimizer": controls.choice("steps by", list(_OPTIMIZERS)),
         "steps": controls.whole("steps", steps, 20, 400, step=20),
         "seed": controls.seed(),
     }
@@ -118,16 +120,16 @@ def paint_panel(
 
 def _painted(
     content: Tensor, style: Tensor, network: Network, size: int, stroke: int, **how: Any
-) -> Iterator[Easel]:
-    setting = dataclasses.replace(
-        setting_for(network),
+) -> Iterator[StyleView]:
+    recipe = replace(
+        recipe_for(network),
         beta=how["weight"],
         colours=how["colours"],
-        optimizer=_RULES[how["rule"]],
+        optimizer=_OPTIMIZERS[how["optimizer"]],
         steps=how["steps"],
     )
-    pictures = images.resize(content, size), images.resize(style, stroke)
-    yield from _easels(network, pictures[0], pictures[1:], setting, how["start"], how["seed"])
+    small, styles = images.resize(content, size), [images.resize(style, stroke)]
+    yield from _views(network, small, styles, recipe, how["start"], how["seed"])
 
 
 def layers_panel(
@@ -139,46 +141,40 @@ def layers_panel(
     steps: int = 80,
 ) -> Live:
     """Content and style layers, chosen and weighted freely; either half of the loss alone."""
-    setting = setting_for(network)
-    names = list(setting.style)
-    deepest = next(iter(setting.content))
-    shown: dict[str, Control] = {
-        "content": controls.image_menu(images.photos(), content, label="content"),
-        "style": controls.image_menu(styles(), style, label="style"),
+    plain = recipe_for(network)
+    names = list(plain.style_layers)
+    deepest = next(iter(plain.content_layers))
+    shown = _pictures(content, style) | {
         "layer": controls.layer_menu(network, deepest, keep=_whole, label="content layer"),
         "alpha": controls.logarithmic("its weight, alpha", 1.0, 1e-3, 10),
     }
     for place, name in enumerate(names):
         label = f"style at {network.layer(name).title}"
-        shown[f"weight{place}"] = controls.real(label, setting.style[name], 0, 4, step=0.25)
+        shown[f"weight{place}"] = controls.real(label, plain.style_layers[name], 0, 4, step=0.25)
     shown |= {
-        "beta": controls.logarithmic("theirs, beta", setting.beta, 0.03, 300),
-        "smooth": controls.logarithmic("total variation", setting.smooth, 0.05, 500),
+        "beta": controls.logarithmic("theirs, beta", plain.beta, 0.03, 300),
+        "tv": controls.logarithmic("total variation", plain.tv, 0.05, 500),
         "start": controls.choice("start", _STARTS),
         "pooling": controls.choice("pooling", _POOLING),
     }
 
-    def frames(content: Tensor, style: Tensor, layer: str, **how: Any) -> Iterator[Easel]:
-        chosen = dataclasses.replace(
-            setting,
-            content={layer: 1.0},
-            style={name: how[f"weight{place}"] for place, name in enumerate(names)},
-            alpha=how["alpha"],
-            beta=how["beta"],
-            smooth=how["smooth"],
-            pooling=how["pooling"],
-            steps=steps,
+    def frames(
+        content: Tensor, style: Tensor, layer: str, start: str, **how: Any
+    ) -> Iterator[StyleView]:
+        weights = {name: how.pop(f"weight{place}") for place, name in enumerate(names)}
+        recipe = replace(
+            plain, content_layers={layer: 1.0}, style_layers=weights, steps=steps, **how
         )
-        pictures = images.resize(content, size), images.resize(style, size)
-        yield from _easels(network, pictures[0], pictures[1:], chosen, how["start"])
+        small, styles = images.resize(content, size), [images.resize(style, size)]
+        yield from _views(network, small, styles, recipe, start)
 
     return Live(frames, shown, draw=_draw, title="Layers and weights", autostart=True)
 
 
 def _whole(layer: Layer) -> bool:
-    """A map that everything behind it is computed from: no branch of a block."""
-    joined = layer.kind in ("relu", "concat") and layer.has_map
-    return joined and ("/" not in layer.title or layer.title.endswith("/output"))
+    """A map that everything after it is computed from: no branch of a block."""
+    output = layer.kind in ("relu", "concat") and layer.has_map
+    return output and ("/" not in layer.title or layer.title.endswith("/output"))
 
 
 def mix_panel(
@@ -208,27 +204,24 @@ def mix_panel(
         network: Network,
         size: int,
         colours: str,
-    ) -> Iterator[Easel]:
-        setting = dataclasses.replace(
-            setting_for(network), mix=(1 - share, share), colours=colours, steps=steps
-        )
+    ) -> Iterator[StyleView]:
+        mix = (1 - share, share)
+        recipe = replace(recipe_for(network), mix=mix, colours=colours, steps=steps)
         both = [images.resize(one, size) for one in (first, second)]
-        yield from _easels(network, images.resize(content, size), both, setting)
+        yield from _views(network, images.resize(content, size), both, recipe)
 
     return Live(frames, shown, draw=_draw, title="Two styles", autostart=True)
 
 
-def _draw(easel: Easel) -> tuple[Image.Image, str]:
-    image = easel.painting.image
+def _draw(view: StyleView) -> tuple[Image.Image, str]:
+    image = view.frame.image
     times = max(1, _WIDE // max(image.shape[2:]))
-    thumbs = [_thumb(one) for one in (easel.content, *easel.styles)]
+    thumbs = [_thumb(one) for one in (view.content, *view.styles)]
     names = ["content", "style"] if len(thumbs) == 2 else ["content", "one style", "the other"]
     made_from = figures.mosaic(thumbs, titles=names, columns=len(thumbs))
-    right = figures.side_by_side(
-        [made_from, loss_picture(easel.history, easel.painting.steps)], columns=1, gap=4
-    )
-    sheet = figures.side_by_side([figures.enlarge(image, times), right])
-    return sheet, _in_words(easel)
+    losses = loss_picture(view.history, view.frame.steps)
+    right = figures.side_by_side([made_from, losses], columns=1, gap=4)
+    return figures.side_by_side([figures.enlarge(image, times), right]), _in_words(view)
 
 
 _WIDE = 448  # pixels that a painting may fill
@@ -243,8 +236,7 @@ def _thumb(image: Tensor) -> Tensor:
 
 def loss_picture(history: Sequence[Mapping[str, float]], steps: int = 0) -> Image.Image:
     """The relative loss of each layer, step by step; each step up or down is a factor of ten."""
-    names = [name for name in history[0] if name != "total variation"]
-    lines = {name: [one[name] for one in history] for name in names}
+    lines = {name: [one[name] for one in history] for name in _by_layer(history[0])}
     return figures.curve(
         lines,
         across="step",
@@ -259,16 +251,17 @@ def loss_picture(history: Sequence[Mapping[str, float]], steps: int = 0) -> Imag
 _LOSSES = (1e-3, 10.0)
 
 
-def _in_words(easel: Easel) -> str:
-    painting = easel.painting
-    each = ", ".join(
-        f"{name} {value:.3f}"
-        for name, value in painting.losses.items()
-        if name != "total variation"
-    )
+def _in_words(view: StyleView) -> str:
+    frame = view.frame
+    losses = [f"{name} {value:.3f}" for name, value in _by_layer(frame.losses).items()]
     return (
-        f"Step {painting.step} of {painting.steps}, {easel.seconds:.1f} s. Relative loss: {each}."
+        f"Step {frame.step} of {frame.steps}, {view.seconds:.1f} s. "
+        f"Relative loss: {', '.join(losses)}."
     )
+
+
+def _by_layer(losses: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in losses.items() if name != "total variation"}
 
 
 # Gram matrices
@@ -285,12 +278,12 @@ def gram_panel(network: Network, style: str = "great_wave", layer: str = "fire3"
             "channel": controls.channel_slider(menu, 5),
             "shuffled": controls.toggle("shuffle the positions"),
         },
-        compute=lambda style, layer: _Looked(network, style, layer),
+        compute=lambda style, layer: _LayerMaps(network, style, layer),
         title="Gram matrix",
     )
 
 
-class _Looked:
+class _LayerMaps:
     """One picture's maps at one layer."""
 
     def __init__(self, network: Network, style: Tensor, layer: str) -> None:
@@ -301,21 +294,21 @@ class _Looked:
         self.order = self.matrix.diagonal().argsort()
 
 
-def _drawn_gram(looked: _Looked, channel: int, shuffled: bool) -> tuple[Image.Image, str]:
-    maps = shuffled_positions(looked.maps) if shuffled else looked.maps
+def _drawn_gram(layer: _LayerMaps, channel: int, shuffled: bool) -> tuple[Image.Image, str]:
+    maps = shuffled_positions(layer.maps) if shuffled else layer.maps
     matrix, count = gram(maps)[0], maps.shape[1]
     parts = [
-        Image.fromarray(figures.pixels(looked.image)),
+        Image.fromarray(figures.pixels(layer.image)),
         figures.heat_map(maps[0, channel], label="activation"),
-        gram_picture(matrix, looked.order),
+        gram_picture(matrix, layer.order),
     ]
-    titles = ["picture", f"channel {channel} of {looked.title}", "Gram matrix, strongest channels"]
+    titles = ["picture", f"channel {channel} of {layer.title}", "Gram matrix, strongest channels"]
     words = (
-        f"{looked.title}: {count} channels at {maps.shape[2]} × {maps.shape[3]} positions make "
+        f"{layer.title}: {count} channels at {maps.shape[2]} × {maps.shape[3]} positions make "
         f"{count} × {count} numbers."
     )
     if shuffled:
-        change = float((matrix - looked.matrix).abs().max() / looked.matrix.abs().max())
+        change = float((matrix - layer.matrix).abs().max() / layer.matrix.abs().max())
         words += " Shuffling changes them by less than a millionth." if change < 1e-6 else ""
     return figures.side_by_side(parts, titles), words
 
@@ -342,10 +335,10 @@ _STRONGEST = 32
 def grams_picture(network: Network, names: Sequence[str], layer: str) -> Image.Image:
     """Several pictures over their Gram matrices, which share channels, their order and scale."""
     shown = [picture(name, 192) for name in names]
-    found = [gram(network.activations(one, [layer])[layer])[0] for one in shown]
-    order = torch.stack([matrix.diagonal() for matrix in found]).mean(0).argsort()
+    matrices = [gram(network.activations(one, [layer])[layer])[0] for one in shown]
+    order = torch.stack([matrix.diagonal() for matrix in matrices]).mean(0).argsort()
     columns = []
-    for one, matrix in zip(shown, found, strict=True):
+    for one, matrix in zip(shown, matrices, strict=True):
         square = images.resize(one, 192, crop=192)
         scaled = matrix / matrix.diagonal().mean()
         pair = [Image.fromarray(figures.pixels(square)), gram_picture(scaled, order)]
@@ -359,16 +352,16 @@ def grams_picture(network: Network, names: Sequence[str], layer: str) -> Image.I
 
 
 def row_picture(
-    paintings: Sequence[Painting | Tensor], titles: Sequence[str], *, columns: int | None = None
+    pictures: Sequence[StyleFrame | Tensor], titles: Sequence[str], *, columns: int | None = None
 ) -> Image.Image:
-    """Paintings, or images, side by side under their titles."""
-    tiles = [one.image if isinstance(one, Painting) else one for one in paintings]
+    """Frames, or images, side by side under their titles."""
+    tiles = [one.image if isinstance(one, StyleFrame) else one for one in pictures]
     return figures.mosaic(tiles, titles=titles, columns=columns or len(tiles), gap=8)
 
 
 def content_ladder(
     network: Network, image: Tensor, layers: Sequence[str], *, steps: int = 60
-) -> dict[str, Painting]:
+) -> dict[str, StyleFrame]:
     """What the content loss keeps, for each layer alone, from noise."""
     return {layer: reconstruct_content(network, image, layer, steps=steps) for layer in layers}
 
@@ -380,15 +373,15 @@ def style_ladder(
     *,
     size: int | tuple[int, int] | None = None,
     steps: int = 60,
-) -> dict[str, Painting]:
+) -> dict[str, StyleFrame]:
     """Textures from the first style layer alone, from the first two, and so on, as in the paper's
     figure 1."""
-    found = {}
+    textures = {}
     for count in range(1, len(layers) + 1):
         title = layers[0] if count == 1 else f"{layers[0]} to {layers[count - 1]}"
         some = layers[:count]
-        found[title] = reconstruct_style(network, style, some, size=size, steps=steps)
-    return found
+        textures[title] = reconstruct_style(network, style, some, size=size, steps=steps)
+    return textures
 
 
 def ratio_grid(
@@ -397,42 +390,30 @@ def ratio_grid(
     style: Tensor,
     *,
     ratios: Sequence[float] = RATIOS,
-    setting: Setting = BRUSH,
+    recipe: StyleRecipe = SQUEEZENET,
     steps: int = 60,
     progress: Callable[[float], object] | None = None,
-) -> dict[tuple[str, float], Painting]:
+) -> dict[tuple[str, float], StyleFrame]:
     """The paper's grid: a row for each set of style layers, from the shallowest alone to all of
     them, and a column for each alpha / beta."""
-    names = list(setting.style)
+    names = list(recipe.style_layers)
     sets = [names[:count] for count in sorted({1, len(names) // 2, len(names)})]
-    found: dict[tuple[str, float], Painting] = {}
+    grid: dict[tuple[str, float], StyleFrame] = {}
     for some in sets:
         title = some[0] if len(some) == 1 else f"to {some[-1]}"
         weights = {name: len(names) / len(some) for name in some}
         for ratio in ratios:
-            how = dataclasses.replace(setting, style=weights, alpha=1.0, beta=1 / ratio)
-            found[title, ratio] = paint(network, content, style, setting=how, steps=steps)
+            how = replace(recipe, style_layers=weights, alpha=1.0, beta=1 / ratio)
+            grid[title, ratio] = stylize(network, content, style, recipe=how, steps=steps)
             if progress is not None:
-                progress(len(found) / (len(sets) * len(ratios)))
-    return found
+                progress(len(grid) / (len(sets) * len(ratios)))
+    return grid
 
 
-def grid_picture(found: Mapping[tuple[str, float], Painting]) -> Image.Image:
+def grid_picture(grid: Mapping[tuple[str, float], StyleFrame]) -> Image.Image:
     """The grid with its layers at the left and its ratios above."""
-    rows = list(dict.fromkeys(row for row, _ in found))
-    ratios = list(dict.fromkeys(ratio for _, ratio in found))
-    titles = [
-        f"α/β = {ratio:g}" if place == 0 else "" for place in range(len(rows)) for ratio in ratios
-    ]
-    tiles = [one.image for one in found.values()]
+    rows = list(dict.fromkeys(row for row, _ in grid))
+    ratios = list(dict.fromkeys(ratio for _, ratio in grid))
+    titles = [f"α/β = {ratio:g}" for ratio in ratios] + [""] * (len(grid) - len(ratios))
+    tiles = [one.image for one in grid.values()]
     return figures.mosaic(tiles, columns=len(ratios), rows=rows, titles=titles, gap=6)
-
-
-def distances(
-    network: Network, painting: Tensor, content: Tensor, style: Tensor, setting: Setting = BRUSH
-) -> dict[str, float]:
-    """The relative losses of a picture, by layer."""
-    kept = content_losses(network, painting, content, list(setting.content))
-    worn = style_losses(network, painting, style, list(setting.style))
-    found = {f"content {layer}": float(value) for layer, value in kept.items()}
-    return found | {f"style {layer}": float(value) for layer, value in worn.items()}

@@ -12,7 +12,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.network import Network
 from labsupport.methods.optimize import Adam, TotalVariation
-from labsupport.methods.style import BRUSH, Setting, paint
+from labsupport.methods.style import SQUEEZENET, StyleRecipe, stylize
 
 _STEPS, _SIZE, _RATE = 20, (256, 256), 0.03
 _BARE = "bare forward + backward to the deepest"
@@ -34,8 +34,8 @@ def bench() -> None:
     race([contest], about)
 
 
-def _setting() -> Setting:
-    return Setting(optimizer=Adam(_RATE), steps=_STEPS)
+def _recipe() -> StyleRecipe:
+    return StyleRecipe(optimizer=Adam(_RATE), steps=_STEPS)
 
 
 @cache
@@ -47,12 +47,12 @@ def _pictures() -> tuple[Tensor, Tensor]:
 
 def _ours(network: Network) -> Tensor:
     content, style = _pictures()
-    return paint(network, content, style, setting=_setting()).image
+    return stylize(network, content, style, recipe=_recipe()).image
 
 
 def _passes(network: Network) -> None:
     """As many forward and backward passes, channels-last, and nothing else."""
-    layers = [*BRUSH.content, *BRUSH.style]
+    layers = [*SQUEEZENET.content_layers, *SQUEEZENET.style_layers]
     order = {layer.name: place for place, layer in enumerate(network.layers)}
     deepest = max(layers, key=lambda name: order[network.layer(name).name])
     up_to = network.up_to(deepest)
@@ -64,21 +64,21 @@ def _passes(network: Network) -> None:
 def _usual(network: Network) -> Tensor:
     """What tutorials write: contiguous maps, a Gram matrix by bmm, torch.optim."""
     content, style = _pictures()
-    layers = [*BRUSH.content, *BRUSH.style]
+    layers = [*SQUEEZENET.content_layers, *SQUEEZENET.style_layers]
     part = network.part(tuple(network.node(layer) for layer in layers))
     with torch.no_grad():
         code = part(network.send(content))[0].contiguous()
         wanted = [_gram(maps.contiguous()) for maps in part(network.send(style))[1:]]
     moving = content.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([moving], lr=_RATE)
-    smooth = TotalVariation(BRUSH.smooth)
+    smooth = TotalVariation(SQUEEZENET.tv)
     for _ in range(_STEPS):
         optimizer.zero_grad()
         seen, *maps = (one.contiguous() for one in part(network.send(moving)))
-        loss = BRUSH.alpha * (seen - code).square().sum() / code.square().sum()
+        loss = SQUEEZENET.alpha * (seen - code).square().sum() / code.square().sum()
         for own, goal in zip(maps, wanted, strict=True):
             apart = (_gram(own) - goal).square().sum()
-            loss = loss + BRUSH.beta * apart / goal.square().sum()
+            loss = loss + SQUEEZENET.beta * apart / goal.square().sum()
         loss = loss + smooth.weight * smooth(moving, None)[0]  # type: ignore[arg-type]
         torch.autograd.backward(loss)
         optimizer.step()
@@ -95,5 +95,5 @@ def _gram(maps: Tensor) -> Tensor:
 def _same(ours: object, theirs: object) -> bool:
     if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
         return theirs is None  # the bare passes make no image
-    # Steps of Adam have one size: where a slope is nearly zero, rounding decides its direction.
+    # Steps of Adam have one size: where a gradient is nearly zero, rounding decides its direction.
     return bool((ours - theirs).abs().mean() <= 2e-3)

@@ -51,21 +51,21 @@ def test_a_painting_stops_goes_on_and_is_saved_with_its_settings(
 ):
     live = lab.paint_panel("china", "church_at_auvers", size=128, steps=20)
     try:
-        assert torch.equal(live.frame.painting.image, live.frame.content)
+        assert torch.equal(live.frame.frame.image, live.frame.content)
         live.start()
         wait_for_frames(live, 3)
         live.stop()
         assert live.state == "stopped"
         time.sleep(0.4)
-        stopped = live.frame.painting.step
+        stopped = live.frame.frame.step
         assert 1 <= stopped < 20
         live.go_on()
         assert live.wait(120) == "finished"
-        assert live.frame.painting.step == 20
+        assert live.frame.frame.step == 20
         assert len(live.frame.history) == 21
         pictures = lab.picture("china", 128), lab.picture("church_at_auvers", 320)
-        alone = style.paint(network, *pictures, steps=20)
-        assert torch.equal(live.frame.painting.image, alone.image)
+        alone = style.stylize(network, *pictures, steps=20)
+        assert torch.equal(live.frame.frame.image, alone.image)
         assert "Step 20 of 20" in live.words
         kept = saved_settings(live.save(tmp_path / "pagoda.png"))
         assert kept["style"] == "church_at_auvers"
@@ -77,15 +77,15 @@ def test_a_painting_stops_goes_on_and_is_saved_with_its_settings(
 def test_the_panels_settings_are_the_methods(network):
     live = lab.paint_panel(size=128, steps=20)
     try:
-        for name, value in (("colours", "luminance"), ("rule", "Adam"), ("start", "noise")):
+        for name, value in (("colours", "luminance"), ("optimizer", "Adam"), ("start", "noise")):
             live.controls[name].source.value = value
         live.controls["stroke"].source.value = 128
         live.run(limit=2)
-        setting = style.Setting(colours="luminance", step=lab._RULES["Adam"], steps=20)
+        recipe = style.StyleRecipe(colours="luminance", optimizer=lab._OPTIMIZERS["Adam"], steps=20)
         pictures = lab.picture("china", 128), lab.picture("church_at_auvers", 128)
-        frames = style.stylize(network, *pictures, setting=setting, start="noise")
+        frames = style.stylize.frames(network, *pictures, recipe=recipe, start="noise")
         next(frames)
-        assert torch.equal(live.frame.painting.image, next(frames).image)
+        assert torch.equal(live.frame.frame.image, next(frames).image)
     finally:
         live.close()
 
@@ -93,7 +93,7 @@ def test_the_panels_settings_are_the_methods(network):
 def test_layers_have_the_weights_that_are_chosen(network):
     live = lab.layers_panel(network, size=64, steps=20)
     try:
-        assert set(live.frame.painting.losses) == {
+        assert set(live.frame.frame.losses) == {
             "content fire4", "style relu1", "style fire3", "style fire4", "style fire5",
             "total variation",
         }  # fmt: skip
@@ -101,12 +101,12 @@ def test_layers_have_the_weights_that_are_chosen(network):
             live.controls[f"weight{place}"].source.value = 0
         live.controls["layer"].source.value = network.layer("fire2").name
         live.run(limit=2)
-        assert set(live.frame.painting.losses) == {
+        assert set(live.frame.frame.losses) == {
             "content fire2", "style fire5", "total variation",
         }  # fmt: skip
         live.controls["weight3"].source.value = 0
         live.run(limit=2)
-        assert not any("style" in name for name in live.frame.painting.losses)
+        assert not any("style" in name for name in live.frame.frame.losses)
     finally:
         live.close()
 
@@ -116,12 +116,12 @@ def test_two_styles_have_their_shares(network):
     try:
         live.controls["share"].source.value = 1.0
         live.run(limit=2)
-        assert live.frame.painting.settings["mix"] == [0.0, 1.0]
+        assert live.frame.frame.settings["recipe"]["mix"] == (0.0, 1.0)
         both = [lab.picture(name, 128) for name in ("neuschwanstein", "cafe_terrace")]
-        setting = dataclasses.replace(style.BRUSH, steps=20)
-        frames = style.stylize(network, *both, setting=setting)
+        recipe = dataclasses.replace(style.SQUEEZENET, steps=20)
+        frames = style.stylize.frames(network, *both, recipe=recipe)
         next(frames)
-        assert torch.allclose(live.frame.painting.image, next(frames).image, atol=1e-4)
+        assert torch.allclose(live.frame.frame.image, next(frames).image, atol=1e-4)
     finally:
         live.close()
 
@@ -165,14 +165,15 @@ def test_ladders_and_the_grid_have_a_painting_for_each_step(tiny):
     textures = lab.style_ladder(tiny, image, ["1", "4"], size=40, steps=2)
     assert list(textures) == ["1", "1 to 4"]
     assert textures["1 to 4"].image.shape == (1, 3, 40, 40)
-    assert textures["1 to 4"].settings["style layers"] == {"1": 0.5, "4": 0.5}
-    setting = style.Setting(content={"1": 1.0}, style={"1": 1.0, "4": 1.0})
+    assert textures["1 to 4"].settings["recipe"]["style_layers"] == {"1": 0.5, "4": 0.5}
+    recipe = style.StyleRecipe(content_layers={"1": 1.0}, style_layers={"1": 1.0, "4": 1.0})
     told = []
-    grid = lab.ratio_grid(tiny, image, image.flip(3), ratios=(1.0, 0.1), setting=setting,
+    grid = lab.ratio_grid(tiny, image, image.flip(3), ratios=(1.0, 0.1), recipe=recipe,
                           steps=2, progress=told.append)  # fmt: skip
     assert list(grid) == [("1", 1.0), ("1", 0.1), ("to 4", 1.0), ("to 4", 0.1)]
-    assert grid["1", 0.1].settings["style layers"] == {"1": 20.0}
-    assert grid["to 4", 0.1].settings["style layers"] == {"1": 10.0, "4": 10.0}
+    recipes = [grid[row, 0.1].settings["recipe"] for row in ("1", "to 4")]
+    assert [one["style_layers"] for one in recipes] == [{"1": 2.0}, {"1": 1.0, "4": 1.0}]
+    assert [(one["alpha"], one["beta"]) for one in recipes] == [(1.0, 10.0)] * 2
     assert told[-1] == 1
     picture = lab.grid_picture(grid)
     assert picture.width > 2 * 36
@@ -195,7 +196,7 @@ def test_a_wrong_choice_is_said_in_the_panel(network):
         live.controls["alpha"].source.value = 1e-3
         for place in range(4):
             live.controls[f"weight{place}"].source.value = 0
-        assert live.run(limit=2).painting.loss >= 0  # the content alone is enough
+        assert live.run(limit=2).frame.loss >= 0  # the content alone is enough
     finally:
         live.close()
     with pytest.raises(BadSetting):

@@ -288,21 +288,18 @@ def _recognized(network: Network, images: torch.Tensor, _: object) -> Results:
     return {"chance": inv.recognition(network, images.flip(3), images).probability}
 
 
-def _style_setting(network: Network) -> st.Setting:
-    layer = first_convolution(network)
-    both = {"content": {layer: 1.0}, "style": {layer: 1.0}}
-    return st.Setting(**both, pooling="average", steps=2)
-
-
 def _stylized(network: Network, image: torch.Tensor, _: object) -> Results:
-    setting = _style_setting(network)
-    *_, last = st.stylize(network, image, image.flip(3) * 0.9, setting=setting, start="noise")
+    layer = first_convolution(network)
+    both = {"content_layers": {layer: 1.0}, "style_layers": {layer: 1.0}}
+    recipe = st.StyleRecipe(**both, pooling="average", steps=2)
+    last = st.stylize(network, image, image.flip(3) * 0.9, recipe=recipe, start="noise")
     return {"image": last.image, "loss": torch.tensor(last.loss)}
 
 
-def _style_painted(network: Network, image: torch.Tensor, _: object) -> Results:
-    setting = replace(st.setting_for(network), style=_style_setting(network).style, steps=1)
-    return {"image": st.paint(network, image, 1 - image, setting=setting).image}
+def _style_recipe(network: Network, image: torch.Tensor, _: object) -> Results:
+    style = {first_convolution(network): 1.0}
+    recipe = replace(st.recipe_for(network), style_layers=style, steps=1)
+    return {"image": st.stylize(network, image, 1 - image, recipe=recipe).image}
 
 
 def _style_halves(network: Network, image: torch.Tensor, _: object) -> Results:
@@ -316,8 +313,8 @@ def _style_halves(network: Network, image: torch.Tensor, _: object) -> Results:
 
 def _style_distances(network: Network, images: torch.Tensor, _: object) -> Results:
     layer, goal = first_convolution(network), torch.full_like(images[:1], 0.3)
-    found = {"style": st.style_losses(network, images, goal, [layer])[layer]}
-    return found | {"content": st.content_losses(network, images, goal, [layer])[layer]}
+    losses = {"style": st.style_losses, "content": st.content_losses}
+    return {name: loss(network, images, goal, [layer])[layer] for name, loss in losses.items()}
 
 
 def _style_colours(_: Network, image: torch.Tensor, __: object) -> Results:
@@ -817,10 +814,9 @@ CASES = [
     Case("backprop.cascading_randomization", _cascade),
     Case("optimize.visualize", _visualized, batches=True),
     Case("style.stylize", _stylized, wrong=None),
-    Case("style.paint", _style_painted, wrong=None),
     Case("style.reconstruct_content", _style_halves, wrong=None),
     Case("style.reconstruct_style", _style_halves, wrong=None),
-    Case("style.setting_for", _style_painted, wrong=None),
+    Case("style.recipe_for", _style_recipe, wrong=None),
     Case("style.content_losses", _style_distances, wrong=None, batches=True),
     Case("style.style_losses", _style_distances, wrong=None, batches=True),
     Case("style.luminance", _style_colours, wrong=None, passes_gradients=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import pytest
@@ -46,11 +47,11 @@ def painted():
     return toys.image(20, 36, seed=2)
 
 
-FEW = s.Setting(
-    content={"4": 1.0},
-    style={"1": 1.0, "4": 2.0},
+FEW = s.StyleRecipe(
+    content_layers={"4": 1.0},
+    style_layers={"1": 1.0, "4": 2.0},
     beta=1.0,
-    smooth=0.5,
+    tv=0.5,
     optimizer=Adam(0.03, "cosine"),
     steps=6,
 )
@@ -113,7 +114,7 @@ def test_shuffled_positions_leave_the_style_and_change_the_content():
 
 
 def test_one_plain_step_by_hand(tiny, content, painted):
-    setting = dataclasses.replace(FEW, alpha=0.7, beta=3.0, smooth=0.4, optimizer=Plain(0.01))
+    recipe = dataclasses.replace(FEW, alpha=0.7, beta=3.0, tv=0.4, optimizer=Plain(0.01))
     moving = content.clone().requires_grad_(True)
     part = tiny.part(tuple(tiny.node(layer) for layer in ("1", "4")))
     shown = {"own": moving, "content": content, "style": painted}
@@ -127,7 +128,7 @@ def test_one_plain_step_by_hand(tiny, content, painted):
     loss = loss + 0.4 * (right.square() + down.square()).mean()
     loss.backward()
     by_hand = (content - 0.01 * moving.grad).clamp(0, 1)
-    first, last = s.stylize(tiny, content, painted, setting=setting, steps=1)
+    first, last = s.stylize.frames(tiny, content, painted, recipe=recipe, steps=1)
     assert math.isclose(first.loss, float(loss.detach()), rel_tol=1e-4)
     assert set(first.losses) == {"content relu2", "style relu1", "style relu2", "total variation"}
     assert torch.allclose(last.image, by_hand, atol=1e-5)
@@ -138,8 +139,8 @@ def test_one_plain_step_by_hand(tiny, content, painted):
 @pytest.mark.parametrize("start", [*s.STARTS, "an image"])
 def test_the_loss_falls_from_every_start(tiny, content, painted, step, start):
     begin = toys.image(*SIZE, seed=9) if start == "an image" else start
-    setting = dataclasses.replace(FEW, optimizer=step)
-    found = list(s.stylize(tiny, content, painted, setting=setting, start=begin, steps=15))
+    recipe = dataclasses.replace(FEW, optimizer=step)
+    found = list(s.stylize.frames(tiny, content, painted, recipe=recipe, start=begin, steps=15))
     assert [one.step for one in found] == list(range(16))
     assert found[-1].loss < 0.8 * found[0].loss
     assert found[-1].image.shape == content.shape
@@ -148,7 +149,9 @@ def test_the_loss_falls_from_every_start(tiny, content, painted, step, start):
 
 def test_starts_are_what_they_say(tiny, content, painted):
     def begun(start, **settings):
-        return next(iter(s.stylize(tiny, content, painted, setting=FEW, start=start, **settings)))
+        return next(
+            iter(s.stylize.frames(tiny, content, painted, recipe=FEW, start=start, **settings))
+        )
 
     assert torch.equal(begun("content").image, content)
     assert begun("content").losses["content relu2"] < 1e-9
@@ -160,31 +163,31 @@ def test_starts_are_what_they_say(tiny, content, painted):
 
 
 def test_a_painting_goes_on_where_it_stopped(tiny, content, painted):
-    whole = s.paint(tiny, content, painted, setting=FEW, steps=6)
-    for frame in s.stylize(tiny, content, painted, setting=FEW, steps=6):
+    whole = s.stylize(tiny, content, painted, recipe=FEW, steps=6)
+    for frame in s.stylize.frames(tiny, content, painted, recipe=FEW, steps=6):
         if frame.step == 3:
             break
-    again = s.paint(tiny, content, painted, setting=FEW, start=frame, steps=6)
+    again = s.stylize(tiny, content, painted, recipe=FEW, start=frame, steps=6)
     assert torch.equal(whole.image, again.image)
-    assert again.settings["start"] == "step 3"
+    assert again.settings["start"] == "step 3 of another run"
 
 
 def test_two_styles_mixed_pull_to_their_mean(tiny, content, painted):
     other = toys.image(18, 18, seed=5)
-    mixed = dataclasses.replace(FEW, content={}, mix=(3.0, 1.0), smooth=0.0)
+    mixed = dataclasses.replace(FEW, content_layers={}, mix=(3.0, 1.0), tv=0.0)
     moving = content.clone().requires_grad_(True)
     codes = [tiny.up_to("1")(one) for one in (moving, painted, other)]
     own, one, two = (gram(code) for code in codes)
     apart = 0.75 * (own - one.detach()).square().sum() + 0.25 * (own - two.detach()).square().sum()
     (summed,) = torch.autograd.grad(apart, moving)
-    only = dataclasses.replace(mixed, style={"1": 1.0}, optimizer=Plain(0.05))
-    first, last = s.stylize(tiny, content, [painted, other], setting=only, steps=1)
+    only = dataclasses.replace(mixed, style_layers={"1": 1.0}, optimizer=Plain(0.05))
+    first, last = s.stylize.frames(tiny, content, [painted, other], recipe=only, steps=1)
     strength = (0.75 * one + 0.25 * two).square().sum()
     by_hand = (content - 0.05 * summed / strength).clamp(0, 1)
     assert torch.allclose(last.image, by_hand, atol=1e-5)
     alone = dataclasses.replace(only, mix=(1.0, 0.0))
     pure = dataclasses.replace(only, mix=())
-    ends = [s.paint(tiny, content, pair, setting=how, steps=2).image
+    ends = [s.stylize(tiny, content, pair, recipe=how, steps=2).image
             for pair, how in (([painted, other], alone), (painted, pure))]  # fmt: skip
     assert torch.allclose(*ends, atol=1e-6)
     assert first.step == 0
@@ -201,13 +204,13 @@ def test_halves_of_the_loss_alone(tiny, painted):
     assert s.reconstruct_style(tiny, painted, ["1"], steps=1).image.shape == painted.shape
 
 
-def test_the_last_painting_and_its_progress(tiny, content, painted):
-    told = []
-    last = s.paint(tiny, content, painted, setting=FEW, steps=7, progress=told.append)
-    assert told[-1] == 1
+def test_a_picture_says_how_it_was_made(tiny, content, painted):
+    last = s.stylize(tiny, content, painted, recipe=FEW, steps=7)
     assert last.progress == 1
-    assert last.settings["style layers"] == {"1": 1.0, "4": 2.0}
-    assert last.settings["step"] == "Adam, rate 0.03"
+    settings = json.loads(json.dumps(last.settings))
+    assert settings["recipe"]["style_layers"] == {"1": 1.0, "4": 2.0}
+    assert settings["recipe"]["optimizer"]["kind"] == "Adam"
+    assert (settings["start"], settings["steps"], settings["seed"]) == ("content", 7, [0])
 
 
 # Colours
@@ -256,16 +259,16 @@ def test_grey_pictures_can_be_matched_too(content):
 
 def test_kept_colours_are_the_contents(tiny, content, painted):
     kept = dataclasses.replace(FEW, colours="luminance")
-    last = s.paint(tiny, content, painted, setting=kept, steps=4)
+    last = s.stylize(tiny, content, painted, recipe=kept, steps=4)
     assert torch.allclose(last.image, s.recolour(last.frame.image, content), atol=1e-6)
-    first = next(iter(s.stylize(tiny, content, painted, setting=kept)))
+    first = next(iter(s.stylize.frames(tiny, content, painted, recipe=kept)))
     grey = s.luminance(content)
     assert torch.allclose(first.frame.image, grey, atol=1e-6)
     goal = s.match_colours(s.luminance(painted), grey)
     by_hand = s.style_losses(tiny, grey, goal, ["1"])["1"]
     assert math.isclose(first.losses["style relu1"], float(by_hand), rel_tol=1e-3)
     matched = dataclasses.replace(FEW, colours="matched")
-    first = next(iter(s.stylize(tiny, content, painted, setting=matched)))
+    first = next(iter(s.stylize.frames(tiny, content, painted, recipe=matched)))
     by_hand = s.style_losses(tiny, content, s.match_colours(painted, content), ["1"])["1"]
     assert math.isclose(first.losses["style relu1"], float(by_hand), rel_tol=1e-4)
 
@@ -316,8 +319,8 @@ def test_a_pool_with_gaps_has_no_average():
 
 
 def test_the_pooling_that_is_asked_for_is_used(tiny, content, painted):
-    setting = dataclasses.replace(FEW, pooling="average", content={})
-    first = next(iter(s.stylize(tiny, content, painted, setting=setting)))
+    recipe = dataclasses.replace(FEW, pooling="average", content_layers={})
+    first = next(iter(s.stylize.frames(tiny, content, painted, recipe=recipe)))
     averaging = s.with_average_pooling(tiny)
     by_hand = s.style_losses(averaging, content, painted, ["4"])["4"]
     assert math.isclose(first.losses["style relu2"], float(by_hand), rel_tol=1e-4)
@@ -328,12 +331,12 @@ def test_the_pooling_that_is_asked_for_is_used(tiny, content, painted):
 
 
 def test_a_setting_for_every_network(tiny):
-    assert s.setting_for(networks.load()) is s.BRUSH
-    assert s.setting_for(networks.wrap(toys.seeded(VGG))) is s.GATYS
-    assert list(s.setting_for(tiny).style) == ["1"]
+    assert s.recipe_for(networks.load()) is s.SQUEEZENET
+    assert s.recipe_for(networks.wrap(toys.seeded(VGG))) is s.GATYS
+    assert list(s.recipe_for(tiny).style_layers) == ["1"]
     flat = networks.wrap(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), input_size=4)
     with pytest.raises(BadSetting, match="no layer with a map"):
-        s.setting_for(flat)
+        s.recipe_for(flat)
 
 
 @pytest.mark.parametrize(
@@ -343,29 +346,30 @@ def test_a_setting_for_every_network(tiny):
         ({"pooling": "mean"}, "pooling is one of"),
         ({"alpha": -1.0}, "alpha is 0 or more"),
         ({"beta": math.nan}, "beta is 0 or more"),
-        ({"style": {"1": -2.0}}, "the weight of 1"),
+        ({"style_layers": {"1": -2.0}}, "the weight of 1"),
         ({"alpha": 0.0, "beta": 0.0}, "nothing is asked for"),
         ({"mix": (1.0, 1.0)}, "2 weights for 1 styles"),
         ({"mix": (0.0,)}, "not all of them 0"),
     ],
 )
 def test_settings_that_cannot_work(tiny, content, painted, changes, words):
-    setting = dataclasses.replace(FEW, **changes)
     with pytest.raises(BadSetting, match=words):
-        s.stylize(tiny, content, painted, setting=setting)
+        s.stylize.frames(tiny, content, painted, recipe=dataclasses.replace(FEW, **changes))
 
 
 def test_what_cannot_be_painted(tiny, content, painted):
     with pytest.raises(BadImage):
-        s.stylize(tiny, content * 2, painted, setting=FEW)
+        s.stylize.frames(tiny, content * 2, painted, recipe=FEW)
     with pytest.raises(BadSetting, match="one picture at a time"):
-        s.stylize(tiny, torch.cat([content, content]), painted, setting=FEW)
+        s.stylize.frames(tiny, torch.cat([content, content]), painted, recipe=FEW)
     with pytest.raises(BadSetting, match="there is no style"):
-        s.stylize(tiny, content, (), setting=FEW)
+        s.stylize.frames(tiny, content, (), recipe=FEW)
     with pytest.raises(UnknownLayer):
-        s.stylize(tiny, content, painted, setting=dataclasses.replace(FEW, style={"fire99": 1.0}))
+        s.stylize.frames(
+            tiny, content, painted, recipe=dataclasses.replace(FEW, style_layers={"fire99": 1.0})
+        )
     with pytest.raises(BadSetting, match="no start"):
-        s.stylize(tiny, content, painted, setting=FEW, start="contents")
+        s.stylize.frames(tiny, content, painted, recipe=FEW, start="contents")
     with pytest.raises(BadSetting, match="both need one size"):
         s.recolour(content, painted)
 
@@ -397,33 +401,33 @@ def test_a_style_that_a_layer_does_not_see_is_refused(content):
     nn.init.constant_(blind.bias, -100.0)
     module = nn.Sequential(blind, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     network = networks.wrap(module, input_size=8)
-    setting = s.Setting(content={}, style={"1": 1.0})
+    recipe = s.StyleRecipe(content_layers={}, style_layers={"1": 1.0})
     with pytest.raises(BadSetting, match="silent at 1"):
-        s.stylize(network, content, content, setting=setting)
+        s.stylize.frames(network, content, content, recipe=recipe)
 
 
 # Guards
 
 
 def test_what_is_no_number_any_more_is_said(tiny, content, painted):
-    setting = dataclasses.replace(FEW, smooth=1e38, optimizer=Plain(1.0))
+    recipe = dataclasses.replace(FEW, tv=1e38, optimizer=Plain(1.0))
     with pytest.raises(BadSetting, match="no number any more"):
-        s.paint(tiny, toys.image(*SIZE, seed=3), painted, setting=setting, start="noise", steps=3)
+        s.stylize(tiny, toys.image(*SIZE, seed=3), painted, recipe=recipe, start="noise", steps=3)
 
 
 def test_a_picture_of_one_colour_is_said(tiny, content):
     black = torch.zeros_like(content)
-    setting = dataclasses.replace(FEW, content={}, smooth=50.0)
-    with pytest.raises(BadSetting, match=r"step 6: .* a single colour.*smooth=0.5 instead of 50"):
-        s.paint(tiny, content, black, setting=setting, start=black)
-    first = next(iter(s.stylize(tiny, content, black, setting=setting, start="grey")))
+    recipe = dataclasses.replace(FEW, content_layers={}, tv=50.0)
+    with pytest.raises(BadSetting, match=r"step 6: .* a single colour.*tv=0.5 instead of 50"):
+        s.stylize(tiny, content, black, recipe=recipe, start=black)
+    first = next(iter(s.stylize.frames(tiny, content, black, recipe=recipe, start="grey")))
     assert first.step == 0  # it may begin with one
 
 
 @pytest.mark.parametrize("step", [Adam(0.03), LBFGS(0.02)], ids=["Adam", "L-BFGS"])
 def test_heavy_total_variation_gives_no_black_picture(tiny, content, painted, step):
-    setting = dataclasses.replace(FEW, smooth=1e4, optimizer=step)
-    last = s.paint(tiny, content, painted, setting=setting, steps=30)
+    recipe = dataclasses.replace(FEW, tv=1e4, optimizer=step)
+    last = s.stylize(tiny, content, painted, recipe=recipe, steps=30)
     assert 0.2 < float(last.image.mean()) < 0.8
 
 
@@ -460,17 +464,17 @@ def test_a_memory_without_room_for_one_pixel_ends_the_search():
 
 def test_a_picture_that_does_not_fit_is_refused_with_the_largest_that_does(monkeypatch):
     network = networks.load()
-    layers = [*s.BRUSH.used_content, *s.BRUSH.used_style]
+    layers = s.SQUEEZENET.layers
     limit = s.memory_needed(network, layers, (300, 400))
     monkeypatch.setattr(devices, "free_memory", lambda _: limit)
     photo, small = toys.image(600, 800, seed=1), toys.image(64, 64, seed=2)
     with pytest.raises(BadSetting, match="The largest that fits is") as refused:
-        s.stylize(network, photo, small)
+        s.stylize.frames(network, photo, small)
     height, width = s.largest_size(network, layers, (600, 800), limit)
     assert 290 < height <= 300
     assert f"images.resize(content, ({height}, {width}))" in str(refused.value)
     fitting = images.resize(photo, (height, width))
-    assert next(iter(s.stylize(network, fitting, small))).image.shape == fitting.shape
+    assert next(iter(s.stylize.frames(network, fitting, small))).image.shape == fitting.shape
 
 
 def test_memory_that_runs_out_on_the_way_is_said_too(tiny, content, painted, monkeypatch):
@@ -483,7 +487,7 @@ def test_memory_that_runs_out_on_the_way_is_said_too(tiny, content, painted, mon
             return real(given, *rest, **named)
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: out of memory")
 
-    frames = s.stylize(tiny, toys.image(96, 120), painted, setting=FEW)
+    frames = s.stylize.frames(tiny, toys.image(96, 120), painted, recipe=FEW)
     monkeypatch.setattr(F, "conv2d", full)
     monkeypatch.setattr(torch, "conv2d", full)
     with pytest.raises(BadSetting, match="The largest that fits is"):

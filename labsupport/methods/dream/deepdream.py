@@ -14,7 +14,7 @@ from labsupport.core.frames import framed
 from labsupport.core.network import Network
 from labsupport.core.network.operations import Pair
 from labsupport.methods.dream.objectives import DreamObjective, as_objective
-from labsupport.methods.dream.octaves import check_octaves, check_values, octave_sizes, resized
+from labsupport.methods.dream.octaves import check_values, octave_sizes, resized
 from labsupport.methods.dream.pyramid import LaplacianNormalized
 from labsupport.methods.dream.tiles import Tiled
 from labsupport.methods.optimize import (
@@ -50,8 +50,8 @@ class DreamRecipe:
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise BadSetting(f"an octave has 1 iteration or more, not {self.iterations}")
-        Jitter(self.jitter)
-        check_octaves(self.octaves, self.scale)
+        Jitter(self.jitter)  # these two refuse what cannot be
+        octave_sizes((1, 1), self.octaves, self.scale)
 
     @property
     def for_octave(self) -> Recipe:

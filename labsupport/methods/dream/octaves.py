@@ -19,20 +19,15 @@ def octave_sizes(size: Pair, octaves: int = 4, scale: float = 1.4) -> tuple[Pair
     >>> octave_sizes((320, 480))
     ((117, 175), (164, 245), (229, 343), (320, 480))
     """
-    check_octaves(octaves, scale)
+    if octaves < 1 or not 1 < scale <= 4:
+        raise BadSetting(
+            f"there are 1 octave or more, with a scale above 1 up to 4; not {octaves}, {scale}"
+        )
     sizes = [checked_size(size)]
     for _ in range(octaves - 1):
         height, width = sizes[-1]
         sizes.append((max(1, round(height / scale)), max(1, round(width / scale))))
     return tuple(reversed(sizes))
-
-
-def check_octaves(octaves: int, scale: float) -> None:
-    """Raise `BadSetting` where there are no such octaves."""
-    if octaves < 1 or not 1 < scale <= 4:
-        raise BadSetting(
-            f"there are 1 octave or more, with a scale above 1 up to 4; not {octaves}, {scale}"
-        )
 
 
 def resized(values: Tensor, size: Pair) -> Tensor:

@@ -1,0 +1,327 @@
+"""The transfer: an image is optimized for one picture's content and the style of others."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from labsupport.core import device as devices
+from labsupport.core import images
+from labsupport.core.errors import BadSetting
+from labsupport.core.frames import Shortcut, framed, last_of
+from labsupport.core.images.preparation import checked_size
+from labsupport.core.network import Network
+from labsupport.core.network.operations import Pair
+from labsupport.methods.optimize import (
+    Adam,
+    CodeDistance,
+    Fourier,
+    Frame,
+    GramDistance,
+    Objective,
+    Recipe,
+    Sum,
+    TotalVariation,
+    visualize,
+)
+from labsupport.methods.style.colours import luminance, match_colours, recolour
+from labsupport.methods.style.losses import strength
+from labsupport.methods.style.memory import check_memory, too_large
+from labsupport.methods.style.pooling import with_average_pooling
+from labsupport.methods.style.recipe import StyleRecipe, recipe_for
+
+
+@dataclass(frozen=True)
+class StyleFrame:
+    """A picture on its way, after `step` of `steps` steps; everything is on the CPU.
+
+    `image` is (1, 3, H, W) in [0, 1], with the content's colours where they are kept. `losses` has
+    the relative loss of each layer ("style fire3", "content fire2") and the total variation,
+    without their weights; `loss` is the sum with them, which falls. `settings` says in plain words
+    and numbers how the picture was made. `stylize(..., start=frame)` goes on from it.
+    """
+
+    image: Tensor
+    losses: Mapping[str, float]
+    loss: float
+    step: int
+    steps: int
+    settings: Mapping[str, Any]
+    frame: Frame = field(repr=False)
+
+    @property
+    def progress(self) -> float:
+        """The share of the steps that is done, 0 to 1."""
+        return self.frame.progress
+
+
+@framed
+def stylize(
+    network: Network,
+    content: Tensor,
+    style: Tensor | Sequence[Tensor],
+    *,
+    recipe: StyleRecipe | None = None,
+    start: str | Tensor | StyleFrame = "content",
+    steps: int | None = None,
+    seed: int = 0,
+    every: int = 1,
+) -> Iterator[StyleFrame]:
+    """Paint the content picture in the manner of the style picture, or of several, mixed: the last
+    frame. `.frames` gives one before the first step, then each `every` steps, and the last.
+
+    Images are (1, 3, H, W); the picture has the content's size, and styles may have any: the larger
+    a style picture, the larger its brush strokes. `start` is "content", "style", "noise", "grey",
+    an image, or a `StyleFrame` to go on from.
+
+    Errors: `BadImage`, `UnknownLayer`, `BadSetting` at once, also for a picture that does not fit
+    into memory; `BadSetting` while it is painted where a value is no number any more or the picture
+    has become a single colour.
+
+    >>> from labsupport import networks
+    >>> from torch import nn
+    >>> parts = nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    >>> network = networks.wrap(nn.Sequential(*parts), input_size=16)
+    >>> few = StyleRecipe(content_layers={"0": 1.0}, style_layers={"0": 1.0}, steps=3)
+    >>> last = stylize(network, torch.rand(1, 3, 16, 16), torch.rand(1, 3, 9, 9), recipe=few)
+    >>> last.image.shape, last.progress
+    (torch.Size([1, 3, 16, 16]), 1.0)
+    """
+    recipe = recipe_for(network) if recipe is None else recipe
+    styles = _checked(content, style, recipe)
+    network = with_average_pooling(network) if recipe.pooling == "average" else network
+    size = _size(content)
+    check_memory(network, recipe.layers, size)
+    transfer = _Transfer(network, recipe, content.detach(), styles, start)
+    begin = transfer.begin()
+    count = recipe.steps if steps is None else steps
+    optimized = visualize.frames(
+        network,
+        transfer.objective,
+        recipe=transfer.optimization,
+        start=begin,
+        size=size if isinstance(begin, str) else None,
+        steps=count,
+        seed=seed,
+        every=every,
+    )
+
+    def last() -> Iterator[Frame]:
+        yield last_of(optimized)
+
+    return Shortcut(transfer.frames(optimized), lambda: next(transfer.frames(last())))
+
+
+# A photograph needs a prior that a texture brings along by itself.
+_CONTENT_ALONE = StyleRecipe(
+    tv=1.0, parameterization=Fourier(), optimizer=Adam(0.1, "cosine"), steps=100
+)
+_STYLE_ALONE = StyleRecipe(beta=1.0, tv=0.05, steps=100)
+
+
+@framed
+def reconstruct_content(
+    network: Network,
+    image: Tensor,
+    layer: str,
+    *,
+    recipe: StyleRecipe = _CONTENT_ALONE,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Iterator[StyleFrame]:
+    """From noise to a picture with this image's code at one layer: what the content loss keeps.
+
+    Errors: those of `stylize`.
+    """
+    alone = replace(recipe, content_layers={layer: 1.0}, style_layers={})
+    return stylize.frames(network, image, (), recipe=alone, start="noise", steps=steps, seed=seed)
+
+
+@framed
+def reconstruct_style(
+    network: Network,
+    style: Tensor,
+    layers: Sequence[str],
+    *,
+    size: int | Pair | None = None,
+    recipe: StyleRecipe = _STYLE_ALONE,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Iterator[StyleFrame]:
+    """From noise to a picture with this image's Gram matrices at some layers: a texture.
+
+    `size` (height, width) is the style's own by default.
+
+    Errors: those of `stylize`.
+    """
+    images.check(style)
+    shape = (size, size) if isinstance(size, int) else _size(style) if size is None else size
+    blank = style.new_full((1, 3, *checked_size(shape)), 0.5)
+    weights = dict.fromkeys(layers, 1 / max(1, len(layers)))
+    alone = replace(recipe, content_layers={}, style_layers=weights)
+    return stylize.frames(
+        network, blank, style, recipe=alone, start="noise", steps=steps, seed=seed
+    )
+
+
+def _checked(
+    content: Tensor, style: Tensor | Sequence[Tensor], recipe: StyleRecipe
+) -> tuple[Tensor, ...]:
+    """The styles, once everything is seen to be an image of its own."""
+    styles = (style,) if isinstance(style, Tensor) else tuple(style)
+    for one in (content, *styles):
+        images.check(one)
+        if len(one) != 1:
+            raise BadSetting(
+                f"one picture at a time: (1, 3, H, W), not {tuple(one.shape)}; images[:1] takes "
+                "the first. Several styles go into a list: [one, other]"
+            )
+    if recipe.style_weights and not styles:
+        raise BadSetting("there is no style: give an image, or a list of images")
+    if recipe.mix and len(recipe.mix) != len(styles):
+        raise BadSetting(f"mix has {len(recipe.mix)} weights for {len(styles)} styles")
+    if any(not w >= 0 for w in recipe.mix) or (recipe.mix and not sum(recipe.mix) > 0):
+        raise BadSetting(f"mix has weights from 0 on, not all of them 0: not {recipe.mix}")
+    return tuple(one.detach() for one in styles)
+
+
+@dataclass(frozen=True)
+class _LayerLoss:
+    """One layer's part of the loss, `weight` times the distance over its `strength`."""
+
+    name: str
+    weight: float
+    strength: float
+    distance: Objective
+
+
+class _Transfer:
+    """Everything about a transfer that is known before its first step."""
+
+    def __init__(
+        self,
+        network: Network,
+        recipe: StyleRecipe,
+        content: Tensor,
+        styles: Sequence[Tensor],
+        start: str | Tensor | StyleFrame,
+    ) -> None:
+        self.network, self.recipe, self.content, self.start = network, recipe, content, start
+        self.shown, self.styles = self._with_kept_colours(styles)
+        self.losses = self._layer_losses()
+        parts = tuple(one.weight / one.strength * one.distance for one in self.losses)
+        self.objective: Objective = Sum((1.0,) * len(parts), parts)
+
+    @property
+    def optimization(self) -> Recipe:
+        """The recipe as the engine takes it."""
+        how = self.recipe
+        penalties = (TotalVariation(how.tv),) if how.tv else ()
+        return Recipe(
+            "style", "zeros", how.parameterization, (), penalties, how.optimizer, how.steps
+        )
+
+    def _with_kept_colours(self, styles: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The content and the styles as the network gets to see them."""
+        if self.recipe.colours == "luminance":
+            grey = luminance(self.content)
+            return grey, [match_colours(luminance(one), grey) for one in styles]
+        if self.recipe.colours == "matched":
+            return self.content, [match_colours(one, self.content) for one in styles]
+        return self.content, list(styles)
+
+    def _layer_losses(self) -> list[_LayerLoss]:
+        losses = []
+        for half, weights in (
+            ("content", self.recipe.content_weights),
+            ("style", self.recipe.style_weights),
+        ):
+            for layer, weight in weights.items():
+                distance = self._code(layer) if half == "content" else self._matrix(layer)
+                name = f"{half} {self.network.layer(layer).title}"
+                losses.append(_LayerLoss(name, weight, strength(distance), distance))
+        return losses
+
+    def _code(self, layer: str) -> CodeDistance:
+        return CodeDistance.to(self.network, layer, self.shown)
+
+    def _matrix(self, layer: str) -> GramDistance:
+        """The styles' mean Gram matrix: squared distances to several, weighed and added, are the
+        squared distance to their mean and a constant."""
+        weights = self.recipe.mix or (1.0,) * len(self.styles)
+        matrices = [GramDistance.to(self.network, layer, one).wanted for one in self.styles]
+        mixed = sum(w * one for w, one in zip(weights, matrices, strict=True))
+        return GramDistance(layer, torch.as_tensor(mixed) / sum(weights))
+
+    def begin(self) -> str | Tensor | Frame:
+        """What the optimization begins with."""
+        if isinstance(self.start, StyleFrame):
+            return self.start.frame
+        if isinstance(self.start, Tensor):
+            grey = self.recipe.colours == "luminance"
+            return luminance(self.start) if grey else self.start
+        if self.start == "content":
+            return self.shown
+        if self.start == "style":
+            return _covering(self.styles[0], _size(self.content))
+        return self.start
+
+    def frames(self, optimized: Iterator[Frame]) -> Generator[StyleFrame]:
+        """What the frames of the optimization show, in this method's words."""
+        try:
+            for frame in optimized:
+                if frame.step and float(frame.image.amax() - frame.image.amin()) < 0.02:
+                    raise BadSetting(_single_colour(self.recipe, frame.step))
+                yield self._frame(frame)
+        except RuntimeError as error:
+            if not devices.out_of_memory(error):
+                raise
+            raise too_large(self.network, self.recipe.layers, _size(self.content)) from error
+
+    def _frame(self, frame: Frame) -> StyleFrame:
+        image = frame.image
+        if self.recipe.colours == "luminance":
+            image = recolour(image, self.content.cpu())
+        values = [float(value) for value in frame.terms.values()]  # the layers', the penalty's
+        named = [(one.name, one.weight, one.strength) for one in self.losses]
+        if len(values) > len(named):
+            named.append(("total variation", self.recipe.tv, 1.0))
+        losses, loss = {}, 0.0
+        for (name, weight, norm), value in zip(named, values, strict=True):
+            losses[name] = value / norm
+            loss += weight * losses[name]
+        settings = self._settings(frame.settings)
+        return StyleFrame(image, losses, loss, frame.step, frame.steps, settings, frame)
+
+    def _settings(self, optimized: Mapping[str, Any]) -> dict[str, Any]:
+        """How the picture was made, in plain words and numbers."""
+        parts = {name: optimized["recipe"][name] for name in ("parameterization", "optimizer")}
+        start = self.start if isinstance(self.start, str) else optimized["start"]
+        return {**optimized, "recipe": {**asdict(self.recipe), **parts}, "start": start}
+
+
+def _single_colour(recipe: StyleRecipe, step: int) -> str:
+    kind, rate = type(recipe.optimizer).__name__, recipe.optimizer.learning_rate
+    return (
+        f"step {step}: the picture has become a single colour. Give the total variation less "
+        f"weight (tv={recipe.tv / 100:g} instead of {recipe.tv:g}), take smaller steps than "
+        f"{kind}({rate:g}), or a style with more in it"
+    )
+
+
+def _size(image: Tensor) -> Pair:
+    return (image.shape[2], image.shape[3])
+
+
+def _covering(image: Tensor, size: Pair) -> Tensor:
+    """The image as large as it must be to cover this size, and the middle of it."""
+    share = max(size[0] / image.shape[2], size[1] / image.shape[3])
+    grown = (
+        max(size[0], round(image.shape[2] * share)),
+        max(size[1], round(image.shape[3] * share)),
+    )
+    return images.resize(image, grown, crop=size).contiguous()
