@@ -47,7 +47,7 @@ def banner(network: Network | None = None) -> Image.Image:
 def _answer(network: Network, title: str, target: TargetLike) -> Image.Image:
     """What one method of the summary's sheet says about the photograph."""
     methods = [one for one in summary.METHODS if one.title == title]
-    *_, sheet = summary.ask(network, images.sample(PHOTO), target, methods=methods)
+    sheet = summary.ask(network, images.sample(PHOTO), target, methods=methods)
     picture = sheet.answers[0].picture
     return picture or Image.new("RGB", (TILE, TILE), "white")
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.errors import LabError
-from labsupport.core.network import Network, TargetLike
+from labsupport.core.frames import framed
+from labsupport.core.network import Network, Prediction, TargetLike
 from labsupport.core.network.layers import Layer
 from labsupport.core.network.operations import Pair
 from labsupport.core.network.targets import Target
@@ -43,7 +44,7 @@ _NINE = 9
 
 
 @dataclass(frozen=True)
-class Question:
+class Query:
     """What is asked: a target of a network, for an image (1, 3, H, W) of the network's size.
 
     `examples`, images (1, 3, h, w), are pictures of the kind that the network was trained on.
@@ -77,6 +78,16 @@ class Question:
             return self.target.index
         return (self.target.layer, self.target.index)
 
+    @property
+    def best(self) -> Prediction:
+        """What the network says about the image."""
+        return self.network.predict(self.image, k=1)[0][0]
+
+    def chunks(self) -> Iterator[tuple[int, Sequence[torch.Tensor]]]:
+        """A few examples at a time, each with the number of the first of them."""
+        for first in range(0, len(self.examples), _CHUNK):
+            yield first, self.examples[first : first + _CHUNK]
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -93,10 +104,10 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class AnswerSheet:
     """The answers so far, in the order of the labs; `progress` is the share of the methods."""
 
-    question: Question
+    query: Query
     answers: tuple[Answer, ...]
     progress: float
 
@@ -119,168 +130,152 @@ def _photos(size: Pair) -> Sequence[torch.Tensor]:
 
 # One method after the other. Each gives what it has so far: a picture, words, settings.
 
-Said = tuple[Image.Image, str, Mapping[str, str]]
+Reply = tuple[Image.Image, str, Mapping[str, str]]
 
 
-def _the_picture(asked: Question) -> Iterator[Said]:
-    best = asked.network.predict(asked.image, k=1)[0][0]
+def _the_picture(query: Query) -> Iterator[Reply]:
+    best = query.best
     words = f"{best.name}, {figures.per_cent(best.probability)}"
-    yield _shown(asked.image), f"What is asked about. The network says {words}.", {}
+    yield _shown(query.image), f"What is asked about. The network says {words}.", {}
 
 
-def _patches(asked: Question) -> Iterator[Said]:
+def _patches(query: Query) -> Iterator[Reply]:
     """The pictures, or the parts of pictures, that the target likes best."""
-    found: list[tuple[float, int]] = []
+    ranked: list[tuple[float, int]] = []
     best: TopPatches | None = None
-    count = len(asked.examples)
-    for first in range(0, count, _CHUNK):
-        few = asked.examples[first : first + _CHUNK]
-        if asked.target.layer is None:
-            scores = asked.network(torch.cat(list(few)))[:, asked.target.index].tolist()
-            found += [(score, first + place) for place, score in enumerate(scores)]
-            numbers = [number for _, number in sorted(found, reverse=True)[:_NINE]]
-            shown = [_shown(asked.examples[number], SIDE // 3) for number in numbers]
+    count = len(query.examples)
+    for first, few in query.chunks():
+        if query.target.layer is None:
+            scores = query.network(torch.cat(list(few)))[:, query.target.index].tolist()
+            ranked += [(score, first + place) for place, score in enumerate(scores)]
+            numbers = [number for _, number in sorted(ranked, reverse=True)[:_NINE]]
+            shown = [_shown(query.examples[number], SIDE // 3) for number in numbers]
             kind = "The pictures with the highest score"
         else:
-            best = _more_patches(asked, best, first)
-            shown = _regions(asked, best)
+            unit = [query.target.index]
+            more = top_patches(query.network, query.layer, few, channels=unit, suppress="picture")
+            best = more if best is None else merge(best, more.shifted(first))
+            shown = _regions(query, best)
             kind = "The parts that it answers to most"
-        words = f"{kind}, of {min(first + _CHUNK, count)} pictures."
+        words = f"{kind}, of {first + len(few)} pictures."
         yield figures.mosaic(shown, columns=3, gap=2), words, {"pictures": str(count)}
 
 
-def _more_patches(asked: Question, so_far: TopPatches | None, first: int) -> TopPatches:
-    few = asked.examples[first : first + _CHUNK]
-    wanted = [asked.target.index]
-    found = top_patches(asked.network, asked.layer, few, channels=wanted, suppress="picture")
-    return found if so_far is None else merge(so_far, found.shifted(first))
-
-
-def _regions(asked: Question, best: TopPatches) -> list[Image.Image]:
-    side = field_side(asked.network, asked.layer, max(asked.network.input_size))
+def _regions(query: Query, best: TopPatches) -> list[Image.Image]:
+    side = field_side(query.network, query.layer, max(query.network.input_size))
     parts = []
     for number, box in zip(best.images[0].tolist(), best.boxes[0].tolist(), strict=True):
         if number >= 0:
             left, top, right, bottom = box
             picture = region(
-                asked.examples[number], (left, top, right, bottom), side, tile=SIDE // 3
+                query.examples[number], (left, top, right, bottom), side, tile=SIDE // 3
             )
             parts.append(picture.resize((SIDE // 3, SIDE // 3), Image.Resampling.LANCZOS))
     return parts
 
 
-def _filters(asked: Question) -> Iterator[Said]:
-    first = filters(asked.network)
+def _filters(query: Query) -> Iterator[Reply]:
+    first = filters(query.network)
     picture = tiles(first.weights[:64], columns=8 if len(first.weights) > 16 else 4)
-    yield picture, f"The first layer, whatever is asked. {first.words}", {"layer": first.layer}
+    yield picture, f"The first layer, whatever is query. {first.words}", {"layer": first.layer}
 
 
-def _neighbours(asked: Question) -> Iterator[Said]:
-    layer = codes.code_layer(asked.network)
-    rows = [codes.codes(asked.network, asked.image, layer)]
-    count = len(asked.examples)
-    for first in range(0, count, _CHUNK):
-        few = asked.examples[first : first + _CHUNK]
-        rows.append(codes.codes(asked.network, torch.cat(list(few)), layer))
+def _neighbours(query: Query) -> Iterator[Reply]:
+    layer = codes.code_layer(query.network)
+    rows = [codes.codes(query.network, query.image, layer)]
+    for _, few in query.chunks():
+        rows.append(codes.codes(query.network, torch.cat(list(few)), layer))
         known = torch.cat(rows)
         near = codes.neighbours(known, 0, k=min(_NINE + 1, len(known) - 1))
         pairs = zip(near.numbers, near.distances, strict=True)
         # the picture itself may be one of the examples
         numbers = [number - 1 for number, far in pairs if far > _SAME][:_NINE]
-        shown = [_shown(asked.examples[number], SIDE // 3) for number in numbers]
+        shown = [_shown(query.examples[number], SIDE // 3) for number in numbers]
         words = f"The nearest of {len(known) - 1} pictures by their codes."
-        told = {"layer": layer, "distance": "1 minus the cosine"}
-        yield figures.mosaic(shown, columns=3, gap=2), words, told
+        settings = {"layer": layer, "distance": "1 minus the cosine"}
+        yield figures.mosaic(shown, columns=3, gap=2), words, settings
 
 
-def _occlusion(asked: Question) -> Iterator[Said]:
-    side = max(2, asked.network.input_size[0] // 7)
+def _occlusion(query: Query) -> Iterator[Reply]:
+    side = max(2, query.network.input_size[0] // 7)
     stride = max(1, side // 2)
-    unit = asked.target.layer is not None
-    view = f"activity:{asked.layer}:{asked.target.index}" if unit else "score"
-    class_ = _best(asked) if unit else asked.target.index
+    unit = query.target.layer is not None
+    view = f"activity:{query.layer}:{query.target.index}" if unit else "score"
+    class_ = query.best.index if unit else query.target.index
     for occluded in occlusion_map.frames(
-        asked.network, asked.image, class_, window=side, stride=stride, views=[view]
+        query.network, query.image, class_, window=side, stride=stride, views=[view]
     ):
         change = occluded.pixels(view) - occluded.clean[view]
-        larger = images.resize(asked.image, (SIDE, SIDE))
+        larger = images.resize(query.image, (SIDE, SIDE))
         picture = figures.overlay(larger, change, colours="signed", fade=True, bar=False)
-        told = {"window": f"{side} px", "stride": f"{stride} px"}
-        yield picture, "Blue: what it needs. Red: what stands in its way.", told
+        settings = {"window": f"{side} px", "stride": f"{stride} px"}
+        yield picture, "Blue: what it needs. Red: what stands in its way.", settings
 
 
-def _best(asked: Question) -> int:
-    return asked.network.predict(asked.image, k=1)[0][0].index
-
-
-def _activations(asked: Question) -> Iterator[Said]:
-    maps = asked.network.activations(asked.image, [asked.maps])[asked.maps][0]
+def _activations(query: Query) -> Iterator[Reply]:
+    maps = query.network.activations(query.image, [query.maps])[query.maps][0]
     maps = maps.reshape(*maps.shape, *[1] * (3 - maps.ndim))
-    if asked.target.layer:
-        unit, which = asked.target.index, "the one that is asked about is framed"
+    if query.target.layer:
+        unit, which = query.target.index, "the one that is asked about is framed"
     else:
         unit, which = int(maps.mean((1, 2)).argmax()), "the strongest is framed"
-    words = f"All {len(maps)} maps of {asked.maps}; {which}: {unit}."
-    yield mosaic_picture(maps, unit), words, {"layer": asked.maps}
+    words = f"All {len(maps)} maps of {query.maps}; {which}: {unit}."
+    yield mosaic_picture(maps, unit), words, {"layer": query.maps}
 
 
-def _rules(asked: Question) -> Iterator[Said]:
-    found = backprop.gradients(asked.network, asked.image, asked.what)
-    shown = [gradient_image(one.values[0]) for one in found.values()]
-    picture = figures.mosaic([asked.image, *shown], columns=2, gap=2)
-    yield picture, f"The picture, and back to it by {', '.join(found)}.", {}
+def _rules(query: Query) -> Iterator[Reply]:
+    by_rule = backprop.gradients(query.network, query.image, query.what)
+    shown = [gradient_image(one.values[0]) for one in by_rule.values()]
+    picture = figures.mosaic([query.image, *shown], columns=2, gap=2)
+    yield picture, f"The picture, and back to it by {', '.join(by_rule)}.", {}
 
 
-def _saliency(asked: Question) -> Iterator[Said]:
-    found = saliency.saliency_map(asked.network, asked.image, asked.what, samples=8)[0]
+def _saliency(query: Query) -> Iterator[Reply]:
+    map_ = saliency.saliency_map(query.network, query.image, query.what, samples=8)[0]
     settings = {"SmoothGrad": "8 copies"}
-    yield saliency_picture(found), "Which pixels matter.", settings
-    cut = saliency.segment(asked.image, found)
+    yield saliency_picture(map_), "Which pixels matter.", settings
+    cut = saliency.segment(query.image, map_)
     mask = figures.pixels(cut.mask.float()[None, None].expand(1, 3, -1, -1))
-    lit = figures.boxes(spotlight(asked.image, cut.mask), [cut.box])
-    four: list[Any] = [
-        saliency_picture(found),
-        grabcut_seeds_picture(asked.image, cut.seeds),
-        mask,
-        lit,
-    ]
+    lit = figures.boxes(spotlight(query.image, cut.mask), [cut.box])
+    seeds = grabcut_seeds_picture(query.image, cut.seeds)
+    four: list[Any] = [saliency_picture(map_), seeds, mask, lit]
     words = "Which pixels matter; what GrabCut starts from, and what it cuts out."
     yield figures.mosaic(four, columns=2, gap=2), words, settings
 
 
-def _optimized(asked: Question) -> Iterator[Said]:
-    goal = class_objective(asked.target.index) if asked.target.layer is None else asked.what
+def _optimized(query: Query) -> Iterator[Reply]:
+    goal = class_objective(query.target.index) if query.target.layer is None else query.what
     steps = 40
-    for frame in optimize.visualize.frames(asked.network, goal, steps=steps):
+    for frame in optimize.visualize.frames(query.network, goal, steps=steps):
         words = f"Step {frame.step} of {steps}: what it would like to see."
         yield _shown(frame.image), words, {"steps": str(steps), "recipe": optimize.CLEAR.name}
 
 
-def _reconstruction(asked: Question) -> Iterator[Said]:
-    code = inversion.encode(asked.network, asked.image, asked.layer)
+def _reconstruction(query: Query) -> Iterator[Reply]:
+    code = inversion.encode(query.network, query.image, query.layer)
     steps = 48
-    for frame in inversion.invert(asked.network, code, steps=steps, every=3):
+    for frame in inversion.invert(query.network, code, steps=steps, every=3):
         far = -float(frame.score)
         words = (
-            f"Step {frame.step} of {steps}: a picture with nearly the same code at {asked.layer}, "
+            f"Step {frame.step} of {steps}: a picture with nearly the same code at {query.layer}, "
         )
-        yield _shown(frame.image), f"{words}{far:.2f} away.", {"layer": asked.layer}
+        yield _shown(frame.image), f"{words}{far:.2f} away.", {"layer": query.layer}
 
 
-def _dream(asked: Question) -> Iterator[Said]:
-    octaves = 1 if _small(asked) else 2
+def _dream(query: Query) -> Iterator[Reply]:
+    octaves = 1 if _small(query) else 2
     recipe = replace(dream.VIVID, octaves=octaves, iterations=8, jitter=2 if octaves == 1 else 32)
-    for frame in dream.dream.frames(asked.network, asked.image, asked.maps, recipe=recipe):
-        words = f"More of whatever {asked.maps} sees."
-        told = {"layer": asked.maps, "octaves": str(octaves), "iterations": "8"}
-        yield _shown(frame.image), words, told
+    for frame in dream.dream.frames(query.network, query.image, query.maps, recipe=recipe):
+        words = f"More of whatever {query.maps} sees."
+        settings = {"layer": query.maps, "octaves": str(octaves), "iterations": "8"}
+        yield _shown(frame.image), words, settings
 
 
-def _twin(asked: Question) -> Iterator[Said]:
+def _twin(query: Query) -> Iterator[Reply]:
     # 64 of 255 are Goodfellow's 0.25 for digits; on a photograph nobody sees 4
-    most = 64 if _small(asked) else 4
-    for step in fooling.pgd_frames(asked.network, asked.image, eps=most / 255, steps=20):
-        now = asked.network.predict(step.fooled.images, k=1)[0][0]
+    most = 64 if _small(query) else 4
+    for step in fooling.pgd_frames(query.network, query.image, eps=most / 255, steps=20):
+        now = query.network.predict(step.fooled.images, k=1)[0][0]
         words = (
             f"No pixel differs by more than {most} of 255, and the network says {now.name} "
             f"({figures.per_cent(now.probability)})."
@@ -288,8 +283,8 @@ def _twin(asked: Question) -> Iterator[Said]:
         yield _shown(step.fooled.images), words, {"eps": f"{most}/255", "steps": "20"}
 
 
-def _small(asked: Question) -> bool:
-    return max(asked.image.shape[2:]) < 64
+def _small(query: Query) -> bool:
+    return max(query.image.shape[2:]) < 64
 
 
 def _shown(image: torch.Tensor, side: int = SIDE) -> Image.Image:
@@ -300,17 +295,13 @@ def _shown(image: torch.Tensor, side: int = SIDE) -> Image.Image:
     return figures.enlarge(image.clamp(0, 1), max(1, side // max(image.shape[2:])))
 
 
-def _fitting(network: Network, image: torch.Tensor) -> torch.Tensor:
-    return codes.fitted(image, network.input_size)
-
-
 @dataclass(frozen=True)
 class Method:
     """A row of the course: what it is called, its lab, and how it answers."""
 
     title: str
     lab: str
-    answer: Callable[[Question], Iterator[Said]]
+    answer: Callable[[Query], Iterator[Reply]]
 
 
 METHODS = (
@@ -329,6 +320,7 @@ METHODS = (
 )
 
 
+@framed
 def ask(
     network: Network,
     image: torch.Tensor,
@@ -336,38 +328,37 @@ def ask(
     *,
     examples: Sequence[torch.Tensor] | None = None,
     methods: Sequence[Method] = METHODS,
-) -> Iterator[Sheet]:
+) -> Iterator[AnswerSheet]:
     """Ask every method about a target of a network, for an image (1, 3, H, W) of any size.
 
     `target` is a class or (layer, channel); None is the class that the network sees. `examples`
-    are images of the kind that it was trained on (`examples_for`, if they are not given). A frame
-    comes after each method, and some on the way; what one method cannot do, it says in words.
+    are images of the kind that it was trained on (`examples_for`, if they are not given). The
+    frames come after each method, and some on the way; what one method cannot do, it says in words.
 
     Errors: `BadImage`, `UnknownClass`, `UnknownLayer`.
     """
-    fitting = _fitting(network, image)
+    fitting = codes.fitted(image, network.input_size)
     network.check(fitting)
     chosen = network.predict(fitting, k=1)[0][0].index if target is None else target
     known = examples_for(network) if examples is None else examples
-    question = Question(network, fitting, network.target(chosen), known)
-    return _all(question, methods)
+    return _sheets(Query(network, fitting, network.target(chosen), known), methods)
 
 
-def _all(question: Question, methods: Sequence[Method]) -> Iterator[Sheet]:
+def _sheets(query: Query, methods: Sequence[Method]) -> Iterator[AnswerSheet]:
     done: tuple[Answer, ...] = ()
     for place, method in enumerate(methods):
         last = None
-        for last in _one(question, method):
-            yield Sheet(question, (*done, last), place / len(methods))
+        for last in _answers(query, method):
+            yield AnswerSheet(query, (*done, last), place / len(methods))
         if last is not None:
             done = (*done, last)
-        yield Sheet(question, done, (place + 1) / len(methods))
+        yield AnswerSheet(query, done, (place + 1) / len(methods))
 
 
-def _one(question: Question, method: Method) -> Iterator[Answer]:
-    settings = {"network": question.network.name, "target": question.target.title}
+def _answers(query: Query, method: Method) -> Iterator[Answer]:
+    settings = {"network": query.network.name, "target": query.target.title}
     try:
-        for picture, words, more in method.answer(question):
+        for picture, words, more in method.answer(query):
             yield Answer(method.title, method.lab, words, picture, {**settings, **more})
     except LabError as error:
         yield Answer(method.title, method.lab, f"It cannot say: {error}", None, settings)
@@ -376,7 +367,7 @@ def _one(question: Question, method: Method) -> Iterator[Answer]:
 # The sheet
 
 
-def sheet_picture(sheet: Sheet, methods: Sequence[Method] = METHODS) -> Image.Image:
+def sheet_picture(sheet: AnswerSheet, methods: Sequence[Method] = METHODS) -> Image.Image:
     """All answers in rows; what is still to come is an empty frame."""
     parts = [_tile(one.picture) for one in sheet.answers]
     parts += [_tile(None) for _ in range(len(methods) - len(parts))]
@@ -395,10 +386,10 @@ def _tile(picture: Image.Image | None) -> Image.Image:
     return tile
 
 
-def sheet_words(sheet: Sheet) -> str:
-    """What the newest answer is, and what was asked."""
-    asked, newest = sheet.question, sheet.answers[-1]
-    return f"{asked.network.name}, {asked.target.title}. {newest.title}: {newest.words}"
+def sheet_words(sheet: AnswerSheet) -> str:
+    """What the newest answer is, and what was query."""
+    query, newest = sheet.query, sheet.answers[-1]
+    return f"{query.network.name}, {query.target.title}. {newest.title}: {newest.words}"
 
 
 # The panel
@@ -440,12 +431,12 @@ def _frames(
     target: int | None,
     layer: str,
     channel: int,
-) -> Iterator[Sheet]:
+) -> Iterator[AnswerSheet]:
     chosen: TargetLike | None = target if of == "class" else (layer, channel)
-    yield from ask(network, image, chosen)
+    yield from ask.frames(network, image, chosen)
 
 
-def _draw(sheet: Sheet) -> tuple[Image.Image, str]:
+def _draw(sheet: AnswerSheet) -> tuple[Image.Image, str]:
     return sheet_picture(sheet), sheet_words(sheet)
 
 
@@ -463,15 +454,15 @@ p{{margin:.4rem 0}}small{{color:#5b6470}}</style></head>
 """
 
 
-def report(sheet: Sheet, folder: Path | str) -> tuple[Path, Path]:
+def report(sheet: AnswerSheet, folder: Path | str) -> tuple[Path, Path]:
     """Write what all methods say into a folder: `report.html`, one page that needs nothing else,
     and `report.png`, the sheet. Both are there at the end, or neither is changed.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    asked = sheet.question
-    title = f"{asked.target.title}, by {asked.network.name}"
-    words = f"{len(sheet.answers)} answers to one question. Weights: {asked.network.source}."
+    query = sheet.query
+    title = f"{query.target.title}, by {query.network.name}"
+    words = f"{len(sheet.answers)} answers to one question. Weights: {query.network.source}."
     parts = "".join(map(_part, sheet.answers))
     page = _PAGE.format(title=html.escape(title), words=html.escape(words), parts=parts)
     files = {
@@ -491,11 +482,11 @@ def report(sheet: Sheet, folder: Path | str) -> tuple[Path, Path]:
 
 
 def _part(answer: Answer) -> str:
-    told = ", ".join(f"{name}: {value}" for name, value in answer.settings.items())
+    settings = ", ".join(f"{name}: {value}" for name, value in answer.settings.items())
     picture = "" if answer.picture is None else _embedded(answer.picture, answer.words)
     return (
         f"<section><h2>{html.escape(answer.title)}</h2>{picture}<p>{html.escape(answer.words)}</p>"
-        f"<small>{html.escape(told)}; lab {answer.lab[:2]}</small></section>"
+        f"<small>{html.escape(settings)}; lab {answer.lab[:2]}</small></section>"
     )
 
 

@@ -44,11 +44,11 @@ def image() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def sheets(network, image, examples) -> list[lab.Sheet]:
-    return list(lab.ask(network, image, "bee", examples=examples))
+def sheets(network, image, examples) -> list[lab.AnswerSheet]:
+    return list(lab.ask.frames(network, image, "bee", examples=examples))
 
 
-def answer(sheet: lab.Sheet, title: str) -> lab.Answer:
+def answer(sheet: lab.AnswerSheet, title: str) -> lab.Answer:
     (found,) = [one for one in sheet.answers if one.title == title]
     return found
 
@@ -76,8 +76,8 @@ def test_the_sheet_keeps_its_size_while_it_fills(sheets):
 
 
 def test_without_a_target_the_networks_own_answer_is_asked_about(network, image, examples):
-    first = next(iter(lab.ask(network, image, examples=examples)))
-    assert first.question.target.title == network.predict(image, k=1)[0][0].name
+    first = next(iter(lab.ask.frames(network, image, examples=examples)))
+    assert first.query.target.title == network.predict(image, k=1)[0][0].name
 
 
 def test_a_unit_is_asked_about_by_the_methods_that_know_units(network, image, examples):
@@ -85,19 +85,19 @@ def test_a_unit_is_asked_about_by_the_methods_that_know_units(network, image, ex
     layer = "4"
     maps = torch.cat([network.activations(one, [layer])[layer] for one in examples])
     best = int(maps[:, 5].flatten(1).amax(1).argmax())
-    *_, last = lab.ask(network, image, (layer, 5), examples=examples, methods=lab.METHODS[1:2])
+    last = lab.ask(network, image, (layer, 5), examples=examples, methods=lab.METHODS[1:2])
     (found,) = last.answers
     assert "parts" in found.words
     scan = lab.top_patches(network, layer, examples, channels=[5], suppress="picture")
     assert int(scan.images[0, 0]) == best
-    together = lab._regions(last.question, scan)
+    together = lab._regions(last.query, scan)
     shown = lab.figures.mosaic(together, columns=3, gap=2)
     assert found.picture.tobytes() == shown.tobytes()
 
 
 def test_the_picture_is_not_its_own_neighbour(network, examples):
     methods = [one for one in lab.METHODS if one.title == "neighbours"]
-    *_, last = lab.ask(network, examples[3], 0, examples=examples[:8], methods=methods)
+    last = lab.ask(network, examples[3], 0, examples=examples[:8], methods=methods)
     (found,) = last.answers
     own = lab._shown(examples[3], lab.SIDE // 3)
     alone = lab.figures.mosaic([own], gap=2)
@@ -110,13 +110,15 @@ def test_what_cannot_be_answered_is_said_and_the_others_go_on(image, examples):
     torch.manual_seed(2)
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 6), nn.Tanh(), nn.Linear(6, 4))
     flat = networks.wrap(module, categories=list("abcd"), input_size=SIZE)
-    *_, last = lab.ask(flat, image, 1, examples=examples)
+    last = lab.ask(flat, image, 1, examples=examples)
     assert len(last.answers) == len(lab.METHODS)
     assert "no convolution" in answer(last, "filters").words
     assert answer(last, "filters").picture is None
     assert "no ReLU" in answer(last, "three rules").words
     assert answer(last, "adversarial twin").picture is not None
-    assert lab.sheet_picture(last).size == lab.sheet_picture(lab.Sheet(last.question, (), 0)).size
+    assert (
+        lab.sheet_picture(last).size == lab.sheet_picture(lab.AnswerSheet(last.query, (), 0)).size
+    )
 
 
 def test_a_wrong_target_is_refused_at_once(network, image):
@@ -133,7 +135,7 @@ def test_digits_are_shown_to_a_network_that_reads_digits():
 
 
 def test_the_same_question_has_the_same_answers(sheets, network, image, examples):
-    *_, again = lab.ask(network, image, "bee", examples=examples)
+    again = lab.ask(network, image, "bee", examples=examples)
     for one, other in zip(sheets[-1].answers, again.answers, strict=True):
         assert one.words == other.words
         assert one.picture.tobytes() == other.picture.tobytes(), one.title
@@ -157,7 +159,7 @@ def test_the_report_has_every_answer_and_needs_nothing_else(sheets, tmp_path):
 
 def test_words_from_a_network_cannot_become_markup(sheets, tmp_path):
     evil = lab.Answer("a <b>", "05", "<script>alert(1)</script>", None, {"x": "<i>"})
-    page, _ = lab.report(lab.Sheet(sheets[-1].question, (evil,), 1.0), tmp_path)
+    page, _ = lab.report(lab.AnswerSheet(sheets[-1].query, (evil,), 1.0), tmp_path)
     text = page.read_text(encoding="utf-8")
     assert "<script>" not in text
     assert "<i>" not in text
@@ -190,9 +192,9 @@ def test_the_panel_asks_with_its_controls(monkeypatch):
     panel.controls["of"].source.value = "unit"
     panel.run(limit=1)
     layer = panel.controls["layer"].words
-    assert panel.frame.question.target.title.startswith(layer)
+    assert panel.frame.query.target.title.startswith(layer)
     panel.controls["of"].source.value = "class"
     panel.controls["target"].source.value = "dog"
     panel.run(limit=1)
-    assert panel.frame.question.target.title == "dog"
+    assert panel.frame.query.target.title == "dog"
     panel.close()
