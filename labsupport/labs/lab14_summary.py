@@ -274,13 +274,13 @@ def _dream(query: Query) -> Iterator[Reply]:
 def _twin(query: Query) -> Iterator[Reply]:
     # 64 of 255 are Goodfellow's 0.25 for digits; on a photograph nobody sees 4
     most = 64 if _small(query) else 4
-    for step in fooling.pgd_frames(query.network, query.image, eps=most / 255, steps=20):
-        now = query.network.predict(step.fooled.images, k=1)[0][0]
+    for step in fooling.pgd.frames(query.network, query.image, eps=most / 255, steps=20):
+        now = query.network.predict(step.result.images, k=1)[0][0]
         words = (
             f"No pixel differs by more than {most} of 255, and the network says {now.name} "
             f"({figures.per_cent(now.probability)})."
         )
-        yield _shown(step.fooled.images), words, {"eps": f"{most}/255", "steps": "20"}
+        yield _shown(step.result.images), words, {"eps": f"{most}/255", "steps": "20"}
 
 
 def _small(query: Query) -> bool:

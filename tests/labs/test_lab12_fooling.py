@@ -9,7 +9,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.labs.lab12_fooling import digits as fooled_digits
 from labsupport.labs.lab12_fooling import fooling as lab
-from labsupport.methods.fooling import fooling
+from labsupport.methods import fooling
 
 NAMES = ["left", "right", "none"]
 
@@ -38,13 +38,13 @@ def fooled(halves, left_image):
 
 
 def test_random_signs_are_as_large_and_do_less(halves, left_image):
-    random = lab.push(halves, left_image, None, way="random", eps=20)
-    along = lab.push(halves, left_image, None, way="fgsm", eps=20)
-    many = lab.push(halves, left_image, None, way="pgd", eps=20)
+    random = lab.push(halves, left_image, None, attack="random", eps=20)
+    along = lab.push(halves, left_image, None, attack="fgsm", eps=20)
+    many = lab.push(halves, left_image, None, attack="pgd", eps=20)
     assert float(random.largest) == pytest.approx(float(along.largest), abs=1e-6)
-    assert not bool(random.reached)
-    assert bool(along.reached)
-    assert bool(many.reached)
+    assert not bool(random.success)
+    assert bool(along.success)
+    assert bool(many.success)
     assert "Still left" in lab.fooled_words(random, halves)
     assert "left (" in lab.fooled_words(along, halves)
     assert "became right" in lab.fooled_words(along, halves)
@@ -63,7 +63,7 @@ def test_a_few_strong_pixels_do_not_hide_the_rest(halves, left_image):
     changed = left_image + 0.01
     changed[0, 0, 0, 0] = 1.0
     scores = torch.zeros(1, 3)
-    found = fooling.Fooled(left_image, changed, scores, scores, torch.tensor([0]), None)
+    found = fooling.AttackResult(left_image, changed, scores, scores, torch.tensor([0]), None)
     assert lab.enlarged(found)[1] == "50"
 
 
@@ -96,7 +96,7 @@ def test_what_is_saved_is_read_again_and_judged(halves, fooled, tmp_path):
     image = torch.full((1, 3, 16, 16), 127 / 255)
     image[..., :8] = 128 / 255
     tiny = fooling.fgsm(halves, image, "right", eps=0.6 / 255)
-    assert bool(tiny.reached)
+    assert bool(tiny.success)
     lost = lab.save_fooled(halves, tiny, tmp_path / "two.png")
     assert "does NOT fool the network any more: left" in lost
     assert "0.60/255 before" in lost
@@ -119,7 +119,7 @@ def test_a_defence_runs_from_mild_to_harsh():
 
 
 def test_a_defence_is_told_with_its_control(halves, fooled):
-    trial = fooling.Trial(0.0, 0.0, 1.0, torch.tensor([[0.0, 0.0, 9.0]]), fooled.after)
+    trial = fooling.DefenceTrial(0.0, 0.0, 1.0, torch.tensor([[0.0, 0.0, 9.0]]), fooled.after)
     words = lab._defence_words(trial, fooled, halves, "blur")
     assert "does not bring it back to left" in words
     assert "blur alone turns the clean picture into none" in words
@@ -138,13 +138,13 @@ def test_rows_of_defences_count_from_the_networks_own_answers():
 
 
 def test_one_digit_becomes_all_others():
-    panel = fooled_digits.smallest_panel(4, "FC10(1e-4)")
+    panel = fooled_digits.minimal_perturbation_panel(4, "FC10(1e-4)")
     last = panel.run()
     panel.close()
-    there = [one for one in last.found if one is not None]
+    there = [one for one in last.results if one is not None]
     assert len(there) == 9
-    assert all(bool(one.reached) for one in there)
-    assert last.found[last.own] is None
+    assert all(bool(one.success) for one in there)
+    assert last.results[last.own] is None
     assert "9 of 9 targets" in panel.words
     assert last.progress == 1
 
@@ -156,8 +156,8 @@ def small_tables():
 
 def test_the_tables_fill_row_by_row(small_tables):
     last = small_tables[-1]
-    assert [row.name for row in last.rows] == list(fooling.TABLE)
-    assert all(row.reached == 1 for row in last.rows[:3])  # the deep ones know nothing yet
+    assert [row.name for row in last.rows] == list(fooling.TABLE_1)
+    assert all(row.success == 1 for row in last.rows[:3])  # the deep ones know nothing yet
     assert last.transfer.shape == (7, 6)
     assert last.share("FC10(1)", "FC10(1)") == float(last.transfer[2, 2])
     assert last.share(fooled_digits.NOISE, "AE400-10") == float(last.transfer[-1, -1])
@@ -181,30 +181,30 @@ def test_noise_in_the_table_has_the_mean_size_of_the_changes(small_tables):
     size = torch.stack([row.fooled.rms for row in last.rows]).mean()
     noise = fooling.noisy(test.images[:2], size)
     judge = last.row("FC10(1)").network
-    assert last.share(fooled_digits.NOISE, "FC10(1)") == fooling.error(
+    assert last.share(fooled_digits.NOISE, "FC10(1)") == fooling.error_rate(
         judge, noise, test.labels[:2]
     )
 
 
 def test_networks_are_taught_once():
-    one = fooled_digits.learned("FC10(1e-4)", 1)
-    assert fooled_digits.learned("FC10(1e-4)", 1) is one
-    assert fooled_digits.learned("LeNet-5").name == "lenet5"
+    one = fooled_digits.trained("FC10(1e-4)", 1)
+    assert fooled_digits.trained("FC10(1e-4)", 1) is one
+    assert fooled_digits.trained("LeNet-5").name == "lenet5"
 
 
 def test_hardening_is_told_in_errors_and_confidence():
-    last = list(fooled_digits.hardenings("FC10(1e-4)", epochs=0.3, count=50))[-1]
-    words = fooled_digits.hardening_words(last, 0.25)
-    plain, hard = last.looks[last.steps]
-    assert f"plain training errs on {plain.fooled_error:.1%}" in words
-    assert f"adversarial training on {hard.fooled_error:.1%}" in words
+    last = list(fooled_digits.adversarial_training_frames("FC10(1e-4)", epochs=0.3, count=50))[-1]
+    words = fooled_digits.adversarial_training_words(last, 0.25)
+    plain, hard = last.measured[last.steps]
+    assert f"plain training errs on {plain.adversarial_error:.1%}" in words
+    assert f"adversarial training on {hard.adversarial_error:.1%}" in words
     for show in ("errors", "confidence"):
-        assert fooled_digits.hardening_picture(last, 0.25, show=show).width == 704
+        assert fooled_digits.adversarial_training_picture(last, 0.25, show=show).width == 704
 
 
 def test_digit_pictures():
-    picture = fooled_digits.struck_picture("LeNet-5", count=3)
+    picture = fooled_digits.fgsm_picture("LeNet-5", count=3)
     assert picture.width > 3 * 84
     assert fooled_digits.digit_lines(["LeNet-5"]).width >= 330
-    found = fooled_digits.steps_compared(["LeNet-5"], count=50)
-    assert found["LeNet-5"].fooled_error > found["LeNet-5"].error
+    found = fooled_digits.robustness_compared(["LeNet-5"], count=50)
+    assert found["LeNet-5"].adversarial_error > found["LeNet-5"].error

@@ -25,6 +25,7 @@ from labsupport.core.network import Network
 from labsupport.methods import activations as ac
 from labsupport.methods import backprop as b
 from labsupport.methods import dream as dr
+from labsupport.methods import fooling as f
 from labsupport.methods import inversion as inv
 from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
@@ -37,7 +38,6 @@ from labsupport.methods import weights as w
 from labsupport.methods.anatomy import tables as anatomy
 from labsupport.methods.codes import space as c
 from labsupport.methods.evolution import evolution as ev
-from labsupport.methods.fooling import fooling as f
 from labsupport.methods.patches import clusters as cl
 from labsupport.methods.patches import search as p
 
@@ -641,54 +641,49 @@ def _learned(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"weights": last.classifier.weights, "bias": last.classifier.bias}
 
 
-def _fooled(found: f.Fooled) -> Results:
+def _attacked(found: f.AttackResult) -> Results:
     """The images by their means: where a slope is nearly zero, its sign hangs on rounding."""
     means = found.images.flatten(1).double().mean(1)
     return {"mean": means, "before": found.before, "largest": found.largest, "label": found.label}
 
 
 def _fgsm(network: Network, images: torch.Tensor, target: object) -> Results:
-    return _fooled(f.fgsm(network, images, target, eps=2 / 255))
+    return _attacked(f.fgsm(network, images, target, eps=2 / 255))
 
 
 def _pgd(network: Network, images: torch.Tensor, target: object) -> Results:
-    return _fooled(f.pgd(network, images, target, eps=2 / 255, steps=2, random_start=True))
-
-
-def _pgd_frames(network: Network, images: torch.Tensor, target: object) -> Results:
-    *_, last = f.pgd_frames(network, images, target, eps=2 / 255, steps=2)
-    return _fooled(last.fooled)
+    return _attacked(f.pgd(network, images, target, eps=2 / 255, steps=2, random_start=True))
 
 
 def _sign_line(network: Network, image: torch.Tensor, target: object) -> Results:
     found = f.sign_line(network, image, target, points=5)
-    return {"scores": found.scores, "straight": found.r_squared(), "promised": found.promised}
+    return {"scores": found.scores, "straight": found.r_squared(), "promised": found.linearized}
 
 
-def _smallest(network: Network, images: torch.Tensor, target: object) -> Results:
-    found = f.smallest(network, images[:1], target, rounds=1, steps=1)
+def _concatenated(network: Network, images: torch.Tensor, _: object) -> Results:
+    found = f.fgsm(network, images, eps=1 / 255)
+    return _attacked(f.concatenate([found, found.one(-1)]))
+
+
+def _minimal(network: Network, images: torch.Tensor, target: object) -> Results:
+    found = f.minimal_perturbation(network, images[:1], target, rounds=1, steps=1)
     return {"length": found.length, "after": found.after}
-
-
-def _smallest_frames(network: Network, image: torch.Tensor, target: object) -> Results:
-    *_, last = f.smallest_frames(network, image, target, rounds=1, steps=1)
-    return {"length": last.now.length, "after": last.now.after}
 
 
 def _error(network: Network, images: torch.Tensor, target: object) -> Results:
     labels = torch.zeros(len(images), dtype=torch.int64)
     found = f.fgsm(network, images, target, eps=1 / 255)
     shares = f.transfer({"own": found}, {"judge": network}, labels)
-    return {"errors": torch.tensor([f.error(network, images, labels), float(shares)])}
+    return {"errors": torch.tensor([f.error_rate(network, images, labels), float(shares)])}
 
 
 def _noisy(_: Network, images: torch.Tensor, __: object) -> Results:
     return {"images": f.noisy(images, 0.1)}
 
 
-def _strike(network: Network, images: torch.Tensor, _: object) -> Results:
-    found = f.strike(network, images, torch.zeros(len(images), dtype=torch.int64), eps=0.01)
-    return {"errors": torch.tensor([found.error, found.fooled_error])}
+def _robustness(network: Network, images: torch.Tensor, _: object) -> Results:
+    found = f.robustness(network, images, torch.zeros(len(images), dtype=torch.int64), eps=0.01)
+    return {"errors": torch.tensor([found.error, found.adversarial_error])}
 
 
 def _as_digits(image: torch.Tensor) -> images_.LabelledImages:
@@ -698,21 +693,22 @@ def _as_digits(image: torch.Tensor) -> images_.LabelledImages:
     return images_.LabelledImages(both, labels, tuple("0123456789"))
 
 
-def _lessons(_: Network, image: torch.Tensor, __: object) -> Results:
+def _trained_digits(_: Network, image: torch.Tensor, __: object) -> Results:
     examples = _as_digits(image)
-    *_, last = f.lessons("AE400-10", examples, epochs=2)
-    network = f.taught(last, examples.categories)
+    network = f.train_digits("AE400-10", examples, epochs=2)
     return {"scores": network.scores(examples.images).detach().cpu()}
 
 
-def _hardened(_: Network, image: torch.Tensor, __: object) -> Results:
+def _adversarial(_: Network, image: torch.Tensor, __: object) -> Results:
     examples = _as_digits(image)
-    *_, last = f.harden("ReLU 200-200-10", examples, examples, epochs=2)
-    return {"errors": torch.tensor([[one.error, one.fooled_error] for one in last.looks[2]])}
+    last = f.adversarial_training("ReLU 200-200-10", examples, examples, epochs=2)
+    return {
+        "errors": torch.tensor([[one.error, one.adversarial_error] for one in last.measured[2]])
+    }
 
 
-def _saved(network: Network, images: torch.Tensor, target: object) -> Results:
-    return _fooled(f.for_file(network, f.fgsm(network, images, target, eps=2 / 255)))
+def _quantized(network: Network, images: torch.Tensor, target: object) -> Results:
+    return _attacked(f.quantize(network, f.fgsm(network, images, target, eps=2 / 255)))
 
 
 def _defended(_: Network, images: torch.Tensor, __: object) -> Results:
@@ -721,7 +717,7 @@ def _defended(_: Network, images: torch.Tensor, __: object) -> Results:
 
 def _defence(network: Network, images: torch.Tensor, target: object) -> Results:
     found = f.try_defence(network, f.fgsm(network, images, target, eps=1 / 255), "blur")
-    return {"clean": found.clean, "right": torch.tensor([found.clean_right, found.fooled_right])}
+    return {"clean": found.clean, "right": torch.tensor([found.clean_right, found.attacked_right])}
 
 
 def _evolved(network: Network, _: torch.Tensor, target: object) -> Results:
@@ -874,19 +870,16 @@ CASES = [
     Case("codes.seams", _seams, wrong=None),
     Case("fooling.fgsm", _fgsm, batches=True),
     Case("fooling.pgd", _pgd, batches=True),
-    Case("fooling.pgd_frames", _pgd_frames, batches=True),
     Case("fooling.sign_line", _sign_line),
-    Case("fooling.smallest", _smallest),
-    Case("fooling.smallest_frames", _smallest_frames),
-    Case("fooling.error", _error),
+    Case("fooling.minimal_perturbation", _minimal),
+    Case("fooling.error_rate", _error),
     Case("fooling.transfer", _error),
     Case("fooling.noisy", _noisy, wrong=None, batches=True),
-    Case("fooling.strike", _strike, wrong=None),
-    Case("fooling.lessons", _lessons, wrong=None),
-    Case("fooling.taught", _lessons, wrong=None),
-    Case("fooling.adversarial", _hardened, wrong=None),
-    Case("fooling.harden", _hardened, wrong=None),
-    Case("fooling.for_file", _saved),
+    Case("fooling.robustness", _robustness, wrong=None),
+    Case("fooling.train_digits", _trained_digits, wrong=None),
+    Case("fooling.adversarial_training", _adversarial, wrong=None),
+    Case("fooling.concatenate", _concatenated, wrong=None),
+    Case("fooling.quantize", _quantized),
     Case("fooling.defend", _defended, wrong=None, batches=True),
     Case("fooling.try_defence", _defence),
     Case("inversion.encode", _encoded, batches=True),

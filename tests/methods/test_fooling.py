@@ -12,8 +12,8 @@ from torch import nn
 from labsupport.core import images, training
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass
-from labsupport.methods.fooling import fooling
-from labsupport.methods.fooling.fooling import Fooled
+from labsupport.methods import fooling
+from labsupport.methods.fooling import AttackResult, digit_networks, results
 
 PLAIN = {"mean": (0, 0, 0), "std": (1, 1, 1)}
 
@@ -52,12 +52,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def softmax(digits):
-    return trained("FC10(1e-4)", digits[0])
-
-
-def trained(name, examples, epochs=3):
-    *_, last = fooling.lessons(name, examples, epochs=epochs)
-    return fooling.taught(last, examples.categories)
+    return fooling.train_digits("FC10(1e-4)", digits[0], epochs=3)
 
 
 # ---- one step
@@ -118,8 +113,8 @@ def by_hand(network, image, label, *, eps, step, steps, targeted):
     for _ in range(steps):
         now = now.detach().requires_grad_(True)
         loss = nn.functional.cross_entropy(network.scores(now), label)
-        (slope,) = torch.autograd.grad(-loss if targeted else loss, now)
-        change = (now.detach() + step * slope.sign() - image).clamp(-eps, eps)
+        (gradient,) = torch.autograd.grad(-loss if targeted else loss, now)
+        change = (now.detach() + step * gradient.sign() - image).clamp(-eps, eps)
         now = (image + change).clamp(0, 1)
     return now
 
@@ -166,9 +161,9 @@ def test_without_a_label_the_networks_own_answer_is_left(small):
     image = random_images(4, 12)
     found = fooling.fgsm(small, image, eps=0.3)
     assert torch.equal(found.label, found.before.argmax(1))
-    assert torch.equal(found.reached, found.after.argmax(1) != found.label)
+    assert torch.equal(found.success, found.after.argmax(1) != found.label)
     named = fooling.fgsm(small, image, 1, eps=0.3)
-    assert torch.equal(named.reached, named.after.argmax(1) == 1)
+    assert torch.equal(named.success, named.after.argmax(1) == 1)
 
 
 def test_many_steps_reach_more_than_one(small):
@@ -177,28 +172,28 @@ def test_many_steps_reach_more_than_one(small):
     many = fooling.pgd(small, image, 4, eps=0.05, steps=20)
 
     def odds(found):
-        return fooling.ahead(found.after, torch.full((20,), 4)).mean()
+        return results.log_odds(found.after, torch.full((20,), 4)).mean()
 
     assert odds(many) > odds(one)
 
 
 def test_the_frames_end_where_the_call_does(small):
     image = random_images(2, 12)
-    frames = list(fooling.pgd_frames(small, image, 1, eps=0.05, steps=6))
+    frames = list(fooling.pgd.frames(small, image, 1, eps=0.05, steps=6))
     last = fooling.pgd(small, image, 1, eps=0.05, steps=6)
     assert [frame.step for frame in frames] == list(range(7))
-    assert torch.equal(frames[0].fooled.images, image)
-    assert torch.equal(frames[0].fooled.after, frames[0].fooled.before)
+    assert torch.equal(frames[0].result.images, image)
+    assert torch.equal(frames[0].result.after, frames[0].result.before)
     # the call may take its images in other groups, on several cores
-    torch.testing.assert_close(frames[-1].fooled.images, last.images, rtol=0, atol=1e-6)
-    torch.testing.assert_close(frames[-1].fooled.after, last.after, rtol=0, atol=1e-5)
+    torch.testing.assert_close(frames[-1].result.images, last.images, rtol=0, atol=1e-6)
+    torch.testing.assert_close(frames[-1].result.after, last.after, rtol=0, atol=1e-5)
     assert frames[3].progress == 0.5
 
 
 def test_a_random_start_lies_in_the_ball_and_is_the_same_each_time(small):
     image = random_images(2, 12)
     starts = [
-        next(fooling.pgd_frames(small, image, eps=0.1, random_start=True)).fooled for _ in range(2)
+        next(fooling.pgd.frames(small, image, eps=0.1, random_start=True)).result for _ in range(2)
     ]
     assert torch.equal(starts[0].images, starts[1].images)
     change = starts[0].perturbation
@@ -210,9 +205,7 @@ def test_a_random_start_lies_in_the_ball_and_is_the_same_each_time(small):
 def test_large_batches_go_in_parts(small, monkeypatch):
     image = random_images(7, 12)
     whole = fooling.pgd(small, image, 2, eps=0.05, steps=3)
-    from labsupport.methods.fooling import attacks
-
-    monkeypatch.setitem(attacks._AT_ONCE, "cpu", 3 * 12 * 12 * 2)
+    monkeypatch.setitem(results._AT_ONCE, "cpu", 3 * 12 * 12 * 2)
     parts = fooling.pgd(small, image, 2, eps=0.05, steps=3)
     torch.testing.assert_close(parts.images, whole.images, rtol=0, atol=1e-6)
     assert parts.images.shape == image.shape
@@ -242,11 +235,11 @@ def test_unknown_classes_and_no_images_are_refused(small):
         fooling.fgsm(small, random_images(2, 12), "panda")
     with pytest.raises(BadImage):
         fooling.fgsm(small, random_images(2, 12) * 2)
-    for one_image_only in (fooling.sign_line, fooling.smallest_frames):
-        with pytest.raises(BadImage, match="one image at a time"):
-            one_image_only(small, random_images(2, 12))
+    with pytest.raises(BadImage, match="one image at a time"):
+        fooling.sign_line(small, random_images(2, 12))
+    for attack in (fooling.sign_line, fooling.minimal_perturbation.frames):
         with pytest.raises(BadImage, match="not an image"):
-            one_image_only(small, None)
+            attack(small, None)
 
 
 @pytest.mark.parametrize("wrong", [("stem", 1), ["panda", "cat"], [[0], [1, 2]], [None, 1]])
@@ -256,9 +249,9 @@ def test_what_names_no_class_is_refused_as_target_and_as_label(small, wrong):
         with pytest.raises(BadSetting, match=r"is no class.*each of the 2 images"):
             fooling.fgsm(small, both, **asked)
     with pytest.raises(BadSetting, match="is no class"):
-        fooling.error(small, both, wrong)
+        fooling.error_rate(small, both, wrong)
     with pytest.raises(BadSetting, match="complex"):
-        fooling.error(small, both, torch.zeros(2, dtype=torch.complex64))
+        fooling.error_rate(small, both, torch.zeros(2, dtype=torch.complex64))
 
 
 def test_a_network_of_one_class_has_no_other_answer():
@@ -272,8 +265,8 @@ def test_how_often_is_a_whole_number(small, count):
     image = random_images(1, 12)
     for wrong in (
         lambda: fooling.pgd(small, image, steps=count),
-        lambda: fooling.smallest(small, image, steps=count),
-        lambda: fooling.smallest(small, image, rounds=count),
+        lambda: fooling.minimal_perturbation(small, image, steps=count),
+        lambda: fooling.minimal_perturbation(small, image, rounds=count),
         lambda: fooling.sign_line(small, image, points=count),
     ):
         with pytest.raises(BadSetting, match=f"not .*{count}"):
@@ -289,8 +282,8 @@ def test_a_linear_network_is_a_straight_line_with_the_promised_slope():
     image = random_images(1)
     line = fooling.sign_line(network, image, label=0, reach=0.5, points=9)
     assert torch.allclose(line.r_squared(), torch.ones(2), atol=1e-5)
-    torch.testing.assert_close(line.log_odds, line.promised, rtol=1e-4, atol=1e-4)
-    assert line.rate == pytest.approx(-float((weights[0] - weights[1]).abs().sum()), rel=1e-4)
+    torch.testing.assert_close(line.log_odds, line.linearized, rtol=1e-4, atol=1e-4)
+    assert line.derivative == pytest.approx(-float((weights[0] - weights[1]).abs().sum()), rel=1e-4)
     middle = network(image)[0].detach()
     torch.testing.assert_close(line.scores[4], middle)
     assert line.eps.tolist() == pytest.approx([-0.5 + n / 8 for n in range(9)])
@@ -336,10 +329,10 @@ def test_on_a_linear_network_the_smallest_change_is_the_distance_to_the_plane():
     image = torch.full((1, 3, 4, 4), 0.5)
     scores = network(image)[0].detach()
     own = int(scores.argmax())
-    found = fooling.smallest(network, image, 1 - own, rounds=20, steps=200)
+    found = fooling.minimal_perturbation(network, image, 1 - own, rounds=20, steps=200)
     gap = scores[own] - scores[1 - own]
     distance = float(gap / (weights[0] - weights[1]).norm())
-    assert bool(found.reached)
+    assert bool(found.success)
     assert float(found.length) == pytest.approx(distance, rel=0.05)
     assert float(found.length) >= distance * (1 - 1e-4)
     along = nn.functional.cosine_similarity(
@@ -354,8 +347,8 @@ def test_twenty_digits_and_twenty_targets_with_less_than_many_steps_need(digits,
     own = softmax.scores(some).argmax(1)
     random = torch.Generator().manual_seed(0)
     target = (own + torch.randint(1, 10, (20,), generator=random)) % 10
-    found = fooling.smallest(softmax, some, target)
-    assert found.reached.all()
+    found = fooling.minimal_perturbation(softmax, some, target)
+    assert found.success.all()
     assert float(found.images.min()) >= 0
     assert float(found.images.max()) <= 1
     shortest = least_pgd_length(softmax, some, target)
@@ -368,13 +361,13 @@ def least_pgd_length(network, some, target):
     best = torch.full((len(some),), float("inf"))
     for eps in torch.logspace(-2, -0.3, 12).tolist():
         found = fooling.pgd(network, some, target, eps=eps, steps=15)
-        best = torch.where(found.reached, best.minimum(found.length), best)
+        best = torch.where(found.success, best.minimum(found.length), best)
     return best
 
 
 def test_without_a_target_it_is_the_second_answer(softmax, digits):
     image = digits[1].images[4:5]
-    found = fooling.smallest(softmax, image, rounds=4)
+    found = fooling.minimal_perturbation(softmax, image, rounds=4)
     assert int(found.target) == int(softmax.scores(image)[0].topk(2).indices[1])
     assert found.eps is None
 
@@ -382,30 +375,46 @@ def test_without_a_target_it_is_the_second_answer(softmax, digits):
 def test_what_is_there_already_needs_no_change(softmax, digits):
     image = digits[1].images[:1]
     own = int(softmax.scores(image).argmax())
-    frames = list(fooling.smallest_frames(softmax, image, own))
+    frames = list(fooling.minimal_perturbation.frames(softmax, image, own))
     assert len(frames) == 1
     assert float(frames[0].best.length) == 0
     assert frames[0].progress == 1
 
 
 def test_the_search_keeps_the_shortest_change_that_fools(softmax, digits):
-    frames = list(fooling.smallest_frames(softmax, digits[1].images[1:2]))
+    frames = list(fooling.minimal_perturbation.frames(softmax, digits[1].images[1:2]))
     lengths = [float(one.best.length) for one in frames if one.best is not None]
     assert lengths == sorted(lengths, reverse=True)
-    fools = [one.c for one in frames if bool(one.now.reached)]
-    honest = [one.c for one in frames if not bool(one.now.reached)]
+    fools = [one.c for one in frames if bool(one.now.success)]
+    honest = [one.c for one in frames if not bool(one.now.success)]
     assert fools
     assert honest
     assert max(fools) < min(honest)
-    assert all(one.best is None or bool(one.best.reached) for one in frames)
+    assert all(one.best is None or bool(one.best.success) for one in frames)
+
+
+def test_several_images_are_searched_one_after_the_other(softmax, digits):
+    several = digits[1].images[:3]
+    frames = list(fooling.minimal_perturbation.frames(softmax, several, rounds=3))
+    assert [one.number for one in frames] == sorted(one.number for one in frames)
+    assert {one.count for one in frames} == {3}
+    shares = [one.progress for one in frames]
+    assert shares == sorted(shares)
+    result = frames[-1].result
+    assert torch.equal(
+        result.images, fooling.minimal_perturbation(softmax, several, rounds=3).images
+    )
+    for place in range(3):
+        alone = fooling.minimal_perturbation(softmax, several[place : place + 1], rounds=3)
+        torch.testing.assert_close(result.images[place : place + 1], alone.images)
 
 
 def test_a_target_that_cannot_be_reached_is_told():
     network = linear_network(torch.zeros(2, 3, 4, 4), torch.tensor([1.0, 0.0]))
-    found = fooling.smallest(network, random_images(1), 1, rounds=3, steps=5)
-    assert not found.reached.any()
+    found = fooling.minimal_perturbation(network, random_images(1), 1, rounds=3, steps=5)
+    assert not found.success.any()
     with pytest.raises(BadSetting, match="rounds is a whole number"):
-        fooling.smallest(network, random_images(1), 1, rounds=0)
+        fooling.minimal_perturbation(network, random_images(1), 1, rounds=0)
 
 
 # ---- another network
@@ -430,57 +439,57 @@ def test_the_table_of_transfers_holds_the_errors():
     found = fooling.fgsm(network, image, eps=0.4, label=labels)
     table = fooling.transfer({"one": found}, {"one": network, "other": other}, labels)
     assert table.shape == (1, 2)
-    assert float(table[0, 0]) == pytest.approx(float(found.reached.float().mean()))
-    assert float(table[0, 1]) == pytest.approx(fooling.error(other, found.images, labels))
-    assert fooling.error(network, image, labels) == 0
+    assert float(table[0, 0]) == pytest.approx(float(found.success.float().mean()))
+    assert float(table[0, 1]) == pytest.approx(fooling.error_rate(other, found.images, labels))
+    assert fooling.error_rate(network, image, labels) == 0
 
 
 # ---- digits
 
 
 def test_the_table_names_the_papers_networks(digits):
-    assert fooling.TABLE == (
+    assert fooling.TABLE_1 == (
         "FC10(1e-4)", "FC10(1e-2)", "FC10(1)", "FC100-100-10", "FC200-200-10", "AE400-10"
     )  # fmt: skip
     assert fooling.DIGIT_NETWORKS["FC10(1)"].paper_error == 0.20
     with pytest.raises(BadSetting, match="FC10"):
-        fooling.lessons("FC11", digits[0])
+        fooling.train_digits("FC11", digits[0])
 
 
 @pytest.mark.parametrize("name", ["FC100-100-10", "AE400-10"])
 def test_digit_networks_learn(digits, name):
-    network = trained(name, digits[0], epochs=2)
-    assert fooling.error(network, digits[1].images, digits[1].labels) < 0.25
-    again = trained(name, digits[0], epochs=2)
+    network = fooling.train_digits(name, digits[0], epochs=2)
+    assert fooling.error_rate(network, digits[1].images, digits[1].labels) < 0.25
+    again = fooling.train_digits(name, digits[0], epochs=2)
     some = digits[1].images[:5]
     assert torch.equal(network.scores(some), again.scores(some))
 
 
 def test_the_autoencoder_learns_to_fill_in(digits):
-    grey, encoder, *_ = fooling.digit_networks.fresh("AE400-10").children()
+    grey, encoder, *_ = digit_networks.fresh("AE400-10").children()
     pixels = grey(digits[0].images[:500])
-    frames = list(fooling.digit_networks._learn_to_fill_in(encoder, pixels, 5, 0))
+    frames = list(digit_networks._learn_to_fill_in(encoder, pixels, 5, 0))
     assert frames[-1][0] == 1
     assert frames[-1][1] < frames[0][1] / 2
 
 
 def test_a_quarter_of_the_range_fools_the_softmax_nearly_always(digits, softmax):
     """Goodfellow's 99.9 % at 79.3 %, on our 2000 test digits."""
-    found = fooling.strike(softmax, digits[1].images, digits[1].labels, eps=0.25)
+    found = fooling.robustness(softmax, digits[1].images, digits[1].labels, eps=0.25)
     assert found.error < 0.12
-    assert found.fooled_error > 0.98
+    assert found.adversarial_error > 0.98
     assert 0.6 < found.confidence < 0.95
 
 
 def test_adversarial_training_lowers_the_error(digits):
     train, test = digits
     some = images.LabelledImages(test.images[:500], test.labels[:500], test.categories)
-    *_, last = fooling.harden("ReLU 200-200-10", train, some, epochs=2)
-    plain, hardened = last.looks[last.steps]
-    assert plain.fooled_error > 0.95
-    assert hardened.fooled_error < plain.fooled_error - 0.2
+    last = fooling.adversarial_training("ReLU 200-200-10", train, some, epochs=2)
+    plain, hardened = last.measured[last.steps]
+    assert plain.adversarial_error > 0.95
+    assert hardened.adversarial_error < plain.adversarial_error - 0.2
     assert last.progress == 1
-    assert min(last.looks) == 1
+    assert min(last.measured) == 1
 
 
 def test_the_change_of_adversarial_training_is_fgsm(softmax, digits):
@@ -488,14 +497,14 @@ def test_the_change_of_adversarial_training_is_fgsm(softmax, digits):
     batch = training.Batch(
         digits[0].images[:8], digits[0].labels[:8], module, torch.Generator().manual_seed(0)
     )
-    all_of_them = fooling.adversarial(0.1, share=1.0)(batch)
+    all_of_them = fooling.AdversarialBatches(0.1, share=1.0)(batch)
     expected = fooling.fgsm(softmax, batch.images, label=batch.labels, eps=0.1)
     torch.testing.assert_close(all_of_them, expected.images, rtol=0, atol=1e-6)
-    assert torch.equal(fooling.adversarial(0.1, share=0.0)(batch), batch.images)
+    assert torch.equal(fooling.AdversarialBatches(0.1, share=0.0)(batch), batch.images)
     with pytest.raises(BadSetting, match="share"):
-        fooling.adversarial(0.1, share=2)
+        fooling.AdversarialBatches(0.1, share=2)
     with pytest.raises(BadSetting, match="two parts"):
-        next(fooling.harden("AE400-10", *digits))
+        fooling.adversarial_training("AE400-10", *digits)
 
 
 # ---- files and defences
@@ -505,7 +514,7 @@ def test_the_change_of_adversarial_training_is_fgsm(softmax, digits):
 def test_what_a_file_holds_stays_within_eps(small, eps, tmp_path):
     image = random_images(1, 12, seed=4)
     found = fooling.fgsm(small, image, 1, eps=eps)
-    kept = fooling.for_file(small, found)
+    kept = fooling.quantize(small, found)
     path = images.save(kept.images, tmp_path / "fooled.png")
     back = images.load(path)
     assert torch.equal(back, kept.images)
@@ -517,14 +526,14 @@ def test_what_a_file_holds_stays_within_eps(small, eps, tmp_path):
 def test_an_eps_on_the_grid_loses_nothing(small):
     image = (random_images(1, 12) * 255).round() / 255
     found = fooling.fgsm(small, image, 1, eps=3 / 255)
-    kept = fooling.for_file(small, found)
+    kept = fooling.quantize(small, found)
     torch.testing.assert_close(kept.images, found.images, rtol=0, atol=1e-6)
 
 
 def test_a_change_below_half_a_grey_value_is_lost(small):
     image = (random_images(1, 12) * 255).round() / 255
     found = fooling.fgsm(small, image, 1, eps=0.3 / 255)
-    kept = fooling.for_file(small, found)
+    kept = fooling.quantize(small, found)
     torch.testing.assert_close(kept.images, image, rtol=0, atol=1e-7)
 
 
@@ -534,10 +543,10 @@ def test_the_smallest_change_may_be_lost_in_a_file_and_that_is_told():
     network = linear_network(weights, torch.tensor([0.0, -24.01]))
     image = torch.full((1, 3, 4, 4), 127 / 255) + torch.tensor(0.5 / 255)
     image = (image * 255).floor() / 255  # scores 23.9: a little below 24.01
-    found = fooling.smallest(network, image, 1)
-    assert found.reached.all()
-    kept = fooling.for_file(network, found)
-    assert bool(kept.reached) == bool(network(kept.images)[0].argmax() == 1)
+    found = fooling.minimal_perturbation(network, image, 1)
+    assert found.success.all()
+    kept = fooling.quantize(network, found)
+    assert bool(kept.success) == bool(network(kept.images)[0].argmax() == 1)
 
 
 @pytest.mark.parametrize("way", fooling.DEFENCES)
@@ -567,14 +576,22 @@ def test_a_defence_is_tried_on_clean_images_too():
     network = linear_network(weights, torch.tensor([0.0, -384.0]), size=16)
     image = torch.full((4, 3, 16, 16), 0.47) + 0.02 * random_images(4, 16)
     found = fooling.fgsm(network, image, 1, eps=0.06)
-    assert found.reached.all()
+    assert found.success.all()
     nothing = fooling.try_defence(network, found, None)
-    assert (nothing.clean_right, nothing.fooled_right, nothing.still_reached) == (1.0, 0.0, 1.0)
-    torch.testing.assert_close(nothing.fooled, found.after)
+    assert (nothing.clean_right, nothing.attacked_right, nothing.still_successful) == (
+        1.0,
+        0.0,
+        1.0,
+    )
+    torch.testing.assert_close(nothing.attacked, found.after)
     blurred = fooling.try_defence(network, found, "blur")
-    assert (blurred.clean_right, blurred.fooled_right, blurred.still_reached) == (1.0, 0.0, 1.0)
+    assert (blurred.clean_right, blurred.attacked_right, blurred.still_successful) == (
+        1.0,
+        0.0,
+        1.0,
+    )
     smaller = linear_network(random_weights())
-    for other_size in (fooling.for_file, lambda *two: fooling.try_defence(*two, None)):
+    for other_size in (fooling.quantize, lambda *two: fooling.try_defence(*two, None)):
         with pytest.raises(BadImage, match="does not fit"):
             other_size(smaller, found)
 
@@ -584,18 +601,18 @@ def test_results_measure_themselves():
     other = one.clone()
     other[1, 0, 0] = torch.tensor([0.3, 0.4])
     scores = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = Fooled(one, other, scores, scores, torch.tensor([0, 0]), None)
+    found = AttackResult(one, other, scores, scores, torch.tensor([0, 0]), None)
     assert found.length.tolist() == pytest.approx([0, 0.5])
     assert found.rms.tolist() == pytest.approx([0, 0.5 / 12**0.5])
     assert found.largest.tolist() == pytest.approx([0, 0.4])
-    assert found.reached.tolist() == [False, True]
+    assert found.success.tolist() == [False, True]
 
 
-@pytest.mark.parametrize("attack", [fooling.fgsm, fooling.pgd, fooling.smallest])
+@pytest.mark.parametrize("attack", [fooling.fgsm, fooling.pgd, fooling.minimal_perturbation])
 def test_a_result_is_finished_when_it_is_there(attack):
     """It is copied and pickled, and knows nothing of what becomes of the network."""
     network = linear_network(random_weights(), torch.tensor([9.0, 0.0, 0.0]))
-    settings = {} if attack is fooling.smallest else {"eps": 0.2}
+    settings = {} if attack is fooling.minimal_perturbation else {"eps": 0.2}
     found = attack(network, random_images(), **settings)
     expected = network(found.images).detach()
     copies = [copy.deepcopy(found), pickle.loads(pickle.dumps(found))]
@@ -632,8 +649,8 @@ def test_steps_are_those_of_the_published_algorithm_to_the_last_digits(steps, ta
         wanted = labels if target is None else labels + target
         scores = torch.einsum("nchw,kchw->nk", seen, weights.double())
         loss = nn.functional.cross_entropy(scores, wanted, reduction="sum")
-        (slope,) = torch.autograd.grad(loss if target is None else -loss, seen)
-        seen = (seen + step * slope.sign()).detach()
+        (gradient,) = torch.autograd.grad(loss if target is None else -loss, seen)
+        seen = (seen + step * gradient.sign()).detach()
         seen = (image + (seen - image).clamp(-eps, eps)).clamp(0, 1)
     if steps == 1:
         found = fooling.fgsm(network, image, target, eps=eps, label=labels)

@@ -52,11 +52,9 @@ TAKEN: dict[tuple[str, str], set[str]] = {
     # nothing: any class but the image's own
     ("fooling.fgsm", "target"): {"nothing"},
     ("fooling.pgd", "target"): {"nothing"},
-    ("fooling.pgd_frames", "target"): {"nothing"},
     ("fooling.sign_line", "target"): {"nothing"},
     # nothing: the class that comes second
-    ("fooling.smallest", "target"): {"nothing"},
-    ("fooling.smallest_frames", "target"): {"nothing"},
+    ("fooling.minimal_perturbation", "target"): {"nothing"},
 }
 MISSING: dict[str, str] = {
     "activations.mosaic": "NaN between the tiles, and where no tile is",

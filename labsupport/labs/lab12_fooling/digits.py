@@ -16,8 +16,7 @@ from labsupport.core.network import Network
 from labsupport.labs.lab01_case_studies.anatomy import bar_table
 from labsupport.labs.lab12_fooling.fooling import enlarged
 from labsupport.methods import fooling
-from labsupport.methods.fooling import DIGIT_NETWORKS, Fooled
-from labsupport.methods.fooling.attacks import joined
+from labsupport.methods.fooling import DIGIT_NETWORKS, AdversarialTraining, AttackResult, Robustness
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.panel import Live
 
@@ -26,34 +25,33 @@ if TYPE_CHECKING:
 
 EPOCHS = 5
 NOISE = "Gaussian noise"
-_TEN = tuple(str(digit) for digit in range(10))
 _KEPT = 16  # networks
 _PACE = 12  # steps of a training between two frames
 
 
-_learned: dict[tuple[str, float], Network] = {}
+_trained: dict[tuple[str, float], Network] = {}
 
 
-def learned(name: str, epochs: float = EPOCHS) -> Network:
+def trained(name: str, epochs: float = EPOCHS) -> Network:
     """One of the digit networks, trained to the end and kept; LeNet-5 is the bundled one."""
     if name == "LeNet-5":
         return networks.load("lenet5")
-    for _ in _lessons(name, epochs):
+    for _ in _training_frames(name, epochs):
         pass
-    return _learned[name, epochs]
+    return _trained[name, epochs]
 
 
-def _lessons(name: str, epochs: float) -> Iterator[fooling.Lesson]:
+def _training_frames(name: str, epochs: float) -> Iterator[fooling.DigitFrame]:
     """A network while it learns, kept at the end; nothing if it has learned before."""
-    if (name, epochs) in _learned:
+    if (name, epochs) in _trained:
         return
-    lesson = None
-    for lesson in fooling.lessons(name, images.digits(), epochs=epochs):
-        yield lesson
-    if lesson is not None:
-        while len(_learned) >= _KEPT:
-            del _learned[next(iter(_learned))]
-        _learned[name, epochs] = fooling.taught(lesson, _TEN)
+    frame = None
+    for frame in fooling.train_digits.frames(name, images.digits(), epochs=epochs):
+        yield frame
+    if frame is not None:
+        while len(_trained) >= _KEPT:
+            del _trained[next(iter(_trained))]
+        _trained[name, epochs] = frame.network()
 
 
 @lru_cache(maxsize=32)
@@ -74,12 +72,12 @@ class _Becoming:
     image: torch.Tensor
     network: Network
     own: int
-    found: tuple[Fooled | None, ...]
+    results: tuple[AttackResult | None, ...]
     tried: int
     progress: float
 
 
-def smallest_panel(digit: int = 3, name: str = "FC100-100-10") -> Live:
+def minimal_perturbation_panel(digit: int = 3, name: str = "FC100-100-10") -> Live:
     """One digit, and the smallest changes that make it each of the nine others."""
     return Live(
         _becoming,
@@ -95,24 +93,24 @@ def smallest_panel(digit: int = 3, name: str = "FC100-100-10") -> Live:
 
 
 def _becoming(name: str, digit: int, place: int) -> Iterator[_Becoming]:
-    image, network = handwritten(digit, place), learned(name)
+    image, network = handwritten(digit, place), trained(name)
     own = int(network.scores(image).argmax())
     now = _Becoming(image, network, own, (None,) * 10, 0, 0.0)
     yield now
     others = [target for target in range(10) if target != own]
     for done, target in enumerate(others):
-        for one in fooling.smallest_frames(network, image, target):
+        for one in fooling.minimal_perturbation.frames(network, image, target):
             best = one.now if one.best is None else one.best
-            found = (*now.found[:target], best, *now.found[target + 1 :])
+            results = (*now.results[:target], best, *now.results[target + 1 :])
             share = (done + one.progress) / len(others)
-            now = replace(now, found=found, tried=now.tried + 1, progress=min(share, 0.999))
+            now = replace(now, results=results, tried=now.tried + 1, progress=min(share, 0.999))
             yield now
     yield replace(now, progress=1.0)
 
 
 def _draw_becoming(now: _Becoming, factor: int = 3) -> tuple[Image.Image, str]:
-    picture = becoming_picture(now.image, now.found, now.network, factor=factor)
-    there = [one for one in now.found if one is not None and bool(one.reached)]
+    picture = becoming_picture(now.image, now.results, now.network, factor=factor)
+    there = [one for one in now.results if one is not None and bool(one.success)]
     if not there:
         return picture, f"{now.network.name} reads a {now.own}. Press Run."
     lengths = [float(one.length) / 3**0.5 for one in there]
@@ -127,7 +125,11 @@ def _draw_becoming(now: _Becoming, factor: int = 3) -> tuple[Image.Image, str]:
 
 
 def becoming_picture(
-    image: torch.Tensor, found: Sequence[Fooled | None], network: Network, *, factor: int = 3
+    image: torch.Tensor,
+    results: Sequence[AttackResult | None],
+    network: Network,
+    *,
+    factor: int = 3,
 ) -> Image.Image:
     """Ten digits that the network reads as 0 to 9, and below each what was added, enlarged.
 
@@ -136,7 +138,7 @@ def becoming_picture(
     """
     own = int(network.scores(image).argmax())
     tops, belows, titles = [], [], []
-    for target, one in enumerate(found):
+    for target, one in enumerate(results):
         tops.append(image if one is None else one.images)
         change = torch.zeros_like(image) if one is None else one.perturbation
         belows.append((0.5 + factor * change / 2).clamp(0, 1))
@@ -151,11 +153,11 @@ def becoming_picture(
     )
 
 
-def _length(one: Fooled | None) -> str:
+def _length(one: AttackResult | None) -> str:
     """The length over 784 grey pixels: the three channels are equal."""
     if one is None:
         return "waits"
-    if not bool(one.reached):
+    if not bool(one.success):
         return "not yet"
     return f"length {float(one.length) / 3**0.5:.2f}"
 
@@ -170,7 +172,7 @@ class Row:
     name: str
     network: Network
     error: float
-    fooled: Fooled | None = None
+    fooled: AttackResult | None = None
 
     @property
     def distortion(self) -> float:
@@ -178,9 +180,9 @@ class Row:
         return float("nan") if self.fooled is None else float(self.fooled.rms.mean())
 
     @property
-    def reached(self) -> float:
-        """The share of pictures for which a change was found."""
-        return 0.0 if self.fooled is None else float(self.fooled.reached.float().mean())
+    def success(self) -> float:
+        """The share of pictures that a change was found for."""
+        return 0.0 if self.fooled is None else float(self.fooled.success.float().mean())
 
 
 @dataclass(frozen=True)
@@ -226,20 +228,20 @@ def tables(pictures: int = 10, epochs: float = EPOCHS) -> Iterator[Tables]:
     """Table 1 and the transfers, as frames: every network learns and is fooled, one by one."""
     now = Tables()
     yield now
-    test, step = images.digits("test"), 1 / (2 * len(fooling.TABLE) + 1)
-    for place, name in enumerate(fooling.TABLE):
+    test, step = images.digits("test"), 1 / (2 * len(fooling.TABLE_1) + 1)
+    for place, name in enumerate(fooling.TABLE_1):
         base = 2 * place * step
-        for lesson in _lessons(name, epochs):
-            if lesson.step % _PACE == 0:
-                share = base + step * lesson.progress
+        for frame in _training_frames(name, epochs):
+            if frame.step % _PACE == 0:
+                share = base + step * frame.progress
                 yield replace(now, doing=f"{name} learns", progress=share)
-        network = learned(name, epochs)
-        row = Row(name, network, fooling.error(network, test.images, test.labels))
-        found: list[Fooled] = []
+        network = trained(name, epochs)
+        row = Row(name, network, fooling.error_rate(network, test.images, test.labels))
+        results: list[AttackResult] = []
         for image in torch.split(test.images[:pictures], 1):
-            found.append(fooling.smallest(network, image))
-            rows = (*now.rows, replace(row, fooled=joined(found)))
-            share = base + step * (1 + len(found) / pictures)
+            results.append(fooling.minimal_perturbation(network, image))
+            rows = (*now.rows, replace(row, fooled=fooling.concatenate(results)))
+            share = base + step * (1 + len(results) / pictures)
             yield replace(now, rows=rows, doing=f"{name} is fooled", progress=share)
         now = replace(now, rows=rows)
     transfer = who_fools_whom(now.rows, test.images[:pictures], test.labels[:pictures])
@@ -266,7 +268,7 @@ def draw_tables(now: Tables, show: str, columns: int = 8) -> tuple[Image.Image, 
         picture = digits_picture(now, columns)
     else:
         picture = table_picture(now)
-    done = f"{len(now.rows)} of {len(fooling.TABLE)} networks"
+    done = f"{len(now.rows)} of {len(fooling.TABLE_1)} networks"
     return picture, f"{done}; {now.doing}."
 
 
@@ -274,7 +276,7 @@ def table_picture(now: Tables) -> Image.Image:
     """Table 1: test error and distortion, the paper's beside ours."""
     heads = ("network", "test error", "paper", "distortion", "paper", "fooled")
     rows = []
-    for name in fooling.TABLE:
+    for name in fooling.TABLE_1:
         recipe = DIGIT_NETWORKS[name]
         mine = next((row for row in now.rows if row.name == name), None)
         error = ("", None) if mine is None else (f"{mine.error:.1%}", mine.error * 2)
@@ -282,7 +284,7 @@ def table_picture(now: Tables) -> Image.Image:
         there = mine is not None and mine.fooled is not None
         size = (f"{mine.distortion:.3f}", mine.distortion * 4) if mine and there else ("", None)
         theirs = recipe.paper_distortion or 0
-        reached = f"{mine.reached:.0%}" if mine and there else ""
+        reached = f"{mine.success:.0%}" if mine and there else ""
         said = (f"{100 * paper:g}%", paper * 2)
         rows.append([(name, None), error, said, size, (f"{theirs:g}", theirs * 4), (reached, None)])
     return bar_table(heads, rows)
@@ -320,20 +322,20 @@ def digits_picture(now: Tables, columns: int = 8) -> Image.Image:
 # The famous step, on digits
 
 
-def steps_compared(
+def robustness_compared(
     names: Sequence[str], *, eps: float = 0.25, count: int = 2000
-) -> Mapping[str, fooling.Struck]:
+) -> Mapping[str, Robustness]:
     """Errors and confidence of several digit networks before and after FGSM."""
     test = images.digits("test")
     some, labels = test.images[:count], test.labels[:count]
-    return {name: fooling.strike(learned(name), some, labels, eps=eps) for name in names}
+    return {name: fooling.robustness(trained(name), some, labels, eps=eps) for name in names}
 
 
 def digit_lines(names: Sequence[str], digit: int = 3, reach: float = 0.5) -> Image.Image:
     """The ten scores along the sign direction, a network beside the other, with R²."""
     image, pictures, titles = handwritten(digit), [], []
     for name in names:
-        line = fooling.sign_line(learned(name), image, reach=reach, points=61)
+        line = fooling.sign_line(trained(name), image, reach=reach, points=61)
         shown = {str(one): (line.eps, line.scores[:, one]) for one in _best(line.scores, 5)}
         pictures.append(
             figures.curve(shown, across="ε", up="score before softmax", size=(330, 270))
@@ -347,15 +349,15 @@ def _best(scores: torch.Tensor, count: int) -> list[int]:
     return sorted(scores.amax(0).topk(count).indices.tolist())
 
 
-def struck_picture(name: str, *, eps: float = 0.25, count: int = 8) -> Image.Image:
+def fgsm_picture(name: str, *, eps: float = 0.25, count: int = 8) -> Image.Image:
     """Digits, what one step adds, their sum; with what the network reads before and after."""
-    test, network = images.digits("test"), learned(name)
+    test, network = images.digits("test"), trained(name)
     some = test.images[:count]
-    found = fooling.fgsm(network, some, eps=eps, label=test.labels[:count])
-    added, _ = enlarged(found)
-    tiles = torch.cat([some, added, found.images])
-    said = [f"{int(one)}" for one in found.before.argmax(1)]
-    after = [f"{int(one)}" for one in found.after.argmax(1)]
+    result = fooling.fgsm(network, some, eps=eps, label=test.labels[:count])
+    added, _ = enlarged(result)
+    tiles = torch.cat([some, added, result.images])
+    said = [f"{int(one)}" for one in result.before.argmax(1)]
+    after = [f"{int(one)}" for one in result.after.argmax(1)]
     rows = ["digits", f"± {eps:g}", "sums"]
     titles = [*said, *["" for _ in said], *after]
     return figures.mosaic(tiles, columns=count, enlarge=3, rows=rows, titles=titles, gap=4)
@@ -364,11 +366,11 @@ def struck_picture(name: str, *, eps: float = 0.25, count: int = 8) -> Image.Ima
 # Learning to resist
 
 
-def harden_panel(name: str = "ReLU 200-200-10", *, epochs: int = 3) -> Live:
+def adversarial_training_panel(name: str = "ReLU 200-200-10", *, epochs: int = 3) -> Live:
     """Two copies of one network learn side by side, one of them from fooled pictures too."""
     known = [one for one in DIGIT_NETWORKS if not one.startswith("AE")]
     return Live(
-        _hardening,
+        _resisting,
         {
             "name": controls.choice("network", known, name),
             "eps": controls.real("step ε", 0.25, 0.05, 0.4),
@@ -378,55 +380,61 @@ def harden_panel(name: str = "ReLU 200-200-10", *, epochs: int = 3) -> Live:
                 "show", {"errors": "errors", "confidence when wrong": "confidence"}
             ),
         },
-        draw=_draw_hardening,
+        draw=_draw_training,
         title="Learning to resist",
         autostart=True,
     )
 
 
-def _hardening(name: str, eps: float, epochs: int, share: float) -> Iterator[_Hard]:
-    for one in hardenings(name, eps=eps, epochs=epochs, share=share):
-        yield _Hard(one, eps)
+def _resisting(name: str, eps: float, epochs: int, share: float) -> Iterator[_Training]:
+    for one in adversarial_training_frames(name, eps=eps, epochs=epochs, share=share):
+        yield _Training(one, eps)
 
 
 @dataclass(frozen=True)
-class _Hard:
-    hardening: fooling.Hardening
+class _Training:
+    training: AdversarialTraining
     eps: float
 
     @property
     def progress(self) -> float:
-        return self.hardening.progress
+        return self.training.progress
 
 
-def hardenings(
+def adversarial_training_frames(
     name: str, *, eps: float = 0.25, epochs: float = 4, share: float = 0.5, count: int = 300
-) -> Iterator[fooling.Hardening]:
+) -> Iterator[AdversarialTraining]:
     """Plain and adversarial training side by side, measured on the first test digits."""
     test = images.digits("test")
     some = images.LabelledImages(test.images[:count], test.labels[:count], test.categories)
-    return fooling.harden(name, images.digits(), some, eps=eps, epochs=epochs, share=share)
-
-
-def _draw_hardening(now: _Hard, show: str = "errors") -> tuple[Image.Image, str]:
-    one = now.hardening
-    return hardening_picture(one, now.eps, show=show), hardening_words(one, now.eps)
-
-
-def hardening_words(one: fooling.Hardening, eps: float) -> str:
-    """The errors of both networks at the last look."""
-    plain, hard = one.looks[max(one.looks)]
-    return (
-        f"Step {one.step} of {one.steps}. After one step of {eps:g}: plain training errs on "
-        f"{plain.fooled_error:.1%}, adversarial training on {hard.fooled_error:.1%}; on clean "
-        f"digits {plain.error:.1%} and {hard.error:.1%}."
+    return fooling.adversarial_training.frames(
+        name, images.digits(), some, eps=eps, epochs=epochs, share=share
     )
 
 
-def hardening_picture(one: fooling.Hardening, eps: float, *, show: str = "errors") -> Image.Image:
+def _draw_training(now: _Training, show: str = "errors") -> tuple[Image.Image, str]:
+    one = now.training
+    return adversarial_training_picture(one, now.eps, show=show), adversarial_training_words(
+        one, now.eps
+    )
+
+
+def adversarial_training_words(one: AdversarialTraining, eps: float) -> str:
+    """The errors of both networks at the last look."""
+    plain, robust = one.measured[max(one.measured)]
+    return (
+        f"Step {one.step} of {one.steps}. After one step of {eps:g}: plain training errs on "
+        f"{plain.adversarial_error:.1%}, adversarial training on {robust.adversarial_error:.1%}; "
+        f"on clean digits {plain.error:.1%} and {robust.error:.1%}."
+    )
+
+
+def adversarial_training_picture(
+    one: AdversarialTraining, eps: float, *, show: str = "errors"
+) -> Image.Image:
     """Errors on clean and on fooled digits while both learn, or the confidence in wrong ones."""
-    steps = torch.tensor(list(one.looks))
-    pairs = list(one.looks.values())
+    steps = torch.tensor(list(one.measured))
+    pairs = list(one.measured.values())
 
     def line(which: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         return steps, torch.tensor([getattr(pair[which], name) for pair in pairs])
@@ -436,8 +444,8 @@ def hardening_picture(one: fooling.Hardening, eps: float, *, show: str = "errors
         up = "confidence in wrong answers"
     else:
         lines = {
-            "plain, fooled": line(0, "fooled_error"),
-            "adversarial, fooled": line(1, "fooled_error"),
+            "plain, fooled": line(0, "adversarial_error"),
+            "adversarial, fooled": line(1, "adversarial_error"),
             "plain, clean": line(0, "error"),
             "adversarial, clean": line(1, "error"),
         }

@@ -17,7 +17,7 @@ from labsupport.core import network as networks
 from labsupport.core.images.perturbations import signed_step
 from labsupport.core.network import Network, Prediction
 from labsupport.methods import fooling
-from labsupport.methods.fooling import DEFENCES, Fooled, SignLine
+from labsupport.methods.fooling import DEFENCES, AttackResult, SignLine
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
 from labsupport.ui.panel import Live, Panel
@@ -25,7 +25,7 @@ from labsupport.ui.panel import Live, Panel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WAYS = {
+ATTACKS = {
     "random signs": "random",
     "one step along the signs of the slope": "fgsm",
     "ten small steps along the signs": "pgd",
@@ -48,7 +48,7 @@ def push_panel(
     image: str = "giant_panda",
     target: str = "",
     *,
-    way: str = "random",
+    attack: str = "random",
     eps: float = 4,
     title: str = "Push a picture",
 ) -> Panel:
@@ -60,7 +60,7 @@ def push_panel(
             "image": controls.image_menu(images.photos(), image),
             "network": network,
             "target": controls.class_box(network, target, label="towards the class"),
-            "way": controls.choice("direction", WAYS, way),
+            "attack": controls.choice("direction", ATTACKS, attack),
             "eps": _eps_slider(eps),
         },
         compute=_pushed,
@@ -74,42 +74,48 @@ def _eps_slider(start: float, high: float = 16) -> Control:
 
 
 def _pushed(
-    image: torch.Tensor, network: Network, target: int | None, way: str, eps: float
-) -> Fooled:
-    return push(network, images.standard(image, network.input_size[0]), target, way=way, eps=eps)
+    image: torch.Tensor, network: Network, target: int | None, attack: str, eps: float
+) -> AttackResult:
+    return push(
+        network, images.standard(image, network.input_size[0]), target, attack=attack, eps=eps
+    )
 
 
 def push(
-    network: Network, image: torch.Tensor, target: int | str | None, *, way: str, eps: float
-) -> Fooled:
-    """A picture (1, 3, H, W) changed in one of the `WAYS`, by at most `eps` grey values."""
-    if way == "pgd":
+    network: Network, image: torch.Tensor, target: int | str | None, *, attack: str, eps: float
+) -> AttackResult:
+    """A picture (1, 3, H, W) changed in one of the `ATTACKS`, by at most `eps` grey values."""
+    if attack == "pgd":
         return fooling.pgd(network, image, target, eps=eps / 255, steps=_STEPS)
-    found = fooling.fgsm(network, image, target, eps=eps / 255)
-    if way == "fgsm":
-        return found
+    result = fooling.fgsm(network, image, target, eps=eps / 255)
+    if attack == "fgsm":
+        return result
     random = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
     changed = signed_step(image, random, eps / 255)
     with torch.no_grad():
         after = network(changed).cpu()
-    return Fooled(image, changed, found.before, after, found.label, found.target, eps / 255)
+    return AttackResult(
+        image, changed, result.before, after, result.label, result.target, eps / 255
+    )
 
 
-def _draw_pushed(found: Fooled, network: Network) -> tuple[Image.Image, str]:
-    return fooled_picture(found, network), fooled_words(found, network)
+def _draw_pushed(result: AttackResult, network: Network) -> tuple[Image.Image, str]:
+    return fooled_picture(result, network), fooled_words(result, network)
 
 
-def fooled_picture(found: Fooled, network: Network, *, bars: int = 4) -> Image.Image:
+def fooled_picture(result: AttackResult, network: Network, *, bars: int = 4) -> Image.Image:
     """The picture, what was added (enlarged, the factor said), their sum; below them the answers.
 
     The target's bar stands out, or that of the class that was left.
     """
-    times = max(1, round(224 / found.images.shape[-1]))
-    added, factor = enlarged(found)
-    shown = [figures.enlarge(part, times) for part in (found.originals, added, found.images)]
+    times = max(1, round(224 / result.images.shape[-1]))
+    added, factor = enlarged(result)
+    shown = [figures.enlarge(part, times) for part in (result.originals, added, result.images)]
     titles = ["the picture", f"what was added, × {factor}", "their sum"]
-    wanted = int(found.label if found.target is None else found.target)
-    answers = [answer_bars(scores, network, wanted, bars) for scores in (found.before, found.after)]
+    wanted = int(result.label if result.target is None else result.target)
+    answers = [
+        answer_bars(scores, network, wanted, bars) for scores in (result.before, result.after)
+    ]
     return figures.side_by_side(
         [
             figures.side_by_side(shown, titles),
@@ -120,15 +126,15 @@ def fooled_picture(found: Fooled, network: Network, *, bars: int = 4) -> Image.I
     )
 
 
-def enlarged(found: Fooled) -> tuple[torch.Tensor, str]:
+def enlarged(result: AttackResult) -> tuple[torch.Tensor, str]:
     """The change so many times as large that it fills the range around grey, and the factor.
 
     One number in two hundred may lie beyond, so that a few strong pixels do not hide the rest.
     """
-    size = float(found.perturbation.abs().flatten().quantile(0.995)) or float(found.largest.max())
+    size = float(result.perturbation.abs().flatten().quantile(0.995)) or float(result.largest.max())
     factor = 0.5 / size if size > 0 else 1.0
     words = f"{factor:.0f}" if factor >= 10 else f"{factor:.1f}"
-    return (0.5 + factor * found.perturbation).clamp(0, 1), words
+    return (0.5 + factor * result.perturbation).clamp(0, 1), words
 
 
 def answer_bars(
@@ -142,12 +148,12 @@ def answer_bars(
     return figures.bars(rows, width=width, highlight=network.categories[wanted])
 
 
-def fooled_words(found: Fooled, network: Network) -> str:
+def fooled_words(result: AttackResult, network: Network) -> str:
     """What it was, what it is now, and how little was changed."""
-    [first], [now] = network.ranking(torch.cat([found.before, found.after]), k=1)
+    [first], [now] = network.ranking(torch.cat([result.before, result.after]), k=1)
     size = (
-        f"No pixel value changed by more than {255 * float(found.largest):.1f}/255, "
-        f"the root mean square is {255 * float(found.rms):.2f}/255."
+        f"No pixel value changed by more than {255 * float(result.largest):.1f}/255, "
+        f"the root mean square is {255 * float(result.rms):.2f}/255."
     )
     words = (
         f"{first.name} ({figures.per_cent(first.probability)}) became {now.name} "
@@ -158,10 +164,10 @@ def fooled_words(found: Fooled, network: Network) -> str:
             f"Still {now.name}: {figures.per_cent(first.probability)} before, "
             f"{figures.per_cent(now.probability)} after. {size}"
         )
-    if found.target is None:
+    if result.target is None:
         return words
-    chance = float(found.after[0].softmax(0)[int(found.target)])
-    return f"{network.categories[int(found.target)]}: {figures.per_cent(chance)}. {words}"
+    chance = float(result.after[0].softmax(0)[int(result.target)])
+    return f"{network.categories[int(result.target)]}: {figures.per_cent(chance)}. {words}"
 
 
 # The line through the picture
@@ -198,27 +204,27 @@ def _line(
     image: torch.Tensor, network: Network, target: int | None, reach: int, clip: bool
 ) -> _Line:
     seen = images.standard(image, network.input_size[0])
-    found = fooling.sign_line(network, seen, target, reach=reach / 255, points=41, clip=clip)
-    return _Line(found, seen, network)
+    line = fooling.sign_line(network, seen, target, reach=reach / 255, points=41, clip=clip)
+    return _Line(line, seen, network)
 
 
-def _draw_line(found: _Line, within: float = 0.25) -> tuple[Image.Image, str]:
-    line = found.line
+def _draw_line(along: _Line, within: float = 0.25) -> tuple[Image.Image, str]:
+    line = along.line
     reach = float(line.eps[-1])
     near = within * reach
     picture = figures.side_by_side(
-        [line_picture(line, found.network.categories, near=near), _along(found)],
+        [line_picture(line, along.network.categories, near=near), _along(along)],
         columns=1, gap=8,
     )  # fmt: skip
     straight, whole = line.r_squared(near), line.r_squared()
     wanted = line.label if line.target is None else line.target
     at = int((line.eps - near).abs().argmin())
     words = (
-        f"{found.network.categories[wanted]}: R² of its score {float(straight[wanted]):.2f} within "
+        f"{along.network.categories[wanted]}: R² of its score {float(straight[wanted]):.2f} within "
         f"±{255 * near:.1f}/255, {float(whole[wanted]):.2f} on the whole line; median of all "
         f"classes {float(straight.median()):.2f} and {float(whole.median()):.2f}. Its log-odds at "
         f"+{255 * float(line.eps[at]):.1f}/255: {float(line.log_odds[at]):.1f}, where the slope at "
-        f"0 promised {float(line.promised[at]):.0f}."
+        f"0 promised {float(line.linearized[at]):.0f}."
     )
     return picture, words.replace("-", "−").replace("log−odds", "log-odds")
 
@@ -257,12 +263,12 @@ def line_picture(
     return figures.drawn(plot, size=size)
 
 
-def _along(found: _Line, count: int = 5) -> Image.Image:
+def _along(along: _Line, count: int = 5) -> Image.Image:
     """Pictures from one end of the line to the other, with the answer to each."""
-    places = np.linspace(0, len(found.line.eps) - 1, count).round().astype(int).tolist()
-    steps = found.line.eps[places]
-    shown = (found.image + steps[:, None, None, None] * found.line.direction).clamp(0, 1)
-    names = [row[0].name for row in found.network.ranking(found.line.scores[places], k=1)]
+    places = np.linspace(0, len(along.line.eps) - 1, count).round().astype(int).tolist()
+    steps = along.line.eps[places]
+    shown = (along.image + steps[:, None, None, None] * along.line.direction).clamp(0, 1)
+    names = [row[0].name for row in along.network.ranking(along.line.scores[places], k=1)]
     titles = [
         f"{255 * float(step):+.0f}/255: {name}".replace("-", "−").replace("+0", "0")
         for step, name in zip(steps, names, strict=True)
@@ -277,7 +283,7 @@ def _along(found: _Line, count: int = 5) -> Image.Image:
 class _Walked:
     """Where the small steps are, and the probabilities on the way, (steps so far, classes)."""
 
-    step: fooling.Step
+    step: fooling.AttackFrame
     chances: tuple[torch.Tensor, ...]
     network: Network
 
@@ -306,23 +312,23 @@ def _steps(
     seen = images.standard(image, network.input_size[0])
     settings: dict[str, Any] = {"eps": eps / 255, "step": size / 255, "steps": steps}
     chances: tuple[torch.Tensor, ...] = ()
-    for one in fooling.pgd_frames(network, seen, target, **settings):
-        chances = (*chances, one.fooled.after[0].softmax(0))
+    for one in fooling.pgd.frames(network, seen, target, **settings):
+        chances = (*chances, one.result.after[0].softmax(0))
         yield _Walked(one, chances, network)
 
 
 def _draw_step(walked: _Walked) -> tuple[Image.Image, str]:
-    found, network = walked.step.fooled, walked.network
-    words = fooled_words(found, network)
+    result, network = walked.step.result, walked.network
+    words = fooled_words(result, network)
     picture = figures.side_by_side(
-        [fooled_picture(found, network, bars=3), _chances(walked)], columns=1, gap=8
+        [fooled_picture(result, network, bars=3), _chances(walked)], columns=1, gap=8
     )
     return picture, f"Step {walked.step.step} of {walked.step.steps}. {words}"
 
 
 def _chances(walked: _Walked) -> Image.Image:
-    found, rows = walked.step.fooled, torch.stack(walked.chances)
-    wanted = [int(found.label), *([] if found.target is None else [int(found.target)])]
+    result, rows = walked.step.result, torch.stack(walked.chances)
+    wanted = [int(result.label), *([] if result.target is None else [int(result.target)])]
     wanted += [one for one in rows[-1].argsort(descending=True).tolist() if one not in wanted]
     names = walked.network.categories
 
@@ -347,24 +353,24 @@ def _chances(walked: _Walked) -> Image.Image:
 # Files, other networks, defences
 
 
-def save_fooled(network: Network, found: Fooled, path: str | Path) -> str:
+def save_fooled(network: Network, result: AttackResult, path: str | Path) -> str:
     """Write the changed picture to a PNG file, read it again, and say whether it still fools."""
-    kept = fooling.for_file(network, found)
-    settings = {"label": network.categories[int(found.label)], "eps": found.eps}
+    kept = fooling.quantize(network, result)
+    settings = {"label": network.categories[int(result.label)], "eps": result.eps}
     file = images.save(kept.images, path, settings)
     [[now]] = network.predict(images.load(file), k=1)
-    wanted = int(found.label) if found.target is None else int(found.target)
-    fools = now.index != wanted if found.target is None else now.index == wanted
+    wanted = int(result.label) if result.target is None else int(result.target)
+    fools = now.index != wanted if result.target is None else now.index == wanted
     largest = 255 * float(kept.largest)
     verdict = "It still fools the network" if fools else "It does NOT fool the network any more"
     return (
         f"{file.name}: {verdict}: {now.name}, {figures.per_cent(now.probability)}; "
-        f"largest change {largest:.1f}/255 in the file, {255 * float(found.largest):.2f}/255 "
+        f"largest change {largest:.1f}/255 in the file, {255 * float(result.largest):.2f}/255 "
         "before."
     )
 
 
-def second_opinion(network: Network, found: Fooled) -> str:
+def second_opinion(network: Network, result: AttackResult) -> str:
     """What the other ImageNet networks on this computer say to the changed picture."""
     there = [
         name for name in networks.offline_names() if name in photographs() and name != network.name
@@ -374,7 +380,7 @@ def second_opinion(network: Network, found: Fooled) -> str:
             "There is no second ImageNet network on this computer: with a connection, "
             'networks.load("alexnet") brings one.'
         )
-    pair = torch.cat([found.originals, found.images])
+    pair = torch.cat([result.originals, result.images])
     lines = []
     for name in there:
         before, after = (rows[0] for rows in networks.load(name).predict(pair, k=1))
@@ -395,7 +401,7 @@ def defence_panel(image: str = "giant_panda", target: str = "gibbon") -> Panel:
             "image": controls.image_menu(images.photos(), image),
             "network": network,
             "target": controls.class_box(network, target, label="towards the class"),
-            "attack": controls.choice("attack", dict(list(WAYS.items())[1:]), "pgd"),
+            "attack": controls.choice("attack", dict(list(ATTACKS.items())[1:]), "pgd"),
             "eps": _eps_slider(1),
             "defence": controls.choice("defence", _defence_names(), "jpeg"),
             "harsh": controls.real("how harsh", 0.25, 0, 1),
@@ -408,12 +414,12 @@ def defence_panel(image: str = "giant_panda", target: str = "gibbon") -> Panel:
 
 def _defence_names() -> Mapping[str, str]:
     names = {"8 bits": "save as PNG", "jpeg": "JPEG", "blur": "blur", "noise": "noise"}
-    return {names[way]: way for way in DEFENCES}
+    return {names[defence]: defence for defence in DEFENCES}
 
 
 def _attacked(
     image: torch.Tensor, network: Network, target: int | None, attack: str, eps: float
-) -> Fooled:
+) -> AttackResult:
     return _pushed(image, network, target, attack, eps)
 
 
@@ -425,14 +431,16 @@ def strength_at(defence: str, harsh: float) -> float:
 
 
 def _draw_defence(
-    found: Fooled, network: Network, defence: str, harsh: float
+    result: AttackResult, network: Network, defence: str, harsh: float
 ) -> tuple[Image.Image, str]:
     strength = strength_at(defence, harsh)
-    trial = fooling.try_defence(network, found, defence, strength)
+    trial = fooling.try_defence(network, result, defence, strength)
     name = DEFENCES[defence].words.format(strength)
-    treated = [fooling.defend(part, defence, strength) for part in (found.originals, found.images)]
-    wanted = int(found.label if found.target is None else found.target)
-    scores = (found.before, trial.clean, found.after, trial.fooled)
+    treated = [
+        fooling.defend(part, defence, strength) for part in (result.originals, result.images)
+    ]
+    wanted = int(result.label if result.target is None else result.target)
+    scores = (result.before, trial.clean, result.after, trial.attacked)
     bars = [answer_bars(one, network, wanted, 3, width=330) for one in scores]
     columns = [
         figures.side_by_side([figures.enlarge(part, 1), *rows], titles, columns=1, gap=4)
@@ -445,13 +453,17 @@ def _draw_defence(
             (treated[1], bars[2:], (f"fooled, then {name}", "fooled", "with the defence")),
         )
     ]
-    return figures.side_by_side(columns, gap=28), _defence_words(trial, found, network, name)
+    return figures.side_by_side(columns, gap=28), _defence_words(trial, result, network, name)
 
 
-def _defence_words(trial: fooling.Trial, found: Fooled, network: Network, name: str) -> str:
-    label = network.categories[int(found.label)]
-    clean, fooled = (row[0] for row in network.ranking(torch.cat([trial.clean, trial.fooled]), k=1))
-    back = "brings it back" if trial.fooled_right else "does not bring it back"
+def _defence_words(
+    trial: fooling.DefenceTrial, result: AttackResult, network: Network, name: str
+) -> str:
+    label = network.categories[int(result.label)]
+    clean, fooled = (
+        row[0] for row in network.ranking(torch.cat([trial.clean, trial.attacked]), k=1)
+    )
+    back = "brings it back" if trial.attacked_right else "does not bring it back"
     harm = (
         "" if trial.clean_right else f" But {name} alone turns the clean picture into {clean.name}."
     )
@@ -481,10 +493,14 @@ def defences_compared(
     seen = torch.cat([images.standard(images.sample(name)) for name in names])
     attacks = [fooling.pgd(network, seen, eps=one / 255, step=one / 765, steps=_FEW) for one in eps]
     rows = []
-    for way in (None, *DEFENCES):
-        mild, strong = (fooling.try_defence(network, one, way) for one in attacks)
-        words = "nothing" if way is None else DEFENCES[way].words.format(DEFENCES[way].usual)
-        rows.append(DefenceRow(words, mild.clean_right, mild.fooled_right, strong.fooled_right))
+    for defence in (None, *DEFENCES):
+        mild, strong = (fooling.try_defence(network, one, defence) for one in attacks)
+        words = (
+            "nothing"
+            if defence is None
+            else DEFENCES[defence].words.format(DEFENCES[defence].usual)
+        )
+        rows.append(DefenceRow(words, mild.clean_right, mild.attacked_right, strong.attacked_right))
     return rows
 
 

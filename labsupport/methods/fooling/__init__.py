@@ -1,41 +1,39 @@
 """Fooling a network: a change of the picture that nobody sees, and another answer.
 
 Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow and Fergus, "Intriguing properties of neural
-networks", 2013: `smallest`. Goodfellow, Shlens and Szegedy, "Explaining and harnessing adversarial
-examples", 2014: `fgsm`, `sign_line`, `adversarial`. Many small steps: `pgd`. What helps against it,
-and what does not: `try_defences`, `harden`.
+networks", 2013: `minimal_perturbation`, `transfer`. Goodfellow, Shlens and Szegedy, "Explaining
+and harnessing adversarial examples", 2014: `fgsm`, `sign_line`, `robustness`. Many small steps:
+`pgd`. What helps against it, and what does not: `adversarial_training`, `try_defence`.
 
-All of them keep their promise to the last bit: no pixel changes by more than eps or leaves [0, 1].
+All attacks keep their promise to the last bit: no pixel changes by more than eps or leaves [0, 1].
 """
 
-from labsupport.methods.fooling.fooling import (
+from labsupport.methods.fooling.adversarial import (
+    AdversarialBatches,
+    AdversarialTraining,
+    adversarial_training,
+)
+from labsupport.methods.fooling.defences import (
     DEFENCES,
-    DIGIT_NETWORKS,
-    TABLE,
-    Classes,
-    Fooled,
-    Hardening,
-    Lesson,
-    Search,
-    SignLine,
-    Step,
-    Struck,
-    Trial,
-    adversarial,
+    DefenceTrial,
     defend,
-    error,
-    fgsm,
-    for_file,
-    harden,
-    lessons,
-    noisy,
-    pgd,
-    pgd_frames,
-    sign_line,
-    smallest,
-    smallest_frames,
-    strike,
-    taught,
-    transfer,
+    quantize,
     try_defence,
 )
+from labsupport.methods.fooling.digit_networks import (
+    DIGIT_NETWORKS,
+    TABLE_1,
+    DigitFrame,
+    train_digits,
+)
+from labsupport.methods.fooling.evaluation import (
+    Robustness,
+    error_rate,
+    noisy,
+    robustness,
+    transfer,
+)
+from labsupport.methods.fooling.gradient_signs import AttackFrame, fgsm, pgd
+from labsupport.methods.fooling.linearity import SignLine, sign_line
+from labsupport.methods.fooling.minimal import SearchFrame, minimal_perturbation
+from labsupport.methods.fooling.results import AttackResult, Classes, concatenate

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from labsupport.core import network as networks
 from labsupport.core import training
 from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.frames import framed, last_of
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network
 from labsupport.core.network.architectures.lenet import LeNet5
@@ -32,7 +33,7 @@ class DigitRecipe:
 
     sizes: tuple[int, ...]
     decay: float
-    rate: float
+    learning_rate: float
     words: str
     paper_error: float | None = None
     paper_distortion: float | None = None
@@ -42,7 +43,7 @@ class DigitRecipe:
 _LINEAR = "softmax on the pixels, weight decay {}"
 _DEEP = "two hidden layers of {} sigmoid units"
 
-RECIPES: Mapping[str, DigitRecipe] = {
+DIGIT_NETWORKS: Mapping[str, DigitRecipe] = {
     "FC10(1e-4)": DigitRecipe((10,), 1e-4, 0.05, _LINEAR.format("0.0001"), 0.074, 0.062),
     "FC10(1e-2)": DigitRecipe((10,), 1e-2, 0.05, _LINEAR.format("0.01"), 0.094, 0.1),
     "FC10(1)": DigitRecipe((10,), 1.0, 0.05, _LINEAR.format("1"), 0.20, 0.14),
@@ -56,6 +57,7 @@ RECIPES: Mapping[str, DigitRecipe] = {
         (200, 200, 10), 1e-5, 0.05, "two hidden layers of 200 ReLUs", relu=True
     ),
 }
+TABLE_1 = tuple(name for name, one in DIGIT_NETWORKS.items() if one.paper_error is not None)
 
 
 class Grey(nn.Module):
@@ -66,25 +68,57 @@ class Grey(nn.Module):
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A digit network on its way, after `step` of `steps`; `module` goes on changing."""
+class DigitFrame:
+    """A digit network on its way, after `step` of `steps`.
+
+    `module` goes on changing with the next frame; `network()` is a copy as it is now.
+    """
 
     name: str
     step: int
     steps: int
     module: nn.Module
+    categories: tuple[str, ...]
 
     @property
     def progress(self) -> float:
         """The share of the steps that is done, 0 to 1."""
         return self.step / self.steps
 
+    def network(self) -> Network:
+        """What has been learned so far, for all methods that take a network."""
+        return as_network(self.name, self.module, self.categories)
+
+
+def _network(frames: Iterator[DigitFrame]) -> Network:
+    return last_of(frames).network()
+
+
+@framed(result=_network)
+def train_digits(
+    name: str, examples: LabelledImages, *, epochs: float = 10, seed: int = 0
+) -> Iterator[DigitFrame]:
+    """One of `DIGIT_NETWORKS`, trained on images (N, 3, 28, 28).
+
+    The call gives a `Network`; `.frames` give a `DigitFrame` each step. The same seed gives the
+    same network.
+
+    Errors: `BadSetting` with the nearest names.
+    """
+    chosen = recipe(name)
+    if name.startswith("AE"):
+        return _train_on_codes(name, examples, epochs, seed)
+    frames = trained(fresh(name, seed), examples.images, examples.labels, chosen, epochs, seed)
+    return (
+        DigitFrame(name, one.step, one.steps, one.module, examples.categories) for one in frames
+    )
+
 
 def recipe(name: str) -> DigitRecipe:
-    if name not in RECIPES:
-        close = ", ".join(nearest(str(name), RECIPES))
+    if name not in DIGIT_NETWORKS:
+        close = ", ".join(nearest(str(name), DIGIT_NETWORKS))
         raise BadSetting(f"no digit network {name!r}; the nearest are {close}")
-    return RECIPES[name]
+    return DIGIT_NETWORKS[name]
 
 
 def fresh(name: str, seed: int = 0) -> nn.Module:
@@ -93,59 +127,50 @@ def fresh(name: str, seed: int = 0) -> nn.Module:
 
 
 def _build(name: str) -> nn.Module:
-    found = recipe(name)
+    chosen = recipe(name)
     if name == "LeNet-5":
         return LeNet5()
     layers: list[nn.Module] = [Grey()]
     before = PIXELS
-    for units in found.sizes:
-        layers += [nn.Linear(before, units), nn.ReLU() if found.relu else nn.Sigmoid()]
+    for units in chosen.sizes:
+        layers += [nn.Linear(before, units), nn.ReLU() if chosen.relu else nn.Sigmoid()]
         before = units
     return nn.Sequential(*layers[:-1])  # the scores have no sigmoid
 
 
-def lessons(name: str, examples: LabelledImages, epochs: float, seed: int) -> Iterator[Lesson]:
-    """The network while it learns."""
-    found = recipe(name)
-    if name.startswith("AE"):
-        yield from _on_codes(name, examples, epochs, seed)
-        return
-    frames = training.train(
-        fresh(name, seed),
-        examples.images,
-        examples.labels,
-        epochs=epochs,
-        learning_rate=found.rate,
-        decay=found.decay,
-        seed=seed,
-    )
-    for frame in frames:
-        yield Lesson(name, frame.step, frame.steps, frame.module)
+def trained(
+    module: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    chosen: DigitRecipe,
+    epochs: float,
+    seed: int,
+    change: training.Change | None = None,
+) -> Iterator[training.Frame]:
+    """The module while it learns, with the recipe's learning rate and decay."""
+    return training.train(
+        module, inputs, labels, epochs=epochs, learning_rate=chosen.learning_rate,
+        decay=chosen.decay, change=change, seed=seed,
+    )  # fmt: skip
 
 
-def _on_codes(name: str, examples: LabelledImages, epochs: float, seed: int) -> Iterator[Lesson]:
+def _train_on_codes(
+    name: str, examples: LabelledImages, epochs: float, seed: int
+) -> Iterator[DigitFrame]:
     """First the autoencoder, without labels; then a softmax on its code, which stays as it is."""
-    found = recipe(name)
     grey, encoder, squash, head = fresh(name, seed).children()
     pixels = grey(examples.images).detach()
+
+    def frame(share: float, last: nn.Module) -> DigitFrame:
+        whole = nn.Sequential(grey, encoder, squash, last)
+        return DigitFrame(name, round(1000 * share), 1000, whole, examples.categories)
+
     for done, _ in _learn_to_fill_in(encoder, pixels, _AE_EPOCHS * epochs, seed):
-        so_far = nn.Sequential(grey, encoder, squash, head)
-        yield Lesson(name, round(1000 * _AE_SHARE * done), 1000, so_far)
+        yield frame(_AE_SHARE * done, head)
     with torch.no_grad():
         codes = squash(encoder(pixels))
-    frames = training.train(
-        head,
-        codes,
-        examples.labels,
-        epochs=epochs,
-        learning_rate=found.rate,
-        decay=found.decay,
-        seed=seed,
-    )
-    for frame in frames:
-        whole = nn.Sequential(grey, encoder, squash, frame.module)
-        done = _AE_SHARE + (1 - _AE_SHARE) * frame.progress
-        yield Lesson(name, round(1000 * done), 1000, whole)
+    for one in trained(head, codes, examples.labels, recipe(name), epochs, seed):
+        yield frame(_AE_SHARE + (1 - _AE_SHARE) * one.progress, one.module)
 
 
 def _learn_to_fill_in(
@@ -157,8 +182,8 @@ def _learn_to_fill_in(
     """
     random = torch.Generator().manual_seed(seed)
     weight, bias = encoder.parameters()
-    back = torch.zeros(PIXELS, requires_grad=True)
-    optimizer = torch.optim.Adam([weight, bias, back], lr=2e-3)
+    decoder_bias = torch.zeros(PIXELS, requires_grad=True)
+    optimizer = torch.optim.Adam([weight, bias, decoder_bias], lr=2e-3)
     steps = max(1, round(epochs * len(pixels) / _AE_BATCH))
     for step in range(steps):
         chosen = torch.randint(len(pixels), (_AE_BATCH,), generator=random)
@@ -166,7 +191,7 @@ def _learn_to_fill_in(
         kept = torch.rand(whole.shape, generator=random) >= _DROPPED
         with torch.enable_grad():
             code = torch.sigmoid(encoder(whole * kept))
-            drawn = code @ weight + back
+            drawn = code @ weight + decoder_bias
             loss = nn.functional.binary_cross_entropy_with_logits(drawn, whole)
             optimizer.zero_grad()
             torch.autograd.backward(loss)

@@ -1,18 +1,31 @@
-"""Szegedy's search for the smallest change: L-BFGS inside the box [0, 1], and a search for c."""
+"""The smallest change that fools: L-BFGS inside the box [0, 1], and a search for its price c.
+
+Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow and Fergus, "Intriguing properties of neural
+networks", 2013.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from labsupport.core.errors import BadSetting
+from labsupport.core.frames import framed, last_of
 from labsupport.core.network import Network
-from labsupport.methods.fooling.attacks import Aim
+from labsupport.methods.fooling.results import (
+    AttackResult,
+    Classes,
+    Targets,
+    concatenate,
+    scores_of,
+    targets_of,
+)
 
 _START = 0.1  # the first c that is tried
 _FACTOR = 8.0  # how far apart the tried ones are, until one fools and another does not
@@ -22,13 +35,104 @@ _CLOSE = 1.05  # ends of the search for c closer than this factor are one
 
 
 @dataclass(frozen=True)
-class Tried:
-    """The minimum for one c: the changed image, its scores, and whether it is in its target."""
+class SearchFrame:
+    """A search for the smallest change on its way.
 
+    It is at image `number` of `count`, counted from 0; `finished` are the results of those before.
+    `now` is the change that is tried at present, with the price `c` on its length; `best` the
+    shortest so far that fools, or None. `round` counts the values of c, 1 to `rounds`.
+    """
+
+    round: int
+    rounds: int
     c: float
-    image: Tensor
-    scores: Tensor
-    fools: bool
+    now: AttackResult
+    best: AttackResult | None
+    number: int = 0
+    count: int = 1
+    finished: tuple[AttackResult, ...] = ()
+
+    @property
+    def progress(self) -> float:
+        """The share of all rounds that is done, 0 to 1."""
+        return (self.number + self.round / self.rounds) / self.count
+
+    @property
+    def result(self) -> AttackResult:
+        """The best change of each image so far; where none fools, the last one that was tried."""
+        return concatenate([*self.finished, self.now if self.best is None else self.best])
+
+
+def _result(frames: Iterator[SearchFrame]) -> AttackResult:
+    return last_of(frames).result
+
+
+@framed(result=_result)
+def minimal_perturbation(
+    network: Network,
+    images: Tensor,
+    target: Classes | None = None,
+    *,
+    label: Classes | None = None,
+    rounds: int = 12,
+    steps: int = 50,
+) -> Iterator[SearchFrame]:
+    """The smallest change that brings each image into its target, by box-constrained L-BFGS.
+
+    Szegedy et al. 2013: minimize c ||r||² + loss(x + r, target) with x + r in [0, 1], and search
+    for the largest c whose minimum still fools (at most `rounds` values of c, each with at most
+    `steps` steps of L-BFGS-B, in double precision). Without a `target` it is the class that comes
+    second. The result is the shortest change that was met; where nothing fools, `success` says so.
+    The call gives an `AttackResult`; `.frames` give one for each c that is tried.
+
+    Errors: `BadImage`, `UnknownClass`, `BadSetting`.
+    """
+    for name, value in (("rounds", rounds), ("steps", steps)):
+        if not 1 <= value < math.inf or value != int(value):
+            raise BadSetting(f"{name} is a whole number from 1 upwards, not {value}")
+    targets = targets_of(network, images, label, target)
+    if target is None:
+        targets = replace(targets, target=_second_class(network, targets))
+    return _one_by_one(network, targets.split(1), int(rounds), int(steps))
+
+
+def _second_class(network: Network, targets: Targets) -> Tensor:
+    scores = scores_of(network, targets.images)
+    mine = torch.nn.functional.one_hot(targets.label, scores.shape[1]).bool()
+    return scores.masked_fill(mine, -math.inf).argmax(1)
+
+
+def _one_by_one(
+    network: Network, parts: Sequence[Targets], rounds: int, steps: int
+) -> Iterator[SearchFrame]:
+    finished: tuple[AttackResult, ...] = ()
+    for number, part in enumerate(parts):
+        for frame in _search(network, part, rounds, steps):
+            frame = replace(frame, number=number, count=len(parts), finished=finished)
+            yield frame
+        finished = (*finished, frame.now if frame.best is None else frame.best)
+
+
+def _search(network: Network, targets: Targets, rounds: int, steps: int) -> Iterator[SearchFrame]:
+    """For one image: a minimum for each c that is tried, each from the best one so far."""
+    before = scores_of(network, targets.images)
+    if bool((before.argmax(1) == targets.wanted).all()):  # it is there already
+        same = targets.result(targets.images, before, before)
+        yield SearchFrame(rounds, rounds, math.inf, same, same)
+        return
+    bracket, start, best = _Bracket(), targets.images, None
+    for done in range(1, rounds + 1):
+        c = bracket.next()
+        image, scores = _minimum(_Problem(network, targets, c), start, steps)
+        now = targets.result(image, before, scores)
+        fools = bool(now.success)
+        if fools:
+            start = image
+            best = now if best is None or float(now.length) < float(best.length) else best
+        yield SearchFrame(done, rounds, c, now, best)
+        bracket.narrow(c, fools)
+        if bracket.closed:
+            return
 
 
 @dataclass
@@ -45,7 +149,7 @@ class _Bracket:
             return self.fooling * _FACTOR
         return self.honest / _FACTOR if math.isfinite(self.honest) else _START
 
-    def learn(self, c: float, fools: bool) -> None:
+    def narrow(self, c: float, fools: bool) -> None:
         if fools:
             self.fooling = max(self.fooling, c)
         else:
@@ -58,62 +162,47 @@ class _Bracket:
         return bool(self.fooling) and self.honest / self.fooling < _CLOSE
 
 
-def search(network: Network, asked: Aim, rounds: int, steps: int) -> Iterator[Tried]:
-    """For one image: the minimum for each c that is tried, each from the best one so far."""
-    bracket, start = _Bracket(), asked.images
-    for _ in range(rounds):
-        found = minimum(_Problem(network, asked, bracket.next()), start, steps)
-        yield found
-        bracket.learn(found.c, found.fools)
-        if found.fools:
-            start = found.image
-        if bracket.closed:
-            return
-
-
-def minimum(problem: _Problem, start: Tensor, steps: int) -> Tried:
-    """Minimize c ||r||² + cross-entropy(x + r, target) with x + r in [0, 1]."""
+def _minimum(problem: _Problem, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Minimize c ||r||² + cross-entropy(x + r, target) with x + r in [0, 1]: image and scores."""
     from scipy.optimize import Bounds, minimize
 
     count = start.numel()
-    found = minimize(
-        problem.value_and_slope,
+    solution = minimize(
+        problem.value_and_gradient,
         _flat(start),
         jac=True,
         method="L-BFGS-B",
         bounds=Bounds(np.zeros(count), np.ones(count)),
         options={"maxiter": steps, "maxcor": 10, "ftol": _SETTLED},
     )
-    return problem.tried(found.x)
+    return problem.image_and_scores(solution.x)
 
 
 class _Problem:
     """One image, one target and one c, as scipy wants it: flat, in double precision."""
 
-    def __init__(self, network: Network, asked: Aim, c: float) -> None:
-        self._network, self._asked, self._c = network, asked, c
-        self._x = _flat(asked.images)
+    def __init__(self, network: Network, targets: Targets, c: float) -> None:
+        self._network, self._targets, self._c = network, targets, c
+        self._x = _flat(targets.images)
 
-    def value_and_slope(self, flat: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
+    def value_and_gradient(self, flat: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
         change = flat - self._x
         with torch.enable_grad():
             image = self._image(flat).requires_grad_(True)
             scores = self._network.scores(image)
-            loss = torch.nn.functional.cross_entropy(scores, self._asked.wanted)
-            (slope,) = torch.autograd.grad(loss, image)
+            loss = torch.nn.functional.cross_entropy(scores, self._targets.wanted)
+            (gradient,) = torch.autograd.grad(loss, image)
         value = self._c * float(change @ change) + float(loss.detach())
-        return value, 2 * self._c * change + _flat(slope)
+        return value, 2 * self._c * change + _flat(gradient)
 
-    def tried(self, flat: np.ndarray[Any, Any]) -> Tried:
+    def image_and_scores(self, flat: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
         image = self._image(flat)
         with torch.no_grad():
-            scores = self._network.scores(image)
-        fools = bool((scores.argmax(1) == self._asked.wanted).all())
-        return Tried(self._c, image, scores, fools)
+            return image, self._network.scores(image)
 
     def _image(self, flat: np.ndarray[Any, Any]) -> Tensor:
-        found = torch.from_numpy(flat.astype(np.float32)).view(self._asked.images.shape)
-        return self._network.send(found)
+        image = torch.from_numpy(flat.astype(np.float32)).view(self._targets.images.shape)
+        return self._network.send(image)
 
 
 def _flat(images: Tensor) -> np.ndarray[Any, Any]:

@@ -1,0 +1,209 @@
+"""Attacks along the signs of the gradient: one step, or many that stay inside a ball and [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labsupport.core import workers
+from labsupport.core.errors import BadSetting
+from labsupport.core.frames import Shortcut, framed, last_of
+from labsupport.core.images.perturbations import perturbed, signed_step
+from labsupport.core.network import Network
+from labsupport.methods.fooling.results import (
+    AttackResult,
+    Classes,
+    Targets,
+    at_once,
+    gradient_of,
+    scores_of,
+    targets_of,
+)
+
+# The changed images of a part, and the network's scores before and after, where it computes.
+Outcome = tuple[Tensor, Tensor, Tensor]
+
+
+def fgsm(
+    network: Network,
+    images: Tensor,
+    target: Classes | None = None,
+    *,
+    eps: float = 8 / 255,
+    label: Classes | None = None,
+) -> AttackResult:
+    """The fast gradient sign method: every pixel by eps along the sign of its gradient.
+
+    Goodfellow et al. 2014: x + eps * sign(gradient of the loss). `images` are (N, 3, H, W) in
+    [0, 1]. Without a `target` they leave their `label` (the network's own answer, unless it is
+    given); with one, they go towards it. Both are one class, or a number for each image. `eps` is
+    in units of pixel values: 8/255 is eight grey values.
+
+    Errors: `BadImage`, `UnknownClass`, `BadSetting`.
+
+    >>> from torch import nn
+    >>> from labsupport import networks
+    >>> toy = nn.Sequential(nn.Flatten(), nn.Linear(3, 2, bias=False))
+    >>> _ = toy[1].weight.data.copy_(torch.tensor([[1.0, -1.0, 0.0], [0.0, 0.0, 0.0]]))
+    >>> plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "input_size": 1}
+    >>> network = networks.wrap(toy, categories=["cat", "dog"], **plain)
+    >>> result = fgsm(network, torch.full((1, 3, 1, 1), 0.5), "cat", eps=0.25)
+    >>> result.images.flatten().tolist()
+    [0.75, 0.25, 0.5]
+    """
+    targets = targets_of(network, images, label, target)
+    _checked_steps(eps, None, 1)
+
+    def one_step(part: Targets) -> Outcome:
+        gradient, before = gradient_of(network, part.images, part.wanted)
+        changed = signed_step(part.images, part.sign * gradient, eps)
+        return changed, before, scores_of(network, changed)
+
+    return _in_parts(network, targets, one_step, eps)
+
+
+@dataclass(frozen=True)
+class AttackFrame:
+    """Where many small steps stand, after `step` of `steps`."""
+
+    step: int
+    steps: int
+    result: AttackResult
+
+    @property
+    def progress(self) -> float:
+        """The share of the steps that is done, 0 to 1."""
+        return self.step / self.steps
+
+
+def _result(frames: Iterator[AttackFrame]) -> AttackResult:
+    return last_of(frames).result
+
+
+@framed(result=_result)
+def pgd(
+    network: Network,
+    images: Tensor,
+    target: Classes | None = None,
+    *,
+    eps: float = 8 / 255,
+    step: float | None = None,
+    steps: int = 40,
+    random_start: bool = False,
+    label: Classes | None = None,
+) -> Iterator[AttackFrame]:
+    """Many small sign steps, each brought back to at most eps from the picture and into [0, 1].
+
+    Kurakin et al. 2016; Madry et al. 2017 call it projected gradient descent. `step` is one step's
+    size, eps / 10 unless it is given. The rest is as in `fgsm`, which this is with one step of
+    size eps. `random_start` begins anywhere in the ball, the same place every time. The call gives
+    an `AttackResult`; `.frames` give one after each step, the start first.
+
+    Errors: `BadImage`, `UnknownClass`, `BadSetting`.
+    """
+    targets = targets_of(network, images, label, target)
+    size = _checked_steps(eps, step, steps)
+
+    def walk(part: Targets) -> Iterator[tuple[int, Outcome]]:
+        return _walk(network, part, Ball.around(part.images, eps), size, int(steps), random_start)
+
+    def frames() -> Generator[AttackFrame]:
+        for number, outcome in walk(targets):
+            yield AttackFrame(number, int(steps), targets.result(*outcome, eps))
+
+    def whole() -> AttackFrame:
+        result = _in_parts(network, targets, lambda part: last_of(walk(part))[1], eps, int(steps))
+        return AttackFrame(int(steps), int(steps), result)
+
+    return Shortcut(frames(), whole)
+
+
+def _checked_steps(eps: float, step: float | None, steps: int) -> float:
+    """A step's size: a tenth of the ball, and at least its size / steps, unless it is given."""
+    if not eps >= 0 or not math.isfinite(eps):
+        raise BadSetting(f"eps is the largest change of a pixel, such as 8/255, not {eps}")
+    if not 1 <= steps < math.inf or steps != int(steps):
+        raise BadSetting(f"steps is a whole number from 1 upwards, not {steps}")
+    size = max(eps / 10, eps / steps) if step is None else step
+    if not size >= 0 or not math.isfinite(size):
+        raise BadSetting(f"step is how far a pixel moves at a time, such as 2/255, not {size}")
+    return size
+
+
+@dataclass(frozen=True)
+class Ball:
+    """All pictures that differ by at most `eps` a pixel and lie in [0, 1]: from `low` to `high`.
+
+    Both ends keep that promise to the last bit, so whatever lies between them does.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    @classmethod
+    def around(cls, images: Tensor, eps: float) -> Ball:
+        one = torch.ones((), device=images.device)
+        return cls(perturbed(images, -one, eps), perturbed(images, one, eps))
+
+    def random(self, seed: int) -> Tensor:
+        """A picture drawn evenly from the ball; image n of a batch does not depend on the rest."""
+        random = torch.Generator().manual_seed(seed)
+        share = torch.rand(self.low.shape[1:], generator=random).to(self.low)
+        return (self.low + share * (self.high - self.low)).clamp(self.low, self.high)
+
+
+def _walk(
+    network: Network, targets: Targets, ball: Ball, size: float, steps: int, random_start: bool
+) -> Iterator[tuple[int, Outcome]]:
+    """After each step its number, and the images with the scores before all and now."""
+    images = targets.images
+    if random_start:
+        images, before = ball.random(0), scores_of(network, images)
+    for step in range(steps):
+        gradient, scores = gradient_of(network, images, targets.wanted)
+        if not step and not random_start:
+            before = scores
+        yield step, (images, before, scores)
+        change = targets.sign * size * gradient.sign()
+        images = torch.clamp(images + change, ball.low, ball.high)
+    yield steps, (images, before, scores_of(network, images))
+
+
+# A few images at a time
+
+
+def _in_parts(
+    network: Network,
+    targets: Targets,
+    attack: Callable[[Targets], Outcome],
+    eps: float,
+    steps: int = 1,
+) -> AttackResult:
+    """An attack of so many steps, on a few images at a time."""
+    size, cores = _share(network, targets.images, steps)
+    images = torch.empty(targets.images.shape)  # each part is copied once, into its place
+    scores = []
+    outcomes = workers.in_order(lambda: attack, targets.split(size), threads=cores)
+    for place, (_, (changed, before, after)) in enumerate(outcomes):
+        images[place * size :][: len(changed)] = changed.detach()
+        scores.append((before.cpu(), after.cpu()))
+    before, after = (torch.cat(several) for several in zip(*scores, strict=True))
+    return targets.result(images, before, after, eps)
+
+
+def _share(network: Network, images: Tensor, steps: int) -> tuple[int, int]:
+    """How many images make a part, and how many threads take parts at a time.
+
+    On a CPU many steps are for a thread on each core, with half as many images in a pass: such a
+    thread keeps little memory, and fresh blocks are dear. One step is for all cores together: the
+    calling thread keeps what it needs.
+    """
+    room = at_once(network, images)
+    if network.device.type != "cpu" or steps == 1:
+        return room, 1
+    cores = torch.get_num_threads()
+    return max(1, min(room // 2, math.ceil(len(images) / cores))), cores
