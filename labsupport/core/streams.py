@@ -84,7 +84,7 @@ class ScaledImages(Sequence[torch.Tensor]):
 
 
 @dataclass(frozen=True)
-class Numbered:
+class NumberedImage:
     """One image (1, 3, H, W), its number, and that of the picture which it shows."""
 
     number: int
@@ -114,7 +114,7 @@ class Batch:
         return (self.images.shape[2], self.images.shape[3])
 
 
-def numbered(images: Images) -> Iterator[Numbered]:
+def numbered_images(images: Images) -> Iterator[NumberedImage]:
     """The images, one after the other, each checked."""
     for number in range(count_of(images)):
         image = image_of(images, number)
@@ -122,7 +122,7 @@ def numbered(images: Images) -> Iterator[Numbered]:
         if len(image) != 1:
             raise BadImage(f"image {number} is a batch of {len(image)}: one image at a time")
         picture = images.picture(number) if isinstance(images, ScaledImages) else number
-        yield Numbered(number, picture, image.detach())
+        yield NumberedImage(number, picture, image.detach())
 
 
 def batches(network: Network, images: Images) -> Iterator[Batch]:
@@ -130,9 +130,9 @@ def batches(network: Network, images: Images) -> Iterator[Batch]:
 
     Errors: `BadImage` for what is no image, or of a size that the network cannot take.
     """
-    waiting: dict[Pair, list[Numbered]] = {}
+    waiting: dict[Pair, list[NumberedImage]] = {}
     held = done = 0
-    for one in numbered(images):
+    for one in numbered_images(images):
         network.shapes(one.size)
         group = waiting.setdefault(one.size, [])
         group.append(one)
@@ -149,11 +149,11 @@ def batches(network: Network, images: Images) -> Iterator[Batch]:
         yield _batch(group, done)
 
 
-def _pixels(group: list[Numbered]) -> int:
+def _pixels(group: list[NumberedImage]) -> int:
     return sum(one.pixels for one in group)
 
 
-def _batch(group: list[Numbered], done: int) -> Batch:
+def _batch(group: list[NumberedImage], done: int) -> Batch:
     together = torch.cat([one.image for one in group])
     return Batch(together, [one.number for one in group], [one.picture for one in group], done)
 
@@ -162,25 +162,25 @@ def _batch(group: list[Numbered], done: int) -> Batch:
 # add up to that of the whole, in whichever order.
 
 
-def image_print(image: torch.Tensor, number: int) -> int:
+def image_fingerprint(image: torch.Tensor, number: int) -> int:
     """What stands for an image (1, 3, H, W), its pixels to 8 bits, at a place in a set."""
     pixels = (image * 255).round_().to("cpu", torch.uint8).contiguous()
     digest = hashlib.sha256(str(tuple(image.shape)).encode())
     digest.update(pixels.numpy().data)
-    return moved_print(int.from_bytes(digest.digest()) % _PRIME, number)
+    return shifted_fingerprint(int.from_bytes(digest.digest()) % _PRIME, number)
 
 
-def moved_print(seen: int, count: int) -> int:
+def shifted_fingerprint(fingerprint: int, count: int) -> int:
     """What stands for the same images, each `count` places further on."""
-    return seen * pow(_BASE, count, _PRIME) % _PRIME
+    return fingerprint * pow(_BASE, count, _PRIME) % _PRIME
 
 
-def print_word(seen: int) -> str:
-    """A sum of prints as a word of 32 letters and digits."""
-    return f"{seen % _PRIME:032x}"
+def fingerprint_text(fingerprint: int) -> str:
+    """A sum of fingerprints as a word of 32 letters and digits."""
+    return f"{fingerprint % _PRIME:032x}"
 
 
-def network_print(network: Network, layer: str) -> str:
+def network_fingerprint(network: Network, layer: str) -> str:
     """A word that stands for a layer and all weights below it."""
     part = network.part((network.node(layer),))
     digest = hashlib.sha256(f"{network.layer(layer).name} {network.mean} {network.std}".encode())

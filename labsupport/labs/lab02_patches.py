@@ -16,12 +16,12 @@ from labsupport.core import images
 from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Box, Layer
-from labsupport.core.streams import Images, image_of, network_print
+from labsupport.core.streams import Images, image_of, network_fingerprint
 from labsupport.labs.lab05_occlusion import photographs
 from labsupport.methods.patches import (
     TopPatches,
     UnitActivations,
-    agreement,
+    precision_at_k,
     top_patches,
     units_for,
 )
@@ -158,9 +158,9 @@ def field_side(network: Network, layer: str, limit: int = 224) -> int:
 # The whole of a unit
 
 
-def histogram(found: UnitActivations, marks: Sequence[float] = (), bins: int = 60) -> Image.Image:
+def histogram(unit: UnitActivations, marks: Sequence[float] = (), bins: int = 60) -> Image.Image:
     """How often a unit answers how strongly, on a logarithmic axis; lines at the `marks`."""
-    counts, edges = np.histogram(found.values.numpy(), bins=bins)
+    counts, edges = np.histogram(unit.values.numpy(), bins=bins)
     middles = (edges[:-1] + edges[1:]) / 2
 
     def plot(axes: Axes) -> None:
@@ -169,7 +169,7 @@ def histogram(found: UnitActivations, marks: Sequence[float] = (), bins: int = 6
         axes.set_ylim(bottom=0.5)
         for mark in marks:
             axes.axvline(mark, color="#D55E00", linestyle="--", linewidth=2)
-        axes.set_xlabel(f"activation of channel {found.channel}")
+        axes.set_xlabel(f"activation of channel {unit.channel}")
         axes.set_ylabel("number of positions")
 
     return figures.drawn(plot)
@@ -199,13 +199,13 @@ def leaf_panel(
     layers = controls.layer_menu(menu, layer, keep=_is_shown)
 
     def search(network: Network, layer: str, order: str) -> tuple[TopPatches, int, str]:
-        found = top_patches(network, layer, shown, k=16, suppress="picture", order=order)
-        return found, field_side(network, layer), network.layer(layer).title
+        patches = top_patches(network, layer, shown, k=16, suppress="picture", order=order)
+        return patches, field_side(network, layer), network.layer(layer).title
 
     def draw(
-        found: tuple[TopPatches, int, str], unit: int, count: int, context: float
+        searched: tuple[TopPatches, int, str], unit: int, count: int, context: float
     ) -> tuple[Image.Image, str]:
-        patches, side, title = found
+        patches, side, title = searched
         tiles = unit_tiles(patches, shown, unit, side=side, context=context, count=count)
         return tiles, unit_words(patches, unit, side, title)
 
@@ -259,22 +259,22 @@ class ConceptBox(Control):
 def naming_panel(
     pictures: Sequence[images.Picture],
     shown: Images,
-    found: TopPatches,
+    best: TopPatches,
     unit: int = 318,
     concept: str = "road vehicles",
 ) -> Panel:
     """Name a unit: write a concept, and see how often the labels of its top patches agree.
 
-    `pictures` are those that `shown` holds as images. `found` is a search that was made before
+    `pictures` are those that `shown` holds as images. `best` is a search that was made before
     (one patch of a picture, sixteen of them) and is not made again.
     """
     menu = controls.network_menu(names=photographs())
-    layers = controls.layer_menu(menu, found.layer, keep=_is_shown)
+    layers = controls.layer_menu(menu, best.layer, keep=_is_shown)
 
     def search(network: Network, layer: str) -> tuple[TopPatches, int, str]:
         described = network.layer(layer)
-        same = found.fingerprints["network"] == network_print(network, layer)
-        patches = found if same else top_patches(network, layer, shown, k=16, suppress="picture")
+        same = best.fingerprints["network"] == network_fingerprint(network, layer)
+        patches = best if same else top_patches(network, layer, shown, k=16, suppress="picture")
         return patches, field_side(network, layer), described.title
 
     def draw(
@@ -322,7 +322,7 @@ def named_tiles(
     titles = [f"{'+' if word == concept else '−'} {word}" for word in words]
     values = _values(patches, row, count)
     block = figures.mosaic(tiles, columns=columns, titles=titles, values=values)
-    share = agreement(patches, labels, concept)[row]
+    share = precision_at_k(patches, labels, concept)[row]
     curve = _precision(share, concept, _chance(labels, concept))
     return figures.side_by_side([block, curve], columns=1)
 
@@ -356,7 +356,7 @@ def naming_words(
     title: str = "",
 ) -> str:
     """How well a name fits, in words, and which units it fits best."""
-    share = agreement(patches, labels, concept)
+    share = precision_at_k(patches, labels, concept)
     precision = float(share[patches.row(unit), count - 1])
     best = units_for(patches, labels, concept, 3)
     others = ", ".join(f"{one} ({share[patches.row(one), -1]:.2f})" for one in best)

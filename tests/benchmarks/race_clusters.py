@@ -14,8 +14,7 @@ from labsupport.core import network as networks
 from labsupport.core.images.sets import Files
 from labsupport.core.network import Network
 from labsupport.core.streams import Images
-from labsupport.methods.patches import TopPatches, several_scales, top_patches
-from labsupport.methods.patches.clusters import Cluster, scan
+from labsupport.methods.patches import Cluster, TopPatches, scan, several_scales, top_patches
 
 LAYER, SIDE, COPIES, PART = "fire9", 224, 2, 16
 _ALONE = "one process, one thread"

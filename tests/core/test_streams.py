@@ -46,7 +46,7 @@ def test_every_image_comes_once_with_those_of_its_size(network, monkeypatch):
 def test_few_images_wait_whatever_their_sizes(network, monkeypatch):
     monkeypatch.setattr(streams, "BATCH_PIXELS", 20_000)
     held = most = 0
-    real = streams.numbered
+    real = streams.numbered_images
 
     def counted(shown):
         nonlocal held, most
@@ -55,7 +55,7 @@ def test_few_images_wait_whatever_their_sizes(network, monkeypatch):
             most = max(most, held)
             yield one
 
-    monkeypatch.setattr(streams, "numbered", counted)
+    monkeypatch.setattr(streams, "numbered_images", counted)
     for batch in streams.batches(network, marked(SIZES)):
         held -= len(batch.images) * batch.size[0] * batch.size[1]
     assert held == 0
@@ -72,7 +72,7 @@ def test_what_the_network_cannot_take_is_refused_at_once(network):
     with pytest.raises(BadImage, match="does not fit"):
         list(streams.batches(network, [torch.zeros(1, 3, 5, 30)]))
     with pytest.raises(BadImage, match="image 1 is a batch of 2"):
-        list(streams.numbered([torch.zeros(1, 3, 9, 9), torch.zeros(2, 3, 9, 9)]))
+        list(streams.numbered_images([torch.zeros(1, 3, 9, 9), torch.zeros(2, 3, 9, 9)]))
 
 
 def test_scales_share_their_picture(network):
@@ -94,18 +94,24 @@ def test_an_image_of_a_set_is_decoded_and_has_one_shape():
 def test_prints_add_up_and_tell_images_and_their_order_apart():
     shown = [toys.image(4, 5, seed=n) for n in range(6)]
     places = list(enumerate(shown))
-    whole = sum(streams.image_print(image, number) for number, image in places)
+    whole = sum(streams.image_fingerprint(image, number) for number, image in places)
     random.Random(1).shuffle(places)
-    parts = [sum(streams.image_print(i, n) for n, i in part) for part in (places[:2], places[2:])]
-    assert streams.print_word(sum(parts)) == streams.print_word(whole)
-    later = sum(streams.image_print(image, number + 9) for number, image in places)
-    assert streams.print_word(streams.moved_print(whole, 9)) == streams.print_word(later)
-    assert streams.print_word(later) != streams.print_word(whole)
-    swapped = sum(streams.image_print(i, n) for n, i in enumerate([shown[1], shown[0], *shown[2:]]))
-    assert streams.print_word(swapped) != streams.print_word(whole)
+    parts = [
+        sum(streams.image_fingerprint(i, n) for n, i in part) for part in (places[:2], places[2:])
+    ]
+    assert streams.fingerprint_text(sum(parts)) == streams.fingerprint_text(whole)
+    later = sum(streams.image_fingerprint(image, number + 9) for number, image in places)
+    assert streams.fingerprint_text(
+        streams.shifted_fingerprint(whole, 9)
+    ) == streams.fingerprint_text(later)
+    assert streams.fingerprint_text(later) != streams.fingerprint_text(whole)
+    swapped = sum(
+        streams.image_fingerprint(i, n) for n, i in enumerate([shown[1], shown[0], *shown[2:]])
+    )
+    assert streams.fingerprint_text(swapped) != streams.fingerprint_text(whole)
     turned = shown[0].reshape(1, 3, 5, 4)
-    assert streams.image_print(turned, 0) != streams.image_print(shown[0], 0)
-    assert len(streams.print_word(whole)) == 32
+    assert streams.image_fingerprint(turned, 0) != streams.image_fingerprint(shown[0], 0)
+    assert len(streams.fingerprint_text(whole)) == 32
 
 
 def test_a_networks_print_stands_for_the_weights_below_the_layer():
@@ -117,7 +123,9 @@ def test_a_networks_print_stands_for_the_weights_below_the_layer():
         module[3].bias.data += behind
         return networks.wrap(module, input_size=4, **toys.PLAIN)
 
-    words = [streams.network_print(build(*some), "relu1") for some in ((0, 0), (0, 1), (1e-3, 0))]
+    words = [
+        streams.network_fingerprint(build(*some), "relu1") for some in ((0, 0), (0, 1), (1e-3, 0))
+    ]
     assert words[0] == words[1] != words[2]
-    other = streams.network_print(build(0, 0), "conv1")
+    other = streams.network_fingerprint(build(0, 0), "conv1")
     assert other != words[0]

@@ -1,4 +1,4 @@
-"""Lab 02's pictures and panel: what they show is what was found."""
+"""Lab 02's pictures and panel: what they show is what was computed."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.labs import lab02_patches as lab
-from labsupport.methods.patches.search import (
+from labsupport.methods.patches import (
     random_directions,
     top_patches,
     unit_activations,
@@ -38,7 +38,7 @@ def shown():
 
 
 @pytest.fixture(scope="module")
-def found(colourful, shown):
+def best(colourful, shown):
     return top_patches(colourful, "relu1", shown, k=4, suppress="picture")
 
 
@@ -78,41 +78,41 @@ def test_large_regions_are_made_smaller_and_their_boxes_with_them():
     assert (framed == 0).all()  # what is seen whole has no frame
 
 
-def test_rows_hold_each_units_own_patches(found, shown):
-    rows = np.asarray(lab.unit_rows(found, shown, {0: "red", 1: "green"}, side=8)).astype(int)
+def test_rows_hold_each_units_own_patches(best, shown):
+    rows = np.asarray(lab.unit_rows(best, shown, {0: "red", 1: "green"}, side=8)).astype(int)
     assert rows.shape[1] > 4 * 80
     assert rows.shape[0] >= 2 * 80
     middle = rows[:, -42]
     assert (middle[42] > 100).tolist() == [True, False, False]  # the fourth best of each
     assert (middle[-40] > 100).tolist() == [False, True, False]
-    fewer = lab.unit_rows(found, shown, [1], side=8, count=2)
+    fewer = lab.unit_rows(best, shown, [1], side=8, count=2)
     assert fewer.height < 2 * 80
 
 
-def test_a_row_may_go_on_in_the_next_line(found, shown):
-    lines = np.asarray(lab.unit_rows(found, shown, [0, 1], side=8, columns=2)).astype(int)
+def test_a_row_may_go_on_in_the_next_line(best, shown):
+    lines = np.asarray(lab.unit_rows(best, shown, [0, 1], side=8, columns=2)).astype(int)
     assert 4 * 80 < lines.shape[0] < 5 * 90
     reds = [(lines[y, -42] > 100).tolist() for y in (42, 130, 215, 300)]
     assert reds[:2] == [[True, False, False]] * 2
     assert reds[2:] == [[False, True, False]] * 2
     with pytest.raises(BadSetting, match="do not fill lines of 3"):
-        lab.unit_rows(found, shown, [0], side=8, columns=3)
+        lab.unit_rows(best, shown, [0], side=8, columns=3)
 
 
 def test_small_tiles_and_large_numbers(colourful, shown):
-    found = top_patches(colourful, "relu1", shown, k=2, suppress="picture")
-    rows = lab.unit_rows(found, shown, [0], side=8, tile=40)
+    best = top_patches(colourful, "relu1", shown, k=2, suppress="picture")
+    rows = lab.unit_rows(best, shown, [0], side=8, tile=40)
     assert rows.height < 60
     assert [lab._number(value) for value in (1219.04, 99.5, 0.25)] == ["1219", "99.5", "0.25"]
 
 
 def test_directions_have_rows_as_channels_have(colourful, shown):
     directions = random_directions(2, 3, seed=1)
-    found = top_patches(colourful, "relu1", shown, channels=directions, k=2)
+    best = top_patches(colourful, "relu1", shown, channels=directions, k=2)
     names = {0: "first", 2: "third"}
-    assert lab.unit_rows(found, shown, names, side=8).height >= 2 * 80
+    assert lab.unit_rows(best, shown, names, side=8).height >= 2 * 80
     with pytest.raises(BadSetting, match="direction 3"):
-        lab.unit_rows(found, shown, [3], side=8)
+        lab.unit_rows(best, shown, [3], side=8)
 
 
 def test_gaps_are_white(colourful, shown):
@@ -122,17 +122,17 @@ def test_gaps_are_white(colourful, shown):
     assert "over 1 pictures" in lab.unit_words(few, 0, 8)
 
 
-def test_the_mean_is_the_mean(found, shown):
-    mean = lab.mean_region(found, shown, 0, side=8)
+def test_the_mean_is_the_mean(best, shown):
+    mean = lab.mean_region(best, shown, 0, side=8)
     assert mean.shape == (1, 3, 8, 8)
     torch.testing.assert_close(mean[0, 0], torch.full((8, 8), 0.75))
     torch.testing.assert_close(mean[0, 1], torch.full((8, 8), 0.1))
 
 
 def test_the_histogram_counts_on_a_logarithmic_axis(colourful, shown):
-    found = unit_activations(colourful, "relu1", shown, 0)
-    assert len(found.values) == 5 * 16
-    plain, marked = (np.asarray(lab.histogram(found, marks)) for marks in ((), (0.5,)))
+    best = unit_activations(colourful, "relu1", shown, 0)
+    assert len(best.values) == 5 * 16
+    plain, marked = (np.asarray(lab.histogram(best, marks)) for marks in ((), (0.5,)))
     assert not np.array_equal(plain, marked)
 
 
@@ -173,16 +173,16 @@ def pictures():
 @pytest.fixture
 def naming(pictures, shown):
     wide = torch.nn.functional.interpolate(shown, 64)
-    found = top_patches(networks.load(), "fire2", wide, k=16, suppress="picture")
-    panel = lab.naming_panel(pictures, wide, found, unit=5, concept="red things")
-    yield panel, found
+    best = top_patches(networks.load(), "fire2", wide, k=16, suppress="picture")
+    panel = lab.naming_panel(pictures, wide, best, unit=5, concept="red things")
+    yield panel, best
     panel.close()
 
 
 def test_a_name_is_measured_in_the_panel(naming, pictures, monkeypatch):
-    panel, found = naming
+    panel, best = naming
     monkeypatch.setattr(lab, "top_patches", None)  # the search is there already
-    of_unit = [pictures[n].label for n in found.pictures[5].tolist() if n >= 0]
+    of_unit = [pictures[n].label for n in best.pictures[5].tolist() if n >= 0]
     assert len(of_unit) == 5
     panel.controls["count"].source.value = 2
     hits = of_unit[:2].count("red things")
@@ -219,10 +219,10 @@ def test_another_layer_is_searched_anew(naming, monkeypatch):
 
 
 def test_the_sign_over_a_tile_says_whether_the_label_fits(pictures, colourful, shown):
-    found = top_patches(colourful, "relu1", shown, k=5, suppress="picture")
+    best = top_patches(colourful, "relu1", shown, k=5, suppress="picture")
     labels = [one.label for one in pictures]
     drawn = [
-        np.asarray(lab.named_tiles(found, shown, labels, 0, concept, side=8, count=4))
+        np.asarray(lab.named_tiles(best, shown, labels, 0, concept, side=8, count=4))
         for concept in ("red things", "green things")
     ]
     assert drawn[0].shape == drawn[1].shape

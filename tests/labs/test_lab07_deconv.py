@@ -9,7 +9,7 @@ from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.labs import lab07_deconv as lab
 from labsupport.methods import backprop
-from labsupport.methods.patches.search import top_patches
+from labsupport.methods.patches import top_patches
 from labsupport.ui.walks import walk
 
 

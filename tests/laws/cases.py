@@ -30,6 +30,7 @@ from labsupport.methods import inversion as inv
 from labsupport.methods import linear as li
 from labsupport.methods import occlusion as o
 from labsupport.methods import optimize as a
+from labsupport.methods import patches as p
 from labsupport.methods import saliency as s
 from labsupport.methods import style as st
 from labsupport.methods import tasks
@@ -38,8 +39,6 @@ from labsupport.methods import weights as w
 from labsupport.methods.anatomy import tables as anatomy
 from labsupport.methods.codes import space as c
 from labsupport.methods.evolution import evolution as ev
-from labsupport.methods.patches import clusters as cl
-from labsupport.methods.patches import search as p
 
 Results = Mapping[str, torch.Tensor]
 
@@ -133,15 +132,15 @@ def _correspondence(network: Network, image: torch.Tensor, _: object) -> Results
 def _top(network: Network, image: torch.Tensor, unit: object = 0, **settings: object) -> Results:
     layer = first_convolution(network)
     units = [unit, 1, 2]
-    found = p.top_patches(network, layer, image, k=3, channels=units, **settings)
-    return {"values": found.values, "boxes": found.boxes.sum(2)}
+    patches = p.top_patches(network, layer, image, k=3, channels=units, **settings)
+    return {"values": patches.values, "boxes": patches.boxes.sum(2)}
 
 
 def _tops(network: Network, image: torch.Tensor, unit: object = 0) -> Results:
     layer = first_convolution(network)
     both = {layer: [unit, 1], network.layers[3].name: [0, 1]}
-    found = p.top_patches_by_layer(network, both, image, k=2)  # type: ignore[arg-type]
-    return {name: one.values.nan_to_num() for name, one in found.items()}
+    patches = p.top_patches_by_layer(network, both, image, k=2)  # type: ignore[arg-type]
+    return {name: one.values.nan_to_num() for name, one in patches.items()}
 
 
 def _merged(network: Network, image: torch.Tensor, _: object) -> Results:
@@ -152,8 +151,8 @@ def _merged(network: Network, image: torch.Tensor, _: object) -> Results:
 
 def _in_parts(network: Network, image: torch.Tensor, unit: object) -> Results:
     pair, layer = torch.cat([image, 1 - image]), first_convolution(network)
-    found = cl.scan(network, layer, pair, cl.Cluster(part=1), k=3, channels=[unit, 1, 2])
-    return {"values": found.values}
+    patches = p.scan(network, layer, pair, p.Cluster(part=1), k=3, channels=[unit, 1, 2])
+    return {"values": patches.values}
 
 
 def _scaled(network: Network, image: torch.Tensor, _: object) -> Results:
@@ -163,25 +162,25 @@ def _scaled(network: Network, image: torch.Tensor, _: object) -> Results:
 def _directions(network: Network, image: torch.Tensor, _: object) -> Results:
     count = network.layer(first_convolution(network)).shape[0]
     directions = p.random_directions(count, 3)
-    found = p.top_patches(network, first_convolution(network), image, channels=directions, k=2)
-    return {"values": found.values}
+    patches = p.top_patches(network, first_convolution(network), image, channels=directions, k=2)
+    return {"values": patches.values}
 
 
 def _all_of_a_unit(network: Network, image: torch.Tensor, unit: object) -> Results:
-    found = p.unit_activations(network, first_convolution(network), image, unit)
-    return {"values": found.values}
+    patches = p.unit_activations(network, first_convolution(network), image, unit)
+    return {"values": patches.values}
 
 
 def _labels(network: Network, image: torch.Tensor, _: object) -> Results:
     pair = torch.cat([image, 1 - image])
-    found = p.top_patches(network, first_convolution(network), pair, k=3)
-    return {"share": p.agreement(found, ["cat", "dog"], "cat")}
+    patches = p.top_patches(network, first_convolution(network), pair, k=3)
+    return {"share": p.precision_at_k(patches, ["cat", "dog"], "cat")}
 
 
 def _units_for(network: Network, image: torch.Tensor, _: object) -> Results:
     pair = torch.cat([image, 1 - image])
-    found = p.top_patches(network, first_convolution(network), pair, k=3, channels=[0, 1, 2])
-    return {"units": torch.tensor(p.units_for(found, ["cat", "dog"], "cat"))}
+    patches = p.top_patches(network, first_convolution(network), pair, k=3, channels=[0, 1, 2])
+    return {"units": torch.tensor(p.units_for(patches, ["cat", "dog"], "cat"))}
 
 
 def _filters(network: Network, *_: object) -> Results:
@@ -849,7 +848,7 @@ CASES = [
     Case("patches.random_directions", _directions, wrong=None),
     Case("patches.several_scales", _scaled, wrong=None),
     Case("patches.unit_activations", _all_of_a_unit, wrong=10_000),
-    Case("patches.agreement", _labels, wrong=None),
+    Case("patches.precision_at_k", _labels, wrong=None),
     Case("patches.units_for", _units_for, wrong=None),
     Case("patches.scan", _in_parts, wrong=10_000),
     Case("codes.codes", _codes, wrong=None, batches=True),

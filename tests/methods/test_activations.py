@@ -34,7 +34,7 @@ from labsupport.methods.activations import (
 from labsupport.methods.activations.correlations import _aligned
 from labsupport.methods.backprop import gradients
 from labsupport.methods.optimize import Adam, Pixels, Recipe
-from labsupport.methods.patches.search import top_patches
+from labsupport.methods.patches import top_patches
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.methods.patches import clusters
-from labsupport.methods.patches.clusters import Cluster, scan
-from labsupport.methods.patches.search import (
+from labsupport.methods.patches import (
+    Cluster,
+    clusters,
     random_directions,
+    scan,
     several_scales,
     top_patches,
 )
@@ -95,12 +96,12 @@ def own(mine, monkeypatch):
     return module.make()
 
 
-def assert_same(found, expected):
+def assert_same(patches, expected):
     for name in ("units", "values", "images", "pictures", "positions", "boxes"):
-        one, other = getattr(found, name), getattr(expected, name)
+        one, other = getattr(patches, name), getattr(expected, name)
         assert torch.equal(one.nan_to_num(-99), other.nan_to_num(-99)), name
     for name in ("layer", "order", "suppress", "scanned", "fingerprints"):
-        assert getattr(found, name) == getattr(expected, name), name
+        assert getattr(patches, name) == getattr(expected, name), name
 
 
 # Files
@@ -128,14 +129,14 @@ def test_the_parts_find_what_one_scan_finds(lenet, files, part, sizes, suppress,
     shown = few if sizes is None else several_scales(few, sizes)
     settings = {"k": 5, "suppress": suppress, "order": order}
     whole = top_patches(lenet, "conv1", shown, **settings)
-    found = scan(lenet, "conv1", shown, Cluster(part=part), **settings)
-    torch.testing.assert_close(found.values, whole.values, rtol=1e-5, atol=1e-6, equal_nan=True)
-    assert found.scanned == whole.scanned == ((0, len(shown)),)
-    assert found.fingerprints == whole.fingerprints
+    patches = scan(lenet, "conv1", shown, Cluster(part=part), **settings)
+    torch.testing.assert_close(patches.values, whole.values, rtol=1e-5, atol=1e-6, equal_nan=True)
+    assert patches.scanned == whole.scanned == ((0, len(shown)),)
+    assert patches.fingerprints == whole.fingerprints
     if sizes in (None, (28,)):  # else a picture is there twice, and rounding says which is first
-        assert torch.equal(found.boxes, whole.boxes)
-        assert torch.equal(found.images, whole.images)
-    assert torch.equal(found.pictures, torch.where(found.images < 0, -1, found.images % 12))
+        assert torch.equal(patches.boxes, whole.boxes)
+        assert torch.equal(patches.images, whole.images)
+    assert torch.equal(patches.pictures, torch.where(patches.images < 0, -1, patches.images % 12))
 
 
 def test_sets_tensors_and_directions_are_scanned_in_parts(lenet, folder):
@@ -169,9 +170,9 @@ def test_what_cannot_be_scanned_is_refused(lenet, files, tmp_path):
 def test_workers_find_what_one_process_finds(lenet, files, local):
     seen = []
     watched = replace(local, progress=seen.append)
-    found = scan(lenet, "conv2", files, watched, suppress="picture", k=4)
+    patches = scan(lenet, "conv2", files, watched, suppress="picture", k=4)
     with_one_thread = top_patches(lenet, "conv2", files, suppress="picture", k=4)
-    assert_same(found, with_one_thread)
+    assert_same(patches, with_one_thread)
     assert seen == sorted(seen)
     assert (len(seen), seen[-1]) == (6, 1.0)
 
@@ -186,8 +187,8 @@ def test_a_killed_worker_changes_nothing(lenet, files, local):
             killed.append(min(processes.values()))
             os.kill(killed[0], signal.SIGKILL)
 
-    found = scan(lenet, "conv2", files, replace(local, part=1, progress=kill_one))
-    assert_same(found, top_patches(lenet, "conv2", files))
+    patches = scan(lenet, "conv2", files, replace(local, part=1, progress=kill_one))
+    assert_same(patches, top_patches(lenet, "conv2", files))
     local.client.wait_for_workers(2, timeout=120)  # another one takes its place
     assert killed[0] not in local.client.run(os.getpid).values()
 
@@ -212,8 +213,8 @@ def test_a_cluster_that_forgets_its_work_is_gone(lenet, files, local):
 
 @pytest.mark.slow
 def test_a_network_of_ones_own_is_made_by_the_workers(own, files, local):
-    found = scan(own, "relu1", files, replace(local, maker="mine:make"))
-    assert_same(found, top_patches(own, "relu1", files))
+    patches = scan(own, "relu1", files, replace(local, maker="mine:make"))
+    assert_same(patches, top_patches(own, "relu1", files))
 
 
 @pytest.mark.slow
@@ -237,13 +238,13 @@ def test_other_weights_are_refused(files, local):
     chance = networks.load("lenet5", weights="random")
     with pytest.raises(BadSetting, match="other weights below"):
         scan(chance, "conv1", files, local)
-    found = scan(chance, "conv1", files, replace(local, weights="random"))
-    assert_same(found, top_patches(chance, "conv1", files))
+    patches = scan(chance, "conv1", files, replace(local, weights="random"))
+    assert_same(patches, top_patches(chance, "conv1", files))
 
 
 def test_code_is_never_sent(own, files, lenet):
-    asked = clusters._Asked("conv1", None, clusters.Rules(3, 0.3, "most"))
-    sent = clusters._Sent.of(lenet, "conv1", Cluster())
+    asked = clusters._Search("conv1", None, clusters.Ranking(3, 0.3, "most"))
+    sent = clusters._RemoteNetwork.of(lenet, "conv1", Cluster())
     assert len(pickle.dumps((sent, asked))) < 1000
     with pytest.raises(BadSetting, match="module of your own") as caught:
         scan(own, "relu1", files, Cluster("never asked"))
@@ -278,10 +279,10 @@ def test_a_scan_that_was_broken_off_goes_on(lenet, files, tmp_path, counted):
     with pytest.raises(KeyboardInterrupt):
         scan(lenet, "conv1", files, replace(kept, progress=break_off))
     assert counted == [10, 10]
-    found = scan(lenet, "conv1", files, kept)
+    patches = scan(lenet, "conv1", files, kept)
     assert counted == [10] * 4
-    assert_same(found, top_patches(lenet, "conv1", files))
-    assert_same(scan(lenet, "conv1", files, kept), found)
+    assert_same(patches, top_patches(lenet, "conv1", files))
+    assert_same(scan(lenet, "conv1", files, kept), patches)
     assert counted == [10] * 4
     assert len(list(tmp_path.iterdir())) == 4
 
@@ -303,9 +304,9 @@ def test_only_what_fits_is_taken_from_the_folder(lenet, folder, tmp_path, counte
     scan(networks.load("lenet5", weights="random"), "conv1", files, kept)
     assert len(counted) == before + 3
     images.save(toys.image(28, seed=9), few[1])  # another picture under the same name
-    found = scan(lenet, "conv1", files, kept)
+    patches = scan(lenet, "conv1", files, kept)
     assert len(counted) == before + 4
-    assert_same(found, top_patches(lenet, "conv1", files))
+    assert_same(patches, top_patches(lenet, "conv1", files))
     scan(lenet, "conv1", several_scales(files, (28,)), kept)
     assert len(counted) == before + 7
     together = torch.cat(list(files))
@@ -316,10 +317,10 @@ def test_only_what_fits_is_taken_from_the_folder(lenet, folder, tmp_path, counte
 
 def test_a_damaged_part_is_scanned_again(lenet, files, tmp_path, counted):
     kept = Cluster(part=20, keep=tmp_path)
-    found = scan(lenet, "conv1", files, kept)
+    patches = scan(lenet, "conv1", files, kept)
     damaged = sorted(tmp_path.iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:100])
-    assert_same(scan(lenet, "conv1", files, kept), found)
+    assert_same(scan(lenet, "conv1", files, kept), patches)
     assert counted == [20, 20, 20]
 
 

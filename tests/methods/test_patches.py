@@ -17,12 +17,12 @@ from labsupport.core import images, streams
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, DamagedData, UnknownLayer
 from labsupport.core.network import receptive_box
-from labsupport.methods.patches import scanning
-from labsupport.methods.patches.search import (
+from labsupport.methods.patches import (
     TopPatches,
-    agreement,
     merge,
+    precision_at_k,
     random_directions,
+    scanning,
     several_scales,
     top_patches,
     top_patches_by_layer,
@@ -105,7 +105,7 @@ def overlap(a, b) -> float:
 def by_hand(network, layer, shown, unit, k, suppress, order="most", weights=None):
     """(value, image, row, column, box) of the best: every position, one at a time."""
     sign = 1 if order == "most" else -1
-    found = []
+    best = []
     for number, image in enumerate(shown):
         maps = network.activations(image, [layer])[layer][0]
         chosen = maps[unit] if weights is None else (maps * weights[:, None, None]).sum(0)
@@ -123,21 +123,21 @@ def by_hand(network, layer, shown, unit, k, suppress, order="most", weights=None
                 break
             if suppress == "picture" or all(overlap(entry[4], k[4]) <= limit for k in kept):
                 kept.append(entry)
-        found += kept
-    found.sort(key=lambda entry: (-sign * entry[0], *entry[1:4]))
-    return found[:k]
+        best += kept
+    best.sort(key=lambda entry: (-sign * entry[0], *entry[1:4]))
+    return best[:k]
 
 
-def listed(found: TopPatches, row: int) -> list:
+def listed(patches: TopPatches, row: int) -> list:
     return [
         (
-            float(found.values[row, place]),
-            int(found.images[row, place]),
-            *found.positions[row, place].tolist(),
-            tuple(found.boxes[row, place].tolist()),
+            float(patches.values[row, place]),
+            int(patches.images[row, place]),
+            *patches.positions[row, place].tolist(),
+            tuple(patches.boxes[row, place].tolist()),
         )
-        for place in range(found.k)
-        if found.images[row, place] >= 0
+        for place in range(patches.k)
+        if patches.images[row, place] >= 0
     ]
 
 
@@ -149,10 +149,10 @@ SIZES = ((20, 24), (33, 18), (20, 24), (15, 40))
 def test_the_patches_are_those_of_a_search_through_all_positions(case, suppress, order):
     network, layer = case
     shown = eighths(7, sizes=SIZES)
-    found = top_patches(network, layer, shown, k=6, suppress=suppress, order=order)
+    patches = top_patches(network, layer, shown, k=6, suppress=suppress, order=order)
     for unit in range(network.layer(layer).shape[0]):
-        assert listed(found, unit) == by_hand(network, layer, shown, unit, 6, suppress, order)
-    assert found.scanned == ((0, 7),)
+        assert listed(patches, unit) == by_hand(network, layer, shown, unit, 6, suppress, order)
+    assert patches.scanned == ((0, 7),)
 
 
 @pytest.mark.parametrize("small", [{"PAIRS": 3}, {"CELLS": 50}, {"TABLE": 0}])
@@ -178,10 +178,10 @@ def assert_same(one: TopPatches, other: TopPatches) -> None:
 
 def test_more_patches_than_there_are_leave_gaps(case):
     network, layer = case
-    found = top_patches(network, layer, eighths(2), k=5, suppress="picture", channels=[1])
-    assert found.images[0].tolist().count(-1) == 3
-    assert found.values[0, 2:].isnan().all()
-    assert (found.boxes[0, 2:] == -1).all()
+    patches = top_patches(network, layer, eighths(2), k=5, suppress="picture", channels=[1])
+    assert patches.images[0].tolist().count(-1) == 3
+    assert patches.values[0, 2:].isnan().all()
+    assert (patches.boxes[0, 2:] == -1).all()
 
 
 def test_chosen_channels_are_rows_of_the_whole(case):
@@ -201,11 +201,11 @@ def test_a_direction_is_a_weighted_sum_of_channels(case):
     channels = network.layer(layer).shape[0]
     shown = eighths(5)
     weights = torch.tensor([[1.0, -2.0, 0.5, 1.0, 2.0, -1.0][:channels]])
-    found = top_patches(network, layer, shown, k=4, channels=weights)
-    assert listed(found, 0) == by_hand(network, layer, shown, 0, 4, 0.3, weights=weights[0])
-    assert found.row(0) == 0
+    patches = top_patches(network, layer, shown, k=4, channels=weights)
+    assert listed(patches, 0) == by_hand(network, layer, shown, 0, 4, 0.3, weights=weights[0])
+    assert patches.row(0) == 0
     with pytest.raises(BadSetting, match="direction 1 is not among the 1"):
-        found.row(1)
+        patches.row(1)
     axes = top_patches(network, layer, shown, channels=torch.eye(channels))
     assert torch.equal(axes.images, top_patches(network, layer, shown).images)
 
@@ -229,41 +229,41 @@ def test_a_planted_patch_is_found_in_its_box():
     plants = {3: (10, 5, 1.0), 17: (35, 25, 0.9), 38: (0, 0, 0.8)}  # image: left, top, how red
     for image, (left, top, red) in plants.items():
         shown[image, :, top : top + 5, left : left + 5] = torch.tensor([red, 0, 0]).view(3, 1, 1)
-    found = top_patches(network, "conv1", shown, k=3)
-    assert found.images[0].tolist() == list(plants)
+    patches = top_patches(network, "conv1", shown, k=3)
+    assert patches.images[0].tolist() == list(plants)
     expected = [[left, top, left + 5, top + 5] for left, top, _ in plants.values()]
-    assert found.boxes[0].tolist() == expected
-    torch.testing.assert_close(found.values[0], torch.tensor([1.0, 0.9, 0.8]))
+    assert patches.boxes[0].tolist() == expected
+    torch.testing.assert_close(patches.values[0], torch.tensor([1.0, 0.9, 0.8]))
 
 
 @pytest.mark.slow
 def test_boxes_are_the_cores_own_in_the_bundled_network():
     network = networks.load()
     shown = images.photos()[:6]
-    found = top_patches(network, "fire5", shown, k=4, channels=range(0, 256, 8))
+    patches = top_patches(network, "fire5", shown, k=4, channels=range(0, 256, 8))
     maps = [network.activations(picture.image, ["fire5"])["fire5"][0] for picture in shown]
     for row, place in itertools.product(range(0, 32, 5), range(4)):
         number, position = (
-            int(found.images[row, place]),
-            tuple(found.positions[row, place].tolist()),
+            int(patches.images[row, place]),
+            tuple(patches.positions[row, place].tolist()),
         )
         size = tuple(shown[number].image.shape[2:])
         expected = receptive_box(network, "fire5", position, size)
-        assert tuple(found.boxes[row, place].tolist()) == expected
+        assert tuple(patches.boxes[row, place].tolist()) == expected
         value = maps[number][8 * row][position]
-        assert float(found.values[row, place]) == pytest.approx(float(value), rel=1e-4, abs=1e-4)
+        assert float(patches.values[row, place]) == pytest.approx(float(value), rel=1e-4, abs=1e-4)
     firsts = torch.stack([one.amax((1, 2)) for one in maps]).amax(0)[::8]
-    torch.testing.assert_close(found.values[:, 0], firsts, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(patches.values[:, 0], firsts, rtol=1e-4, atol=1e-4)
 
 
 def test_a_layer_without_maps_sees_the_whole_image(case):
     network, _ = case
     layer = network.layers[-1].name
     shown = eighths(4)
-    found = top_patches(network, layer, shown, k=4)
+    patches = top_patches(network, layer, shown, k=4)
     scores = torch.cat([network(image) for image in shown])
-    torch.testing.assert_close(found.values, scores.sort(0, descending=True).values.T)
-    assert tuple(found.boxes[0, 0].tolist()) == receptive_box(network, layer, None, (20, 24))
+    torch.testing.assert_close(patches.values, scores.sort(0, descending=True).values.T)
+    assert tuple(patches.boxes[0, 0].tolist()) == receptive_box(network, layer, None, (20, 24))
 
 
 # Merging, keeping
@@ -308,18 +308,18 @@ def test_what_does_not_fit_together_is_refused(case):
 def test_what_was_saved_is_loaded(case, tmp_path):
     network, layer = case
     shown = eighths(4)
-    found = top_patches(network, layer, shown, k=9, suppress="picture")
-    file = found.save(tmp_path / "found.safetensors")
+    patches = top_patches(network, layer, shown, k=9, suppress="picture")
+    file = patches.save(tmp_path / "top.safetensors")
     again = TopPatches.load(file, network, shown)
-    assert_same(again, found)
-    assert (again.order, again.suppress, again.layer) == (found.order, "picture", found.layer)
-    assert [one.name for one in tmp_path.iterdir()] == ["found.safetensors"]
+    assert_same(again, patches)
+    assert (again.order, again.suppress, again.layer) == (patches.order, "picture", patches.layer)
+    assert [one.name for one in tmp_path.iterdir()] == ["top.safetensors"]
 
 
 def test_patches_of_other_weights_or_images_are_refused(tmp_path):
     network = exact(chain, "relu2")
     shown = eighths(4)
-    file = top_patches(network, "relu2", shown).save(tmp_path / "found.safetensors")
+    file = top_patches(network, "relu2", shown).save(tmp_path / "top.safetensors")
     other = exact(chain, "relu2")
     other.graph.get_submodule("3").weight.data[0, 0, 0, 0] += 1
     with pytest.raises(BadSetting, match="another network"):
@@ -334,9 +334,9 @@ def test_patches_of_other_weights_or_images_are_refused(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"no patches at all", b"\x00" * 64])
 def test_another_file_is_no_patches(content, tmp_path):
-    file = tmp_path / "found.safetensors"
+    file = tmp_path / "top.safetensors"
     file.write_bytes(content)
-    with pytest.raises(DamagedData, match=r"found\.safetensors"):
+    with pytest.raises(DamagedData, match=r"top\.safetensors"):
         TopPatches.load(file)
     with pytest.raises(DamagedData):
         TopPatches.load(tmp_path / "nothing")
@@ -364,15 +364,15 @@ def test_scales_compete_and_are_one_picture(case):
     scaled = several_scales(shown, (20, 33))
     assert [tuple(one.shape[2:]) for one in scaled] == [(20, 20)] * 3 + [(33, 33)] * 3
     torch.testing.assert_close(scaled[4], images.resize(shown[1], 33, crop=33))
-    found = top_patches(network, layer, scaled, k=3, suppress="picture")
+    patches = top_patches(network, layer, scaled, k=3, suppress="picture")
     plain = top_patches(network, layer, list(scaled), k=20, suppress="picture")
-    assert torch.equal(found.pictures, found.images % 3)
-    for row in range(len(found.units)):
-        assert sorted(found.pictures[row].tolist()) == [0, 1, 2]
+    assert torch.equal(patches.pictures, patches.images % 3)
+    for row in range(len(patches.units)):
+        assert sorted(patches.pictures[row].tolist()) == [0, 1, 2]
         best = {}
         for entry in listed(plain, row):
             best.setdefault(entry[1] % 3, entry)
-        assert listed(found, row) == list(best.values())
+        assert listed(patches, row) == list(best.values())
     with pytest.raises(IndexError):
         scaled[6]
     assert torch.equal(scaled[-1], scaled[5])
@@ -423,10 +423,10 @@ def test_memory_does_not_grow_with_the_number_of_images(case, sizes, search, mon
     real = scanning.Units.maps
 
     def watched(self, shown):
-        found = real(self, shown)
-        maps.add(found)
+        answer = real(self, shown)
+        maps.add(answer)
         most.append(len(maps))
-        return found
+        return answer
 
     monkeypatch.setattr(scanning.Units, "maps", watched)
     peaks = []
@@ -466,46 +466,48 @@ def test_a_device_without_room_for_a_batch_gets_smaller_ones(case, monkeypatch):
 def test_all_activations_of_a_unit(case):
     network, layer = case
     shown = eighths(5, sizes=SIZES)
-    found = unit_activations(network, layer, shown, 2)
+    activations = unit_activations(network, layer, shown, 2)
     expected = [network.activations(image, [layer])[layer][0, 2] for image in shown]
-    assert len(found.values) == sum(one.numel() for one in expected)
+    assert len(activations.values) == sum(one.numel() for one in expected)
     for value, number, (row, column) in zip(
-        found.values, found.images, found.positions.tolist(), strict=True
+        activations.values, activations.images, activations.positions.tolist(), strict=True
     ):
         assert float(value) == float(expected[number][row, column])
     best = top_patches(network, layer, shown, k=1).values[2, 0]
-    assert found.values.max() == best
-    near = found.near(float(best), 3)
-    assert len(set(found.images[near].tolist())) == 3
-    assert found.values[near[0]] == best
+    assert activations.values.max() == best
+    near = activations.near(float(best), 3)
+    assert len(set(activations.images[near].tolist())) == 3
+    assert activations.values[near[0]] == best
 
 
 def fabricated(rows: list[list[int]]) -> TopPatches:
     """Patches from these pictures, for what looks at nothing else."""
-    found = torch.tensor(rows)
-    blank = torch.zeros(*found.shape, 4, dtype=torch.int64)
+    numbers = torch.tensor(rows)
+    blank = torch.zeros(*numbers.shape, 4, dtype=torch.int64)
     units = torch.arange(len(rows))
     return TopPatches(
-        "toy", units, found.float(), found, found, blank[..., :2], blank, "most", 0.3, (), {}
+        "toy", units, numbers.float(), numbers, numbers, blank[..., :2], blank, "most", 0.3, (), {}
     )
 
 
 def test_precision_counts_the_labels_so_far():
     labels = ["cat", "dog", "cat", "hat"]
-    found = agreement(fabricated([[0, 1, 2, -1], [1, 1, 3, 3], [2, 2, 1, 3]]), labels, "cat")
+    precision = precision_at_k(
+        fabricated([[0, 1, 2, -1], [1, 1, 3, 3], [2, 2, 1, 3]]), labels, "cat"
+    )
     expected = [[1, 1 / 2, 2 / 3, 2 / 4], [0, 0, 0, 0], [1, 1, 2 / 3, 2 / 4]]
-    torch.testing.assert_close(found, torch.tensor(expected))
+    torch.testing.assert_close(precision, torch.tensor(expected))
     with pytest.raises(BadSetting, match="nearest are cat"):
-        agreement(fabricated([[0]]), labels, "cats")
+        precision_at_k(fabricated([[0]]), labels, "cats")
     with pytest.raises(BadSetting, match="too few"):
-        agreement(fabricated([[4]]), labels, "cat")
+        precision_at_k(fabricated([[4]]), labels, "cat")
 
 
 def test_the_units_for_a_label_come_by_precision_then_by_early_hits():
     labels = ["cat", "dog"]
-    found = fabricated([[1, 1, 0], [1, 0, 1], [0, 0, 1], [0, 1, 1], [1, 1, 1]])
-    assert units_for(found, labels, "cat", 4) == [2, 3, 1, 0]
-    assert units_for(found, labels, "dog", 1) == [4]
+    patches = fabricated([[1, 1, 0], [1, 0, 1], [0, 0, 1], [0, 1, 1], [1, 1, 1]])
+    assert units_for(patches, labels, "cat", 4) == [2, 3, 1, 0]
+    assert units_for(patches, labels, "dog", 1) == [4]
 
 
 # Refusals
@@ -581,7 +583,7 @@ def test_one_pass_over_several_layers_finds_what_a_pass_for_each_finds(case, sup
     for layer, chosen in wanted.items():
         alone = top_patches(network, layer, shown, channels=chosen, **settings)
         for name in ("units", "values", "images", "pictures", "positions", "boxes"):
-            one, other = (getattr(found, name) for found in (together[layer], alone))
+            one, other = (getattr(patches, name) for patches in (together[layer], alone))
             assert torch.equal(one.nan_to_num(), other.nan_to_num()), (layer, name)
         for name in ("layer", "order", "suppress", "scanned", "fingerprints"):
             assert getattr(together[layer], name) == getattr(alone, name)

@@ -22,8 +22,7 @@ from labsupport.core import bundled, images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, DamagedData, WeightsUnavailable
 from labsupport.core.images import films
-from labsupport.methods.patches.clusters import Cluster, scan
-from labsupport.methods.patches.search import TopPatches, top_patches
+from labsupport.methods.patches import Cluster, TopPatches, scan, top_patches
 from labsupport.ui import controls
 from labsupport.ui.panel import Panel
 
@@ -148,7 +147,7 @@ def read_only(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(Path, "open", refuse_open)
-    monkeypatch.setattr("labsupport.methods.patches.search.save_file", refuse_tensors)
+    monkeypatch.setattr("labsupport.methods.patches.results.save_file", refuse_tensors)
     return folder
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from labsupport.core import images
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Box, Layer
-from labsupport.core.streams import Images, network_print
+from labsupport.core.streams import Images, network_fingerprint
 from labsupport.labs.lab02_patches import field_side, unit_tiles
 from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab06_activations.pointing import UnitPicker
@@ -396,7 +396,7 @@ class UnitPanel(Live):
         moved, self._moved = self._moved, False
         asked = (id(image), network, layer, unit)
         remake = asked in self._whole and not moved
-        scan = (network_print(network, layer), layer)
+        scan = (network_fingerprint(network, layer), layer)
         known = None if remake else self._scans.get(scan)
         standard = images.standard(image, network.input_size[0])
         maps = network.activations(standard, [layer])[layer][0]

@@ -12,7 +12,7 @@ from labsupport.core.frames import framed
 from labsupport.core.network import Network, TargetLike
 from labsupport.core.network.rules import RULES, part_with_rules
 from labsupport.core.network.targets import Target
-from labsupport.core.streams import Images, count_of, image_of, network_print
+from labsupport.core.streams import Images, count_of, image_of, network_fingerprint
 from labsupport.methods.activations.effects import Votes, checked_unit, class_votes
 from labsupport.methods.activations.picture_cache import PictureCache
 from labsupport.methods.backprop import Gradient, gradients
@@ -182,7 +182,7 @@ class _Growing:
         """What tells one such picture from another."""
         layer, channel = self.unit
         return {
-            "network": network_print(self.network, layer),
+            "network": network_fingerprint(self.network, layer),
             "layer": layer,
             "channel": channel,
             "size": self.network.input_size,

@@ -6,16 +6,16 @@ what overlaps a better one, and look at the best. Here a region is the receptive
 position of a layer, and all units of the layer rank theirs in one pass over the images."""
 
 from labsupport.methods.patches.clusters import Cluster, scan
+from labsupport.methods.patches.results import TopPatches, merge
 from labsupport.methods.patches.search import (
-    Progress,
-    TopPatches,
-    UnitActivations,
-    agreement,
-    merge,
     random_directions,
     several_scales,
     top_patches,
     top_patches_by_layer,
+)
+from labsupport.methods.patches.units import (
+    UnitActivations,
+    precision_at_k,
     unit_activations,
     units_for,
 )

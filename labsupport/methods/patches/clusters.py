@@ -31,17 +31,13 @@ from labsupport.core.streams import (
     Images,
     ScaledImages,
     count_of,
-    image_print,
-    network_print,
-    numbered,
+    image_fingerprint,
+    network_fingerprint,
+    numbered_images,
 )
-from labsupport.methods.patches.scanning import Channels, Rules, Suppress, Units
-from labsupport.methods.patches.search import (
-    Progress,
-    TopPatches,
-    merge,
-    top_patches,
-)
+from labsupport.methods.patches.results import TopPatches, merge
+from labsupport.methods.patches.scanning import Channels, Ranking, Suppress, Units
+from labsupport.methods.patches.search import Progress, top_patches
 
 # Dask's own also tells the C library to give memory back at once, so that every block of
 # activations is mapped afresh.
@@ -131,7 +127,7 @@ def scan(
     suppress: Suppress = 0.3,
     order: str = "most",
 ) -> TopPatches:
-    """What `top_patches` finds, found in parts: by a cluster's workers, or here.
+    """What `top_patches` gives, part by part: by a cluster's workers, or here.
 
     `images` are best `images.files(folder)`, on a disk that every worker sees under the same
     path, or `several_scales(images.files(folder), (224,))`; what is no set of files is sent. The
@@ -147,37 +143,37 @@ def scan(
 
     >>> from labsupport import networks
     >>> network = networks.load("lenet5")
-    >>> found = scan(network, "conv1", torch.rand(6, 3, 28, 28), Cluster(part=4), k=2)
-    >>> found.scanned, tuple(found.boxes.shape)
+    >>> patches = scan(network, "conv1", torch.rand(6, 3, 28, 28), Cluster(part=4), k=2)
+    >>> patches.scanned, tuple(patches.boxes.shape)
     (((0, 6),), (6, 2, 4))
     """
     cluster = cluster or Cluster()
     count = count_of(images)
-    asked = _Asked(network.layer(layer).name, channels, Rules(k, suppress, order))
+    search = _Search(network.layer(layer).name, channels, Ranking(k, suppress, order))
     Units(network, layer, channels)  # refuses what it must before anything is sent
     parts = _parts(images, cluster.part)
     if not parts:
         raise BadSetting("there are no images to look for patches in")
-    seen, found = 0, None
-    for part, patches in _finished(network, parts, asked, cluster):
+    done, result = 0, None
+    for part, patches in _finished(network, parts, search, cluster):
         placed = _placed(patches, part)
-        found = placed if found is None else merge(found, placed)
-        seen += len(part.images)
+        result = placed if result is None else merge(result, placed)
+        done += len(part.images)
         if cluster.progress is not None:
-            cluster.progress(seen / count)
-    return found  # type: ignore[return-value]  # there is at least one part
+            cluster.progress(done / count)
+    return result  # type: ignore[return-value]  # there is at least one part
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Search:
     """What is looked for in every part."""
 
     layer: str
     channels: Channels
-    rules: Rules
+    ranking: Ranking
 
     def of(self, network: Network, images: Images) -> TopPatches:
-        k, suppress, order = self.rules.k, self.rules.suppress, self.rules.order
+        k, suppress, order = self.ranking.k, self.ranking.suppress, self.ranking.order
         settings: dict[str, Any] = {"k": k, "suppress": suppress, "order": order}
         return top_patches(network, self.layer, images, channels=self.channels, **settings)
 
@@ -216,9 +212,9 @@ def _placed(patches: TopPatches, part: _Part) -> TopPatches:
 Finished = Iterator[tuple[_Part, TopPatches]]
 
 
-def _finished(network: Network, parts: list[_Part], asked: _Asked, cluster: Cluster) -> Finished:
+def _finished(network: Network, parts: list[_Part], search: _Search, cluster: Cluster) -> Finished:
     """Every part with its patches, as soon as they are there; kept ones first."""
-    kept = _Kept.of(network, asked, cluster)
+    kept = _PartFiles.of(network, search, cluster)
     missing = []
     for part in parts:
         patches = kept.read(part)
@@ -226,10 +222,10 @@ def _finished(network: Network, parts: list[_Part], asked: _Asked, cluster: Clus
             missing.append(part)
         else:
             yield part, patches
-    fresh: Finished = ((part, asked.of(network, part.images)) for part in missing)
+    fresh: Finished = ((part, search.of(network, part.images)) for part in missing)
     if cluster.client is not None and missing:
         fresh = _scanned_by_workers(
-            _Sent.of(network, asked.layer, cluster), missing, asked, cluster.client
+            _RemoteNetwork.of(network, search.layer, cluster), missing, search, cluster.client
         )
     with contextlib.closing(fresh):  # type: ignore[type-var]
         for part, patches in fresh:
@@ -241,7 +237,7 @@ def _finished(network: Network, parts: list[_Part], asked: _Asked, cluster: Clus
 
 
 @dataclass(frozen=True)
-class _Sent:
+class _RemoteNetwork:
     """A network as it travels: how to make it, and what its weights must turn out to be."""
 
     name: str
@@ -251,7 +247,7 @@ class _Sent:
     expected: str  # the fingerprint of the layer and all weights below it
 
     @classmethod
-    def of(cls, network: Network, layer: str, cluster: Cluster) -> _Sent:
+    def of(cls, network: Network, layer: str, cluster: Cluster) -> _RemoteNetwork:
         """Errors: `BadSetting` for what a worker could not load."""
         try:
             catalog.recipe(network.name if cluster.maker is None else networks.names()[0])
@@ -261,7 +257,7 @@ class _Sent:
                 "Write a function that makes and wraps it into a file, make() in mine.py, call "
                 'client.upload_file("mine.py"), and name it: Cluster(client, maker="mine:make")'
             ) from None
-        expected = network_print(network, layer)
+        expected = network_fingerprint(network, layer)
         return cls(network.name, cluster.weights, cluster.maker, layer, expected)
 
     def network(self) -> Network:
@@ -274,42 +270,48 @@ _loading = threading.Lock()
 
 
 @lru_cache(maxsize=2)
-def _loaded(sent: _Sent) -> Network:
-    network = networks.load(sent.name, weights=sent.weights) if sent.maker is None else _made(sent)
-    if network_print(network, sent.layer) != sent.expected:
+def _loaded(remote: _RemoteNetwork) -> Network:
+    network = (
+        networks.load(remote.name, weights=remote.weights)
+        if remote.maker is None
+        else _made(remote)
+    )
+    if network_fingerprint(network, remote.layer) != remote.expected:
         raise BadSetting(
-            f"a worker's {network.name} ({network.source}) has other weights below {sent.layer} "
+            f"a worker's {network.name} ({network.source}) has other weights below {remote.layer} "
             "than yours: Cluster(weights=...) says which, as networks.load does; maker= for a "
             "network that is made otherwise"
         )
     return network
 
 
-def _made(sent: _Sent) -> Network:
-    file, _, function = str(sent.maker).partition(":")
+def _made(remote: _RemoteNetwork) -> Network:
+    file, _, function = str(remote.maker).partition(":")
     try:
         make: Callable[[], object] = getattr(importlib.import_module(file), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise BadSetting(
-            f"a worker finds no {sent.maker!r} ({error}): maker is 'file:function', and "
+            f"a worker finds no {remote.maker!r} ({error}): maker is 'file:function', and "
             'client.upload_file("file.py") brings the file to the workers'
         ) from None
     made = make()
     if not isinstance(made, Network):
-        raise BadSetting(f"{sent.maker} gives a {type(made).__name__}: it has to give a Network")
+        raise BadSetting(f"{remote.maker} gives a {type(made).__name__}: it has to give a Network")
     return made
 
 
-def _scan_part(sent: _Sent, asked: _Asked, images: Images) -> TopPatches:
+def _scan_part(remote: _RemoteNetwork, search: _Search, images: Images) -> TopPatches:
     """What a worker does."""
-    return asked.of(sent.network(), images)
+    return search.of(remote.network(), images)
 
 
-def _scanned_by_workers(sent: _Sent, parts: list[_Part], asked: _Asked, client: Any) -> Finished:
+def _scanned_by_workers(
+    remote: _RemoteNetwork, parts: list[_Part], search: _Search, client: Any
+) -> Finished:
     """The parts in the order in which workers finish them."""
     distributed = _distributed()
     waiting = {
-        client.submit(_scan_part, sent, asked, part.images, pure=False): part for part in parts
+        client.submit(_scan_part, remote, search, part.images, pure=False): part for part in parts
     }
     try:
         for future in distributed.as_completed(list(waiting)):
@@ -333,22 +335,22 @@ def _scanned_by_workers(sent: _Sent, parts: list[_Part], asked: _Asked, client: 
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _PartFiles:
     """A folder of finished parts; each file's name stands for all that its content depends on."""
 
     folder: Path | None
-    asked: str
+    search: str
 
     @classmethod
-    def of(cls, network: Network, asked: _Asked, cluster: Cluster) -> _Kept:
+    def of(cls, network: Network, search: _Search, cluster: Cluster) -> _PartFiles:
         if cluster.keep is None:
             return cls(None, "")
-        units = Units(network, asked.layer, asked.channels).chosen.tolist()
-        words = f"{network_print(network, asked.layer)} {asked.rules} {units}"
+        units = Units(network, search.layer, search.channels).chosen.tolist()
+        words = f"{network_fingerprint(network, search.layer)} {search.ranking} {units}"
         return cls(Path(cluster.keep).expanduser(), words)
 
     def read(self, part: _Part) -> TopPatches | None:
-        """What was found in a part, if it was kept and can still be read."""
+        """The patches of a part, if they were kept and can still be read."""
         if self.folder is None or not self._file(self.folder, part).exists():
             return None
         try:
@@ -361,7 +363,7 @@ class _Kept:
             patches.save(self._file(self.folder, part))
 
     def _file(self, folder: Path, part: _Part) -> Path:
-        digest = hashlib.sha256(self.asked.encode())
+        digest = hashlib.sha256(self.search.encode())
         for word in _words(part.images):
             digest.update(word.encode())
         return folder / f"part-{digest.hexdigest()[:32]}.safetensors"
@@ -380,5 +382,5 @@ def _words(images: Images) -> Iterator[str]:
                 raise BadImage(f"{path} cannot be read ({error.strerror}).") from error
             yield f"{path} {status.st_size} {status.st_mtime_ns}\n"
     else:
-        for one in numbered(images):
-            yield f"{image_print(one.image, one.number):x}\n"
+        for one in numbered_images(images):
+            yield f"{image_fingerprint(one.image, one.number):x}\n"

@@ -18,7 +18,7 @@ from labsupport.core import device
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network, receptive_box
 from labsupport.core.network.operations import Pair
-from labsupport.core.streams import Batch, Images, batches, image_print
+from labsupport.core.streams import Batch, Images, batches, image_fingerprint
 
 Channels: TypeAlias = Sequence[int] | torch.Tensor | None
 Suppress: TypeAlias = float | Literal["picture"]
@@ -33,7 +33,7 @@ ORDERS = ("most", "least")
 
 
 @dataclass(frozen=True)
-class Rules:
+class Ranking:
     """What a list holds: `k` patches, how far they may overlap, and whether large or small."""
 
     k: int
@@ -80,15 +80,15 @@ class Lists:
         values = np.full(shape, -np.inf, dtype=np.float32)
         return cls(values, np.full((*shape, 8), -1, dtype=np.int64))
 
-    def with_more(self, more: Lists, rules: Rules) -> Lists:
+    def with_more(self, more: Lists, ranking: Ranking) -> Lists:
         """The first `k` of these and of `more`: by value, then by image, row and column."""
         values = np.concatenate([self.values, more.values], 1)
         places = np.concatenate([self.places, more.places], 1)
         keys = (places[..., COLUMN], places[..., ROW], places[..., IMAGE], -values)
         both = Lists(values, places)._in_order(np.lexsort(keys, axis=-1))
-        if rules.apart:
+        if ranking.apart:
             both = both._one_of_each_picture()
-        return Lists(both.values[:, : rules.k], both.places[:, : rules.k])
+        return Lists(both.values[:, : ranking.k], both.places[:, : ranking.k])
 
     def _one_of_each_picture(self) -> Lists:
         picture = self.places[..., PICTURE]
@@ -152,8 +152,8 @@ def maps_together(units: Sequence[Units], images: torch.Tensor) -> list[torch.Te
         shapes[:] = [value.shape[1:] for value in values]
         return torch.cat([value.flatten(1) for value in values], 1)
 
-    joined = device.in_batches(flat, images, device=network.device, batch=len(images))
-    pieces = torch.split(joined, [shape.numel() for shape in shapes], 1)
+    together = device.in_batches(flat, images, device=network.device, batch=len(images))
+    pieces = torch.split(together, [shape.numel() for shape in shapes], 1)
     return [piece.reshape(-1, *shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
@@ -185,15 +185,15 @@ def _chosen(channels: Channels, count: int, title: str) -> torch.Tensor:
 class Scan:
     """The units' lists so far, and the fingerprint of the images that have been seen."""
 
-    def __init__(self, units: Units, rules: Rules) -> None:
-        self.units, self.rules = units, rules
-        self.lists, self.seen = Lists.empty(len(units), rules.k), 0
+    def __init__(self, units: Units, ranking: Ranking) -> None:
+        self.units, self.ranking = units, ranking
+        self.lists, self.fingerprint = Lists.empty(len(units), ranking.k), 0
         self._grids: dict[Pair, Grid] = {}
 
-    def take(self, maps: torch.Tensor, batch: Batch, prints: int) -> None:
-        """A batch's maps (N, units, H, W), and the sum of its images' prints."""
-        self._compete(maps if self.rules.sign > 0 else -maps, batch)
-        self.seen += prints
+    def take(self, maps: torch.Tensor, batch: Batch, fingerprint: int) -> None:
+        """A batch's maps (N, units, H, W), and the sum of its images' fingerprints."""
+        self._compete(maps if self.ranking.sign > 0 else -maps, batch)
+        self.fingerprint += fingerprint
 
     def _compete(self, maps: torch.Tensor, batch: Batch) -> None:
         """Search the maps whose largest value can still enter its unit's list."""
@@ -210,7 +210,7 @@ class Scan:
             if not len(n):
                 continue
             chosen = maps[torch.from_numpy(n), torch.from_numpy(u)].flatten(1)
-            rounds = 1 if self.rules.apart else min(self.rules.k, grid.cells)
+            rounds = 1 if self.ranking.apart else min(self.ranking.k, grid.cells)
             values, cells = _greedy(chosen, self.lists.values[u, -1], rounds, grid)
             self._insert(u, Lists(values, grid.places(cells, numbers[n], pictures[n])))
 
@@ -220,21 +220,21 @@ class Scan:
         enters: Numbers = (values > last) | ((values == last) & (numbers < image))
         return enters
 
-    def _insert(self, units: Numbers, found: Lists) -> None:
+    def _insert(self, units: Numbers, more: Lists) -> None:
         """Lists (M, R), each for one of `units` (M,), into the lists of those units."""
         order = np.argsort(units, kind="stable")
         touched, start, group = np.unique(units[order], return_index=True, return_inverse=True)
         slot = np.arange(len(order)) - start[group]
-        fresh = Lists.empty(len(touched), int(slot.max()) + 1, found.values.shape[1])
+        fresh = Lists.empty(len(touched), int(slot.max()) + 1, more.values.shape[1])
         fresh.values[group, slot], fresh.places[group, slot] = (
-            found.values[order],
-            found.places[order],
+            more.values[order],
+            more.places[order],
         )
         flat = Lists(
             fresh.values.reshape(len(touched), -1), fresh.places.reshape(len(touched), -1, 8)
         )
         before = Lists(self.lists.values[touched], self.lists.places[touched])
-        after = before.with_more(flat, self.rules)
+        after = before.with_more(flat, self.ranking)
         self.lists.values[touched], self.lists.places[touched] = after.values, after.places
 
     def _grid(self, size: Pair, shape: Pair) -> Grid:
@@ -246,20 +246,20 @@ class Scan:
                 lambda: _spans(self.units.network, self.units.layer, size, shape),
                 keep=32,
             )
-            self._grids[size] = Grid(*spans, self.rules.suppress)
+            self._grids[size] = Grid(*spans, self.ranking.suppress)
         return self._grids[size]
 
 
-def over(scans: Sequence[Scan], images: Images) -> Iterator[int]:
+def scan_together(scans: Sequence[Scan], images: Images) -> Iterator[int]:
     """Let scans go through the images together; after each batch, how many are done."""
     units = [scan.units for scan in scans]
     for batch in batches(units[0].network, images):
-        prints = sum(
-            image_print(image[None], number)
+        fingerprint = sum(
+            image_fingerprint(image[None], number)
             for image, number in zip(batch.images, batch.numbers, strict=True)
         )
         for scan, maps in zip(scans, maps_together(units, batch.images), strict=True):
-            scan.take(maps, batch, prints)
+            scan.take(maps, batch, fingerprint)
         yield batch.done
 
 
@@ -307,12 +307,12 @@ class Grid:
 
     def places(self, cells: Numbers, images: Numbers, pictures: Numbers) -> Numbers:
         """The entries (M, R, 8) of positions (M, R), whose rows are of these images (M,)."""
-        found = cells >= 0
+        there = cells >= 0
         places = np.full((*cells.shape, 8), -1, dtype=np.int64)
-        places[..., IMAGE] = np.where(found, images[:, None], -1)
-        places[..., PICTURE] = np.where(found, pictures[:, None], -1)
-        places[found, ROW], places[found, COLUMN] = np.divmod(cells[found], self.width)
-        places[found, BOX] = self.boxes(cells[found])
+        places[..., IMAGE] = np.where(there, images[:, None], -1)
+        places[..., PICTURE] = np.where(there, pictures[:, None], -1)
+        places[there, ROW], places[there, COLUMN] = np.divmod(cells[there], self.width)
+        places[there, BOX] = self.boxes(cells[there])
         return places
 
     def overlapping(self, cells: Numbers) -> torch.Tensor:

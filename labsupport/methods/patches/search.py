@@ -1,182 +1,32 @@
-"""Top patches: the parts of many images that make a unit fire most.
-
-Girshick, Donahue, Darrell and Malik, "Rich feature hierarchies for accurate object detection and
-semantic segmentation", CVPR 2014, figure 4: let a unit rank all regions of all images, leave out
-what overlaps a better one, and look at the best. Here a region is the receptive field of one
-position of a layer, and all units of the layer rank theirs in one pass over the images.
-"""
+"""The search for top patches: one pass over the images, for one layer or several."""
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from labsupport.core.errors import BadSetting, DamagedData, nearest
+from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
-from labsupport.core.network.operations import Pair
 from labsupport.core.streams import (
     Images,
     ScaledImages,
-    batches,
     count_of,
-    image_print,
-    moved_print,
-    network_print,
-    numbered,
-    print_word,
+    fingerprint_text,
+    network_fingerprint,
 )
+from labsupport.methods.patches.results import TopPatches, published
 from labsupport.methods.patches.scanning import (
-    BOX,
-    COLUMN,
-    IMAGE,
-    PICTURE,
-    ROW,
     Channels,
-    Lists,
-    Rules,
+    Ranking,
     Scan,
     Suppress,
     Units,
-    over,
+    scan_together,
 )
 
 Progress: TypeAlias = Callable[[float], object]
-
-_FORMAT = "top patches 1"
-_TENSORS = ("units", "values", "images", "pictures", "positions", "boxes")
-
-
-@dataclass(frozen=True)
-class TopPatches:
-    """For each unit of a layer, the `k` patches that make it fire most (or least), best first.
-
-    `values` (units, k) are activations, NaN where there are fewer patches; `images` (units, k)
-    says in which image of the set, -1 for none; `pictures` the same without counting scales apart.
-    `positions` (units, k, 2) are (row, column) in the layer's map, `boxes` (units, k, 4) the
-    receptive fields, (left, top, right, bottom) in that image's pixels, clipped to it.
-    `units` holds the channels (units,), or the directions (units, C) that took their place.
-    `scanned` are the images that have competed, as spans (first, one past the last).
-    """
-
-    layer: str
-    units: torch.Tensor
-    values: torch.Tensor
-    images: torch.Tensor
-    pictures: torch.Tensor
-    positions: torch.Tensor
-    boxes: torch.Tensor
-    order: str
-    suppress: Suppress
-    scanned: tuple[Pair, ...]
-    fingerprints: Mapping[str, str]  # of the "network" up to the layer, and of the "images"
-
-    @property
-    def k(self) -> int:
-        """How many patches each unit may have."""
-        return self.values.shape[1]
-
-    def row(self, unit: int) -> int:
-        """In which row of the tensors a unit is: a channel, or the number of a direction.
-
-        Errors: `BadSetting` for a unit that was not scanned.
-        """
-        known = self.units if self.units.ndim == 1 else torch.arange(len(self.units))
-        found = (known == unit).nonzero()
-        if len(found) != 1:
-            what = "channel" if self.units.ndim == 1 else "direction"
-            near = (known - unit).abs().argsort(stable=True)[:3]
-            close = ", ".join(map(str, known[near].tolist()))
-            raise BadSetting(
-                f"{self.layer}: {what} {unit} is not among the {len(known)} that were scanned; "
-                f"the nearest are {close}"
-            )
-        return int(found[0])
-
-    def shifted(self, count: int) -> TopPatches:
-        """The same patches, their images counted from `count` on instead of from 0.
-
-        That is what the second part of a set needs before `merge`.
-        """
-        if count < 0:
-            raise BadSetting(f"images are counted from 0: {count} is none")
-        moved = print_word(moved_print(int(self.fingerprints["images"], 16), count))
-        return replace(
-            self,
-            images=torch.where(self.images < 0, -1, self.images + count),
-            pictures=torch.where(self.pictures < 0, -1, self.pictures + count),
-            scanned=tuple((first + count, end + count) for first, end in self.scanned),
-            fingerprints={**self.fingerprints, "images": moved},
-        )
-
-    def save(self, path: str | Path) -> Path:
-        """Write everything to a safetensors file, which `TopPatches.load` reads again."""
-        file = Path(path).expanduser()
-        if not file.parent.is_dir():
-            raise BadSetting(f"There is no folder {file.parent}. Make it first.")
-        header = {"format": _FORMAT, "layer": self.layer, "order": self.order}
-        notes = {**header, "suppress": self.suppress, "scanned": self.scanned}
-        words = json.dumps({**notes, "fingerprints": dict(self.fingerprints)})
-        tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        part = file.with_name(f".{file.name}.part")
-        try:
-            save_file(tensors, part, metadata={"patches": words})
-            part.replace(file)
-        except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise BadSetting(f"{file} cannot be written: {reason}.") from error
-        finally:
-            part.unlink(missing_ok=True)
-        return file
-
-    @classmethod
-    def load(
-        cls, path: str | Path, network: Network | None = None, images: Images | None = None
-    ) -> TopPatches:
-        """What `save` wrote; with a network or images, only if they are those of the scan.
-
-        Errors: `DamagedData` for another kind of file, `BadSetting` for patches of another
-        network, of other weights, or of other images.
-        """
-        file = Path(path).expanduser()
-        try:
-            with safe_open(file, "pt") as opened:
-                notes = json.loads((opened.metadata() or {})["patches"])
-                tensors = {name: opened.get_tensor(name) for name in _TENSORS}
-                kept = {name: notes[name] for name in ("layer", "order", "suppress")}
-                scanned = tuple((int(first), int(end)) for first, end in notes["scanned"])
-                prints = {name: str(notes["fingerprints"][name]) for name in ("network", "images")}
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise DamagedData(f"{file} holds no top patches ({error}). Scan again.") from error
-        found = cls(**kept, **tensors, scanned=scanned, fingerprints=prints)
-        found._belongs_to(network, images, file.name)
-        return found
-
-    def _belongs_to(self, network: Network | None, images: Images | None, name: str) -> None:
-        if (
-            network is not None
-            and network_print(network, self.layer) != self.fingerprints["network"]
-        ):
-            raise BadSetting(
-                f"{name} was made with another network than {network.name}, or with other weights "
-                f"below {self.layer}. Scan again: top_patches(network, {self.layer!r}, images)"
-            )
-        if images is None:
-            return
-        seen = print_word(sum(image_print(one.image, one.number) for one in numbered(images)))
-        if self.scanned != ((0, len(images)),) or seen != self.fingerprints["images"]:
-            raise BadSetting(
-                f"{name} was made with other images than these {len(images)}, or in another "
-                "order. Scan these: top_patches(network, layer, images)"
-            )
 
 
 def top_patches(
@@ -216,10 +66,10 @@ def top_patches(
     [[[6, 2, 8, 4]]]
     """
     settings: dict[str, Any] = {"k": k, "suppress": suppress, "order": order}
-    (found,) = top_patches_by_layer(
+    by_layer = top_patches_by_layer(
         network, {layer: channels}, images, **settings, progress=progress
-    ).values()
-    return found
+    )
+    return by_layer[layer]
 
 
 def top_patches_by_layer(
@@ -239,99 +89,33 @@ def top_patches_by_layer(
     Errors: as `top_patches`; `BadSetting` for no layers.
     """
     wanted = layers if isinstance(layers, Mapping) else dict.fromkeys(layers)
-    rules = Rules(k, suppress, order)
-    scans = {name: Scan(Units(network, name, chosen), rules) for name, chosen in wanted.items()}
+    ranking = Ranking(k, suppress, order)
+    scans = {name: Scan(Units(network, name, chosen), ranking) for name, chosen in wanted.items()}
     if not scans:
         raise BadSetting("there are no layers to look for patches in: name one at least")
     if count_of(images) == 0:
         raise BadSetting("there are no images to look for patches in")
-    for done in over(list(scans.values()), images):
+    for done in scan_together(list(scans.values()), images):
         if progress is not None:
             progress(done / len(images))
-    return {name: _found(scan, len(images)) for name, scan in scans.items()}
+    return {name: _result(scan, len(images)) for name, scan in scans.items()}
 
 
-def _found(scan: Scan, count: int) -> TopPatches:
+def _result(scan: Scan, count: int) -> TopPatches:
     network, layer = scan.units.network, scan.units.layer
-    prints = {"network": network_print(network, layer), "images": print_word(scan.seen)}
+    prints = {
+        "network": network_fingerprint(network, layer),
+        "images": fingerprint_text(scan.fingerprint),
+    }
     return TopPatches(
         layer=layer,
         units=scan.units.chosen,
-        order=scan.rules.order,
-        suppress=scan.rules.suppress,
+        order=scan.ranking.order,
+        suppress=scan.ranking.suppress,
         scanned=((0, count),),
         fingerprints=prints,
-        **_published(scan.lists, scan.rules.sign),
+        **published(scan.lists, scan.ranking.sign),
     )
-
-
-def merge(first: TopPatches, second: TopPatches) -> TopPatches:
-    """The patches of two parts of a set as if it had been scanned at once.
-
-    The parts' images must be numbered apart: `second.shifted(len(first_images))`. In which order
-    parts are merged does not matter.
-
-    Errors: `BadSetting` for scans of other units or with other settings, and for an image that
-    both have seen.
-    """
-    _check_parts(first, second)
-    rules = Rules(first.k, first.suppress, first.order)
-    lists = _lists(first, rules.sign).with_more(_lists(second, rules.sign), rules)
-    seen = sum(int(one.fingerprints["images"], 16) for one in (first, second))
-    changes: dict[str, Any] = {
-        "scanned": _joined(first.scanned + second.scanned),
-        "fingerprints": {**first.fingerprints, "images": print_word(seen)},
-    }
-    return replace(first, **changes, **_published(lists, rules.sign))
-
-
-def _lists(patches: TopPatches, sign: int) -> Lists:
-    """The lists as a scan keeps them."""
-    values = (patches.values * sign).nan_to_num(nan=-torch.inf).numpy()
-    images, pictures = patches.images[..., None], patches.pictures[..., None]
-    return Lists(values, torch.cat([images, pictures, patches.positions, patches.boxes], 2).numpy())
-
-
-def _published(lists: Lists, sign: int) -> dict[str, Any]:
-    """The lists as a result shows them."""
-    places = torch.from_numpy(lists.places.copy())
-    values = torch.from_numpy(lists.values.copy()) * sign
-    return {
-        "values": torch.where(places[..., IMAGE] < 0, torch.nan, values),
-        "images": places[..., IMAGE],
-        "pictures": places[..., PICTURE],
-        "positions": places[..., ROW : COLUMN + 1],
-        "boxes": places[..., BOX],
-    }
-
-
-def _check_parts(first: TopPatches, second: TopPatches) -> None:
-    for name in ("layer", "k", "order", "suppress"):
-        one, other = getattr(first, name), getattr(second, name)
-        if one != other:
-            raise BadSetting(f"these scans do not fit together: {name} is {one!r} and {other!r}")
-    if not torch.equal(first.units, second.units):
-        raise BadSetting("these scans do not fit together: they are of other units")
-    if first.fingerprints["network"] != second.fingerprints["network"]:
-        raise BadSetting("these scans do not fit together: they are of other networks or weights")
-    spans = sorted(first.scanned + second.scanned)
-    for (_, end), (start, _) in itertools.pairwise(spans):
-        if start < end:
-            raise BadSetting(
-                f"both scans have seen image {start}: number the second part's images from where "
-                "the first ends, second.shifted(len(first_images))"
-            )
-
-
-def _joined(spans: Sequence[Pair]) -> tuple[Pair, ...]:
-    """The spans in order, those that touch made one."""
-    found: list[Pair] = []
-    for first, end in sorted(spans):
-        if found and found[-1][1] == first:
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((first, end))
-    return tuple(found)
 
 
 def random_directions(channels: int, count: int = 8, *, seed: int = 0) -> torch.Tensor:
@@ -365,91 +149,3 @@ def several_scales(images: Images, sizes: Sequence[int] = (224, 320, 448)) -> Sc
     if not sizes or min(sizes) < 1:
         raise BadSetting(f"sizes are numbers of pixels from 1 on, not {tuple(sizes)}")
     return ScaledImages(images, tuple(sizes))
-
-
-# Looking closer at units
-
-
-@dataclass(frozen=True)
-class UnitActivations:
-    """Every activation of one unit in a set, whole and unsorted: what its top patches leave out.
-
-    `values` (P,), with the image and the (row, column) of each, `images` (P,) and `positions`
-    (P, 2). There are as many as there are positions, so memory does grow with the set.
-    """
-
-    layer: str
-    channel: int
-    values: torch.Tensor
-    images: torch.Tensor
-    positions: torch.Tensor
-
-    def near(self, value: float, count: int = 9) -> torch.Tensor:
-        """The places (count,) in `values` of other images each, as near to `value` as there are."""
-        order = (self.values - value).abs().argsort(stable=True)
-        _, first = np.unique(self.images[order].numpy(), return_index=True)
-        return order[torch.from_numpy(np.sort(first)[:count])]
-
-
-def unit_activations(
-    network: Network, layer: str, images: Images, channel: int, *, progress: Progress | None = None
-) -> UnitActivations:
-    """What one unit answers at every position of every image: the whole distribution.
-
-    Errors: `UnknownLayer`; `BadSetting` for a channel that the layer does not have or no images.
-    """
-    unit = Units(network, layer, [channel])
-    values, numbers, cells = [], [], []
-    for batch in batches(network, images):
-        maps = unit.maps(batch.images)[:, 0]  # (N, H, W)
-        values.append(maps.flatten())
-        numbers.append(torch.tensor(batch.numbers).repeat_interleave(maps[0].numel()))
-        cells.append(torch.ones_like(maps[0]).nonzero().repeat(len(maps), 1))
-        if progress is not None:
-            progress(batch.done / len(images))
-    if not values:
-        raise BadSetting("there are no images to look at")
-    return UnitActivations(
-        unit.layer, channel, torch.cat(values), torch.cat(numbers), torch.cat(cells)
-    )
-
-
-def agreement(patches: TopPatches, labels: Sequence[str], wanted: str) -> torch.Tensor:
-    """Precision at 1, 2, ... k: how many of a unit's best patches come from pictures of a label.
-
-    `labels` has one word for each picture of the set. The result is (units, k), 0 to 1; a patch
-    that is missing agrees with nothing.
-
-    Errors: `BadSetting` for a label that no picture has, or too few labels.
-
-    >>> from torch import nn
-    >>> from labsupport import networks
-    >>> module = nn.Sequential(nn.Conv2d(3, 1, 1), nn.Flatten(), nn.Linear(4, 2))
-    >>> network = networks.wrap(module, input_size=2)
-    >>> patches = top_patches(network, "conv1", torch.rand(3, 3, 2, 2), k=3, suppress="picture")
-    >>> agreement(patches, ["cat", "cat", "cat"], "cat")
-    tensor([[1., 1., 1.]])
-    """
-    if wanted not in labels:
-        close = ", ".join(nearest(wanted, labels))
-        raise BadSetting(f"no picture has the label {wanted!r}; the nearest are {close}")
-    if len(labels) <= int(patches.pictures.max()):
-        raise BadSetting(f"{len(labels)} labels are too few: every picture of the set needs one")
-    right = torch.tensor([label == wanted for label in labels])
-    hits = right[patches.pictures.clamp_min(0)] & (patches.pictures >= 0)
-    share: torch.Tensor = hits.cumsum(1) / torch.arange(1, patches.k + 1)
-    return share
-
-
-def units_for(patches: TopPatches, labels: Sequence[str], wanted: str, count: int = 6) -> list[int]:
-    """The units whose top patches come most often from pictures of a label, the best first.
-
-    Of units with equal precision, the one whose hits come earlier is first. For directions, their
-    row numbers.
-
-    Errors: as `agreement`.
-    """
-    share = agreement(patches, labels, wanted)
-    order = np.lexsort((-share.mean(1).numpy(), -share[:, -1].numpy()))[:count]
-    units = patches.units if patches.units.ndim == 1 else torch.arange(len(patches.units))
-    return [int(units[row]) for row in order]
