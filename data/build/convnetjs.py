@@ -13,7 +13,7 @@ sys.path.insert(0, str(DATA.parent))
 
 from labsupport.core.images.crops import crops  # noqa: E402
 from labsupport.core.network.architectures.convnetjs import MEAN, STD, ConvNetJS  # noqa: E402
-from labsupport.core.training import accuracy, seeded, shifted, train  # noqa: E402
+from labsupport.core.training import accuracy, random_shifts, seeded, train  # noqa: E402
 
 PER_CLASS = 900
 EPOCHS = 24
@@ -28,9 +28,14 @@ def normalized(images: torch.Tensor) -> torch.Tensor:
 def main() -> None:
     data, held_out = crops("train", per_class=PER_CLASS), crops("test", per_class=200)
     images = normalized(data.images)
-    settings = {"epochs": EPOCHS, "learning_rate": RATE, "decay": DECAY, "change": shifted(2)}
+    settings = {
+        "epochs": EPOCHS,
+        "learning_rate": RATE,
+        "weight_decay": DECAY,
+        "augment": random_shifts(2),
+    }
     frame = None
-    for frame in train(seeded(ConvNetJS), images, data.labels, **settings):
+    for frame in train.frames(seeded(ConvNetJS), images, data.labels, **settings):
         if frame.step % 100 == 0:
             print(
                 f"epoch {frame.epoch:.1f}: loss {frame.loss:.3f}, {frame.accuracy:.3f}", flush=True

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from labsupport.core.errors import BadSetting
+from labsupport.core.frames import framed
 
 BATCH = 64
 _MOMENTUM = 0.9
@@ -37,7 +38,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Frame:
+class TrainingFrame:
     """Where the training stands after `step` of `steps`.
 
     `epoch` counts the passes over the data; `loss` and `accuracy` are of the last batches, as they
@@ -58,9 +59,10 @@ class Frame:
         return self.step / self.steps
 
 
-Change = Callable[[Batch], Tensor]
+Augmentation = Callable[[Batch], Tensor]
 
 
+@framed
 def train(
     module: nn.Module,
     images: Tensor,
@@ -68,29 +70,32 @@ def train(
     *,
     epochs: float = 10,
     learning_rate: float = 0.02,
-    decay: float = 1e-4,
-    change: Change | None = None,
+    weight_decay: float = 1e-4,
+    augment: Augmentation | None = None,
     seed: int = 0,
-) -> Iterator[Frame]:
-    """Train a copy of a classifier on images (N, C, H, W) with labels (N,); a frame each step.
+) -> Iterator[TrainingFrame]:
+    """Train a copy of a classifier on images (N, C, H, W) with labels (N,): the last frame.
+
+    `train.frames` gives one after each step.
 
     The images are what the module itself takes: normalized, where it expects that. The learning
     rate rises to `learning_rate` over the first tenth of the steps and then falls to zero along a
-    cosine. `decay` pulls all weights (but no bias) towards zero. `change(batch)` gives what a step
-    really sees: `shifted(2)` moves each image a little. The same seed gives the same weights on
-    one device; the module itself and the global random state stay as they are.
+    cosine. `weight_decay` pulls all weights (but no bias) towards zero. `augment(batch)` gives what
+    a step really sees: `random_shifts(2)` moves each image a little. The same seed gives the same
+    weights on one device; the module itself and the global random state stay as they are.
 
     Errors: `BadSetting` for settings that cannot work, at once; and for a loss that grows beyond
     all numbers, when it does.
 
     >>> toy = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     >>> points = torch.randn(200, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    >>> *_, last = train(toy, points, (points.sum((1, 2, 3)) > 0).long(), learning_rate=0.2)
+    >>> last = train(toy, points, (points.sum((1, 2, 3)) > 0).long(), learning_rate=0.2)
     >>> last.progress, last.accuracy > 0.9
     (1.0, True)
     """
-    _check(images, labels, epochs, learning_rate, decay)
-    return _learn(_Course(module, images, labels, epochs, learning_rate, decay, change, seed))
+    _check(images, labels, epochs, learning_rate, weight_decay)
+    rates = (learning_rate, weight_decay)
+    return _learn(_Training(module, images, labels, epochs, *rates, augment, seed))
 
 
 def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
@@ -105,10 +110,10 @@ def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
         return build()
 
 
-def shifted(pixels: int = 2) -> Change:
-    """A change for `train`: each image moves by up to so many pixels; zeros come in."""
+def random_shifts(pixels: int = 2) -> Augmentation:
+    """An augmentation for `train`: each image moves by up to so many pixels; zeros come in."""
 
-    def change(batch: Batch) -> Tensor:
+    def shifted(batch: Batch) -> Tensor:
         images = batch.images
         count, _, height, width = images.shape
         padded = functional.pad(images, (pixels,) * 4)
@@ -119,7 +124,7 @@ def shifted(pixels: int = 2) -> Change:
         moved = padded[which, :, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
         return moved.permute(0, 3, 1, 2).contiguous()
 
-    return change
+    return shifted
 
 
 def accuracy(module: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -141,7 +146,7 @@ def accuracy(module: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class _Course:
+class _Training:
     """All settings of one training."""
 
     module: nn.Module
@@ -149,8 +154,8 @@ class _Course:
     labels: Tensor
     epochs: float
     learning_rate: float
-    decay: float
-    change: Change | None
+    weight_decay: float
+    augment: Augmentation | None
     seed: int
 
     @property
@@ -161,55 +166,55 @@ class _Course:
     def steps(self) -> int:
         return max(1, round(self.epochs * self.steps_per_epoch))
 
-    def rate(self, step: int) -> float:
+    def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
         warm = max(1, round(_WARM_UP * self.steps))
         if step < warm:
             return self.learning_rate * (step + 1) / warm
-        way = (step - warm) / (self.steps - warm)
-        return self.learning_rate * (1 + math.cos(math.pi * way)) / 2
+        share = (step - warm) / (self.steps - warm)
+        return self.learning_rate * (1 + math.cos(math.pi * share)) / 2
 
-    def choices(self, random: torch.Generator) -> Iterator[Tensor]:
+    def batches(self, random: torch.Generator) -> Iterator[Tensor]:
         """The indices of each step's images: every image once an epoch."""
         while True:
             order = torch.randperm(len(self.images), generator=random)
             yield from torch.split(order, BATCH)
 
 
-def _learn(course: _Course) -> Iterator[Frame]:
-    module = copy.deepcopy(course.module).train().requires_grad_(True)
-    random = torch.Generator().manual_seed(course.seed)
-    optimizer = _optimizer(module, course.decay)
-    choices = course.choices(random)
+def _learn(training: _Training) -> Iterator[TrainingFrame]:
+    module = copy.deepcopy(training.module).train().requires_grad_(True)
+    random = torch.Generator().manual_seed(training.seed)
+    optimizer = _optimizer(module, training.weight_decay)
+    batches = training.batches(random)
     loss = right = 0.0
-    for step in range(course.steps):
+    for step in range(training.steps):
         for group in optimizer.param_groups:
-            group["lr"] = course.rate(step)
-        chosen = next(choices)
+            group["lr"] = training.learning_rate_at(step)
+        chosen = next(batches)
         batch = Batch(
-            course.images[chosen].to(_device(module)),
-            course.labels[chosen].to(_device(module)),
+            training.images[chosen].to(_device(module)),
+            training.labels[chosen].to(_device(module)),
             module,
             random,
         )
-        with _own_randomness(module, course.seed + step):
-            now, hits = _step(batch, optimizer, course.change)
+        with _own_randomness(module, training.seed + step):
+            now, hits = _step(batch, optimizer, training.augment)
         if not math.isfinite(now):
             raise BadSetting(
                 f"after {step + 1} steps the loss is no number any more: the learning rate "
-                f"{course.learning_rate:g} is too large; try a tenth of it"
+                f"{training.learning_rate:g} is too large; try a tenth of it"
             )
         share = max(1 / _MEMORY, 1 / (step + 1))
         loss, right = loss + share * (now - loss), right + share * (hits - right)
-        epoch = (step + 1) / course.steps_per_epoch
-        yield Frame(step + 1, course.steps, epoch, loss, right, module)
+        epoch = (step + 1) / training.steps_per_epoch
+        yield TrainingFrame(step + 1, training.steps, epoch, loss, right, module)
 
 
 def _step(
-    batch: Batch, optimizer: torch.optim.Optimizer, change: Change | None
+    batch: Batch, optimizer: torch.optim.Optimizer, augment: Augmentation | None
 ) -> tuple[float, float]:
     """One step down the gradient; the batch's loss and accuracy before it."""
-    seen = change(batch) if change else batch.images
+    seen = augment(batch) if augment else batch.images
     with torch.enable_grad():
         scores = batch.module(seen)
         loss = functional.cross_entropy(scores, batch.labels)
@@ -220,10 +225,11 @@ def _step(
     return float(loss.detach()), float(right)
 
 
-def _optimizer(module: nn.Module, decay: float) -> torch.optim.Optimizer:
+def _optimizer(module: nn.Module, weight_decay: float) -> torch.optim.Optimizer:
     weights = [value for value in module.parameters() if value.ndim > 1]
     others = [value for value in module.parameters() if value.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": decay}, {"params": others}]
+    decayed: dict[str, Any] = {"params": weights, "weight_decay": weight_decay}
+    groups = [decayed, {"params": others}]
     return torch.optim.SGD(groups, lr=0.0, momentum=_MOMENTUM, nesterov=True)
 
 
@@ -246,7 +252,7 @@ def _device(module: nn.Module) -> torch.device:
 
 
 def _check(
-    images: Tensor, labels: Tensor, epochs: float, learning_rate: float, decay: float
+    images: Tensor, labels: Tensor, epochs: float, learning_rate: float, weight_decay: float
 ) -> None:
     if len(images) != len(labels) or not len(images):
         raise BadSetting(f"{len(images)} images need as many labels, not {len(labels)}")
@@ -256,5 +262,5 @@ def _check(
         raise BadSetting(f"epochs is a number above 0, not {epochs}")
     if not learning_rate > 0 or not math.isfinite(learning_rate):
         raise BadSetting(f"learning_rate is a number above 0, such as 0.02, not {learning_rate}")
-    if not decay >= 0 or not math.isfinite(decay):
-        raise BadSetting(f"decay is 0 or more, such as 0.0001, not {decay}")
+    if not weight_decay >= 0 or not math.isfinite(weight_decay):
+        raise BadSetting(f"weight_decay is 0 or more, such as 0.0001, not {weight_decay}")

@@ -193,14 +193,14 @@ def learning(
     batch, labels, categories = lesson(data)
     module = training.seeded(_builder(data, len(categories)), seed)
     settings = f"learning rate {learning_rate:.3g}, decay {decay:g}, seed {seed}"
-    frames = training.train(
+    frames = training.train.frames(
         module,
         batch,
         labels,
         epochs=epochs,
         learning_rate=learning_rate,
-        decay=decay,
-        change=training.shifted(2),
+        weight_decay=decay,
+        augment=training.random_shifts(2),
         seed=seed,
     )
     yield Snapshot(_layers(module), 0, 1, float("nan"), 1 / len(categories), settings)

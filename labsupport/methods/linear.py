@@ -367,13 +367,13 @@ def learn(
         learning_rate = min(_PACE / max(length, 1e-6), _PULL / max(decay, 1e-9))
     device = devices.pick()
     module = _zero_module(images[0].numel(), len(examples.categories)).to(device)
-    frames = training.train(
+    frames = training.train.frames(
         module,
         centred,
         examples.labels,
         epochs=epochs,
         learning_rate=learning_rate,
-        decay=decay,
+        weight_decay=decay,
         seed=seed,
     )
     fold = _Folding(mean, spread, tuple(images.shape[1:]), examples.categories)
@@ -410,7 +410,7 @@ def _layer(size: int, classes: int) -> nn.Linear:
 
 
 def _snapshots(
-    module: nn.Module, frames: Iterator[training.Frame], fold: _Folding
+    module: nn.Module, frames: Iterator[training.TrainingFrame], fold: _Folding
 ) -> Iterator[Snapshot]:
     chance = 1 / len(fold.categories)
     start = fold.classifier(module)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from labsupport.core import training
 from labsupport.core.errors import BadSetting
-from labsupport.core.training import Batch, accuracy, seeded, shifted, train
+from labsupport.core.training import Batch, accuracy, random_shifts, seeded, train
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_steps_are_those_of_momentum_written_out(points):
     images, labels = points
     start = toy()
     rate, decay, epochs = 0.05, 0.01, 4
-    *_, last = train(start, images, labels, epochs=epochs, learning_rate=rate, decay=decay)
+    last = train(start, images, labels, epochs=epochs, learning_rate=rate, weight_decay=decay)
     steps, warm = epochs * 3, 1
     mine, random = copy.deepcopy(start), torch.Generator().manual_seed(0)
     speed = [torch.zeros_like(value) for value in mine.parameters()]
@@ -58,7 +58,7 @@ def test_the_steps_are_those_of_momentum_written_out(points):
 
 def test_it_learns_and_counts(points):
     images, labels = points
-    frames = list(train(toy(), images, labels, epochs=30, learning_rate=0.05))
+    frames = list(train.frames(toy(), images, labels, epochs=30, learning_rate=0.05))
     assert [frame.step for frame in frames] == list(range(1, 91))
     assert frames[-1].epoch == 30
     assert [frames[0].progress, frames[-1].progress] == [1 / 90, 1.0]
@@ -70,7 +70,7 @@ def test_it_learns_and_counts(points):
 def test_the_first_frames_numbers_are_the_first_batchs(points):
     images, labels = points
     start = toy()
-    first = next(iter(train(start, images[:64], labels[:64])))
+    first = next(iter(train.frames(start, images[:64], labels[:64])))
     expected = functional.cross_entropy(start(images[:64]), labels[:64])
     assert first.loss == pytest.approx(expected.item(), rel=1e-5)
     assert first.accuracy == pytest.approx(accuracy(start, images[:64], labels[:64]))
@@ -78,7 +78,7 @@ def test_the_first_frames_numbers_are_the_first_batchs(points):
 
 def test_the_same_seed_gives_the_same_weights(points):
     def last(seed: int) -> torch.Tensor:
-        *_, frame = train(toy(nn.Dropout(0.5)), *points, epochs=2, seed=seed, change=shifted(1))
+        frame = train(toy(nn.Dropout(0.5)), *points, epochs=2, seed=seed, augment=random_shifts(1))
         return weights(frame.module)
 
     one = last(5)
@@ -92,7 +92,7 @@ def test_nothing_around_it_changes(points):
     start = toy(nn.Dropout(0.5)).eval().requires_grad_(False)
     before, state, pixels = weights(start), torch.get_rng_state(), images.clone()
     with torch.no_grad():
-        frames = train(start, images, labels, epochs=1, change=shifted(1))
+        frames = train.frames(start, images, labels, epochs=1, augment=random_shifts(1))
         moved = [weights(frame.module).clone() for frame in frames]
         assert not torch.is_grad_enabled()
     assert not torch.equal(moved[0], moved[-1])  # it did learn, whatever the grad mode around it
@@ -104,12 +104,12 @@ def test_nothing_around_it_changes(points):
 
 
 def test_between_two_frames_the_grad_mode_is_the_callers(points):
-    for _ in train(toy(), *points, epochs=1):
+    for _ in train.frames(toy(), *points, epochs=1):
         assert torch.is_grad_enabled()
 
 
 def test_it_can_be_stopped_after_any_frame(points):
-    frames = train(toy(), *points, epochs=1000)
+    frames = train.frames(toy(), *points, epochs=1000)
     second = [next(frames), next(frames)][1]
     frames.close()
     assert second.step == 2
@@ -120,19 +120,21 @@ def test_decay_shrinks_the_weights_and_no_bias(points):
     images, labels = points
     sizes = []
     for decay in (0.0, 0.3):
-        *_, frame = train(toy(), images, labels, epochs=30, decay=decay)
+        frame = train(toy(), images, labels, epochs=30, weight_decay=decay)
         sizes.append(float(frame.module[0].weight.detach().norm()))
     assert sizes[1] < 0.5 * sizes[0]
     still = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     still[1].bias.data = torch.tensor([3.0, 3.0])
-    *_, frame = train(still, images * 0, labels * 0 + (torch.arange(150) % 2), decay=0.5, epochs=5)
+    frame = train(
+        still, images * 0, labels * 0 + (torch.arange(150) % 2), weight_decay=0.5, epochs=5
+    )
     assert float(frame.module[1].bias.detach().mean()) == pytest.approx(3.0, abs=1e-3)
 
 
 def test_a_loss_beyond_all_numbers_is_a_message(points):
     images, labels = points
     with pytest.raises(BadSetting, match="learning rate 1e\\+30 is too large"):
-        list(train(toy(), images * 1e10, labels, learning_rate=1e30))
+        list(train.frames(toy(), images * 1e10, labels, learning_rate=1e30))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_loss_beyond_all_numbers_is_a_message(points):
         ({"epochs": 0}, "epochs"),
         ({"epochs": math.nan}, "epochs"),
         ({"learning_rate": 0}, "learning_rate"),
-        ({"decay": -1}, "decay"),
+        ({"weight_decay": -1}, "weight_decay"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_once(points, settings, words):
@@ -161,7 +163,7 @@ def test_a_shift_moves_each_image_by_itself():
     images = torch.zeros(40, 2, 7, 9)
     images[:, 0, 3, 4], images[:, 1, 3, 4] = 1.0, 2.0
     random = torch.Generator().manual_seed(0)
-    moved = shifted(2)(Batch(images, torch.zeros(40), nn.Identity(), random))
+    moved = random_shifts(2)(Batch(images, torch.zeros(40), nn.Identity(), random))
     assert moved.shape == images.shape
     places = [divmod(int(image[0].argmax()), 9) for image in moved]
     assert (
@@ -173,7 +175,7 @@ def test_a_shift_moves_each_image_by_itself():
 
 def test_a_shift_lets_zeros_in():
     random = torch.Generator().manual_seed(0)
-    moved = shifted(1)(Batch(torch.ones(30, 1, 3, 3), torch.zeros(30), nn.Identity(), random))
+    moved = random_shifts(1)(Batch(torch.ones(30, 1, 3, 3), torch.zeros(30), nn.Identity(), random))
     assert {int(one.sum()) for one in moved} == {4, 6, 9}
 
 

@@ -108,13 +108,13 @@ def lessons(
     rows: list[tuple[float, float, float]] = []
     tests: list[tuple[float, float]] = []
     scores = torch.empty(0, 10)
-    frames = training.train(
+    frames = training.train.frames(
         module,
         pictures[:count],
         labels[:count],
         epochs=epochs,
         learning_rate=rate,
-        change=training.shifted(shift) if shift else None,
+        augment=training.random_shifts(shift) if shift else None,
         seed=seed,
     )
     for frame in _single_threaded(frames):
@@ -138,7 +138,7 @@ def lessons(
         )
 
 
-def _single_threaded(frames: Iterator[training.Frame]) -> Iterator[training.Frame]:
+def _single_threaded(frames: Iterator[training.TrainingFrame]) -> Iterator[training.TrainingFrame]:
     """The frames, each computed by one thread: in steps this small a second one is only waited for.
 
     In between the number of threads is what it was.

@@ -26,7 +26,7 @@ _MEASURED = 25  # steps of a training between two measurements
 
 @dataclass(frozen=True)
 class AdversarialBatches:
-    """Adversarial training, as a change for `training.train`: FGSM on a share of each batch.
+    """Adversarial training, an augmentation for `training.train`: FGSM on a share of each batch.
 
     Goodfellow et al. 2014, section 6: in every step the images are changed by `fgsm` for the
     network as it is now. It is for modules that take images in [0, 1] as they are.
@@ -105,7 +105,7 @@ def adversarial_training(
 
 def _measure_both(
     name: str,
-    frames: Iterator[tuple[training.Frame, ...]],
+    frames: Iterator[tuple[training.TrainingFrame, ...]],
     test: LabelledImages,
     eps: float,
 ) -> Iterator[AdversarialTraining]:

@@ -145,12 +145,12 @@ def trained(
     chosen: DigitRecipe,
     epochs: float,
     seed: int,
-    change: training.Change | None = None,
-) -> Iterator[training.Frame]:
+    augment: training.Augmentation | None = None,
+) -> Iterator[training.TrainingFrame]:
     """The module while it learns, with the recipe's learning rate and decay."""
-    return training.train(
+    return training.train.frames(
         module, inputs, labels, epochs=epochs, learning_rate=chosen.learning_rate,
-        decay=chosen.decay, change=change, seed=seed,
+        weight_decay=chosen.decay, augment=augment, seed=seed,
     )  # fmt: skip
 
 
