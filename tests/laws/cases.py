@@ -231,7 +231,8 @@ def _visualized(network: Network, images: torch.Tensor, target: object) -> Resul
     penalties, optimizer = (a.TotalVariation(0.1), a.Decay(0.01)), a.Momentum(0.01)
     recipe = a.Recipe("law", "noise", a.Pixels(), (a.Jitter(3),), penalties, optimizer, 3)
     pixels = a.visualize(network, target, recipe=recipe, start=images)
-    spectrum = a.visualize(network, target, start=images, steps=2)
+    clear = replace(a.CLEAR, optimizer=optimizer)  # Adam would follow rounding where it is all
+    spectrum = a.visualize(network, target, recipe=clear, start=images, steps=2)
     return {"image": pixels.image, "score": pixels.score, "clear": spectrum.image}
 
 
