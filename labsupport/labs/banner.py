@@ -36,7 +36,7 @@ def banner(network: Network | None = None) -> Image.Image:
         "07 back to the pixels": gradient_image(found.values[0]),
         "08 cut out": spotlight(photo, cut.mask),
         "08 the ideal koala": grown.image,
-        "09 from its code": inversion.reconstruct(network, code).image,
+        "09 from its code": inversion.invert(network, code).image,
         "10 dreamed on": dream.dream(network, photo, "fire8", recipe=dream.VIVID).image,
         "11 painted": style.stylize(network, photo, painting).image,
     }

@@ -24,18 +24,17 @@ from labsupport.core.network.layers import Layer
 from labsupport.labs.lab05_occlusion import photographs
 from labsupport.methods.inversion import (
     LOG_PROBABILITIES,
-    Alike,
     Code,
+    Comparison,
     Hog,
     Setting,
-    alike,
+    compare,
     encode,
     invert,
     last_pooling,
     neighbourhood,
     pixel_distance,
     recognition,
-    reconstruct,
     setting_for,
     some_channels,
 )
@@ -92,7 +91,7 @@ def turned_back(image: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
     size = (image.shape[2], image.shape[3])
     network = networks.wrap(torch.nn.Sequential(torch.nn.Flatten(), layer), input_size=size)
     bare = Setting(tv=0.0, parameterization=Pixels(), optimizer=LBFGS(0.05), steps=100)
-    return image, reconstruct(network, encode(network, image, "1"), setting=bare).image
+    return image, invert(network, encode(network, image, "1"), setting=bare).image
 
 
 # Live
@@ -121,7 +120,7 @@ def _returning(
     begun = time.perf_counter()
     distances: tuple[float, ...] = ()
     answer = network.predict(image, 1)[0][0]
-    for frame in invert(network, code, setting=setting, **how):
+    for frame in invert.frames(network, code, setting=setting, every=1, **how):
         distances = (*distances, float(-frame.score.mean()))
         seconds = time.perf_counter() - begun
         yield Returning(frame, image, code, network, distances, seconds, answer)
@@ -249,8 +248,8 @@ def _four(
 
 
 def _draw_four(now: Returning) -> tuple[Image.Image, str]:
-    found = alike(now.network, now.frame.image, now.image, now.code)
-    words = f"{_kept_words(now)}. {alike_words(found)} {_so_far(now)}\n{_named(now)}"
+    result = compare(now.network, now.frame.image, now.image, now.code)
+    words = f"{_kept_words(now)}. {comparison_words(result)} {_so_far(now)}\n{_named(now)}"
     return quadrants_picture(now.frame.image, now.image), words
 
 
@@ -262,12 +261,12 @@ def quadrants_picture(found: Tensor, original: Tensor) -> Image.Image:
     )
 
 
-def alike_words(found: Alike) -> str:
+def comparison_words(result: Comparison) -> str:
     """How near reconstructions are to a code and to each other, in a sentence."""
-    apart = found.pixels[~torch.eye(len(found.pixels), dtype=torch.bool)]
+    apart = result.pixels[~torch.eye(len(result.pixels), dtype=torch.bool)]
     return (
-        f"Their codes are {_share(float(found.to_code.min()))} to "
-        f"{_share(float(found.to_code.max()))} of its size from the image's; their pixels "
+        f"Their codes are {_share(float(result.to_code.min()))} to "
+        f"{_share(float(result.to_code.max()))} of its size from the image's; their pixels "
         f"{float(apart.min()):.2f} to {float(apart.max()):.2f} from each other's, where two "
         "unrelated photos are about 0.3 apart."
     )
@@ -336,7 +335,9 @@ def strips(
         code = encode(network, image, layer)
         setting = setting_for(network, code)
         setting = replace(setting, tv=factor * setting.tv)
-        for frame in invert(network, code, setting=setting, steps=steps, seed=seed, every=every):
+        for frame in invert.frames(
+            network, code, setting=setting, steps=steps, seed=seed, every=every
+        ):
             both = (*done, frame.image), (*near, float(-frame.score))
             yield Strip(image, network, tuple(layers), *both, frame.progress, frame.steps)
         done, near = both

@@ -254,7 +254,7 @@ def _optimized(query: Query) -> Iterator[Reply]:
 def _reconstruction(query: Query) -> Iterator[Reply]:
     code = inversion.encode(query.network, query.image, query.layer)
     steps = 48
-    for frame in inversion.invert(query.network, code, steps=steps, every=3):
+    for frame in inversion.invert.frames(query.network, code, steps=steps, every=3):
         far = -float(frame.score)
         words = (
             f"Step {frame.step} of {steps}: a picture with nearly the same code at {query.layer}, "

@@ -30,7 +30,7 @@ from labsupport.core.images.preparation import checked_size
 from labsupport.core.network import Network
 from labsupport.core.network.operations import Pair
 from labsupport.methods.evolution.encodings import in_255ths
-from labsupport.methods.inversion import Hog, HogDistance
+from labsupport.methods.inversion import Hog
 from labsupport.methods.optimize import (
     LBFGS,
     Adam,
@@ -142,7 +142,7 @@ def twin_frames(
     goal: Objective
     with torch.no_grad():
         code = _described(network, other.detach(), layer)
-    goal = HogDistance(code, layer) if isinstance(layer, Hog) else CodeDistance(layer, code)
+    goal = CodeDistance(layer, code)
     first = image.detach().float().cpu()
     recipe = recipe_for(first, layer, pull=pull, steps=steps)
     return visualize.frames(

@@ -79,7 +79,7 @@ def test_a_strip_goes_from_layer_to_layer(network, cat):
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert len(frames[-1].images) == 2
-    alone = inversion.reconstruct(network, inversion.encode(network, cat, "fire5"), steps=4)
+    alone = inversion.invert(network, inversion.encode(network, cat, "fire5"), steps=4)
     assert torch.equal(frames[-1].images[1], alone.image)
     assert lab.strip_picture(frames[0]).size == lab.strip_picture(frames[-1]).size
 

@@ -247,13 +247,8 @@ def _encoded(network: Network, images: torch.Tensor, target: object) -> Results:
 
 def _inverted(network: Network, images: torch.Tensor, target: object) -> Results:
     code = _code_of(network, images, target)
-    *_, last = inv.invert(network, code, tv=0.1, steps=2)
+    last = inv.invert(network, code, tv=0.1, steps=2)
     return {"image": last.image, "score": last.score}
-
-
-def _reconstructed(network: Network, image: torch.Tensor, target: object) -> Results:
-    code = inv.encode(network, image, "no such layer" if isinstance(target, str) else inv.Hog())
-    return {"image": inv.reconstruct(network, code, steps=2).image}
 
 
 def _parts_of_code(network: Network, image: torch.Tensor, target: object) -> Results:
@@ -274,7 +269,7 @@ def _code_sweep(network: Network, image: torch.Tensor, target: object) -> Result
 
 def _alike_codes(network: Network, image: torch.Tensor, target: object) -> Results:
     pair = torch.cat([image.flip(3), image.flip(2)]).detach()
-    return vars(inv.alike(network, pair, image, _code_of(network, image, target)))
+    return vars(inv.compare(network, pair, image, _code_of(network, image, target)))
 
 
 def _code_errors(network: Network, image: torch.Tensor, target: object) -> Results:
@@ -884,13 +879,12 @@ CASES = [
     Case("fooling.try_defence", _defence),
     Case("inversion.encode", _encoded, batches=True),
     Case("inversion.invert", _inverted, batches=True),
-    Case("inversion.reconstruct", _reconstructed),
     Case("inversion.neighbourhood", _parts_of_code),
     Case("inversion.some_channels", _parts_of_code),
     Case("inversion.setting_for", _parts_of_code),
     Case("inversion.code_distance", _parts_of_code),
     Case("inversion.pixel_distance", _alike_codes),
-    Case("inversion.alike", _alike_codes),
+    Case("inversion.compare", _alike_codes),
     Case("inversion.last_pooling", _pooling, wrong=None),
     Case("inversion.weight_sweep", _code_sweep),
     Case("inversion.mean_pairwise", _code_errors),

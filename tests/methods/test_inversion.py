@@ -17,9 +17,8 @@ from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
 from labsupport.core.images.hog import hog
 from labsupport.core.network import receptive_box
 from labsupport.methods import inversion as inv
-from labsupport.methods.optimize import CodeDistance, visualize
-from labsupport.methods.optimize.optimizers import LBFGS, Adam, Momentum
-from labsupport.methods.optimize.parameterization import Pixels
+from labsupport.methods.inversion import search
+from labsupport.methods.optimize import LBFGS, Adam, Momentum, Pixels, visualize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -73,7 +72,7 @@ def photo(name: str = "giant_panda", size: int = 96) -> torch.Tensor:
 def test_an_orthogonal_layer_gives_the_picture_back(layer, step):
     network, image = linear(rotation(108)), toys.image(6)
     code = inv.encode(network, image, layer)
-    last = inv.reconstruct(network, code, setting=replace(PLAIN, optimizer=step, steps=120))
+    last = inv.invert(network, code, setting=replace(PLAIN, optimizer=step, steps=120))
     assert torch.allclose(last.image, image, atol=2e-3)
     assert float(inv.code_distance(network, last.image, code)) < 1e-5
 
@@ -83,7 +82,7 @@ def test_half_of_an_orthogonal_layer_gives_half_of_the_picture_back():
     matrix, image = rotation(108)[:54], toys.image(6)
     network = linear(matrix)
     code = inv.encode(network, image, "1")
-    *_, last = inv.invert(network, code, setting=PLAIN, start="grey")
+    last = inv.invert(network, code, setting=PLAIN, start="grey")
     seen = matrix.T @ matrix
     grey = torch.full((108,), 0.5)
     expected = grey + seen @ (image.flatten() - grey)
@@ -101,7 +100,12 @@ def test_the_distance_does_not_depend_on_the_codes_size():
     for factor in (1.0, 10.0):
         network = linear(factor * rotation(108))
         code = inv.encode(network, image, "1")
-        ends.append([float(f.score) for f in inv.invert(network, code, setting=PLAIN, steps=4)])
+        ends.append(
+            [
+                float(f.score)
+                for f in inv.invert.frames(network, code, setting=PLAIN, steps=4, every=1)
+            ]
+        )
     assert ends[0] == pytest.approx(ends[1], rel=1e-3)
 
 
@@ -124,7 +128,7 @@ def test_the_distance_by_hand(squeezenet):
 @pytest.mark.parametrize("layer", ["conv1", "pool1", "fire2", "fire3", "pool3", "fire4", "fire5"])
 def test_the_distance_falls_all_the_way_in_the_first_half(squeezenet, layer):
     code = inv.encode(squeezenet, photo(), layer)
-    frames = list(inv.invert(squeezenet, code, steps=60, every=12))
+    frames = list(inv.invert.frames(squeezenet, code, steps=60, every=12))
     falls = [float(-frame.score) for frame in frames]
     assert all(later < earlier for earlier, later in itertools.pairwise(falls)), falls
     assert falls[-1] < 0.05
@@ -137,7 +141,7 @@ def test_no_frame_is_worse_than_the_one_before(squeezenet, layer):
     originals = torch.cat([photo(name, 48) for name in names])
     code = inv.encode(squeezenet, originals, layer)
     setting = inv.setting_for(squeezenet, code)
-    frames = list(inv.invert(squeezenet, code, steps=60))
+    frames = list(inv.invert.frames(squeezenet, code, steps=60, every=1))
     distances = torch.stack([-frame.score for frame in frames])
     rough = torch.stack([frame.terms["total variation"] for frame in frames])
     losses = distances + setting.tv * rough
@@ -155,11 +159,11 @@ def test_a_strong_prior_is_not_held_up_by_the_code(squeezenet):
     image = photo(size=48)
     code = inv.encode(squeezenet, image, "fire2")
     strong = replace(inv.setting_for(squeezenet, code), tv=300.0)
-    frames = list(inv.invert(squeezenet, code, setting=strong, start=image, steps=30))
-    goal = CodeDistance(code.layer, code.values)
-    tried = visualize.frames(squeezenet, goal, recipe=strong.recipe, start=image, steps=30)
-    losses = [float(inv._loss(frame, strong.recipe)) for frame in frames]
-    lowest = min(float(inv._loss(frame, strong.recipe)) for frame in tried)
+    settings = {"start": image, "steps": 30, "every": 1}
+    frames = list(inv.invert.frames(squeezenet, code, setting=strong, **settings))
+    tried = visualize.frames(squeezenet, code.distance, recipe=strong.recipe, **settings)
+    losses = [float(search._loss(frame, strong.recipe)) for frame in frames]
+    lowest = min(float(search._loss(frame, strong.recipe)) for frame in tried)
     assert losses[-1] <= lowest * 1.0101
     assert frames[-1].score < frames[0].score
 
@@ -168,13 +172,9 @@ def test_a_try_too_far_is_not_shown():
     network, image = chain(), toys.image(32)
     code = inv.encode(network, image, "3")
     wild = replace(PLAIN, tv=1.0, optimizer=LBFGS(0.5))
-    shown = [float(-one.score) for one in inv.invert(network, code, setting=wild, steps=3)]
-    tried = [
-        float(-one.score)
-        for one in visualize.frames(
-            network, CodeDistance.to(network, "3", image), recipe=wild.recipe, size=32, steps=3
-        )
-    ]
+    frames = inv.invert.frames(network, code, setting=wild, steps=3, every=1)
+    tries = visualize.frames(network, code.distance, recipe=wild.recipe, size=32, steps=3)
+    shown, tried = ([float(-one.score) for one in some] for some in (frames, tries))
     assert tried[1] > tried[0]
     assert shown[1] == pytest.approx(tried[0])
 
@@ -183,9 +183,9 @@ def test_seeds_agree_for_the_network_and_not_for_the_eye(squeezenet):
     image = photo(size=64)
     code = inv.encode(squeezenet, image, "fire7")
     seeds = (0, 1, 2)
-    last = inv.reconstruct(squeezenet, code, steps=40, seed=seeds)
-    found = inv.alike(squeezenet, last.image, image, code)
-    start = next(inv.invert(squeezenet, code, seed=seeds)).image
+    last = inv.invert(squeezenet, code, steps=40, seed=seeds)
+    found = inv.compare(squeezenet, last.image, image, code)
+    start = next(inv.invert.frames(squeezenet, code, seed=seeds)).image
     assert (found.to_code < 0.5 * inv.code_distance(squeezenet, start, code)).all()
     apart = ~torch.eye(3, dtype=torch.bool)
     assert (found.pixels[apart] > 0.05).all()
@@ -201,9 +201,9 @@ def test_seeds_agree_for_the_network_and_not_for_the_eye(squeezenet):
 def test_a_batch_of_codes_is_each_of_them():
     network, images = chain(), toys.image(32, count=2)
     codes = inv.encode(network, images, "3")
-    together = inv.reconstruct(network, codes, setting=PLAIN, steps=5).image
+    together = inv.invert(network, codes, setting=PLAIN, steps=5).image
     for place in range(2):
-        alone = inv.reconstruct(network, codes[place], setting=PLAIN, steps=5).image
+        alone = inv.invert(network, codes[place], setting=PLAIN, steps=5).image
         assert torch.allclose(together[place], alone[0], atol=1e-5)
     assert len(codes) == 2
     assert torch.equal(codes[-1].values, codes.values[1:])
@@ -212,8 +212,8 @@ def test_a_batch_of_codes_is_each_of_them():
 def test_a_frame_goes_on_as_it_would_have():
     network = chain()
     code = inv.encode(network, toys.image(32), "3")
-    whole = list(inv.invert(network, code, steps=8))
-    *_, last = inv.invert(network, code, start=whole[3], steps=8)
+    whole = list(inv.invert.frames(network, code, steps=8, every=1))
+    last = inv.invert(network, code, start=whole[3], steps=8)
     assert torch.equal(last.image, whole[-1].image)
     assert json.loads(json.dumps(whole[0].settings))["steps"] == 8
 
@@ -224,7 +224,7 @@ def test_a_frame_goes_on_as_it_would_have():
 def test_a_neighbourhood_moves_only_what_it_sees():
     network, image = chain(), toys.image(32)
     code = inv.neighbourhood(inv.encode(network, image, "3"), (4, 4), size=3)
-    *_, last = inv.invert(network, code, setting=PLAIN, start="grey", steps=20)
+    last = inv.invert(network, code, setting=PLAIN, start="grey", steps=20)
     moved = (last.image - 0.5).abs().amax(1)[0] > 1e-6
     corners = [receptive_box(network, "3", place, (32, 32)) for place in ((3, 3), (5, 5))]
     left, top, right, bottom = *corners[0][:2], *corners[1][2:]
@@ -260,7 +260,7 @@ def test_some_channels_leave_the_others_free():
     whole = inv.encode(network, image, "3")
     part = inv.some_channels(whole, [0, 2])
     assert part.numbers == 2 * 64
-    last = inv.reconstruct(network, part, setting=PLAIN)
+    last = inv.invert(network, part, setting=PLAIN)
     found = network.activations(last.image, ["3"])["3"]
     error = (found - whole.values).square().sum((0, 2, 3)) / whole.values.square().sum((0, 2, 3))
     assert error[[0, 2]].max() < 0.05
@@ -283,7 +283,7 @@ def test_hog_is_inverted_by_the_same_code(squeezenet):
     code = inv.encode(squeezenet, image, inv.Hog())
     assert torch.equal(code.values, hog(image))
     assert float(inv.code_distance(squeezenet, image, code)) == 0
-    frames = list(inv.invert(squeezenet, code, steps=60, every=60))
+    frames = list(inv.invert.frames(squeezenet, code, steps=60, every=60))
     assert float(-frames[-1].score) < 0.25 * float(-frames[0].score)
     assert json.dumps(frames[-1].settings)
     small = inv.encode(squeezenet, photo("coffee", 48), inv.Hog())
@@ -324,7 +324,7 @@ def test_errors_by_layer_are_those_of_single_inversions():
     assert [row.progress for row in rows] == [0.5, 1.0]
     row = rows[0]
     code = inv.encode(network, images, "0")
-    alone = inv.reconstruct(network, code, steps=6).image
+    alone = inv.invert(network, code, steps=6).image
     assert torch.allclose(row.images, alone, atol=1e-5)
     found = inv.encode(network, alone, "0").values
     spread = inv.mean_pairwise(code.values)
@@ -388,11 +388,11 @@ def test_reconstructions_are_of_one_code():
     network, images = chain(), toys.image(32, count=2)
     codes = inv.encode(network, images, "0")
     with pytest.raises(BadSetting, match="one code at a time"):
-        inv.alike(network, images, images, codes)
+        inv.compare(network, images, images, codes)
     with pytest.raises(BadSetting, match="4 images and 2 codes"):
         inv.code_distance(network, torch.cat([images, 1 - images]), codes)
     with pytest.raises(BadSetting, match="2 images and 3 others"):
-        inv.alike(network, images, toys.image(32, count=3), codes[0])
+        inv.compare(network, images, toys.image(32, count=3), codes[0])
 
 
 # What cannot be
@@ -441,7 +441,7 @@ def test_what_cannot_be_inverted_is_refused(squeezenet):
     with pytest.raises(BadSetting, match="zero everywhere"):
         inv.invert(squeezenet, replace(code, values=0 * code.values))
     with pytest.raises(BadSetting, match="size of the code's own"):
-        next(inv.invert(squeezenet, replace(code, size=(96, 96))))
+        next(inv.invert.frames(squeezenet, replace(code, size=(96, 96))))
     with pytest.raises(BadSetting, match="tv is 0 or more"):
         inv.invert(squeezenet, code, tv=-1.0)
     with pytest.raises(BadImage, match="one size"):

@@ -34,7 +34,7 @@ class Tiled(Objective):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        return self.objective.layers
+        return tuple(str(layer) for layer in self.objective.layers)
 
     @property
     def count(self) -> int | None:
@@ -192,7 +192,7 @@ def _of_tile(network: Network, objective: Objective, part: Tensor, tile: Tile) -
         name: values[
             :, :, slice(*tile.rows.get(name, (0, 0))), slice(*tile.columns.get(name, (0, 0)))
         ]
-        for name, values in maps.items()
+        for name, values in ((str(layer), values) for layer, values in maps.items())
     }
     terms = objective.terms(counted)
     return torch.stack([term.weight * term.value for term in terms.values()]).sum(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,16 @@ from torch.autograd.function import FunctionCtx
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
-from labsupport.methods.optimize.objectives import Objective, Term, Terms, node_of, on_device, read
+from labsupport.methods.optimize.objectives import (
+    Activations,
+    Objective,
+    Representation,
+    Term,
+    Terms,
+    node_of,
+    on_device,
+    read,
+)
 
 
 @dataclass(frozen=True)
@@ -20,19 +28,13 @@ class Distance(Objective):
     """How far something at a layer is from the one that is `wanted`: (1, ...), or one for each
     image. It is lowered."""
 
-    layer: str
+    layer: Representation
     wanted: Tensor
+    per_image = ("wanted",)
 
     @property
-    def layers(self) -> tuple[str, ...]:
+    def layers(self) -> tuple[Representation, ...]:
         return (self.layer,)
-
-    @property
-    def count(self) -> int | None:
-        return len(self.wanted) if len(self.wanted) > 1 else None
-
-    def part(self, images: slice) -> Objective:
-        return replace(self, wanted=self.wanted[images]) if self.count else self
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,23 @@ class CodeDistance(Distance):
 
     Mahendran and Vedaldi, "Understanding deep image representations by inverting them", CVPR 2015.
     `wanted` is (1, C, H, W) or (1, D), or one for each image; `CodeDistance.to(network, layer,
-    images)` takes it from images. The layer may be "scores" or "log-probabilities". `mask`, which
-    multiplies both codes, keeps some positions or channels only.
+    images)` takes it from images. The layer may be "scores" or "log-probabilities", or a function
+    of images that gives (N, D). `mask`, which multiplies both codes, keeps some positions or
+    channels only.
     """
 
     mask: Tensor | None = None
 
     @classmethod
     def to(
-        cls, network: Network, layer: str, images: Tensor, mask: Tensor | None = None
+        cls, network: Network, layer: Representation, images: Tensor, mask: Tensor | None = None
     ) -> CodeDistance:
         """The distance to the codes of these images (N, 3, H, W)."""
         return cls(layer, _codes(network, layer, images), mask)
 
     def bound(self, network: Network) -> Objective:
-        node_of(network, self.layer)
+        if isinstance(self.layer, str):
+            node_of(network, self.layer)
         mask = None if self.mask is None else on_device(network, self.mask)
         code = on_device(network, self.wanted)
         if code.ndim == 4:  # as the network's own maps lie in memory
@@ -67,7 +71,7 @@ class CodeDistance(Distance):
             )
         return bound
 
-    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+    def terms(self, activations: Activations) -> Terms:
         code = activations[self.layer]
         if code.shape[1:] != self.wanted.shape[1:]:
             raise BadSetting(
@@ -96,7 +100,7 @@ class GramDistance(Distance):
         return cls(layer, gram(_codes(network, layer, images)).cpu())
 
     def bound(self, network: Network) -> Objective:
-        layer = network.layer(self.layer)
+        layer = network.layer(str(self.layer))
         if not layer.has_map:
             raise BadSetting(f"{layer.title} has no map, so it has no Gram matrix")
         if self.wanted.shape[1:] != (layer.shape[0], layer.shape[0]):
@@ -106,7 +110,7 @@ class GramDistance(Distance):
             )
         return replace(self, wanted=on_device(network, self.wanted))
 
-    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+    def terms(self, activations: Activations) -> Terms:
         apart = gram(activations[self.layer]) - self.wanted
         value = apart.square().flatten(1).sum(1)
         return {f"Gram distance at {self.layer}": Term(value, -1.0)}
@@ -148,7 +152,7 @@ def _rows(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).reshape(count, height * width, channels)
 
 
-def _codes(network: Network, layer: str, images: Tensor) -> Tensor:
+def _codes(network: Network, layer: Representation, images: Tensor) -> Tensor:
     network.check(images)
     with torch.no_grad():
         return read(network, (layer,), images)[layer].cpu()

@@ -7,8 +7,9 @@ raised is the sum of weight times value. A distance has a negative weight, so it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, fx
@@ -21,6 +22,9 @@ from labsupport.methods.optimize.before_relu import Unit, before_relu
 
 SCORES = "scores"
 LOG_PROBABILITIES = "log-probabilities"
+# What objectives read: a layer's name, one of these two, or a function of images (N, 3, H, W).
+Representation: TypeAlias = str | Callable[[Tensor], Tensor]
+Activations: TypeAlias = Mapping[Any, Tensor]  # by representation
 
 
 @dataclass(frozen=True)
@@ -39,23 +43,26 @@ class Objective(ABC):
 
     One of your own needs `layers` (the names of what it reads: layers, "scores" or
     "log-probabilities") and `terms`; `bound` checks it for a network and moves it to its device.
+    Fields that may have an entry for each image are named in `per_image`.
     `a + b`, `a - b`, `2 * a` and `-a` are objectives too.
     """
 
+    per_image: tuple[str, ...] = ()
+
     @property
     @abstractmethod
-    def layers(self) -> tuple[str, ...]:
+    def layers(self) -> tuple[Representation, ...]:
         """The names of the activations that `terms` reads."""
 
     @abstractmethod
-    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+    def terms(self, activations: Activations) -> Terms:
         """The terms by name, from activations (N, C, H, W) or (N, D) by layer."""
 
     def bound(self, _network: Network) -> Objective:
         """The same, checked for this network and on its device."""
         return self
 
-    def evaluate(self, network: Network, images: Tensor) -> tuple[Terms, Mapping[str, Tensor]]:
+    def evaluate(self, network: Network, images: Tensor) -> tuple[Terms, Activations]:
         """The terms of images (N, 3, H, W), and the activations that they come from."""
         activations = read(network, self.layers, images)
         return self.terms(activations), activations
@@ -63,16 +70,20 @@ class Objective(ABC):
     @property
     def count(self) -> int | None:
         """How many images it is for; None: as many as there are."""
-        return None
+        count = max((len(getattr(self, name)) for name in self.per_image), default=1)
+        return count if count > 1 else None
 
     @property
     def classes(self) -> tuple[int, ...] | None:
         """The class that is asked for in each image, where classes are asked for."""
         return None
 
-    def part(self, _images: slice) -> Objective:
+    def part(self, images: slice) -> Objective:
         """The same for some of the images."""
-        return self
+        if self.count is None:
+            return self
+        some = {name: getattr(self, name)[images] for name in self.per_image}
+        return cast(Objective, replace(cast(Any, self), **some))
 
     def __add__(self, other: Objective) -> Objective:
         return Sum((1.0, 1.0), (self, other))
@@ -97,7 +108,7 @@ class Sum(Objective):
     parts: tuple[Objective, ...]
 
     @property
-    def layers(self) -> tuple[str, ...]:
+    def layers(self) -> tuple[Representation, ...]:
         return tuple(dict.fromkeys(name for part in self.parts for name in part.layers))
 
     def bound(self, network: Network) -> Objective:
@@ -114,15 +125,15 @@ class Sum(Objective):
     def classes(self) -> tuple[int, ...] | None:
         return next((part.classes for part in self.parts if part.classes), None)
 
-    def part(self, images: slice) -> Objective:
+    def part(self, images: slice) -> Sum:
         return replace(self, parts=tuple(one.part(images) for one in self.parts))
 
-    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
-        found: Terms = {}
+    def terms(self, activations: Activations) -> Terms:
+        terms: Terms = {}
         for weight, part in zip(self.weights, self.parts, strict=True):
             for name, term in part.terms(activations).items():
-                found[free_name(name, found)] = Term(term.value, weight * term.weight)
-        return found
+                terms[free_name(name, terms)] = Term(term.value, weight * term.weight)
+        return terms
 
 
 def free_name(name: str, taken: Mapping[str, Term]) -> str:
@@ -147,6 +158,7 @@ class TargetValue(Objective):
     before_relu: bool = True
     units_before: tuple[Unit | None, ...] = field(default=(), repr=False)
     name: str = field(default="", repr=False)  # the term's, the same for all parts of a batch
+    per_image = ("targets", "units_before")
 
     @property
     def each(self) -> tuple[Target, ...]:
@@ -160,10 +172,10 @@ class TargetValue(Objective):
         )
         if several and not wanted:
             raise BadSetting("an empty list has no target: give one target for each image")
-        found = tuple(network.target(one) for one in (wanted if several else (wanted,)))  # type: ignore[arg-type,union-attr]
-        units_before = tuple(before_relu(network, one) for one in found) if self.before_relu else ()
-        name = found[0].title if len(set(found)) == 1 else "target"
-        return TargetValue(found, self.before_relu, units_before, name)
+        targets = tuple(network.target(one) for one in (wanted if several else (wanted,)))  # type: ignore[arg-type,union-attr]
+        before = tuple(before_relu(network, one) for one in targets) if self.before_relu else ()
+        name = targets[0].title if len(set(targets)) == 1 else "target"
+        return TargetValue(targets, self.before_relu, before, name)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -171,18 +183,9 @@ class TargetValue(Objective):
         return tuple(dict.fromkeys([*own, *(one.layer for one in self.units_before if one)]))
 
     @property
-    def count(self) -> int | None:
-        return len(self.each) if len(self.each) > 1 else None
-
-    @property
     def classes(self) -> tuple[int, ...] | None:
         inside = all(one.layer is None for one in self.each)
         return tuple(one.index for one in self.each) if inside else None
-
-    def part(self, images: slice) -> TargetValue:
-        if not self.count:
-            return self
-        return replace(self, targets=self.each[images], units_before=self.units_before[images])
 
     @property
     def place(self) -> tuple[str, Pair] | None:
@@ -194,19 +197,19 @@ class TargetValue(Objective):
     def moved(self, position: Pair) -> TargetValue:
         """The same neurons at another position of their layer's map."""
         targets = tuple(replace(one, position=position) for one in self.each)
-        units_before = tuple(one and replace(one, position=position) for one in self.units_before)
-        return replace(self, targets=targets, units_before=units_before)
+        before = tuple(one and replace(one, position=position) for one in self.units_before)
+        return replace(self, targets=targets, units_before=before)
 
-    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+    def terms(self, activations: Activations) -> Terms:
         own = [(one.layer or SCORES, one.index, one.position) for one in self.each]
         values = _values(own, activations)
         silent = values.detach() == 0
         if any(self.units_before) and bool(silent.any()):
-            ahead = [
+            before = [
                 (one.layer, one.channel, one.position) if one else unit
                 for unit, one in zip(own, self.units_before, strict=True)
             ]
-            values = torch.where(silent, _values(ahead, activations), values)
+            values = torch.where(silent, _values(before, activations), values)
         return {self.name: Term(values, 1.0)}
 
 
@@ -225,8 +228,8 @@ def _values(
         for (layer, position), images in groups.items()
     ]
     order = torch.tensor([image for images in groups.values() for image in images])
-    joined = torch.cat(parts)
-    return joined[order.argsort().to(joined.device)]
+    values = torch.cat(parts)
+    return values[order.argsort().to(values.device)]
 
 
 def _mean(maps: Tensor, position: Pair | None) -> Tensor:
@@ -245,31 +248,24 @@ class LogOdds(Objective):
     """
 
     names: str | int | Sequence[str | int]
+    per_image = ("names",)
 
     def bound(self, network: Network) -> LogOdds:
         names = (self.names,) if isinstance(self.names, str | int) else self.names
-        found = [network.class_index(one) for one in names]
-        if not found:
+        if not names:
             raise BadSetting("an empty list has no class: give one for each image")
-        return LogOdds(tuple(found))
+        return LogOdds(tuple(network.class_index(one) for one in names))
 
     @property
     def layers(self) -> tuple[str, ...]:
         return (SCORES,)
 
     @property
-    def count(self) -> int | None:
-        return len(self.classes) if len(self.classes) > 1 else None
-
-    @property
     def classes(self) -> tuple[int, ...]:
         """The classes' indices, once `bound` has found them."""
         return self.names  # type: ignore[return-value]
 
-    def part(self, images: slice) -> LogOdds:
-        return LogOdds(self.classes[images]) if self.count else self
-
-    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+    def terms(self, activations: Activations) -> Terms:
         scores = activations[SCORES]
         wanted = torch.tensor(self.classes, device=scores.device).expand(len(scores))[:, None]
         others = scores.scatter(1, wanted, float("-inf")).logsumexp(1)
@@ -300,7 +296,7 @@ class Direction(Objective):
             )
         return replace(self, vector=on_device(network, self.vector))
 
-    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+    def terms(self, activations: Activations) -> Terms:
         maps = activations[self.layer]
         along = torch.einsum("nc...,c->n...", maps, self.vector)
         if self.position is not None:
@@ -326,27 +322,35 @@ class Energy(Objective):
         network.node(self.layer)
         return self
 
-    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
+    def terms(self, activations: Activations) -> Terms:
         value = 0.5 * activations[self.layer].square().flatten(1).sum(1)
         return {f"energy of {self.layer}": Term(value, 1.0)}
 
 
 def node_of(network: Network, layer: str) -> fx.Node:
-    """The node behind a name that objectives use."""
+    """The node of a name that objectives use."""
     return network.output if layer in (SCORES, LOG_PROBABILITIES) else network.node(layer)
 
 
-def read(network: Network, layers: Sequence[str], images: Tensor) -> dict[str, Tensor]:
+def read(
+    network: Network, layers: Sequence[Representation], images: Tensor
+) -> dict[Representation, Tensor]:
     """The activations that objectives read, by name, in one pass that goes no further.
 
     The images are not checked, gradients flow through, the results stay on the device.
     """
-    nodes = tuple(dict.fromkeys(node_of(network, layer) for layer in layers))
-    values = dict(zip(nodes, network.part(nodes)(network.send(images)), strict=True))
-    found = {layer: values[node_of(network, layer)] for layer in layers}
-    if LOG_PROBABILITIES in found:
-        found[LOG_PROBABILITIES] = found[LOG_PROBABILITIES].log_softmax(1)
-    return found
+    nodes = {layer: node_of(network, layer) for layer in layers if isinstance(layer, str)}
+    activations: dict[Representation, Tensor] = {}
+    if nodes:
+        needed = tuple(dict.fromkeys(nodes.values()))
+        values = dict(zip(needed, network.part(needed)(network.send(images)), strict=True))
+        activations |= {layer: values[node] for layer, node in nodes.items()}
+    if LOG_PROBABILITIES in activations:
+        activations[LOG_PROBABILITIES] = activations[LOG_PROBABILITIES].log_softmax(1)
+    for layer in layers:
+        if not isinstance(layer, str):
+            activations[layer] = layer(images.to(network.device))
+    return activations
 
 
 def on_device(network: Network, values: Tensor) -> Tensor:

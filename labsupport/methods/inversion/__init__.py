@@ -1,0 +1,47 @@
+"""From a code back to a picture that has it.
+
+Mahendran and Vedaldi, "Understanding deep image representations by inverting them", CVPR 2015: an
+image is optimized until its code Phi(x) at a layer is a given one, Phi_0,
+
+    x* = arg min  |Phi(x) - Phi_0|^2 / |Phi_0|^2  +  lambda_tv TV(x)  +  lambda_a |x|^a,
+
+and the two last terms make it a picture. Where the code says too little, many pictures have it:
+each seed ends at another one, and they are all the same to the network.
+
+    code = encode(network, image, "fire5")              # all that is kept of the image
+    invert(network, code).image                         # a picture that has it
+    invert(network, code, seed=(0, 1, 2, 3))            # four of them
+    for frame in invert.frames(network, code):          # pictures on the way back
+
+- `encode` takes a layer's name, "log-probabilities", "scores", or `Hog()`, the description of
+  pictures that came before networks. `neighbourhood` and `some_channels` keep a part of a code.
+- A `Setting` says how; `setting_for` finds one for a code.
+- `code_distance` and `pixel_distance` compare images, `compare` several reconstructions with each
+  other. `normalised_error` is the paper's; `errors_by_layer` measures it for many images.
+- `weight_sweep` varies the total variation's weight; `recognition` asks which class a network
+  sees in what it was given back.
+"""
+
+from labsupport.methods.inversion.codes import (
+    HOG,
+    Code,
+    Hog,
+    encode,
+    last_pooling,
+    neighbourhood,
+    some_channels,
+)
+from labsupport.methods.inversion.errors import (
+    Comparison,
+    LayerError,
+    Recognition,
+    code_distance,
+    compare,
+    errors_by_layer,
+    mean_pairwise,
+    normalised_error,
+    pixel_distance,
+    recognition,
+)
+from labsupport.methods.inversion.search import Setting, invert, setting_for, weight_sweep
+from labsupport.methods.optimize import LOG_PROBABILITIES, SCORES

@@ -1,0 +1,195 @@
+"""From a code to an image that has it: the settings, the search, and a sweep of the prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from labsupport.core.errors import BadSetting
+from labsupport.core.frames import framed
+from labsupport.core.network import Network
+from labsupport.methods.inversion.codes import Code, Hog
+from labsupport.methods.optimize import (
+    LBFGS,
+    LOG_PROBABILITIES,
+    SCORES,
+    AlphaNorm,
+    Fourier,
+    Frame,
+    Jitter,
+    Optimizer,
+    Parameterization,
+    Penalty,
+    Range,
+    Recipe,
+    Regularizer,
+    TotalVariation,
+    visualize,
+)
+
+_WORTH = 0.01  # of the loss: a fall by less is not worth a code that is further away
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a code is inverted.
+
+    `tv` weighs the total variation (with the exponent `beta`), `alpha` the alpha-norm with the
+    `exponent` 6, as in the paper; `edge` weighs pixels that leave the range. The picture is shifted
+    by up to `jitter` pixels before each of the first share `until` of the `steps`: it hides from
+    the network where a pooling window begins.
+    """
+
+    tv: float = 3.0
+    alpha: float = 0.0
+    beta: float = 2.0
+    exponent: float = 6.0
+    edge: float = 0.0
+    jitter: int = 0
+    until: float = 0.8
+    parameterization: Parameterization = field(default_factory=lambda: Fourier(sd=0.1))
+    optimizer: Optimizer = field(default_factory=lambda: LBFGS(0.02))
+    steps: int = 120
+
+    @property
+    def recipe(self) -> Recipe:
+        """The same as the engine takes it."""
+        for name, weight in (("tv", self.tv), ("alpha", self.alpha), ("edge", self.edge)):
+            if not (weight >= 0 and math.isfinite(weight)):
+                raise BadSetting(f"{name} is 0 or more, not {weight}")
+        penalties: tuple[tuple[float, Regularizer], ...] = (
+            (self.tv, TotalVariation(self.tv, self.beta)),
+            (self.alpha, AlphaNorm(self.alpha, self.exponent)),
+            (self.edge, Range(self.edge)),
+        )
+        used = tuple(one for weight, one in penalties if weight > 0)
+        shifts = (Jitter(self.jitter, self.until),) if self.jitter else ()
+        return Recipe(
+            "inversion", "noise", self.parameterization, shifts, used, self.optimizer, self.steps
+        )
+
+
+def setting_for(network: Network, code: Code) -> Setting:
+    """A setting that suits this code: the deeper its layer, the more the picture's prior has to
+    say, as in the paper, whose weight of the total variation grows from 1 to 10 to 100.
+
+    Log-probabilities lie far from zero for every image, so their relative distances are small, and
+    small weights are enough. They and HOG tell nothing of contrast: the start has to bring it.
+    """
+    if isinstance(code.layer, Hog):
+        return Setting(tv=0.3, parameterization=Fourier(sd=0.3))
+    if code.layer in (SCORES, LOG_PROBABILITIES) or code.values.ndim < 4:
+        return Setting(tv=0.1, parameterization=Fourier(sd=0.3))
+    stride = max(network.stride(network.node(code.layer)))
+    return Setting(tv=1.0 if stride <= 4 else 3.0 if stride <= 8 else 10.0)
+
+
+@framed
+def invert(
+    network: Network,
+    code: Code,
+    *,
+    setting: Setting | None = None,
+    tv: float | None = None,
+    start: str | Tensor | Frame | None = None,
+    steps: int | None = None,
+    seed: int | Sequence[int] = 0,
+    every: int = 5,
+) -> Iterator[Frame]:
+    """Change an image until it has this code: the last frame. `.frames` gives one before the first
+    step, then each `every` steps, and the last.
+
+    One code with several seeds, or several codes with one seed, make a batch. `tv` and `steps` go
+    before the setting's. `start` is "noise", "zeros", "grey", "black", an image, or a frame to go
+    on from. A frame's `score` is minus the code distance: of the image as the network saw it,
+    shifted or not; in the last frame, of the image as it is. L-BFGS now and then tries a step that
+    is too far, and takes it back: its frames (without jitter) show the best picture of those so
+    far, also in the result. From one to the next the loss never rises, and the code distance rises
+    only where that lowers the loss by more than a hundredth.
+
+    Errors: `BadSetting`, `UnknownLayer`, `BadImage` at once; `BadSetting` for a value that is no
+    number any more, when it happens.
+
+    >>> from torch import nn
+    >>> from labsupport import networks
+    >>> from labsupport.methods.inversion import encode
+    >>> network = networks.wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), input_size=8)
+    >>> code = encode(network, torch.rand(1, 3, 8, 8), "1")
+    >>> first = next(invert.frames(network, code))
+    >>> float(-invert(network, code, steps=20).score) < 0.1 * float(-first.score)
+    True
+    """
+    setting = setting_for(network, code) if setting is None else setting
+    setting = setting if tv is None else replace(setting, tv=tv)
+    begin = setting.recipe.start if start is None else start
+    frames = visualize.frames(
+        network,
+        code.distance,
+        recipe=setting.recipe,
+        start=begin,
+        size=code.size if isinstance(begin, str) else None,
+        steps=steps,
+        seed=seed,
+        every=every,
+    )
+    tries = isinstance(setting.optimizer, LBFGS) and not setting.jitter
+    return _best_so_far(frames, setting.recipe) if tries else frames
+
+
+def _best_so_far(frames: Iterator[Frame], recipe: Recipe) -> Iterator[Frame]:
+    """Each frame with the pictures that were best so far. They look at the same thing, so their
+    losses compare; what is gone on from stays the frame's own."""
+    lowest, best = None, None
+    for frame in frames:
+        loss = _loss(frame, recipe)
+        if lowest is None or best is None:
+            lowest, best = loss, frame
+        else:
+            nearer = (frame.score >= best.score) | (loss < (1 - _WORTH) * lowest)
+            better = (loss <= lowest) & nearer
+            lowest = torch.where(better, loss, lowest)
+            best = _chosen(better, frame, best)
+        yield best
+
+
+def _loss(frame: Frame, recipe: Recipe) -> Tensor:
+    """What is being lowered, (N,): the code distance and the penalties, with their weights."""
+    penalties = [one for one in recipe.regularizers if isinstance(one, Penalty)]
+    values = list(frame.terms.values())[1:]  # the first one is the distance
+    parts = [one.weight * value for one, value in zip(penalties, values, strict=True)]
+    return torch.stack([-frame.score, *parts]).sum(0)
+
+
+def _chosen(better: Tensor, frame: Frame, before: Frame) -> Frame:
+    """The frame, with the pictures of the one before where those are better."""
+    return replace(
+        frame,
+        image=torch.where(better[:, None, None, None], frame.image, before.image),
+        terms={
+            name: torch.where(better, value, before.terms[name])
+            for name, value in frame.terms.items()
+        },
+        score=torch.where(better, frame.score, before.score),
+    )
+
+
+def weight_sweep(
+    network: Network,
+    code: Code,
+    weights: Sequence[float],
+    *,
+    setting: Setting | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[float, Frame]]:
+    """One code with each of these weights of the total variation: (weight, last frame) each.
+
+    Errors: those of `invert`.
+    """
+    for weight in weights:
+        chosen = replace(setting or setting_for(network, code), tv=weight)
+        yield weight, invert(network, code, setting=chosen, steps=steps, seed=seed)
