@@ -266,9 +266,9 @@ def opens_code(source: str) -> list[int]:
 UNPICKLERS = {"pickle", "cPickle", "dill", "joblib", "marshal", "shelve", "cloudpickle"}
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_nothing_is_unpickled(file):
-    assert opens_code(file.read_text(encoding="utf-8")) == []
+def test_nothing_is_unpickled():
+    found = {file: opens_code(file.read_text(encoding="utf-8")) for file in SOURCES}
+    assert {str(file.relative_to(PACKAGE)): lines for file, lines in found.items() if lines} == {}
 
 
 @pytest.mark.parametrize(

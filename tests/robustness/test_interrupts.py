@@ -379,6 +379,6 @@ def test_what_is_kept_is_noticed():
 
 @pytest.mark.slow
 def test_fifty_runs_of_a_lab_leave_nothing_behind():
-    live = PANELS["occlusion.map_panel"]()
+    live = PANELS["labsupport.labs.lab05_occlusion.map_panel"]()
     assert grown(*fifty(lambda: live.run(limit=1))) == {}
     live.close()
