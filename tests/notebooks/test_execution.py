@@ -32,6 +32,8 @@ THREADS = {"student": 2, "solved": 1}  # rounding must not decide what a student
 WHOLE = os.environ.get("LABS_TESTS") == "all"
 LONGEST_CELL = 900  # seconds; all panels are walked in one
 WALKED = "walked.txt"
+# nbformat's schemas would compile a grammar of web addresses, for two seconds
+PYTEST = "import sys; sys.modules['rfc3987_syntax'] = None; import pytest; sys.exit(pytest.main())"
 
 
 def runs() -> Iterator[tuple[Path, str]]:
@@ -74,7 +76,7 @@ def code_cell(name: str, code: str) -> Cell:
 
 def run(notebook: Path, state: str) -> tuple[int, str, float]:
     """Run the notebook under nbval; gives pytest's exit status, its words, the seconds."""
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q"]
+    command = [sys.executable, "-c", PYTEST, "--nbval-lax", "--nbval-current-env", "-q"]
     command += [f"--nbval-cell-timeout={LONGEST_CELL}", "-p", "no:cacheprovider", "--durations=3"]
     command += ["-p", "no:xdist", "-c", os.devnull]
     command += ["--rootdir", str(notebook.parent), str(notebook)]
