@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
 from labsupport.labs.lab05_occlusion import photographs
+from labsupport.labs.lab10_deepdream import fitted
 from labsupport.methods.optimize import LBFGS, Adam, Optimizer, gram
 from labsupport.methods.style import (
     SQUEEZENET,
@@ -216,7 +217,7 @@ def mix_panel(
 def _draw(view: StyleView) -> tuple[Image.Image, str]:
     image = view.frame.image
     times = max(1, _WIDE // max(image.shape[2:]))
-    thumbs = [_thumb(one) for one in (view.content, *view.styles)]
+    thumbs = [fitted(one, _THUMB) for one in (view.content, *view.styles)]
     names = ["content", "style"] if len(thumbs) == 2 else ["content", "one style", "the other"]
     made_from = figures.mosaic(thumbs, titles=names, columns=len(thumbs))
     losses = loss_picture(view.history, view.frame.steps)
@@ -226,12 +227,6 @@ def _draw(view: StyleView) -> tuple[Image.Image, str]:
 
 _WIDE = 448  # pixels that a painting may fill
 _THUMB = 96
-
-
-def _thumb(image: Tensor) -> Tensor:
-    longer = max(image.shape[2:])
-    size = tuple(max(1, round(side * _THUMB / longer)) for side in image.shape[2:])
-    return images.resize(image, (size[0], size[1]))
 
 
 def loss_picture(history: Sequence[Mapping[str, float]], steps: int = 0) -> Image.Image:
@@ -392,7 +387,6 @@ def ratio_grid(
     ratios: Sequence[float] = RATIOS,
     recipe: StyleRecipe = SQUEEZENET,
     steps: int = 60,
-    progress: Callable[[float], object] | None = None,
 ) -> dict[tuple[str, float], StyleFrame]:
     """The paper's grid: a row for each set of style layers, from the shallowest alone to all of
     them, and a column for each alpha / beta."""
@@ -405,8 +399,6 @@ def ratio_grid(
         for ratio in ratios:
             how = replace(recipe, style_layers=weights, alpha=1.0, beta=1 / ratio)
             grid[title, ratio] = stylize(network, content, style, recipe=how, steps=steps)
-            if progress is not None:
-                progress(len(grid) / (len(sets) * len(ratios)))
     return grid
 
 

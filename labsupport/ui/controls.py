@@ -148,7 +148,109 @@ def _inside(label: str, value: float, low: float, high: float) -> None:
 # ---------------------------------------------------------------- pictures
 
 
-class ImageMenu(Control):
+class UploadMenu(Control):
+    """A menu with an upload below it; what is uploaded is added as "Yours: ..." and chosen.
+
+    `titles` has the names of the menu and what is read there. A subclass says what a name stands
+    for (`_make`), and what becomes of files (`open_files`, which calls `_add`).
+    """
+
+    kept = 4  # uploads; the oldest goes first
+
+    def __init__(
+        self, titles: Mapping[str, str], default: str, label: str, button: Any, shown: bool = True
+    ) -> None:
+        self._titles = titles
+        self._own: dict[str, tuple[str, Any]] = {}
+        self._made: dict[str, Any] = {}
+        menu = widgets.Dropdown(options=self._options(), value=default, **_look(label))
+        self.upload = button
+        self.upload.observe(self._uploaded, "value")
+        super().__init__(menu, shown=widgets.VBox([menu, button]) if shown else menu)
+
+    def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """What an upload of files, each with its name, does."""
+        raise NotImplementedError
+
+    def _make(self, name: str) -> Any:
+        raise NotImplementedError
+
+    @property
+    def value(self) -> Any:
+        name = str(self.source.value)
+        if name in self._own:
+            return self._own[name][1]
+        if name not in self._made:
+            while len(self._made) >= MANY:
+                del self._made[next(iter(self._made))]
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    @property
+    def words(self) -> str:
+        name = str(self.source.value)
+        return self._own[name][0] if name in self._own else name
+
+    def _add(self, content: bytes, name: str, value: Any) -> None:
+        """Put what was made of a file into the menu, and choose it."""
+        key = "own-" + hashlib.sha256(content).hexdigest()[:12]
+        self._own.pop(key, None)
+        while len(self._own) >= self.kept:
+            del self._own[next(iter(self._own))]
+        self._own[key] = (name, value)
+        with self._silence():
+            self.source.options = self._options()
+            self.source.value = key
+        self._kept = key
+        self._tell()
+
+    def _options(self) -> list[tuple[str, str]]:
+        own = [(f"Yours: {name}", key) for key, (name, _) in self._own.items()]
+        return own + [(title, name) for name, title in self._titles.items()]
+
+    def _send(self, *contents: bytes) -> None:
+        """Put files into the upload widget as the browser does."""
+        self.upload.value = tuple(
+            {
+                "name": f"walk{place or ''}.png",
+                "type": "image/png",
+                "size": len(content),
+                "content": memoryview(content),
+                "last_modified": datetime.datetime.now(datetime.UTC),
+            }
+            for place, content in enumerate(contents)
+        )
+
+    def _uploaded(self, _change: Any) -> None:
+        if not self.upload.value:
+            return
+        files = [(str(file["name"]), bytes(file["content"])) for file in self.upload.value]
+        self._say("")
+        try:
+            self.open_files(files)
+        except LabError as error:
+            self._say(f"{files[0][0]}: {error}")
+        finally:
+            # emptied, so that the same files can be chosen again
+            self.upload.value = ()
+
+    def _close(self) -> None:
+        shut(self.upload)
+        super()._close()
+
+
+def upload_button(description: str, tooltip: str, *, accept: str, multiple: bool) -> Any:
+    """What opens files below a menu."""
+    return widgets.FileUpload(
+        accept=accept,
+        multiple=multiple,
+        description=description,
+        tooltip=tooltip,
+        layout={"width": "224px", "margin": "2px 2px 2px 138px"},
+    )
+
+
+class ImageMenu(UploadMenu):
     """A menu of pictures and an upload; the value is an image (1, 3, H, W) in [0, 1]."""
 
     def __init__(
@@ -162,95 +264,33 @@ class ImageMenu(Control):
     ) -> None:
         self._images = images
         self._prepare = prepare or (lambda image: image)
-        self._own: dict[str, tuple[str, torch.Tensor]] = {}
-        self._decoded: dict[str, torch.Tensor] = {}
         images[default]  # an unknown name is refused here, with the nearest ones
-        menu = widgets.Dropdown(options=self._options(), value=default, **_look(label))
-        self.upload = widgets.FileUpload(
-            accept="image/*",
-            multiple=False,
-            description="",
-            tooltip="Open your own image",
-            layout={"width": "224px", "margin": "2px 2px 2px 138px"},
-        )
+        button = upload_button("", "Open your own image", accept="image/*", multiple=False)
         # its label comes from the panel's style: the widget itself would add a number of files
-        self.upload.add_class("lab-upload")
-        self.upload.observe(self._uploaded, "value")
-        shown = widgets.VBox([menu, self.upload]) if upload else menu
-        super().__init__(menu, shown=shown)
+        button.add_class("lab-upload")
+        titles = {name: images[name].title for name in images.names}
+        super().__init__(titles, default, label, button, upload)
 
-    @property
-    def value(self) -> torch.Tensor:
-        name = self.source.value
-        if name in self._own:
-            return self._own[name][1]
-        if name not in self._decoded:
-            while len(self._decoded) >= MANY:
-                del self._decoded[next(iter(self._decoded))]
-            self._decoded[name] = self._prepare(self._images[name].image)
-        return self._decoded[name]
-
-    @property
-    def words(self) -> str:
-        name = str(self.source.value)
-        return self._own[name][0] if name in self._own else name
+    def _make(self, name: str) -> torch.Tensor:
+        return self._prepare(self._images[name].image)
 
     def open(self, content: bytes, name: str = "your picture") -> None:
         """What an upload does: decode, add to the menu, choose. `BadImage` if it is no picture."""
         from labsupport.core import images
 
-        image = self._prepare(images.load(content))
-        key = "own-" + hashlib.sha256(content).hexdigest()[:12]
-        self._own.pop(key, None)
-        while len(self._own) >= 4:
-            del self._own[next(iter(self._own))]
-        self._own[key] = (name, image)
-        with self._silence():
-            self.source.options = self._options()
-            self.source.value = key
-        self._kept = key
-        self._tell()
+        self._add(content, name, self._prepare(images.load(content)))
+
+    def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
+        ((name, content),) = files
+        self.open(content, name)
 
     def steps(self) -> list[Step]:
-        few = [self._step(name) for name in spaced(list(self._images.names), 3)]
+        few = [self._step(name) for name in spaced(list(self._titles), 3)]
         return [
             *few,
             Step(f"{self.label}: upload a good picture", lambda: self._send(_test_picture())),
             Step(f"{self.label}: upload a text file", lambda: self._send(b"no picture"), True),
         ]
-
-    def _options(self) -> list[tuple[str, str]]:
-        own = [(f"Yours: {name}", key) for key, (name, _) in self._own.items()]
-        return own + [(self._images[name].title, name) for name in self._images.names]
-
-    def _send(self, content: bytes) -> None:
-        """Put a file into the upload widget as the browser does."""
-        self.upload.value = (
-            {
-                "name": "walk.png",
-                "type": "image/png",
-                "size": len(content),
-                "content": memoryview(content),
-                "last_modified": datetime.datetime.now(datetime.UTC),
-            },
-        )
-
-    def _uploaded(self, _change: Any) -> None:
-        if not self.upload.value:
-            return
-        file = self.upload.value[0]
-        self._say("")
-        try:
-            self.open(bytes(file["content"]), str(file["name"]))
-        except LabError as error:
-            self._say(f"{file['name']}: {error}")
-        finally:
-            # emptied, so that the same file can be chosen again
-            self.upload.value = ()
-
-    def _close(self) -> None:
-        shut(self.upload)
-        super()._close()
 
 
 def _test_picture() -> bytes:

@@ -15,6 +15,20 @@ def network():
 
 
 @pytest.fixture
+def opened():
+    """`opened(panel)` is the panel, which is closed at the test's end."""
+    panels = []
+
+    def keep(panel):
+        panels.append(panel)
+        return panel
+
+    yield keep
+    for panel in panels:
+        panel.close()
+
+
+@pytest.fixture
 def wait_for_frames():
     """Call it with a live panel and a number of frames: it returns when so many were computed."""
 

@@ -5,7 +5,6 @@ from labsupport.labs.lab10_deepdream.dream import (
     KINDS,
     ContactSheet,
     DreamView,
-    FeedbackView,
     board,
     contact_panel,
     dream_panel,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,25 +84,24 @@ def dream_panel(image: str = "china", layer: str = "fire7", **starts: Any) -> Li
     return Live(_mixed_dream, shown, draw=_draw_dream, title="Dream", autostart=True)
 
 
-def _recipe_controls(**starts: Any) -> dict[str, Control]:
-    chosen = {
-        "gradient": "vivid",
-        "octaves": 4,
-        "scale": 1.4,
-        "iterations": 10,
-        "strength": 1.5,
-        "jitter": 32,
-        "side": 480,
-        **starts,
-    }
+def _recipe_controls(
+    *,
+    gradient: str = "vivid",
+    octaves: int = 4,
+    scale: float = 1.4,
+    iterations: int = 10,
+    strength: float = 1.5,
+    jitter: int = 32,
+    side: int = 480,
+) -> dict[str, Control]:
     return {
-        "gradient": controls.choice("gradient", KINDS, chosen["gradient"]),
-        "octaves": controls.whole("octaves", chosen["octaves"], 1, 5),
-        "scale": controls.real("scale", chosen["scale"], 1.2, 2.0, step=0.1, digits=1),
-        "iterations": controls.whole("iterations", chosen["iterations"], 2, 40),
-        "strength": controls.real("step", chosen["strength"], 0.5, 4.0, step=0.25, unit="of 255"),
-        "jitter": controls.whole("jitter", chosen["jitter"], 0, 64, step=4, unit="px"),
-        "side": controls.whole("longer side", chosen["side"], 240, 640, step=80, unit="px"),
+        "gradient": controls.choice("gradient", KINDS, gradient),
+        "octaves": controls.whole("octaves", octaves, 1, 5),
+        "scale": controls.real("scale", scale, 1.2, 2.0, step=0.1, digits=1),
+        "iterations": controls.whole("iterations", iterations, 2, 40),
+        "strength": controls.real("step", strength, 0.5, 4.0, step=0.25, unit="of 255"),
+        "jitter": controls.whole("jitter", jitter, 0, 64, step=4, unit="px"),
+        "side": controls.whole("longer side", side, 240, 640, step=80, unit="px"),
     }
 
 
@@ -123,12 +122,10 @@ def recipe_of(
 
 @dataclass(frozen=True)
 class DreamView:
-    """A frame of a dream, the first value of its octave, and the network that is asked."""
+    """A frame of a dream, and the first value of its octave."""
 
     frame: DreamFrame
     first_value: float
-    network: Network
-    guide: torch.Tensor | None = None
 
     @property
     def progress(self) -> float:
@@ -150,24 +147,21 @@ def _mixed_dream(
     if share > 0 and second != layer:
         weights = balanced_weights(network, picture, [layer, second])
         objective = {layer: (1 - share) * weights[layer], second: share * weights[second]}
-    frames = dream.frames(network, picture, objective, recipe=recipe_of(**how), seed=seed)
-    yield from _views(frames, network)
+    return _views(dream.frames(network, picture, objective, recipe=recipe_of(**how), seed=seed))
 
 
-def _views(
-    frames: Iterator[DreamFrame], network: Network, guide: torch.Tensor | None = None
-) -> Iterator[DreamView]:
+def _views(frames: Iterator[DreamFrame]) -> Iterator[DreamView]:
     octave, first_value = 0, 0.0
     for frame in frames:
         if frame.octave != octave:
             octave, first_value = frame.octave, float(frame.value)
-        yield DreamView(frame, first_value, network, guide)
+        yield DreamView(frame, first_value)
 
 
-def _draw_dream(view: DreamView) -> tuple[Image.Image, str]:
+def _draw_dream(view: DreamView, network: Network) -> tuple[Image.Image, str]:
     image = view.frame.image
     times = 2 if image.shape[3] <= 256 else 1
-    return figures.enlarge(image, times), f"{_so_far(view)}{_answer(view)}"
+    return figures.enlarge(image, times), f"{_so_far(view)}{_answer(view.frame, network)}"
 
 
 def _so_far(view: DreamView) -> str:
@@ -181,11 +175,11 @@ def _so_far(view: DreamView) -> str:
     )
 
 
-def _answer(view: DreamView) -> str:
+def _answer(frame: DreamFrame, network: Network) -> str:
     """What the network says at an octave's end; in between it would only hold the dream up."""
-    if view.frame.step < view.frame.steps:
+    if frame.step < frame.steps:
         return ""
-    first = view.network.predict(view.frame.image, k=1)[0][0]
+    first = network.predict(frame.image, k=1)[0][0]
     return f" The network says: {first.name}, {figures.per_cent(first.probability)}."
 
 
@@ -227,14 +221,9 @@ def board(
     dreams: Mapping[str, tuple[DreamObjective, DreamRecipe]],
     *,
     columns: int = 3,
-    progress: Callable[[float], object] | None = None,
 ) -> Image.Image:
     """The same picture dreamed on in several ways, each under its name."""
-    tiles = []
-    for objective, recipe in dreams.values():
-        tiles.append(dream(network, image, objective, recipe=recipe).image)
-        if progress is not None:
-            progress(len(tiles) / len(dreams))
+    tiles = [dream(network, image, what, recipe=recipe).image for what, recipe in dreams.values()]
     return figures.mosaic(tiles, titles=list(dreams), columns=columns, gap=8)
 
 
@@ -326,30 +315,15 @@ def feedback_panel(image: str = "pont_du_gard", layer: str = "fire7") -> Live:
     return Live(_feedback, shown, draw=_draw_feedback, title="Feedback loop", autostart=True)
 
 
-@dataclass(frozen=True)
-class FeedbackView:
-    """A feedback loop so far, and the network that is asked."""
-
-    feedback: Feedback
-    network: Network
-
-    @property
-    def progress(self) -> float:
-        return self.feedback.progress
-
-
 def _feedback(
     image: torch.Tensor, network: Network, layer: str, gradient: str, steps: int
-) -> Iterator[FeedbackView]:
+) -> Iterator[Feedback]:
     picture = images.standard(image, network.input_size[0])
-    recipe = _RECIPES[gradient]
-    for rows in feedback.frames(network, picture, layer, recipe=recipe, steps=steps):
-        yield FeedbackView(rows, network)
+    return feedback.frames(network, picture, layer, recipe=_RECIPES[gradient], steps=steps)
 
 
-def _draw_feedback(view: FeedbackView) -> tuple[Image.Image, str]:
-    picture = feedback_picture(view.feedback, view.network)
-    return picture, feedback_words(view.feedback, view.network)
+def _draw_feedback(rows: Feedback, network: Network) -> tuple[Image.Image, str]:
+    return feedback_picture(rows, network), feedback_words(rows, network)
 
 
 def feedback_words(rows: Feedback, network: Network) -> str:
@@ -436,14 +410,13 @@ def _guided_dream(
     side: int,
     **how: Any,
 ) -> Iterator[DreamView]:
-    small = fitted(guide, 240)
-    objective = Guided.by(network, layer, small)
-    frames = dream.frames(network, fitted(image, side), objective, recipe=recipe_of(**how))
-    yield from _views(frames, network, small)
+    objective = Guided.by(network, layer, fitted(guide, _GUIDE))
+    return _views(dream.frames(network, fitted(image, side), objective, recipe=recipe_of(**how)))
 
 
-def _draw_guided(view: DreamView) -> tuple[Image.Image, str]:
-    guide = view.frame.image if view.guide is None else view.guide
-    return figures.side_by_side([view.frame.image, guide], ["the dream", "the guide"]), _so_far(
-        view
-    )
+def _draw_guided(view: DreamView, guide: torch.Tensor) -> tuple[Image.Image, str]:
+    parts = [view.frame.image, fitted(guide, _GUIDE)]
+    return figures.side_by_side(parts, ["the dream", "the guide"]), _so_far(view)
+
+
+_GUIDE = 240  # pixels of its longer side

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import datetime
-import hashlib
 import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from IPython.display import HTML
 from PIL import Image
 
 from labsupport.core import images
-from labsupport.core.errors import BadSetting, LabError
+from labsupport.core.errors import BadSetting
 from labsupport.core.images import films
 from labsupport.core.images.films import Film
 from labsupport.core.network import Network
@@ -32,7 +30,7 @@ from labsupport.labs.lab10_deepdream.dream import (
 )
 from labsupport.methods.dream import FilmFrame, dream_film, zoom_film
 from labsupport.ui import controls, figures
-from labsupport.ui.control import Control, Step, shut
+from labsupport.ui.control import Control, Step
 from labsupport.ui.panel import Live
 
 
@@ -111,24 +109,29 @@ def _shown(film: Film, alt: str, kind: str = "mp4") -> str:
     )
 
 
-def zoom_panel(image: str = "neuschwanstein", layer: str = "fire7", **starts: Any) -> FilmLive:
+def zoom_panel(
+    image: str = "neuschwanstein",
+    layer: str = "fire7",
+    *,
+    count: int = 16,
+    zoom: int = 5,
+    **starts: int,
+) -> FilmLive:
     """Dream, come nearer, dream on: 2015's endless zoom, which plays when it is done."""
-    chosen = {"count": 16, "zoom": 5, "iterations": 6, "octaves": 2, "side": 240, **starts}
-    shown = subject(image, layer)
-    shown |= {
-        "count": controls.whole("pictures", chosen["count"], 4, 120, step=4),
-        "zoom": controls.whole("zoom", chosen["zoom"], 1, 20, unit="%"),
-        **_film_controls(chosen),
+    shown = subject(image, layer) | {
+        "count": controls.whole("pictures", count, 4, 120, step=4),
+        "zoom": controls.whole("zoom", zoom, 1, 20, unit="%"),
+        **_film_controls(**starts),
     }
     return FilmLive(_zoom_film, shown, draw=_draw_film, title="Zoom film", autostart=True)
 
 
-def _film_controls(chosen: Mapping[str, int]) -> dict[str, Control]:
+def _film_controls(*, octaves: int = 2, iterations: int = 6, side: int = 240) -> dict[str, Control]:
     return {
         "gradient": controls.choice("gradient", KINDS, "vivid"),
-        "octaves": controls.whole("octaves", chosen["octaves"], 1, 4),
-        "iterations": controls.whole("iterations", chosen["iterations"], 2, 20),
-        "side": controls.whole("longer side", chosen["side"], 160, 480, step=80, unit="px"),
+        "octaves": controls.whole("octaves", octaves, 1, 4),
+        "iterations": controls.whole("iterations", iterations, 2, 20),
+        "side": controls.whole("longer side", side, 160, 480, step=80, unit="px"),
     }
 
 
@@ -139,16 +142,17 @@ def _zoom_film(
     return zoom_film.frames(network, picture, layer, count=count, share=zoom / 100, recipe=recipe)
 
 
-def film_panel(clip: str = "china", layer: str = "fire5", **starts: Any) -> FilmLive:
+def film_panel(
+    clip: str = "china", layer: str = "fire5", *, carry: float = 0.5, **starts: int
+) -> FilmLive:
     """A short film, picture by picture: a camera over a photograph, or your own."""
-    chosen = {"carry": 0.5, "iterations": 6, "octaves": 2, "side": 240, **starts}
     network = controls.network_menu(names=photographs())
     shown: dict[str, Control] = {
         "clip": ClipMenu(clip),
         "network": network,
         "layer": controls.layer_menu(network, layer, keep=has_map),
-        "carry": controls.real("kept detail", chosen["carry"], 0.0, 1.0, step=0.1, digits=1),
-        **_film_controls(chosen),
+        "carry": controls.real("kept detail", carry, 0.0, 1.0, step=0.1, digits=1),
+        **_film_controls(**starts),
     }
     return FilmLive(_dream_film, shown, draw=_draw_film, title="Dreamed film", autostart=True)
 
@@ -183,104 +187,49 @@ def strip(film: Film, count: int = 6) -> Image.Image:
 CLIPS = ("china", "neuschwanstein", "flower", "cafe_terrace", "great_wave")
 
 
-class ClipMenu(Control):
+class ClipMenu(controls.UploadMenu):
     """A menu of short films and an upload of a film or of several pictures; the value is a `Film`.
 
     The bundled ones are a camera's way over a photograph or a painting.
     """
 
+    kept = 1  # a film is large
+
     def __init__(self, default: str = "china") -> None:
         self._sources = pictures()
-        self._own: dict[str, tuple[str, Film]] = {}
-        self._made: dict[str, Film] = {}
-        menu = widgets.Dropdown(
-            options=self._options(),
-            value=default,
-            description="film",
-            style={"description_width": controls.LABEL_WIDTH},
-            layout={"width": controls.CONTROL_WIDTH},
-        )
-        self.upload = widgets.FileUpload(
+        titles = {name: f"A way over: {self._sources[name].title}" for name in CLIPS}
+        button = controls.upload_button(
+            "Your film or pictures",
+            "A film (MP4, MOV, WebM, GIF), or several pictures",
             accept="image/*,video/*",
             multiple=True,
-            description="Your film or pictures",
-            tooltip="A film (MP4, MOV, WebM, GIF), or several pictures",
-            layout={"width": "224px", "margin": "2px 2px 2px 138px"},
         )
-        self.upload.observe(self._uploaded, "value")
-        super().__init__(menu, shown=widgets.VBox([menu, self.upload]))
+        super().__init__(titles, default, "film", button)
 
-    @property
-    def value(self) -> Film:
-        name = str(self.source.value)
-        if name in self._own:
-            return self._own[name][1]
-        if name not in self._made:
-            photo = self._sources[name].image
-            height, width = fitted(photo, 480).shape[2:]
-            self._made[name] = films.pan(photo, (height, width), 12, fps=8)
-        return self._made[name]
+    def _make(self, name: str) -> Film:
+        photo = self._sources[name].image
+        height, width = fitted(photo, 480).shape[2:]
+        return films.pan(photo, (height, width), 12, fps=8)
 
     @property
     def words(self) -> str:
-        name = str(self.source.value)
-        return self._own[name][0] if name in self._own else f"a way over {name}"
+        return f"a way over {super().words}" if self.source.value in CLIPS else super().words
 
-    def open(self, files: Sequence[tuple[str, bytes]]) -> None:
-        """What an upload does: one film, or pictures in the order of their names."""
+    def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """One film, or pictures in the order of their names."""
+        name = files[0][0] if len(files) == 1 else f"{len(files)} pictures"
         if len(files) == 1:
             film = films.read(files[0][1], most=24, side=480)
         else:
             shots = [images.load(content) for _, content in sorted(files)]
             film = films.from_pictures(shots[:48], side=480)
-        content = b"".join(content for _, content in files)
-        key = "own-" + hashlib.sha256(content).hexdigest()[:12]
-        name = files[0][0] if len(files) == 1 else f"{len(files)} pictures"
-        self._own = {key: (name, film)}  # a film is large: one is kept
-        with self._silence():
-            self.source.options = self._options()
-            self.source.value = key
-        self._kept = key
-        self._tell()
+        self._add(b"".join(content for _, content in files), name, film)
 
     def steps(self) -> list[Step]:
         shades = (Image.radial_gradient("L"), Image.linear_gradient("L"))
         two = [figures.to_png(shade.convert("RGB").resize((96, 64))) for shade in shades]
         return [
             *[self._step(name) for name in CLIPS[:3]],
-            Step("film: upload two pictures", lambda: self._send(two)),
-            Step("film: upload a text file", lambda: self._send([b"no film"]), True),
+            Step("film: upload two pictures", lambda: self._send(*two)),
+            Step("film: upload a text file", lambda: self._send(b"no film"), True),
         ]
-
-    def _options(self) -> list[tuple[str, str]]:
-        own = [(f"Yours: {name}", key) for key, (name, _) in self._own.items()]
-        return own + [(f"A way over: {self._sources[name].title}", name) for name in CLIPS]
-
-    def _send(self, contents: Sequence[bytes]) -> None:
-        """Put files into the upload widget as the browser does."""
-        self.upload.value = tuple(
-            {
-                "name": f"{place}.png",
-                "type": "image/png",
-                "size": len(one),
-                "content": memoryview(one),
-                "last_modified": datetime.datetime.now(datetime.UTC),
-            }
-            for place, one in enumerate(contents)
-        )
-
-    def _uploaded(self, _change: Any) -> None:
-        if not self.upload.value:
-            return
-        files = [(str(one["name"]), bytes(one["content"])) for one in self.upload.value]
-        self._say("")
-        try:
-            self.open(files)
-        except LabError as error:
-            self._say(f"{files[0][0]}: {error}")
-        finally:
-            self.upload.value = ()  # emptied, so that the same files can be chosen again
-
-    def _close(self) -> None:
-        shut(self.upload)
-        super()._close()
