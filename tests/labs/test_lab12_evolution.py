@@ -12,7 +12,7 @@ from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.images import saved_settings
 from labsupport.labs.lab12_fooling import evolution as lab
-from labsupport.methods.evolution.evolution import Cppn, Direct, evolve
+from labsupport.methods.evolution import Cppn, Direct, evolve
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -24,12 +24,12 @@ def digits():
 
 @pytest.fixture(scope="module")
 def run(digits):
-    return list(evolve(digits, Cppn(founders=64), budget=640, batch=64))
+    return list(evolve.frames(digits, Cppn(founders=64), budget=640, batch=64))
 
 
 @pytest.fixture(scope="module")
 def noise(digits):
-    return list(evolve(digits, Direct(), budget=256, batch=64))
+    return list(evolve.frames(digits, Direct(), budget=256, batch=64))
 
 
 def test_it_evolves_stops_goes_on_and_is_saved(digits, tmp_path, wait_for_frames):
@@ -45,12 +45,12 @@ def test_it_evolves_stops_goes_on_and_is_saved(digits, tmp_path, wait_for_frames
         assert 3 <= between < 47
         live.go_on()
         assert live.wait(90) == "finished"
-        *_, alone = evolve(digits, budget=3000)
+        alone = evolve(digits, budget=3000)
         found = live.frame.generation
         assert torch.equal(found.confidence, alone.confidence)
         assert found.number == alone.number == 47
         assert "3 008 pictures (budget: 3 000) shown" in live.words
-        assert f"{alone.sure()} above 99 %" in live.words
+        assert f"{alone.count_above()} above 99 %" in live.words
         kept = saved_settings(live.save(tmp_path / "digits.png"))
         assert (kept["budget"], kept["seed"]) == (3000, 0)
     finally:
@@ -74,7 +74,7 @@ def test_only_new_champions_are_painted_again(run, monkeypatch):
     last = run[-1]
     cells = last.ranking(5)
     first = lab._kept_tiles(last, cells, tiles)
-    monkeypatch.setattr(type(last), "shown", lambda *_: pytest.fail("painted again"))
+    monkeypatch.setattr(type(last), "painted", lambda *_: pytest.fail("painted again"))
     again = lab._kept_tiles(last, cells[:3], tiles)
     assert all(map(torch.equal, again, first))
     assert len(tiles) == 3
@@ -117,7 +117,7 @@ def test_a_line_of_champions_begins_with_the_first(run):
     whole = lab.lineage_picture(run, name)
     assert whole.width > lab.lineage_picture(run[:1], name).width
     with pytest.raises(BadSetting, match="no cell"):
-        lab.lineage_picture(list(evolve(networks.load("lenet5"), classes=[1], budget=64)), 3)
+        lab.lineage_picture(list(evolve.frames(networks.load("lenet5"), classes=[1], budget=64)), 3)
 
 
 def test_the_rise_and_the_network_behind_a_picture(run, noise):

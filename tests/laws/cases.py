@@ -25,6 +25,7 @@ from labsupport.core.network import Network
 from labsupport.methods import activations as ac
 from labsupport.methods import backprop as b
 from labsupport.methods import dream as dr
+from labsupport.methods import evolution as ev
 from labsupport.methods import fooling as f
 from labsupport.methods import inversion as inv
 from labsupport.methods import linear as li
@@ -38,7 +39,6 @@ from labsupport.methods import twins as tw
 from labsupport.methods import weights as w
 from labsupport.methods.anatomy import tables as anatomy
 from labsupport.methods.codes import space as c
-from labsupport.methods.evolution import evolution as ev
 
 Results = Mapping[str, torch.Tensor]
 
@@ -722,14 +722,9 @@ def _defence(network: Network, images: torch.Tensor, target: object) -> Results:
 
 def _evolved(network: Network, _: torch.Tensor, target: object) -> Results:
     few = ev.Cppn(founders=2)
-    *_, last = ev.evolve(network, few, classes=[target], budget=4, batch=2)
-    return {"confidence": last.confidence}
-
-
-def _resumed(network: Network, *_: object) -> Results:
-    first = next(ev.evolve(network, ev.Direct(founders=2), budget=2, batch=2))
-    *_, last = ev.resume(network, first, budget=4)
-    return {"confidence": last.confidence}
+    last = ev.evolve(network, few, classes=[target], budget=4, batch=2)
+    again = ev.evolve(network, start=last, budget=6)
+    return {"confidence": last.confidence, "and on": again.confidence}
 
 
 def _competed(_: Network, image: torch.Tensor, __: object) -> Results:
@@ -773,11 +768,7 @@ def _read(network: Network, image: torch.Tensor, layer: object) -> Results:
 
 
 def _mutated(_: Network, image: torch.Tensor, __: object) -> Results:
-    return {"child": ev.polynomial(image, random=torch.Generator().manual_seed(0))}
-
-
-def _in_rgb(_: Network, image: torch.Tensor, __: object) -> Results:
-    return {"image": ev.rgb(image)}
+    return {"child": ev.polynomial_mutation(image, random=torch.Generator().manual_seed(0))}
 
 
 CASES = [
@@ -906,7 +897,6 @@ CASES = [
     Case("linear.least_strength", _strengths, wrong=None, batches=True),
     Case("linear.strength_matrix", _strength_matrix, wrong=None),
     Case("evolution.evolve", _evolved),
-    Case("evolution.resume", _resumed, wrong=None),
     Case("evolution.compete", _competed, wrong=None),
     Case("twins.twin_frames", _twin_frames),
     Case("twins.twin", _twin, wrong=None),
@@ -923,8 +913,7 @@ CASES = [
     Case("saliency.localization_error", _parts, wrong=None),
     Case("optimize.gram", _gram, wrong=None, batches=True, passes_gradients=True),
     Case("optimize.read", _read, passes_gradients=True),
-    Case("evolution.polynomial", _mutated, wrong=None),
-    Case("evolution.rgb", _in_rgb, wrong=None, batches=True),
+    Case("evolution.polynomial_mutation", _mutated, wrong=None),
     Case("saliency.centre_box", _parts, wrong=None),
     Case("saliency.compose", _composed, wrong=None),
     Case("saliency.scenes", _scenes, wrong=None),

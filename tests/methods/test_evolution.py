@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import dataclasses
 import itertools
 import math
 import statistics
@@ -18,16 +17,16 @@ from torch import nn
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, UnknownClass
-from labsupport.methods.evolution import cppn, evolution
-from labsupport.methods.evolution.evolution import (
+from labsupport.methods.evolution import (
     Cppn,
     Direct,
     compete,
+    cppn,
     evolve,
-    polynomial,
-    resume,
-    rgb,
+    map_elites,
+    polynomial_mutation,
 )
+from labsupport.methods.evolution.encodings import rgb
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -61,7 +60,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_polynomial_mutation_is_debs_formula():
     values = torch.rand(4000, generator=seeded(1))
-    found = polynomial(values, rate=0.3, strength=15.0, random=seeded(2))
+    found = polynomial_mutation(values, rate=0.3, strength=15.0, random=seeded(2))
     random = seeded(2)
     chosen = torch.rand(4000, generator=random) < 0.3
     drawn = iter(torch.rand(int(chosen.sum()), generator=random).tolist())
@@ -77,7 +76,7 @@ def test_polynomial_mutation_is_debs_formula():
 @pytest.mark.parametrize("strength", [5.0, 15.0, 60.0])
 def test_polynomial_mutation_moves_a_tenth_and_by_one_over_strength_plus_two(strength):
     values = torch.full((200_000,), 0.5)
-    step = polynomial(values, strength=strength, random=seeded()) - values
+    step = polynomial_mutation(values, strength=strength, random=seeded()) - values
     moved = step[step != 0]
     assert len(moved) / len(step) == pytest.approx(0.1, abs=0.003)
     assert float(moved.abs().mean()) == pytest.approx(1 / (strength + 2), rel=0.03)
@@ -87,7 +86,7 @@ def test_polynomial_mutation_moves_a_tenth_and_by_one_over_strength_plus_two(str
 def test_polynomial_mutation_stays_inside_and_leaves_its_parent_alone():
     values = torch.tensor([0.0, 1.0]).repeat(5000)
     before = values.clone()
-    found = polynomial(values, rate=1.0, strength=2.0, random=seeded())
+    found = polynomial_mutation(values, rate=1.0, strength=2.0, random=seeded())
     assert torch.equal(values, before)
     assert 0 <= float(found.min()) < float(found.max()) <= 1
     assert int((found != values).sum()) > 4000
@@ -186,7 +185,7 @@ def test_a_linear_node_in_a_link_changes_nothing():
     new = (functions == -1) & (more >= 0)
     assert (new.sum(1) == 1).all()
     assert ((longer != 0).flatten(1).sum(1) == (weights != 0).flatten(1).sum(1) + 1).all()
-    more[new] = list(evolution.FUNCTIONS).index("linear")
+    more[new] = list(cppn.FUNCTIONS).index("linear")
     expected = coding.images(genomes, (6, 6), CPU)
     found = coding.images(cppn._apart(longer, more), (6, 6), CPU)
     torch.testing.assert_close(found, expected, rtol=0, atol=1 / 250)
@@ -220,8 +219,10 @@ def test_a_network_can_be_read():
     (genome,) = Cppn(hidden=2).random(1, (3, 4, 4), seeded(2))
     links = genome.links()
     named = {name for source, place, _ in links for name in (source, place)}
-    assert {place for _, place, _ in links} & set(evolution.OUTPUTS)
-    assert genome.ends() == [list(evolution.FUNCTIONS)[kind] for kind in genome.functions[-3:]]
+    assert {place for _, place, _ in links} & set(cppn.OUTPUTS)
+    assert genome.output_functions() == [
+        list(cppn.FUNCTIONS)[kind] for kind in genome.functions[-3:]
+    ]
     assert named <= set(genome.names())
     assert all(weight != 0 for *_, weight in links)
 
@@ -246,13 +247,13 @@ def test_every_child_competes_in_every_cell(seed):
 
 
 @pytest.mark.parametrize("encoding", SMALL)
-@pytest.mark.parametrize("parents", evolution.PARENTS)
+@pytest.mark.parametrize("parents", map_elites.PARENTS)
 def test_each_cell_holds_the_best_of_all_that_were_shown(tiny, encoding, parents, monkeypatch):
     shown = []
     plain = tiny.scores
     monkeypatch.setattr(tiny, "scores", lambda seen: shown.append(seen.clone()) or plain(seen))
     tiny.forget()
-    *_, last = evolve(tiny, SMALL[encoding], budget=60, batch=6, parents=parents)
+    last = evolve(tiny, SMALL[encoding], budget=60, batch=6, parents=parents)
     everything = torch.cat([batch for batch in shown if len(batch) == 6])
     assert len(everything) == last.children == 60
     chances = plain(everything).softmax(1)
@@ -266,9 +267,9 @@ def test_each_cell_holds_the_best_of_all_that_were_shown(tiny, encoding, parents
 
 @pytest.mark.parametrize("encoding", SMALL)
 def test_it_goes_on_bit_for_bit_where_it_stopped(tiny, encoding):
-    whole = list(evolve(tiny, SMALL[encoding], budget=120, batch=6))
+    whole = list(evolve.frames(tiny, SMALL[encoding], budget=120, batch=6))
     for stopped in (whole[0], whole[7]):
-        *_, last = resume(tiny, stopped, budget=120)
+        last = evolve(tiny, start=stopped, budget=120)
         assert torch.equal(last.confidence, whole[-1].confidence)
         assert torch.equal(last.births, whole[-1].births)
         assert torch.equal(last.random, whole[-1].random)
@@ -279,7 +280,7 @@ def test_it_goes_on_bit_for_bit_where_it_stopped(tiny, encoding):
 
 
 def test_an_old_frame_is_never_changed(tiny):
-    frames = evolve(tiny, SMALL["CPPN"], budget=90, batch=6)
+    frames = evolve.frames(tiny, SMALL["CPPN"], budget=90, batch=6)
     first = next(frames)
     confidence, pictures = first.confidence.clone(), [one.image for one in first.best(5)]
     *_, last = frames
@@ -290,7 +291,7 @@ def test_an_old_frame_is_never_changed(tiny):
 
 def test_the_seed_decides(tiny):
     def last(seed):
-        return list(evolve(tiny, SMALL["CPPN"], budget=60, batch=6, seed=seed))[-1].confidence
+        return evolve(tiny, SMALL["CPPN"], budget=60, batch=6, seed=seed).confidence
 
     one = last(1)
     torch.manual_seed(9)
@@ -299,7 +300,7 @@ def test_the_seed_decides(tiny):
 
 
 def test_confidences_never_fall_and_the_budget_counts_whole_generations(tiny):
-    frames = list(evolve(tiny, SMALL["direct"], budget=50, batch=8))
+    frames = list(evolve.frames(tiny, SMALL["direct"], budget=50, batch=8))
     assert [frame.children for frame in frames] == [8, 16, 24, 32, 40, 48, 56]
     assert frames[-1].progress == 1
     assert frames[2].progress == pytest.approx(24 / 50)
@@ -309,7 +310,7 @@ def test_confidences_never_fall_and_the_budget_counts_whole_generations(tiny):
 
 
 def test_chosen_classes_alone_have_cells(tiny):
-    *_, some_ = evolve(tiny, SMALL["CPPN"], classes=["d", 1], budget=60, batch=6)
+    some_ = evolve(tiny, SMALL["CPPN"], classes=["d", 1], budget=60, batch=6)
     assert some_.classes == (3, 1)
     assert {one.name for one in some_.best()} <= {"d", "b"}
     chance = tiny(some_.champion("d").image[None]).softmax(1)[0, 3]
@@ -321,7 +322,9 @@ def test_chosen_classes_alone_have_cells(tiny):
 
 
 def test_a_picture_that_holds_several_cells_is_shown_once(tiny):
-    first = next(evolve(tiny, SMALL["CPPN"], budget=4, batch=4))  # four pictures for five cells
+    first = next(
+        evolve.frames(tiny, SMALL["CPPN"], budget=4, batch=4)
+    )  # four pictures for five cells
     owners = first.births.tolist()
     best = first.best()
     assert len(best) == len(set(owners)) < 5
@@ -334,12 +337,12 @@ def test_a_picture_that_holds_several_cells_is_shown_once(tiny):
 
 def test_parents_are_drawn_evenly_or_where_there_is_promise():
     confidence = torch.tensor([0.0, 0.2, 0.5, 0.9, 0.999])
-    assert evolution._chances(confidence, "even").tolist() == [1.0] * 5
-    promise = evolution._chances(confidence, "promising")
+    assert map_elites._parent_weights(confidence, "even").tolist() == [1.0] * 5
+    promise = map_elites._parent_weights(confidence, "promising")
     assert promise[4] == 0
     assert 0 < promise[0] < promise[1] < promise[2] < promise[3]
     assert float(promise[3] / promise[2]) == pytest.approx(3, rel=1e-4)
-    assert evolution._chances(torch.full((3,), 0.999), "promising").tolist() == [1.0] * 3
+    assert map_elites._parent_weights(torch.full((3,), 0.999), "promising").tolist() == [1.0] * 3
 
 
 @pytest.mark.parametrize(
@@ -366,12 +369,14 @@ def test_what_cannot_work_is_refused_at_once(tiny, settings, words):
 
 
 def test_going_on_needs_the_same_network_and_more_budget(tiny, digits):
-    first = next(evolve(tiny, SMALL["direct"], budget=16, batch=8))
+    first = next(evolve.frames(tiny, SMALL["direct"], budget=16, batch=8))
     with pytest.raises(BadSetting, match="evolved for tiny"):
-        resume(digits, first, budget=32)
+        evolve(digits, start=first, budget=32)
     with pytest.raises(BadSetting, match="more than the 8"):
-        resume(tiny, first, budget=8)
-    with pytest.raises(BadSetting, match="answers are"):
+        evolve(tiny, start=first, budget=8)
+    with pytest.raises(BadSetting, match="in its own way"):
+        evolve(tiny, "direct", start=first, budget=32)
+    with pytest.raises(BadSetting, match="probabilities are"):
         compete(torch.zeros(3), torch.zeros(2, 4))
 
 
@@ -380,11 +385,11 @@ def test_going_on_needs_the_same_network_and_more_budget(tiny, digits):
 
 def test_a_network_for_grey_pictures_gets_grey_ones(digits, tiny):
     for name, encoding in SMALL.items():
-        first = next(evolve(digits, encoding, budget=8, batch=8))
+        first = next(evolve.frames(digits, encoding, budget=8, batch=8))
         seen = torch.stack([one.image for one in first.best()])
         assert torch.equal(seen[:, 0], seen[:, 1])
         assert torch.equal(seen[:, 0], seen[:, 2]), name
-        coloured = next(evolve(tiny, encoding, budget=8, batch=8)).best(1)[0].image
+        coloured = next(evolve.frames(tiny, encoding, budget=8, batch=8)).best(1)[0].image
         assert not torch.equal(coloured[0], coloured[1])
 
 
@@ -394,10 +399,10 @@ def roughness(champion) -> float:
 
 
 def test_ten_digits_of_either_kind(digits, tmp_path):
-    *_, regular = evolve(digits, "CPPN", budget=3000)
-    *_, irregular = evolve(digits, "direct", budget=3000)
-    assert regular.sure(0.99) >= 8
-    assert irregular.sure(0.99) >= 1
+    regular = evolve(digits, "CPPN", budget=3000)
+    irregular = evolve(digits, "direct", budget=3000)
+    assert regular.count_above(0.99) >= 8
+    assert irregular.count_above(0.99) >= 1
     smooth, rough = regular.best(5), irregular.best(3)
     assert statistics.median(map(roughness, smooth)) < 0.5 * min(map(roughness, rough))
     for champion in (*smooth, *rough):
@@ -406,11 +411,3 @@ def test_ten_digits_of_either_kind(digits, tmp_path):
         assert found.name == champion.name
         assert found.probability == pytest.approx(champion.confidence, abs=1e-5)
         (tmp_path / f"{champion.name}.png").unlink()
-
-
-def test_the_settings_say_how_it_was_made(tiny):
-    frame = next(evolve(tiny, Direct(strength=20.0), budget=16, batch=8, seed=3))
-    assert frame.settings["network"] == "tiny"
-    assert "strength=20.0" in frame.settings["encoding"]
-    assert (frame.settings["seed"], frame.settings["children"]) == (3, 8)
-    assert dataclasses.replace(frame, budget=9).progress == pytest.approx(8 / 9)

@@ -14,7 +14,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
-from labsupport.methods.evolution import OUTPUTS, Champion, Generation, Pattern, evolve
+from labsupport.methods.evolution import OUTPUTS, Champion, CppnGenome, Generation, evolve
 from labsupport.methods.optimize import SIMONYAN, visualize
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
@@ -75,7 +75,7 @@ def _evolving(
 ) -> Iterator[Evolving]:
     begun = time.perf_counter()
     tiles: dict[int, tuple[Any, torch.Tensor]] = {}
-    for generation in evolve(network, encoding, budget=budget, parents=parents, seed=seed):
+    for generation in evolve.frames(network, encoding, budget=budget, parents=parents, seed=seed):
         yield Evolving(generation, time.perf_counter() - begun, tiles)
 
 
@@ -98,7 +98,7 @@ def _kept_tiles(
     genomes = {cell: generation.champions[cell] for cell in cells}
     new = [cell for cell in cells if id(genomes[cell]) not in kept]
     if new:
-        for cell, champion in zip(new, generation.shown(new), strict=True):
+        for cell, champion in zip(new, generation.painted(new), strict=True):
             kept[id(genomes[cell])] = (genomes[cell], _tile(champion.image))
     wanted = {id(genome) for genome in genomes.values()}
     for key in [key for key in kept if key not in wanted]:
@@ -108,7 +108,9 @@ def _kept_tiles(
 
 def _in_words(generation: Generation) -> str:
     count = len(generation.classes)
-    over = ", ".join(f"{generation.sure(level)} above {100 * level:.0f} %" for level in _LEVELS)
+    over = ", ".join(
+        f"{generation.count_above(level)} above {100 * level:.0f} %" for level in _LEVELS
+    )
     shown, budget = (f"{n:,}".replace(",", " ") for n in (generation.children, generation.budget))
     return (
         f"{shown} pictures (budget: {budget}) shown to the network in {generation.number} "
@@ -174,18 +176,18 @@ def three_kinds(
 ) -> list[Kind]:
     """The best champions of each archive (its title is the key), and for the first archive's
     classes pictures from gradient ascent with an L2 penalty."""
-    found = [
+    kinds = [
         Kind(title, one.name, one.confidence, one.image)
         for title, archive in archives.items()
         for one in archive.best(count)
     ]
-    names = [one.name for one in found[:count]]
+    names = [one.name for one in kinds[:count]]
     frame = visualize(network, list(names), recipe=SIMONYAN, steps=steps)
     chances = network.predict(frame.image, k=len(network.categories))
     for name, image, answers in zip(names, frame.image, chances, strict=True):
         chance = next(one.probability for one in answers if one.name == name)
-        found.append(Kind("gradient ascent, L2", name, chance, image))
-    return found
+        kinds.append(Kind("gradient ascent, L2", name, chance, image))
+    return kinds
 
 
 def kinds_picture(kinds: Sequence[Kind]) -> Image.Image:
@@ -215,7 +217,7 @@ def lineage_picture(
     firsts = [place for place, born in enumerate(births) if place == 0 or born != births[place - 1]]
     chosen = torch.linspace(0, len(firsts) - 1, min(count, len(firsts))).round().int().tolist()
     for place in (firsts[index] for index in chosen):
-        reigns.append((births[place] + 1, generations[place].shown([cell])[0]))
+        reigns.append((births[place] + 1, generations[place].painted([cell])[0]))
     return figures.mosaic(
         [_tile(champion.image) for _, champion in reigns],
         titles=[f"child {born}" for born, _ in reigns],
@@ -228,7 +230,7 @@ def lineage_picture(
 def rise_picture(runs: Mapping[str, Sequence[Generation]], threshold: float = 0.99) -> Image.Image:
     """How many classes have a champion above the threshold, against the pictures shown."""
     lines = {
-        title: ([one.children for one in run], [one.sure(threshold) for one in run])
+        title: ([one.children for one in run], [one.count_above(threshold) for one in run])
         for title, run in runs.items()
     }
     return figures.curve(
@@ -247,7 +249,7 @@ def genome_picture(champion: Champion) -> Image.Image:
     dashed where it is negative.
     """
     genome = champion.genome
-    if not isinstance(genome, Pattern):
+    if not isinstance(genome, CppnGenome):
         raise BadSetting(f"{champion.name}'s picture is written down pixel by pixel: no network")
     graph = figures.drawn(lambda axes: _plot_network(axes, genome), size=(460, 336))
     title = f"{champion.name}, {figures.per_cent(champion.confidence)}"
@@ -257,7 +259,7 @@ def genome_picture(champion: Champion) -> Image.Image:
     )
 
 
-def _plot_network(axes: Axes, genome: Pattern) -> None:
+def _plot_network(axes: Axes, genome: CppnGenome) -> None:
     links = genome.links()
     places = _places(links, genome.names())
     for source, target, weight in links:
@@ -270,7 +272,7 @@ def _plot_network(axes: Axes, genome: Pattern) -> None:
             linewidth=0.6 + 2.4 * min(abs(weight), 3) / 3,
             zorder=1,
         )
-    computed = dict(zip(OUTPUTS[-genome.outputs :], genome.ends(), strict=True))
+    computed = dict(zip(OUTPUTS[-genome.outputs :], genome.output_functions(), strict=True))
     for name, (x, y) in places.items():
         words = f"{name}\n({computed[name]})" if name in computed else name.rsplit(" ", 1)[0]
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "#333333"}

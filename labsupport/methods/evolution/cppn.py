@@ -43,7 +43,7 @@ _FUNCTIONS = tuple(FUNCTIONS.values())
 
 
 @dataclass(frozen=True)
-class Pattern:
+class CppnGenome:
     """A genome: `weights` (T, T), to a node's place from an earlier one's, 0 where there is no
     link; `functions` (T,), the function of each node, -1 for inputs and empty places."""
 
@@ -73,7 +73,7 @@ class Pattern:
             for source in self.weights[place].nonzero().flatten().tolist()
         ]
 
-    def ends(self) -> list[str]:
+    def output_functions(self) -> list[str]:
         """The functions of the outputs."""
         return [list(FUNCTIONS)[int(kind)] for kind in self.functions[-self.outputs :]]
 
@@ -88,7 +88,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Cppn(Encoding):
-    """A small network for each picture; `Pattern` is its genome.
+    """A small network for each picture; `CppnGenome` is its genome.
 
     The first ones have `hidden` hidden nodes each. A child's weights are shaken (each with the
     probability `rate`, together by a little or by much); it may get a new node, a new link, or
@@ -103,7 +103,7 @@ class Cppn(Encoding):
     function: float = 0.1
     name: str = "CPPN"
 
-    def random(self, count: int, shape: Shape, random: torch.Generator) -> list[Pattern]:
+    def random(self, count: int, shape: Shape, random: torch.Generator) -> list[CppnGenome]:
         outputs, inputs = shape[0], len(INPUTS)
         places = inputs + HIDDEN + outputs
         weights = torch.zeros(count, places, places)
@@ -115,7 +115,7 @@ class Cppn(Encoding):
             weights, functions = _with_node(weights, functions, 1.0, random)
         return _apart(weights, functions)
 
-    def mutated(self, parents: Sequence[Pattern], random: torch.Generator) -> list[Pattern]:
+    def mutated(self, parents: Sequence[CppnGenome], random: torch.Generator) -> list[CppnGenome]:
         weights = torch.stack([parent.weights for parent in parents])
         functions = torch.stack([parent.functions for parent in parents])
         weights = _shaken(weights, self.rate, random)
@@ -123,7 +123,7 @@ class Cppn(Encoding):
         weights = _with_link(weights, functions, self.link, random)
         return _apart(weights, _with_function(functions, self.function, random))
 
-    def images(self, genomes: Sequence[Pattern], size: Pair, device: torch.device) -> Tensor:
+    def images(self, genomes: Sequence[CppnGenome], size: Pair, device: torch.device) -> Tensor:
         plane = _plane(size, device)
         painted = torch.stack([_painted(genome, plane) for genome in genomes])
         painted = painted.view(len(genomes), -1, *size)
@@ -156,7 +156,7 @@ def _plane(size: Pair, device: torch.device) -> Tensor:
     return torch.stack([x, y, (x.square() + y.square()).sqrt(), torch.ones_like(x)]).flatten(1)
 
 
-def _painted(genome: Pattern, plane: Tensor) -> Tensor:
+def _painted(genome: CppnGenome, plane: Tensor) -> Tensor:
     """What the outputs say at each pixel, (outputs, H W).
 
     One genome after the other, only its own nodes: three times as fast as all genomes together,
@@ -253,7 +253,8 @@ def _drawn_functions(shape: Sequence[int], random: torch.Generator) -> Tensor:
     return torch.randint(len(_FUNCTIONS), tuple(shape), generator=random)
 
 
-def _apart(weights: Tensor, functions: Tensor) -> list[Pattern]:
+def _apart(weights: Tensor, functions: Tensor) -> list[CppnGenome]:
     return [
-        Pattern(one.clone(), other.clone()) for one, other in zip(weights, functions, strict=True)
+        CppnGenome(one.clone(), other.clone())
+        for one, other in zip(weights, functions, strict=True)
     ]

@@ -6,6 +6,7 @@ for each pixel (`Direct`), and a small network that paints (`Cppn`).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Encoding(ABC):
 class Direct(Encoding):
     """A number for each pixel, or three (hue, saturation, value); children differ in some of them.
 
-    Each number is changed with the probability `rate`, by `polynomial` mutation of this `strength`.
+    Each number is changed with the probability `rate`, by `polynomial_mutation` of this `strength`.
     A genome is (1, H, W) or (3, H, W), whole numbers from 0 to 255.
     """
 
@@ -68,7 +69,9 @@ class Direct(Encoding):
 
     def mutated(self, parents: Sequence[Genome], random: torch.Generator) -> list[Genome]:
         numbers = torch.stack(list(parents)).float() / LEVELS
-        changed = polynomial(numbers, rate=self.rate, strength=self.strength, random=random)
+        changed = polynomial_mutation(
+            numbers, rate=self.rate, strength=self.strength, random=random
+        )
         return list(changed.mul_(LEVELS).round_().to(torch.uint8))
 
     def images(self, genomes: Sequence[Genome], size: Pair, device: torch.device) -> Tensor:
@@ -83,7 +86,7 @@ class Direct(Encoding):
             )
 
 
-def polynomial(
+def polynomial_mutation(
     values: Tensor, *, rate: float = 0.1, strength: float = 15.0, random: torch.Generator
 ) -> Tensor:
     """Polynomial mutation (Deb and Agrawal 1999) of numbers in [0, 1]: each is changed with the
@@ -91,7 +94,15 @@ def polynomial(
 
     With u drawn evenly from [0, 1), a number moves by (2u)^(1/(strength + 1)) - 1 where u is below
     a half, else by 1 - (2(1 - u))^(1/(strength + 1)), and is kept inside [0, 1].
+
+    Errors: `BadSetting`.
     """
+    if not 0 <= rate <= 1 or not 0 <= strength < math.inf:
+        raise BadSetting(
+            f"rate lies between 0 and 1, and strength is 0 or more, not {rate} and {strength}"
+        )
+    if not values.is_floating_point() or not bool(((values >= 0) & (values <= 1)).all()):
+        raise BadSetting("polynomial mutation changes numbers in [0, 1]; some of these are not")
     chosen = torch.rand(values.shape, generator=random) < rate
     child = values.detach().flatten().clone()
     (places,) = chosen.flatten().nonzero(as_tuple=True)

@@ -1,20 +1,4 @@
-"""Pictures that evolve until a network is sure of them, and that no person would recognize.
-
-Nguyen, Yosinski and Clune, "Deep neural networks are easily fooled", CVPR 2015. MAP-Elites keeps
-an archive with one cell for each class, and in each cell the picture that the network holds for
-this class with the highest probability so far, its champion. Children of champions are drawn, the
-network answers to them, and every child competes in every class's cell: a step towards one class
-may be the beginning of another.
-
-    for generation in evolve(network, "CPPN", budget=4000):  # regular patterns
-        generation.confidence, generation.best(20)
-    for generation in evolve(network, "direct"):             # irregular ones
-    for more in resume(network, generation, budget=8000):    # just as if it had never stopped
-
-- `Cppn(...)` and `Direct(...)` are the encodings with their knobs; "CPPN" and "direct" mean them as
-  they stand.
-- The paper's third kind of pictures needs gradients, not evolution: `optimize.visualize(network,
-  names, recipe=optimize.SIMONYAN)`, a class's score under an L2 penalty.
+"""MAP-Elites: an archive with a cell for each class, in which every child competes in every cell.
 
 The archive is our own and short: in pyribs, the library for MAP-Elites, a solution has one cell
 (here it competes in all) and is a row of numbers (here a network); it would bring numba and pandas.
@@ -30,35 +14,11 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting, UnknownClass, nearest
+from labsupport.core.frames import framed
 from labsupport.core.network import Network
 from labsupport.core.network.operations import Pair
-from labsupport.methods.evolution.cppn import FUNCTIONS, OUTPUTS, Cppn, Pattern
-from labsupport.methods.evolution.encodings import (
-    Direct,
-    Encoding,
-    Genome,
-    polynomial,
-    rgb,
-)
-
-__all__ = [
-    "ENCODINGS",
-    "FUNCTIONS",
-    "OUTPUTS",
-    "PARENTS",
-    "Champion",
-    "Cppn",
-    "Direct",
-    "Encoding",
-    "Generation",
-    "Genome",
-    "Pattern",
-    "compete",
-    "evolve",
-    "polynomial",
-    "resume",
-    "rgb",
-]
+from labsupport.methods.evolution.cppn import Cppn
+from labsupport.methods.evolution.encodings import Direct, Encoding, Genome
 
 ENCODINGS: Mapping[str, Encoding] = {"CPPN": Cppn(), "direct": Direct()}
 PARENTS = ("promising", "even")
@@ -93,7 +53,7 @@ class Generation:
     children: int
     budget: int
     number: int
-    plan: Plan = field(repr=False)
+    plan: EvolutionPlan = field(repr=False)
     random: Tensor = field(repr=False)  # the generator's state after this generation
 
     @property
@@ -101,37 +61,32 @@ class Generation:
         """The share of the budget that is used, 0 to 1."""
         return min(1.0, self.children / self.budget)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How the archive came about, in plain words and numbers."""
-        return {**self.plan.words, "children": self.children}
-
-    def sure(self, threshold: float = 0.99) -> int:
+    def count_above(self, threshold: float = 0.99) -> int:
         """How many classes have a champion above this probability."""
         return int((self.confidence > threshold).sum())
 
     def ranking(self, count: int = 20) -> list[int]:
         """The cells of the highest probabilities; a picture that won several cells is there once,
         for the class that the network is surest of."""
-        found: dict[int, int] = {}  # the genome's identity, and the cell
+        cells: dict[int, int] = {}  # by the genome's identity
         for cell in self.confidence.argsort(descending=True, stable=True).tolist():
-            found.setdefault(id(self.champions[cell]), cell)
-            if len(found) == count:
+            cells.setdefault(id(self.champions[cell]), cell)
+            if len(cells) == count:
                 break
-        return list(found.values())
+        return list(cells.values())
 
     def best(self, count: int = 20) -> list[Champion]:
         """The champions of `ranking`, the surest first."""
-        return self.shown(self.ranking(count))
+        return self.painted(self.ranking(count))
 
     def champion(self, name: str | int) -> Champion:
         """The champion of one class, by name or index. Errors: `UnknownClass`."""
         index = self.plan.index(name)
         if index not in self.classes:
             raise BadSetting(f"this archive has no cell for {name!r}; its classes were chosen")
-        return self.shown([self.classes.index(index)])[0]
+        return self.painted([self.classes.index(index)])[0]
 
-    def shown(self, cells: Sequence[int]) -> list[Champion]:
+    def painted(self, cells: Sequence[int]) -> list[Champion]:
         """The champions of these cells, painted."""
         genomes = [self.champions[cell] for cell in cells]
         images = self.plan.images(genomes).cpu()
@@ -148,7 +103,7 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvolutionPlan:
     """What stays the same from generation to generation."""
 
     encoding: Encoding
@@ -160,18 +115,6 @@ class Plan:
     device: torch.device
     network: str
     categories: tuple[str, ...] = field(repr=False)
-
-    @property
-    def words(self) -> dict[str, Any]:
-        """The settings for a person."""
-        return {
-            "network": self.network,
-            "encoding": repr(self.encoding),
-            "batch": self.batch,
-            "parents": self.parents,
-            "seed": self.seed,
-            "size": list(self.size),
-        }
 
     def images(self, genomes: Sequence[Genome]) -> Tensor:
         """What these genomes look like, on the device."""
@@ -188,6 +131,7 @@ class Plan:
         return self.categories.index(name)
 
 
+@framed
 def evolve(
     network: Network,
     encoding: str | Encoding = "CPPN",
@@ -197,8 +141,11 @@ def evolve(
     batch: int | None = None,
     parents: str = "promising",
     seed: int = 0,
+    start: Generation | None = None,
 ) -> Iterator[Generation]:
-    """MAP-Elites over pictures of the network's own size; a frame after each generation.
+    """MAP-Elites over pictures of the network's own size: the last generation.
+
+    `.frames` give one generation after another.
 
     `classes` have cells (None: all that the network knows). `budget` is how many pictures the
     network is shown, rounded up to whole generations of `batch` children (None: 4, or 64 where the
@@ -208,65 +155,69 @@ def evolve(
     those of the picture in whole 255ths, so a saved PNG has them too. A network that looks at grey
     pictures gets grey ones.
 
+    `start` is a generation to go on from as if it had never stopped, in its own way: only `budget`
+    may be given with it, the pictures in all.
+
     Errors: `UnknownClass`, `BadSetting` at once.
 
     >>> from torch import nn
     >>> from labsupport import networks
     >>> bright = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
     >>> network = networks.wrap(bright, categories=["dark", "bright"], input_size=16)
-    >>> *_, last = evolve(network, "direct", budget=64, batch=16)
+    >>> last = evolve(network, "direct", budget=64, batch=16)
     >>> last.number, last.children, [champion.image.shape for champion in last.best(1)]
     (4, 64, [torch.Size([3, 16, 16])])
     """
-    plan = _plan(network, encoding, batch, parents, seed)
-    cells = _cells(network, classes)
     if budget < 1:
         raise BadSetting(f"budget is 1 or more pictures, not {budget}")
-    random = torch.Generator().manual_seed(seed).get_state()
-    nothing = torch.full((len(cells),), -1.0)
-    empty = (None,) * len(cells)
+    if start is None:
+        plan = _plan(network, encoding, batch, parents, seed)
+        start = _empty(plan, _cells(network, classes))
+    elif (encoding, classes, batch, parents, seed) != ("CPPN", None, None, "promising", 0):
+        raise BadSetting("an archive goes on in its own way: give only budget with start")
+    else:
+        _check_start(network, start, budget)
+    return _generations(network, replace(start, budget=budget))
+
+
+def _empty(plan: EvolutionPlan, cells: tuple[int, ...]) -> Generation:
+    random = torch.Generator().manual_seed(plan.seed).get_state()
+    confidence = torch.full((len(cells),), -1.0)
     births = torch.zeros(len(cells), dtype=torch.long)
-    first = Generation(cells, nothing, empty, births, 0, budget, 0, plan, random)
-    return _generations(network, first)
+    return Generation(cells, confidence, (None,) * len(cells), births, 0, 1, 0, plan, random)
 
 
-def resume(network: Network, generation: Generation, *, budget: int) -> Iterator[Generation]:
-    """Go on from an archive as if it had never stopped, until the network was shown `budget`
-    pictures in all.
-
-    Errors: `BadSetting` for another network than the archive's, or a budget that is used up.
-    """
-    plan = generation.plan
+def _check_start(network: Network, start: Generation, budget: int) -> None:
+    plan = start.plan
     if (network.name, network.categories) != (plan.network, plan.categories):
         raise BadSetting(f"this archive was evolved for {plan.network}, not for {network.name}")
-    if budget <= generation.children:
+    if budget <= start.children:
         raise BadSetting(
-            f"the budget counts from the beginning: give more than the {generation.children} "
+            f"the budget counts from the beginning: give more than the {start.children} "
             f"pictures of this archive, not {budget}"
         )
-    return _generations(network, replace(generation, budget=budget))
 
 
-def compete(best: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+def compete(best: Tensor, probabilities: Tensor) -> tuple[Tensor, Tensor]:
     """Every child in every cell: which cells (C,) change hands, and to which child (C,).
 
-    `best` (C,) holds the champions' probabilities, `answers` (N, C) those of the children. A child
-    takes a cell when it is above the champion; of several, the highest one, and of equals the
-    first.
+    `best` (C,) holds the probabilities of the champions, `probabilities` (N, C) those of the
+    children. A child takes a cell when it is above the champion; of several, the highest one, and
+    of equals the first.
 
-    Errors: `BadSetting` for other shapes, and for an answer that is not a number.
+    Errors: `BadSetting` for other shapes, and for a probability that is not a number.
 
     >>> compete(torch.tensor([0.5, 0.2]), torch.tensor([[0.4, 0.3], [0.6, 0.7]]))
     (tensor([True, True]), tensor([1, 1]))
     """
-    if answers.ndim != 2 or answers.shape[1:] != best.shape or not len(answers):
+    if probabilities.ndim != 2 or probabilities.shape[1:] != best.shape or not len(probabilities):
         raise BadSetting(
-            f"answers are (children, cells) and best (cells,), not {tuple(answers.shape)} "
-            f"and {tuple(best.shape)}"
+            "probabilities are (children, cells) and best (cells,), not "
+            f"{tuple(probabilities.shape)} and {tuple(best.shape)}"
         )
-    if bool(answers.isnan().any()):
+    if bool(probabilities.isnan().any()):
         raise BadSetting("the network's answer to a child is not a number (NaN)")
-    highest, child = answers.max(0)
+    highest, child = probabilities.max(0)
     return highest > best, child
 
 
@@ -280,20 +231,20 @@ def _generations(network: Network, generation: Generation) -> Iterator[Generatio
 
 
 def _next(network: Network, old: Generation) -> Generation:
-    """One generation: children, their answers, the archive. The old one stays as it is."""
+    """One generation: children, the network's answers, the archive. The old one stays."""
     plan = old.plan
     random = torch.Generator()
     random.set_state(old.random)
-    children = _born(old, random)
+    children = _offspring(old, random)
     with torch.no_grad():
-        answers = network.scores(plan.images(children)).softmax(1)[:, list(old.classes)].cpu()
-    won, child = compete(old.confidence, answers)
+        probabilities = network.scores(plan.images(children)).softmax(1)[:, list(old.classes)].cpu()
+    won, child = compete(old.confidence, probabilities)
     champions = list(old.champions)
     for cell in won.nonzero().flatten().tolist():
         champions[cell] = children[int(child[cell])]
     return Generation(
         old.classes,
-        torch.maximum(answers.amax(0), old.confidence),
+        torch.maximum(probabilities.amax(0), old.confidence),
         tuple(champions),
         torch.where(won, old.children + child, old.births),
         old.children + plan.batch,
@@ -304,18 +255,18 @@ def _next(network: Network, old: Generation) -> Generation:
     )
 
 
-def _born(old: Generation, random: torch.Generator) -> list[Genome]:
+def _offspring(old: Generation, random: torch.Generator) -> list[Genome]:
     """The next children: random genomes at first, then mutations of champions."""
     plan = old.plan
     if old.children < plan.encoding.founders:
         shape = (3 if plan.colour else 1, *plan.size)
         return plan.encoding.random(plan.batch, shape, random)
-    weights = _chances(old.confidence, plan.parents)
+    weights = _parent_weights(old.confidence, plan.parents)
     cells = torch.multinomial(weights, plan.batch, replacement=True, generator=random)
     return plan.encoding.mutated([old.champions[cell] for cell in cells.tolist()], random)
 
 
-def _chances(confidence: Tensor, parents: str) -> Tensor:
+def _parent_weights(confidence: Tensor, parents: str) -> Tensor:
     """How often each cell's champion has children: the square root of its odds, if promising."""
     if parents == "even" or bool((confidence >= _DONE).all()):
         return torch.ones_like(confidence)
@@ -323,12 +274,12 @@ def _chances(confidence: Tensor, parents: str) -> Tensor:
     return (odds.sqrt() + 1e-6) * (confidence < _DONE)
 
 
-# What is asked
+# Settings
 
 
 def _plan(
     network: Network, encoding: str | Encoding, batch: int | None, parents: str, seed: int
-) -> Plan:
+) -> EvolutionPlan:
     if isinstance(encoding, str):
         if encoding not in ENCODINGS:
             raise BadSetting(f"encoding is {_either(ENCODINGS)}, not {encoding!r}")
@@ -339,7 +290,7 @@ def _plan(
     if batch is not None and batch < 1:
         raise BadSetting(f"batch is 1 or more children, not {batch}")
     size = network.input_size
-    return Plan(
+    return EvolutionPlan(
         encoding,
         batch or (64 if max(size) <= _SMALL else 4),
         parents,
@@ -361,10 +312,10 @@ def _cells(network: Network, classes: Sequence[str | int] | None) -> tuple[int, 
         return tuple(range(len(network.categories)))
     if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise BadSetting(f"classes is a list: [{classes!r}]")
-    found = tuple(network.class_index(name) for name in classes)
-    if not found or len(set(found)) < len(found):
+    cells = tuple(network.class_index(name) for name in classes)
+    if not cells or len(set(cells)) < len(cells):
         raise BadSetting("classes names at least one class, and none twice")
-    return found
+    return cells
 
 
 def _sees_colour(network: Network) -> bool:
