@@ -1,3 +1,3 @@
-def step(image, slope, rate, decay):
+def step(image, gradient, learning_rate, decay):
     """The image after one step uphill on score minus decay times squared pixels."""
-    return image + rate * (slope - 2 * decay * image)
+    return image + learning_rate * (gradient - 2 * decay * image)

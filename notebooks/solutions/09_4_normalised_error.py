@@ -1,3 +1,3 @@
-def normalised_error(found, wanted, spread):
-    """Each found code's squared distance from the wanted one (N, D), over the spread: (N,)."""
-    return (found - wanted).square().sum(1) / spread
+def normalised_error(codes, wanted, spread):
+    """Each code's squared distance from the wanted one (N, D), over the spread: (N,)."""
+    return (codes - wanted).square().sum(1) / spread

@@ -10,21 +10,23 @@ from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
 Box = tuple[int, int, int, int]
 
 
-def _step(image: torch.Tensor, slope: torch.Tensor, rate: float, decay: float) -> torch.Tensor:
-    return torch.add(image.mul(1 - 2 * rate * decay), slope, alpha=rate)
+def _step(
+    image: torch.Tensor, gradient: torch.Tensor, learning_rate: float, decay: float
+) -> torch.Tensor:
+    return torch.add(image.mul(1 - 2 * learning_rate * decay), gradient, alpha=learning_rate)
 
 
 def _steps() -> Sequence[Case]:
     seeded = torch.Generator().manual_seed(81)
     row = torch.tensor([0.0, 1.0, -2.0])
-    slope = torch.tensor([1.0, 1.0, 0.0])
+    gradient = torch.tensor([1.0, 1.0, 0.0])
     picture, other = torch.randn(2, 3, 4, 5, generator=seeded).unbind()
     return [
-        Case("three pixels, no decay", row, slope, 0.5, 0.0, expected=row + 0.5 * slope),
+        Case("three pixels, no decay", row, gradient, 0.5, 0.0, expected=row + 0.5 * gradient),
         Case(
             "three pixels that decay",
             row,
-            slope,
+            gradient,
             0.5,
             0.1,
             expected=torch.tensor([0.5, 1.4, -1.8]),
@@ -41,30 +43,30 @@ STEP = Exercise(
     reference=_step,
     cases=_steps,
     hints=(
-        "Uphill is where the gradient points: image + rate * gradient.",
+        "Uphill is where the gradient points: image + learning_rate * gradient.",
         "The penalty is decay times the sum of the squared pixels. What is its gradient?",
-        "The derivative of x² is 2x, and the penalty is taken away: slope - 2 * decay * image.",
+        "The derivative of x² is 2x, and the penalty is taken away: gradient - 2 * decay * image.",
     ),
     mistakes=(
         Mistake(
             "downhill: the score becomes smaller. Add the gradient.",
-            lambda image, slope, rate, decay: _step(image, -slope, rate, decay),
+            lambda image, gradient, rate, decay: _step(image, -gradient, rate, decay),
         ),
         Mistake(
             "the penalty is added: the picture grows instead of decaying.",
-            lambda image, slope, rate, decay: _step(image, slope, rate, -decay),
+            lambda image, gradient, rate, decay: _step(image, gradient, rate, -decay),
         ),
         Mistake(
             "the factor 2 is missing: the derivative of x² is 2x.",
-            lambda image, slope, rate, decay: _step(image, slope, rate, decay / 2),
+            lambda image, gradient, rate, decay: _step(image, gradient, rate, decay / 2),
         ),
         Mistake(
             "the decay is left out.",
-            lambda image, slope, rate, _: _step(image, slope, rate, 0.0),
+            lambda image, gradient, rate, _: _step(image, gradient, rate, 0.0),
         ),
         Mistake(
-            "the decay does not take the rate into account: both gradients are multiplied by it.",
-            lambda image, slope, rate, decay: _step(image, slope, rate, decay / rate),
+            "the decay leaves the learning rate out: both gradients are multiplied by it.",
+            lambda image, gradient, rate, decay: _step(image, gradient, rate, decay / rate),
         ),
     ),
 )
@@ -228,7 +230,7 @@ QUESTIONS = (
             "Yes, for whatever does not answer to it at all: then its gradient is zero.",
         ),
         answer="Yes, for whatever does not answer to it at all: then its gradient is zero.",
-        why="A class's score has a slope there, thanks to the biases; a silent unit has none.",
+        why="A class's score has a gradient there, thanks to the biases; a silent unit has none.",
         id="08.q1",
     ),
     Question(

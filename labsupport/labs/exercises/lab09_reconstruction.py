@@ -45,7 +45,7 @@ RELATIVE = Exercise(
     cases=_code_pairs,
     hints=(
         "The squared distance of two vectors: subtract, square, add up.",
-        "Divide it by the squared length of the code that is wanted, not of the one that is found.",
+        "Divide it by the squared length of the code that is wanted, not of the picture's own.",
         "`(code - wanted).square().sum() / wanted.square().sum()`",
     ),
     mistakes=(
@@ -54,7 +54,7 @@ RELATIVE = Exercise(
             lambda code, wanted: (code - wanted).square().sum(),
         ),
         Mistake(
-            "divided by the found code's size: a picture could win by loud activations.",
+            "divided by the picture's own code's size: a picture could win by loud activations.",
             lambda code, wanted: (code - wanted).square().sum() / code.square().sum(),
         ),
         Mistake(
@@ -215,14 +215,14 @@ SPREAD = Exercise(
 )
 
 
-def _error(found: torch.Tensor, wanted: torch.Tensor, spread: float) -> torch.Tensor:
-    squared: torch.Tensor = torch.linalg.vector_norm(found - wanted, dim=1).pow(2)
+def _error(codes: torch.Tensor, wanted: torch.Tensor, spread: float) -> torch.Tensor:
+    squared: torch.Tensor = torch.linalg.vector_norm(codes - wanted, dim=1).pow(2)
     return squared / spread
 
 
 def _reconstructions() -> Sequence[Case]:
     seeded = torch.Generator().manual_seed(94)
-    found, wanted = torch.randn(2, 5, 9, generator=seeded)
+    codes, wanted = torch.randn(2, 5, 9, generator=seeded)
     return [
         Case(
             "two codes of two numbers",
@@ -231,8 +231,8 @@ def _reconstructions() -> Sequence[Case]:
             8.0,
             expected=torch.tensor([0.125, 0.5]),
         ),
-        Case("five codes", found, wanted, 3.0),
-        Case("one code, exact", found[:1], found[:1], 2.0, expected=torch.tensor([0.0])),
+        Case("five codes", codes, wanted, 3.0),
+        Case("one code, exact", codes[:1], codes[:1], 2.0, expected=torch.tensor([0.0])),
     ]
 
 
@@ -246,28 +246,28 @@ ERROR = Exercise(
     hints=(
         "One number for each code: subtract, square, and add up along the last axis.",
         "`spread` is a mean of squared distances already: divide by it, and take no root.",
-        "`(found - wanted).square().sum(1) / spread`",
+        "`(codes - wanted).square().sum(1) / spread`",
     ),
     mistakes=(
         Mistake(
             "one number for all codes together: sum along the last axis alone.",
-            lambda found, wanted, spread: (found - wanted).square().sum() / spread,
+            lambda codes, wanted, spread: (codes - wanted).square().sum() / spread,
         ),
         Mistake(
             "the root is taken: the error is a share of a squared distance.",
-            lambda found, wanted, spread: (found - wanted).norm(dim=1) / spread**0.5,
+            lambda codes, wanted, spread: (codes - wanted).norm(dim=1) / spread**0.5,
         ),
         Mistake(
             "divided by the code's own size: that was exercise 09.1.",
-            lambda found, wanted, _: (found - wanted).square().sum(1) / wanted.square().sum(1),
+            lambda codes, wanted, _: (codes - wanted).square().sum(1) / wanted.square().sum(1),
         ),
         Mistake(
             "the mean over the numbers of a code: the spread is a sum over them.",
-            lambda found, wanted, spread: (found - wanted).square().mean(1) / spread,
+            lambda codes, wanted, spread: (codes - wanted).square().mean(1) / spread,
         ),
         Mistake(
             "the spread is left out.",
-            lambda found, wanted, _: (found - wanted).square().sum(1),
+            lambda codes, wanted, _: (codes - wanted).square().sum(1),
         ),
     ),
 )
@@ -313,9 +313,9 @@ QUESTIONS = (
         (
             "at the log-probabilities: the picture looks least like the photo there",
             "at the first layer: it has the most numbers to get right",
-            "in between, where poolings and strides make the way back hard",
+            "in between, where poolings and strides make the reconstruction hard",
         ),
-        answer="in between, where poolings and strides make the way back hard",
+        answer="in between, where poolings and strides make the reconstruction hard",
         why="An error measures the code, not the picture: few numbers are quickly got right.",
         id="09.q4",
     ),
