@@ -19,7 +19,7 @@ from labsupport.core.network import Network, TargetLike
 from labsupport.core.network.detectors import Detection
 from labsupport.core.network.layers import Box
 from labsupport.core.network.operations import Pair
-from labsupport.methods.saliency import box_of, box_overlap, largest_part
+from labsupport.methods.saliency import box_iou, box_of, largest_component
 
 __all__ = ["Detection", "class_box", "class_map", "dense_scores", "detections", "mask_of"]
 
@@ -84,7 +84,7 @@ def class_box(values: torch.Tensor, image_size: Pair, *, share: float = 0.2) -> 
     >>> class_box(torch.tensor([[0.0, 0.0], [0.0, 3.0]]), (100, 200), share=0.5)
     (100, 50, 200, 100)
     """
-    return box_of(largest_part(mask_of(values, image_size, share=share)))
+    return box_of(largest_component(mask_of(values, image_size, share=share)))
 
 
 def detections(
@@ -178,7 +178,7 @@ def _parts(mask: torch.Tensor) -> Iterator[torch.Tensor]:
     """The connected parts of a mask (h, w), each a mask."""
     left = mask
     while bool(left.any()):
-        part = largest_part(left)
+        part = largest_component(left)
         yield part
         left = left & ~part
 
@@ -187,7 +187,7 @@ def _apart(found: list[Detection]) -> list[Detection]:
     """Those that do not lie over a surer one: non-maximum suppression."""
     kept: list[Detection] = []
     for one in found:
-        if all(box_overlap(one.box, other.box) <= _SHARED for other in kept):
+        if all(box_iou(one.box, other.box) <= _SHARED for other in kept):
             kept.append(one)
     return kept
 

@@ -12,9 +12,9 @@ from labsupport.labs.lab08_optimization import saliency as lab
 from labsupport.methods.saliency import (
     Localization,
     Segmentation,
+    box_iou,
     box_of,
-    box_overlap,
-    mask_overlap,
+    mask_iou,
     saliency_map,
     scenes,
     segment,
@@ -105,8 +105,8 @@ def test_scenes_of_the_menu_are_held_against_the_truth():
         panel.controls["image"].put(f"scene {place}")
         cut = segment(scene.image, saliency_map(networks.load(), scene.image, scene.target)[0])
         assert panel.words.startswith(scene.target)
-        assert f"true mask {mask_overlap(cut.mask, scene.mask):.2f}" in panel.words
-        assert f"true box {box_overlap(cut.box, scene.box):.2f}" in panel.words
+        assert f"true mask {mask_iou(cut.mask, scene.mask):.2f}" in panel.words
+        assert f"true box {box_iou(cut.box, scene.box):.2f}" in panel.words
     panel.close()
 
 

@@ -561,8 +561,8 @@ def _saliency(network: Network, images: torch.Tensor, target: object) -> Results
 
 
 def _segment(_: Network, image: torch.Tensor, __: object) -> Results:
-    found = s.segment(image, image[0, 0])
-    return {"mask": found.mask, "seeds": found.seeds, "box": torch.tensor(found.box)}
+    cut = s.segment(image, image[0, 0])
+    return {"mask": cut.mask, "seeds": cut.seeds, "box": torch.tensor(cut.box)}
 
 
 def _threshold(_: Network, image: torch.Tensor, __: object) -> Results:
@@ -570,22 +570,21 @@ def _threshold(_: Network, image: torch.Tensor, __: object) -> Results:
 
 
 def _parts(_: Network, image: torch.Tensor, __: object) -> Results:
-    mask = s.largest_part(image[0, 0] > 0.5)
-    one, other = s.box_of(mask), s.centre_box((image.shape[2], image.shape[3]))
-    numbers = [s.box_overlap(one, other), s.mask_overlap(mask, ~mask)]
-    return {"numbers": torch.tensor([*numbers, s.localization_error([one], [other])])}
+    mask = s.largest_component(image[0, 0] > 0.5)
+    numbers = [s.box_iou(s.box_of(mask), (8, 8, 40, 40)), s.mask_iou(mask, ~mask)]
+    return {"numbers": torch.tensor(numbers)}
 
 
 def _scenes(*_: object) -> Results:
     made = s.scenes(2, size=40)
-    found = s.localization(made, [one.mask for one in made])
-    return {"images": torch.cat([one.image for one in made]), "error": torch.tensor(found.error)}
+    error = s.localization(made, [one.mask for one in made]).error
+    return {"images": torch.cat([one.image for one in made]), "error": torch.tensor(error)}
 
 
 def _ways(*_: object) -> Results:
     some = s.scenes(2, size=40)
-    found = s.compare_ways(some, [one.mask.float() for one in some], quantiles=(0.8,))
-    return {way: torch.tensor([one.error, one.overlap]) for way, one in found.items()}
+    results = s.compare_methods(some, [one.mask.float() for one in some], quantiles=(0.8,))
+    return {way: torch.tensor([one.error, one.iou]) for way, one in results.items()}
 
 
 def _composed(*_: object) -> Results:
@@ -906,19 +905,17 @@ CASES = [
     Case("saliency.saliency_map", _saliency, batches=True),
     Case("saliency.segment", _segment, wrong=None),
     Case("saliency.threshold", _threshold, wrong=None),
-    Case("saliency.largest_part", _parts, wrong=None),
+    Case("saliency.largest_component", _parts, wrong=None),
     Case("saliency.box_of", _parts, wrong=None),
-    Case("saliency.box_overlap", _parts, wrong=None),
-    Case("saliency.mask_overlap", _parts, wrong=None),
-    Case("saliency.localization_error", _parts, wrong=None),
+    Case("saliency.box_iou", _parts, wrong=None),
+    Case("saliency.mask_iou", _parts, wrong=None),
     Case("optimize.gram", _gram, wrong=None, batches=True, passes_gradients=True),
     Case("optimize.read", _read, passes_gradients=True),
     Case("evolution.polynomial_mutation", _mutated, wrong=None),
-    Case("saliency.centre_box", _parts, wrong=None),
     Case("saliency.compose", _composed, wrong=None),
     Case("saliency.scenes", _scenes, wrong=None),
     Case("saliency.localization", _scenes, wrong=None),
-    Case("saliency.compare_ways", _ways, wrong=None),
+    Case("saliency.compare_methods", _ways, wrong=None),
 ]
 
 # each way to call once, for what it calls is called in each of its rows

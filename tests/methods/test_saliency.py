@@ -16,15 +16,14 @@ from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass, UnknownLayer
 from labsupport.methods import backprop, saliency
 from labsupport.methods.saliency import (
+    box_iou,
     box_of,
-    box_overlap,
-    centre_box,
-    compare_ways,
+    compare_methods,
     compose,
-    largest_part,
+    grabcut,
+    largest_component,
     localization,
-    localization_error,
-    mask_overlap,
+    mask_iou,
     saliency_map,
     scenes,
     segment,
@@ -75,12 +74,12 @@ def test_the_map_of_a_linear_score_is_its_weights(reduce):
     linear.weight.data = torch.stack([torch.zeros(105), weights.flatten()])
     module = nn.Sequential(nn.Flatten(), linear)
     network = networks.wrap(module, mean=(0.1, 0.2, 0.3), std=std, input_size=size)
-    found = saliency_map(network, toys.image(*size, count=2), 1, reduce=reduce)
-    assert found.shape == (2, *size)
+    maps = saliency_map(network, toys.image(*size, count=2), 1, reduce=reduce)
+    assert maps.shape == (2, *size)
     for row, column in itertools.product(range(5), range(7)):
-        slope = [float(weights[c, row, column]) / std[c] for c in range(3)]
-        for one in found:
-            assert float(one[row, column]) == pytest.approx(BY_HAND[reduce](slope), rel=1e-5)
+        gradient = [float(weights[c, row, column]) / std[c] for c in range(3)]
+        for one in maps:
+            assert float(one[row, column]) == pytest.approx(BY_HAND[reduce](gradient), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -91,14 +90,14 @@ def test_the_map_of_a_linear_score_is_its_weights(reduce):
         (("conv1", 5, (3, 1)), lambda network, x: network.up_to("conv1")(x)[:, 5, 3, 1]),
     ],
 )
-def test_the_map_is_the_slope_of_any_target(small, target, value):
+def test_the_map_is_the_gradient_of_any_target(small, target, value):
     """Against one backward pass for each image, by hand."""
     batch = toys.image(24, 20, count=3)
-    found = saliency_map(small, batch, target, reduce="signed")
-    for image, one in zip(batch, found, strict=True):
+    maps = saliency_map(small, batch, target, reduce="signed")
+    for image, one in zip(batch, maps, strict=True):
         own = image[None].clone().requires_grad_(True)
-        (slope,) = torch.autograd.grad(value(small, own)[0], own)
-        torch.testing.assert_close(one, slope[0].mean(0), rtol=1e-4, atol=1e-7)
+        (gradient,) = torch.autograd.grad(value(small, own)[0], own)
+        torch.testing.assert_close(one, gradient[0].mean(0), rtol=1e-4, atol=1e-7)
         assert float(one.abs().max()) > 1e-5
 
 
@@ -112,13 +111,13 @@ def test_many_copies_without_noise_are_the_plain_map(small):
 def test_the_gradients_of_noisy_copies_are_averaged_before_they_are_reduced(small, reduce):
     image = toys.image(24, 20)
     knobs = {"samples": 6, "noise": 0.3, "seed": 7}
-    found = saliency_map(small, image, "a", reduce=reduce, **knobs)[0]
+    map_ = saliency_map(small, image, "a", reduce=reduce, **knobs)[0]
     mean = backprop.smooth_gradient(small, image, "a", **knobs).values[0]
     for row, column in ((0, 0), (11, 7), (23, 19)):
         expected = BY_HAND[reduce](mean[:, row, column])
-        assert float(found[row, column]) == pytest.approx(expected, rel=1e-4, abs=1e-9)
+        assert float(map_[row, column]) == pytest.approx(expected, rel=1e-4, abs=1e-9)
     other = saliency_map(small, image, "a", reduce=reduce, **{**knobs, "seed": 8})[0]
-    assert not torch.equal(found, other)
+    assert not torch.equal(map_, other)
 
 
 @pytest.mark.parametrize(
@@ -170,16 +169,16 @@ def grainy(mask: torch.Tensor, seed: int = 0) -> torch.Tensor:
 def test_a_drawn_disc_is_cut_out(seed):
     mask = disc(centre=(36 + 5 * seed, 80 - 12 * seed), radius=18 + 3 * seed)
     cut = segment(drawn(mask, seed), grainy(mask, seed))
-    assert mask_overlap(cut.mask, mask) > 0.9
-    assert box_overlap(cut.box, box_of(mask)) > 0.9
+    assert mask_iou(cut.mask, mask) > 0.9
+    assert box_iou(cut.box, box_of(mask)) > 0.9
     alone = threshold(drawn(mask, seed), grainy(mask, seed), quantile=0.85)
-    assert mask_overlap(alone.mask, mask) < mask_overlap(cut.mask, mask)
+    assert mask_iou(alone.mask, mask) < mask_iou(cut.mask, mask)
 
 
 def test_only_the_largest_part_is_kept():
     mask = disc(radius=24) | disc(centre=(80, 14), radius=8)
     cut = segment(drawn(mask), mask.float() + 0.1 * torch.rand(mask.shape), smooth=0)
-    assert mask_overlap(cut.mask, disc(radius=24)) > 0.9
+    assert mask_iou(cut.mask, disc(radius=24)) > 0.9
 
 
 def test_the_seeds_are_the_maps_quantiles():
@@ -216,12 +215,12 @@ def test_a_seed_decides_and_nobody_elses_random_numbers_are_touched():
 def test_the_blur_leaves_the_maps_mean_and_spreads_a_point():
     point = torch.zeros(41, 41)
     point[20, 20] = 1
-    blurred = saliency._smoothed(torch.zeros(1, 3, 41, 41), point, 3.0)
+    blurred = grabcut._smoothed(torch.zeros(1, 3, 41, 41), point, 3.0)
     assert float(blurred.sum()) == pytest.approx(1, abs=1e-5)
     rows = torch.arange(41.0) - 20
     spread = float((blurred.sum(1) * rows**2).sum().sqrt())
     assert spread == pytest.approx(3.0, rel=0.15)  # the kernel ends at two deviations
-    assert torch.equal(saliency._smoothed(torch.zeros(1, 3, 41, 41), point, 0), point)
+    assert torch.equal(grabcut._smoothed(torch.zeros(1, 3, 41, 41), point, 0), point)
 
 
 @pytest.mark.parametrize(
@@ -274,51 +273,48 @@ def test_overlaps_are_shares_of_sets_of_pixels(seed):
     random = torch.Generator().manual_seed(seed)
     one, other = (torch.rand(2, 9, 11, generator=random) > 0.6).unbind()
     shared, either = as_set(one) & as_set(other), as_set(one) | as_set(other)
-    assert mask_overlap(one, other) == pytest.approx(len(shared) / len(either))
+    assert mask_iou(one, other) == pytest.approx(len(shared) / len(either))
     boxes = [box_of(mask) for mask in (one[2:5, 1:6], other)]
     filled = []
     for left, top, right, bottom in boxes:
         mask = torch.zeros(9, 11, dtype=torch.bool)
         mask[top:bottom, left:right] = True
         filled.append(mask)
-    assert box_overlap(*boxes) == pytest.approx(mask_overlap(*filled))
+    assert box_iou(*boxes) == pytest.approx(mask_iou(*filled))
 
 
 def test_boxes_that_only_touch_do_not_overlap():
-    assert box_overlap((0, 0, 4, 4), (4, 0, 8, 4)) == 0
-    assert box_overlap((0, 0, 4, 4), (6, 6, 8, 8)) == 0
-    assert box_overlap((1, 2, 5, 7), (1, 2, 5, 7)) == 1
+    assert box_iou((0, 0, 4, 4), (4, 0, 8, 4)) == 0
+    assert box_iou((0, 0, 4, 4), (6, 6, 8, 8)) == 0
+    assert box_iou((1, 2, 5, 7), (1, 2, 5, 7)) == 1
 
 
 def test_a_part_that_touches_at_a_corner_belongs_to_it():
     mask = torch.tensor([[1, 0, 0, 0, 1], [0, 1, 0, 0, 1], [0, 0, 1, 0, 0]], dtype=torch.bool)
     alone = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]], dtype=torch.bool)
-    assert torch.equal(largest_part(mask), mask & ~alone)
+    assert torch.equal(largest_component(mask), mask & ~alone)
 
 
 def test_empty_masks_are_refused():
     empty = torch.zeros(3, 4, dtype=torch.bool)
-    for ask in (largest_part, box_of, lambda mask: mask_overlap(mask, mask)):
+    for ask in (largest_component, box_of, lambda mask: mask_iou(mask, mask)):
         with pytest.raises(BadSetting):
             ask(empty)
     with pytest.raises(BadSetting, match="one size"):
-        mask_overlap(empty, torch.ones(4, 3, dtype=torch.bool))
+        mask_iou(empty, torch.ones(4, 3, dtype=torch.bool))
 
 
 def test_the_error_counts_boxes_under_a_half():
-    true = [(0, 0, 10, 10)] * 4
-    found = [(0, 0, 10, 10), (0, 0, 10, 5), (0, 0, 10, 4), (20, 20, 30, 30)]
-    assert localization_error(found, true) == 0.5  # exactly one half is a hit
-    assert localization_error(found, true, least=0.3) == 0.25
-    with pytest.raises(BadSetting, match="one for each"):
-        localization_error(found, true[:2])
+    def scene(box):
+        mask = torch.zeros(40, 40, dtype=torch.bool)
+        mask[box[1] : box[3], box[0] : box[2]] = True
+        return saliency.Scene(torch.zeros(1, 3, 40, 40), mask, "", "")
 
-
-def test_the_centre_box_stands_in_the_middle():
-    assert centre_box((224, 224), 0.5) == (56, 56, 168, 168)
-    assert centre_box((10, 20), 1) == (0, 0, 20, 10)
-    with pytest.raises(BadSetting):
-        centre_box((10, 20), 0)
+    true = [scene((0, 0, 10, 10))] * 4
+    boxes = [(0, 0, 10, 10), (0, 0, 10, 5), (0, 0, 10, 4), (20, 20, 30, 30)]
+    result = localization(true, [scene(box).mask for box in boxes])
+    assert result.boxes == tuple(boxes)
+    assert result.error == 0.5  # exactly one half is a hit
 
 
 # Scenes
@@ -374,12 +370,12 @@ def test_every_scene_has_a_class_that_the_network_knows(trained):
 def test_localization_holds_masks_against_the_truth():
     some = scenes(3, size=64)
     perfect = localization(some, [one.mask for one in some])
-    assert (perfect.error, perfect.overlap) == (0, 1)
+    assert (perfect.error, perfect.iou) == (0, 1)
     empty = torch.zeros(64, 64, dtype=torch.bool)
     empty[0, 0] = True
-    found = localization(some, [some[0].mask, empty, some[2].mask])
-    assert found.error == pytest.approx(1 / 3)
-    assert found.overlap == pytest.approx(2 / 3, abs=0.01)
+    result = localization(some, [some[0].mask, empty, some[2].mask])
+    assert result.error == pytest.approx(1 / 3)
+    assert result.iou == pytest.approx(2 / 3, abs=0.01)
     with pytest.raises(BadSetting, match="one for each"):
         localization(some, [one.mask for one in some[:2]])
 
@@ -387,24 +383,26 @@ def test_localization_holds_masks_against_the_truth():
 def test_the_rivals_choose_their_best_and_grab_cut_has_its_defaults():
     some = scenes(4, size=96)
     maps = [grainy(one.mask, seed) for seed, one in enumerate(some)]
-    told = []
-    found = compare_ways(some, maps, progress=told.append)
-    assert told == [0.25, 0.5, 0.75, 1.0]
+    done = []
+    results = compare_methods(some, maps, progress=done.append)
+    assert done == [0.25, 0.5, 0.75, 1.0]
     cut = localization(
         some, [segment(one.image, m).mask for one, m in zip(some, maps, strict=True)]
     )
-    assert found["GrabCut"].error == cut.error
-    assert found["GrabCut"].overlap == pytest.approx(cut.overlap)
+    assert results["GrabCut"].error == cut.error
+    assert results["GrabCut"].iou == pytest.approx(cut.iou)
     errors = []
     for quantile in (0.7, 0.9):
-        alone = compare_ways(some, maps, quantiles=(quantile,))["a threshold alone"]
+        alone = compare_methods(some, maps, quantiles=(quantile,))["a threshold alone"]
         errors.append(alone.error)
-    assert found["a threshold alone"].error <= min(errors)
-    middle = [localization_error([centre_box((96, 96), s)] * 4, [one.box for one in some])
-              for s in (0.5, 0.6, 0.7, 0.8)]  # fmt: skip
-    assert found["a box in the middle"].error == min(middle)
+    assert results["a threshold alone"].error <= min(errors)
+    edges = [(24, 72), (19, 77), (14, 82), (10, 86)]  # of 0.5, 0.6, 0.7 and 0.8 of 96 pixels
+    missed = [sum(box_iou((a, a, b, b), one.box) < 0.5 for one in some) for a, b in edges]
+    assert results["a box in the middle"].error == min(missed) / 4
+    with pytest.raises(BadSetting, match="shares lie"):
+        compare_methods(some, maps, shares=(0.0,))
     with pytest.raises(BadSetting, match="one for each"):
-        compare_ways(some, maps[:2])
+        compare_methods(some, maps[:2])
 
 
 @pytest.mark.slow
@@ -412,11 +410,11 @@ def test_grab_cut_finds_more_than_a_threshold_and_a_box_in_the_middle(trained):
     """On composed scenes, although the other two may choose their settings on these very ones."""
     some = scenes(32)
     maps = [saliency_map(trained, one.image, one.target)[0] for one in some]
-    found = compare_ways(some, maps, quantiles=(0.75, 0.8, 0.85))
-    middle, alone, cut = found.values()
+    results = compare_methods(some, maps, quantiles=(0.75, 0.8, 0.85))
+    middle, alone, cut = results.values()
     assert cut.error < alone.error < middle.error
-    assert cut.overlap > alone.overlap + 0.1 > middle.overlap + 0.1
-    assert cut.overlap > 0.55
+    assert cut.iou > alone.iou + 0.1 > middle.iou + 0.1
+    assert cut.iou > 0.55
 
 
 def test_what_is_surely_background_stays_so_whatever_its_colour():

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, UnknownClass
-from labsupport.methods.saliency import box_overlap, largest_part, localization, scenes
+from labsupport.methods.saliency import box_iou, largest_component, localization, scenes
 from labsupport.methods.tasks import class_box, class_map, dense_scores, detections, mask_of
 
 AVERAGING = ("googlenet", "resnet18", "densenet121")
@@ -111,8 +111,8 @@ def test_things_are_found_where_they_were_put(colours):
     scene[0, 2, 20:36, 30:50] = 1.0
     found = {one.name: one for one in detections(colours, scene, window=1, threshold=0.9)}
     assert set(found) == {"red", "blue", "nothing"}
-    assert box_overlap(found["red"].box, (4, 4, 20, 16)) > 0.8
-    assert box_overlap(found["blue"].box, (30, 20, 50, 36)) > 0.8
+    assert box_iou(found["red"].box, (4, 4, 20, 16)) > 0.8
+    assert box_iou(found["blue"].box, (30, 20, 50, 36)) > 0.8
     assert found["red"].probability > 0.99
 
 
@@ -130,7 +130,7 @@ def test_of_two_that_overlap_the_surer_stays(colours):
     surest, *others = detections(colours, scene, window=1, threshold=0.5)
     assert surest.probability >= max((one.probability for one in others), default=0)
     for one in others:
-        assert box_overlap(surest.box, one.box) <= 0.3
+        assert box_iou(surest.box, one.box) <= 0.3
 
 
 def test_a_scene_of_real_cutouts(squeezenet):
@@ -144,10 +144,10 @@ def test_a_scene_of_real_cutouts(squeezenet):
         truth[name] = (box[0] + left, box[1] + top, box[2] + left, box[3] + top)
     found = {one.name: one.box for one in detections(squeezenet, scene)}
     assert set(found) == {"zebra", "tiger", "balloon"}
-    assert box_overlap(found["zebra"], truth["zebra"]) > 0.5
-    assert box_overlap(found["tiger"], truth["tiger"]) > 0.5
+    assert box_iou(found["zebra"], truth["zebra"]) > 0.5
+    assert box_iou(found["tiger"], truth["tiger"]) > 0.5
     # the balloon is known by its basket, at the lower end
-    assert 0.2 < box_overlap(found["balloon"], truth["hot_air_balloon"]) < 0.5
+    assert 0.2 < box_iou(found["balloon"], truth["hot_air_balloon"]) < 0.5
     assert found["balloon"][3] >= truth["hot_air_balloon"][3]
 
 
@@ -157,7 +157,7 @@ def test_boxes_of_class_maps_beat_the_centre_of_the_picture(squeezenet):
     masks = []
     for one in made:
         values = class_map(squeezenet, one.image, one.target)[0]
-        masks.append(largest_part(mask_of(values, (224, 224))))
+        masks.append(largest_component(mask_of(values, (224, 224))))
     centre = torch.zeros(made[0].image.shape[2:], dtype=torch.bool)
     centre[40:184, 40:184] = True
     ours, plain = (localization(made, found) for found in (masks, [centre] * len(made)))

@@ -240,8 +240,8 @@ def _draw_object(
     if mapped.truth is not None:
         box = saliency.box_of(mapped.truth)
         words += (
-            f" Overlap with the true mask {saliency.mask_overlap(cut.mask, mapped.truth):.2f}, "
-            f"with the true box {saliency.box_overlap(cut.box, box):.2f}."
+            f" Overlap with the true mask {saliency.mask_iou(cut.mask, mapped.truth):.2f}, "
+            f"with the true box {saliency.box_iou(cut.box, box):.2f}."
         )
     return object_picture(found), words
 
@@ -289,7 +289,7 @@ def scenes_picture(scenes: Sequence[Scene], found: Localization, *, most: int = 
         for one, mask, box in zip(shown, found.masks, found.boxes, strict=False)
     ]
     overlaps = [
-        f"{saliency.mask_overlap(mask, one.mask):.2f}"
+        f"{saliency.mask_iou(mask, one.mask):.2f}"
         for one, mask in zip(shown, found.masks, strict=False)
     ]
     values = [one.target for one in shown] + overlaps
@@ -301,8 +301,7 @@ def table(results: Mapping[str, Localization]) -> str:
     widest = max(len(name) for name in results)
     head = f"{'way':<{widest}}   boxes missed   overlap of masks"
     lines = [
-        f"{name:<{widest}}   {one.error:>12.0%}   {one.overlap:>16.2f}"
-        for name, one in results.items()
+        f"{name:<{widest}}   {one.error:>12.0%}   {one.iou:>16.2f}" for name, one in results.items()
     ]
     return "\n".join([head, *lines])
 
