@@ -316,7 +316,7 @@ def shuffled_positions(maps: Tensor, seed: int = 0) -> Tensor:
 
 def gram_picture(matrix: Tensor, order: Tensor) -> Image.Image:
     """The rows and columns of a Gram matrix (C, C) that `order` names last, the strongest, by the
-    root of their numbers, which are never below 0 behind a ReLU."""
+    root of their numbers, which are never below 0 after a ReLU."""
     few = order[-_STRONGEST:]
     numbers = matrix[few][:, few].clamp_min(0).sqrt()
     return figures.heat_map(

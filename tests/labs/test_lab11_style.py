@@ -116,11 +116,11 @@ def test_two_styles_have_their_shares(network, opened):
 
 def test_shuffled_positions_are_the_same_for_all_channels():
     maps = torch.arange(24.0).view(1, 2, 3, 4)
-    found = lab.shuffled_positions(maps)
-    assert sorted(found[0, 0].flatten().tolist()) == maps[0, 0].flatten().tolist()
-    assert torch.equal(found[0, 1] - found[0, 0], torch.full((3, 4), 12.0))
-    assert not torch.equal(found, maps)
-    assert torch.allclose(gram(found), gram(maps))
+    shuffled = lab.shuffled_positions(maps)
+    assert sorted(shuffled[0, 0].flatten().tolist()) == maps[0, 0].flatten().tolist()
+    assert torch.equal(shuffled[0, 1] - shuffled[0, 0], torch.full((3, 4), 12.0))
+    assert not torch.equal(shuffled, maps)
+    assert torch.allclose(gram(shuffled), gram(maps))
 
 
 def test_the_gram_panel_shows_a_matrix_that_shuffling_leaves(network):
@@ -138,12 +138,12 @@ def test_the_gram_panel_shows_a_matrix_that_shuffling_leaves(network):
 
 def test_a_gram_picture_has_the_strongest_channels_last():
     matrix = torch.diag(torch.tensor([4.0, 16.0, 1.0]))
-    found = np.asarray(lab.gram_picture(matrix, matrix.diagonal().argsort()))
+    picture = np.asarray(lab.gram_picture(matrix, matrix.diagonal().argsort()))
     painted = figures.paint(torch.tensor([0.0, 1.0, 2.0, 4.0]), colours="magma")
     square = 192 // 3
     places = [(square * k + square // 2, square * k + square // 2) for k in range(3)]
-    assert [found[place].tolist() for place in places] == painted[1:].tolist()
-    assert found[square // 2, square + square // 2].tolist() == painted[0].tolist()
+    assert [picture[place].tolist() for place in places] == painted[1:].tolist()
+    assert picture[square // 2, square + square // 2].tolist() == painted[0].tolist()
 
 
 def test_ladders_and_the_grid_have_a_painting_for_each_step(tiny):
@@ -170,9 +170,9 @@ def test_ladders_and_the_grid_have_a_painting_for_each_step(tiny):
 
 def test_the_loss_picture_has_a_line_for_each_layer():
     history = [{"style a": 1.0, "style b": 0.5}, {"style a": 0.01, "style b": 0.01}]
-    found = lab.loss_picture(history)
-    assert found.size == (360, 230)
-    shown = {tuple(colour) for colour in colours_of(found)}
+    picture = lab.loss_picture(history)
+    assert picture.size == (360, 230)
+    shown = {tuple(colour) for colour in colours_of(picture)}
     assert {ImageColor.getrgb(colour) for colour in ink.SERIES[:2]} <= shown
 
 

@@ -49,8 +49,8 @@ def sheets(network, image, examples) -> list[lab.AnswerSheet]:
 
 
 def answer(sheet: lab.AnswerSheet, title: str) -> lab.Answer:
-    (found,) = [one for one in sheet.answers if one.title == title]
-    return found
+    (only,) = [one for one in sheet.answers if one.title == title]
+    return only
 
 
 def test_all_methods_answer_in_the_order_of_the_labs(sheets):
@@ -86,24 +86,24 @@ def test_a_unit_is_asked_about_by_the_methods_that_know_units(network, image, ex
     maps = torch.cat([network.activations(one, [layer])[layer] for one in examples])
     best = int(maps[:, 5].flatten(1).amax(1).argmax())
     last = lab.ask(network, image, (layer, 5), examples=examples, methods=lab.METHODS[1:2])
-    (found,) = last.answers
-    assert "parts" in found.words
+    (only,) = last.answers
+    assert "parts" in only.words
     scan = lab.top_patches(network, layer, examples, channels=[5], suppress="picture")
     assert int(scan.images[0, 0]) == best
     together = lab._regions(last.query, scan)
     shown = lab.figures.mosaic(together, columns=3, gap=2)
-    assert found.picture.tobytes() == shown.tobytes()
+    assert only.picture.tobytes() == shown.tobytes()
 
 
 def test_the_picture_is_not_its_own_neighbour(network, examples):
     methods = [one for one in lab.METHODS if one.title == "neighbours"]
     last = lab.ask(network, examples[3], 0, examples=examples[:8], methods=methods)
-    (found,) = last.answers
+    (only,) = last.answers
     own = lab._shown(examples[3], lab.SIDE // 3)
     alone = lab.figures.mosaic([own], gap=2)
-    first = found.picture.crop((0, 0, *alone.size))
+    first = only.picture.crop((0, 0, *alone.size))
     assert first.tobytes() != alone.tobytes()
-    assert found.picture.height > 2 * own.height  # seven others, in three rows
+    assert only.picture.height > 2 * own.height  # seven others, in three rows
 
 
 def test_what_cannot_be_answered_is_said_and_the_others_go_on(image, examples):

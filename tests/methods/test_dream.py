@@ -187,8 +187,8 @@ def test_one_octave_is_the_loop_by_hand(layer):
     assert len(frames) == 11
     for now, then in itertools.pairwise(frames):
         # from frame to frame: where a maximum changes its place, rounding does not stay small
-        found = by_hand(network, layer, now, draws)
-        torch.testing.assert_close(then, found, rtol=0, atol=1e-5)
+        expected = by_hand(network, layer, now, draws)
+        torch.testing.assert_close(then, expected, rtol=0, atol=1e-5)
         assert float((then - now).abs().mean()) > 1 / 255
 
 
@@ -208,9 +208,9 @@ def test_one_octave_is_an_ascent():
     recipe = replace(SHORT, octaves=1, iterations=5)
     settings = {"recipe": recipe.for_octave, "start": image, "seed": 2}
     *_, expected = visualize.frames(network, Energy("conv2"), **settings)
-    found = d.dream(network, image, "conv2", recipe=recipe, seed=2)
-    assert torch.equal(found.image, expected.image)
-    assert torch.equal(found.value, expected.score)
+    last = d.dream(network, image, "conv2", recipe=recipe, seed=2)
+    assert torch.equal(last.image, expected.image)
+    assert torch.equal(last.value, expected.score)
 
 
 def test_a_constant_picture_without_gradient_stays_as_it_is():
@@ -453,16 +453,16 @@ def test_a_tiled_dream_is_the_dream(monkeypatch):
 
 def test_feedback_tells_every_step_of_one_octave():
     network, image = networks.load(), toys.image(96, 96)
-    told = d.feedback(network, image, "fire8", steps=4, seed=2)
-    assert told.progress == 1
+    rows = d.feedback(network, image, "fire8", steps=4, seed=2)
+    assert rows.progress == 1
     recipe = replace(d.CLASSIC, octaves=1, iterations=4)
     frames = list(d.dream.frames(network, image, "fire8", recipe=recipe, seed=2))
-    assert torch.equal(told.images, torch.cat([frame.image for frame in frames]))
-    assert float(told.values[0]) == 1
-    assert float(told.values[-1]) > 1
-    for row, frame in zip(told.probabilities, frames, strict=True):
+    assert torch.equal(rows.images, torch.cat([frame.image for frame in frames]))
+    assert float(rows.values[0]) == 1
+    assert float(rows.values[-1]) > 1
+    for row, frame in zip(rows.probabilities, frames, strict=True):
         torch.testing.assert_close(row[None], network(frame.image).softmax(1))
-    assert told.last_class == int(network(frames[-1].image).argmax())
+    assert rows.last_class == int(network(frames[-1].image).argmax())
 
 
 # Films

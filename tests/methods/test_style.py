@@ -60,13 +60,7 @@ FEW = s.StyleRecipe(
 # The Gram matrix and the losses
 
 
-def test_a_2x2_gram_matrix_by_hand():
-    maps = torch.tensor([[[1.0, 2.0], [0.0, 1.0]], [[3.0, 0.0], [1.0, 1.0]]])[None]
-    products = torch.tensor([[1 + 4 + 0 + 1, 3 + 0 + 0 + 1.0], [4.0, 9 + 0 + 1 + 1]])
-    assert torch.equal(gram(maps)[0], products / 8)
-
-
-def test_the_way_back_through_a_gram_matrix_is_its_derivative():
+def test_the_backward_pass_of_a_gram_matrix_is_its_derivative():
     maps = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(gram, (maps,))
     assert torch.autograd.gradgradcheck(gram, (maps,))
@@ -75,28 +69,24 @@ def test_the_way_back_through_a_gram_matrix_is_its_derivative():
 
 
 def test_losses_by_hand(tiny, content, painted):
-    maps = {name: tiny.activations(image, ["1"])["1"][0].flatten(1)
-            for name, image in (("content", content), ("style", painted))}  # fmt: skip
-    wanted = maps["style"] @ maps["style"].T / maps["style"].numel()
-    found = maps["content"] @ maps["content"].T / maps["content"].numel()
-    by_hand = (found - wanted).square().sum() / wanted.square().sum()
+    maps, goal = (tiny.activations(one, ["1"])["1"][0].flatten(1) for one in (content, painted))
+    own, wanted = (one @ one.T / one.numel() for one in (maps, goal))
+    by_hand = (own - wanted).square().sum() / wanted.square().sum()
     by_tool = s.style_losses(tiny, content, painted, ["1"])["1"]
     assert torch.allclose(by_tool, by_hand[None], rtol=1e-4)
     other = toys.image(*SIZE, seed=7)
     code = tiny.activations(other, ["1"])["1"][0].flatten(1)
-    by_hand = (maps["content"] - code).square().sum() / code.square().sum()
+    by_hand = (maps - code).square().sum() / code.square().sum()
     by_tool = s.content_losses(tiny, content, other, ["1"])["1"]
     assert torch.allclose(by_tool, by_hand[None], rtol=1e-4)
 
 
 def test_a_picture_is_its_own_content_and_style(tiny, content):
-    for losses in (s.style_losses, s.content_losses):
-        found = losses(tiny, torch.cat([content, 1 - content]), content, ["1", "4"])
-        assert set(found) == {"1", "4"}
-        for value in found.values():
-            assert value.shape == (2,)
-            assert float(value[0]) < 1e-8
-            assert float(value[1]) > 1e-3
+    for measured in (s.style_losses, s.content_losses):
+        losses = measured(tiny, torch.cat([content, 1 - content]), content, ["1", "4"])
+        assert set(losses) == {"1", "4"}
+        for own, other in losses.values():
+            assert own < 1e-8 < 1e-3 < other
 
 
 def test_shuffled_positions_leave_the_style_and_change_the_content():
@@ -140,18 +130,16 @@ def test_one_plain_step_by_hand(tiny, content, painted):
 def test_the_loss_falls_from_every_start(tiny, content, painted, step, start):
     begin = toys.image(*SIZE, seed=9) if start == "an image" else start
     recipe = dataclasses.replace(FEW, optimizer=step)
-    found = list(s.stylize.frames(tiny, content, painted, recipe=recipe, start=begin, steps=15))
-    assert [one.step for one in found] == list(range(16))
-    assert found[-1].loss < 0.8 * found[0].loss
-    assert found[-1].image.shape == content.shape
-    images.check(found[-1].image)
+    frames = list(s.stylize.frames(tiny, content, painted, recipe=recipe, start=begin, steps=15))
+    assert [one.step for one in frames] == list(range(16))
+    assert frames[-1].loss < 0.8 * frames[0].loss
+    assert frames[-1].image.shape == content.shape
+    images.check(frames[-1].image)
 
 
 def test_starts_are_what_they_say(tiny, content, painted):
     def begun(start, **settings):
-        return next(
-            iter(s.stylize.frames(tiny, content, painted, recipe=FEW, start=start, **settings))
-        )
+        return next(s.stylize.frames(tiny, content, painted, recipe=FEW, start=start, **settings))
 
     assert torch.equal(begun("content").image, content)
     assert begun("content").losses["content relu2"] < 1e-9
@@ -228,10 +216,10 @@ def test_luminance_and_recolouring_by_hand():
 
 def test_recolouring_keeps_the_luminance_exactly_and_the_colours_direction(content):
     picture = toys.image(*SIZE, seed=12)
-    found = s.recolour(picture, content)
-    images.check(found)
-    assert torch.allclose(s.luminance(found), s.luminance(picture), atol=1e-5)
-    ours, theirs = found - s.luminance(found), content - s.luminance(content)
+    kept = s.recolour(picture, content)
+    images.check(kept)
+    assert torch.allclose(s.luminance(kept), s.luminance(picture), atol=1e-5)
+    ours, theirs = kept - s.luminance(kept), content - s.luminance(content)
     crossed = torch.linalg.cross(ours, theirs, dim=1)
     assert float(crossed.abs().max()) < 1e-5
     assert float((ours * theirs).sum(1).min()) >= -1e-6
@@ -242,10 +230,10 @@ def test_matched_colours_have_the_references_mean_and_covariance():
     mixing = torch.tensor([[0.10, 0.02, 0.0], [0.0, 0.06, 0.03], [0.01, 0.0, 0.05]])
     image = 0.5 + torch.einsum("kc,nchw->nkhw", mixing, torch.rand(1, 3, 20, 30, generator=random))
     reference = 0.4 + 0.1 * torch.rand(1, 3, 17, 9, generator=random)
-    found = s.match_colours(image, reference)[0].flatten(1)
+    matched = s.match_colours(image, reference)[0].flatten(1)
     wanted = reference[0].flatten(1)
-    assert torch.allclose(found.mean(1), wanted.mean(1), atol=1e-4)
-    assert torch.allclose(torch.cov(found), torch.cov(wanted), atol=1e-5)
+    assert torch.allclose(matched.mean(1), wanted.mean(1), atol=1e-4)
+    assert torch.allclose(torch.cov(matched), torch.cov(wanted), atol=1e-5)
     assert torch.allclose(s.match_colours(image, image), image, atol=1e-5)
 
 
@@ -261,14 +249,14 @@ def test_kept_colours_are_the_contents(tiny, content, painted):
     kept = dataclasses.replace(FEW, colours="luminance")
     last = s.stylize(tiny, content, painted, recipe=kept, steps=4)
     assert torch.allclose(last.image, s.recolour(last.frame.image, content), atol=1e-6)
-    first = next(iter(s.stylize.frames(tiny, content, painted, recipe=kept)))
+    first = next(s.stylize.frames(tiny, content, painted, recipe=kept))
     grey = s.luminance(content)
     assert torch.allclose(first.frame.image, grey, atol=1e-6)
     goal = s.match_colours(s.luminance(painted), grey)
     by_hand = s.style_losses(tiny, grey, goal, ["1"])["1"]
     assert math.isclose(first.losses["style relu1"], float(by_hand), rel_tol=1e-3)
     matched = dataclasses.replace(FEW, colours="matched")
-    first = next(iter(s.stylize.frames(tiny, content, painted, recipe=matched)))
+    first = next(s.stylize.frames(tiny, content, painted, recipe=matched))
     by_hand = s.style_losses(tiny, content, s.match_colours(painted, content), ["1"])["1"]
     assert math.isclose(first.losses["style relu1"], float(by_hand), rel_tol=1e-4)
 
@@ -307,8 +295,8 @@ def test_the_border_of_an_average_counts_no_padding():
     padded = nn.Sequential(nn.MaxPool2d(3, 2, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     network = networks.wrap(padded, input_size=8, **toys.PLAIN)
     ones = torch.ones(1, 3, 8, 8)
-    found = s.with_average_pooling(network).activations(ones, ["0"])["0"]
-    assert torch.allclose(found, torch.ones_like(found))
+    means = s.with_average_pooling(network).activations(ones, ["0"])["0"]
+    assert torch.allclose(means, torch.ones_like(means))
 
 
 def test_a_pool_with_gaps_has_no_average():
@@ -320,7 +308,7 @@ def test_a_pool_with_gaps_has_no_average():
 
 def test_the_pooling_that_is_asked_for_is_used(tiny, content, painted):
     recipe = dataclasses.replace(FEW, pooling="average", content_layers={})
-    first = next(iter(s.stylize.frames(tiny, content, painted, recipe=recipe)))
+    first = next(s.stylize.frames(tiny, content, painted, recipe=recipe))
     averaging = s.with_average_pooling(tiny)
     by_hand = s.style_losses(averaging, content, painted, ["4"])["4"]
     assert math.isclose(first.losses["style relu2"], float(by_hand), rel_tol=1e-4)
@@ -358,18 +346,17 @@ def test_settings_that_cannot_work(tiny, content, painted, changes, words):
 
 
 def test_what_cannot_be_painted(tiny, content, painted):
-    with pytest.raises(BadImage):
-        s.stylize.frames(tiny, content * 2, painted, recipe=FEW)
-    with pytest.raises(BadSetting, match="one picture at a time"):
-        s.stylize.frames(tiny, torch.cat([content, content]), painted, recipe=FEW)
-    with pytest.raises(BadSetting, match="there is no style"):
-        s.stylize.frames(tiny, content, (), recipe=FEW)
-    with pytest.raises(UnknownLayer):
-        s.stylize.frames(
-            tiny, content, painted, recipe=dataclasses.replace(FEW, style_layers={"fire99": 1.0})
-        )
-    with pytest.raises(BadSetting, match="no start"):
-        s.stylize.frames(tiny, content, painted, recipe=FEW, start="contents")
+    unknown = dataclasses.replace(FEW, style_layers={"fire99": 1.0})
+    pair = torch.cat([content, content])
+    for error, words, image, style, how in (
+        (BadImage, "lies in", content * 2, painted, {}),
+        (BadSetting, "one picture at a time", pair, painted, {}),
+        (BadSetting, "there is no style", content, (), {}),
+        (UnknownLayer, "fire99", content, painted, {"recipe": unknown}),
+        (BadSetting, "no start", content, painted, {"start": "contents"}),
+    ):
+        with pytest.raises(error, match=words):
+            s.stylize.frames(tiny, image, style, **{"recipe": FEW, **how})
     with pytest.raises(BadSetting, match="both need one size"):
         s.recolour(content, painted)
 
@@ -420,7 +407,7 @@ def test_a_picture_of_one_colour_is_said(tiny, content):
     recipe = dataclasses.replace(FEW, content_layers={}, tv=50.0)
     with pytest.raises(BadSetting, match=r"step 6: .* a single colour.*tv=0.5 instead of 50"):
         s.stylize(tiny, content, black, recipe=recipe, start=black)
-    first = next(iter(s.stylize.frames(tiny, content, black, recipe=recipe, start="grey")))
+    first = next(s.stylize.frames(tiny, content, black, recipe=recipe, start="grey"))
     assert first.step == 0  # it may begin with one
 
 
@@ -474,7 +461,7 @@ def test_a_picture_that_does_not_fit_is_refused_with_the_largest_that_does(monke
     assert 290 < height <= 300
     assert f"images.resize(content, ({height}, {width}))" in str(refused.value)
     fitting = images.resize(photo, (height, width))
-    assert next(iter(s.stylize.frames(network, fitting, small))).image.shape == fitting.shape
+    assert next(s.stylize.frames(network, fitting, small)).image.shape == fitting.shape
 
 
 def test_memory_that_runs_out_on_the_way_is_said_too(tiny, content, painted, monkeypatch):

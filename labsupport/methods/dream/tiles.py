@@ -130,10 +130,11 @@ def _spans(
             name: (low // step, ends[name] if last else min(ends[name], (low + core) // step))
             for name, step in strides.items()
         }
-        counted = {name: span for name, span in counted.items() if span[0] < span[1]}
-        if not counted:
+        seen = [
+            _seen(network, *one, size, axis) for one in counted.items() if one[1][0] < one[1][1]
+        ]
+        if not seen:
             continue
-        seen = [_seen(network, name, span, size, axis) for name, span in counted.items()]
         first, end = min(a for a, _ in seen), max(b for _, b in seen)
         if halo is not None:
             first, end = max(first, low - halo), min(end, low + core + halo)
@@ -149,12 +150,9 @@ def _spans(
 
 def _seen(network: Network, layer: str, span: Pair, size: Pair, axis: int) -> Pair:
     """The pixels along an axis that positions from span[0] to before span[1] can see."""
-    ends = []
-    for place in (span[0], span[1] - 1):
-        position = (place, 0) if axis == 0 else (0, place)
-        left, top, right, bottom = receptive_box(network, layer, position, size, clip=False)
-        ends.append((top, bottom) if axis == 0 else (left, right))
-    return (min(a for a, _ in ends), max(b for _, b in ends))
+    places = [(place, 0) if axis == 0 else (0, place) for place in (span[0], span[1] - 1)]
+    boxes = [receptive_box(network, layer, place, size, clip=False) for place in places]
+    return (min(box[1 - axis] for box in boxes), max(box[3 - axis] for box in boxes))
 
 
 class _InTiles(torch.autograd.Function):
@@ -189,10 +187,8 @@ def _of_tile(network: Network, objective: Objective, part: Tensor, tile: Tile) -
     """The value (N,) of the positions that count in a tile."""
     maps = read(network, objective.layers, part)
     counted = {
-        name: values[
-            :, :, slice(*tile.rows.get(name, (0, 0))), slice(*tile.columns.get(name, (0, 0)))
-        ]
-        for name, values in ((str(layer), values) for layer, values in maps.items())
+        str(layer): values[:, :, slice(*tile.rows[str(layer)]), slice(*tile.columns[str(layer)])]
+        for layer, values in maps.items()
     }
     terms = objective.terms(counted)
     return torch.stack([term.weight * term.value for term in terms.values()]).sum(0)
