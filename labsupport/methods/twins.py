@@ -7,11 +7,11 @@ has to call many pictures the same.
 
 A picture A is changed until its description is that of another picture B, and held near A:
 
-    x* = arg min  |Phi(x) - Phi(B)|^2 / |Phi(B)|^2  +  pull * mean (x - A)^2
+    x* = arg min  |Phi(x) - Phi(B)|^2 / |Phi(B)|^2  +  weight * mean (x - A)^2
 
-    found = twin(network, koala, colosseum)              # the same HOG
-    found = twin(network, koala, colosseum, "scores")    # the same 1000 scores, or a layer's code
-    found.code, found.from_other                         # in units of a random pair's distance
+    one = twin(network, koala, colosseum)              # the same HOG
+    one = twin(network, koala, colosseum, "scores")    # the same 1000 scores, or a layer's code
+    one.code, one.from_other                           # in units of a random pair's distance
 
 The search is `optimize`'s, so its frames can be watched and gone on from.
 """
@@ -20,12 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from labsupport.core import images as images_
 from labsupport.core.errors import BadImage, BadSetting
+from labsupport.core.frames import framed, last_of
 from labsupport.core.images.preparation import checked_size
 from labsupport.core.network import Network
 from labsupport.core.network.operations import Pair
@@ -43,22 +45,7 @@ from labsupport.methods.optimize import (
     Transform,
     visualize,
 )
-from labsupport.methods.optimize.objectives import Objective, node_of, read
-
-__all__ = [
-    "HOG16",
-    "Dither",
-    "Hog",
-    "Near",
-    "Representation",
-    "Twin",
-    "Usual",
-    "measure",
-    "recipe_for",
-    "twin",
-    "twin_frames",
-    "usual",
-]
+from labsupport.methods.optimize.objectives import node_of, read
 
 Representation = str | Hog
 HOG16 = Hog(cell=16)  # cells of 16 pixels leave a picture of 128 pixels the room it needs
@@ -67,7 +54,7 @@ _EVERY = 4  # of the bundled photographs, this one is in the random pairs
 
 
 @dataclass(frozen=True)
-class Near(Penalty):
+class PixelDistance(Penalty):
     """The mean squared distance of the pixels from a picture (1, 3, H, W)."""
 
     picture: Tensor
@@ -80,10 +67,10 @@ class Near(Penalty):
 
 
 @dataclass(frozen=True)
-class Dither(Transform):
+class FallingNoise(Transform):
     """Normal noise on what is described, `sd` at first and falling with the steps.
 
-    A pixel's slope counts for one direction alone, and its gradient does not tell that the next
+    A pixel's gradient counts for one direction alone, and its gradient does not tell that the next
     direction is near; noise lets it try both.
     """
 
@@ -95,7 +82,7 @@ class Dither(Transform):
 
 
 @dataclass(frozen=True)
-class Usual:
+class PairDistances:
     """How far two pictures usually are apart: the mean over all pairs of some photographs, as
     Euclidean distances of their codes and of their pixels."""
 
@@ -105,7 +92,7 @@ class Usual:
 
 @dataclass(frozen=True)
 class Twin:
-    """A picture (1, 3, H, W), whole 255ths, and its distances in units of the `Usual` ones.
+    """A picture (1, 3, H, W), whole 255ths, and its distances in units of the `PairDistances`.
 
     `code` is how far its description is from the other picture's, `before` how far the first
     picture's was; `from_image` and `from_other` are how far its pixels are from the two.
@@ -116,81 +103,76 @@ class Twin:
     before: float
     from_image: float
     from_other: float
-    usual: Usual
+    pairs: PairDistances
 
 
-def twin_frames(
-    network: Network,
-    image: Tensor,
-    other: Tensor,
-    layer: Representation = HOG16,
-    *,
-    pull: float | None = None,
-    steps: int = 150,
-    seed: int = 0,
-    start: Frame | None = None,
-) -> Iterator[Frame]:
-    """`image` on its way to the description of `other`, both (1, 3, H, W) and of one size.
+class _Search(Iterator[Frame]):
+    """The frames of a search for a twin, and how to measure the last one."""
 
-    `layer` is `Hog(...)`, "scores", or the name of one of the network's layers; `pull` holds the
-    picture near `image` (None: see `recipe_for`). `start` is a frame to go on from, for `steps` in
-    all.
+    def __init__(self, frames: Iterator[Frame], measured: Callable[[Tensor], Twin]) -> None:
+        self._frames, self._measured = frames, measured
 
-    Errors: `BadImage`, `UnknownLayer`, `BadSetting` at once.
-    """
-    _check_alike(network, image, other)
-    goal: Objective
-    with torch.no_grad():
-        code = _described(network, other.detach(), layer)
-    goal = CodeDistance(layer, code)
-    first = image.detach().float().cpu()
-    recipe = recipe_for(first, layer, pull=pull, steps=steps)
-    return visualize.frames(
-        network, goal, recipe=recipe, start=first if start is None else start, seed=seed
-    )
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def result(self) -> Twin:
+        return self._measured(last_of(self._frames).image)
 
 
+def _result(search: Iterator[Frame]) -> Twin:
+    return cast(_Search, search).result()
+
+
+@framed(result=_result)
 def twin(
     network: Network,
     image: Tensor,
     other: Tensor,
     layer: Representation = HOG16,
     *,
-    pull: float | None = None,
+    weight: float | None = None,
     steps: int = 150,
     seed: int = 0,
-    progress: Callable[[float], object] | None = None,
-) -> Twin:
-    """The last of `twin_frames`, measured. `progress` is called with the share done.
+    start: Frame | None = None,
+) -> Iterator[Frame]:
+    """`image` with the description of `other`, both (1, 3, H, W) and of one size: a `Twin`.
 
-    Errors: those of `twin_frames`.
+    `layer` is `Hog(...)`, "scores", or the name of one of the network's layers. `weight` holds the
+    picture near `image` (None: 0.7 for HOG, 2 for a network's code). `.frames` give the pictures on
+    the way; `start` is one of them to go on from, for `steps` in all.
+
+    Errors: `BadImage`, `UnknownLayer`, `BadSetting` at once.
     """
-    frames = twin_frames(network, image, other, layer, pull=pull, steps=steps, seed=seed)
-    for frame in frames:
-        if progress is not None:
-            progress(frame.progress)
-    return measure(network, frame.image, image, other, layer)
+    _check_alike(network, image, other)
+    recipe = _recipe(image.detach().float().cpu(), layer, weight, steps)
+    with torch.no_grad():
+        code = _described(network, other.detach(), layer)
+    first = image.detach().float().cpu() if start is None else start
+    frames = visualize.frames(
+        network, CodeDistance(layer, code), recipe=recipe, start=first, seed=seed
+    )
+    return _Search(frames, lambda last: measure(network, last, image, other, layer))
 
 
 def measure(
     network: Network,
-    found: Tensor,
+    changed: Tensor,
     image: Tensor,
     other: Tensor,
     layer: Representation = HOG16,
     *,
-    pairs: Usual | None = None,
+    pairs: PairDistances | None = None,
 ) -> Twin:
-    """How alike `found` and `other` are described, and how far the pixels are apart; of the
-    picture as an 8-bit file holds it. `pairs` are the units (None: those of `usual`).
+    """How alike `changed` and `other` are described, and how far the pixels are apart; of the
+    picture as an 8-bit file holds it. `pairs` are the units (None: those of `pair_distances`).
 
     Errors: `BadImage`, `UnknownLayer`.
     """
-    for one in (found, other):
+    for one in (changed, other):
         _check_alike(network, image, one)
     size = (image.shape[2], image.shape[3])
-    pairs = usual(network, layer, size) if pairs is None else pairs
-    kept = in_255ths(found.detach().float().cpu())
+    pairs = pair_distances(network, layer, size) if pairs is None else pairs
+    kept = in_255ths(changed.detach().float().cpu())
     pictures = [one.detach().float().cpu() for one in (kept, image, other)]
     with torch.no_grad():
         own, first, goal = (_described(network, one, layer).flatten() for one in pictures)
@@ -204,47 +186,43 @@ def measure(
     )
 
 
-def usual(network: Network, layer: Representation, size: Pair) -> Usual:
+def pair_distances(network: Network, layer: Representation, size: Pair) -> PairDistances:
     """The distances between every two of 25 bundled photographs of this size (height, width).
 
     Errors: `UnknownLayer`, `BadSetting` for what is no size, and `BadImage` where it does not fit.
     """
     size = checked_size(size)
 
-    def ask() -> Usual:
+    def ask() -> PairDistances:
         some = torch.cat([_photograph(name, size) for name in images_.photos().names[::_EVERY]])
         network.check(some[:1])
         with torch.no_grad():
             codes = torch.cat([_described(network, one[None], layer).flatten(1) for one in some])
-        return Usual(float(torch.pdist(codes).mean()), float(torch.pdist(some.flatten(1)).mean()))
+        return PairDistances(
+            float(torch.pdist(codes).mean()), float(torch.pdist(some.flatten(1)).mean())
+        )
 
     return network.remember(("usual distances", layer, size), ask)
 
 
-def recipe_for(
-    image: Tensor, layer: Representation, *, pull: float | None = None, steps: int = 150
+def _recipe(
+    image: Tensor, layer: Representation, weight: float | None = None, steps: int = 150
 ) -> Recipe:
-    """The settings of a search on the pixels, with `Near` of this weight (None: 0.7 for HOG, 2
-    for a network's code). For HOG Adam, whose steps fall to a hundredth; a network is smooth enough
-    for L-BFGS.
-
-    Errors: `BadImage`, `BadSetting`; which layers there are only a network knows.
-    """
-    images_.check(image, one=True)
+    """For HOG Adam, whose steps fall to a hundredth; a network is smooth enough for L-BFGS."""
     if not isinstance(layer, Hog) and not (isinstance(layer, str) and layer):
         raise BadSetting(f'layer is Hog(...), "scores" or a layer\'s name, not {layer!r}')
     described = isinstance(layer, Hog)
-    if pull is None:
-        pull = 0.7 if described else 2.0
-    if not pull >= 0:
-        raise BadSetting(f"pull is 0 or more, not {pull}")
+    if weight is None:
+        weight = 0.7 if described else 2.0
+    if not weight >= 0:
+        raise BadSetting(f"weight is 0 or more, not {weight}")
     fall = tuple(_FALL ** (place / 50) for place in range(51))
     return Recipe(
         "twin",
         "an image",
         Pixels(),
-        (Dither(),) if described else (),
-        (Near(image, pull),) if pull else (),
+        (FallingNoise(),) if described else (),
+        (PixelDistance(image, weight),) if weight else (),
         Adam(0.03, fall, beta2=0.99) if described else LBFGS(0.01),
         steps,
     )

@@ -9,7 +9,8 @@ import torch
 from labsupport.core import images
 from labsupport.core.images import saved_settings
 from labsupport.labs.lab12_fooling import twins as lab
-from labsupport.methods.twins import Hog, twin
+from labsupport.methods.inversion import Hog
+from labsupport.methods.twins import twin
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

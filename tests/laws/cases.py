@@ -735,26 +735,18 @@ def _twin_layer(network: Network, target: object) -> str:
     return target if isinstance(target, str) else first_convolution(network)
 
 
-def _twin_frames(network: Network, image: torch.Tensor, target: object) -> Results:
+def _twin(network: Network, image: torch.Tensor, target: object) -> Results:
     layer = _twin_layer(network, target)
-    *_, last = tw.twin_frames(network, image, 1 - image, layer, steps=2)
-    return {"image": last.image}
+    found = tw.twin(network, image, 1 - image, layer, steps=2)
+    hog = tw.twin(network, image, 1 - image, inv.Hog(cell=8), steps=2)
+    return {"image": found.image, "pixels": torch.tensor([found.from_other, hog.from_other])}
 
 
-def _twin(network: Network, image: torch.Tensor, _: object) -> Results:
-    found = tw.twin(network, image, 1 - image, tw.Hog(cell=8), steps=2)
-    return {"image": found.image, "pixels": torch.tensor(found.from_other)}
-
-
-def _twin_recipe(_: Network, image: torch.Tensor, __: object) -> Results:
-    return {"rate": torch.tensor(tw.recipe_for(image.detach(), tw.HOG16).optimizer.learning_rate)}
-
-
-def _usual(network: Network, image: torch.Tensor, target: object) -> Results:
+def _pair_distances(network: Network, image: torch.Tensor, target: object) -> Results:
     size, layer = (image.shape[2], image.shape[3]), _twin_layer(network, target)
-    found = tw.usual(network, layer, size)
+    found = tw.pair_distances(network, layer, size)
     measured = tw.measure(network, image, image, image.flip(3), layer, pairs=found)
-    return {"usual": torch.tensor([found.code, found.pixels, measured.code])}
+    return {"pairs": torch.tensor([found.code, found.pixels, measured.code])}
 
 
 def _gram(_: Network, image: torch.Tensor, __: object) -> Results:
@@ -897,11 +889,9 @@ CASES = [
     Case("linear.strength_matrix", _strength_matrix, wrong=None),
     Case("evolution.evolve", _evolved),
     Case("evolution.compete", _competed, wrong=None),
-    Case("twins.twin_frames", _twin_frames),
-    Case("twins.twin", _twin, wrong=None),
-    Case("twins.measure", _usual),
-    Case("twins.usual", _usual),
-    Case("twins.recipe_for", _twin_recipe, wrong=None),
+    Case("twins.twin", _twin),
+    Case("twins.measure", _pair_distances),
+    Case("twins.pair_distances", _pair_distances),
     Case("saliency.saliency_map", _saliency, batches=True),
     Case("saliency.segment", _segment, wrong=None),
     Case("saliency.threshold", _threshold, wrong=None),

@@ -14,8 +14,9 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
 from labsupport.methods import twins
+from labsupport.methods.inversion import Hog
 from labsupport.methods.optimize import Adam, Step
-from labsupport.methods.twins import HOG16, Hog, measure, twin, twin_frames
+from labsupport.methods.twins import HOG16, measure, twin
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = Hog(cell=8)
@@ -75,8 +76,8 @@ def test_the_numbers_are_distances_over_those_of_all_pairs(tiny):
     pairs = list(itertools.combinations(range(len(some)), 2))
     code = sum(float((codes[i] - codes[j]).norm()) for i, j in pairs) / len(pairs)
     pixels = sum(float((some[i] - some[j]).norm()) for i, j in pairs) / len(pairs)
-    assert found.usual.code == pytest.approx(code, rel=1e-4)
-    assert found.usual.pixels == pytest.approx(pixels, rel=1e-4)
+    assert found.pairs.code == pytest.approx(code, rel=1e-4)
+    assert found.pairs.pixels == pytest.approx(pixels, rel=1e-4)
     expected = float((SMALL(image) - SMALL(other)).norm()) / code
     assert found.before == pytest.approx(expected, rel=1e-4)
     assert found.code == pytest.approx(expected, rel=0.02)  # rounding to 8 bits
@@ -94,33 +95,33 @@ def test_itself_is_its_twin(tiny):
 @pytest.mark.parametrize("layer", [SMALL, "scores", "1"])
 def test_the_description_comes_near_and_the_picture_stays(tiny, layer):
     image, other = pair()
-    frames = list(twin_frames(tiny, image, other, layer, steps=40, pull=0.5))
+    frames = list(twin.frames(tiny, image, other, layer, steps=40, weight=0.5))
     assert [frame.step for frame in frames] == list(range(41))
     found = measure(tiny, frames[-1].image, image, other, layer)
     assert found.code < 0.7 * found.before
     assert found.from_image < found.from_other
 
 
-def test_the_stronger_the_pull_the_nearer(tiny):
+def test_the_stronger_the_weight_the_nearer(tiny):
     image, other = pair()
-    near, far = (twin(tiny, image, other, SMALL, steps=30, pull=pull) for pull in (20.0, 0.0))
+    near, far = (twin(tiny, image, other, SMALL, steps=30, weight=weight) for weight in (20.0, 0.0))
     assert near.from_image < 0.7 * far.from_image
     assert near.code > far.code
 
 
 def test_it_goes_on_where_it_stopped_and_the_seed_decides(tiny):
     image, other = pair()
-    whole = list(twin_frames(tiny, image, other, SMALL, steps=12))
-    *_, again = twin_frames(tiny, image, other, SMALL, steps=12, start=whole[5])
+    whole = list(twin.frames(tiny, image, other, SMALL, steps=12))
+    *_, again = twin.frames(tiny, image, other, SMALL, steps=12, start=whole[5])
     assert torch.equal(again.image, whole[-1].image)
-    *_, others = twin_frames(tiny, image, other, SMALL, steps=12, seed=1)
+    *_, others = twin.frames(tiny, image, other, SMALL, steps=12, seed=1)
     assert not torch.equal(others.image, again.image)
 
 
-def test_the_pull_is_the_mean_squared_difference():
+def test_the_weight_is_the_mean_squared_difference():
     image, other = pair()
     expected = (image - other).square().mean()
-    near = twins.Near(other, 3.0)
+    near = twins.PixelDistance(other, 3.0)
     torch.testing.assert_close(near(image, None)[0], expected)
     assert near.weight == 3.0
 
@@ -130,7 +131,7 @@ def test_the_noise_falls_to_a_hundredth():
 
     def spread(step):
         now = Step(step, 10, torch.Generator().manual_seed(0), torch.zeros(1, 3, 1, 1))
-        return (twins.Dither(0.1)(still, now) - still).std()
+        return (twins.FallingNoise(0.1)(still, now) - still).std()
 
     assert float(spread(0)) == pytest.approx(0.1, rel=0.05)
     assert float(spread(5) / spread(0)) == pytest.approx(0.1, rel=0.01)
@@ -139,39 +140,37 @@ def test_the_noise_falls_to_a_hundredth():
 
 def test_the_recipe_is_for_what_describes():
     image, _ = pair()
-    for_hog, for_code = (twins.recipe_for(image, layer) for layer in (HOG16, "fire9"))
+    for_hog, for_code = (twins._recipe(image, layer) for layer in (HOG16, "fire9"))
     assert isinstance(for_hog.optimizer, Adam)
     assert not isinstance(for_code.optimizer, Adam)
     assert (len(for_hog.transforms), len(for_code.transforms)) == (1, 0)
-    assert twins.recipe_for(image, HOG16, pull=0.0).regularizers == ()
+    assert twins._recipe(image, HOG16, 0.0).regularizers == ()
 
 
 def test_what_cannot_work_is_refused(tiny):
     image, other = pair()
     with pytest.raises(BadImage, match="one image and another"):
-        twin_frames(tiny, image, toys.image(48, 40))
+        twin.frames(tiny, image, toys.image(48, 40))
     with pytest.raises(BadImage, match="one image and another"):
-        twin_frames(tiny, image.repeat(2, 1, 1, 1), other.repeat(2, 1, 1, 1))
+        twin.frames(tiny, image.repeat(2, 1, 1, 1), other.repeat(2, 1, 1, 1))
     with pytest.raises(BadImage):
-        twin_frames(tiny, image, other + 1, SMALL)
+        twin.frames(tiny, image, other + 1, SMALL)
     with pytest.raises(UnknownLayer, match="nearest"):
-        twin_frames(tiny, image, other, "fire9")
-    with pytest.raises(BadSetting, match="pull is 0 or more"):
-        twin_frames(tiny, image, other, SMALL, pull=-1.0)
+        twin.frames(tiny, image, other, "fire9")
+    with pytest.raises(BadSetting, match="weight is 0 or more"):
+        twin.frames(tiny, image, other, SMALL, weight=-1.0)
 
 
 def test_only_pictures_of_one_size_are_measured(tiny):
     image, other = pair()
-    units = twins.Usual(1.0, 1.0)
+    units = twins.PairDistances(1.0, 1.0)
     for found in (image.flatten(), image * math.nan, toys.image(48, 40), torch.cat([image, image])):
         with pytest.raises(BadImage):
             measure(tiny, found, image, other, SMALL, pairs=units)
         with pytest.raises(BadImage):
             measure(tiny, image, image, found, SMALL, pairs=units)
     with pytest.raises(BadSetting, match="a size is"):
-        twins.usual(tiny, SMALL, (40,))
-    with pytest.raises(BadImage, match="one image at a time"):
-        twins.recipe_for(torch.cat([image, other]), SMALL)
+        twins.pair_distances(tiny, SMALL, (40,))
     for layer in ("", 3, None):
         with pytest.raises(BadSetting, match="layer is Hog"):
-            twins.recipe_for(image, layer)
+            twin(tiny, image, other, layer)

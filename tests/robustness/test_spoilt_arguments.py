@@ -45,8 +45,6 @@ TAKEN: dict[tuple[str, str], set[str]] = {
     ("weights.effective_filter", "layer"): {"nothing"},
     # nothing: the layer of codes
     ("codes.codes", "layer"): {"nothing"},
-    # unknown: there is no network to ask
-    ("twins.recipe_for", "layer"): {"unknown"},
     # no pictures at a size are no pictures
     ("patches.several_scales", "images"): {"an empty batch"},
     # nothing: any class but the image's own

@@ -16,9 +16,17 @@ from labsupport.core import images
 from labsupport.core.images.hog import cells_of
 from labsupport.core.network import Network
 from labsupport.labs.lab05_occlusion import photographs
+from labsupport.methods.inversion import Hog
 from labsupport.methods.optimize import Frame
-from labsupport.methods.twins import HOG16, Hog, Representation, Twin, Usual, measure, twin_frames
-from labsupport.methods.twins import usual as usual_distances
+from labsupport.methods.twins import (
+    HOG16,
+    PairDistances,
+    Representation,
+    Twin,
+    measure,
+    pair_distances,
+    twin,
+)
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
 from labsupport.ui.panel import Live
@@ -39,18 +47,18 @@ def twins_panel(
     other: str = "colosseum",
     *,
     described: str = "HOG, cells of 16 pixels",
-    pull: float = 0.7,
+    weight: float = 0.7,
     steps: int = 150,
 ) -> Live:
     """One picture takes on the other's description, and stays what it was to our eyes.
 
-    `described` is a key of `DESCRIBED`; `pull` is how strongly it is held near itself.
+    `described` is a key of `DESCRIBED`; `weight` is how strongly it is held near itself.
     """
     shown: dict[str, Control] = {
         "image": controls.image_menu(images.photos(), image, label="picture"),
         "other": controls.image_menu(images.photos(), other, label="described as"),
         "described": controls.choice("described by", list(DESCRIBED), described),
-        "pull": controls.real("held near itself", pull, 0.0, 5.0, step=0.1),
+        "weight": controls.real("held near itself", weight, 0.0, 5.0, step=0.1),
         "network": controls.network_menu(names=photographs()),
         "steps": controls.whole("steps", steps, 50, 600, step=50),
     }
@@ -66,7 +74,7 @@ class Becoming:
     other: torch.Tensor
     layer: Representation
     network: Network
-    pairs: Usual
+    pairs: PairDistances
 
     @property
     def progress(self) -> float:
@@ -78,22 +86,22 @@ def _becoming(
     image: torch.Tensor,
     other: torch.Tensor,
     described: str,
-    pull: float,
+    weight: float,
     steps: int,
 ) -> Iterator[Becoming]:
     layer = description(described, network)
     first, second = (fitted(one, layer, network) for one in (image, other))
-    pairs = usual_distances(network, layer, (first.shape[2], first.shape[3]))
+    pairs = pair_distances(network, layer, (first.shape[2], first.shape[3]))
     every = _STEPS_A_FRAME if isinstance(layer, Hog) else 1
-    for frame in twin_frames(network, first, second, layer, pull=pull, steps=steps):
+    for frame in twin.frames(network, first, second, layer, weight=weight, steps=steps):
         if frame.step % every == 0 or frame.step == steps:
             yield Becoming(frame, first, second, layer, network, pairs)
 
 
 def description(name: str, network: Network) -> Representation:
     """What a name of `DESCRIBED` means for this network."""
-    found = DESCRIBED[name]
-    return last_maps(network) if found == "last maps" else found
+    layer = DESCRIBED[name]
+    return last_maps(network) if layer == "last maps" else layer
 
 
 def last_maps(network: Network) -> str:
@@ -112,7 +120,7 @@ def fitted(image: torch.Tensor, layer: Representation, network: Network) -> torc
 
 
 def _draw_becoming(becoming: Becoming) -> tuple[Image.Image, str]:
-    found = measure(
+    result = measure(
         becoming.network,
         becoming.frame.image,
         becoming.image,
@@ -120,17 +128,17 @@ def _draw_becoming(becoming: Becoming) -> tuple[Image.Image, str]:
         becoming.layer,
         pairs=becoming.pairs,
     )
-    picture = twins_picture(found, becoming.image, becoming.other)
+    picture = twins_picture(result, becoming.image, becoming.other)
     step = f"Step {becoming.frame.step} of {becoming.frame.steps}."
-    return picture, f"{in_words(found)} {step}"
+    return picture, f"{in_words(result)} {step}"
 
 
-def in_words(found: Twin) -> str:
+def in_words(one: Twin) -> str:
     """A twin's numbers in a sentence, in units of what two random photographs are apart."""
     return (
-        f"The description is {_share(found.code)} of a random pair's distance away from the other "
-        f"picture's; it was {_share(found.before)}. The pixels are {_share(found.from_other)} of a "
-        f"random pair's distance away from the other picture, and {_share(found.from_image)} from "
+        f"The description is {_share(one.code)} of a random pair's distance away from the other "
+        f"picture's; it was {_share(one.before)}. The pixels are {_share(one.from_other)} of a "
+        f"random pair's distance away from the other picture, and {_share(one.from_image)} from "
         "the picture that it was."
     )
 
@@ -139,14 +147,14 @@ def _share(value: float) -> str:
     return f"{100 * value:.1f} %" if value < 0.1 else f"{100 * value:.0f} %"
 
 
-def twins_picture(found: Twin, image: torch.Tensor, other: torch.Tensor) -> Image.Image:
+def twins_picture(result: Twin, image: torch.Tensor, other: torch.Tensor) -> Image.Image:
     """The picture, its twin, and the other picture, which the twin is described as."""
     times = max(1, _SHOWN // max(image.shape[2:]))
-    tiles = [figures.enlarge(one, times) for one in (image, found.image, other)]
+    tiles = [figures.enlarge(one, times) for one in (image, result.image, other)]
     titles = [
         "the picture",
-        f"its twin: code {_share(found.code)} away",
-        f"the other: pixels {_share(found.from_other)} away",
+        f"its twin: code {_share(result.code)} away",
+        f"the other: pixels {_share(result.from_other)} away",
     ]
     return figures.side_by_side(tiles, titles)
 
@@ -173,7 +181,7 @@ def _drawn_strokes(cells: NDArray[Any], side: float) -> Image.Image:
     pen = ImageDraw.Draw(sheet)
     strongest_last = np.dstack(np.unravel_index(cells.argsort(axis=None), cells.shape))[0]
     for row, column, number in strongest_last.tolist():
-        # an edge runs across its slope
+        # an edge runs across its gradient
         angle = math.radians((number + 0.5) * 180 / bins + 90)
         x, y = (column + 0.5) * side, (row + 0.5) * side
         across, down = 0.44 * side * math.cos(angle), 0.44 * side * math.sin(angle)
