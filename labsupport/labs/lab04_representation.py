@@ -1,4 +1,4 @@
-"""Lab 04: images at the places of their codes, grids with seams, and t-SNE while it works."""
+"""Lab 04: images at the places of their codes, grids with borders, and t-SNE while it works."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from labsupport.core import bundled, images
 from labsupport.core import network as networks
@@ -23,12 +23,12 @@ from labsupport.ui.control import Control
 from labsupport.ui.panel import Live, Panel
 
 PIXELS = "pixels"
-READY = "ready"  # the bundled maps of all digits
+COMPUTED = "computed"  # the bundled maps of all digits
 DIGITS = {
     "1797 digits of 8 × 8 (scikit-learn)": "small",
     "2000 MNIST digits": "test",
     "10 000 MNIST digits": "all",
-    "10 000 MNIST digits, map computed before": READY,
+    "10 000 MNIST digits, map computed before": COMPUTED,
     "2000 pieces of clothing (Fashion-MNIST)": "fashion",
 }
 SOURCES = {"pixels": PIXELS, "LeNet-5's code (84 numbers)": "lenet5"}
@@ -40,7 +40,8 @@ STARTS = {
 }
 RATES = {"by the number of points": 0.0, "1": 1.0, "10": 10.0, "200": 200.0, "5000": 5000.0}
 VIEWS = {"pictures": "pictures", "dots, coloured by category": "dots"}
-COLOURS = ink.CATEGORIES  # every group has its name on the map, too
+# every group has its name on the map, too
+COLOURS = tuple(ImageColor.getrgb(colour)[:3] for colour in ink.CATEGORIES)
 _WATCHED = 2.5  # seconds that a map takes at least, to be seen growing
 _LOADED = 224  # pixels: the longer side of a picture that is kept
 
@@ -105,8 +106,9 @@ def collection(
     names = list(dict.fromkeys([*(map_layers(network) if layers is None else layers), last]))
     read = _ReadOnce(pictures, network)
     by_layer = c.codes_by_layer(network, read, names, progress=progress)
-    found = {PIXELS: torch.cat(read.pixels)} | by_layer
-    return Collection(network, pictures, read.shown, found, last)
+    return Collection(
+        network, pictures, read.shown, {PIXELS: torch.cat(read.pixels)} | by_layer, last
+    )
 
 
 class _ReadOnce(Sequence[torch.Tensor]):
@@ -262,7 +264,7 @@ def dots(
     spread = math.ceil(2 * radius)
     order = np.random.default_rng(0).permutation(len(places))  # no group lies on top of all
     columns, rows = places[order].round().astype(int).T
-    colours = np.array([_rgb(COLOURS[g % len(COLOURS)]) for g in range(len(names))], np.uint8)
+    colours = np.array([COLOURS[g % len(COLOURS)] for g in range(len(names))], np.uint8)
     painted = colours[groups[order]]
     for down in range(-spread, spread + 1):
         for across in range(-spread, spread + 1):
@@ -270,7 +272,7 @@ def dots(
                 sheet[(rows + down) % twice, (columns + across) % twice] = painted
     picture = Image.fromarray(sheet).reduce(2)
     _name_groups(picture, places / 2, groups, names)
-    return _beside(picture, _legend(groups, names, size))
+    return figures.side_by_side([picture, _legend(groups, names, size)], gap=12)
 
 
 def _name_groups(
@@ -288,7 +290,7 @@ def _name_groups(
         place = (min(max(across, half), picture.width - half), down)
         font = ink.face(14, bold=True)
         ImageDraw.Draw(picture).text(
-            place, name, fill=_rgb(COLOURS[group % len(COLOURS)]), font=font, anchor="mm",
+            place, name, fill=COLOURS[group % len(COLOURS)], font=font, anchor="mm",
             stroke_width=3, stroke_fill=ink.GROUND,
         )  # fmt: skip
 
@@ -302,19 +304,6 @@ def _legend(groups: np.ndarray, names: Sequence[str], height: int) -> Image.Imag
         middle = 14 + 22 * place
         pen.ellipse((2, middle - 6, 14, middle + 6), fill=COLOURS[place % len(COLOURS)])
         ink.write(sheet, (22, middle), line, anchor="lm")
-    return sheet
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16))
-
-
-def _beside(left: Image.Image, right: Image.Image, gap: int = 12) -> Image.Image:
-    sheet = Image.new(
-        "RGB", (left.width + gap + right.width, max(left.height, right.height)), "white"
-    )
-    sheet.paste(left, (0, 0))
-    sheet.paste(right, (left.width + gap, 0))
     return sheet
 
 
@@ -332,16 +321,16 @@ def grid_picture(
     grid: c.Grid,
     *,
     tile: int = 56,
-    seams: c.Seams | None = None,
+    borders: c.UMatrix | None = None,
     chosen: int | None = None,
 ) -> Image.Image:
-    """A picture in each cell; with `seams`, red lines between cells whose codes lie far apart.
+    """A picture in each cell; with `borders`, red lines between cells whose codes lie far apart.
 
-    A seam is the redder and the wider the farther: white at the distance that 35 % of all
+    A border is the redder and the wider the farther: white at the distance that 35 % of all
     touching pairs fall below, full at the one that 95 % do.
     """
     rows, columns = grid.cells.shape
-    gap = 8 if seams is not None else 3
+    gap = 8 if borders is not None else 3
     step = tile + gap
     sheet = Image.new("RGB", (columns * step + gap, rows * step + gap), "white")
     for place, number in enumerate(grid.cells.flatten().tolist()):
@@ -350,8 +339,8 @@ def grid_picture(
             small = things.small(number, tile)
             corner = (left + (tile - small.width) // 2, top + (tile - small.height) // 2)
             sheet.paste(small, corner, small)
-    if seams is not None:
-        _draw_seams(sheet, seams, tile, gap)
+    if borders is not None:
+        _draw_borders(sheet, borders, tile, gap)
     if chosen is not None:
         for row, column in (grid.cells == chosen).nonzero().tolist():
             left, top = gap + column * step - 2, gap + row * step - 2
@@ -360,12 +349,12 @@ def grid_picture(
     return sheet
 
 
-def _draw_seams(sheet: Image.Image, seams: c.Seams, tile: int, gap: int) -> None:
-    known = torch.cat([seams.right.flatten(), seams.below.flatten()])
+def _draw_borders(sheet: Image.Image, borders: c.UMatrix, tile: int, gap: int) -> None:
+    known = torch.cat([borders.right.flatten(), borders.below.flatten()])
     known = known[known.isfinite()]
     low, high = torch.quantile(known, torch.tensor([0.35, 0.95])).tolist()
     pen, step = ImageDraw.Draw(sheet), tile + gap
-    for table, sideways in ((seams.right, True), (seams.below, False)):
+    for table, sideways in ((borders.right, True), (borders.below, False)):
         for row, column in table.isfinite().nonzero().tolist():
             strength = (float(table[row, column]) - low) / max(high - low, 1e-9)
             strength = min(max(strength, 0.0), 1.0)
@@ -436,22 +425,21 @@ def _neighbours_of(
         tiles += [_square(things, number, 100) for number in near.numbers]
         titles += [things.titles[number] for number in near.numbers]
     names = [f"by code ({layer})", "by pixels"]
-    found = figures.mosaic(tiles, columns=k, titles=titles, rows=names)
+    nearest = figures.mosaic(tiles, columns=k, titles=titles, rows=names)
     asked = figures.mosaic(images.resize(seen, 144, crop=144), gap=0)
-    groups = {
-        name: [things.categories[n] for n in near.numbers]
+    words = [
+        f"{name}: {', '.join(_counted([things.categories[n] for n in near.numbers]))}"
         for name, near in zip(names, rows.values(), strict=True)
-    }
-    said = [f"{name}: {', '.join(_counted(words))}" for name, words in groups.items()]
-    return figures.side_by_side([asked, found], ["asked", ""]), ". ".join(said) + "."
+    ]
+    return figures.side_by_side([asked, nearest], ["asked", ""]), ". ".join(words) + "."
 
 
 def nearest_others(codes: torch.Tensor, asked: torch.Tensor, k: int, metric: str) -> c.Neighbours:
     """The k nearest of `codes` to one that need not be among them; the image itself is skipped."""
-    found = c.neighbours(torch.cat([codes, asked]), len(codes), k=k + 1, metric=metric)
-    itself = found.distances[0] < 1e-3 * max(found.distances[-1], 1e-9)
+    near = c.neighbours(torch.cat([codes, asked]), len(codes), k=k + 1, metric=metric)
+    itself = near.distances[0] < 1e-3 * max(near.distances[-1], 1e-9)
     keep = slice(1, None) if itself else slice(0, k)
-    return c.Neighbours(found.numbers[keep], found.distances[keep])
+    return c.Neighbours(near.numbers[keep], near.distances[keep])
 
 
 def _counted(words: Sequence[str]) -> list[str]:
@@ -480,20 +468,14 @@ def map_panel(things: Collection, *, size: int = 760) -> Live:
             picture = category_dots(things, frame.points, size=size)
         else:
             picture = image_map(things, frame.points, size=size, tile=tile, square=True)
-        said = map_words(things.codes[layer], frame.points, things.categories)
-        return picture, f"{_step_words(frame)} Perplexity {perplexity}. {said}"
+        quality = map_words(things.codes[layer], frame.points, things.categories)
+        return picture, f"{_step_words(frame)} Perplexity {perplexity}. {quality}"
 
     def frames(
         layer: str, perplexity: int, learning_rate: float, seed: int, steps: int
     ) -> Iterator[c.Embedding]:
-        found = c.embedding_frames(
-            things.codes[layer],
-            perplexity=perplexity,
-            learning_rate=learning_rate or None,
-            seed=None if seed < 0 else seed,
-            steps=steps,
-        )
-        return _watchable(found)
+        settings = _descent_settings(perplexity, learning_rate, seed, steps)
+        return _slowed(c.embed.frames(things.codes[layer], **settings))
 
     shown = {
         "layer": controls.choice("code at layer", list(things.codes), things.layer),
@@ -513,7 +495,19 @@ def _descent_controls(*, perplexity: int) -> dict[str, Control]:
     }
 
 
-def _watchable(frames: Iterator[c.Embedding]) -> Iterator[c.Embedding]:
+def _descent_settings(
+    perplexity: int, learning_rate: float, seed: int, steps: int
+) -> dict[str, Any]:
+    """What the panel's values mean to `embed`."""
+    return {
+        "perplexity": perplexity,
+        "learning_rate": learning_rate or None,
+        "seed": None if seed < 0 else seed,
+        "steps": steps,
+    }
+
+
+def _slowed(frames: Iterator[c.Embedding]) -> Iterator[c.Embedding]:
     """The same frames, held back where the whole would be over before an eye has followed it."""
     start = time.perf_counter()
     for frame in frames:
@@ -534,8 +528,8 @@ def layers_panel(things: Collection, *, size: int = 390) -> Panel:
     reference = c.embed(things.code, perplexity=12, steps=300).points
 
     def compute(depth: int) -> torch.Tensor:
-        found = c.embed(things.codes[layers[depth]], perplexity=12, steps=300).points
-        return turned_to(found, reference)
+        points = c.embed(things.codes[layers[depth]], perplexity=12, steps=300).points
+        return procrustes(points, reference)
 
     def draw(points: torch.Tensor, depth: int, view: str) -> tuple[Image.Image, str]:
         name = layers[depth]
@@ -559,7 +553,7 @@ def layers_panel(things: Collection, *, size: int = 390) -> Panel:
     )
 
 
-def turned_to(points: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+def procrustes(points: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """The same map, turned and mirrored to lie as near to another as it can (Procrustes).
 
     A map has no up or down; turned alike, two maps of the same images are easier to compare.
@@ -594,27 +588,30 @@ def _agreement_curve(agreement: Mapping[str, float], depth: int | None = None) -
 
 @dataclass(frozen=True, eq=False)
 class _Atlas:
-    """A collection with its map, its grid and its seams."""
+    """A collection with its map, its grid and the U-matrix of the grid."""
 
     things: Collection
     points: torch.Tensor
     grid: c.Grid
-    seams: c.Seams
+    borders: c.UMatrix
 
     def draw(
         self, image: torch.Tensor, view: str, zoom: int, across: float, down: float
     ) -> tuple[Image.Image, str]:
         """What the panel shows: a part of the map or the grid, and a column of neighbours."""
         seen = c.fitted(image, self.things.network.input_size)
-        number, near = _found(self.things, seen)
+        number, near = _neighbours_in(self.things, seen)
         if view == "map":
             left = self._map(seen, number, near, _window(zoom, across, down))
         else:
-            seams = self.seams if view == "seams" else None
-            whole = grid_picture(self.things, self.grid, tile=28 * zoom, seams=seams, chosen=number)
+            borders = self.borders if view == "borders" else None
+            whole = grid_picture(
+                self.things, self.grid, tile=28 * zoom, borders=borders, chosen=number
+            )
             left = _part(whole, zoom, across, down)
         words = _atlas_words(self.things, number, near)
-        return _beside(left, _column(self.things, seen, near)), words
+        column = _column(self.things, seen, near)
+        return figures.side_by_side([left, column], gap=12), words
 
     def _map(
         self,
@@ -626,7 +623,9 @@ class _Atlas:
         things, points = self.things, self.points
         if number is None:
             number = len(things)
-            things, points = _joined(things, points, [images.to_pil(seen)], codes_of(things, seen))
+            things, points = _with_more(
+                things, points, [images.to_pil(seen)], codes_of(things, seen)
+            )
         tile = round(44 / (window[2] - window[0]) ** 0.75)
         return image_map(
             things, points, size=640, tile=tile, window=window, chosen=number, near=near,
@@ -647,9 +646,9 @@ def atlas_panel(things: Collection, points: torch.Tensor, image: str) -> Panel:
     A picture of your own is put where its nearest pictures lie.
     """
     grid = c.grid(points)
-    views = {"map": "map", "grid": "grid", "grid with red seams": "seams"}
+    views = {"map": "map", "grid": "grid", "grid with red borders": "borders"}
     return Panel(
-        _Atlas(things, points, grid, c.seams(grid, things.code)).draw,
+        _Atlas(things, points, grid, c.u_matrix(grid, things.code)).draw,
         {
             "image": controls.image_menu(things.pictures, image),
             "view": controls.choice("view", views),
@@ -667,7 +666,7 @@ def codes_of(things: Collection, pictures: c.Images) -> torch.Tensor:
     return c.codes(things.network, pictures, things.layer)
 
 
-def _found(things: Collection, seen: torch.Tensor) -> tuple[int | None, list[int]]:
+def _neighbours_in(things: Collection, seen: torch.Tensor) -> tuple[int | None, list[int]]:
     """Which of the pictures this is, if it is one of them, and its nearest others."""
     asked = codes_of(things, seen)
     near = c.neighbours(torch.cat([things.code, asked]), len(things), k=6)
@@ -696,29 +695,29 @@ def _atlas_words(things: Collection, number: int | None, near: Sequence[int]) ->
     return f"{who}; nearest by code: {', '.join(things.titles[n] for n in near)}."
 
 
-def with_newcomers(
+def with_new_pictures(
     things: Collection, points: torch.Tensor, pictures: ImageSet[Any]
 ) -> tuple[Collection, torch.Tensor]:
     """A collection to show and its map, with further pictures where their nearest ones lie."""
     decoded = [_decoded(picture)[1] for picture in pictures]
-    return _joined(things, points, decoded, codes_of(things, pictures))
+    return _with_more(things, points, decoded, codes_of(things, pictures))
 
 
-def _joined(
+def _with_more(
     things: Collection, points: torch.Tensor, shown: Sequence[Image.Image], codes: torch.Tensor
 ) -> tuple[Collection, torch.Tensor]:
     """The collection and its map with further pictures, framed, at the end."""
     framed = tuple(_framed(picture.convert("RGBA")) for picture in shown)
     both = {things.layer: torch.cat([things.code, codes])}
     small = {key: one for key, one in things._small.items() if key[0] < len(things)}
-    found = Collection(
+    more = Collection(
         things.network, things.pictures, things.shown + framed, both, things.layer, small
     )
-    return found, torch.cat([points, c.place(things.code, points, codes)])
+    return more, torch.cat([points, c.place_in_map(things.code, points, codes)])
 
 
 def _framed(picture: Image.Image) -> Image.Image:
-    """A blue frame, by which a newcomer is known."""
+    """A blue frame, by which a new picture is known."""
     sheet = Image.new("RGBA", (picture.width + 16, picture.height + 16), (*ink.ACCENT, 255))
     inside = Image.new("RGBA", picture.size, "white")
     inside.alpha_composite(picture)
@@ -744,15 +743,15 @@ def digits(data: str) -> Digits:
     if data == "small":
         from sklearn.datasets import load_digits
 
-        found = load_digits()
+        small = load_digits()
         names = tuple(str(digit) for digit in range(10))
-        return Digits(torch.tensor(found.images).float() / 16, torch.tensor(found.target), names)
+        return Digits(torch.tensor(small.images).float() / 16, torch.tensor(small.target), names)
     if data == "fashion":
         clothes = images.fashion("test")
         return Digits(clothes.images[:, 0], clothes.labels, clothes.categories)
     sets = [
         images.digits(split)
-        for split in (("train", "test") if data in ("all", READY) else ("test",))
+        for split in (("train", "test") if data in ("all", COMPUTED) else ("test",))
     ]
     pixels = torch.cat([one.images[:, 0] for one in sets])
     return Digits(pixels, torch.cat([one.labels for one in sets]), sets[0].categories)
@@ -761,11 +760,11 @@ def digits(data: str) -> Digits:
 @lru_cache(maxsize=8)
 def digit_codes(data: str, source: str = PIXELS) -> torch.Tensor:
     """The pixels of each digit as a vector, or its 84 numbers before LeNet-5's classifier."""
-    found = digits(data)
+    pixels = digits(data).images
     if source == PIXELS:
-        return found.images.flatten(1)
+        return pixels.flatten(1)
     network = networks.load("lenet5")
-    colour = found.images[:, None].expand(-1, 3, -1, -1)
+    colour = pixels[:, None].expand(-1, 3, -1, -1)
     return c.codes(network, images.resize(colour, network.input_size))
 
 
@@ -773,11 +772,11 @@ def digits_panel(data: str = "small") -> Live:
     """t-SNE of handwritten digits while it works, coloured by what they are."""
 
     def frames(data: str, source: str, perplexity: int, steps: int) -> Iterator[c.Embedding]:
-        if data == READY:
-            return iter([ready_map(source)])
+        if data == COMPUTED:
+            return iter([bundled_map(source)])
         rows = digit_codes(data, source)
         every = max(1, min(10, 20_000 // len(rows)))
-        return c.embedding_frames(
+        return c.embed.frames(
             rows, perplexity=perplexity, metric="euclidean", steps=steps, every=every
         )
 
@@ -796,7 +795,7 @@ def digits_panel(data: str = "small") -> Live:
     )
 
 
-def ready_map(source: str = PIXELS) -> c.Embedding:
+def bundled_map(source: str = PIXELS) -> c.Embedding:
     """The finished map of 10 000 digits that comes with the workbook: 750 steps, perplexity 30."""
     path = bundled.path(f"maps/digits_{source}.csv")
     points = torch.from_numpy(np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.float32))
@@ -812,40 +811,41 @@ def draw_digits(
     radius: float = 2.5,
 ) -> tuple[Image.Image, str]:
     """The map of some digits, with words on how good it is."""
-    found = digits(data)
-    labels = found.labels.tolist()
+    shown = digits(data)
+    labels = shown.labels.tolist()
     if view == "dots":
-        picture = dots(frame.points, labels, found.names, radius=radius)
+        picture = dots(frame.points, labels, shown.names, radius=radius)
     else:
-        picture = digit_map(frame.points, found)
-    words = f"{_step_words(frame)} Perplexity {30 if data == READY else perplexity}."
+        picture = digit_map(frame.points, shown)
+    words = f"{_step_words(frame)} Perplexity {30 if data == COMPUTED else perplexity}."
     if frame.progress < 1 and len(labels) > 500:
         return picture, words
-    said = map_words(
+    quality = map_words(
         digit_codes(data, source), frame.points, labels, metric="euclidean", what="class"
     )
-    return picture, f"{words} {said}"
+    return picture, f"{words} {quality}"
 
 
 def digit_map(
-    points: torch.Tensor, found: Digits, *, size: int = 960, tile: int = 18
+    points: torch.Tensor, shown: Digits, *, size: int = 960, tile: int = 18
 ) -> Image.Image:
     """As many digits as fit without covering each other, at their places, in their colours."""
     places = _on_sheet(points, size, tile)
     sheet = np.full((size, size, 3), 255.0)
     taken = np.zeros((size // 6 + 1, size // 6 + 1), dtype=bool)
-    strokes = images.resize(found.images[:, None].expand(-1, 3, -1, -1), (tile, tile))[:, 0].numpy()
+    strokes = images.resize(shown.images[:, None].expand(-1, 3, -1, -1), (tile, tile))[:, 0].numpy()
     corners = (places - tile / 2).round().astype(int).clip(0, size - tile)
     for number, (left, top) in enumerate(corners.tolist()):
         cells = (slice(top // 6, top // 6 + 3), slice(left // 6, left // 6 + 3))
         if taken[cells].any():
             continue
         taken[cells] = True
-        colour = np.array(_rgb(COLOURS[int(found.labels[number]) % len(COLOURS)]))
+        colour = np.array(COLOURS[int(shown.labels[number]) % len(COLOURS)])
         part = sheet[top : top + tile, left : left + tile]
         part += (colour - part) * strokes[number][..., None]
     picture = Image.fromarray(sheet.round().astype(np.uint8))
-    return _beside(picture, _legend(found.labels.numpy(), found.names, size))
+    legend = _legend(shown.labels.numpy(), shown.names, size)
+    return figures.side_by_side([picture, legend], gap=12)
 
 
 # Toys: data whose truth is known
@@ -858,10 +858,10 @@ def _two_sizes(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _three_distances(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    found = draw.normal(0, 1, (150, 10))
-    found[50:100, 0] += 10
-    found[100:, 0] += 60
-    return found, np.repeat([0, 1, 2], 50)
+    values = draw.normal(0, 1, (150, 10))
+    values[50:100, 0] += 10
+    values[100:, 0] += 60
+    return values, np.repeat([0, 1, 2], 50)
 
 
 def _noise(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -870,8 +870,8 @@ def _noise(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 def _ring(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     turn = np.linspace(0, 2 * np.pi, 150, endpoint=False)
-    found = np.column_stack([np.cos(turn), np.sin(turn)]) + draw.normal(0, 0.02, (150, 2))
-    return found, (np.arange(150) * 4) // 150
+    values = np.column_stack([np.cos(turn), np.sin(turn)]) + draw.normal(0, 0.02, (150, 2))
+    return values, (np.arange(150) * 4) // 150
 
 
 _TOYS = {
@@ -896,15 +896,8 @@ def toys_panel(data: str = TOYS[0]) -> Live:
     def frames(
         data: str, perplexity: int, learning_rate: float, seed: int, steps: int
     ) -> Iterator[c.Embedding]:
-        found = c.embedding_frames(
-            toy(data)[0],
-            perplexity=perplexity,
-            metric="euclidean",
-            learning_rate=learning_rate or None,
-            seed=None if seed < 0 else seed,
-            steps=steps,
-        )
-        return _watchable(found)
+        settings = _descent_settings(perplexity, learning_rate, seed, steps)
+        return _slowed(c.embed.frames(toy(data)[0], metric="euclidean", **settings))
 
     def draw(
         frame: c.Embedding, data: str, perplexity: int, radius: float
@@ -942,8 +935,8 @@ def toy_maps(data: str, settings: Sequence[Mapping[str, Any]]) -> Image.Image:
     rows, groups, names = toy(data)
     maps = [c.embed(rows, metric="euclidean", **one).points for one in settings]
     titles = [", ".join(f"{key} {value}" for key, value in one.items()) for one in settings]
-    shown = [dots(rows[:, :2], groups.tolist(), names, size=240, radius=3).crop((0, 0, 240, 240))]
-    shown += [
-        dots(one, groups.tolist(), names, size=240, radius=3).crop((0, 0, 240, 240)) for one in maps
+    shown = [
+        dots(points, groups.tolist(), names, size=240, radius=3).crop((0, 0, 240, 240))
+        for points in (rows[:, :2], *maps)
     ]
     return figures.side_by_side(shown, ["the data", *titles], columns=4)

@@ -10,7 +10,7 @@ import torch
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.labs import lab04_representation as lab
-from labsupport.methods.codes import space as c
+from labsupport.methods import codes as c
 
 SET = [*range(0, 283, 7)]
 
@@ -122,13 +122,13 @@ def test_dots_have_the_colour_of_their_group_and_a_legend_with_counts():
     for number, corner in ((0, (20, 20)), (1, (180, 180))):
         rows, columns = (slice(edge - 14, edge + 14) for edge in corner)
         part = picture[rows, columns].reshape(-1, 3).tolist()
-        assert list(lab._rgb(lab.COLOURS[number])) in part
-        assert list(lab._rgb(lab.COLOURS[1 - number])) not in part
+        assert list(lab.COLOURS[number]) in part
+        assert list(lab.COLOURS[1 - number]) not in part
     assert picture.shape[1] > 200
 
 
 def test_the_colours_differ_in_lightness_or_clearly_in_hue():
-    colours = np.array([lab._rgb(one) for one in lab.COLOURS], dtype=float)
+    colours = np.array(lab.COLOURS, dtype=float)
     apart = np.linalg.norm(colours[:, None] - colours[None], axis=2) + 999 * np.eye(len(colours))
     assert apart.min() > 60
 
@@ -137,7 +137,7 @@ def test_a_map_is_turned_onto_another_and_no_distance_changes():
     one = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
     turn = torch.tensor([[math.cos(2.0), -math.sin(2.0)], [math.sin(2.0), math.cos(2.0)]])
     mirrored = (one @ turn) * torch.tensor([1.0, -1.0]) + 5
-    back = lab.turned_to(mirrored, one)
+    back = lab.procrustes(mirrored, one)
     assert torch.allclose(back, one - one.mean(0), atol=1e-4)
 
 
@@ -159,12 +159,12 @@ def test_each_cell_shows_its_picture(things, points):
         assert np.array_equal(np.asarray(part), np.asarray(sheet))
 
 
-def test_the_widest_gap_has_the_reddest_seam(things):
+def test_the_widest_gap_has_the_reddest_border(things):
     cells = torch.arange(6).view(2, 3)
     right = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
-    seams = c.Seams(right, torch.zeros(1, 3))
+    borders = c.UMatrix(right, torch.zeros(1, 3))
     picture = np.asarray(
-        lab.grid_picture(things, c.Grid(cells, 0.0, ()), tile=40, seams=seams)
+        lab.grid_picture(things, c.Grid(cells, 0.0, ()), tile=40, borders=borders)
     ).astype(int)
     middle = 8 + 2 * 48 - 4  # between the second and the third column
     top, bottom = picture[28, middle], picture[76, middle]
@@ -212,7 +212,7 @@ def test_the_atlas_knows_its_own_and_places_a_stranger(things, points):
     panel = lab.atlas_panel(things, points, name)
     assert panel.words.startswith(things.titles[8])
     seen = things.pictures[8].image
-    number, near = lab._found(things, seen)
+    number, near = lab._neighbours_in(things, seen)
     assert number == 8
     assert near == list(c.neighbours(things.code, 8, k=5).numbers)
     content = lab.figures.to_png(images.to_pil(images.sample("giant_panda")))
@@ -220,7 +220,7 @@ def test_the_atlas_knows_its_own_and_places_a_stranger(things, points):
     assert panel.words.startswith("Your picture")
     blue = (np.asarray(panel.picture) == (0, 114, 178)).all(2)
     assert blue.sum() > 600  # its frame, at the place where it belongs
-    panel.controls["view"].put("seams")
+    panel.controls["view"].put("borders")
     panel.controls["zoom"].put(3)
     before = np.asarray(panel.picture)
     panel.controls["across"].put(0.9)
@@ -228,8 +228,8 @@ def test_the_atlas_knows_its_own_and_places_a_stranger(things, points):
     panel.close()
 
 
-def test_newcomers_come_last_in_blue_frames(things, points):
-    both, places = lab.with_newcomers(things, points, images.photos()[:3])
+def test_new_pictures_come_last_in_blue_frames(things, points):
+    both, places = lab.with_new_pictures(things, points, images.photos()[:3])
     assert len(both) == len(things) + 3
     assert torch.equal(places[: len(things)], points)
     assert both.shown[-1].getpixel((0, 0)) == (0, 114, 178, 255)
@@ -256,7 +256,13 @@ def test_the_live_map_stops_and_goes_on(things):
 
 def test_the_digits_are_there_in_all_sets():
     counts = {data: len(lab.digits(data).labels) for data in lab.DIGITS.values()}
-    assert counts == {"small": 1797, "test": 2000, "all": 10_000, "ready": 10_000, "fashion": 2000}
+    assert counts == {
+        "small": 1797,
+        "test": 2000,
+        "all": 10_000,
+        "computed": 10_000,
+        "fashion": 2000,
+    }
     assert lab.digit_codes("small").shape == (1797, 64)
     assert lab.digit_codes("test", "lenet5").shape == (2000, 84)
     assert (
@@ -276,7 +282,7 @@ def test_digits_are_drawn_where_they_lie_and_never_over_each_other():
 def test_ten_thousand_digits_give_frames_soon_enough_to_stop():
     """Every frame but the first must come well before half a second on a quiet machine."""
     rows = lab.digit_codes("all")
-    frames = c.embedding_frames(rows, metric="euclidean", steps=6, every=2)
+    frames = c.embed.frames(rows, metric="euclidean", steps=6, every=2)
     next(frames)
     stages = [next(frames).stage for _ in range(3)]
     frames.close()
@@ -285,12 +291,12 @@ def test_ten_thousand_digits_give_frames_soon_enough_to_stop():
 
 @pytest.mark.parametrize(("source", "least"), [("pixels", 0.9), ("lenet5", 0.97)])
 def test_the_maps_that_were_made_before_are_of_these_digits(source, least):
-    found = lab.ready_map(source)
+    found = lab.bundled_map(source)
     assert found.points.shape == (10_000, 2)
-    labels = lab.digits("ready").labels
+    labels = lab.digits("computed").labels
     share = c.label_agreement(found.points, labels, metric="euclidean", sample=500)
     assert share > least
-    rows = lab.digit_codes("ready", source)
+    rows = lab.digit_codes("computed", source)
     assert c.trustworthiness(rows, found.points, metric="euclidean", sample=300) > 0.97
 
 

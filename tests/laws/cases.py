@@ -24,6 +24,7 @@ from labsupport.core import network as networks
 from labsupport.core.network import Network
 from labsupport.methods import activations as ac
 from labsupport.methods import backprop as b
+from labsupport.methods import codes as c
 from labsupport.methods import dream as dr
 from labsupport.methods import evolution as ev
 from labsupport.methods import fooling as f
@@ -38,7 +39,6 @@ from labsupport.methods import tasks
 from labsupport.methods import twins as tw
 from labsupport.methods import weights as w
 from labsupport.methods.anatomy import tables as anatomy
-from labsupport.methods.codes import space as c
 
 Results = Mapping[str, torch.Tensor]
 
@@ -519,11 +519,6 @@ def _embed(_network: Network, image: torch.Tensor, _: object) -> Results:
     return {name: one.points for name, one in found.items()}
 
 
-def _embedding_frames(_network: Network, image: torch.Tensor, _: object) -> Results:
-    *_, last = c.embedding_frames(_rows(image), perplexity=4, steps=30)
-    return {"points": last.points}
-
-
 def _affinities(_network: Network, image: torch.Tensor, _: object) -> Results:
     return {"p": c.affinities(_rows(image), perplexity=4)}
 
@@ -536,7 +531,7 @@ def _divergence(_network: Network, image: torch.Tensor, _: object) -> Results:
 
 def _place(_network: Network, image: torch.Tensor, _: object) -> Results:
     rows = _rows(image)
-    return {"points": c.place(rows[2:], rows[2:, :2], rows[:2])}
+    return {"points": c.place_in_map(rows[2:], rows[2:, :2], rows[:2])}
 
 
 def _grid(_network: Network, image: torch.Tensor, _: object) -> Results:
@@ -547,9 +542,9 @@ def _grid_shape(*_: object) -> Results:
     return {"shape": torch.tensor(c.grid_shape(283))}
 
 
-def _seams(_network: Network, image: torch.Tensor, _: object) -> Results:
+def _u_matrix(_network: Network, image: torch.Tensor, _: object) -> Results:
     rows = _rows(image)
-    return vars(c.seams(c.grid(rows[:, :2], shape=(2, 7)), rows))
+    return vars(c.u_matrix(c.grid(rows[:, :2], shape=(2, 7)), rows))
 
 
 def _saliency(network: Network, images: torch.Tensor, target: object) -> Results:
@@ -843,13 +838,12 @@ CASES = [
     Case("codes.label_agreement", _label_agreement, wrong=None),
     Case("codes.trustworthiness", _trustworthiness, wrong=None),
     Case("codes.embed", _embed, wrong=None),
-    Case("codes.embedding_frames", _embedding_frames, wrong=None),
     Case("codes.affinities", _affinities, wrong=None),
     Case("codes.divergence", _divergence, wrong=None),
-    Case("codes.place", _place, wrong=None),
+    Case("codes.place_in_map", _place, wrong=None),
     Case("codes.grid", _grid, wrong=None),
     Case("codes.grid_shape", _grid_shape, wrong=None),
-    Case("codes.seams", _seams, wrong=None),
+    Case("codes.u_matrix", _u_matrix, wrong=None),
     Case("fooling.fgsm", _fgsm, batches=True),
     Case("fooling.pgd", _pgd, batches=True),
     Case("fooling.sign_line", _sign_line),

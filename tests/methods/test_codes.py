@@ -15,9 +15,8 @@ from torch import nn
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting, UnknownLayer
-from labsupport.methods.codes import distances as code_distances
-from labsupport.methods.codes import grids, tsne
-from labsupport.methods.codes import space as c
+from labsupport.methods import codes as c
+from labsupport.methods.codes import distances, grids, tsne
 
 
 def seeded(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -161,11 +160,11 @@ def test_what_has_no_code_is_refused(network):
 def test_neighbours_are_those_of_scikit_learn(metric):
     rows = seeded(60, 7)
     oracle = NearestNeighbors(n_neighbors=5, metric=metric).fit(rows.numpy())
-    distances, numbers = oracle.kneighbors()
+    away, numbers = oracle.kneighbors()
     for place in (0, 17, 59):
         found = c.neighbours(rows, place, metric=metric)
         assert found.numbers == tuple(numbers[place])
-        assert np.allclose(found.distances, distances[place], atol=1e-4)
+        assert np.allclose(found.distances, away[place], atol=1e-4)
 
 
 def test_length_counts_for_euclidean_and_not_for_cosine():
@@ -187,7 +186,7 @@ def test_agreement_counts_the_share_of_the_own_label():
 def test_agreement_is_the_same_however_the_table_is_cut(monkeypatch):
     rows, labels = seeded(70, 3), [n % 4 for n in range(70)]
     whole = c.label_agreement(rows, labels)
-    monkeypatch.setattr(c, "ROWS", 9)
+    monkeypatch.setattr(distances, "CHUNK", 9)
     assert c.label_agreement(rows, labels) == whole
 
 
@@ -197,7 +196,7 @@ def test_trustworthiness_is_that_of_scikit_learn(metric, monkeypatch):
     points[:40] = rows[:40, :2]
     wanted = manifold.trustworthiness(rows.numpy(), points.numpy(), n_neighbors=5, metric=metric)
     assert c.trustworthiness(rows, points, metric=metric) == pytest.approx(wanted, abs=1e-6)
-    monkeypatch.setattr(c, "ROWS", 7)
+    monkeypatch.setattr(distances, "CHUNK", 7)
     assert c.trustworthiness(rows, points, metric=metric) == pytest.approx(wanted, abs=1e-6)
 
 
@@ -318,8 +317,8 @@ def test_groups_come_apart_and_stay_whole():
 def test_the_grid_repels_as_all_pairs_do():
     for scale in (1e-4, 1.0, 30.0):
         points = seeded(400, 2, seed=4).double().numpy() * scale
-        found, total = tsne.Grid().repulsion(points)
-        near = tsne._closeness(points)
+        found, total = tsne.FourierRepulsion().of(points)
+        near = tsne._student_t(points)
         wanted = (near**2).sum(1, keepdims=True) * points - near**2 @ points
         assert total == pytest.approx(near.sum(), rel=1e-2)
         assert np.abs(found - wanted).max() <= 1e-2 * np.abs(wanted).max()
@@ -356,7 +355,7 @@ def test_many_points_take_the_sparse_way_and_it_is_as_good(monkeypatch):
 def test_frames_come_in_order_and_the_last_is_the_map(monkeypatch):
     rows = groups(each=10)
     settings = {"perplexity": 6, "steps": 45}
-    frames = list(c.embedding_frames(rows, every=20, **settings))
+    frames = list(c.embed.frames(rows, every=20, **settings))
     assert [frame.step for frame in frames] == [0, 20, 40, 45]
     assert math.isnan(frames[0].cost)
     assert [f.stage for f in frames] == ["start", "fine", "fine", "fine"]
@@ -365,24 +364,17 @@ def test_frames_come_in_order_and_the_last_is_the_map(monkeypatch):
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
     monkeypatch.setattr(tsne, "EXACT", 20)
-    monkeypatch.setattr(code_distances, "ROWS", 8)
-    stages = [frame.stage for frame in c.embedding_frames(rows, every=20, **settings)]
+    monkeypatch.setattr(distances, "CHUNK", 8)
+    stages = [frame.stage for frame in c.embed.frames(rows, every=20, **settings)]
     assert stages[1:5] == [f"looking for neighbours, {n}%" for n in (27, 53, 80, 100)]
 
 
 def test_a_frame_keeps_its_points():
-    frames = c.embedding_frames(groups(each=10), perplexity=6, steps=30, every=10)
+    frames = c.embed.frames(groups(each=10), perplexity=6, steps=30, every=10)
     first = next(frames)
     kept = first.points.clone()
     list(frames)
     assert torch.equal(first.points, kept)
-
-
-def test_progress_is_told_and_ends_at_one():
-    told = []
-    c.embed(groups(each=10), perplexity=6, steps=60, progress=told.append)
-    assert told == sorted(told)
-    assert told[-1] == 1
 
 
 def test_a_seed_starts_at_random_and_repeats():
@@ -428,7 +420,7 @@ def test_settings_that_cannot_work_are_refused(settings, words):
 
 def test_frames_refuse_before_the_first_one():
     with pytest.raises(BadSetting, match="at least 3"):
-        c.embedding_frames(seeded(2, 4), perplexity=1.5)
+        c.embed.frames(seeded(2, 4), perplexity=1.5)
 
 
 # Newcomers
@@ -436,14 +428,16 @@ def test_frames_refuse_before_the_first_one():
 
 def test_a_copy_goes_to_its_original_and_a_stranger_to_the_mean():
     rows, points = torch.eye(4), torch.tensor([[0.0, 0], [4, 0], [0, 4], [9, 9]])
-    found = c.place(rows, points, rows[1:2], k=2, metric="euclidean")
+    found = c.place_in_map(rows, points, rows[1:2], k=2, metric="euclidean")
     assert torch.allclose(found, points[1:2], atol=1e-3)
     between = torch.tensor([[1.0, 1, 0, 0]]) / 2
-    assert torch.allclose(c.place(rows, points, between, k=2), torch.tensor([[2.0, 0]]), atol=1e-5)
+    assert torch.allclose(
+        c.place_in_map(rows, points, between, k=2), torch.tensor([[2.0, 0]]), atol=1e-5
+    )
     with pytest.raises(BadSetting, match="one layer"):
-        c.place(rows, points, torch.ones(1, 3))
+        c.place_in_map(rows, points, torch.ones(1, 3))
     with pytest.raises(BadSetting, match="1 to 4"):
-        c.place(rows, points, rows, k=5)
+        c.place_in_map(rows, points, rows, k=5)
 
 
 # Grids
@@ -453,7 +447,7 @@ def test_the_assignment_is_the_cheapest_of_all():
     for seed in range(5):
         points = seeded(6, 2, seed=seed)
         found = c.grid(points, shape=(2, 3))
-        squared = grids.to_cells(points, (2, 3))
+        squared = grids.squared_distances_to_cells(points, (2, 3))
         costs = [
             sum(float(squared[one, cell]) for cell, one in enumerate(order))
             for order in itertools.permutations(range(6))
@@ -468,7 +462,7 @@ def test_280_images_reach_the_optimum():
     found = c.grid(points)
     assert found.cells.shape == (14, 20)
     assert sorted(found.cells.flatten().tolist()) == list(range(280))
-    squared = grids.to_cells(points, (14, 20)).numpy()
+    squared = grids.squared_distances_to_cells(points, (14, 20)).numpy()
     rows, columns = linear_sum_assignment(squared)
     assert found.cost == pytest.approx(squared[rows, columns].mean())
 
@@ -501,17 +495,17 @@ def test_more_cells_than_images_leave_some_empty():
 def test_with_repeats_each_cell_has_its_nearest():
     points = torch.tensor([[0.0, 0], [0.1, 0], [1, 1], [1, 0]])
     found = c.grid(points, shape=(2, 2), repeats=True)
-    squared = grids.to_cells(points, (2, 2))
+    squared = grids.squared_distances_to_cells(points, (2, 2))
     assert found.cells.flatten().tolist() == squared.argmin(0).tolist()
     assert found.left_out == (1,)
     assert len(set(found.cells.flatten().tolist())) == 3
 
 
 @pytest.mark.parametrize("metric", c.METRICS)
-def test_seams_are_the_distances_of_touching_cells(metric):
+def test_the_u_matrix_holds_the_distances_of_touching_cells(metric):
     rows = seeded(6, 5)
     cells = torch.tensor([[0, 3, 1], [5, 2, -1]])
-    found = c.seams(c.Grid(cells, 0.0, (4,)), rows, metric=metric)
+    found = c.u_matrix(c.Grid(cells, 0.0, (4,)), rows, metric=metric)
     assert (found.right.shape, found.below.shape) == ((2, 2), (1, 3))
     away = {
         (a, b): dict(zip(*_pairs(rows, a, metric), strict=True))[b]
@@ -537,7 +531,7 @@ def _pairs(rows: torch.Tensor, number: int, metric: str):
         (lambda: c.grid(seeded(c.LARGEST_GRID + 1, 2)), "too many"),
         (lambda: c.grid(seeded(4, 2), shape=(0, 4)), "at least one row"),
         (lambda: c.grid_shape(0), "at least one image"),
-        (lambda: c.seams(c.grid(seeded(9, 2)), seeded(5, 2)), "of 5 codes"),
+        (lambda: c.u_matrix(c.grid(seeded(9, 2)), seeded(5, 2)), "of 5 codes"),
         (lambda: c.divergence(torch.eye(3), seeded(4, 2)), "4 x 4"),
     ],
 )

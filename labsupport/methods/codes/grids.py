@@ -1,4 +1,4 @@
-"""Images on a grid: one cell for each, and the seams between cells that touch."""
+"""Images on a grid: one cell for each, and how far apart in code touching cells are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from labsupport.core.errors import BadSetting
 from labsupport.core.network.operations import Pair
+from labsupport.methods.codes.distances import checked, normalized
+
+LARGEST_GRID = 4000  # points: the one-to-one assignment grows with their third power
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,11 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Seams:
-    """How far apart in code the images of neighbouring cells are, nan beside an empty cell.
+class UMatrix:
+    """How far apart in code the images of touching cells are, nan beside an empty cell.
+
+    Ultsch and Siemon, "Kohonen's self organizing feature maps for exploratory data analysis",
+    1990: where a distance is large, two regions of the map meet.
 
     `right` (rows, columns - 1) is the distance to the cell on the right, `below`
     (rows - 1, columns) to the one underneath.
@@ -36,7 +43,69 @@ class Seams:
     below: torch.Tensor
 
 
-def to_cells(points: torch.Tensor, shape: Pair) -> torch.Tensor:
+def grid_shape(count: int) -> Pair:
+    """(rows, columns) of a grid for so many images: every cell filled, as few as can be left out.
+
+    It is between square and twice as wide as high.
+
+    >>> grid_shape(283)
+    (14, 20)
+    """
+    if count < 1:
+        raise BadSetting("a grid needs at least one image")
+    shapes = [
+        (rows, columns)
+        for rows in range(1, math.isqrt(count) + 1)
+        for columns in range(rows, 2 * rows + 1)
+        if rows * columns <= count
+    ]
+    return max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
+
+
+def grid(points: torch.Tensor, *, shape: Pair | None = None, repeats: bool = False) -> Grid:
+    """A map (N, 2) as a grid of (rows, columns), by default `grid_shape`.
+
+    Each image gets one cell so that the sum of squared distances between places and cells is the
+    smallest that there is. With `repeats`, as in cnnembed, each cell takes the nearest image
+    instead: some are then shown several times, and some never.
+
+    Errors: `BadSetting` for more than 4000 images, and for a shape that cannot be.
+
+    >>> grid(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])).cells.tolist()
+    [[2, 1], [0, 3]]
+    """
+    points = checked(points)
+    if len(points) > LARGEST_GRID:
+        raise BadSetting(
+            f"{len(points)} images are too many for a grid, {LARGEST_GRID} are not: take a part, "
+            "points[::3]"
+        )
+    rows, columns = grid_shape(len(points)) if shape is None else shape
+    if rows < 1 or columns < 1 or rows * columns > 4 * LARGEST_GRID:
+        raise BadSetting(f"a grid has at least one row and one column, not {rows} x {columns}")
+    squared = squared_distances_to_cells(points, (rows, columns))
+    if repeats:
+        cells, least = squared.argmin(0), squared.min(0).values
+        left = set(range(len(points))) - set(cells.tolist())
+        return Grid(cells.view(rows, columns), float(least.mean()), tuple(sorted(left)))
+    return _one_to_one(squared, (rows, columns))
+
+
+def u_matrix(grid: Grid, codes: torch.Tensor, *, metric: str = "cosine") -> UMatrix:
+    """The distances in code between the images of cells that touch.
+
+    In a plane not all that touches is near in code.
+
+    Errors: `BadSetting` for a grid with more images than codes.
+    """
+    vectors, cells = normalized(checked(codes), metric), grid.cells
+    if int(cells.max()) >= len(vectors):
+        raise BadSetting(f"the grid shows image {int(cells.max())}, of {len(vectors)} codes")
+    right = _distances(vectors, cells[:, :-1], cells[:, 1:], metric)
+    return UMatrix(right, _distances(vectors, cells[:-1], cells[1:], metric))
+
+
+def squared_distances_to_cells(points: torch.Tensor, shape: Pair) -> torch.Tensor:
     """Squared distances (N, cells), in cells, from the map stretched over the grid."""
     low, high = points.min(0).values, points.max(0).values
     rows, columns = shape
@@ -47,7 +116,7 @@ def to_cells(points: torch.Tensor, shape: Pair) -> torch.Tensor:
     return (places.double()[:, None] - centres[None]).square().sum(2)
 
 
-def one_to_one(squared: torch.Tensor, shape: Pair) -> Grid:
+def _one_to_one(squared: torch.Tensor, shape: Pair) -> Grid:
     from scipy.optimize import linear_sum_assignment
 
     numbers, chosen = linear_sum_assignment(squared.numpy())
@@ -58,10 +127,13 @@ def one_to_one(squared: torch.Tensor, shape: Pair) -> Grid:
     return Grid(cells.view(shape), cost, tuple(left))
 
 
-def seam(rows: torch.Tensor, one: torch.Tensor, other: torch.Tensor, metric: str) -> torch.Tensor:
-    pair = rows[one.clamp(min=0)], rows[other.clamp(min=0)]
+def _distances(
+    vectors: torch.Tensor, one: torch.Tensor, other: torch.Tensor, metric: str
+) -> torch.Tensor:
+    """The distance of each pair of images, whose numbers are given; nan where one is -1."""
+    first, second = vectors[one.clamp(min=0)], vectors[other.clamp(min=0)]
     if metric == "cosine":
-        found = (1 - (pair[0] * pair[1]).sum(-1)).clamp(min=0)
+        distances = (1 - (first * second).sum(-1)).clamp(min=0)
     else:
-        found = (pair[0] - pair[1]).norm(dim=-1)
-    return torch.where((one < 0) | (other < 0), math.nan, found)
+        distances = (first - second).norm(dim=-1)
+    return torch.where((one < 0) | (other < 0), math.nan, distances)

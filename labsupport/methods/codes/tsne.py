@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,15 +23,6 @@ SCALE = 1e-4  # standard deviation of the first positions
 _TINY = 1e-12
 _SPACING = 0.4  # of the grid; the forces' length scale is 1
 _BISECTIONS = 50
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The positions (N, 2) after so many steps, and their Kullback-Leibler divergence."""
-
-    points: Floats
-    step: int
-    cost: float
 
 
 class Forces(Protocol):
@@ -78,19 +68,19 @@ class AllPairs:
         self.affinities = affinities
 
     def gradient(self, points: Floats, exaggeration: float = 1.0) -> Floats:
-        near = _closeness(points)
+        near = _student_t(points)
         pull = (exaggeration * self.affinities - near / near.sum()) * near
         return np.asarray(4 * (pull.sum(1, keepdims=True) * points - pull @ points))
 
     def cost(self, points: Floats) -> float:
-        near = _closeness(points)
+        near = _student_t(points)
         shown = np.maximum(near / near.sum(), _TINY)
         wanted = np.maximum(self.affinities, _TINY)
         return float((self.affinities * np.log(wanted / shown)).sum())
 
 
-def _closeness(points: Floats) -> Floats:
-    """1 / (1 + squared distance) of all pairs (N, N), 0 on the diagonal."""
+def _student_t(points: Floats) -> Floats:
+    """Student's t kernel, 1 / (1 + squared distance), of all pairs (N, N); 0 on the diagonal."""
     lengths = np.square(points).sum(1)
     squared = lengths[:, None] + lengths[None] - 2 * points @ points.T
     near = 1 / (1 + np.maximum(squared, 0))
@@ -111,31 +101,31 @@ class NeighboursAndGrid:
         both = sparse.triu(graph + graph.T, k=1).tocoo()
         self._rows, self._columns, self._count = both.row, both.col, count
         self._shares: Floats = both.data / (2 * count)  # p_ij of each pair, counted once
-        self._grid = Grid()
+        self._repulsion = FourierRepulsion()
 
     def gradient(self, points: Floats, exaggeration: float = 1.0) -> Floats:
-        push, total = self._grid.repulsion(points)
+        push, total = self._repulsion.of(points)
         return np.asarray(4 * (exaggeration * self._attraction(points) - push / total))
 
     def cost(self, points: Floats) -> float:
-        _, total = self._grid.repulsion(points)
+        _, total = self._repulsion.of(points)
         apart = points[self._rows] - points[self._columns]
         shown = 1 / (1 + np.square(apart).sum(1)) / total
         return float(2 * (self._shares * np.log(np.maximum(self._shares, _TINY) / shown)).sum())
 
     def _attraction(self, points: Floats) -> Floats:
         """The sum of p_ij (y_i - y_j) / (1 + distance^2) over j, (N, 2)."""
-        found = np.empty_like(points)
+        attraction = np.empty_like(points)
         apart = [points[self._rows, axis] - points[self._columns, axis] for axis in (0, 1)]
         strength = self._shares / (1 + apart[0] ** 2 + apart[1] ** 2)
         for axis in (0, 1):
             force = strength * apart[axis]
-            found[:, axis] = np.bincount(self._rows, force, self._count)
-            found[:, axis] -= np.bincount(self._columns, force, self._count)
-        return found
+            attraction[:, axis] = np.bincount(self._rows, force, self._count)
+            attraction[:, axis] -= np.bincount(self._columns, force, self._count)
+        return attraction
 
 
-class Grid:
+class FourierRepulsion:
     """The repulsion of all points by all, as a convolution on a grid of nodes 0.4 apart.
 
     Charges are spread over the nodes and potentials are read from them with cubic B-splines, so
@@ -146,7 +136,7 @@ class Grid:
     def __init__(self) -> None:
         self._kernels: dict[int, NDArray[np.float32]] = {}
 
-    def repulsion(self, points: Floats) -> tuple[Floats, float]:
+    def of(self, points: Floats) -> tuple[Floats, float]:
         """The sum of (y_i - y_j) / (1 + d^2)^2 over j, (N, 2), and of 1 / (1 + d^2) over pairs."""
         from scipy import fft
 
@@ -202,27 +192,23 @@ _B_SPLINE = np.array([[1.0, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 
 
 
 def descend(
-    forces: Forces,
-    start: Floats,
-    *,
-    learning_rate: float | None,
-    steps: int,
-    every: int,
-) -> Iterator[Moment]:
+    forces: Forces, start: Floats, learning_rate: float | None, steps: int, every: int
+) -> Iterator[tuple[int, Floats, float]]:
     """Gradient descent with momentum and a gain for each coordinate, as in the paper.
 
-    It gives a moment after every `every` steps and after the last one.
+    After every `every` steps and after the last one: how many there were, the positions (N, 2) and
+    their Kullback-Leibler divergence.
     """
     points = start.copy()
     early = min(EARLY, steps // 3)
     rate = learning_rate or max(len(points) / EXAGGERATION / 4, min(50.0, len(points) / 3))
     for step in range(1, steps + 1):
         if step in (1, early + 1):
-            moved, gains = np.zeros_like(points), np.ones_like(points)
-        hurry = step <= early
-        slope = forces.gradient(points, EXAGGERATION if hurry else 1.0)
-        gains = np.maximum(np.where(moved * slope < 0, gains + 0.2, gains * 0.8), 0.01)
-        moved = (0.5 if hurry else 0.8) * moved - rate * gains * slope
-        points = points + moved
+            velocity, gains = np.zeros_like(points), np.ones_like(points)
+        exaggeration, momentum = (EXAGGERATION, 0.5) if step <= early else (1.0, 0.8)
+        gradient = forces.gradient(points, exaggeration)
+        gains = np.maximum(np.where(velocity * gradient < 0, gains + 0.2, gains * 0.8), 0.01)
+        velocity = momentum * velocity - rate * gains * gradient
+        points = points + velocity
         if step % every == 0 or step == steps:
-            yield Moment(points, step, forces.cost(points))
+            yield step, points, forces.cost(points)

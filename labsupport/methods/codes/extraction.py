@@ -1,0 +1,190 @@
+"""From images to codes: the activations of a layer as one vector for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias, overload
+
+import torch
+from torch import fx
+
+from labsupport.core import device, images, workers
+from labsupport.core.errors import BadImage, BadSetting
+from labsupport.core.images.preparation import checked_size
+from labsupport.core.images.sets import Picture
+from labsupport.core.network import Network
+from labsupport.core.network.operations import Pair
+from labsupport.core.streams import count_of
+
+Images: TypeAlias = torch.Tensor | Sequence[Picture] | Sequence[torch.Tensor]
+Progress: TypeAlias = Callable[[float], object]
+
+_BATCH, _MOST_CORES = 8, 8  # images that a core takes at a time; each holds their activations
+_UNCHANGED = frozenset({"dropout", "flatten", "identity"})  # a code comes out as it went in
+
+
+def code_layer(network: Network) -> str:
+    """The layer whose activations are the code: what the classifier reads.
+
+    fc7 after its ReLU in AlexNet and VGG, the pooled maps in GoogLeNet and ResNet, fire9 in
+    SqueezeNet, whose classifier is a convolution.
+
+    >>> from labsupport import networks
+    >>> code_layer(networks.load())
+    'fire9'
+    """
+    weighted = [one for one in network.operations if one.kind in ("conv", "linear")]
+    by_node = {one.node: one for one in network.operations}
+    node: fx.Node = weighted[-1].inputs[0]
+    while by_node[node].kind in _UNCHANGED:
+        node = by_node[node].inputs[0]
+    if by_node[node].kind == "normalize":
+        raise BadSetting(f"{network.name} reads its classes from the pixels: it has no code")
+    return network.layer_of(node).title
+
+
+def codes(
+    network: Network,
+    pictures: Images,
+    layer: str | None = None,
+    *,
+    pooled: bool = True,
+    progress: Progress | None = None,
+) -> torch.Tensor:
+    """The codes (N, D) of images at a layer (by default `code_layer`), on the CPU.
+
+    `pictures` are images (N, 3, H, W), or a sequence of pictures that are read as they are needed
+    (by several threads) and brought to the network's size. A layer with maps gives the mean of
+    each map, or every position where `pooled` is False. Nothing after the layer is computed.
+
+    Errors: `UnknownLayer`; `BadImage`.
+
+    >>> from labsupport import images, networks
+    >>> codes(networks.load(), images.cutouts()[:2]).shape
+    torch.Size([2, 512])
+    """
+    name = code_layer(network) if layer is None else layer
+    return codes_by_layer(network, pictures, [name], pooled=pooled, progress=progress)[name]
+
+
+def codes_by_layer(
+    network: Network,
+    pictures: Images,
+    layers: Sequence[str],
+    *,
+    pooled: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, torch.Tensor]:
+    """The same at several layers from one pass over the images, by the names asked for."""
+    part = network.part(tuple(network.node(layer) for layer in layers))
+    widths: list[int] = []
+
+    def all_codes(batch: torch.Tensor) -> torch.Tensor:
+        network.check(batch)
+        by_layer = [_as_codes(value, pooled) for value in part(network.send(batch))]
+        widths[:] = [one.shape[1] for one in by_layer]
+        return torch.cat(by_layer, 1)
+
+    whole = _for_all(network, all_codes, pictures, progress)
+    return dict(zip(layers, torch.split(whole, widths, 1), strict=True))
+
+
+def _as_codes(value: torch.Tensor, pooled: bool) -> torch.Tensor:
+    return value.flatten(2).mean(2) if pooled and value.ndim == 4 else value.flatten(1)
+
+
+def pixel_codes(
+    pictures: Images, *, side: int = 32, progress: Progress | None = None
+) -> torch.Tensor:
+    """What there is without a network: the images themselves, shrunk, as vectors (N, 3 side side).
+
+    >>> pixel_codes(torch.zeros(2, 3, 40, 60), side=8).shape
+    torch.Size([2, 192])
+    """
+    if side < 1:
+        raise BadSetting(f"a side is at least 1 pixel, not {side}")
+
+    def shrunk(batch: torch.Tensor) -> torch.Tensor:
+        return images.resize(batch.detach(), (side, side)).flatten(1)
+
+    if isinstance(pictures, torch.Tensor):
+        images.check(pictures)
+    return device.in_batches(shrunk, _resized(pictures, (224, 224)), progress=progress)
+
+
+def _for_all(
+    network: Network,
+    fn: Callable[[torch.Tensor], torch.Tensor],
+    pictures: Images,
+    progress: Progress | None,
+) -> torch.Tensor:
+    """`fn` on all images, a batch at a time; on a CPU each core takes batches of its own."""
+    if isinstance(pictures, torch.Tensor):
+        network.check(pictures)
+    resized = _resized(pictures, network.input_size)
+    cores = min(torch.get_num_threads(), _MOST_CORES)
+    if network.device.type != "cpu" or cores == 1:
+        return device.in_batches(fn, resized, device=network.device, progress=progress)
+    parts = []
+    starts = range(0, len(resized), _BATCH)
+    for start, part in workers.in_order(
+        lambda: partial(_batch, fn, resized), starts, threads=cores
+    ):
+        parts.append(part)
+        if progress is not None:
+            progress(min(start + _BATCH, len(resized)) / len(resized))
+    return torch.cat(parts)
+
+
+def _batch(
+    fn: Callable[[torch.Tensor], torch.Tensor],
+    resized: torch.Tensor | Sequence[torch.Tensor],
+    start: int,
+) -> torch.Tensor:
+    chunk = resized[start : start + _BATCH]
+    with torch.no_grad():
+        return fn(chunk if isinstance(chunk, torch.Tensor) else torch.stack(list(chunk)))
+
+
+def _resized(pictures: Images, size: Pair) -> torch.Tensor | Sequence[torch.Tensor]:
+    if count_of(pictures) == 0:
+        raise BadImage("there is no image: an empty set has no codes")
+    return pictures if isinstance(pictures, torch.Tensor) else _ResizedPictures(pictures, size)
+
+
+class _ResizedPictures(Sequence[torch.Tensor]):
+    """Pictures as tensors (3, H, W) of one size, each read when it is asked for."""
+
+    def __init__(self, pictures: Sequence[Picture] | Sequence[torch.Tensor], size: Pair) -> None:
+        self._pictures, self._size = pictures, size
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    @overload
+    def __getitem__(self, key: int) -> torch.Tensor: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[torch.Tensor]: ...
+    def __getitem__(self, key: int | slice) -> torch.Tensor | list[torch.Tensor]:
+        if isinstance(key, slice):
+            return [self[place] for place in range(*key.indices(len(self)))]
+        picture = self._pictures[key]
+        image = picture.image if isinstance(picture, Picture) else picture
+        return fitted(image, self._size)[0]
+
+
+def fitted(image: torch.Tensor, size: Pair) -> torch.Tensor:
+    """An image (1, 3, H, W) in a size (height, width): shrunk until it just covers it, then cut.
+
+    Nothing of a square picture is cut off, which the networks' standard crop would do.
+
+    >>> fitted(torch.zeros(1, 3, 100, 200), (50, 50)).shape
+    torch.Size([1, 3, 50, 50])
+    """
+    images.check(image)
+    size = checked_size(size)
+    height, width = image.shape[2:]
+    scale = max(size[0] / height, size[1] / width)
+    covering = (max(round(height * scale), size[0]), max(round(width * scale), size[1]))
+    return images.resize(image.detach(), covering, crop=size)
