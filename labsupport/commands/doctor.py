@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import platform
 import shutil
@@ -14,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.commands import environment, interpreters, machine
-from labsupport.commands.requirements import ROOT, Requirement, oldest_python, unmet, wanted
+from labsupport.commands.requirements import (
+    ROOT,
+    Requirement,
+    installed,
+    oldest_python,
+    unmet,
+    wanted,
+)
 from labsupport.core import bundled
 from labsupport.core.errors import DamagedData
 
@@ -102,9 +108,8 @@ def look_at_packages() -> list[Finding]:
 def package(requirement: Requirement) -> Finding:
     """One package: required and found."""
     bounds = str(requirement).removeprefix(requirement.name) or "any version"
-    try:
-        version = importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
+    version = installed(requirement.name)
+    if version is None:
         return Finding(requirement.name, f"missing ({bounds} is needed)", INSTALL)
     good = requirement.admits(version)
     words = f"{version} ({bounds}{'' if good else ' is needed'})"

@@ -12,12 +12,14 @@ import json
 import shutil
 import sys
 import time
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from labsupport.commands import faults
+from labsupport.commands.faults import Fault
 from labsupport.commands.installation import install
 from labsupport.commands.interpreters import Interpreter, inside, running
 from labsupport.commands.requirements import ROOT, fingerprint
@@ -38,8 +40,8 @@ class Stamp:
     def read(cls, home: Path) -> Stamp | None:
         """The stamp of the environment in `home`; None when there is none that can be read."""
         try:
-            told = json.loads((home / "workbook.json").read_text(encoding="utf-8"))
-            return cls(**{**told, "extras": tuple(told["extras"])})
+            fields = json.loads((home / "workbook.json").read_text(encoding="utf-8"))
+            return cls(**{**fields, "extras": tuple(fields["extras"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -50,7 +52,15 @@ class Stamp:
         draft.replace(home / "workbook.json")
 
 
-def ready(*extras: str, python: str | None = None) -> Path:
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of the commands that people start with."""
+    parser.add_argument("--python", metavar="NAME", help="make the environment with this Python")
+    parser.add_argument(
+        "--newest", action="store_true", help="install the newest versions, not the tested ones"
+    )
+
+
+def ready(*extras: str, python: str | None = None, newest: bool = False) -> Path:
     """The interpreter to use, in an environment that satisfies pyproject.toml.
 
     The running (or named) interpreter's own environment when it has everything, else `.venv`,
@@ -63,9 +73,9 @@ def ready(*extras: str, python: str | None = None) -> Path:
         try:
             with only_one():
                 if not whole(extras, python):
-                    complete(extras, python)
+                    complete(extras, python, newest=newest)
         except KeyboardInterrupt:
-            raise faults.stopped() from None
+            raise Fault(faults.STOPPED) from None
     return inside(HOME)
 
 
@@ -94,7 +104,7 @@ def misfit(stamp: Stamp | None, interpreter: Interpreter, python: str | None) ->
     return len(fitting) > 1
 
 
-def complete(extras: Sequence[str], python: str | None = None) -> None:
+def complete(extras: Sequence[str], python: str | None = None, *, newest: bool = False) -> None:
     """Make `.venv` whole, saying first why that is needed."""
     base = Interpreter.named(python)
     before, interpreter = Stamp.read(HOME), Interpreter.at(inside(HOME))
@@ -108,7 +118,7 @@ def complete(extras: Sequence[str], python: str | None = None) -> None:
         stamp = Stamp(fingerprint(), version, extras, finished=False)
         HOME.mkdir(exist_ok=True)
         stamp.write(HOME)
-        install(HOME, base, extras)
+        install(HOME, base, extras, newest=newest)
         replace(stamp, finished=True).write(HOME)
 
 
@@ -120,7 +130,7 @@ def reason(before: Stamp | None, interpreter: Interpreter | None, extras: Sequen
         return "The last install was interrupted; finishing it now."
     if interpreter is None:
         return "The Python of .venv does not start any more; making .venv anew."
-    lacking = ", ".join(lack.wanted for lack in interpreter.lacking(*extras))
+    lacking = ", ".join(map(str, interpreter.lacking(*extras)))
     if not lacking:
         return "The environment .venv has another Python; making it anew."
     if before is not None and not set(extras) <= set(before.extras):
@@ -133,7 +143,7 @@ def reason(before: Stamp | None, interpreter: Interpreter | None, extras: Sequen
 def remove(before: Stamp | None) -> None:
     """Delete `.venv`, if it is ours to delete."""
     if before is None and any(HOME.iterdir()):
-        raise faults.foreign_environment(HOME)
+        raise Fault(faults.FOREIGN_ENVIRONMENT, folder=HOME)
     shutil.rmtree(HOME)
 
 
@@ -144,9 +154,9 @@ def writable() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
-            raise faults.no_space(HOME) from None
+            raise Fault(faults.NO_SPACE, folder=HOME, amount=faults.BECAME_FULL) from None
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise faults.read_only(ROOT) from None
+            raise Fault(faults.READ_ONLY, folder=ROOT) from None
         raise
 
 

@@ -35,14 +35,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     extent.add_argument(
         "--all", action="store_true", help="then the numbers again, with other processors' kernels"
     )
-    parser.add_argument("--python", metavar="NAME", help="make the environment with this Python")
+    environment.add_arguments(parser)
     parser.set_defaults(rest=[])
     parser.epilog = "Anything else is passed on to pytest, for example: test --quick tests/core -x"
 
 
 def main(options: Namespace) -> int:
     """Make the environment ready, the test tools with it, then become pytest, or start several."""
-    python = environment.ready("test", python=options.python)
+    python = environment.ready("test", python=options.python, newest=options.newest)
     if options.all:
         return one_after_the_other(python, list(matrix(kernels.best(python))), options.rest)
     left_out = [f"--ignore={path}" for path in SLOW if options.quick]

@@ -59,7 +59,7 @@ def hand_out(
     shutil.copytree(root / "labsupport", target / "labsupport", ignore=ignore)
     build = shutil.ignore_patterns("build", *STAYS_HERE)
     shutil.copytree(root / "data", target / "data", ignore=build)
-    for name in ("README.md", "LICENSE", "pyproject.toml", "environment.yml"):
+    for name in ("README.md", "LICENSE", "pyproject.toml", "constraints.txt", "environment.yml"):
         if (root / name).is_file():
             shutil.copy2(root / name, target / name)
     (target / "notebooks").mkdir()

@@ -1,4 +1,8 @@
-"""The steps that make `.venv` whole: the environment, PyTorch, everything else, a last look."""
+"""The steps that make `.venv` whole: the environment, PyTorch, everything else, a last look.
+
+Packages get the versions of constraints.txt, with which all tests have passed. Where these do not
+fit the Python that is here, or the newest are asked for, pyproject.toml alone decides.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labsupport.commands import faults, wheels
+from labsupport.commands.faults import Fault
 from labsupport.commands.interpreters import Interpreter, inside
+from labsupport.commands.machine import in_words
 from labsupport.commands.requirements import ROOT, wanted
 
+CONSTRAINTS = ROOT / "constraints.txt"
 FULL = re.compile(r"No space left|Errno 28\b|WinError 112|Disk quota exceeded|Errno 122\b")
 UNREACHABLE = re.compile(
     r"NewConnectionError|NameResolutionError|name resolution|getaddrinfo failed|nodename nor serv"
@@ -23,7 +30,9 @@ UNREACHABLE = re.compile(
 PIP_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:,]+ ")
 
 
-def install(home: Path, base: Interpreter, extras: Sequence[str] = ()) -> None:
+def install(
+    home: Path, base: Interpreter, extras: Sequence[str] = (), *, newest: bool = False
+) -> None:
     """Bring the environment in `home` to what pyproject.toml lists; a `Fault` when it cannot."""
     begun = time.monotonic()
     if Interpreter.at(inside(home)) is None:
@@ -35,26 +44,29 @@ def install(home: Path, base: Interpreter, extras: Sequence[str] = ()) -> None:
     discard_half_installed(home)
     source = choose_source(home, extras)
     if source is not None and source.index is not None:
-        install_torch(python, source.index, log)
+        install_torch(python, source.index, log, newest=newest)
     print("[3/3] All other packages (unpacking, the last part, is quiet for minutes)", flush=True)
-    if pip(python, ["--editable", f".[{','.join(extras)}]" if extras else "."], log):
+    project = f".[{','.join(extras)}]" if extras else "."
+    if pip(python, ["--editable", project], log, newest=newest):
         raise diagnosis(home, log)
     interpreter = Interpreter.at(python)
     if interpreter is None or (lacking := interpreter.lacking(*extras)):
-        missing = ", ".join(lack.wanted for lack in lacking) if interpreter else "Python itself"
-        raise faults.install_failed(f"it ended well, and still there is no {missing}", log)
+        missing = ", ".join(map(str, lacking)) if interpreter else "Python itself"
+        words = f"it ended well, and still there is no {missing}"
+        raise Fault(faults.INSTALL_FAILED, last_words=words, log=log)
     print(f"Installed in {time.monotonic() - begun:.0f} s.", flush=True)
 
 
 def make_venv(home: Path, base: Interpreter) -> None:
     """An empty environment, with pip."""
     if not base.can_make_environments:
-        raise faults.no_venv_module(str(base.path), base.version)
+        facts = {"python": base.path, "feature_version": base.feature_version}
+        raise Fault(faults.NO_VENV_MODULE, **facts)
     status, words = attend([str(base.path), "-m", "venv", str(home)], quiet=True)
     if FULL.search(words):
-        raise faults.no_space(home)
+        raise Fault(faults.NO_SPACE, folder=home, amount=faults.BECAME_FULL)
     if status or Interpreter.at(inside(home)) is None:
-        raise faults.venv_failed(str(base.path), last_line(words))
+        raise Fault(faults.VENV_FAILED, python=base.path, last_words=last_line(words))
 
 
 def choose_source(home: Path, extras: Sequence[str]) -> wheels.TorchSource | None:
@@ -66,22 +78,33 @@ def choose_source(home: Path, extras: Sequence[str]) -> wheels.TorchSource | Non
     print(f"[2/3] {words}; {wheels.download_words(source, extras)}", flush=True)
     needed, free = wheels.disk_needed(source, extras), shutil.disk_usage(home).free
     if lacking and free < needed:
-        raise faults.no_space(home, needed, free)
+        amount = f"{in_words(needed)} are needed and {in_words(free)} are free"
+        raise Fault(faults.NO_SPACE, folder=home, amount=amount)
     return source
 
 
-def install_torch(python: Path, index: str, log: Path) -> None:
+def install_torch(python: Path, index: str, log: Path, *, newest: bool) -> None:
     """PyTorch from its own index; should that fail, the usual index has it too, and is taken."""
     requirements = [str(need) for need in wanted() if need.name in ("torch", "torchvision")]
-    if pip(python, ["--index-url", index, *requirements], log):
+    if pip(python, ["--index-url", index, *requirements], log, newest=newest):
         if FULL.search(tail(log)):
-            raise faults.no_space(python.parents[1])
+            raise diagnosis(python.parents[1], log)
         print("That did not work; the usual build is taken instead, about 3 GB.", flush=True)
 
 
-def pip(python: Path, arguments: Sequence[str], log: Path) -> int:
-    """pip's exit status; it shows its progress itself, and keeps its story in `log`."""
+def pip(python: Path, arguments: Sequence[str], log: Path, *, newest: bool) -> int:
+    """pip's exit status; it shows its progress itself, and keeps its story in `log`.
+
+    The tested versions are tried first, unless the newest are asked for. Some Python may have no
+    wheels of them: then the newest are taken.
+    """
     command = [str(python), "-m", "pip", "install", "--retries", "2", "--log", str(log)]
+    if not newest and CONSTRAINTS.exists():
+        status, _ = attend([*command, "--constraint", str(CONSTRAINTS), *arguments])
+        story = tail(log)
+        if status <= 0 or FULL.search(story) or UNREACHABLE.search(story):
+            return status
+        print("The tested versions do not all fit this Python; taking the newest.", flush=True)
     return attend([*command, *arguments])[0]
 
 
@@ -123,15 +146,16 @@ def discard_half_installed(home: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def diagnosis(home: Path, log: Path) -> faults.Fault:
+def diagnosis(home: Path, log: Path) -> Fault:
     """The fault that pip's log tells of."""
     story = tail(log)
     errors = [line for line in story.splitlines() if line.lstrip().startswith("ERROR")]
     if FULL.search(story):
-        return faults.no_space(home)
+        return Fault(faults.NO_SPACE, folder=home, amount=faults.BECAME_FULL)
     if unreachable := UNREACHABLE.search(story):
-        return faults.no_network(unreachable[0])
-    return faults.install_failed(last_line("\n".join(errors) or story), log)
+        return Fault(faults.NO_NETWORK, reason=unreachable[0])
+    last_words = last_line("\n".join(errors) or story)
+    return Fault(faults.INSTALL_FAILED, last_words=last_words, log=log)
 
 
 def tail(log: Path, lines: int = 80) -> str:

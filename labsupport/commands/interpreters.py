@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.commands import faults
-from labsupport.commands.requirements import ROOT, Unmet, oldest_python, order, unmet, wanted
+from labsupport.commands.faults import Fault
+from labsupport.commands.requirements import (
+    ROOT,
+    Requirement,
+    oldest_python,
+    order,
+    unmet,
+    wanted,
+)
 
 # Understood by any Python 3, so that one that is too old can still say how old it is.
 QUESTION = """
@@ -46,12 +54,13 @@ class Interpreter:
     @classmethod
     def named(cls, name: str | None = None) -> Interpreter:
         """The interpreter that a person names, or the running one; too old or absent: a `Fault`."""
-        found = shutil.which(name) if name else base_executable()
-        interpreter = cls.at(found) if found else None
+        path = shutil.which(name) if name else base_executable()
+        interpreter = cls.at(path) if path else None
         if interpreter is None:
-            raise faults.no_such_python(name or sys.executable)
-        if order(interpreter.version) < order(oldest_python()):
-            raise faults.python_too_old(str(found), interpreter.version, oldest_python())
+            raise Fault(faults.NO_SUCH_PYTHON, python=name or sys.executable)
+        version, needed = interpreter.version, oldest_python()
+        if order(version) < order(needed):
+            raise Fault(faults.PYTHON_TOO_OLD, python=path, version=version, needed=needed)
         return interpreter
 
     @property
@@ -59,15 +68,15 @@ class Interpreter:
         """The part of the version that compiled packages depend on, such as 3.11."""
         return ".".join(self.version.split(".")[:2])
 
-    def lacking(self, *extras: str) -> list[Unmet]:
+    def lacking(self, *extras: str) -> list[Requirement]:
         """What its environment lacks of pyproject.toml's list."""
         if self.path.absolute() == Path(sys.executable).absolute():
             return unmet(wanted(*extras))
         question = [str(self.path), "-m", "labsupport.commands.requirements", *extras]
         reply = subprocess.run(question, cwd=ROOT, capture_output=True, text=True, check=False)
         if reply.returncode:
-            return [Unmet(need.name, str(need), None) for need in wanted(*extras)]
-        return [Unmet(**lack) for lack in json.loads(reply.stdout)]
+            return wanted(*extras)
+        return [Requirement.parse(line) for line in json.loads(reply.stdout)]
 
 
 def running() -> Interpreter:

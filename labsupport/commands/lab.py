@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from labsupport.commands import environment, faults, interpreters
+from labsupport.commands.faults import Fault
 from labsupport.commands.requirements import ROOT
 
 SETTINGS = ROOT / "labsupport" / "jupyter"
@@ -20,15 +21,20 @@ USUAL_PORTS = range(8888, 8899)
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of `lab`."""
+    add_server_arguments(parser)
+    environment.add_arguments(parser)
+
+
+def add_server_arguments(parser: ArgumentParser) -> None:
+    """The options of what a browser opens."""
     parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     parser.add_argument("--port", type=int, help="listen there (default: a free port)")
-    parser.add_argument("--python", metavar="NAME", help="make the environment with this Python")
 
 
 def main(options: Namespace) -> int:
     """Make the environment ready, then become JupyterLab."""
-    port = free_port() if options.port is None else checked_port(options.port)
-    python = environment.ready(python=options.python)
+    port = checked_port(options.port)
+    python = environment.ready(python=options.python, newest=options.newest)
     token = secrets.token_hex(24)
     print(f"The workbook opens at {address(port, token)}")
     print("Ctrl-C, twice, closes it.", flush=True)
@@ -68,16 +74,18 @@ def address(port: int, token: str) -> str:
     return f"http://{HOST}:{port}{first_page()}?token={token}"
 
 
-def checked_port(port: int) -> int:
-    """The port that was asked for, if it can be had; a `Fault` if not."""
+def checked_port(port: int | None) -> int:
+    """The port that was asked for, or a free one; a `Fault` if it cannot be had."""
+    if port is None:
+        return free_port()
     if not 1 <= port <= 65535:
-        raise faults.bad_port(port)
+        raise Fault(faults.BAD_PORT, port=port)
     try:
         listen(port)
     except PermissionError:
-        raise faults.bad_port(port) from None
+        raise Fault(faults.BAD_PORT, port=port) from None
     except OSError:
-        raise faults.port_taken(port) from None
+        raise Fault(faults.PORT_TAKEN, port=port) from None
     return port
 
 
@@ -88,7 +96,7 @@ def free_port() -> int:
             return listen(port)
         except OSError:
             continue
-    raise faults.no_port()
+    raise Fault(faults.NO_PORT)
 
 
 def listen(port: int) -> int:

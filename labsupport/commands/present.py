@@ -23,14 +23,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The options of `present`."""
     parser.add_argument("lab", help="its number or name, as 05")
     parser.add_argument("--solved", action="store_true", help="with every exercise solved")
-    parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
-    parser.add_argument("--port", type=int, help="listen there (default: a free port)")
+    lab.add_server_arguments(parser)
 
 
 def main(options: Namespace) -> int:
     """Write the copy, then become Voila on this computer alone."""
     (path,) = chosen([options.lab])
-    port = lab.free_port() if options.port is None else lab.checked_port(options.port)
+    port = lab.checked_port(options.port)
     python = environment.ready("instructor")
     return interpreters.within(python, lambda told: show(path, port, told), options)
 

@@ -14,8 +14,9 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from labsupport.commands.faults import Fault
 
@@ -68,15 +69,6 @@ class Requirement:
         return self.name + ",".join(sign + bound for sign, bound in self.bounds)
 
 
-@dataclass(frozen=True)
-class Unmet:
-    """A requirement that an environment does not satisfy; `found` is None when it is missing."""
-
-    name: str
-    wanted: str
-    found: str | None
-
-
 def order(version: str) -> Order:
     """A key that sorts versions: numbers without trailing zeros, and pre-releases first.
 
@@ -98,43 +90,49 @@ def order(version: str) -> Order:
 
 def wanted(*extras: str, pyproject: Path = PYPROJECT) -> list[Requirement]:
     """The requirements that pyproject.toml lists, with those of the extras that are named."""
-    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    project = listed(pyproject)
     lines = list(project["dependencies"])
     for extra in extras:
         lines += project["optional-dependencies"][extra]
     return [Requirement.parse(line) for line in lines]
 
 
-def oldest_python(pyproject: Path = PYPROJECT) -> str:
+def oldest_python() -> str:
     """The lowest version of Python that pyproject.toml admits.
 
     >>> oldest_python()
     '3.11'
     """
-    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
-    return str(project["requires-python"]).removeprefix(">=").strip()
+    return str(listed()["requires-python"]).removeprefix(">=").strip()
 
 
-def unmet(requirements: Iterable[Requirement]) -> list[Unmet]:
-    """What the running interpreter lacks of the requirements."""
-    lacking = []
-    for requirement in requirements:
-        try:
-            found = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
-            found = None
-        if found is None or not requirement.admits(found):
-            lacking.append(Unmet(requirement.name, str(requirement), found))
-    return lacking
+def listed(pyproject: Path = PYPROJECT) -> dict[str, Any]:
+    """What pyproject.toml says about the project."""
+    project: dict[str, Any] = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    return project
+
+
+def installed(name: str) -> str | None:
+    """The version of a package in the running interpreter; None where it is missing."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def unmet(requirements: Iterable[Requirement]) -> list[Requirement]:
+    """Those that the running interpreter does not satisfy: missing, or another version."""
+    versions = ((one, installed(one.name)) for one in requirements)
+    return [one for one, version in versions if version is None or not one.admits(version)]
 
 
 def fingerprint(pyproject: Path = PYPROJECT) -> str:
     """A hash of what pyproject.toml says about the environment, settings of tools left out."""
-    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    project = listed(pyproject)
     keys = ("requires-python", "dependencies", "optional-dependencies")
-    told = json.dumps({key: project.get(key) for key in keys}, sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
+    text = json.dumps({key: project.get(key) for key in keys}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 if __name__ == "__main__":
-    print(json.dumps([asdict(lack) for lack in unmet(wanted(*sys.argv[1:]))]))
+    print(json.dumps([str(one) for one in unmet(wanted(*sys.argv[1:]))]))

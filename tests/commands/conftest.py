@@ -16,9 +16,10 @@ from labsupport.commands.requirements import wanted
 
 # Called as the interpreter it stands for; its behaviour is in the JSON file beside it.
 STAND_IN = """
-import json, os, pathlib, shutil, signal, sys, time
+import json, os, pathlib, re, shutil, signal, sys, time
 me, words = pathlib.Path(sys.argv[1]), sys.argv[2:]
 plan = json.loads(pathlib.Path(os.environ["STAND_IN_PLAN"]).read_text())
+name_of = lambda lack: re.split("[<>=!]", lack)[0]
 with open(os.environ["STAND_IN_PLAN"] + ".calls", "a") as calls:
     calls.write(json.dumps(words) + "\\n")
 if words[0] == "-c":
@@ -34,9 +35,11 @@ elif words[:2] == ["-m", "venv"]:
 elif words[:2] == ["-m", "labsupport.commands.requirements"]:
     done = me.parents[1] / "installed"
     have = done.read_text().split() if done.exists() else []
-    print(json.dumps([lack for lack in plan["lacking"] if lack["name"] not in have]))
+    print(json.dumps([lack for lack in plan["lacking"] if name_of(lack) not in have]))
 elif words[:3] == ["-m", "pip", "install"]:
     failing = plan["pip"] if "--index-url" not in words else plan.get("index_pip", [])
+    if "--constraint" in words:
+        failing = plan.get("pinned_pip", failing)
     pathlib.Path(words[words.index("--log") + 1]).write_text("\\n".join(failing))
     if plan.get("interrupted"):
         os.kill(os.getppid(), signal.SIGINT)
@@ -45,7 +48,7 @@ elif words[:3] == ["-m", "pip", "install"]:
         os.kill(os.getpid(), signal.SIGKILL)
     if failing:
         sys.exit(1)
-    names = [lack["name"] for lack in plan["lacking"] if lack["name"] != plan.get("forgotten")]
+    names = [name_of(lack) for lack in plan["lacking"] if name_of(lack) != plan.get("forgotten")]
     if "--index-url" in words:
         names = ["torch", "torchvision"]
     with open(me.parents[1] / "installed", "a") as done:
@@ -63,7 +66,7 @@ class Workbook:
         self.plan: dict[str, object] = {
             "version": "3.12.4",
             "venv": True,
-            "lacking": [{"name": n.name, "wanted": str(n), "found": None} for n in wanted("test")],
+            "lacking": [str(one) for one in wanted("test")],
             "pip": [],
         }
         (root / "stand_in.py").write_text(STAND_IN)

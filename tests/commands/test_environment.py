@@ -40,7 +40,7 @@ def test_the_first_start_makes_the_environment_and_the_second_makes_nothing(work
 
 def test_the_tests_bring_their_extra_and_the_labs_keep_it(workbook, capsys):
     lacking = workbook.plan["lacking"]
-    workbook.set(lacking=[lack for lack in lacking if lack["name"] != "pytest"])
+    workbook.set(lacking=[lack for lack in lacking if not lack.startswith("pytest>")])
     ready()
     workbook.set(lacking=lacking)
     ready("test")
@@ -90,9 +90,7 @@ def test_a_package_that_went_missing_is_brought_back(workbook, capsys):
 def test_a_new_requirement_is_installed(workbook, capsys):
     ready()
     Stamp("another list", "3.12", (), finished=True).write(workbook.home)
-    workbook.set(
-        lacking=[*workbook.plan["lacking"], {"name": "new", "wanted": "new>=1", "found": None}]
-    )
+    workbook.set(lacking=[*workbook.plan["lacking"], "new>=1"])
     ready()
     assert "pyproject.toml lists something new" in capsys.readouterr().out
 
@@ -135,6 +133,35 @@ def test_pip_that_says_all_is_well_and_forgets_a_package_is_not_believed(workboo
     with pytest.raises(Fault, match="no torch>="):
         ready()
     assert not workbook.stamp.finished
+
+
+def constrained(workbook) -> list[bool]:
+    return ["--constraint" in call for call in workbook.calls(*INSTALL)]
+
+
+def test_the_tested_versions_are_installed_unless_the_newest_are_asked_for(workbook):
+    ready()
+    call = workbook.calls(*INSTALL)[0]
+    assert call[call.index("--constraint") + 1] == str(installation.CONSTRAINTS)
+    (workbook.home / "installed").unlink()
+    ready(newest=True)
+    assert constrained(workbook) == [True, False]
+
+
+def test_a_python_without_wheels_of_the_tested_versions_gets_the_newest(workbook, capsys):
+    workbook.set(pinned_pip=["ERROR: No matching distribution found for numpy==2.4.6"])
+    ready()
+    assert "do not all fit this Python; taking the newest" in capsys.readouterr().out
+    assert constrained(workbook) == [True, False]
+    assert workbook.stamp.finished
+
+
+@pytest.mark.parametrize("words", ["[Errno 28] No space left on device", "ReadTimeoutError"])
+def test_what_other_versions_would_not_mend_is_not_tried_twice(workbook, words):
+    workbook.set(pip=[words])
+    with pytest.raises(Fault):
+        ready()
+    assert constrained(workbook) == [True]
 
 
 # Each of the ways in which it cannot work: a sentence, and the way out.

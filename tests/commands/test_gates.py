@@ -19,7 +19,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The extras that the environment was asked for."""
     calls: list[tuple[str, ...]] = []
 
-    def ready(*extras: str, python: str | None = None) -> Path:
+    def ready(*extras: str, **_: object) -> Path:
         calls.append(extras)
         return Path("/env/bin/python")
 

@@ -43,7 +43,7 @@ def page(tmp_path_factory) -> str:
     words = (
         "# A lab\nSo $x_1^2 < 3$, and\n\n$$y = \\arg\\max_c z$$\n\nSee [next](07_next.ipynb#a), "
     )
-    card = 'from labsupport.ui import reveal\nreveal("An answer", "It is $k_2 - 1$.")'
+    card = 'from labsupport.labs import reveal\nreveal("An answer", "It is $k_2 - 1$.")'
     parts = [
         cell("markdown", words + "[none](08_none.ipynb), [words](words.md) and `$code$`."),
         cell("code", PANEL),

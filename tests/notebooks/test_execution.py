@@ -145,7 +145,7 @@ def tiny(folder: Path, *cells: str) -> Path:
     return path
 
 
-IMPORT = "from labsupport.ui import Panel, check, controls, use"
+IMPORT = "from labsupport.labs import check, use\nfrom labsupport.ui import Panel, controls"
 RIGHT = "def strongest(x):\n    return divmod(int(x.argmax()), x.shape[1])"
 WRONG = "def strongest(x):\n    return 0, 0"
 STUB = "def strongest(x):\n    raise NotImplementedError"
