@@ -6,7 +6,7 @@ import csv
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +22,7 @@ from labsupport.core.images import hog
 from labsupport.core.network import Network, Prediction
 from labsupport.core.network.layers import Layer
 from labsupport.labs.lab05_occlusion import photographs
+from labsupport.labs.lab08_optimization.visualization import block_ends
 from labsupport.methods.inversion import (
     LOG_PROBABILITIES,
     Code,
@@ -55,8 +56,8 @@ _PARTS = {
     "5 × 5 positions in the middle": "middle",
     "the first half of its channels": "half",
 }
-_MOVED = {"Fourier coefficients": "fourier", "pixels": "pixels"}
-_RULES = {
+_PARAMETERIZATIONS = {"Fourier coefficients": Fourier(sd=0.1), "pixels": Pixels()}
+_OPTIMIZERS = {
     "L-BFGS": LBFGS(0.02),
     "Adam": Adam(0.1, "cosine"),
     "momentum 0.9, as in the paper": Momentum(2.0, schedule=(1.0, 0.3, 0.1)),
@@ -98,7 +99,7 @@ def turned_back(image: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Returning:
+class InversionFrame:
     """A picture on its way back, the image that its code is from, and the distances so far."""
 
     frame: Frame
@@ -114,33 +115,29 @@ class Returning:
         return self.frame.progress
 
 
-def _returning(
+def _inversion_frames(
     network: Network, image: Tensor, code: Code, setting: Setting, **how: Any
-) -> Iterator[Returning]:
+) -> Iterator[InversionFrame]:
     begun = time.perf_counter()
     distances: tuple[float, ...] = ()
     answer = network.predict(image, 1)[0][0]
     for frame in invert.frames(network, code, setting=setting, every=1, **how):
         distances = (*distances, float(-frame.score.mean()))
         seconds = time.perf_counter() - begun
-        yield Returning(frame, image, code, network, distances, seconds, answer)
+        yield InversionFrame(frame, image, code, network, distances, seconds, answer)
 
 
 def invert_panel(
     image: str = "chelsea", layer: str = "fire5", *, kept: str = "layer", steps: int = 100
 ) -> Live:
     """Any picture, from any layer of any network, from log-probabilities or HOG, or from a part."""
-    network = controls.network_menu(names=photographs())
     shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "kept": controls.choice("what is kept", _KEPT, kept),
-        "layer": controls.layer_menu(network, layer, keep=_has_code),
+        **_code_controls(image, kept, layer),
         "part": controls.choice("how much of it", _PARTS),
         "tv": controls.logarithmic("total variation", 3.0, 0.01, 10000, steps=60),
         "alpha": controls.real("alpha-norm", 0.0, 0.0, 10.0, step=0.5, digits=1),
-        "moved": controls.choice("what is moved", _MOVED),
-        "rule": controls.choice("steps by", list(_RULES)),
+        "parameterization": controls.choice("parameterization", list(_PARAMETERIZATIONS)),
+        "optimizer": controls.choice("optimizer", list(_OPTIMIZERS)),
         "start": controls.choice("start", _STARTS),
         "size": controls.whole("picture", 160, 96, 256, step=32, unit="px"),
         "steps": controls.whole("steps", steps, 20, 400, step=20),
@@ -149,20 +146,28 @@ def invert_panel(
     return Live(_inverted, shown, draw=_draw_return, title="Back from the code", autostart=True)
 
 
+def _code_controls(image: str, kept: str, layer: str) -> dict[str, Control]:
+    network = controls.network_menu(names=photographs())
+    return {
+        "image": controls.image_menu(images.photos(), image),
+        "network": network,
+        "kept": controls.choice("what is kept", _KEPT, kept),
+        "layer": controls.layer_menu(network, layer, keep=_has_code),
+    }
+
+
 def _inverted(
     image: Tensor, network: Network, kept: str, layer: str, part: str, **how: Any
-) -> Iterator[Returning]:
+) -> Iterator[InversionFrame]:
     small = images.standard(image, how["size"])
     code = code_of(network, small, kept, layer, part)
-    canvas = Fourier(sd=0.1) if how["moved"] == "fourier" else Pixels()
-    setting = Setting(
-        tv=how["tv"], alpha=how["alpha"], parameterization=canvas, optimizer=_RULES[how["rule"]]
-    )
+    parts = _PARAMETERIZATIONS[how["parameterization"]], _OPTIMIZERS[how["optimizer"]]
+    setting = Setting(how["tv"], how["alpha"], parameterization=parts[0], optimizer=parts[1])
     begin = {name: how[name] for name in ("start", "steps", "seed")}
-    yield from _returning(network, small, code, setting, **begin)
+    yield from _inversion_frames(network, small, code, setting, **begin)
 
 
-def _draw_return(now: Returning) -> tuple[Image.Image, str]:
+def _draw_return(now: InversionFrame) -> tuple[Image.Image, str]:
     times = max(1, round(288 / max(now.frame.image.shape[2:])))
     pair = [figures.enlarge(one, times) for one in (now.image, now.frame.image)]
     falls = figures.curve(
@@ -183,22 +188,22 @@ def _draw_return(now: Returning) -> tuple[Image.Image, str]:
     return figures.side_by_side([*pair, falls], titles), words
 
 
-def _kept_words(now: Returning) -> str:
+def _kept_words(now: InversionFrame) -> str:
     layer, pixels = now.code.layer, 3 * now.code.size[0] * now.code.size[1]
     inside = isinstance(layer, str) and layer != LOG_PROBABILITIES
     title = now.network.layer(str(layer)).title if inside else str(layer)
     return f"{title}, {now.code.numbers:,} numbers for {pixels:,} of the image"
 
 
-def _so_far(now: Returning) -> str:
+def _so_far(now: InversionFrame) -> str:
     return f"Step {now.frame.step} of {now.frame.steps}, {now.seconds:.1f} s."
 
 
-def _named(now: Returning) -> str:
-    wanted, found = now.answer, now.network.predict(now.frame.image[:1], 1)[0][0]
+def _named(now: InversionFrame) -> str:
+    wanted, answer = now.answer, now.network.predict(now.frame.image[:1], 1)[0][0]
     return (
         f"The network names the image {wanted.name} ({figures.per_cent(wanted.probability)}), the "
-        f"reconstruction {found.name} ({figures.per_cent(found.probability)})."
+        f"reconstruction {answer.name} ({figures.per_cent(answer.probability)})."
     )
 
 
@@ -224,12 +229,8 @@ def quadrants_panel(
     image: str = "chelsea", layer: str = "fire9", *, kept: str = "scores", steps: int = 80
 ) -> Live:
     """Four pictures of one code at once, each from its own seed."""
-    network = controls.network_menu(names=photographs())
     shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "kept": controls.choice("what is kept", _KEPT, kept),
-        "layer": controls.layer_menu(network, layer, keep=_has_code),
+        **_code_controls(image, kept, layer),
         "tv": controls.logarithmic("total variation", 10.0, 0.01, 10000, steps=60),
         "steps": controls.whole("steps", steps, 20, 400, step=20),
         "seed": controls.seed(),
@@ -239,24 +240,24 @@ def quadrants_panel(
 
 def _four(
     image: Tensor, network: Network, kept: str, layer: str, tv: float, steps: int, seed: int
-) -> Iterator[Returning]:
+) -> Iterator[InversionFrame]:
     small = images.standard(image, 128)
     code = code_of(network, small, kept, layer)
     seeds = tuple(range(seed, seed + 4))
     setting = replace(setting_for(network, code), tv=tv)
-    yield from _returning(network, small, code, setting, steps=steps, seed=seeds)
+    yield from _inversion_frames(network, small, code, setting, steps=steps, seed=seeds)
 
 
-def _draw_four(now: Returning) -> tuple[Image.Image, str]:
+def _draw_four(now: InversionFrame) -> tuple[Image.Image, str]:
     result = compare(now.network, now.frame.image, now.image, now.code)
     words = f"{_kept_words(now)}. {comparison_words(result)} {_so_far(now)}\n{_named(now)}"
     return quadrants_picture(now.frame.image, now.image), words
 
 
-def quadrants_picture(found: Tensor, original: Tensor) -> Image.Image:
+def quadrants_picture(reconstructions: Tensor, original: Tensor) -> Image.Image:
     """The original, and beside it four reconstructions in quadrants, as on the slide."""
     return figures.side_by_side(
-        [figures.enlarge(original, 2), figures.mosaic(found, columns=2, gap=2)],
+        [figures.enlarge(original, 2), figures.mosaic(reconstructions, columns=2, gap=2)],
         ["the image", "four pictures with its code"],
     )
 
@@ -346,11 +347,8 @@ def strips(
 def ends(network: Network, count: int) -> tuple[str, ...]:
     """So many layers evenly from the first to the last map, where blocks and poolings end."""
     kinds = ("relu", "concat", "max_pool")
-    known = [one for one in network.layers if one.kind in kinds and one.has_map]
-    whole = [one.title for one in known if "/" not in one.title or one.title.endswith("/output")]
-    names = whole if len(whole) >= count else [one.title for one in known]
-    places = torch.linspace(0, len(names) - 1, min(count, len(names))).round().int().tolist()
-    return tuple(names[place] for place in dict.fromkeys(places))
+    maps = [one for one in network.layers if one.kind in kinds and one.has_map]
+    return tuple(layer.title for layer in block_ends(maps, count))
 
 
 def _draw_strip(strip: Strip) -> tuple[Image.Image, str]:
@@ -382,12 +380,12 @@ def strip_picture(strip: Strip) -> Image.Image:
 
 
 def row_picture(
-    original: Tensor, found: Mapping[str, Tensor], values: Sequence[str] | None = None
+    original: Tensor, shown: Mapping[str, Tensor], values: Sequence[str] | None = None
 ) -> Image.Image:
     """The original and reconstructions (1, 3, H, W) by title in one row."""
     written = None if values is None else ["", *values]
-    tiles = [original, *found.values()]
-    titles = ["the image", *found]
+    tiles = [original, *shown.values()]
+    titles = ["the image", *shown]
     return figures.mosaic(tiles, titles=titles, values=written, columns=len(tiles), gap=8)
 
 
@@ -415,29 +413,27 @@ def measured() -> tuple[Measured, ...]:
     """The bundled table of twelve photos and ten codes, which `data/build/reconstruction.py`
     made. Errors: `DamagedData`."""
     text = bundled.path("reconstruction/errors.csv").read_text("utf-8")
+    readers: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": "1".__eq__}
     return tuple(
-        Measured(
-            row["layer"],
-            row["photo"],
-            int(row["numbers"]),
-            float(row["normalised"]),
-            float(row["distance"]),
-            float(row["pixels"]),
-            row["answer"],
-            row["same"] == "1",
-            row["among"] == "1",
-            float(row["probability"]),
-        )
+        Measured(**{one.name: readers[str(one.type)](row[one.name]) for one in fields(Measured)})
         for row in csv.DictReader(text.splitlines())
     )
+
+
+def _by_layer(rows: Sequence[Measured] | None = None) -> dict[str, list[Measured]]:
+    """The rows of the table, or some, by their layer."""
+    layers: dict[str, list[Measured]] = {}
+    for row in measured() if rows is None else rows:
+        layers.setdefault(row.layer, []).append(row)
+    return layers
 
 
 @lru_cache(maxsize=1)
 def pictures() -> dict[str, Tensor]:
     """The bundled reconstructions by layer, (N, 3, 128, 128), and the photos under "photos"."""
     sheet = images.load(bundled.path("reconstruction/pictures.webp"))
-    layers = list(dict.fromkeys(row.layer for row in measured()))
-    count = sum(row.layer == layers[0] for row in measured())
+    layers = _by_layer()
+    count = len(next(iter(layers.values())))
     height, width = sheet.shape[2] // (len(layers) + 1), sheet.shape[3] // count
     lines = sheet[0].unfold(1, height, height).unfold(2, width, width)  # (3, rows, columns, H, W)
     tiles = lines.permute(1, 2, 0, 3, 4)
@@ -446,11 +442,9 @@ def pictures() -> dict[str, Tensor]:
 
 def table(rows: Sequence[Measured] | None = None) -> str:
     """Mean and standard deviation of each measure by layer, and how many were still recognised."""
-    rows = measured() if rows is None else rows
     heads = "normalised error   code distance    pixels         named alike"
     lines = [f"{'':18}{heads}"]
-    for layer in dict.fromkeys(row.layer for row in rows):
-        some = [row for row in rows if row.layer == layer]
+    for layer, some in _by_layer(rows).items():
         parts = [
             _spread_words([getattr(row, key) for row in some], digits)
             for key, digits in (("normalised", 3), ("distance", 3), ("pixels", 2))
@@ -467,11 +461,10 @@ def _spread_words(values: Sequence[float], digits: int) -> str:
 
 def errors_panel() -> Panel:
     """Twelve photos and what came back from each of ten codes, with the curve of the errors."""
-    layers = list(dict.fromkeys(row.layer for row in measured()))
     return Panel(
         _draw_errors,
         {
-            "layer": controls.choice("code", layers, "fire5"),
+            "layer": controls.choice("code", list(_by_layer()), "fire5"),
             "measure": controls.choice("measure", MEASURES),
         },
         title="Twelve photos, ten codes",
@@ -480,7 +473,7 @@ def errors_panel() -> Panel:
 
 
 def _draw_errors(layer: str, measure: str) -> tuple[Image.Image, str]:
-    rows = [row for row in measured() if row.layer == layer]
+    rows = _by_layer()[layer]
     tiles = [*pictures()["photos"], *pictures()[layer]]
     values = [row.answer for row in rows]
     values += ["same answer" if row.same else "another answer" for row in rows]
@@ -503,8 +496,8 @@ def _draw_errors(layer: str, measure: str) -> tuple[Image.Image, str]:
 
 def errors_picture(measure: str = "normalised", *, chosen: str = "") -> Image.Image:
     """A measure by layer: the mean as a line, each photo as a dot."""
-    layers = list(dict.fromkeys(row.layer for row in measured()))
-    columns = [[getattr(r, measure) for r in measured() if r.layer == layer] for layer in layers]
+    layers = list(_by_layer())
+    columns = [[getattr(row, measure) for row in rows] for rows in _by_layer().values()]
     name = next(words for words, key in MEASURES.items() if key == measure)
 
     def plot(axes: Any) -> None:
@@ -525,20 +518,19 @@ def errors_picture(measure: str = "normalised", *, chosen: str = "") -> Image.Im
 
 def kept_picture() -> Image.Image:
     """The share of the photos that keep the network's answer, by layer, first and among five."""
-    rows = measured()
-    layers = list(dict.fromkeys(row.layer for row in rows))
+    layers = _by_layer()
 
     def plot(axes: Any) -> None:
         for place, (key, name) in enumerate((("same", "first answer"), ("among", "among five"))):
             shares = [
-                100 * float(np.mean([getattr(row, key) for row in rows if row.layer == layer]))
-                for layer in layers
+                100 * float(np.mean([getattr(row, key) for row in rows]))
+                for rows in layers.values()
             ]
             bars = [spot + 0.4 * place - 0.2 for spot in range(len(layers))]
             axes.bar(
                 bars, shares, width=0.38, color=ink.SERIES[place], label=name, hatch="/"[place:]
             )
-        axes.set_xticks(range(len(layers)), layers, rotation=20, ha="right")
+        axes.set_xticks(range(len(layers)), list(layers), rotation=20, ha="right")
         axes.set_ylabel("photos that keep it (%)")
         axes.set_ylim(0, 105)
         axes.legend(frameon=False, fontsize=9, loc="upper right")
@@ -551,7 +543,7 @@ def kept_picture() -> Image.Image:
 
 def hog_picture(code: Code, *, enlarge: int = 2) -> Image.Image:
     """A HOG code as strokes: in each cell one for each direction of an edge, the brighter the
-    more of it there is. A slope across is an edge along."""
+    more of it there is. A gradient across is an edge along."""
     if not isinstance(code.layer, Hog):
         raise BadSetting(f"a code of HOG has directions to draw, one at {code.title} has none")
     cell = code.layer.cell

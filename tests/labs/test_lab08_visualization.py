@@ -89,17 +89,15 @@ def test_a_silent_unit_is_said_to_be_silent():
     nn.init.constant_(dark[0].bias, -100.0)
     silent = networks.wrap(dark, input_size=8)
     asleep = TargetValue(("1", 0), before_relu=False)
-    [growing, *_] = lab._growing(silent, asleep, "it", steps=1)
-    assert "is silent" in lab._draw_unit(growing)[1]
-    [growing, *_] = lab._growing(silent, TargetValue(("1", 0)), "it", steps=1)
-    assert "still silences it" in lab._draw_unit(growing)[1]
+    [frame, *_] = lab._panel_frames(silent, asleep, "it", steps=1)
+    assert "is silent" in lab._draw_unit(frame)[1]
+    [frame, *_] = lab._panel_frames(silent, TargetValue(("1", 0)), "it", steps=1)
+    assert "still silences it" in lab._draw_unit(frame)[1]
 
 
 def test_the_board_has_every_setting_from_one_seed(tiny):
-    told = []
-    entries = lab.board(tiny, "goose", steps=8, progress=told.append)
+    entries = lab.board(tiny, "goose", steps=8)
     assert [entry.recipe.name for entry in entries] == [*lab.YOSINSKI_NAMES, "ours"]
-    assert told[-1] == 1
     for entry in entries:
         alone = visualize(tiny, "goose", recipe=entry.recipe, steps=8)
         assert torch.equal(entry.frame.image, alone.image)
@@ -121,13 +119,13 @@ def test_the_gallery_stands_in_the_order_of_its_names(tiny):
 
 def test_the_growing_gallery_ends_with_all_its_classes(tiny):
     names = ["goose", "cup", "lemon", "goose", "cup"]
-    hung = list(lab._hung(tiny, names, CLEAR, 3, 0))
-    assert [len(one.names) for one in hung[::4]] == [4, 5]
-    progress = [one.progress for one in hung]
+    gallery = list(lab._gallery_frames(tiny, names, CLEAR, 3, 0))
+    assert [len(one.names) for one in gallery[::4]] == [4, 5]
+    progress = [one.progress for one in gallery]
     assert progress == sorted(progress)
     assert progress[-1] == 1
-    assert hung[-1].images.shape[0] == 5
-    assert "5 of 5 classes" in lab._draw_hung(hung[-1])[1]
+    assert gallery[-1].images.shape[0] == 5
+    assert "5 of 5 classes" in lab._draw_gallery(gallery[-1])[1]
 
 
 def test_units_of_all_layers_stand_from_the_first_to_the_last(network, tiny):
@@ -136,9 +134,9 @@ def test_units_of_all_layers_stand_from_the_first_to_the_last(network, tiny):
     assert len(names) == 8
     assert names == sorted(names, key=order.index)
     assert [network.layer(name).title for name in (names[0], names[-1])] == ["relu1", "relu10"]
-    found = lab.units(tiny, ["0", "1"], 2, steps=2, size=None)
-    assert {name: len(frame.image) for name, frame in found.items()} == {"0": 2, "1": 2}
-    assert lab.units_picture(tiny, found).height >= 2 * 24
+    frames = lab.units(tiny, ["0", "1"], 2, steps=2, size=None)
+    assert {name: len(frame.image) for name, frame in frames.items()} == {"0": 2, "1": 2}
+    assert lab.units_picture(tiny, frames).height >= 2 * 24
     seeds = visualize(tiny, ("1", 0), steps=2, seed=(3, 4, 5))
     assert lab.seeds_picture(seeds).width >= 3 * 24
 

@@ -21,13 +21,6 @@ from labsupport.labs.lab08_optimization.saliency import (
     table,
 )
 from labsupport.labs.lab08_optimization.visualization import (
-    LECTURE,
-    RECIPES,
-    SLIDE_NAMES,
-    YOSINSKI_NAMES,
-    Entry,
-    Growing,
-    Hung,
     board,
     board_picture,
     class_objective,
@@ -38,7 +31,6 @@ from labsupport.labs.lab08_optimization.visualization import (
     seeds_picture,
     unit_layers,
     unit_panel,
-    unit_target,
     units,
     units_picture,
 )

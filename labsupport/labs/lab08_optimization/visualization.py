@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,20 +105,11 @@ _RAISED = {"score and log-odds": "both", "the score alone (Simonyan)": "score"}
 
 
 def _class_frames(
-    network: Network,
-    target: int | None,
-    raised: str,
-    recipe: str,
-    start: str,
-    steps: int,
-    seed: int,
-) -> Iterator[Growing]:
+    network: Network, target: int | None, raised: str, **how: Any
+) -> Iterator[PanelFrame]:
     index = 0 if target is None else target
     objective = class_objective(index) if raised == "both" else TargetValue(index)
-    title = network.categories[index]
-    yield from _growing(
-        network, objective, title, recipe=recipe, start=start or None, steps=steps, seed=seed
-    )
+    return _panel_frames(network, objective, network.categories[index], **how)
 
 
 def unit_panel(
@@ -150,21 +141,10 @@ _EXTENTS = {"the whole map": "map", "one neuron in the middle": "neuron"}
 
 
 def _unit_frames(
-    network: Network,
-    layer: str,
-    channel: int,
-    extent: str,
-    recipe: str,
-    start: str,
-    steps: int,
-    seed: int,
-) -> Iterator[Growing]:
+    network: Network, layer: str, channel: int, extent: str, **how: Any
+) -> Iterator[PanelFrame]:
     target = unit_target(network, layer, channel, neuron=extent == "neuron")
-    title = network.target(target).title
-    objective = TargetValue(target)
-    yield from _growing(
-        network, objective, title, recipe=recipe, start=start or None, steps=steps, seed=seed
-    )
+    return _panel_frames(network, TargetValue(target), network.target(target).title, **how)
 
 
 def unit_target(network: Network, layer: str, channel: int, *, neuron: bool = False) -> TargetLike:
@@ -189,7 +169,7 @@ def _how(recipe: str, steps: int) -> dict[str, Control]:
 
 
 @dataclass(frozen=True)
-class Growing:
+class PanelFrame:
     """A frame, and what the panel says beside it."""
 
     frame: Frame
@@ -202,17 +182,17 @@ class Growing:
         return self.frame.progress
 
 
-def _growing(
+def _panel_frames(
     network: Network, objective: Objective, title: str, recipe: str = "ours", **how: Any
-) -> Iterator[Growing]:
-    begun = time.perf_counter()
-    for frame in visualize.frames(network, objective, recipe=RECIPES[recipe], **how):
-        yield Growing(frame, network, title, time.perf_counter() - begun)
+) -> Iterator[PanelFrame]:
+    begun, start = time.perf_counter(), how.pop("start", "") or None
+    for frame in visualize.frames(network, objective, recipe=RECIPES[recipe], start=start, **how):
+        yield PanelFrame(frame, network, title, time.perf_counter() - begun)
 
 
-def _draw_class(growing: Growing) -> tuple[Image.Image, str]:
-    frame, name = growing.frame, growing.title
-    [answers] = growing.network.predict(frame.image)
+def _draw_class(shown: PanelFrame) -> tuple[Image.Image, str]:
+    frame, name = shown.frame, shown.title
+    [answers] = shown.network.predict(frame.image)
     chance = next((one.probability for one in answers if one.name == name), 0.0)
     picture = figures.side_by_side(
         [figures.enlarge(frame.image, 2), figures.bars(answers, highlight=name)],
@@ -221,11 +201,11 @@ def _draw_class(growing: Growing) -> tuple[Image.Image, str]:
     (term, value), *_ = frame.terms.items()
     raised = "score" if term == name else term
     words = f"{name}: {raised} {float(value):.1f}, probability {figures.per_cent(chance)}"
-    return picture, f"{words}. {_so_far(growing)}"
+    return picture, f"{words}. {_so_far(shown)}"
 
 
-def _draw_unit(growing: Growing) -> tuple[Image.Image, str]:
-    frame = growing.frame
+def _draw_unit(shown: PanelFrame) -> tuple[Image.Image, str]:
+    frame = shown.frame
     image = frame.image
     if frame.box is not None:
         left, top, right, bottom = frame.box
@@ -236,13 +216,13 @@ def _draw_unit(growing: Growing) -> tuple[Image.Image, str]:
         seen = f" It sees {image.shape[3]} x {image.shape[2]} pixels, shown {times} times as large."
     if float(frame.score) < 0 < float(frame.gradient_size):
         seen += " A ReLU still silences it: this is its value before the ReLU."
-    words = f"{growing.title}: {ink.number(float(frame.score))}. {_so_far(growing)}{seen}"
+    words = f"{shown.title}: {ink.number(float(frame.score))}. {_so_far(shown)}{seen}"
     return figures.enlarge(image, times), words
 
 
-def _so_far(growing: Growing) -> str:
-    frame = growing.frame
-    words = f"Step {frame.step} of {frame.steps}, {growing.seconds:.1f} s."
+def _so_far(shown: PanelFrame) -> str:
+    frame = shown.frame
+    words = f"Step {frame.step} of {frame.steps}, {shown.seconds:.1f} s."
     if float(frame.gradient_size) == 0:
         words += (
             " The gradient is zero everywhere: the unit is silent on this image, and no step can "
@@ -269,21 +249,17 @@ def board(
     *,
     recipes: Sequence[Recipe] = (*YOSINSKI, CLEAR),
     steps: int | None = 100,
-    start: str | None = None,
     seed: int = 0,
-    progress: Callable[[float], object] | None = None,
 ) -> list[Entry]:
     """The same unit with each setting, from the same seed, with as many steps for all.
 
     `steps` None takes each setting's own number.
     """
     entries = []
-    for place, recipe in enumerate(recipes):
+    for recipe in recipes:
         begun = time.perf_counter()
-        frame = visualize(network, target, recipe=recipe, steps=steps, start=start, seed=seed)
+        frame = visualize(network, target, recipe=recipe, steps=steps, seed=seed)
         entries.append(Entry(recipe, frame, time.perf_counter() - begun))
-        if progress is not None:
-            progress((place + 1) / len(recipes))
     return entries
 
 
@@ -330,15 +306,15 @@ def gallery_panel(names: Sequence[str] = LECTURE, *, steps: int = 60) -> Live:
         "seed": controls.seed(),
     }
 
-    def frames(network: Network, recipe: str, steps: int, seed: int) -> Iterator[Hung]:
+    def frames(network: Network, recipe: str, steps: int, seed: int) -> Iterator[GalleryFrame]:
         known = [name for name in names if name in network.categories]
-        yield from _hung(network, known, RECIPES[recipe], steps, seed)
+        return _gallery_frames(network, known, RECIPES[recipe], steps, seed)
 
-    return Live(frames, shown, draw=_draw_hung, title="Class gallery")
+    return Live(frames, shown, draw=_draw_gallery, title="Class gallery")
 
 
 @dataclass(frozen=True)
-class Hung:
+class GalleryFrame:
     """A gallery on its way: the pictures that are there, and how many are to come."""
 
     images: torch.Tensor
@@ -354,9 +330,9 @@ class Hung:
         return (len(self.names) - self.growing * (1 - self.share)) / self.count
 
 
-def _hung(
+def _gallery_frames(
     network: Network, names: Sequence[str], recipe: Recipe, steps: int, seed: int
-) -> Iterator[Hung]:
+) -> Iterator[GalleryFrame]:
     images, chances = torch.empty(0), torch.empty(0)
     for first in range(0, len(names), _AT_ONCE):
         some = list(names[first : first + _AT_ONCE])
@@ -366,62 +342,60 @@ def _hung(
         ):
             chance = frame.probability if frame.probability is not None else torch.zeros(len(some))
             together = torch.cat([images, frame.image]), torch.cat([chances, chance])
-            yield Hung(*together, done, len(names), len(some), frame.progress, steps)
+            yield GalleryFrame(*together, done, len(names), len(some), frame.progress, steps)
         images, chances = together
 
 
-def _draw_hung(hung: Hung) -> tuple[Image.Image, str]:
-    values = [figures.per_cent(float(chance)) for chance in hung.chances]
-    titles = [SLIDE_NAMES.get(name, name) for name in hung.names]
-    picture = figures.mosaic(hung.images, titles=titles, values=values, columns=4, gap=8)
-    sure = int((hung.chances > 0.99).sum())
-    words = f"{len(titles)} of {hung.count} classes; {sure} are above 99 %."
-    return picture, f"{words} The last {hung.growing}: {hung.share:.0%} of {hung.steps} steps."
+def _draw_gallery(gallery: GalleryFrame) -> tuple[Image.Image, str]:
+    values = [figures.per_cent(float(chance)) for chance in gallery.chances]
+    titles = [SLIDE_NAMES.get(name, name) for name in gallery.names]
+    picture = figures.mosaic(gallery.images, titles=titles, values=values, columns=4, gap=8)
+    sure = int((gallery.chances > 0.99).sum())
+    words = f"{len(titles)} of {gallery.count} classes; {sure} are above 99 %."
+    return (
+        picture,
+        f"{words} The last {gallery.growing}: {gallery.share:.0%} of {gallery.steps} steps.",
+    )
 
 
 # Units of every layer
 
 
 def unit_layers(network: Network, count: int = 8) -> list[str]:
-    """So many layers evenly from the first to the last, as the slides' layers 1 to 8.
-
-    Of a block with branches, only its joined end.
-    """
+    """So many layers evenly from the first to the last, as the slides' layers 1 to 8."""
     joined = [layer for layer in network.layers if layer.kind in ("relu", "concat")]
-    whole = [one for one in joined if "/" not in one.title or one.title.endswith("/output")]
-    ends = [one.name for one in (whole if len(whole) >= count else joined or network.layers)]
+    return [layer.name for layer in block_ends(joined or network.layers, count)]
+
+
+def block_ends(layers: Sequence[Layer], count: int) -> list[Layer]:
+    """So many of these layers, evenly from the first to the last; of a block with branches, only
+    its joined end."""
+    whole = [one for one in layers if "/" not in one.title or one.title.endswith("/output")]
+    ends = whole if len(whole) >= count else layers
     places = torch.linspace(0, len(ends) - 1, min(count, len(ends))).round().int().tolist()
-    return [ends[place] for place in places]
+    return [ends[place] for place in dict.fromkeys(places)]
 
 
 def units(
     network: Network,
     layers: Sequence[str],
-    channels: Sequence[int] | int = 3,
+    channels: int = 3,
     *,
-    recipe: Recipe = CLEAR,
     steps: int = 60,
     size: int | None = 128,
-    seed: int = 0,
-    progress: Callable[[float], object] | None = None,
 ) -> dict[str, Frame]:
-    """For each layer a batch of its channels, (given, or so many from the first on), one frame."""
-    found = {}
-    for place, layer in enumerate(layers):
-        wanted = range(channels) if isinstance(channels, int) else channels
-        targets: list[TargetLike] = [(layer, channel) for channel in wanted]
-        found[layer] = visualize(network, targets, recipe=recipe, steps=steps, size=size, seed=seed)
-        if progress is not None:
-            progress((place + 1) / len(layers))
-    return found
+    """For each layer the frame of a batch: its first channels, so many."""
+    return {
+        layer: visualize(network, [(layer, one) for one in range(channels)], steps=steps, size=size)
+        for layer in layers
+    }
 
 
-def units_picture(network: Network, found: Mapping[str, Frame]) -> Image.Image:
+def units_picture(network: Network, frames: Mapping[str, Frame]) -> Image.Image:
     """A row for each layer, the first layer on top."""
-    tiles = [tile for frame in found.values() for tile in frame.image]
-    rows = [network.layer(layer).title for layer in found]
-    columns = len(next(iter(found.values())).image)
-    return figures.mosaic(tiles, columns=columns, rows=rows, gap=6)
+    tiles = [tile for frame in frames.values() for tile in frame.image]
+    rows = [network.layer(layer).title for layer in frames]
+    return figures.mosaic(tiles, columns=len(tiles) // len(rows), rows=rows, gap=6)
 
 
 def seeds_picture(frames: Frame) -> Image.Image:
