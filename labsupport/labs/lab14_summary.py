@@ -167,9 +167,8 @@ def _regions(query: Query, best: TopPatches) -> list[Image.Image]:
     for number, box in zip(best.images[0].tolist(), best.boxes[0].tolist(), strict=True):
         if number >= 0:
             left, top, right, bottom = box
-            picture = region(
-                query.examples[number], (left, top, right, bottom), side, tile=SIDE // 3
-            )
+            example, seen = query.examples[number], (left, top, right, bottom)
+            picture = region(example, seen, side, tile=SIDE // 3)
             parts.append(picture.resize((SIDE // 3, SIDE // 3), Image.Resampling.LANCZOS))
     return parts
 
@@ -177,7 +176,7 @@ def _regions(query: Query, best: TopPatches) -> list[Image.Image]:
 def _filters(query: Query) -> Iterator[Reply]:
     first = filters(query.network)
     picture = tiles(first.weights[:64], columns=8 if len(first.weights) > 16 else 4)
-    yield picture, f"The first layer, whatever is query. {first.words}", {"layer": first.layer}
+    yield picture, f"The first layer, whatever is asked. {first.words}", {"layer": first.layer}
 
 
 def _neighbours(query: Query) -> Iterator[Reply]:
@@ -255,11 +254,11 @@ def _reconstruction(query: Query) -> Iterator[Reply]:
     code = inversion.encode(query.network, query.image, query.layer)
     steps = 48
     for frame in inversion.invert.frames(query.network, code, steps=steps, every=3):
-        far = -float(frame.score)
         words = (
             f"Step {frame.step} of {steps}: a picture with nearly the same code at {query.layer}, "
+            f"{-float(frame.score):.2f} away."
         )
-        yield _shown(frame.image), f"{words}{far:.2f} away.", {"layer": query.layer}
+        yield _shown(frame.image), words, {"layer": query.layer}
 
 
 def _dream(query: Query) -> Iterator[Reply]:
@@ -387,7 +386,7 @@ def _tile(picture: Image.Image | None) -> Image.Image:
 
 
 def sheet_words(sheet: AnswerSheet) -> str:
-    """What the newest answer is, and what was query."""
+    """What the newest answer is, and what was asked."""
     query, newest = sheet.query, sheet.answers[-1]
     return f"{query.network.name}, {query.target.title}. {newest.title}: {newest.words}"
 

@@ -68,6 +68,7 @@ def test_every_answer_says_what_was_asked(sheets):
         assert one.settings["network"] == "Sequential"
         assert one.settings["target"] == "bee"
         assert len(one.words) > 20
+    assert "whatever is asked." in answer(sheets[-1], "filters").words
 
 
 def test_the_sheet_keeps_its_size_while_it_fills(sheets):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import operator
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -129,9 +130,8 @@ def _check_same_scores(expected: torch.Tensor, scores: torch.Tensor | None, titl
         )
 
 
-def subgraph(whole: fx.GraphModule, wanted: tuple[fx.Node, ...]) -> fx.GraphModule:
-    """A module that computes the wanted nodes' values, as a tuple, and nothing that they do not
-    need."""
+def needed_for(wanted: Iterable[fx.Node]) -> set[fx.Node]:
+    """These nodes and all that their values are computed from."""
     needed: set[fx.Node] = set()
     waiting = list(wanted)
     while waiting:
@@ -139,6 +139,13 @@ def subgraph(whole: fx.GraphModule, wanted: tuple[fx.Node, ...]) -> fx.GraphModu
         if node not in needed:
             needed.add(node)
             waiting.extend(node.all_input_nodes)
+    return needed
+
+
+def subgraph(whole: fx.GraphModule, wanted: tuple[fx.Node, ...]) -> fx.GraphModule:
+    """A module that computes the wanted nodes' values, as a tuple, and nothing that they do not
+    need."""
+    needed = needed_for(wanted)
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     for node in whole.graph.nodes:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from torch import fx
-
 from labsupport.core import device as devices
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.core.network import Network
+from labsupport.core.network import Network, tracing
 from labsupport.core.network.operations import Pair
 
 _BYTES = 8.0  # a float32 in the forward pass, one in the backward pass
@@ -22,13 +20,7 @@ def memory_needed(network: Network, layers: Sequence[str], size: Pair) -> int:
 
     Errors: `BadImage`, `UnknownLayer`.
     """
-    shapes, waiting = network.shapes(size), [network.node(layer) for layer in layers]
-    needed: set[fx.Node] = set()
-    while waiting:
-        node = waiting.pop()
-        if node not in needed:
-            needed.add(node)
-            waiting.extend(node.all_input_nodes)
+    shapes, needed = network.shapes(size), tracing.needed_for(map(network.node, layers))
     numbers = sum(math.prod(shapes[node]) for node in needed if shapes[node])
     return round(_BYTES * numbers + _PIXEL_BYTES * math.prod(size))
 
