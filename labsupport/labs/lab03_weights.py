@@ -128,7 +128,7 @@ def filters_panel(network: str = "convnetjs") -> Panel:
 
 def _sorted_filters(network: Network, key: str, shared: bool) -> tuple[Image.Image, str]:
     found = w.filters(network)
-    picture = tiles(found.weights, w.order(found.weights, key), shared=shared)
+    picture = tiles(found.weights, w.argsort(found.weights, key), shared=shared)
     scale = "one scale" if shared else "each tile on its own scale"
     return picture, f"{_summary(found.weights)} {found.words}. Sorted by {key}, {scale}."
 

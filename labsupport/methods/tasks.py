@@ -134,15 +134,14 @@ def _scores(network: Network, images: torch.Tensor, classes: slice) -> torch.Ten
 
 def _head(network: Network) -> tuple[fx.Node, nn.Linear | None]:
     """The maps that are averaged over their positions, and the linear layer after that, if any."""
-    by_node = {one.node: one for one in network.operations}
     shapes = network.shapes(network.input_size)
-    one, linear = by_node[network.output], None
+    one, linear = network.operation(network.output), None
     while one.kind in {"flatten", "dropout", "identity"} or (one.kind == "linear" and not linear):
         if one.kind == "linear":
             if not isinstance(one.module, nn.Linear):
                 break
             linear = one.module
-        one = by_node[one.inputs[0]]
+        one = network.operation(one.inputs[0])
     if one.kind == "adaptive_pool" and shapes[one.node][2:] == (1, 1):
         return one.inputs[0], linear
     raise BadSetting(

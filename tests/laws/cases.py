@@ -201,7 +201,7 @@ def _measures(network: Network, *_: object) -> Results:
 
 
 def _order(network: Network, *_: object) -> Results:
-    return {key: torch.tensor(w.order(_some(network), key)) for key in w.KEYS}
+    return {key: torch.tensor(w.argsort(_some(network), key)) for key in w.KEYS}
 
 
 def _dead(network: Network, *_: object) -> Results:
@@ -813,7 +813,7 @@ CASES = [
     Case("occlusion.correspondence", _correspondence, wrong=None),
     Case("weights.filters", _filters, wrong=None),
     Case("weights.measure", _measures, wrong=None),
-    Case("weights.order", _order, wrong=None),
+    Case("weights.argsort", _order, wrong=None),
     Case("weights.dead", _dead, wrong=None),
     Case("weights.duplicates", _duplicates, wrong=None),
     Case("weights.gabor_fit", _gabors, wrong=None),

@@ -153,7 +153,7 @@ def test_scale_and_sign_change_nothing_but_strength():
 @pytest.mark.parametrize("key", w.KEYS)
 def test_the_order_is_sorted_and_complete(key):
     some = noise(20, 3, 5, 5) * torch.arange(1, 21).view(-1, 1, 1, 1)
-    places = w.order(some, key)
+    places = w.argsort(some, key)
     assert sorted(places) == list(range(20))
     measured = w.measure(some)
     values = {
@@ -169,7 +169,7 @@ def test_the_order_is_sorted_and_complete(key):
 
 def test_an_unknown_key_is_refused():
     with pytest.raises(BadSetting, match="did you mean 'colour'"):
-        w.order(noise(2, 3, 5, 5), "color")
+        w.argsort(noise(2, 3, 5, 5), "color")
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 5), (0, 3, 5, 5)])

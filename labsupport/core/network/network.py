@@ -74,6 +74,7 @@ class Network:
         self.graph = traced.to(self.device).to(memory_format=torch.channels_last)
         nodes = [node for node in traced.graph.nodes if node.op not in {"get_attr", "output"}]
         self.operations: tuple[Operation, ...] = tuple(operation(node, traced) for node in nodes)
+        self._operations = {one.node: one for one in self.operations}
         normalize = next(o.module for o in self.operations if o.kind == "normalize")
         self.mean, self.std = (
             tuple(round(value, 6) for value in buffer.flatten().tolist())
@@ -330,6 +331,10 @@ class Network:
                 "(network.layers lists all)"
             )
         return node
+
+    def operation(self, node: fx.Node) -> Operation:
+        """What a node of `graph` does."""
+        return self._operations[node]
 
     def stride(self, node: fx.Node) -> Pair:
         """How many image pixels, (rows, columns), lie between neighbours in a node's map."""

@@ -35,11 +35,10 @@ def code_layer(network: Network) -> str:
     'fire9'
     """
     weighted = [one for one in network.operations if one.kind in ("conv", "linear")]
-    by_node = {one.node: one for one in network.operations}
     node: fx.Node = weighted[-1].inputs[0]
-    while by_node[node].kind in _UNCHANGED:
-        node = by_node[node].inputs[0]
-    if by_node[node].kind == "normalize":
+    while network.operation(node).kind in _UNCHANGED:
+        node = network.operation(node).inputs[0]
+    if network.operation(node).kind == "normalize":
         raise BadSetting(f"{network.name} reads its classes from the pixels: it has no code")
     return network.layer_of(node).title
 
