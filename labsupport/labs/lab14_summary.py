@@ -23,7 +23,7 @@ from labsupport.core.network.targets import Target
 from labsupport.labs.lab02_patches import field_side, region
 from labsupport.labs.lab03_weights import tiles
 from labsupport.labs.lab05_occlusion import photographs
-from labsupport.labs.lab06_activations.activations import mosaic_picture
+from labsupport.labs.lab06_activations import mosaic_picture
 from labsupport.labs.lab07_deconv import gradient_image
 from labsupport.labs.lab08_optimization.saliency import grabcut_seeds_picture, spotlight
 from labsupport.labs.lab08_optimization.saliency import map_picture as saliency_picture

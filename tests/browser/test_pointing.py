@@ -7,7 +7,7 @@ from lab_page import LabPage, median
 from test_browser import notebook_of
 
 from labsupport.core import network as networks
-from labsupport.labs.lab06_activations.activations import sheet_of
+from labsupport.labs.lab06_activations import mosaic_plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -31,7 +31,7 @@ def test_clicks_and_arrow_keys_choose_a_unit(desk: LabPage, tmp_path: Path, meas
         page.wait_for_function(f"() => ({READOUT})().includes('{words}')")
 
     says("fire8, unit 0 of 512")
-    sheet = sheet_of(networks.load().layer("fire8").shape)
+    sheet = mosaic_plan(networks.load().layer("fire8").shape)
     left, top, right, bottom = sheet.box(100)
     factor = picture.evaluate("one => one.clientWidth / one.naturalWidth")
     middle = ((left + right) / 2 * factor, (top + bottom) / 2 * factor)

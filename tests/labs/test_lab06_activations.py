@@ -7,7 +7,8 @@ from torch import nn
 
 from labsupport.core import images
 from labsupport.core import network as networks
-from labsupport.labs.lab06_activations import activations as lab
+from labsupport.labs import lab06_activations as lab
+from labsupport.labs.lab06_activations import changes, invariance, live, mosaics, one_unit
 from labsupport.labs.lab06_activations.pointing import UnitPicker
 from labsupport.methods.activations import (
     Distortion,
@@ -25,7 +26,8 @@ QUICK = Recipe("quick", "grey", Pixels(), (), (), Adam(0.05), steps=4)
 def small(monkeypatch, tmp_path):
     """One network in the menus, and a cache of this test's own."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(lab, "photographs", lambda: ["squeezenet1_1"])
+    for module in (changes, invariance, live, one_unit):
+        monkeypatch.setattr(module, "photographs", lambda: ["squeezenet1_1"])
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +36,19 @@ def pictures():
 
 
 def picker(network, layer="fire8", unit=30):
-    layers = controls.layer_menu(network, layer, keep=lab.has_maps)
-    return UnitPicker(layers, unit, lambda one: lab.sheet_of(one.shape))
+    layers = controls.layer_menu(network, layer, keep=mosaics.has_maps)
+    return UnitPicker(layers, unit, lambda one: lab.mosaic_plan(one.shape))
 
 
 # The mosaic
 
 
 def test_every_layer_fits_and_is_drawn_at_the_size_it_says(network):
-    for layer in filter(lab.has_maps, network.layers):
-        sheet = lab.sheet_of(layer.shape)
-        assert sheet.size[0] <= lab.WIDE
+    for layer in filter(mosaics.has_maps, network.layers):
+        sheet = lab.mosaic_plan(layer.shape)
+        assert sheet.size[0] <= mosaics.WIDE
         assert sheet.shrink == 1 or sheet.times == 1
-        assert lab.sheet_of(layer.shape, lab.NARROW).size[0] <= lab.NARROW
+        assert lab.mosaic_plan(layer.shape, mosaics.NARROW).size[0] <= mosaics.NARROW
         maps = torch.rand(layer.shape)
         assert lab.mosaic_picture(maps, 3).size == sheet.size
 
@@ -54,7 +56,7 @@ def test_every_layer_fits_and_is_drawn_at_the_size_it_says(network):
 def test_each_map_is_bright_where_its_tile_is():
     maps = torch.zeros(10, 13, 13)
     maps[7] = 1.0
-    sheet, picture = lab.sheet_of((10, 13, 13)), np.asarray(lab.mosaic_picture(maps)).astype(int)
+    sheet, picture = lab.mosaic_plan((10, 13, 13)), np.asarray(lab.mosaic_picture(maps)).astype(int)
     for unit in range(10):
         left, top, right, bottom = sheet.box(unit)
         tile = picture[top:bottom, left:right].sum(2)
@@ -65,7 +67,7 @@ def test_each_map_is_bright_where_its_tile_is():
 def test_the_chosen_unit_is_framed_in_white_and_pointed_at():
     maps = torch.zeros(64, 20, 20)
     plain, marked = (np.asarray(lab.mosaic_picture(maps, unit)) for unit in (None, 19))
-    left, top, right, bottom = lab.sheet_of((64, 20, 20)).box(19)
+    left, top, right, bottom = lab.mosaic_plan((64, 20, 20)).box(19)
     assert (marked[top - 1, left:right] == 255).all()
     assert (marked[top:bottom, right] == 255).all()
     changed = (plain != marked).any(2)
@@ -78,7 +80,7 @@ def test_the_chosen_unit_is_framed_in_white_and_pointed_at():
 def test_one_scale_for_all_tells_the_loud_from_the_soft():
     maps = torch.stack([torch.full((5, 5), 1.0), torch.full((5, 5), 100.0)])
     own, one = (np.asarray(lab.mosaic_picture(maps, shared=s)).astype(int) for s in (False, True))
-    soft, loud = (lab.sheet_of((2, 5, 5)).box(unit) for unit in (0, 1))
+    soft, loud = (lab.mosaic_plan((2, 5, 5)).box(unit) for unit in (0, 1))
 
     def light(picture, box):
         left, top, right, bottom = box
@@ -92,14 +94,14 @@ def test_the_scale_stays_that_of_the_undistorted_picture():
     before, now = torch.full((1, 6, 6), 8.0), torch.full((1, 6, 6), 2.0)
     alone = np.asarray(lab.mosaic_picture(now)).astype(int)
     beside = np.asarray(lab.mosaic_picture(now, reference=before)).astype(int)
-    left, top, right, bottom = lab.sheet_of((1, 6, 6)).box(0)
+    left, top, right, bottom = lab.mosaic_plan((1, 6, 6)).box(0)
     assert beside[top:bottom, left:right].mean() < 0.5 * alone[top:bottom, left:right].mean()
 
 
 def test_values_below_zero_are_blue_and_above_orange():
     maps = torch.stack([torch.full((5, 5), -1.0), torch.full((5, 5), 1.0)])
     picture = np.asarray(lab.mosaic_picture(maps)).astype(int)
-    (below, above) = (lab.sheet_of((2, 5, 5)).box(unit) for unit in (0, 1))
+    (below, above) = (lab.mosaic_plan((2, 5, 5)).box(unit) for unit in (0, 1))
     red, _, blue = picture[below[1] + 3, below[0] + 3]
     assert blue > red + 100
     red, _, blue = picture[above[1] + 3, above[0] + 3]
@@ -111,7 +113,7 @@ def test_values_below_zero_are_blue_and_above_orange():
 
 def test_a_click_chooses_the_unit_under_it(network):
     unit = picker(network)
-    left, top, right, bottom = lab.sheet_of((512, 13, 13)).box(491)
+    left, top, right, bottom = lab.mosaic_plan((512, 13, 13)).box(491)
     unit.pointer.event = {"x": (left + right) / 2, "y": (top + bottom) / 2, "number": 1}
     assert unit.value == 491
     unit.pointer.event = {"x": 2.0, "y": 2.0, "number": 2}  # in the margin: nothing there
@@ -143,7 +145,7 @@ def test_arrow_keys_go_through_the_mosaic(network, start, key, end):
 def test_page_keys_go_through_the_layers_and_the_unit_stays_in_range(network):
     unit = picker(network, "fire9", 500)
     layers = unit._layer
-    there = [layer.name for layer in network.layers if lab.has_maps(layer)]
+    there = [layer.name for layer in network.layers if mosaics.has_maps(layer)]
     place = there.index(layers.value)
     unit.pointer.event = {"key": "PageUp", "number": 1}
     assert layers.value == there[place - 1]
@@ -168,37 +170,37 @@ def test_the_same_key_twice_moves_twice(network):
 def frames_of(panel, sheet):
     """The units that are framed in white in a panel's picture, where the sheet has them."""
     picture = np.asarray(panel.picture)
-    found = []
+    framed = []
     for unit in range(sheet.tiles.count):
         left, top, right, bottom = sheet.box(unit)
         edges = (picture[top - 1, left:right], picture[top:bottom, right])
-        found += [unit] if all((edge == 255).all() for edge in edges) else []
-    return found
+        framed += [unit] if all((edge == 255).all() for edge in edges) else []
+    return framed
 
 
 def test_clicks_are_counted_from_where_the_panels_show_the_mosaic(pictures, tmp_path):
-    live = lab.live_panel("koala", "fire8", 77)
-    assert frames_of(live, lab.sheet_of((512, 13, 13))) == [77]
-    live.controls["layer"].put(live.controls["layer"].network.layer("conv1").name)
-    assert frames_of(live, lab.sheet_of((64, 111, 111))) == [live.controls["unit"].value]
-    live.close()
+    panel = lab.live_panel("koala", "fire8", 77)
+    assert frames_of(panel, lab.mosaic_plan((512, 13, 13))) == [77]
+    panel.controls["layer"].put(panel.controls["layer"].network.layer("conv1").name)
+    assert frames_of(panel, lab.mosaic_plan((64, 111, 111))) == [panel.controls["unit"].value]
+    panel.close()
     views = lab.unit_panel(
         pictures, "koala", "fire5", 77, recipe=QUICK, cache=PictureCache(tmp_path)
     )
-    assert frames_of(views, lab.sheet_of((256, 27, 27), lab.NARROW)) == [77]
+    assert frames_of(views, lab.mosaic_plan((256, 27, 27), mosaics.NARROW)) == [77]
     views.close()
 
 
 def test_the_mosaic_follows_the_distortion(network):
     panel = lab.live_panel("koala", "fire5", 126)
-    left, top, right, bottom = lab.sheet_of((256, 27, 27)).box(126)
+    left, top, right, bottom = lab.mosaic_plan((256, 27, 27)).box(126)
     before = np.asarray(panel.picture)
     panel.controls["right"].put(32)
     after = np.asarray(panel.picture)
     tile = (slice(top, bottom), slice(left, right))
     assert (before[tile] != after[tile]).any()
     koala = images.standard(images.sample("koala"))
-    maps = network.activations(lab.distort(koala, Distortion(right=32)), ["fire5"])["fire5"]
+    maps = network.activations(live.distort(koala, Distortion(right=32)), ["fire5"])["fire5"]
     assert f"mean {float(maps[0, 126].mean()):.2f}" in panel.words
     assert "shifted by +32 px" in panel.words
     panel.controls["right"].put(0)
@@ -208,7 +210,7 @@ def test_the_mosaic_follows_the_distortion(network):
 
 def test_another_unit_needs_no_other_pass(network, monkeypatch):
     panel = lab.live_panel("koala", "fire8", 1)
-    monkeypatch.setattr(lab, "_answer", lambda *_: pytest.fail("a pass for a unit"))
+    monkeypatch.setattr(live, "_responses", lambda *_: pytest.fail("a pass for a unit"))
     panel.controls["unit"].put(2)
     assert "unit 2 of 512" in panel.words
     panel.close()
@@ -221,7 +223,7 @@ def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(pictures, tmp_p
     panel = lab.unit_panel(
         pictures, "koala", "fire8", 0, recipe=QUICK, cache=PictureCache(tmp_path)
     )
-    left, top, right, bottom = lab.sheet_of((512, 13, 13), lab.NARROW).box(491)
+    left, top, right, bottom = lab.mosaic_plan((512, 13, 13), mosaics.NARROW).box(491)
     click = {"x": (left + right) / 2, "y": (top + bottom) / 2, "number": 1}
     panel.controls["unit"].pointer.event = click
     panel.run()
@@ -270,14 +272,18 @@ def test_a_cache_that_cannot_be_written_does_not_break_the_panel(pictures, tmp_p
 def test_what_is_not_there_yet_has_a_frame_that_says_so(network, pictures):
     koala = images.standard(images.sample("koala"))
     whole = unit_views(network, koala, ("fire8", 3), pictures, recipe=QUICK)
-    bare = lab.UnitViews(whole.target, koala, whole.map)
+    bare = one_unit.UnitViews(whole.target, koala, whole.map)
     maps = network.activations(koala, ["fire8"])["fire8"][0]
     one, other = (
-        lab.views_picture(lab.Known(network, network.layer("fire8"), maps, views), pictures)
+        lab.views_picture(
+            one_unit.UnitFrame(network, network.layer("fire8"), maps, views), pictures
+        )
         for views in (whole, bare)
     )
     assert one.width == other.width
-    assert "speaks" not in lab.views_words(lab.Known(network, network.layer("fire8"), maps, bare))
+    assert "speaks" not in one_unit.views_words(
+        one_unit.UnitFrame(network, network.layer("fire8"), maps, bare)
+    )
 
 
 def test_votes_are_signed_and_the_largest_come_first():
@@ -285,9 +291,9 @@ def test_votes_are_signed_and_the_largest_come_first():
     values[0, 2], values[0, 4], values[0, 1] = 3.0, 1.0, -2.0
     module = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(32, 6))
     toy = networks.wrap(module, categories=list("abcdef"), input_size=4)
-    votes = lab.Votes(toy.target(("conv1", 0)), values, torch.zeros(1, 6))
-    assert lab._ranked(values[0], 4) == ([2, 4], [1])
-    assert lab.votes_picture(votes, toy).width == 2 * lab.NARROW + 16
+    votes = one_unit.Votes(toy.target(("conv1", 0)), values, torch.zeros(1, 6))
+    assert one_unit._ranked(values[0], 4) == ([2, 4], [1])
+    assert one_unit.votes_picture(votes, toy).width == 2 * mosaics.NARROW + 16
 
 
 # Invariance, and two pictures
@@ -295,16 +301,18 @@ def test_votes_are_signed_and_the_largest_come_first():
 
 def test_the_curves_are_the_similarities(network):
     koala = images.standard(images.sample("koala"))
-    found = lab.depth(network, koala, Distortion(right=4), layers=["conv1", "fire9", "flatten"])
-    assert found.titles == ("conv1", "fire9", "scores")
-    words = lab.depth_words(found)
-    for name in lab.MEASURES:
-        assert f"{float(getattr(found.after, name)[0]):.2f} and" in words
-    assert lab.depth_picture(found).size == (620, 320)
+    curves = lab.similarity_by_depth(
+        network, koala, Distortion(right=4), layers=["conv1", "fire9", "flatten"]
+    )
+    assert curves.titles == ("conv1", "fire9", "scores")
+    words = invariance.depth_words(curves)
+    for name in invariance.MEASURES:
+        assert f"{float(getattr(curves.after, name)[0]):.2f} and" in words
+    assert lab.depth_picture(curves).size == (620, 320)
 
 
 def test_every_kind_and_strength_is_a_distortion():
-    for kind in lab.KINDS.values():
+    for kind in invariance.KINDS.values():
         assert kind(0.0) == Distortion()
         assert kind(0.5) != kind(1.0) != Distortion()
 
@@ -312,10 +320,10 @@ def test_every_kind_and_strength_is_a_distortion():
 def test_the_units_that_changed_are_shown_with_their_signs(network):
     pair = [images.standard(images.sample(name)) for name in ("koala", "red_panda")]
     maps = list(network.activations(torch.cat(pair), ["fire9"])["fire9"])
-    changes = unit_changes(network, *pair, "fire9")
-    words = lab.changes_words(changes, "fire9")
-    up, down = int(changes.change.argmax()), int(changes.change.argmin())
+    between = unit_changes(network, *pair, "fire9")
+    words = changes.changes_words(between, "fire9")
+    up, down = int(between.change.argmax()), int(between.change.argmin())
     assert f"unit {up} rose most" in words
     assert f"unit {down} fell most" in words
-    narrow, wide = (lab.changes_picture(pair, maps, changes, count=n).width for n in (2, 6))
+    narrow, wide = (lab.changes_picture(pair, maps, between, count=n).width for n in (2, 6))
     assert wide > 2.5 * narrow

@@ -1,40 +1,12 @@
 """Lab 06: a layer's maps as a mosaic to click in, distorted live; one unit from every side."""
 
-from labsupport.labs.lab06_activations.activations import (
-    DARK,
-    KINDS,
-    MEASURES,
-    SCALES,
-    Depth,
-    Kept,
-    Known,
-    Seen,
-    Sheet,
-    UnitPanel,
-    changes_panel,
-    changes_picture,
-    changes_words,
-    depth,
-    depth_key,
-    depth_layers,
+from labsupport.labs.lab06_activations.changes import changes_panel, changes_picture
+from labsupport.labs.lab06_activations.invariance import (
     depth_panel,
     depth_picture,
-    depth_words,
     depths_picture,
-    has_maps,
-    histogram,
-    live_panel,
-    mosaic_picture,
-    seen_words,
-    sheet_of,
-    unit_over,
-    unit_panel,
-    views_picture,
-    views_words,
-    votes_picture,
+    similarity_by_depth,
 )
-from labsupport.labs.lab06_activations.pointing import (
-    Map,
-    Pointer,
-    UnitPicker,
-)
+from labsupport.labs.lab06_activations.live import live_panel
+from labsupport.labs.lab06_activations.mosaics import mosaic_picture, mosaic_plan, unit_over
+from labsupport.labs.lab06_activations.one_unit import unit_panel, views_picture

@@ -1,0 +1,210 @@
+"""Lab 06: all maps of a layer as one picture that can be clicked, and one map over the photo."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch.nn import functional
+
+from labsupport.core import images
+from labsupport.core.network.layers import Box, Layer
+from labsupport.methods.activations import Layout, layout, mosaic
+from labsupport.ui import figures, ink
+
+DARK: ink.Colour = (22, 24, 29)
+_QUIET: ink.Colour = (150, 154, 162)
+_SIDE, _EDGE, _HEAD, _FOOT = 34, 6, 22, 24  # pixels around the mosaic, for numbers and scale
+WIDE, NARROW = 688, 416  # the widest mosaic in the two panels
+TILE, THUMB = 200, 144  # four tiles fit into a notebook side by side
+SCALES = {"each map its own": False, "one for all maps": True}
+_WARM, _COLD = np.array([255, 176, 64]), np.array([86, 160, 255])
+
+
+def has_maps(layer: Layer) -> bool:
+    """Whether there is a mosaic to look at: maps of more than one position."""
+    return layer.has_map and min(layer.shape[1:]) > 1 and layer.kind not in ("dropout", "identity")
+
+
+@dataclass(frozen=True)
+class MosaicPlan:
+    """How a mosaic is drawn: the tiles' layout in map pixels, each map shrunk so many times or
+    enlarged so many times, with numbers at the left and above."""
+
+    tiles: Layout
+    shrink: int
+    times: int
+
+    @property
+    def columns(self) -> int:
+        return self.tiles.columns
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        height, width = self.tiles.size
+        return width * self.times + _SIDE + _EDGE, height * self.times + _HEAD + _FOOT
+
+    def unit_at(self, x: float, y: float) -> int | None:
+        """The unit whose map lies at a point of the picture."""
+        return self.tiles.channel_at((x - _SIDE) / self.times, (y - _HEAD) / self.times)
+
+    def box(self, unit: int) -> Box:
+        """A unit's map in the picture, (left, top, right, bottom)."""
+        left, top, right, bottom = (edge * self.times for edge in self.tiles.box(unit))
+        return (left + _SIDE, top + _HEAD, right + _SIDE, bottom + _HEAD)
+
+
+@lru_cache(maxsize=64)
+def mosaic_plan(shape: tuple[int, ...], wide: int = WIDE) -> MosaicPlan:
+    """The mosaic of a layer of this shape (C, H, W), at most `wide` pixels wide.
+
+    Maps are enlarged by whole numbers, or, where they would not fit, averaged over squares.
+    """
+    count, height, width = (*shape, 1, 1)[:3]
+    for shrink in range(1, max(height, width) + 1):
+        tiles = layout(count, math.ceil(height / shrink), math.ceil(width / shrink))
+        times = (wide - _SIDE - _EDGE) // tiles.size[1]
+        if times:
+            return MosaicPlan(tiles, shrink, min(times, 24))
+    return MosaicPlan(tiles, shrink, 1)
+
+
+def mosaic_picture(
+    maps: torch.Tensor,
+    unit: int | None = None,
+    *,
+    shared: bool = False,
+    reference: torch.Tensor | None = None,
+    wide: int = WIDE,
+) -> Image.Image:
+    """All maps (C, H, W) of a layer on a dark ground, the chosen unit framed and pointed at.
+
+    Black is zero and the brightest colour a map's largest value (`shared`: the largest of all);
+    where a layer has values below zero, they are blue and those above orange. The `reference`
+    (say, the undistorted maps) counts for the largest values too, so that they stay comparable.
+    """
+    maps = maps.reshape(*maps.shape, *[1] * (3 - maps.ndim))
+    plan = mosaic_plan(tuple(maps.shape), wide)
+    largest = _largest(maps, shared)
+    if reference is not None:
+        largest = torch.maximum(largest, _largest(reference.reshape(maps.shape), shared))
+    scaled = maps / torch.where(largest > 0, largest, 1)
+    if plan.shrink > 1:
+        scaled = functional.avg_pool2d(scaled[None], plan.shrink, ceil_mode=True)[0]
+    signed = bool((maps < 0).any())
+    values = mosaic(scaled, columns=plan.columns).numpy()
+    cells = figures.enlarge(glow(values, signed), plan.times)
+    picture = Image.new("RGB", plan.size, DARK)
+    picture.paste(cells, (_SIDE, _HEAD))
+    _number(picture, plan, unit)
+    _legend(picture, float(largest.max()), shared, signed)
+    if unit is not None:
+        _mark(picture, plan.box(unit))
+    return picture
+
+
+def _largest(maps: torch.Tensor, shared: bool) -> torch.Tensor:
+    """The scale of each map, (C, 1, 1) or (1, 1, 1)."""
+    largest = maps.abs().amax((1, 2), keepdim=True)
+    return largest.amax(0, keepdim=True) if shared else largest
+
+
+def glow(values: np.ndarray, signed: bool) -> np.ndarray:
+    """Numbers in [-1, 1] as light on a dark ground, (H, W, 3); NaN is the ground."""
+    known = np.isfinite(values)
+    numbers = np.where(known, values, 0)
+    if signed:
+        strength = np.sqrt(np.abs(numbers))[..., None]
+        painted = (np.where(numbers[..., None] > 0, _WARM, _COLD) * strength).astype(np.uint8)
+    else:
+        painted = figures.paint(numbers, colours="magma", limits=(0.0, 1.0))
+    painted[~known] = DARK
+    return painted
+
+
+def _number(picture: Image.Image, plan: MosaicPlan, unit: int | None) -> None:
+    """The first unit of each row at the left, the columns above; the chosen ones white."""
+    row, column = plan.tiles.place(unit) if unit is not None else (-1, -1)
+    pitch = (plan.tiles.height + plan.tiles.gap) * plan.times
+    every = max(1, math.ceil(14 / pitch))
+    for place in range(plan.tiles.rows):
+        near = place != row and abs(place - row) * pitch < 14
+        if (place % every and place != row) or (near and unit is not None):
+            continue
+        _, top, _, bottom = plan.box(place * plan.columns)
+        colour = ink.GROUND if place == row else _QUIET
+        at: tuple[float, float] = (_SIDE - 9, (top + bottom) / 2)
+        words = str(place * plan.columns)
+        ink.write(picture, at, words, size=11, bold=place == row, colour=colour, anchor="rm")
+    across = (plan.tiles.width + plan.tiles.gap) * plan.times
+    each = max(1, math.ceil(30 / across))
+    for place in range(plan.columns):
+        near = place != column and abs(place - column) * across < 30
+        if (place % each and place != column) or (near and unit is not None):
+            continue
+        left, _, right, _ = plan.box(place)
+        colour = ink.GROUND if place == column else _QUIET
+        at = ((left + right) / 2, 8)
+        words = f"+{place}"
+        ink.write(picture, at, words, size=11, bold=place == column, colour=colour, anchor="mm")
+
+
+def _mark(picture: Image.Image, box: Box) -> None:
+    """A white frame around a map, and a pointer to it at the left and above."""
+    left, top, right, bottom = box
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((left - 3, top - 3, right + 2, bottom + 2), outline=DARK, width=1)
+    pen.rectangle((left - 2, top - 2, right + 1, bottom + 1), outline=ink.GROUND, width=2)
+    middle, level = (left + right) // 2, (top + bottom) // 2
+    white = ink.GROUND
+    pen.polygon([(_SIDE - 6, level - 4), (_SIDE - 6, level + 4), (_SIDE - 1, level)], fill=white)
+    pen.polygon([(middle - 4, _HEAD - 6), (middle + 4, _HEAD - 6), (middle, _HEAD - 1)], fill=white)
+
+
+def _legend(picture: Image.Image, largest: float, shared: bool, signed: bool) -> None:
+    """What the colours mean, below the mosaic."""
+    ends = np.linspace(-1 if signed else 0, 1, 96)[None].repeat(10, 0)
+    top = picture.height - _FOOT + 8
+    low = ("−" if signed else "0") if not shared else ink.number(-largest if signed else 0.0)
+    high = ink.number(largest) if shared else "the map's largest"
+    ink.write(picture, (_SIDE, top + 5), low, size=11, colour=_QUIET, anchor="lm")
+    left = _SIDE + ink.measure(low, 11) + 6
+    picture.paste(Image.fromarray(glow(ends, signed)), (left, top))
+    outline = (left - 1, top - 1, left + 96, top + 10)
+    ImageDraw.Draw(picture).rectangle(outline, outline=_QUIET)
+    ink.write(picture, (left + 102, top + 5), high, size=11, colour=_QUIET, anchor="lm")
+
+
+def unit_over(
+    image: torch.Tensor, map_: torch.Tensor, side: int = TILE, *, most: float | None = None
+) -> Image.Image:
+    """A unit's map enlarged over the picture (1, 3, H, W): bright where it fires.
+
+    The picture stays as it is where the unit is silent. `most` is what is shown brightest, by
+    default the map's largest value.
+    """
+    shown = images.resize(image, (side, side)) if max(image.shape[2:]) != side else image
+    most = max(float(map_.abs().max()) if most is None else most, 1e-6)
+    signed = bool((map_ < 0).any())
+    colours, limits = ("signed", (-most, most)) if signed else ("magma", (0.0, most))
+    settings: dict[str, Any] = {"opacity": 0.85, "fade": True, "bar": False}
+    return figures.overlay(shown, map_, colours=colours, limits=limits, **settings)
+
+
+def tile_of(image: torch.Tensor) -> Image.Image:
+    """An image as a tile: enlarged by a whole number, or made smaller."""
+    if max(image.shape[2:]) > TILE:
+        image = images.resize(image, (TILE, TILE))
+    return figures.enlarge(image, max(1, TILE // max(image.shape[2:])))
+
+
+def short(value: torch.Tensor | float) -> str:
+    """A number for eyes: two digits after the point, none from 100 on."""
+    number = float(value)
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.2f}".replace("-", "−")
