@@ -177,9 +177,9 @@ def test_every_view_equals_hiding_by_hand(small, fill, size, window, stride):
     assert occluded.how.startswith("incremental")
 
     scores = by_hand(small, image, whole, window, stride, lambda x: small(x)[0])
-    torch.testing.assert_close(occluded.values["score"], scores[..., 2], rtol=0, atol=1e-6)
+    torch.testing.assert_close(occluded.values["score"], scores[..., 2], rtol=0, atol=1e-5)
     torch.testing.assert_close(
-        occluded.values["probability"], scores.softmax(2)[..., 2], rtol=0, atol=1e-6
+        occluded.values["probability"], scores.softmax(2)[..., 2], rtol=0, atol=1e-5
     )
     assert torch.equal(occluded.values["best_class"], scores.argmax(2))
     maps = by_hand(
@@ -224,7 +224,7 @@ def test_channels_and_neurons_are_targets_too(small, target, layer, pick):
     expected = by_hand(
         small, image, fill, (9, 9), (8, 8), lambda x: pick(small.activations(x, [layer])[layer])
     )
-    torch.testing.assert_close(occluded.values["score"], expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(occluded.values["score"], expected, rtol=1e-5, atol=1e-5)
     assert str(occluded.target) == str(small.target(target))
 
 
@@ -237,7 +237,7 @@ def test_a_network_that_sees_the_whole_image_early_is_computed_plainly():
     scores = by_hand(
         network, image, fill_image(network, image), (8, 7), (5, 6), lambda x: network(x)[0]
     )
-    torch.testing.assert_close(occluded.values["score"], scores[..., 1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(occluded.values["score"], scores[..., 1], rtol=0, atol=1e-5)
     assert torch.equal(occluded.values["best_class"], scores.argmax(2))
 
 
@@ -275,6 +275,10 @@ def assert_plain(network, image, occluded, index, close) -> None:
         assert (occluded.rows[-1][1], occluded.columns[-1][1]) == image.shape[2:]  # the border
 
 
+# Of the largest score: sums of thousands of products, each rounded to 6e-8, layer after layer. A
+# column that is forgotten at a window's border moves a score by 5e-4 or more.
+ROUNDED = 1e-5
+
 HEAVY = {
     # name: image size; at 224 few positions
     "alexnet": (224, 224),
@@ -292,14 +296,14 @@ def test_the_lectures_networks_equal_a_plain_recompute(name, window, stride):
     network, image = toys.random(name), toys.image(*HEAVY[name])
     occluded = occlusion_map(network, image, 7, window=window, stride=stride)
     assert occluded.how.startswith("incremental")
-    assert_plain(network, image, occluded, 7, 2e-6)
+    assert_plain(network, image, occluded, 7, ROUNDED)
 
 
 @pytest.mark.slow
 def test_vgg16_at_its_own_size():
     network, image = toys.random("vgg16"), toys.image(224)
     occluded = occlusion_map(network, image, 7, window=120, stride=104)
-    assert_plain(network, image, occluded, 7, 2e-6)
+    assert_plain(network, image, occluded, 7, ROUNDED)
 
 
 # Frames

@@ -65,23 +65,33 @@ def peak():
     return network, module.top
 
 
-@pytest.fixture(scope="module")
-def small():
+def convnet(bend: type[nn.Module], pool: type[nn.Module]) -> networks.Network:
     module = toys.seeded(
         lambda: nn.Sequential(
             nn.Conv2d(3, 8, 3, stride=2, padding=1),
-            nn.ReLU(),
+            bend(),
             nn.Conv2d(8, 6, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(3, 2),
+            bend(),
+            pool(3, 2),
             nn.Conv2d(6, 5, 3, padding=1),
-            nn.ReLU(),
+            bend(),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Linear(5, 4),
         )
     )
     return networks.wrap(module, input_size=(40, 32), categories=["a", "b", "c", "d"])
+
+
+@pytest.fixture(scope="module")
+def small():
+    return convnet(nn.ReLU, nn.MaxPool2d)
+
+
+@pytest.fixture(scope="module")
+def smooth():
+    """Without kinks: runs that differ by rounding stay together, whatever kernels they are of."""
+    return convnet(nn.Softplus, nn.AvgPool2d)
 
 
 @pytest.mark.parametrize(
@@ -152,18 +162,20 @@ def test_a_frame_of_another_kind_of_run_is_refused(small):
 
 
 @pytest.mark.parametrize("step", [Adam(), LBFGS(), Normalized()])
-def test_each_image_of_a_batch_is_as_it_would_be_alone(small, step):
+def test_each_image_of_a_batch_is_as_it_would_be_alone(smooth, step):
     recipe = Recipe("x", "noise", Pixels(), (Jitter(4),), (), step, 6)
     targets = ["a", ("conv1", 2), ("0", 3, (5, 4)), "d", "b", "c", "a", "b", "d", "c"]
-    *_, together = visualize.frames(small, targets, recipe=recipe)
+    *_, together = visualize.frames(smooth, targets, recipe=recipe)
     for place, target in enumerate(targets):
         # A neuron alone has a smaller canvas, so other noise: it stays in a list of two.
         mine = [target, target] if isinstance(target, tuple) and len(target) == 3 else [target]
-        alone = visualize(small, mine if len(mine) == 1 else [mine[0], "a"], recipe=recipe)
-        assert torch.allclose(alone.image[0], together.image[place], atol=1e-5)
-        assert float(alone.score[0]) == pytest.approx(float(together.score[place]), rel=1e-4)
-    *_, several = visualize.frames(small, "b", recipe=recipe, seed=(0, 1))
-    assert torch.allclose(several.image[0], together.image[4], atol=1e-5)
+        alone = visualize(smooth, mine if len(mine) == 1 else [mine[0], "a"], recipe=recipe)
+        # Adam divides by the gradient's size, L-BFGS by its change. Where these are next to nothing
+        # rounding is a hundredth of them, and of a step of 0.05 that is less than 1e-3.
+        assert torch.allclose(alone.image[0], together.image[place], atol=1e-3)
+        assert float(alone.score[0]) == pytest.approx(float(together.score[place]), rel=1e-3)
+    *_, several = visualize.frames(smooth, "b", recipe=recipe, seed=(0, 1))
+    assert torch.allclose(several.image[0], together.image[4], atol=1e-3)
     assert float((several.image[0] - several.image[1]).abs().mean()) > 0.01
 
 
