@@ -35,7 +35,7 @@ SETS = {
 # Downloads: offered only to who asks for them by name.
 ELSEWHERE = {"CIFAR-10, 32 × 32": "CIFAR10", "Imagenette, 64 × 64": "Imagenette"}
 DECAYS = {"none": 0.0, "0.01": 0.01, "0.1": 0.1, "1": 1.0, "10": 10.0}
-WAYS = {"the weights": "weights", "only their signs": "sign"}
+ALONG = {"the weights": "weights", "only their signs": "sign"}
 CONVNETS = {"digits": "lenet5", "photos32": "convnetjs"}
 EPOCHS = {"digits": 6, "fashion": 6}
 PICTURES = 12  # of each class, to choose from
@@ -53,7 +53,7 @@ _SLIDE = tuple(zip(linear.SLIDE_INPUT, linear.SLIDE_WEIGHTS, strict=True))
 
 
 @lru_cache(maxsize=4)
-def lesson(data: str) -> tuple[LabelledImages, LabelledImages]:
+def training_data(data: str) -> tuple[LabelledImages, LabelledImages]:
     """What a classifier learns from, and what it is tested with.
 
     `data` is "digits", "fashion", "photos32", "photos64", or a download: "CIFAR10", "Imagenette".
@@ -72,11 +72,13 @@ def lesson(data: str) -> tuple[LabelledImages, LabelledImages]:
 
 
 def _downloaded(data: str, split: str, count: int) -> LabelledImages:
-    found = images.torchvision_set(data, split=split, count=count)
+    examples = images.torchvision_set(data, split=split, count=count)
     side = 64 if data == "Imagenette" else 32
-    if found.images.shape[-1] == side:
-        return found
-    return LabelledImages(images.resize(found.images, side), found.labels, found.categories)
+    if examples.images.shape[-1] == side:
+        return examples
+    return LabelledImages(
+        images.resize(examples.images, side), examples.labels, examples.categories
+    )
 
 
 def epochs_for(data: str) -> int:
@@ -87,12 +89,12 @@ def epochs_for(data: str) -> int:
 @lru_cache(maxsize=24)
 def trained(data: str, decay: float = 0.1) -> LinearClassifier:
     """The linear classifier of a set of pictures, trained to the end; kept for the next time."""
-    train, _ = lesson(data)
-    *_, last = linear.learn(train, decay=decay, epochs=epochs_for(data))
+    train, _ = training_data(data)
+    last = linear.train(train, weight_decay=decay, epochs=epochs_for(data))
     return last.classifier
 
 
-def right_share(classifier: LinearClassifier, examples: LabelledImages) -> float:
+def accuracy(classifier: LinearClassifier, examples: LabelledImages) -> float:
     """The share of the pictures that a classifier names rightly, 0 to 1."""
     answers = classifier.scores(examples.images).argmax(1).cpu()
     return float((answers == examples.labels).float().mean())
@@ -104,7 +106,7 @@ def chosen(data: str, category: str, decay: float = 0.1) -> torch.Tensor:
 
     Where it names fewer rightly, there are fewer.
     """
-    classifier, (_, test) = trained(data, decay), lesson(data)
+    classifier, (_, test) = trained(data, decay), training_data(data)
     label = classifier.index(category)
     own = test.images[test.labels == label]
     right = own[classifier.scores(own).argmax(1).cpu() == label][:PICTURES]
@@ -140,11 +142,11 @@ def _numbers(step: float = 0.0, **inputs: float) -> tuple[Image.Image, str]:
     places = range(1, len(start) + 1)
     given = torch.tensor([inputs[f"x{place}"] for place in places], dtype=torch.float64)
     now = signed_step(given, weights, step, bounds=None)
-    found = linear.answer(now, weights)
+    prediction = linear.predict(now, weights)
     picture = numbers_picture(now)
     change = round(float((now - start).abs().max()), 9)  # a slider's steps add up to nearly 0
     words = (
-        f"Score {round(found.score, 9) + 0.0:.4g}, P(y = 1) = {found.probability:.4f}. "
+        f"Score {round(prediction.score, 9) + 0.0:.4g}, P(y = 1) = {prediction.probability:.4f}. "
         f"Largest change from the slide's x: {change:.4g}."
     )
     return picture, words.replace("-", "−")
@@ -154,11 +156,11 @@ def numbers_picture(inputs: Sequence[float] | torch.Tensor) -> Image.Image:
     """Each weight times input as a bar, the slide's own beside it, and the probability."""
     weights = np.array(linear.SLIDE_WEIGHTS)
     before, now = weights * np.array(linear.SLIDE_INPUT), weights * np.asarray(inputs)
-    found = linear.answer(inputs, linear.SLIDE_WEIGHTS)
+    prediction = linear.predict(inputs, linear.SLIDE_WEIGHTS)
     parts = figures.drawn(partial(_draw_parts, before, now), size=(620, 260))
     sides = [
-        Prediction("y = 1", found.probability, found.score, 1),
-        Prediction("y = 0", 1 - found.probability, -found.score, 0),
+        Prediction("y = 1", prediction.probability, prediction.score, 1),
+        Prediction("y = 0", 1 - prediction.probability, -prediction.score, 0),
     ]
     return figures.side_by_side(
         [parts, figures.bars(sides, width=420, highlight="y = 1")],
@@ -182,7 +184,7 @@ def _draw_parts(before: np.ndarray, now: np.ndarray, axes: Axes) -> None:
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepCurve:
     """For each number of inputs, the step that changes the answer: by theory, and as measured."""
 
     inputs: tuple[int, ...]
@@ -191,7 +193,7 @@ class Steps:
 
 
 @lru_cache(maxsize=8)
-def random_steps(rule: str, score: float = -3.0, gain: float = 5.0) -> Steps:
+def random_steps(rule: str, score: float = -3.0, gain: float = 5.0) -> StepCurve:
     """A classifier with random weights in 10 to 150 528 dimensions: the step for `gain`.
 
     `rule` says what stays as the dimension grows: "signs", weights of ±1; or "spread", the
@@ -205,18 +207,18 @@ def random_steps(rule: str, score: float = -3.0, gain: float = 5.0) -> Steps:
         w = torch.randn(count, generator=random, dtype=torch.float64).sign()
         w = w if rule == "signs" else w * (10 / count) ** 0.5
         bias = score - float(x @ w)
-        theory.append(linear.least_step(w, gain))
-        measured.append(linear.flipping_step(x, w, bias - score - gain))
-    return Steps(DIMENSIONS, tuple(theory), tuple(measured))
+        theory.append(linear.minimal_step(w, gain))
+        measured.append(linear.step_to_boundary(x, w, bias - score - gain))
+    return StepCurve(DIMENSIONS, tuple(theory), tuple(measured))
 
 
 @lru_cache(maxsize=2)
-def learned_steps(decay: float = 0.001, pictures: int = 24) -> Steps:
+def learned_steps(decay: float = 0.001, pictures: int = 24) -> StepCurve:
     """Animal or not, learned from the cut-outs at growing size: the median step that flips it.
 
     Logistic regression on raw pixels; `measured` keeps the pixels inside [0, 1], `theory` does not
-    know that bound. `decay` counts per squared length of the pictures, so that all sizes are
-    pulled alike.
+    know that bound. `decay` counts per squared length of the pictures, so that all sizes
+    decay alike.
     """
     cutouts = images.cutouts()
     whole = torch.cat([one.image for one in cutouts])
@@ -228,15 +230,15 @@ def learned_steps(decay: float = 0.001, pictures: int = 24) -> Steps:
         mean = points.mean(0)
         centred = points - mean
         length = float(centred.square().sum(1).mean())
-        found = linear.fit_logistic(centred, labels, decay=decay * length / 10)
-        bias = found.bias - float(mean.double() @ found.weights)
+        fit = linear.fit_logistic(centred, labels, weight_decay=decay * length / 10)
+        bias = fit.bias - float(mean.double() @ fit.weights)
         few = points[:: max(1, len(points) // pictures)][:pictures]
-        scores = (few.double() @ found.weights + bias).abs()
-        flips = [linear.flipping_step(one, found.weights, bias, bounds=(0, 1)) for one in few]
-        theory.append(linear.least_step(found.weights, float(scores.median())))
+        scores = (few.double() @ fit.weights + bias).abs()
+        flips = [linear.step_to_boundary(one, fit.weights, bias, bounds=(0, 1)) for one in few]
+        theory.append(linear.minimal_step(fit.weights, float(scores.median())))
         measured.append(float(np.median(flips)))
     inputs = tuple(3 * side * side for side in SIDES)
-    return Steps(inputs, tuple(reversed(theory)), tuple(reversed(measured)))
+    return StepCurve(inputs, tuple(reversed(theory)), tuple(reversed(measured)))
 
 
 def steps_panel() -> Panel:
@@ -257,8 +259,8 @@ def steps_panel() -> Panel:
 
 
 def _steps(rule: str, score: float, after: float, place: int) -> tuple[Image.Image, str]:
-    found = random_steps(rule, score, after - score)
-    step, count = found.theory[place], found.inputs[place]
+    curve = random_steps(rule, score, after - score)
+    step, count = curve.theory[place], curve.inputs[place]
     size = 1.0 if rule == "signs" else (10 / count) ** 0.5
     by_chance = step * size * count**0.5
     words = (
@@ -266,15 +268,15 @@ def _steps(rule: str, score: float, after: float, place: int) -> tuple[Image.Ima
         f"{after:g}. Random signs with the same step move it by about {by_chance:.2g}."
     )
     names = {"signs": "weights of ±1", "spread": "scores keep their spread"}
-    picture = steps_picture({names[rule]: found}, mark=place)
+    picture = steps_picture({names[rule]: curve}, mark=place)
     return picture, words.replace("-", "−")
 
 
-def steps_picture(found: Mapping[str, Steps], *, mark: int | None = None) -> Image.Image:
+def steps_picture(curves: Mapping[str, StepCurve], *, mark: int | None = None) -> Image.Image:
     """Steps against inputs, both logarithmic: a line for theory, marks for what was measured."""
 
     def plot(axes: Axes) -> None:
-        for place, (name, one) in enumerate(found.items()):
+        for place, (name, one) in enumerate(curves.items()):
             colour, dashes = ink.SERIES[place], ink.DASHES[place % len(ink.DASHES)]
             axes.plot(one.inputs, one.theory, dashes, color=colour, label=f"{name}: theory")
             marks = "osD^"[place]
@@ -333,7 +335,7 @@ def learning_panel(data: str = "photos32") -> Live:
 
 
 @dataclass(frozen=True)
-class _Scene:
+class _LearningFrame:
     """A snapshot and what it is tested with."""
 
     snapshot: linear.Snapshot
@@ -345,13 +347,15 @@ class _Scene:
         return self.snapshot.progress
 
 
-def _learning(data: str, decay: float, epochs: int) -> Iterator[_Scene]:
-    train, test = lesson(data)
-    for snapshot in linear.learn(train, decay=decay, epochs=epochs):
-        yield _Scene(snapshot, test, decay)
+def _learning(data: str, decay: float, epochs: int) -> Iterator[_LearningFrame]:
+    train, test = training_data(data)
+    for snapshot in linear.train.frames(train, weight_decay=decay, epochs=epochs):
+        yield _LearningFrame(snapshot, test, decay)
 
 
-def _draw_snapshot(scene: _Scene, shared: bool = False, size: int = 128) -> tuple[Image.Image, str]:
+def _draw_snapshot(
+    scene: _LearningFrame, shared: bool = False, size: int = 128
+) -> tuple[Image.Image, str]:
     one = scene.snapshot
     times = max(1, round(size / one.classifier.weights.shape[-1]))
     picture = templates(one.classifier, shared=shared, enlarge=times)
@@ -360,14 +364,14 @@ def _draw_snapshot(scene: _Scene, shared: bool = False, size: int = 128) -> tupl
     words = (
         f"Step {one.step} of {one.steps}: loss {one.loss:.2f}, "
         f"{one.accuracy:.0%} right while learning, "
-        f"{right_share(one.classifier, scene.test):.0%} of the test pictures; "
+        f"{accuracy(one.classifier, scene.test):.0%} of the test pictures; "
         f"decay {scene.decay:g}, largest weight {float(one.classifier.weights.abs().max()):.2g}."
     )
     return picture, words
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DecayComparison:
     """What weight decay does: shares named rightly, and the median least step of signs."""
 
     decay: float
@@ -379,27 +383,31 @@ class Comparison:
 
 @lru_cache(maxsize=6)
 def decays_compared(data: str, decays: tuple[float, ...] = (0.0, 0.1, 1.0, 10.0)
-                    ) -> tuple[Comparison, ...]:  # fmt: skip
+                    ) -> tuple[DecayComparison, ...]:  # fmt: skip
     """One classifier for each decay: how often it is right, how little it takes to fool it."""
-    train, test = lesson(data)
-    found = []
+    train, test = training_data(data)
+    comparisons = []
     for decay in decays:
         one = trained(data, decay)
-        matrix = linear.strength_matrix(one, test.images, test.labels, each=10, way="sign")
+        matrix = linear.strength_matrix(one, test.images, test.labels, each=10, along="sign")
         step = float(matrix.nanmedian())
-        found.append(Comparison(decay, right_share(one, train), right_share(one, test), step, one))
-    return tuple(found)
+        comparisons.append(
+            DecayComparison(decay, accuracy(one, train), accuracy(one, test), step, one)
+        )
+    return tuple(comparisons)
 
 
-def decays_picture(found: Sequence[Comparison], classes: Sequence[int] = range(7)) -> Image.Image:
+def decays_picture(
+    comparisons: Sequence[DecayComparison], classes: Sequence[int] = range(7)
+) -> Image.Image:
     """A row of templates for each decay, with accuracy and the step that it takes to fool it."""
     titles = [
         f"decay {one.decay:g}: right on {one.train:.0%} (training) and {one.test:.0%} (test), "
         f"fooled by {one.step * 255:.1f}/255"
-        for one in found
+        for one in comparisons
     ]
     rows = []
-    for one in found:
+    for one in comparisons:
         weights = figures.spread(one.classifier.weights[list(classes)])
         names = [one.classifier.categories[index] for index in classes]
         times = max(1, 96 // weights.shape[-1])
@@ -412,7 +420,7 @@ def decays_picture(found: Sequence[Comparison], classes: Sequence[int] = range(7
 
 def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> Panel:
     """Mix a class's weights into a picture: before, what is added, after, and the answers."""
-    names = lesson(data)[0].categories
+    names = training_data(data)[0].categories
     return Panel(
         partial(_mixing, data),
         {
@@ -422,7 +430,7 @@ def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> 
             "strength": controls.real(
                 "strength", *_strengths(data), step=0.5, unit="1/255", digits=1
             ),
-            "way": controls.choice("mix in", WAYS),
+            "along": controls.choice("mix in", ALONG),
             "decay": controls.choice("weight decay", DECAYS, 0.1),
         },
         title=f"Mix in a little of another class ({_set_name(data)})",
@@ -440,14 +448,14 @@ def _set_name(data: str) -> str:
 
 
 def _mixing(
-    data: str, source: str, place: int, target: str, strength: float, way: str, decay: float
+    data: str, source: str, place: int, target: str, strength: float, along: str, decay: float
 ) -> tuple[Image.Image, str]:
     pictures = chosen(data, source, decay)
     picture = pictures[place % len(pictures)][None]
     classifier = trained(data, decay)
-    found = linear.mix(classifier, picture, target, strength=strength / 255, way=way)
-    return mixed_picture(classifier, found, convnet=convnet(data)), mixed_words(
-        classifier, found, target
+    mixed = linear.mix(classifier, picture, target, strength=strength / 255, along=along)
+    return mixed_picture(classifier, mixed, convnet=convnet(data)), mixed_words(
+        classifier, mixed, target
     )
 
 
@@ -457,36 +465,36 @@ def convnet(data: str) -> Network | None:
     return networks.load(CONVNETS[data]) if data in CONVNETS else None
 
 
-def mixed_words(classifier: LinearClassifier, found: linear.Mixed, target: str) -> str:
+def mixed_words(classifier: LinearClassifier, mixed: linear.MixedImages, target: str) -> str:
     """Which class it was, which it is, and how far the pixels moved."""
     wanted = classifier.index(target)
-    first, last = int(found.before[0].argmax()), int(found.after[0].argmax())
-    largest = float(found.perturbation.abs().max()) * 255
+    first, last = int(mixed.before[0].argmax()), int(mixed.after[0].argmax())
+    largest = float(mixed.perturbation.abs().max()) * 255
     return (
-        f"{target}: {figures.per_cent(float(found.before[0, wanted]))} before, "
-        f"{figures.per_cent(float(found.after[0, wanted]))} after. First answer "
+        f"{target}: {figures.per_cent(float(mixed.before[0, wanted]))} before, "
+        f"{figures.per_cent(float(mixed.after[0, wanted]))} after. First answer "
         f"{classifier.categories[first]}, now {classifier.categories[last]}. "
         f"No pixel moved by more than {largest:.1f}/255."
     )
 
 
 def mixed_picture(
-    classifier: LinearClassifier, found: linear.Mixed, *, convnet: Network | None = None
+    classifier: LinearClassifier, mixed: linear.MixedImages, *, convnet: Network | None = None
 ) -> Image.Image:
     """The picture, what was added (enlarged, the factor said), the sum; below them the answers."""
-    before = (found.images - found.perturbation).clamp(0, 1)
+    before = (mixed.images - mixed.perturbation).clamp(0, 1)
     times = max(1, round(_SHOWN / before.shape[-1]))
-    largest = float(found.perturbation.abs().max())
+    largest = float(mixed.perturbation.abs().max())
     factor = 0.5 / largest if largest > 0 else 1.0
-    added = (0.5 + factor * found.perturbation).clamp(0, 1)
-    parts = [figures.enlarge(part, times) for part in (before, added, found.images)]
+    added = (0.5 + factor * mixed.perturbation).clamp(0, 1)
+    parts = [figures.enlarge(part, times) for part in (before, added, mixed.images)]
     titles = ["before", f"added, × {factor:.3g}, on grey", "after"]
     top = figures.side_by_side(parts, titles)
-    answers = [_bars(found.before[0], classifier), _bars(found.after[0], classifier)]
+    answers = [_bars(mixed.before[0], classifier), _bars(mixed.after[0], classifier)]
     names = ["linear, before", "linear, after"]
     if convnet is not None:
         with torch.no_grad():
-            chances = convnet(torch.cat([before, found.images])).softmax(1).cpu()
+            chances = convnet(torch.cat([before, mixed.images])).softmax(1).cpu()
         answers += [_bars(chance, classifier) for chance in chances]
         names += ["ConvNet, before", "ConvNet, after"]
     return figures.side_by_side(
@@ -513,7 +521,7 @@ def matrix_panel(data: str = "digits") -> Panel:
         {
             "data": controls.choice("pictures", SETS, data),
             "decay": controls.choice("weight decay", DECAYS, 0.1),
-            "way": controls.choice("mix in", WAYS, "sign"),
+            "along": controls.choice("mix in", ALONG, "sign"),
         },
         compute=_matrix,
         title="Least strength for each pair of classes",
@@ -521,13 +529,13 @@ def matrix_panel(data: str = "digits") -> Panel:
     )
 
 
-def _matrix(data: str, decay: float, way: str) -> torch.Tensor:
-    _, test = lesson(data)
-    return linear.strength_matrix(trained(data, decay), test.images, test.labels, way=way)
+def _matrix(data: str, decay: float, along: str) -> torch.Tensor:
+    _, test = training_data(data)
+    return linear.strength_matrix(trained(data, decay), test.images, test.labels, along=along)
 
 
 def _draw_matrix(matrix: torch.Tensor, data: str) -> tuple[Image.Image, str]:
-    names = lesson(data)[0].categories
+    names = training_data(data)[0].categories
     known = matrix.nan_to_num(torch.inf)
     row, column = divmod(int(known.argmin()), len(names))
     words = (
@@ -567,9 +575,9 @@ def scales_picture(
     classifier: LinearClassifier, picture: torch.Tensor, factors: Sequence[float] = (0.1, 1, 10)
 ) -> Image.Image:
     """The answers of one classifier whose weights and biases are multiplied by each factor."""
-    found = [classifier.scaled(factor).probabilities(picture)[0] for factor in factors]
+    answers = [classifier.scaled(factor).probabilities(picture)[0] for factor in factors]
     titles = [f"all weights × {factor:g}" for factor in factors]
-    return figures.side_by_side([_bars(chances, classifier) for chances in found], titles)
+    return figures.side_by_side([_bars(chances, classifier) for chances in answers], titles)
 
 
 # The same direction against another network
@@ -589,7 +597,7 @@ class Transfer:
 @lru_cache(maxsize=8)
 def transfer(data: str, factor: float = 1.02, count: int = 24) -> Transfer:
     """Mix every class into pictures that both name rightly, `factor` times as much as it takes."""
-    classifier, (_, test), network = trained(data), lesson(data), convnet(data)
+    classifier, (_, test), network = trained(data), training_data(data), convnet(data)
     if network is None:
         raise BadSetting(f"there is no ConvNet here for {data!r}; there is for {list(CONVNETS)}")
     with torch.no_grad():
@@ -598,7 +606,7 @@ def transfer(data: str, factor: float = 1.02, count: int = 24) -> Transfer:
     some = torch.nonzero(right).flatten()
     some = some[:: max(1, len(some) // count)][:count]
     pictures, labels = test.images[some], test.labels[some]
-    least = factor * linear.least_strength(classifier, pictures).measured
+    least = factor * linear.minimal_strength(classifier, pictures).measured
     tries = torch.nonzero((least > 0) & (least <= 1)).tolist()
     mixed = [
         linear.mix(classifier, pictures[row : row + 1], target, strength=float(least[row, target]))

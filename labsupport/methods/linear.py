@@ -19,6 +19,7 @@ from labsupport.core import device as devices
 from labsupport.core import network as networks
 from labsupport.core import training
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass, nearest
+from labsupport.core.frames import framed
 from labsupport.core.images.perturbations import Bounds, perturbed
 from labsupport.core.images.preparation import check
 from labsupport.core.images.sets import LabelledImages
@@ -26,11 +27,13 @@ from labsupport.core.network import Network
 
 SLIDE_INPUT = (2.0, -1.0, 3.0, -2.0, 2.0, 2.0, 1.0, -4.0, 5.0, 1.0)
 SLIDE_WEIGHTS = (-1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0)
-WAYS = ("weights", "sign")
+ALONG = ("weights", "sign")
 
 _FRAME = 8  # steps of a training between two snapshots
-_PACE = 10.0  # the learning rate, times the mean squared length of what is learned from
-_PULL = 0.05  # the largest learning rate times decay: beyond about 1 a step overshoots zero
+_RATE = 10.0  # the learning rate, times the mean squared length of what is learned from
+_LARGEST_DECAY = (
+    0.05  # the largest learning rate times weight_decay: beyond about 1 a step overshoots zero
+)
 _NEWTON = 100  # steps, at most
 _BLOCK = 8192  # columns of a Gram matrix at a time
 _SCAN = 24  # strengths that are tried before the search halves
@@ -41,7 +44,7 @@ _FINE = 36  # halvings of a step in double precision
 
 
 @dataclass(frozen=True)
-class Answer:
+class BinaryPrediction:
     """What a linear classifier of two classes says: `score` w·x + b and `probability` of the
     second class, σ(score)."""
 
@@ -145,7 +148,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Mixed:
+class MixedImages:
     """Pictures with a little of a class's weights mixed in.
 
     `images` and `perturbation` (what was really added, after clipping) are (N, 3, H, W),
@@ -159,7 +162,7 @@ class Mixed:
 
 
 @dataclass(frozen=True)
-class Strengths:
+class MinimalStrengths:
     """How much it takes to bring each image into each class, (N, classes); 0 where it is already.
 
     `measured` is with pixels kept inside [0, 1], infinite where full strength does not do it;
@@ -173,13 +176,13 @@ class Strengths:
 # Two classes
 
 
-def answer(inputs: Sequence[float] | Tensor, weights: Sequence[float] | Tensor, bias: float = 0.0
-           ) -> Answer:  # fmt: skip
-    """P(y = 1 | x) = σ(w·x + b), the linear classifier of two classes.
+def predict(inputs: Sequence[float] | Tensor, weights: Sequence[float] | Tensor, bias: float = 0.0
+           ) -> BinaryPrediction:  # fmt: skip
+    """P(y = 1 | x) = σ(w·x + b), what the linear classifier of two classes says.
 
     Errors: `BadSetting` unless there is a weight for each input.
 
-    >>> first = answer(SLIDE_INPUT, SLIDE_WEIGHTS)
+    >>> first = predict(SLIDE_INPUT, SLIDE_WEIGHTS)
     >>> first.score, round(first.probability, 4)
     (-3.0, 0.0474)
     """
@@ -189,17 +192,17 @@ def answer(inputs: Sequence[float] | Tensor, weights: Sequence[float] | Tensor, 
     score = float(x @ w) + bias
     if not math.isfinite(score):
         raise BadSetting("inputs, weights and bias are numbers: among these are NaN or infinity")
-    return Answer(score, float(torch.sigmoid(torch.tensor(score, dtype=torch.float64))))
+    return BinaryPrediction(score, float(torch.sigmoid(torch.tensor(score, dtype=torch.float64))))
 
 
-def least_step(weights: Sequence[float] | Tensor, gain: float) -> float:
+def minimal_step(weights: Sequence[float] | Tensor, gain: float) -> float:
     """How far each input has to move, at least, for the score to gain so much: gain / ||w||_1.
 
     No change with smaller steps can do it (Hölder's inequality), and x + step * sign(w) does.
 
     Errors: `BadSetting` for a gain below 0, or weights that are all zero.
 
-    >>> least_step(SLIDE_WEIGHTS, 5.0)
+    >>> minimal_step(SLIDE_WEIGHTS, 5.0)
     0.5
     """
     size = float(torch.as_tensor(weights).detach().double().abs().sum())
@@ -210,33 +213,33 @@ def least_step(weights: Sequence[float] | Tensor, gain: float) -> float:
     return gain / size
 
 
-def flipping_step(
+def step_to_boundary(
     inputs: Sequence[float] | Tensor,
     weights: Sequence[float] | Tensor,
     bias: float = 0.0,
     *,
     bounds: Bounds | None = None,
 ) -> float:
-    """The least step along ± sign(w) with which the answer changes sides, found by trying.
+    """The least step along ± sign(w) to the decision boundary, found by trying.
 
     The steps are taken and the score is computed anew, in double precision, kept inside `bounds`
-    (0, 1) for pixels. Infinite where no step within the bounds does it. `least_step` is what
+    (0, 1) for pixels. Infinite where no step within the bounds does it. `minimal_step` is what
     theory says without bounds: |w·x + b| / ||w||_1.
 
-    >>> round(flipping_step(SLIDE_INPUT, SLIDE_WEIGHTS), 6)
+    >>> round(step_to_boundary(SLIDE_INPUT, SLIDE_WEIGHTS), 6)
     0.3
     """
     x, w = (torch.as_tensor(part).detach().double().flatten() for part in (inputs, weights))
-    side = 1.0 if answer(x, w, bias).score >= 0 else -1.0
+    side = 1.0 if predict(x, w, bias).score >= 0 else -1.0
     against = -side * w.sign()
 
     def flips(step: float) -> bool:
-        found = x + step * against
-        found = found if bounds is None else found.clamp(*bounds)
-        return (float(found @ w) + bias) * side <= 0
+        changed = x + step * against
+        changed = changed if bounds is None else changed.clamp(*bounds)
+        return (float(changed @ w) + bias) * side <= 0
 
     far = _FAR if bounds is None else bounds[1] - bounds[0]
-    high = 1.01 * least_step(w, abs(answer(x, w, bias).score)) + _NEAR
+    high = 1.01 * minimal_step(w, abs(predict(x, w, bias).score)) + _NEAR
     while not flips(high):
         if high > far:
             return math.inf
@@ -248,35 +251,37 @@ def flipping_step(
     return high
 
 
-def fit_logistic(points: Tensor, labels: Tensor, *, decay: float = 0.01) -> Logistic:
+def fit_logistic(points: Tensor, labels: Tensor, *, weight_decay: float = 0.01) -> Logistic:
     """The logistic regression of labels 0 and 1 (N,) on points (N, D): the one minimum of
 
-    mean(-log P(label)) + decay/2 * ||w||², found by Newton's method in double precision. The bias
-    is not pulled. With more numbers than points (D > N) it works in the space that the points span.
+    mean(-log P(label)) + weight_decay/2 * ||w||², found by Newton's method in double precision. The
+    bias does not decay. With more numbers than points (D > N) it works in the space that the points
+    span.
 
-    Errors: `BadSetting` for labels other than 0 and 1, for one class alone, for decay not above 0
-    (separable points have no minimum without it).
+    Errors: `BadSetting` for labels other than 0 and 1, for one class alone, for a weight decay that
+    is not above 0 (separable points have no minimum without it).
 
     >>> line = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]])
-    >>> found = fit_logistic(line, torch.tensor([0, 0, 1, 1]), decay=0.1)
-    >>> bool(found.weights > 0), abs(found.bias) < 1e-9
+    >>> fit = fit_logistic(line, torch.tensor([0, 0, 1, 1]), weight_decay=0.1)
+    >>> bool(fit.weights > 0), abs(fit.bias) < 1e-9
     (True, True)
     """
-    _check_points(points, labels, decay)
+    _check_points(points, labels, weight_decay)
     exact = torch.float32 if points.device.type == "mps" else torch.float64
     points = points.detach()
     with torch.no_grad():
         reduced, back = _coordinates(points, exact)
         ones = torch.ones_like(reduced[:, :1])
-        found, steps = _newton(torch.cat([reduced, ones], 1), labels.to(reduced), decay)
-        scores = reduced @ found[:-1] + found[-1]
+        solution, steps = _newton(torch.cat([reduced, ones], 1), labels.to(reduced), weight_decay)
+        shares, bias = solution[:-1], solution[-1]
+        scores = reduced @ shares + bias
         loss = nn.functional.binary_cross_entropy_with_logits(scores, labels.to(scores))
-        weights = found[:-1] if back is None else _from_span(points, back @ found[:-1])
-    return Logistic(weights.cpu(), float(found[-1]), float(loss), steps)
+        weights = shares if back is None else _from_span(points, back @ shares)
+    return Logistic(weights.cpu(), float(bias), float(loss), steps)
 
 
 def _coordinates(points: Tensor, exact: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """Points (N, D) in at most N coordinates of equal lengths and angles, and the way back:
+    """Points (N, D) in at most N coordinates of equal lengths and angles, and how to return:
     weights of the coordinates as shares of the points."""
     count, size = points.shape
     if size <= count:
@@ -297,34 +302,39 @@ def _from_span(points: Tensor, shares: Tensor) -> Tensor:
     return torch.cat([block.to(shares).T @ shares for block in torch.split(points, _BLOCK, 1)])
 
 
-def _newton(points: Tensor, labels: Tensor, decay: float) -> tuple[Tensor, int]:
-    """The minimum over (D + 1,), the last one the bias, which is not pulled."""
+def _newton(points: Tensor, labels: Tensor, weight_decay: float) -> tuple[Tensor, int]:
+    """The minimum over (D + 1,), the last one the bias, which does not decay."""
     count, size = points.shape
-    pull = torch.full((size,), decay, dtype=points.dtype, device=points.device)
-    pull[-1] = 0.0
+    decays = torch.full((size,), weight_decay, dtype=points.dtype, device=points.device)
+    decays[-1] = 0.0
 
-    def height(place: Tensor) -> Tensor:
+    def objective(place: Tensor) -> Tensor:
         fit = nn.functional.binary_cross_entropy_with_logits(points @ place, labels)
-        return fit + (pull * place.square()).sum() / 2
+        return fit + (decays * place.square()).sum() / 2
 
     place = points.new_zeros(size)
     tiny = torch.finfo(points.dtype).eps
     for step in range(_NEWTON):
-        chance = torch.sigmoid(points @ place)
-        slope = points.T @ (chance - labels) / count + pull * place
-        curve = (points.T * (chance * (1 - chance))) @ points / count + torch.diag(pull + tiny)
-        way = torch.linalg.solve(curve, slope)
-        drop = float(slope @ way)  # twice what this step can still gain
-        if drop < 1e3 * tiny**2 + tiny * float(height(place)):
+        probability = torch.sigmoid(points @ place)
+        gradient = points.T @ (probability - labels) / count + decays * place
+        hessian = (points.T * (probability * (1 - probability))) @ points / count + torch.diag(
+            decays + tiny
+        )
+        direction = torch.linalg.solve(hessian, gradient)
+        decrement = float(gradient @ direction)  # twice what this step can still gain
+        if decrement < 1e3 * tiny**2 + tiny * float(objective(place)):
             return place, step
         length = 1.0
-        while height(place - length * way) > height(place) - length * drop / 4 and length > 1e-6:
+        while (
+            objective(place - length * direction) > objective(place) - length * decrement / 4
+            and length > 1e-6
+        ):
             length /= 2
-        place = place - length * way
+        place = place - length * direction
     return place, _NEWTON
 
 
-def _check_points(points: Tensor, labels: Tensor, decay: float) -> None:
+def _check_points(points: Tensor, labels: Tensor, weight_decay: float) -> None:
     if points.ndim != 2 or labels.shape != points.shape[:1]:
         raise BadSetting(
             f"points are (N, D) and labels (N,), not {tuple(points.shape)} and "
@@ -332,8 +342,8 @@ def _check_points(points: Tensor, labels: Tensor, decay: float) -> None:
         )
     if sorted(set(labels.tolist())) != [0, 1]:
         raise BadSetting("labels are 0 and 1, both of them there: (labels == 3).long()")
-    if not decay > 0 or not math.isfinite(decay):
-        raise BadSetting(f"decay is a number above 0, such as 0.01, not {decay}")
+    if not weight_decay > 0 or not math.isfinite(weight_decay):
+        raise BadSetting(f"weight_decay is a number above 0, such as 0.01, not {weight_decay}")
     if not bool(points.isfinite().all()):
         raise BadSetting("points are finite numbers; some of these are not")
 
@@ -341,20 +351,22 @@ def _check_points(points: Tensor, labels: Tensor, decay: float) -> None:
 # Many classes
 
 
-def learn(
+@framed
+def train(
     examples: LabelledImages,
     *,
-    decay: float = 0.1,
+    weight_decay: float = 0.1,
     epochs: float = 6,
     learning_rate: float | None = None,
     seed: int = 0,
 ) -> Iterator[Snapshot]:
-    """Train a linear classifier on raw pixels, from zero weights on; a snapshot every few steps.
+    """Train a linear classifier on raw pixels, from zero weights on: the last `Snapshot`.
 
-    The softmax classifier: mean(-log P(label)) + decay/2 * ||w||², by `core.training.train`.
-    Inside, pixels are centred and divided by their spread, which makes the steps better; that is
-    folded into the weights and biases of the snapshots, which take pixels as they are. Without a
-    `learning_rate` it is chosen by the images' size. The first snapshot is before any step.
+    `.frames` give one every few steps, the first before any step. The softmax classifier:
+    mean(-log P(label)) + weight_decay/2 * ||w||², by `core.training.train`. Inside, pixels are
+    centred and divided by their spread, which makes the steps better; that is folded into the
+    weights and biases of the snapshots, which take pixels as they are. Without a `learning_rate` it
+    is chosen by the images' size.
 
     Errors: `BadSetting` as of `core.training.train`.
     """
@@ -364,7 +376,7 @@ def learn(
     centred = ((images - mean.view(3, 1, 1)) / spread).contiguous()
     if learning_rate is None:
         length = float(centred[:500].square().sum((1, 2, 3)).mean())
-        learning_rate = min(_PACE / max(length, 1e-6), _PULL / max(decay, 1e-9))
+        learning_rate = min(_RATE / max(length, 1e-6), _LARGEST_DECAY / max(weight_decay, 1e-9))
     device = devices.pick()
     module = _zero_module(images[0].numel(), len(examples.categories)).to(device)
     frames = training.train.frames(
@@ -373,7 +385,7 @@ def learn(
         examples.labels,
         epochs=epochs,
         learning_rate=learning_rate,
-        weight_decay=decay,
+        weight_decay=weight_decay,
         seed=seed,
     )
     fold = _Folding(mean, spread, tuple(images.shape[1:]), examples.categories)
@@ -439,24 +451,24 @@ def classifier_of(network: Network) -> LinearClassifier:
         black.requires_grad_(True)
         scores = network.scores(black)
         (weights,) = torch.autograd.grad(scores.diagonal().sum(), black)
-    found = LinearClassifier(
+    classifier = LinearClassifier(
         weights.detach().cpu().contiguous(), scores[0].detach().cpu(), network.categories
     )
-    _check_linear(network, found)
-    return found
+    _check_linear(network, classifier)
+    return classifier
 
 
-def _check_linear(network: Network, found: LinearClassifier) -> None:
+def _check_linear(network: Network, classifier: LinearClassifier) -> None:
     random = torch.Generator().manual_seed(0)
     probe = torch.rand(4, 3, *network.input_size, generator=random)
     with torch.no_grad():
         real = network.scores(probe).cpu()
-    claimed = found.scores(probe)
+    own = classifier.scores(probe)
     scale = max(float(real.abs().max()), 1e-6)
-    if not torch.allclose(real, claimed, rtol=0, atol=1e-3 * scale):
+    if not torch.allclose(real, own, rtol=0, atol=1e-3 * scale):
         raise BadSetting(
             f"{network.name} is not linear: its scores are no weighted sum of the pixels. "
-            "linear.learn(...) trains one that is"
+            "linear.train(...) trains one that is"
         )
 
 
@@ -469,15 +481,15 @@ def mix(
     target: str | int,
     *,
     strength: float,
-    way: str = "weights",
-    away: bool = True,
-) -> Mixed:
+    along: str = "weights",
+    subtract_current: bool = True,
+) -> MixedImages:
     """Mix a little of a class's weights into pictures (Karpathy 2015).
 
     The direction is the target's template, less that of the class which the picture is in now
-    (unless `away` is off), divided by its largest weight; so `strength`, 0 to 1, is the largest
-    change of a pixel. With way="sign" every pixel moves by just that, along the direction's signs.
-    The result is kept inside [0, 1].
+    (unless `subtract_current` is off), divided by its largest weight; so `strength`, 0 to 1, is
+    the largest change of a pixel. With along="sign" every pixel moves by just that, along the
+    direction's signs. The result is kept inside [0, 1].
 
     Errors: `UnknownClass`, `BadImage`, `BadSetting`.
 
@@ -491,32 +503,37 @@ def mix(
     before = classifier.probabilities(images)
     images = images.detach().to(classifier.weights)
     wanted = classifier.index(target)
-    direction = _direction(classifier, before.argmax(1), wanted, way, away)
+    direction = _direction(classifier, before.argmax(1), wanted, along, subtract_current)
     changed = perturbed(images, direction, strength)
     after = classifier.probabilities(changed)
-    return Mixed(changed.cpu(), (changed - images).cpu(), before.cpu(), after.cpu())
+    return MixedImages(changed.cpu(), (changed - images).cpu(), before.cpu(), after.cpu())
 
 
 def _direction(
-    classifier: LinearClassifier, now: Tensor, target: int, way: str, away: bool
+    classifier: LinearClassifier, now: Tensor, target: int, along: str, subtract_current: bool
 ) -> Tensor:
     """One for each image that is in class `now` (N,): (N, 3, H, W), its largest number 1."""
-    if way not in WAYS:
+    if along not in ALONG:
         raise BadSetting(
-            f"way is 'weights' or 'sign', not {way!r}; the nearest is {nearest(way, WAYS, 1)[0]!r}"
+            f"along is 'weights' or 'sign', not {along!r}; the nearest is "
+            f"{nearest(along, ALONG, 1)[0]!r}"
         )
     towards = classifier.weights[target].expand(len(now), -1, -1, -1)
-    if away:
+    if subtract_current:
         towards = towards - classifier.weights[now]
-    if way == "sign":
+    if along == "sign":
         return towards.sign()
     largest = towards.abs().amax((1, 2, 3), keepdim=True)
     return towards / largest.clamp_min(torch.finfo(towards.dtype).tiny)
 
 
-def least_strength(
-    classifier: LinearClassifier, images: Tensor, *, way: str = "weights", away: bool = True
-) -> Strengths:
+def minimal_strength(
+    classifier: LinearClassifier,
+    images: Tensor,
+    *,
+    along: str = "weights",
+    subtract_current: bool = True,
+) -> MinimalStrengths:
     """For every image and class, the least strength of `mix` that makes it the first answer.
 
     Measured to 1/4000 of itself by trying strengths and then halving; beside it what theory says:
@@ -530,12 +547,14 @@ def least_strength(
     now = scores.argmax(1)
     columns = []
     for target in range(len(classifier.categories)):
-        direction = _direction(classifier, now, target, way, away)
+        direction = _direction(classifier, now, target, along, subtract_current)
         theory = _crossing(classifier, scores, direction, target)
         columns.append((_search(classifier, images, direction, target), theory))
     measured, theory = (torch.stack(part, 1) for part in zip(*columns, strict=True))
     mine = torch.arange(measured.shape[1], device=now.device) == now[:, None]
-    return Strengths(measured.masked_fill(mine, 0.0).cpu(), theory.masked_fill(mine, 0.0).cpu())
+    return MinimalStrengths(
+        measured.masked_fill(mine, 0.0).cpu(), theory.masked_fill(mine, 0.0).cpu()
+    )
 
 
 def _crossing(
@@ -543,10 +562,10 @@ def _crossing(
 ) -> Tensor:
     """The strength from which the target's line is above all others, (N,)."""
     rates = direction.flatten(1) @ classifier.weights.flatten(1).T  # (N, classes)
-    behind = scores - scores[:, target, None]
+    lag = scores - scores[:, target, None]
     gains = rates[:, target, None] - rates
-    # ahead and staying ahead: 0; behind and never gaining: never
-    needed = torch.where(gains > 0, behind / gains, torch.where(behind > 0, math.inf, 0.0))
+    # ahead and staying ahead: 0; lagging and never gaining: never
+    needed = torch.where(gains > 0, lag / gains, torch.where(lag > 0, math.inf, 0.0))
     return needed.clamp_min(0).amax(1)
 
 
@@ -579,8 +598,7 @@ def strength_matrix(
     labels: Tensor,
     *,
     each: int = 10,
-    way: str = "weights",
-    away: bool = True,
+    along: str = "weights",
 ) -> Tensor:
     """The median least strength from each class (row) to each class (column), (classes, classes).
 
@@ -598,7 +616,7 @@ def strength_matrix(
     for label in range(count):
         chosen = torch.nonzero(right & (labels.cpu() == label)).flatten()[:each]
         if len(chosen):
-            found = least_strength(classifier, images[chosen], way=way, away=away)
-            matrix[label] = found.measured.median(0).values.cpu()
+            strengths = minimal_strength(classifier, images[chosen], along=along).measured
+            matrix[label] = strengths.median(0).values.cpu()
             matrix[label, label] = math.nan
     return matrix

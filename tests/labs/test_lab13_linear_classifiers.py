@@ -17,7 +17,7 @@ def few(monkeypatch):
     full = images.digits()
     small = LabelledImages(full.images[:600], full.labels[:600], full.categories)
     test = LabelledImages(full.images[600:900], full.labels[600:900], full.categories)
-    monkeypatch.setattr(lab, "lesson", lambda data: (small, test))
+    monkeypatch.setattr(lab, "training_data", lambda data: (small, test))
     caches = (lab.trained, lab.chosen, lab.decays_compared, lab.transfer)
     for one in caches:
         one.cache_clear()
@@ -138,9 +138,9 @@ def test_chosen_pictures_are_named_rightly():
 
 def test_the_matrix_panel_finds_the_easiest_pair(opened):
     panel = opened(lab.matrix_panel("digits"))
-    _, test = lab.lesson("digits")
+    _, test = lab.training_data("digits")
     matrix = linear.strength_matrix(
-        lab.trained("digits"), test.images, test.labels, way="sign"
+        lab.trained("digits"), test.images, test.labels, along="sign"
     ).nan_to_num(9)
     row, column = divmod(int(matrix.argmin()), 10)
     assert panel.words.startswith(f"Easiest: {row} to {column}, ")
@@ -165,4 +165,4 @@ def test_scaled_weights_make_the_first_bar_longer():
 def test_an_unknown_set_is_named_with_the_nearest(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(LabError, match="photos32"):
-        lab.lesson("photos23")
+        lab.training_data("photos23")

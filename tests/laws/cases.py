@@ -604,7 +604,7 @@ def _mixed(network: Network, image: torch.Tensor, target: object) -> Results:
 
 
 def _strengths(network: Network, image: torch.Tensor, _: object) -> Results:
-    found = li.least_strength(_linear(network), image)
+    found = li.minimal_strength(_linear(network), image)
     return {"measured": found.measured.nan_to_num(posinf=9), "theory": found.theory}
 
 
@@ -616,14 +616,14 @@ def _strength_matrix(network: Network, image: torch.Tensor, _: object) -> Result
 
 def _linear_numbers(_: Network, image: torch.Tensor, __: object) -> Results:
     x, w = image[0, :, 4], image[0, :, 5] - 0.5
-    found = li.answer(x, w, 0.5)
-    steps = [li.least_step(w, 2.0), li.flipping_step(x, w, 0.5)]
+    found = li.predict(x, w, 0.5)
+    steps = [li.minimal_step(w, 2.0), li.step_to_boundary(x, w, 0.5)]
     return {"numbers": torch.tensor([found.score, found.probability, *steps])}
 
 
 def _logistic(_: Network, image: torch.Tensor, __: object) -> Results:
     points = image[0].flatten(0, 1)
-    found = li.fit_logistic(points, (points[:, 0] > points[:, 1]).long(), decay=0.1)
+    found = li.fit_logistic(points, (points[:, 0] > points[:, 1]).long(), weight_decay=0.1)
     return {"weights": found.weights}
 
 
@@ -631,7 +631,7 @@ def _learned(_: Network, image: torch.Tensor, __: object) -> Results:
     examples = images_.LabelledImages(
         torch.cat([image, 1 - image]), torch.tensor([0] * len(image) + [1] * len(image)), ("a", "b")
     )
-    *_, last = li.learn(examples, epochs=3)
+    last = li.train(examples, epochs=3)
     return {"weights": last.classifier.weights, "bias": last.classifier.bias}
 
 
@@ -872,14 +872,14 @@ CASES = [
     Case("inversion.normalised_error", _code_errors),
     Case("inversion.errors_by_layer", _code_errors),
     Case("inversion.recognition", _recognized, wrong=None, batches=True),
-    Case("linear.answer", _linear_numbers, wrong=None),
-    Case("linear.least_step", _linear_numbers, wrong=None),
-    Case("linear.flipping_step", _linear_numbers, wrong=None),
+    Case("linear.predict", _linear_numbers, wrong=None),
+    Case("linear.minimal_step", _linear_numbers, wrong=None),
+    Case("linear.step_to_boundary", _linear_numbers, wrong=None),
     Case("linear.fit_logistic", _logistic, wrong=None),
-    Case("linear.learn", _learned, wrong=None),
+    Case("linear.train", _learned, wrong=None),
     Case("linear.classifier_of", _read_off, wrong=None),
     Case("linear.mix", _mixed, batches=True),
-    Case("linear.least_strength", _strengths, wrong=None, batches=True),
+    Case("linear.minimal_strength", _strengths, wrong=None, batches=True),
     Case("linear.strength_matrix", _strength_matrix, wrong=None),
     Case("evolution.evolve", _evolved),
     Case("evolution.compete", _competed, wrong=None),

@@ -41,8 +41,8 @@ def examples(count: int = 120, size: tuple[int, int] = (4, 6), classes: int = 3)
 
 
 def test_the_slides_numbers():
-    before = linear.answer(X, W)
-    after = linear.answer(signed_step(X, W, 0.5, bounds=None), W)
+    before = linear.predict(X, W)
+    after = linear.predict(signed_step(X, W, 0.5, bounds=None), W)
     assert (before.score, round(before.probability, 4)) == (-3.0, 0.0474)
     assert (after.score, round(after.probability, 4)) == (2.0, 0.8808)
 
@@ -53,21 +53,21 @@ def test_the_slides_adversarial_input():
 
 
 def test_the_bias_is_added():
-    assert linear.answer([1.0, 2.0], [3.0, -1.0], 0.25).score == 1.25
-    assert linear.answer([0.0], [1.0], math.log(3)).probability == pytest.approx(0.75)
+    assert linear.predict([1.0, 2.0], [3.0, -1.0], 0.25).score == 1.25
+    assert linear.predict([0.0], [1.0], math.log(3)).probability == pytest.approx(0.75)
 
 
 def test_the_least_step_is_enough_and_no_smaller_one_is():
     random = torch.Generator().manual_seed(1)
     x, w = (torch.randn(300, generator=random, dtype=torch.float64) for _ in range(2))
     gain = 7.0
-    step = linear.least_step(w, gain)
+    step = linear.minimal_step(w, gain)
     assert float((step * w.sign()) @ w) == pytest.approx(gain)
     tried = (2 * torch.rand(2000, 300, generator=random, dtype=torch.float64) - 1) * step
     assert float((tried @ w).max()) < gain
-    assert linear.least_step(w, 0.0) == 0
-    assert linear.answer(x + step * w.sign(), w).score == pytest.approx(
-        linear.answer(x, w).score + gain
+    assert linear.minimal_step(w, 0.0) == 0
+    assert linear.predict(x + step * w.sign(), w).score == pytest.approx(
+        linear.predict(x, w).score + gain
     )
 
 
@@ -75,16 +75,16 @@ def test_the_least_step_is_enough_and_no_smaller_one_is():
 def test_the_flipping_step_is_the_score_over_the_sum_of_weights(bias):
     random = torch.Generator().manual_seed(2)
     x, w = (torch.randn(200, generator=random) for _ in range(2))
-    theory = linear.least_step(w, abs(linear.answer(x, w, bias).score))
-    assert linear.flipping_step(x, w, bias) == pytest.approx(theory, rel=1e-9)
+    theory = linear.minimal_step(w, abs(linear.predict(x, w, bias).score))
+    assert linear.step_to_boundary(x, w, bias) == pytest.approx(theory, rel=1e-9)
 
 
 def test_bounds_make_the_flipping_step_longer_or_endless():
     x, w = torch.tensor([0.9, 0.5]), torch.tensor([1.0, 1.0])
-    assert linear.flipping_step(x, w, -1.6, bounds=(0, 1)) == pytest.approx(0.1)
-    assert linear.flipping_step(x, w, -1.7, bounds=(0, 1)) == pytest.approx(0.2)
-    assert linear.flipping_step(x, w, -1.7) == pytest.approx(0.15)
-    assert linear.flipping_step(x, w, -2.5, bounds=(0, 1)) == math.inf
+    assert linear.step_to_boundary(x, w, -1.6, bounds=(0, 1)) == pytest.approx(0.1)
+    assert linear.step_to_boundary(x, w, -1.7, bounds=(0, 1)) == pytest.approx(0.2)
+    assert linear.step_to_boundary(x, w, -1.7) == pytest.approx(0.15)
+    assert linear.step_to_boundary(x, w, -2.5, bounds=(0, 1)) == math.inf
 
 
 # Logistic regression
@@ -98,7 +98,7 @@ def test_logistic_regression_equals_scikit_learns(count, size, decay):
     random = torch.Generator().manual_seed(3)
     points = torch.randn(count, size, generator=random)
     labels = (points[:, 0] + 0.5 * torch.randn(count, generator=random) > 0.3).long()
-    found = linear.fit_logistic(points, labels, decay=decay)
+    found = linear.fit_logistic(points, labels, weight_decay=decay)
     peer = LogisticRegression(C=1 / (count * decay), tol=1e-10, max_iter=10_000)
     peer.fit(points.double().numpy(), labels.numpy())
     assert torch.allclose(found.weights, torch.tensor(peer.coef_[0]), atol=1e-5)
@@ -108,11 +108,11 @@ def test_logistic_regression_equals_scikit_learns(count, size, decay):
     )
 
 
-def test_at_the_minimum_the_slope_is_zero():
+def test_at_the_minimum_the_gradient_is_zero():
     random = torch.Generator().manual_seed(4)
     points = torch.randn(40, 60, generator=random, dtype=torch.float64) * 30
     labels = torch.arange(40) % 2
-    found = linear.fit_logistic(points, labels, decay=0.05)
+    found = linear.fit_logistic(points, labels, weight_decay=0.05)
     off = torch.sigmoid(found.scores(points)) - labels
     assert float((points.T @ off / 40 + 0.05 * found.weights).abs().max()) < 1e-8
     assert abs(float(off.mean())) < 1e-8
@@ -132,7 +132,7 @@ def test_at_the_minimum_the_slope_is_zero():
 )
 def test_logistic_regression_says_what_does_not_work(labels, decay, words):
     with pytest.raises(BadSetting, match=words):
-        linear.fit_logistic(torch.zeros(4, 2), torch.tensor(labels), decay=decay)
+        linear.fit_logistic(torch.zeros(4, 2), torch.tensor(labels), weight_decay=decay)
 
 
 # Classifiers of images
@@ -179,9 +179,9 @@ def test_the_fast_gradient_sign_of_a_linear_network_is_the_sign_of_its_weights()
     one = classifier()
     network, picture = one.network(), toys.image(5, 7).requires_grad_(True)
     for target in range(4):
-        (slope,) = torch.autograd.grad(network(picture)[0, target], picture)
-        found = signed_step(picture.detach(), slope, 0.1)
-        assert torch.equal(slope.sign()[0], one.weights[target].sign())
+        (gradient,) = torch.autograd.grad(network(picture)[0, target], picture)
+        found = signed_step(picture.detach(), gradient, 0.1)
+        assert torch.equal(gradient.sign()[0], one.weights[target].sign())
         assert torch.allclose(found, (picture + 0.1 * one.weights[target].sign()).clamp(0, 1))
 
 
@@ -190,8 +190,8 @@ def test_scaling_changes_confidence_and_nothing_else():
     sure = one.scaled(10)
     assert torch.equal(sure.scores(pictures).argmax(1), one.scores(pictures).argmax(1))
     assert sure.probabilities(pictures).amax(1).mean() > one.probabilities(pictures).amax(1).mean()
-    step = linear.least_strength(one, pictures).measured
-    assert torch.allclose(linear.least_strength(sure, pictures).measured, step, atol=1e-4)
+    step = linear.minimal_strength(one, pictures).measured
+    assert torch.allclose(linear.minimal_strength(sure, pictures).measured, step, atol=1e-4)
 
 
 def test_classes_are_found_by_name_or_number():
@@ -212,7 +212,7 @@ def test_images_of_another_size_are_refused():
 
 def test_it_learns_and_every_snapshot_stands_alone():
     data = examples()
-    first, *_, last = snapshots = list(linear.learn(data, epochs=30, decay=0.01))
+    first, *_, last = snapshots = list(linear.train.frames(data, epochs=30, weight_decay=0.01))
     assert not first.classifier.weights.any()
     assert (first.step, last.progress) == (0, 1.0)
     right = last.classifier.scores(data.images).argmax(1) == data.labels
@@ -225,7 +225,7 @@ def test_it_learns_and_every_snapshot_stands_alone():
 def test_what_is_folded_in_is_what_was_learned():
     """The snapshot's own accuracy, as training saw it, is that of its weights on raw pixels."""
     data = examples()
-    *_, last = linear.learn(data, epochs=60, decay=0.01)
+    last = linear.train(data, epochs=60, weight_decay=0.01)
     loss = nn.functional.cross_entropy(last.classifier.scores(data.images), data.labels)
     assert float(loss) == pytest.approx(last.loss, abs=0.01)
 
@@ -235,7 +235,7 @@ def test_dark_and_bright_are_told_apart_by_the_bias():
     level = torch.linspace(0.3, 0.9, 100).view(-1, 1, 1, 1)
     pictures = (level + 0.05 * toys.image(4, 5, count=100)).clamp(0, 1)
     labels = torch.arange(100) // 50
-    *_, last = linear.learn(LabelledImages(pictures, labels, ("dark", "bright")), epochs=60)
+    last = linear.train(LabelledImages(pictures, labels, ("dark", "bright")), epochs=60)
     answers = last.classifier.scores(pictures).argmax(1)
     assert float((answers == labels).float().mean()) > 0.95
     assert last.classifier.bias[0] > last.classifier.bias[1] + 0.5
@@ -244,7 +244,7 @@ def test_dark_and_bright_are_told_apart_by_the_bias():
 def test_the_templates_add_up_to_nothing_and_grey_stays_grey():
     grey = images.digits()
     few = LabelledImages(grey.images[:500], grey.labels[:500], grey.categories)
-    *_, last = linear.learn(few, epochs=3)
+    last = linear.train(few, epochs=3)
     weights = last.classifier.weights
     assert float(weights.sum(0).abs().max()) < 1e-4
     assert torch.allclose(weights[:, 0], weights[:, 2], atol=1e-5)
@@ -252,7 +252,7 @@ def test_the_templates_add_up_to_nothing_and_grey_stays_grey():
 
 def test_decay_makes_templates_smooth_and_steps_long():
     data = examples(count=200, size=(8, 8))
-    ends = [list(linear.learn(data, epochs=40, decay=decay))[-1] for decay in (0.0, 1.0)]
+    ends = [linear.train(data, epochs=40, weight_decay=decay) for decay in (0.0, 1.0)]
     loose, tight = (end.classifier for end in ends)
 
     def rough(weights: torch.Tensor) -> float:
@@ -263,8 +263,8 @@ def test_decay_makes_templates_smooth_and_steps_long():
 
 
 def test_the_same_seed_learns_the_same():
-    one, two = (list(linear.learn(examples(), epochs=2, seed=5))[-1] for _ in range(2))
-    other = list(linear.learn(examples(), epochs=2, seed=6))[-1]
+    one, two = (linear.train(examples(), epochs=2, seed=5) for _ in range(2))
+    other = linear.train(examples(), epochs=2, seed=6)
     assert torch.equal(one.classifier.weights, two.classifier.weights)
     assert not torch.equal(one.classifier.weights, other.classifier.weights)
 
@@ -287,16 +287,16 @@ def test_mixing_is_adding_weights_and_clipping():
 
 def test_mixing_without_taking_away():
     one, pictures = classifier(), toys.image(5, 7, count=3)
-    found = linear.mix(one, pictures, 2, strength=0.2, away=False)
+    found = linear.mix(one, pictures, 2, strength=0.2, subtract_current=False)
     wanted = (pictures + 0.2 * one.weights[2] / one.weights[2].abs().max()).clamp(0, 1)
     assert torch.allclose(found.images, wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("way", linear.WAYS)
+@pytest.mark.parametrize("along", linear.ALONG)
 @pytest.mark.parametrize("strength", [0.0, 1 / 255, 0.1, 1.0])
-def test_mixed_pictures_are_pictures_and_near(way, strength):
+def test_mixed_pictures_are_pictures_and_near(along, strength):
     one, pictures = classifier(), toys.image(5, 7, count=8)
-    found = linear.mix(one, pictures, "a", strength=strength, way=way)
+    found = linear.mix(one, pictures, "a", strength=strength, along=along)
     assert float((found.images.double() - pictures.double()).abs().max()) <= strength
     assert found.images.min() >= 0
     assert found.images.max() <= 1
@@ -305,12 +305,12 @@ def test_mixed_pictures_are_pictures_and_near(way, strength):
         assert torch.equal(found.before, found.after)
 
 
-@pytest.mark.parametrize("way", linear.WAYS)
+@pytest.mark.parametrize("along", linear.ALONG)
 @pytest.mark.parametrize("away", [True, False])
-def test_the_least_strength_is_just_enough(way, away):
+def test_the_least_strength_is_just_enough(along, away):
     one, pictures = classifier(), toys.image(5, 7, count=10)
-    found = linear.least_strength(one, pictures, way=way, away=away).measured
-    settings = {"way": way, "away": away}
+    found = linear.minimal_strength(one, pictures, along=along, subtract_current=away).measured
+    settings = {"along": along, "subtract_current": away}
     for row, target in itertools.product(range(10), range(4)):
         least, picture = float(found[row, target]), pictures[row : row + 1]
         if not 0 < least < 0.99:
@@ -325,7 +325,7 @@ def test_theory_is_what_is_measured_where_nothing_is_clipped():
     one = classifier(classes=5, height=12, width=10, seed=3)
     pictures = 0.4 + 0.2 * toys.image(12, 10, count=8)
     for away in (True, False):
-        found = linear.least_strength(one, pictures, away=away)
+        found = linear.minimal_strength(one, pictures, subtract_current=away)
         near = found.theory < 0.4
         assert int(near.sum()) > 10
         assert torch.allclose(found.measured[near], found.theory[near], rtol=2e-3, atol=1e-4)
@@ -333,7 +333,7 @@ def test_theory_is_what_is_measured_where_nothing_is_clipped():
 
 def test_no_strength_is_needed_for_the_class_that_is_there():
     one, pictures = classifier(), toys.image(5, 7, count=6)
-    found = linear.least_strength(one, pictures)
+    found = linear.minimal_strength(one, pictures)
     now = one.scores(pictures).argmax(1)
     rows = torch.arange(6)
     assert not found.measured[rows, now].any()
@@ -344,7 +344,7 @@ def test_a_class_out_of_reach_is_infinitely_far():
     weights = torch.zeros(2, 3, 2, 2)
     weights[1, :, 0, 0] = 1.0
     far = linear.LinearClassifier(weights, torch.tensor([9.0, 0.0]), ("near", "far"))
-    found = linear.least_strength(far, torch.full((1, 3, 2, 2), 0.5))
+    found = linear.minimal_strength(far, torch.full((1, 3, 2, 2), 0.5))
     assert found.measured[0, 1] == math.inf
     assert float(found.theory[0, 1]) == pytest.approx((9 - 1.5) / 3)
 
@@ -357,7 +357,7 @@ def test_the_matrix_holds_the_medians_of_what_is_named_rightly():
     labels[0] = (first + 1) % 4  # one that the classifier gets wrong
     found = linear.strength_matrix(one, pictures, labels, each=3)
     chosen = torch.nonzero((labels == first) & (now == first)).flatten()[:3]
-    wanted = linear.least_strength(one, pictures[chosen]).measured.median(0).values
+    wanted = linear.minimal_strength(one, pictures[chosen]).measured.median(0).values
     others = torch.arange(4) != first
     assert torch.equal(found[first][others], wanted[others])
     assert found.diagonal().isnan().all()
@@ -375,14 +375,14 @@ def test_wrong_settings_are_named():
     with pytest.raises(UnknownClass, match="'z'"):
         linear.mix(one, picture, "z", strength=0.1)
     with pytest.raises(BadSetting, match="'sign'"):
-        linear.mix(one, picture, "a", strength=0.1, way="signs")
+        linear.mix(one, picture, "a", strength=0.1, along="signs")
     with pytest.raises(BadSetting, match="from 0 upwards"):
         linear.mix(one, picture, "a", strength=-0.1)
     with pytest.raises(BadSetting, match="labels"):
         linear.strength_matrix(one, picture, torch.tensor([0, 1]))
     with pytest.raises(BadSetting, match="as many weights"):
-        linear.answer([1.0, 2.0], [1.0])
+        linear.predict([1.0, 2.0], [1.0])
     with pytest.raises(BadSetting, match="all zero"):
-        linear.least_step([0.0, 0.0], 1.0)
+        linear.minimal_step([0.0, 0.0], 1.0)
     with pytest.raises(BadSetting, match="gain"):
-        linear.least_step([1.0], -1.0)
+        linear.minimal_step([1.0], -1.0)

@@ -63,8 +63,8 @@ MISSING: dict[str, str] = {
     "patches.merge": "as top_patches",
     "clusters.scan": "as top_patches",
     "codes.embed": "the cost is NaN without t-SNE, or before its first step",
-    "linear.flipping_step": "infinite where no step within the bounds does it",
-    "linear.least_strength": "infinite where no strength is enough",
+    "linear.step_to_boundary": "infinite where no step within the bounds does it",
+    "linear.minimal_strength": "infinite where no strength is enough",
     "linear.strength_matrix": "NaN on the diagonal, infinite where no strength is enough",
 }
 
