@@ -9,8 +9,8 @@ from test_browser import notebook_of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ZOOM = """
-from labsupport.labs import films
-zoom = films.zoom_panel("neuschwanstein", "fire3", frames=4, octaves=1, iterations=2, side=160)
+from labsupport.labs import lab10
+zoom = lab10.zoom_panel("neuschwanstein", "fire3", count=4, octaves=1, iterations=2, side=160)
 zoom.run()
 zoom
 """

@@ -40,7 +40,7 @@ def numbers(files: set[str], monkeypatch) -> list[str]:
         ("labsupport/labs/lab05_occlusion.py", ["05"]),
         ("labsupport/labs/lab10_deepdream/films.py", ["10"]),
         ("labsupport/methods/occlusion.py", ["05", "14"]),
-        ("labsupport/methods/dream/dreaming.py", ["10", "14"]),
+        ("labsupport/methods/dream/deepdream.py", ["10", "14"]),
     ],
 )
 def test_what_a_change_touches_is_opened_too(file, also, monkeypatch):
