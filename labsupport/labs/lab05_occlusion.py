@@ -91,7 +91,7 @@ def _hidden_part(
 
 
 @dataclass(frozen=True)
-class Frame:
+class MapFrame:
     """A map on its way, and the picture that belongs to it."""
 
     map: OcclusionMap
@@ -135,17 +135,17 @@ def _fill_words(fill: str) -> str:
 
 def _frames(
     image: torch.Tensor, network: Network, target: int | None, window: int, stride: int, fill: str
-) -> Iterator[Frame]:
+) -> Iterator[MapFrame]:
     size = network.input_size[0]
     seen, shown = images.standard(image, size), images.standard(image, 2 * size)
     if target is None:
         target = network.predict(seen, k=1)[0][0].index
     settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill, "views": VIEWS}
     for occluded in occlusion_map.frames(network, seen, target, **settings):
-        yield Frame(occluded, shown, network)
+        yield MapFrame(occluded, shown, network)
 
 
-def _draw_frame(frame: Frame, view: str, opacity: float) -> tuple[Image.Image, str]:
+def _draw_frame(frame: MapFrame, view: str, opacity: float) -> tuple[Image.Image, str]:
     picture = map_picture(frame.image, frame.map, view, frame.network, opacity=opacity)
     return picture, map_words(frame.map, view, frame.network)
 

@@ -1,10 +1,10 @@
 import torch
 
 
-def integrate(slope, image, baseline, steps):
-    """The mean slope at the middles of equal steps, times the way from the baseline."""
+def integrate(gradient, image, baseline, steps):
+    """The mean gradient at the middles of equal steps, times the way from the baseline."""
     way = image - baseline
     total = torch.zeros_like(image)
     for k in range(steps):
-        total = total + slope(baseline + (k + 0.5) / steps * way)
+        total = total + gradient(baseline + (k + 0.5) / steps * way)
     return total / steps * way

@@ -121,15 +121,15 @@ def test_a_scene_is_shown_whole_in_the_size_that_a_network_wants(network):
 
     def noted(image, _network, target):
         seen.append(image.shape)
-        return lab.Mapped(image, image[0, 0], network.categories[target], 0.5)
+        return lab.MappedImage(image, image[0, 0], network.categories[target], 0.5)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lab, "_mapped_as_it_is", noted)
+        patch.setattr(lab, "_map_of", noted)
         mapped = lab._scene_map(scene, shrunk, None)
     assert seen == [(1, 3, 112, 112)]
     small = [side / 2 for side in scene.box]
-    found = box_of(mapped.truth)
-    assert all(abs(one - other) <= 1 for one, other in zip(found, small, strict=True))
+    box = box_of(mapped.truth)
+    assert all(abs(one - other) <= 1 for one, other in zip(box, small, strict=True))
 
 
 def test_all_ways_from_three_to_one_stand_beside_the_picture(network, koala):
@@ -140,10 +140,10 @@ def test_all_ways_from_three_to_one_stand_beside_the_picture(network, koala):
 
 def test_true_and_found_stand_under_each_other():
     some = scenes(2, size=64)
-    found = Localization(0.0, 1.0, tuple(s.box for s in some), tuple(s.mask for s in some))
-    picture = np.asarray(lab.scenes_picture(some, found))
+    result = Localization(0.0, 1.0, tuple(s.box for s in some), tuple(s.mask for s in some))
+    picture = np.asarray(lab.scenes_picture(some, result))
     assert picture.shape[0] > 128
-    table = lab.table({"GrabCut": found, "the box in the middle": found})
+    table = lab.table({"GrabCut": result, "the box in the middle": result})
     assert [line.count("0%") for line in table.splitlines()] == [0, 1, 1]
     assert len({len(line) for line in table.splitlines()}) == 1
 
@@ -153,13 +153,13 @@ def test_the_object_is_lit_with_its_box(network, koala):
     mask = torch.zeros(224, 224, dtype=torch.bool)
     mask[40:100, 60:160] = True
     cut = Segmentation(mask, (60, 40, 160, 100), torch.zeros(224, 224, dtype=torch.int8))
-    picture = lab.object_picture(lab.Found(koala, map_, "koala", cut))
+    picture = lab.object_picture(lab.CutObject(koala, map_, "koala", cut))
     assert picture.width > 448 + 224
 
 
 @pytest.mark.parametrize("view", lab.VIEWS)
 def test_every_view_is_an_image_of_the_same_size(koala, view):
-    seen = lab.seen_otherwise(koala, view)
+    seen = lab.view_of(koala, view)
     images.check(seen)
     assert seen.shape == koala.shape
     assert torch.equal(seen, koala) == (view == "as it is")
@@ -167,7 +167,7 @@ def test_every_view_is_an_image_of_the_same_size(koala, view):
 
 def test_a_photo_is_recognised_in_every_view(network, koala):
     for view in lab.VIEWS:
-        [answers] = network.predict(lab.seen_otherwise(koala, view), k=1)
+        [answers] = network.predict(lab.view_of(koala, view), k=1)
         assert answers[0].name == "koala", view
     picture = lab.opinions(network, {"a photo": koala, "grey": koala * 0 + 0.5}, "koala")
     assert picture.width > 6 * 112

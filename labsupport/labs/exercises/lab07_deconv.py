@@ -7,7 +7,7 @@ import torch
 
 from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
 
-Slope = Callable[[torch.Tensor], torch.Tensor]
+GradientOf = Callable[[torch.Tensor], torch.Tensor]
 
 F_IN = torch.tensor([[1.0, -1.0, 5.0], [2.0, -5.0, -7.0], [-3.0, 2.0, 4.0]])
 ABOVE = torch.tensor([[-2.0, 3.0, -1.0], [6.0, -3.0, 1.0], [2.0, -1.0, 3.0]])
@@ -158,21 +158,21 @@ UNPOOL = Exercise(
 
 
 def squared(image: torch.Tensor) -> torch.Tensor:
-    """The slope of the sum of x cubed."""
+    """The gradient of the sum of x cubed."""
     return 3 * image**2
 
 
 def opened(image: torch.Tensor) -> torch.Tensor:
-    """The slope of the sum of max(x - 0.3, 0)."""
+    """The gradient of the sum of max(x - 0.3, 0)."""
     return (image > 0.3).float()
 
 
 def _integrate(
-    slope: Slope, image: torch.Tensor, baseline: torch.Tensor, steps: int
+    gradient: GradientOf, image: torch.Tensor, baseline: torch.Tensor, steps: int
 ) -> torch.Tensor:
     places = (torch.arange(steps) + 0.5) / steps
-    slopes = torch.stack([slope(torch.lerp(baseline, image, place)) for place in places])
-    return slopes.mean(0) * (image - baseline)
+    gradients = torch.stack([gradient(torch.lerp(baseline, image, place)) for place in places])
+    return gradients.mean(0) * (image - baseline)
 
 
 def _ways() -> Sequence[Case]:
@@ -205,41 +205,43 @@ INTEGRATE = Exercise(
     cases=_ways,
     hints=(
         "The middle of part k (from 0) of `steps` equal parts lies at `(k + 0.5) / steps`.",
-        "At place a, the image is `baseline + a * (image - baseline)`; ask `slope` there.",
-        "Mean of the slopes, times `(image - baseline)`.",
+        "At place a, the image is `baseline + a * (image - baseline)`; ask `gradient` there.",
+        "Mean of the gradients, times `(image - baseline)`.",
     ),
     mistakes=(
         Mistake(
             "the mean gradient, without the way `image - baseline`.",
-            lambda slope, image, baseline, steps: (
-                _integrate(slope, image, baseline, steps) / (image - baseline)
+            lambda gradient, image, baseline, steps: (
+                _integrate(gradient, image, baseline, steps) / (image - baseline)
             ),
         ),
         Mistake(
-            "the slope at the image alone, times the way.",
-            lambda slope, image, baseline, _steps: slope(image) * (image - baseline),
+            "the gradient at the image alone, times the way.",
+            lambda gradient, image, baseline, _steps: gradient(image) * (image - baseline),
         ),
         Mistake(
-            "the slopes at the beginning of each part; take its middle.",
-            lambda slope, image, baseline, steps: (
+            "the gradients at the beginning of each part; take its middle.",
+            lambda gradient, image, baseline, steps: (
                 torch.stack(
-                    [slope(torch.lerp(baseline, image, k / steps)) for k in range(steps)]
+                    [gradient(torch.lerp(baseline, image, k / steps)) for k in range(steps)]
                 ).mean(0)
                 * (image - baseline)
             ),
         ),
         Mistake(
-            "the slopes at the end of each part; take its middle.",
-            lambda slope, image, baseline, steps: (
+            "the gradients at the end of each part; take its middle.",
+            lambda gradient, image, baseline, steps: (
                 torch.stack(
-                    [slope(torch.lerp(baseline, image, (k + 1) / steps)) for k in range(steps)]
+                    [gradient(torch.lerp(baseline, image, (k + 1) / steps)) for k in range(steps)]
                 ).mean(0)
                 * (image - baseline)
             ),
         ),
         Mistake(
-            "the sum of the slopes, not their mean.",
-            lambda slope, image, baseline, steps: steps * _integrate(slope, image, baseline, steps),
+            "the sum of the gradients, not their mean.",
+            lambda gradient, image, baseline, steps: (
+                steps * _integrate(gradient, image, baseline, steps)
+            ),
         ),
     ),
     laws=(Law("The attributions add up to the change of the value.", _does_not_add_up),),
@@ -256,7 +258,7 @@ QUESTIONS = (
             "It cannot be done: only the loss has a gradient.",
         ),
         answer="Set its layer's gradient to zeros with a one at the neuron, and backpropagate.",
-        why="Backprop multiplies a layer's gradient by the slopes below it. With a one at the "
+        why="Backprop multiplies a layer's gradient by the derivatives below it. With a one at the "
         "neuron and zeros elsewhere, what arrives is the gradient of the neuron itself.",
         id="07.q1",
     ),

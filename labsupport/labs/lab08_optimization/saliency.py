@@ -46,7 +46,7 @@ _OBJECT, _GROUND = (213, 94, 0), (0, 114, 178)  # the seeds: orange and blue
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MappedImage:
     """A saliency map (H, W), the image it belongs to, what was asked, and the true mask (H, W)
     of the thing where it is known."""
 
@@ -71,40 +71,38 @@ def map_panel(image: str = "koala") -> Panel:
             "noise": controls.real("noise", 0.15, 0.0, 0.5),
             "opacity": controls.real("photo under it", 0.0, 0.0, 1.0),
         },
-        compute=_mapped,
+        compute=_standard_map,
         title="Saliency map",
         cost="quick",
     )
 
 
-def _mapped(
+def _standard_map(
     image: torch.Tensor,
     network: Network,
     target: int | None,
     reduce: str,
     samples: int,
     noise: float,
-) -> Mapped:
+) -> MappedImage:
     seen = images.standard(image, network.input_size[0])
     knobs: dict[str, Any] = {"reduce": reduce, "samples": samples, "noise": noise}
-    return _mapped_as_it_is(seen, network, target, **knobs)
+    return _map_of(seen, network, target, **knobs)
 
 
-def _mapped_as_it_is(
-    seen: torch.Tensor, network: Network, target: int | None, **knobs: Any
-) -> Mapped:
+def _map_of(seen: torch.Tensor, network: Network, target: int | None, **knobs: Any) -> MappedImage:
     wanted = _own_answer(network, seen) if target is None else target
-    found = saliency_map(network, seen, wanted, **knobs)[0]
+    map_ = saliency_map(network, seen, wanted, **knobs)[0]
     with torch.no_grad():
         probability = float(network(seen).softmax(1)[0, wanted])
-    return Mapped(seen, found, network.categories[wanted], probability)
+    return MappedImage(seen, map_, network.categories[wanted], probability)
 
 
 def _own_answer(network: Network, image: torch.Tensor) -> int:
     return network.predict(image, k=1)[0][0].index
 
 
-def _draw_map(mapped: Mapped, reduce: str, opacity: float) -> tuple[Image.Image, str]:
+def _draw_map(mapped: MappedImage, reduce: str, opacity: float) -> tuple[Image.Image, str]:
     painted = map_picture(mapped.map, signed=reduce == "signed", enlarge=2)
     if opacity:
         under = figures.pixels(figures.mosaic(mapped.image, gap=0, enlarge=2)).mean(
@@ -149,7 +147,7 @@ def reductions(network: Network, image: torch.Tensor, target: int | str) -> Imag
 
 
 @dataclass(frozen=True)
-class Found:
+class CutObject:
     """An image, its saliency map, and the object that was cut out."""
 
     image: torch.Tensor
@@ -168,10 +166,10 @@ def segment_panel(image: str = "koala", *, background: float = 0.50, count: int 
     staged = _staged(count)
     scenes = {id(one.image): one.scene for one in staged}
 
-    def compute(image: torch.Tensor, network: Network, target: int | None) -> Mapped:
+    def compute(image: torch.Tensor, network: Network, target: int | None) -> MappedImage:
         if id(image) in scenes:
             return _scene_map(scenes[id(image)], network, target)
-        return _mapped(image, network, target, "max", 1, 0.0)
+        return _standard_map(image, network, target, "max", 1, 0.0)
 
     menu = ImageSet([*images.photos(), *staged], "Photos and scenes")
     return Panel(
@@ -195,7 +193,7 @@ def _quantile(label: str, default: float, low: float, high: float) -> Control:
 
 
 @dataclass(frozen=True)
-class Staged(Picture):
+class ScenePicture(Picture):
     """A scene as a picture of a menu."""
 
     scene: Scene
@@ -206,14 +204,14 @@ class Staged(Picture):
 
 
 @lru_cache(maxsize=4)
-def _staged(count: int) -> tuple[Staged, ...]:
+def _staged(count: int) -> tuple[ScenePicture, ...]:
     return tuple(
-        Staged(f"scene {place}", f"Scene: {one.title}", "scenes", one.target, None, Path, one)
+        ScenePicture(f"scene {place}", f"Scene: {one.title}", "scenes", one.target, None, Path, one)
         for place, one in enumerate(saliency.scenes(count), start=1)
     )
 
 
-def _scene_map(scene: Scene, network: Network, target: int | None) -> Mapped:
+def _scene_map(scene: Scene, network: Network, target: int | None) -> MappedImage:
     """A scene is shown whole, not cropped to its middle as a photo is."""
     size = network.input_size
     seen = images.resize(scene.image, size)
@@ -222,15 +220,14 @@ def _scene_map(scene: Scene, network: Network, target: int | None) -> Mapped:
         torch.arange(there) * known // there
         for there, known in zip(size, scene.mask.shape, strict=True)
     )
-    return replace(_mapped_as_it_is(seen, network, wanted), truth=scene.mask[rows][:, columns])
+    return replace(_map_of(seen, network, wanted), truth=scene.mask[rows][:, columns])
 
 
 def _draw_object(
-    mapped: Mapped, foreground: float, background: float, smooth: int
+    mapped: MappedImage, foreground: float, background: float, smooth: int
 ) -> tuple[Image.Image, str]:
     knobs: dict[str, Any] = {"foreground": foreground, "background": background}
     cut = segment(mapped.image, mapped.map, smooth=smooth, **knobs)
-    found = Found(mapped.image, mapped.map, mapped.title, cut)
     left, top, right, bottom = cut.box
     words = (
         f"{mapped.title} ({figures.per_cent(mapped.probability)}): "
@@ -243,20 +240,20 @@ def _draw_object(
             f" Overlap with the true mask {saliency.mask_iou(cut.mask, mapped.truth):.2f}, "
             f"with the true box {saliency.box_iou(cut.box, box):.2f}."
         )
-    return object_picture(found), words
+    return object_picture(CutObject(mapped.image, mapped.map, mapped.title, cut)), words
 
 
-def object_picture(found: Found) -> Image.Image:
+def object_picture(cut: CutObject) -> Image.Image:
     """The object lit up with its box; beside it the map, and the seeds on the picture."""
-    lit = figures.boxes(spotlight(found.image, found.segmentation.mask), [found.segmentation.box])
-    seeds = grabcut_seeds_picture(found.image, found.segmentation.seeds)
+    lit = figures.boxes(spotlight(cut.image, cut.segmentation.mask), [cut.segmentation.box])
+    seeds = grabcut_seeds_picture(cut.image, cut.segmentation.seeds)
     small = figures.side_by_side(
-        [map_picture(found.map), seeds],
+        [map_picture(cut.map), seeds],
         ["the map", "dots: object, stripes: rest"],
         columns=1,
         gap=8,
     )
-    large = figures.side_by_side([figures.enlarge(lit, 2)], [found.title])
+    large = figures.side_by_side([figures.enlarge(lit, 2)], [cut.title])
     return figures.side_by_side([large, small])
 
 
@@ -280,17 +277,17 @@ def grabcut_seeds_picture(image: torch.Tensor, seeds: torch.Tensor) -> Image.Ima
 # Scenes whose objects are known
 
 
-def scenes_picture(scenes: Sequence[Scene], found: Localization, *, most: int = 4) -> Image.Image:
-    """The truth above, what was found below, with the overlap of the masks."""
+def scenes_picture(scenes: Sequence[Scene], result: Localization, *, most: int = 4) -> Image.Image:
+    """The truth above, the result below, with the overlap of the masks."""
     shown = scenes[:most]
     true = [figures.boxes(spotlight(one.image, one.mask), [one.box]) for one in shown]
     cut = [
         figures.boxes(spotlight(one.image, mask), [box])
-        for one, mask, box in zip(shown, found.masks, found.boxes, strict=False)
+        for one, mask, box in zip(shown, result.masks, result.boxes, strict=False)
     ]
     overlaps = [
         f"{saliency.mask_iou(mask, one.mask):.2f}"
-        for one, mask in zip(shown, found.masks, strict=False)
+        for one, mask in zip(shown, result.masks, strict=False)
     ]
     values = [one.target for one in shown] + overlaps
     return figures.mosaic([*true, *cut], columns=len(shown), values=values, rows=["true", "found"])
@@ -312,7 +309,7 @@ VIEWS = ("as it is", "mirrored", "turned by 20°", "middle two thirds", "blurred
 _OPINION = 112  # pixels a side: six of them are as wide as a page
 
 
-def seen_otherwise(image: torch.Tensor, view: str) -> torch.Tensor:
+def view_of(image: torch.Tensor, view: str) -> torch.Tensor:
     """The image (1, 3, H, W) as one of `VIEWS`, still of its size: the thing stays what it is."""
     height, width = image.shape[2:]
     if view == "mirrored":
@@ -341,7 +338,7 @@ def opinions(
     index = network.class_index(target)
     rows: list[Image.Image] = []
     for name, picture in pictures.items():
-        tiles = [seen_otherwise(picture, view) for view in VIEWS]
+        tiles = [view_of(picture, view) for view in VIEWS]
         with torch.no_grad():
             chances = network(torch.cat(tiles)).softmax(1)[:, index].tolist()
         words = [figures.per_cent(chance) for chance in chances]
