@@ -132,12 +132,7 @@ class LayerError:
     pixels: Tensor
     images: Tensor
     numbers: int
-    share: float  # of all layers, done with this one
-
-    @property
-    def progress(self) -> float:
-        """The share of the layers that is done."""
-        return self.share
+    progress: float  # the share of the layers that is done
 
 
 def errors_by_layer(

@@ -15,8 +15,8 @@ image is that loop, with other parts in it:
   `Direction`, a layer's `Energy`, a `CodeDistance` or `GramDistance` (which are lowered), and sums:
   `a + 0.1 * b`.
 - A **recipe** says how: `Recipe(name, start, parameterization, transforms, regularizers,
-  optimizer, steps)`. `CLEAR` is
-  ours, `SIMONYAN` and the four of `YOSINSKI` are the papers'; `dataclasses.replace` varies one.
+  optimizer, steps)`. `CLEAR` is ours, `SIMONYAN` and the four of `YOSINSKI` are the papers';
+  `dataclasses.replace` varies one.
     - start: "zeros" (after the normalization: the network's mean colour; also called "mean"),
       "grey", "black", "noise", an image, or a frame to continue from
     - parameterization: `Pixels()`, `Fourier()`

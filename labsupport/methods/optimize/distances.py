@@ -13,6 +13,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
 from labsupport.methods.optimize.objectives import (
     Activations,
+    LayerObjective,
     Objective,
     Representation,
     Term,
@@ -24,17 +25,12 @@ from labsupport.methods.optimize.objectives import (
 
 
 @dataclass(frozen=True)
-class Distance(Objective):
+class Distance(LayerObjective):
     """How far something at a layer is from the one that is `wanted`: (1, ...), or one for each
     image. It is lowered."""
 
-    layer: Representation
     wanted: Tensor
     per_image = ("wanted",)
-
-    @property
-    def layers(self) -> tuple[Representation, ...]:
-        return (self.layer,)
 
 
 @dataclass(frozen=True)

@@ -273,22 +273,28 @@ class LogOdds(Objective):
 
 
 @dataclass(frozen=True)
-class Direction(Objective):
+class LayerObjective(Objective):
+    """An objective that reads one layer."""
+
+    layer: Representation
+
+    @property
+    def layers(self) -> tuple[Representation, ...]:
+        return (self.layer,)
+
+
+@dataclass(frozen=True)
+class Direction(LayerObjective):
     """How far a layer's activations point along a vector (C,), averaged over its positions.
 
     With `position` (row, column), at that position alone.
     """
 
-    layer: str
     vector: Tensor
     position: Pair | None = None
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
-
     def bound(self, network: Network) -> Objective:
-        channels = network.layer(self.layer).shape[0]
+        channels = network.layer(str(self.layer)).shape[0]
         if self.vector.shape != (channels,):
             raise BadSetting(
                 f"a direction in {self.layer} has {channels} numbers, one for each channel; "
@@ -306,20 +312,14 @@ class Direction(Objective):
 
 
 @dataclass(frozen=True)
-class Energy(Objective):
+class Energy(LayerObjective):
     """Half the sum of a layer's squared activations: its gradient there is the activation itself.
 
     DeepDream's objective (Mordvintsev et al. 2015): whatever the layer sees, more of it.
     """
 
-    layer: str
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
-
     def bound(self, network: Network) -> Objective:
-        network.node(self.layer)
+        network.node(str(self.layer))
         return self
 
     def terms(self, activations: Activations) -> Terms:

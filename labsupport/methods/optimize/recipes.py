@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from labsupport.core.errors import BadSetting
 from labsupport.methods.optimize.optimizers import Adam, Normalized, Optimizer
@@ -56,31 +56,15 @@ SIMONYAN = Recipe(
     "Simonyan 2013", "zeros", Pixels(), (), (L2(10.0),), Normalized(1 / 255), steps=120
 )
 # Table 1 of Yosinski et al. 2015. It does not give the size of a step: that is ours.
-_BARE = Recipe("", "zeros", Pixels(), (), (), Normalized(4 / 255))
-YOSINSKI = (
-    replace(
-        _BARE,
-        name="Yosinski 1",
-        regularizers=(Blur(0.5, every=4), ClipNorm(0.5)),
-        steps=500,
-    ),
-    replace(
-        _BARE,
-        name="Yosinski 2",
-        regularizers=(Decay(0.3), ClipNorm(0.2)),
-        optimizer=Normalized(16 / 255),  # a decay of 30 % a step leaves little of small ones
-        steps=750,
-    ),
-    replace(
-        _BARE,
-        name="Yosinski 3",
-        regularizers=(Decay(1e-4), Blur(1.0, every=4)),
-        steps=1000,
-    ),
-    replace(
-        _BARE,
-        name="Yosinski 4",
-        regularizers=(Blur(0.5, every=4), ClipContribution(0.9)),
-        steps=1000,
-    ),
+_STEP = Normalized(4 / 255)
+_TABLE: tuple[tuple[tuple[Regularizer, ...], Optimizer, int], ...] = (
+    ((Blur(0.5, every=4), ClipNorm(0.5)), _STEP, 500),
+    # A decay of 30 % a step leaves little of small ones.
+    ((Decay(0.3), ClipNorm(0.2)), Normalized(16 / 255), 750),
+    ((Decay(1e-4), Blur(1.0, every=4)), _STEP, 1000),
+    ((Blur(0.5, every=4), ClipContribution(0.9)), _STEP, 1000),
+)
+YOSINSKI = tuple(
+    Recipe(f"Yosinski {number}", "zeros", Pixels(), (), regularizers, optimizer, steps)
+    for number, (regularizers, optimizer, steps) in enumerate(_TABLE, start=1)
 )

@@ -110,13 +110,22 @@ class Range(Penalty):
 
 
 @dataclass(frozen=True)
-class Decay(Correction):
+class _Share(Correction):
+    """A correction of a share of something."""
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            name = type(self).__name__
+            raise BadSetting(f"{name}: a share is from 0 to below 1, not {self.share}")
+
+
+@dataclass(frozen=True)
+class Decay(_Share):
     """Each step, every pixel loses this share of its distance from the mean colour."""
 
     share: float = 0.01
-
-    def __post_init__(self) -> None:
-        _share("Decay", self.share)
 
     def __call__(self, images: Tensor, _gradient: Tensor, step: Step) -> Tensor:
         return torch.lerp(images, step.mean, self.share)
@@ -140,13 +149,10 @@ class Blur(Correction):
 
 
 @dataclass(frozen=True)
-class ClipNorm(Correction):
+class ClipNorm(_Share):
     """Pixels whose distance from the mean colour is among the smallest `share` become it."""
 
     share: float = 0.5
-
-    def __post_init__(self) -> None:
-        _share("ClipNorm", self.share)
 
     def __call__(self, images: Tensor, _gradient: Tensor, step: Step) -> Tensor:
         norms = (images - step.mean).square().sum(1, keepdim=True)
@@ -154,14 +160,11 @@ class ClipNorm(Correction):
 
 
 @dataclass(frozen=True)
-class ClipContribution(Correction):
+class ClipContribution(_Share):
     """Pixels that contribute least become the mean colour: the smallest `share` of
     abs(sum over colours of (pixel - mean) * gradient)."""
 
     share: float = 0.5
-
-    def __post_init__(self) -> None:
-        _share("ClipContribution", self.share)
 
     def __call__(self, images: Tensor, gradient: Tensor, step: Step) -> Tensor:
         given = ((images - step.mean) * gradient).sum(1, keepdim=True).abs()
@@ -191,8 +194,3 @@ def _among_smallest(values: Tensor, share: float) -> Tensor:
     if count == 0:
         return torch.zeros_like(values, dtype=torch.bool)
     return values <= flat.kthvalue(count, dim=1).values.view(-1, 1, 1, 1)
-
-
-def _share(what: str, share: float) -> None:
-    if not 0 <= share < 1:
-        raise BadSetting(f"{what}: a share is from 0 to below 1, not {share}")
