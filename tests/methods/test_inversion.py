@@ -68,11 +68,11 @@ def photo(name: str = "giant_panda", size: int = 96) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("layer", ["1", "scores"])
-@pytest.mark.parametrize("step", [LBFGS(0.05), Adam(0.1, "cosine"), Momentum(3.0)])
-def test_an_orthogonal_layer_gives_the_picture_back(layer, step):
+@pytest.mark.parametrize("optimizer", [LBFGS(0.05), Adam(0.1, "cosine"), Momentum(3.0)])
+def test_an_orthogonal_layer_gives_the_picture_back(layer, optimizer):
     network, image = linear(rotation(108)), toys.image(6)
     code = inv.encode(network, image, layer)
-    last = inv.invert(network, code, setting=replace(PLAIN, optimizer=step, steps=120))
+    last = inv.invert(network, code, setting=replace(PLAIN, optimizer=optimizer, steps=120))
     assert torch.allclose(last.image, image, atol=2e-3)
     assert float(inv.code_distance(network, last.image, code)) < 1e-5
 
@@ -184,18 +184,18 @@ def test_seeds_agree_for_the_network_and_not_for_the_eye(squeezenet):
     code = inv.encode(squeezenet, image, "fire7")
     seeds = (0, 1, 2)
     last = inv.invert(squeezenet, code, steps=40, seed=seeds)
-    found = inv.compare(squeezenet, last.image, image, code)
+    result = inv.compare(squeezenet, last.image, image, code)
     start = next(inv.invert.frames(squeezenet, code, seed=seeds)).image
-    assert (found.to_code < 0.5 * inv.code_distance(squeezenet, start, code)).all()
+    assert (result.to_code < 0.5 * inv.code_distance(squeezenet, start, code)).all()
     apart = ~torch.eye(3, dtype=torch.bool)
-    assert (found.pixels[apart] > 0.05).all()
-    assert torch.allclose(found.pixels, found.pixels.T)
-    assert torch.equal(found.pixels.diagonal(), torch.zeros(3))
-    assert torch.allclose(found.to_image, inv.pixel_distance(last.image, image))
+    assert (result.pixels[apart] > 0.05).all()
+    assert torch.allclose(result.pixels, result.pixels.T)
+    assert torch.equal(result.pixels.diagonal(), torch.zeros(3))
+    assert torch.allclose(result.to_image, inv.pixel_distance(last.image, image))
     one = inv.encode(squeezenet, last.image[:1], "fire7").values
     two = inv.encode(squeezenet, last.image[1:2], "fire7").values
     by_hand = (one - two).square().sum() / code.values.square().sum()
-    assert torch.allclose(found.codes[0, 1], by_hand, rtol=1e-3)
+    assert torch.allclose(result.codes[0, 1], by_hand, rtol=1e-3)
 
 
 def test_a_batch_of_codes_is_each_of_them():
@@ -261,8 +261,8 @@ def test_some_channels_leave_the_others_free():
     part = inv.some_channels(whole, [0, 2])
     assert part.numbers == 2 * 64
     last = inv.invert(network, part, setting=PLAIN)
-    found = network.activations(last.image, ["3"])["3"]
-    error = (found - whole.values).square().sum((0, 2, 3)) / whole.values.square().sum((0, 2, 3))
+    reached = network.activations(last.image, ["3"])["3"]
+    error = (reached - whole.values).square().sum((0, 2, 3)) / whole.values.square().sum((0, 2, 3))
     assert error[[0, 2]].max() < 0.05
     assert error[[1, 3]].max() > error[[0, 2]].max() * 4
     assert torch.equal(
@@ -326,9 +326,9 @@ def test_errors_by_layer_are_those_of_single_inversions():
     code = inv.encode(network, images, "0")
     alone = inv.invert(network, code, steps=6).image
     assert torch.allclose(row.images, alone, atol=1e-5)
-    found = inv.encode(network, alone, "0").values
+    reached = inv.encode(network, alone, "0").values
     spread = inv.mean_pairwise(code.values)
-    by_hand = (found - code.values).square().flatten(1).sum(1) / spread
+    by_hand = (reached - code.values).square().flatten(1).sum(1) / spread
     assert torch.allclose(row.normalised, by_hand, rtol=1e-3)
     assert torch.allclose(row.distance, inv.code_distance(network, alone, code), rtol=1e-3)
     more = next(inv.errors_by_layer(network, images, ["0"], others=1 - images, steps=6))
@@ -339,10 +339,10 @@ def test_errors_by_layer_are_those_of_single_inversions():
 def test_more_weight_makes_a_smoother_picture():
     network = chain()
     code = inv.encode(network, toys.image(32), "3")
-    found = dict(inv.weight_sweep(network, code, (0.0, 1.0, 100.0), steps=30))
-    rough = [float(frame.image.diff(dim=3).square().mean()) for frame in found.values()]
+    sweep = dict(inv.weight_sweep(network, code, (0.0, 1.0, 100.0), steps=30))
+    rough = [float(frame.image.diff(dim=3).square().mean()) for frame in sweep.values()]
     assert rough == sorted(rough, reverse=True)
-    far = [float(inv.code_distance(network, frame.image, code)) for frame in found.values()]
+    far = [float(inv.code_distance(network, frame.image, code)) for frame in sweep.values()]
     assert far[0] < far[2]
 
 
@@ -374,8 +374,11 @@ def test_recognition_wants_an_original_for_each():
 def test_one_image_is_compared_with_each_of_several():
     images = toys.image(8, count=3)
     by_hand = (images - images[1]).square().mean((1, 2, 3)).sqrt()
-    for found in (inv.pixel_distance(images, images[1:2]), inv.pixel_distance(images[1:2], images)):
-        torch.testing.assert_close(found, by_hand)
+    for distance in (
+        inv.pixel_distance(images, images[1:2]),
+        inv.pixel_distance(images[1:2], images),
+    ):
+        torch.testing.assert_close(distance, by_hand)
     with pytest.raises(BadSetting, match="3 images and 2 others"):
         inv.pixel_distance(images, images[:2])
     for wrong in (images * 2, images[:0], images.numpy(), None, images > 0.5):
@@ -455,7 +458,7 @@ def test_the_last_pooling_layer_is_the_lectures(squeezenet):
         inv.last_pooling(linear(rotation(108)))
 
 
-def test_the_prior_counts_more_behind(squeezenet):
+def test_the_prior_counts_more_in_deeper_layers(squeezenet):
     image = photo(size=64)
     weights = [
         inv.setting_for(squeezenet, inv.encode(squeezenet, image, layer)).tv
