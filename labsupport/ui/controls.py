@@ -151,22 +151,29 @@ def _inside(label: str, value: float, low: float, high: float) -> None:
 class UploadMenu(Control):
     """A menu with an upload below it; what is uploaded is added as "Yours: ..." and chosen.
 
-    `titles` has the names of the menu and what is read there. A subclass says what a name stands
-    for (`_make`), and what becomes of files (`open_files`, which calls `_add`).
+    `titles` has the names of the menu and what is read there, `button` what `FileUpload` takes. A
+    subclass says what a name stands for (`_make`), and what becomes of files (`open_files`, which
+    calls `_add`).
     """
 
     kept = 4  # uploads; the oldest goes first
 
     def __init__(
-        self, titles: Mapping[str, str], default: str, label: str, button: Any, shown: bool = True
+        self,
+        titles: Mapping[str, str],
+        default: str,
+        label: str,
+        button: Mapping[str, Any],
+        shown: bool = True,
     ) -> None:
         self._titles = titles
         self._own: dict[str, tuple[str, Any]] = {}
         self._made: dict[str, Any] = {}
         menu = widgets.Dropdown(options=self._options(), value=default, **_look(label))
-        self.upload = button
+        layout = {"width": "224px", "margin": "2px 2px 2px 138px"}
+        self.upload = widgets.FileUpload(layout=layout, **button)
         self.upload.observe(self._uploaded, "value")
-        super().__init__(menu, shown=widgets.VBox([menu, button]) if shown else menu)
+        super().__init__(menu, shown=widgets.VBox([menu, self.upload]) if shown else menu)
 
     def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
         """What an upload of files, each with its name, does."""
@@ -239,17 +246,6 @@ class UploadMenu(Control):
         super()._close()
 
 
-def upload_button(description: str, tooltip: str, *, accept: str, multiple: bool) -> Any:
-    """What opens files below a menu."""
-    return widgets.FileUpload(
-        accept=accept,
-        multiple=multiple,
-        description=description,
-        tooltip=tooltip,
-        layout={"width": "224px", "margin": "2px 2px 2px 138px"},
-    )
-
-
 class ImageMenu(UploadMenu):
     """A menu of pictures and an upload; the value is an image (1, 3, H, W) in [0, 1]."""
 
@@ -265,11 +261,11 @@ class ImageMenu(UploadMenu):
         self._images = images
         self._prepare = prepare or (lambda image: image)
         images[default]  # an unknown name is refused here, with the nearest ones
-        button = upload_button("", "Open your own image", accept="image/*", multiple=False)
-        # its label comes from the panel's style: the widget itself would add a number of files
-        button.add_class("lab-upload")
         titles = {name: images[name].title for name in images.names}
+        button = {"accept": "image/*", "description": "", "tooltip": "Open your own image"}
         super().__init__(titles, default, label, button, upload)
+        # its label comes from the panel's style: the widget itself would add a number of files
+        self.upload.add_class("lab-upload")
 
     def _make(self, name: str) -> torch.Tensor:
         return self._prepare(self._images[name].image)

@@ -198,12 +198,12 @@ class ClipMenu(controls.UploadMenu):
     def __init__(self, default: str = "china") -> None:
         self._sources = pictures()
         titles = {name: f"A way over: {self._sources[name].title}" for name in CLIPS}
-        button = controls.upload_button(
-            "Your film or pictures",
-            "A film (MP4, MOV, WebM, GIF), or several pictures",
-            accept="image/*,video/*",
-            multiple=True,
-        )
+        button = {
+            "accept": "image/*,video/*",
+            "multiple": True,
+            "description": "Your film or pictures",
+            "tooltip": "A film (MP4, MOV, WebM, GIF), or several pictures",
+        }
         super().__init__(titles, default, "film", button)
 
     def _make(self, name: str) -> Film:
