@@ -7,8 +7,8 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.network import Network
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.ui import controls, figures
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Panel
 
 
@@ -18,7 +18,7 @@ def answer_panel(image: str = "giant_panda") -> Panel:
         _answered,
         {
             "image": controls.image_menu(images.photos(), image),
-            "network": controls.network_menu(names=photographs()),
+            "network": controls.network_menu(names=photograph_networks()),
             "light": controls.real("brightness", 1.0, 0.1, 1.0),
             "count": controls.whole("answers", 5, 1, 10),
         },

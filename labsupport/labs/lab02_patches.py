@@ -17,7 +17,6 @@ from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Box, Layer
 from labsupport.core.streams import Images, image_of, network_fingerprint
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.methods.patches import (
     TopPatches,
     UnitActivations,
@@ -27,6 +26,7 @@ from labsupport.methods.patches import (
 )
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control, Step
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Panel
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def leaf_panel(
 
     The search for all units of a layer takes seconds, then a unit is there at once.
     """
-    menu = controls.network_menu(network, names=photographs())
+    menu = controls.network_menu(network, names=photograph_networks())
     layers = controls.layer_menu(menu, layer, keep=_is_shown)
 
     def search(network: Network, layer: str, order: str) -> tuple[TopPatches, int, str]:
@@ -268,7 +268,7 @@ def naming_panel(
     `pictures` are those that `shown` holds as images. `best` is a search that was made before
     (one patch of a picture, sixteen of them) and is not made again.
     """
-    menu = controls.network_menu(names=photographs())
+    menu = controls.network_menu(names=photograph_networks())
     layers = controls.layer_menu(menu, best.layer, keep=_is_shown)
 
     def search(network: Network, layer: str) -> tuple[TopPatches, int, str]:

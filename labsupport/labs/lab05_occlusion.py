@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from labsupport.core import images
-from labsupport.core import network as networks
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Box
 from labsupport.methods.occlusion import (
@@ -22,9 +21,8 @@ from labsupport.methods.occlusion import (
     occlude,
     occlusion_map,
 )
-from labsupport.ui import controls, figures, ink
-from labsupport.ui.control import Control
-from labsupport.ui.panel import Live, Panel
+from labsupport.ui import figures, ink
+from labsupport.ui.declare import choice, class_of, live, network_of, panel, photo, real, whole
 
 SHOWN = 448  # pixels: twice the networks' 224, so that a map's pixels fall on whole ones
 VIEW_WORDS = {
@@ -38,35 +36,20 @@ _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#
 _OTHERS = "#bbbbbb"
 
 
-def photographs() -> list[str]:
-    """The course's networks that answer about photographs: all but the two small ones."""
-    return [name for name in networks.names() if name not in ("lenet5", "convnetjs")]
+VIEW_MENU = {words: view for view, words in VIEW_WORDS.items()}
+FILL_MENU = {"mean (zero for the network)" if fill == "mean" else fill: fill for fill in FILLS}
 
 
-# Hiding one part by hand
-
-
-def hide_panel(image: str = "giant_panda") -> Panel:
-    """A square to push about: the picture with the square, and the network's answer to it."""
-    network = controls.network_menu(names=photographs())
-    return Panel(
-        _hidden_part,
-        {
-            "image": controls.image_menu(images.photos(), image),
-            "network": network,
-            "left": controls.whole("from the left", 16, 0, 208, step=8, unit="px"),
-            "top": controls.whole("from the top", 16, 0, 208, step=8, unit="px"),
-            "side": controls.whole("side", 64, 16, 160, step=8, unit="px"),
-            "fill": _fill_menu(),
-        },
-        title="Hide a part",
-        cost="instant",
-    )
-
-
-def _hidden_part(
-    image: torch.Tensor, network: Network, left: int, top: int, side: int, fill: str
+@panel("Hide a part", cost="instant")
+def hide_panel(
+    image: torch.Tensor = photo("giant_panda"),
+    network: Network = network_of(),
+    left: int = whole(16, 0, 208, step=8, unit="px", label="from the left"),
+    top: int = whole(16, 0, 208, step=8, unit="px", label="from the top"),
+    side: int = whole(64, 16, 160, step=8, unit="px"),
+    fill: str = choice(FILL_MENU, "mean"),
 ) -> tuple[Image.Image, str]:
+    """A square to push about: the picture with the square, and the network's answer to it."""
     size = network.input_size[0]
     clean = images.standard(image, size)
     box = (min(left, size - 16), min(top, size - 16), min(left + side, size), min(top + side, size))
@@ -87,9 +70,6 @@ def _hidden_part(
     return picture, words
 
 
-# The map, live
-
-
 @dataclass(frozen=True)
 class MapFrame:
     """A map on its way, and the picture that belongs to it."""
@@ -103,39 +83,25 @@ class MapFrame:
         return self.map.progress
 
 
-def map_panel(image: str = "giant_panda", **starts: Any) -> Live:
-    """The whole map, coarse at once and then finer, of any picture, network and class.
-
-    `starts` sets controls otherwise than by default: window, stride, fill, view, opacity.
-    """
-    network = controls.network_menu(names=photographs())
-    chosen = {"window": 32, "stride": 8, "fill": "mean", "view": "score", "opacity": 0.8, **starts}
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "target": controls.class_box(network),
-        "window": controls.whole("window", chosen["window"], 8, 112, step=8, unit="px"),
-        "stride": controls.whole("stride", chosen["stride"], 4, 32, step=4, unit="px"),
-        "fill": _fill_menu(chosen["fill"]),
-        "view": controls.choice(
-            "view", {words: view for view, words in VIEW_WORDS.items()}, chosen["view"]
-        ),
-        "opacity": controls.real("opacity of the map", chosen["opacity"], 0.0, 1.0),
-    }
-    return Live(_frames, shown, draw=_draw_frame, title="Occlusion map", autostart=True)
+def _draw_frame(
+    frame: MapFrame,
+    view: str = choice(VIEW_MENU, "score"),
+    opacity: float = real(0.8, 0.0, 1.0, label="opacity of the map"),
+) -> tuple[Image.Image, str]:
+    picture = map_picture(frame.image, frame.map, view, frame.network, opacity=opacity)
+    return picture, map_words(frame.map, view, frame.network)
 
 
-def _fill_menu(default: str = "mean") -> Control:
-    return controls.choice("fill", {_fill_words(fill): fill for fill in FILLS}, default)
-
-
-def _fill_words(fill: str) -> str:
-    return "mean (zero for the network)" if fill == "mean" else fill
-
-
-def _frames(
-    image: torch.Tensor, network: Network, target: int | None, window: int, stride: int, fill: str
+@live("Occlusion map", draw=_draw_frame)
+def map_panel(
+    image: torch.Tensor = photo("giant_panda"),
+    network: Network = network_of(),
+    target: int | None = class_of("network"),
+    window: int = whole(32, 8, 112, step=8, unit="px"),
+    stride: int = whole(8, 4, 32, step=4, unit="px"),
+    fill: str = choice(FILL_MENU, "mean"),
 ) -> Iterator[MapFrame]:
+    """The whole map, coarse at once and then finer, of any picture, network and class."""
     size = network.input_size[0]
     seen, shown = images.standard(image, size), images.standard(image, 2 * size)
     if target is None:
@@ -143,11 +109,6 @@ def _frames(
     settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill, "views": VIEWS}
     for occluded in occlusion_map.frames(network, seen, target, **settings):
         yield MapFrame(occluded, shown, network)
-
-
-def _draw_frame(frame: MapFrame, view: str, opacity: float) -> tuple[Image.Image, str]:
-    picture = map_picture(frame.image, frame.map, view, frame.network, opacity=opacity)
-    return picture, map_words(frame.map, view, frame.network)
 
 
 # Pictures and words

@@ -20,12 +20,12 @@ from labsupport.core.network.layers import Box, Layer
 from labsupport.core.network.rules import RULES, relu
 from labsupport.core.streams import Images, image_of
 from labsupport.labs.lab02_patches import field_side
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.methods import backprop
 from labsupport.methods.backprop import Attribution, Gradient, Randomization, SmoothFrame
 from labsupport.methods.patches import TopPatches
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control, Step, shut
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Live, Panel
 
 VIEWS = {
@@ -239,7 +239,7 @@ _PLACES = {"its strongest neuron": "strongest", "the whole channel": "channel"}
 def rules_panel(image: str = "koala", layer: str = "fire8", channel: int = 491) -> Panel:
     """Any neuron of any layer, in any picture: its gradient by the three rules, from one forward
     pass."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     layers = controls.layer_menu(network, layer, keep=_is_shown)
     shown: dict[str, Control] = {
         "image": controls.image_menu(images.photos(), image),
@@ -409,7 +409,7 @@ def zeiler_block(
 
 def smooth_panel(image: str = "giant_panda") -> Live:
     """The mean over noisy copies as it grows: any picture, class and rule."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     shown: dict[str, Control] = {
         "image": controls.image_menu(images.photos(), image),
         "network": network,
@@ -469,7 +469,7 @@ BASELINES = {"black": "black", "the mean colour": "mean", "white": "white", "a b
 def integrated_panel(image: str = "giant_panda") -> Panel:
     """What each pixel adds on the way from a baseline to the picture, and the check that it adds
     up."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     shown: dict[str, Control] = {
         "image": controls.image_menu(images.photos(), image),
         "network": network,
@@ -538,7 +538,7 @@ class CascadeView:
 
 def cascade_panel(image: str = "koala") -> Live:
     """A network forgets its layers one by one from the top: what becomes of the gradients?"""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     shown: dict[str, Control] = {
         "image": controls.image_menu(images.photos(), image),
         "network": network,

@@ -21,7 +21,6 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.images import hog
 from labsupport.core.network import Network, Prediction
 from labsupport.core.network.layers import Layer
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab08_optimization.visualization import block_ends
 from labsupport.methods.inversion import (
     LOG_PROBABILITIES,
@@ -42,6 +41,7 @@ from labsupport.methods.inversion import (
 from labsupport.methods.optimize import LBFGS, Adam, Fourier, Frame, Momentum, Pixels
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Live, Panel
 
 LAYERS = ("pool1", "fire3", "fire5", "fire7", "fire9")
@@ -147,7 +147,7 @@ def invert_panel(
 
 
 def _code_controls(image: str, kept: str, layer: str) -> dict[str, Control]:
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     return {
         "image": controls.image_menu(images.photos(), image),
         "network": network,
@@ -295,7 +295,7 @@ class Strip:
 
 def strip_panel(image: str = "giant_panda", *, layers: int = 7, steps: int = 60) -> Live:
     """A company keeps nothing but codes: what each layer's code gives back of any picture."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     shown: dict[str, Control] = {
         "image": controls.image_menu(images.photos(), image),
         "network": network,

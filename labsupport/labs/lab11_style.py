@@ -15,7 +15,6 @@ from labsupport.core import images
 from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab10_deepdream import fitted
 from labsupport.methods.optimize import LBFGS, Adam, Optimizer, gram
 from labsupport.methods.style import (
@@ -29,6 +28,7 @@ from labsupport.methods.style import (
 )
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Live, Panel
 
 TEXTURES = ("ihc", "brick", "grass", "gravel", "coins", "hubble")
@@ -106,7 +106,7 @@ def paint_panel(
 ) -> Live:
     """Any picture in the manner of any other."""
     shown = _pictures(content, style) | {
-        "network": controls.network_menu(names=photographs()),
+        "network": controls.network_menu(names=photograph_networks()),
         "weight": controls.logarithmic("style weight", SQUEEZENET.beta, 0.03, 300),
         "size": controls.whole("picture", size, 128, 384, step=32, unit="px"),
         "stroke": controls.whole("style picture", 320, 128, 512, step=32, unit="px"),
@@ -192,7 +192,7 @@ def mix_panel(
         "first": controls.image_menu(styles(), first, label="one style"),
         "second": controls.image_menu(styles(), second, label="the other"),
         "share": controls.real("share of the other", 0.5, 0, 1, step=0.1),
-        "network": controls.network_menu(names=photographs()),
+        "network": controls.network_menu(names=photograph_networks()),
         "size": controls.whole("picture", size, 128, 384, step=32, unit="px"),
         "colours": controls.choice("colours", _COLOURS),
     }

@@ -22,7 +22,6 @@ from labsupport.core.network.operations import Pair
 from labsupport.core.network.targets import Target
 from labsupport.labs.lab02_patches import field_side, region
 from labsupport.labs.lab03_weights import tiles
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab06_activations import mosaic_picture
 from labsupport.labs.lab07_deconv import gradient_image
 from labsupport.labs.lab08_optimization.saliency import grabcut_seeds_picture, spotlight
@@ -34,6 +33,7 @@ from labsupport.methods.patches import TopPatches, merge, top_patches
 from labsupport.methods.weights import filters
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Live
 
 SIDE = 240  # pixels of one answer on the sheet
@@ -406,7 +406,7 @@ def everything_panel(
     `own` adds networks by name, `network` is the one to begin with, `pictures` the image set of
     the menu (the photos, if none is given).
     """
-    menu = controls.network_menu(network, names=photographs(), own=own)
+    menu = controls.network_menu(network, names=photograph_networks(), own=own)
     layers = controls.layer_menu(menu, keep=_is_unit_layer)
     shown: dict[str, Control] = {
         "image": controls.image_menu(images.photos() if pictures is None else pictures, image),

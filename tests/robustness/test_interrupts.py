@@ -29,6 +29,7 @@ from labsupport.core import network as networks
 from labsupport.labs import lab04_representation as codes
 from labsupport.labs.lab08_optimization import visualization
 from labsupport.ui import controls
+from labsupport.ui.declare import Declaration
 from labsupport.ui.live import Live
 from labsupport.ui.panel import Panel
 
@@ -51,6 +52,8 @@ def running_panels() -> dict[str, Callable[[], Live]]:
     for module in pkgutil.walk_packages(labsupport.labs.__path__, "labsupport.labs."):
         loaded = importlib.import_module(module.name)
         for name, value in vars(loaded).items():
+            if isinstance(value, Declaration) and value.kind is Live and not value.needs:
+                found.setdefault(f"{value.__module__}.{name}", value)
             if not inspect.isfunction(value) or value.__module__ != loaded.__name__:
                 continue
             needs = [

@@ -9,17 +9,17 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.network import Network
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab06_activations.mosaics import has_maps, short, unit_over
 from labsupport.methods.activations import UnitChanges, unit_changes
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Panel
 
 
 def changes_panel(first: str = "koala", second: str = "red_panda", layer: str = "fire9") -> Panel:
     """Which units of a layer change most between picture A and picture B?"""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     layers = controls.layer_menu(network, layer, keep=has_maps)
 
     def compute(

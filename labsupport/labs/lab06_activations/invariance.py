@@ -13,11 +13,11 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.network import Network
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab06_activations.mosaics import tile_of
 from labsupport.methods.activations import Distortion, Similarity, distort, similarity
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Panel
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def depth_key(width: int = 620) -> Image.Image:
 
 def depth_panel(image: str = "koala") -> Panel:
     """Choose a distortion and its strength: how similar is each layer to what it was?"""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
 
     def compute(
         image: torch.Tensor, network: Network, kind: str, strength: float

@@ -12,7 +12,6 @@ from torch.nn import functional
 from labsupport.core import images
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab06_activations.mosaics import (
     SCALES,
     THUMB,
@@ -27,6 +26,7 @@ from labsupport.labs.lab06_activations.pointing import UnitPicker
 from labsupport.methods.activations import Distortion, correlation, distort
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Panel
 
 
@@ -58,7 +58,7 @@ def live_panel(image: str = "koala", layer: str = "fire8", unit: int = 0) -> Pan
 
     A click in the mosaic chooses a unit; the arrow keys move from there.
     """
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     layers = controls.layer_menu(network, layer, keep=has_maps)
 
     @lru_cache(maxsize=1)

@@ -16,7 +16,6 @@ from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
 from labsupport.core.streams import Images, network_fingerprint
 from labsupport.labs.lab02_patches import field_side, unit_tiles
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab06_activations.mosaics import (
     NARROW,
     TILE,
@@ -34,6 +33,7 @@ from labsupport.methods.optimize import CLEAR, Recipe
 from labsupport.methods.patches import TopPatches
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Live
 
 
@@ -119,7 +119,7 @@ def unit_panel(
     `pictures` are scanned for top patches. The pictures that excite units are grown by the
     `recipe`, and kept in a `cache`.
     """
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     layers = controls.layer_menu(network, layer, keep=has_maps)
     shown: dict[str, Control] = {
         "image": controls.image_menu(images.photos(), image),

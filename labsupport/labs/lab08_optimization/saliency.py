@@ -17,7 +17,6 @@ from torchvision.transforms.v2 import functional as transforms
 from labsupport.core import images
 from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.methods import saliency
 from labsupport.methods.saliency import (
     REDUCTIONS,
@@ -29,6 +28,7 @@ from labsupport.methods.saliency import (
 )
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Panel
 
 REDUCTION_WORDS = {
@@ -59,7 +59,7 @@ class MappedImage:
 
 def map_panel(image: str = "koala") -> Panel:
     """The saliency map of any picture, network and class, with every way from three to one."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     return Panel(
         _draw_map,
         {
@@ -162,7 +162,7 @@ def segment_panel(image: str = "koala", *, background: float = 0.50, count: int 
     The menu also has `count` scenes, cut-outs before photographs: there the true mask is known,
     and the readout says how much of it was found.
     """
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     staged = _staged(count)
     scenes = {id(one.image): one.scene for one in staged}
 
@@ -351,7 +351,7 @@ def opinions(
 
 def opinion_panel(pictures: Mapping[str, torch.Tensor], target: str) -> Panel:
     """Pictures that were made for one network, in every view, as any other network sees them."""
-    network = controls.network_menu(names=photographs(), label="second network")
+    network = controls.network_menu(names=photograph_networks(), label="second network")
 
     def draw(network: Network, target: int | None) -> tuple[Image.Image, str]:
         some = next(iter(pictures.values()))

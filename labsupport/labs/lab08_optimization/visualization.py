@@ -12,7 +12,6 @@ from PIL import Image
 
 from labsupport.core.network import Network, TargetLike
 from labsupport.core.network.layers import Layer
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.methods.optimize import (
     CLEAR,
     SIMONYAN,
@@ -27,6 +26,7 @@ from labsupport.methods.optimize import (
 )
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Live
 
 # The lecture's class images: Simonyan's two rows, then Yosinski's.
@@ -90,7 +90,7 @@ def class_panel(
     `raised` is "both", see `class_objective`, or "score". With `autostart`, a control that is
     moved begins anew.
     """
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     shown: dict[str, Control] = {
         "network": network,
         "target": controls.class_box(network, target),
@@ -124,7 +124,7 @@ def unit_panel(
 
     With `autostart`, a control that is moved begins anew.
     """
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     layers = controls.layer_menu(network, layer, keep=_has_channels)
     shown: dict[str, Control] = {
         "network": network,
@@ -298,7 +298,7 @@ def gallery_picture(
 
 def gallery_panel(names: Sequence[str] = LECTURE, *, steps: int = 60) -> Live:
     """The class gallery, a few classes at a time, growing."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     shown: dict[str, Control] = {
         "network": network,
         "recipe": controls.choice("setting", list(RECIPES)),

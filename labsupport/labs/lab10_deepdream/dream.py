@@ -13,7 +13,6 @@ from labsupport.core import images
 from labsupport.core.images import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.methods.dream import (
     CLASSIC,
     VIVID,
@@ -29,6 +28,7 @@ from labsupport.methods.dream import (
 )
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Live
 
 DOGS = range(151, 269)  # ImageNet's breeds, Chihuahua to Mexican hairless
@@ -57,7 +57,7 @@ def has_map(layer: Layer) -> bool:
 
 def subject(image: str, layer: str, known: ImageSet[Picture] | None = None) -> dict[str, Control]:
     """The controls that the panels begin with: a picture, a network and one of its layers."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     return {
         "image": controls.image_menu(known or pictures(), image),
         "network": network,
@@ -244,7 +244,7 @@ def sheet_layers(network: Network, every: bool = False) -> list[str]:
 
 def contact_panel(image: str = "china", *, side: int = 200) -> Live:
     """One picture, dreamed on at one layer after the other."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     shown: dict[str, Control] = {
         "image": controls.image_menu(pictures(), image),
         "network": network,

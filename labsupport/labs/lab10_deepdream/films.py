@@ -19,7 +19,6 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.images import films
 from labsupport.core.images.films import Film
 from labsupport.core.network import Network
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.labs.lab10_deepdream.dream import (
     KINDS,
     fitted,
@@ -31,6 +30,7 @@ from labsupport.labs.lab10_deepdream.dream import (
 from labsupport.methods.dream import FilmFrame, dream_film, zoom_film
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control, Step
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Live
 
 
@@ -146,7 +146,7 @@ def film_panel(
     clip: str = "china", layer: str = "fire5", *, carry: float = 0.5, **starts: int
 ) -> FilmLive:
     """A short film, picture by picture: a camera over a photograph, or your own."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     shown: dict[str, Control] = {
         "clip": ClipMenu(clip),
         "network": network,

@@ -36,7 +36,7 @@ _LINES = 6
 _SERIES_WORDS = 26  # letters of a class's name in a legend
 
 
-def photographs() -> list[str]:
+def photograph_networks() -> list[str]:
     """The course's networks that answer about photographs: all but the two small ones."""
     return [name for name in networks.names() if name not in ("lenet5", "convnetjs")]
 
@@ -53,7 +53,7 @@ def push_panel(
     title: str = "Push a picture",
 ) -> Panel:
     """A picture, what is added to it, their sum, and the network's answers before and after."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     return Panel(
         _draw_pushed,
         {
@@ -183,7 +183,7 @@ class _Line:
 def line_panel(image: str = "giant_panda", target: str = "") -> Panel:
     """The scores along the sign direction on both sides of the picture, and how straight they
     are."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     return Panel(
         _draw_line,
         {
@@ -294,7 +294,7 @@ class _Walked:
 
 def steps_panel(image: str = "giant_panda", target: str = "gibbon") -> Live:
     """Small sign steps, one after the other, never further than ε from the picture."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     shown: dict[str, Control] = {
         "image": controls.image_menu(images.photos(), image),
         "network": network,
@@ -373,7 +373,9 @@ def save_fooled(network: Network, result: AttackResult, path: str | Path) -> str
 def second_opinion(network: Network, result: AttackResult) -> str:
     """What the other ImageNet networks on this computer say to the changed picture."""
     there = [
-        name for name in networks.offline_names() if name in photographs() and name != network.name
+        name
+        for name in networks.offline_names()
+        if name in photograph_networks() and name != network.name
     ]
     if not there:
         return (
@@ -394,7 +396,7 @@ def second_opinion(network: Network, result: AttackResult) -> str:
 def defence_panel(image: str = "giant_panda", target: str = "gibbon") -> Panel:
     """Do something to the fooled picture before the network sees it; the clean one is the
     control."""
-    network = controls.network_menu(names=photographs())
+    network = controls.network_menu(names=photograph_networks())
     return Panel(
         _draw_defence,
         {

@@ -15,7 +15,6 @@ from PIL import Image, ImageDraw
 from labsupport.core import images
 from labsupport.core.images.hog import cells_of
 from labsupport.core.network import Network
-from labsupport.labs.lab05_occlusion import photographs
 from labsupport.methods.inversion import Hog
 from labsupport.methods.optimize import Frame
 from labsupport.methods.twins import (
@@ -29,6 +28,7 @@ from labsupport.methods.twins import (
 )
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Live
 
 DESCRIBED: dict[str, Representation] = {
@@ -59,7 +59,7 @@ def twins_panel(
         "other": controls.image_menu(images.photos(), other, label="described as"),
         "described": controls.choice("described by", list(DESCRIBED), described),
         "weight": controls.real("held near itself", weight, 0.0, 5.0, step=0.1),
-        "network": controls.network_menu(names=photographs()),
+        "network": controls.network_menu(names=photograph_networks()),
         "steps": controls.whole("steps", steps, 50, 600, step=50),
     }
     return Live(_becoming, shown, draw=_draw_becoming, title="Twins by description", autostart=True)

@@ -1,0 +1,239 @@
+"""Panels declared as functions: a parameter is a control, and its default says which one.
+
+    @panel("Hide a part", cost="instant")
+    def hide_panel(image=photo("giant_panda"), side=whole(64, 16, 160, step=8, unit="px")):
+        ...  # draws: gives a picture, or a picture and words about it
+
+    hide_panel(side=32)  # that panel, with another start
+
+A control's label is its parameter's name unless the default says otherwise. A parameter whose
+default declares no control is settled when the panel is made.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from labsupport.core import images
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting, nearest
+from labsupport.ui import controls
+from labsupport.ui.board import Board
+from labsupport.ui.control import Control
+from labsupport.ui.panel import Cost, Live, Panel
+
+Made = Mapping[str, Control]
+Built = TypeVar("Built", bound=Board)
+SMALL = ("lenet5", "convnetjs")  # networks that do not answer about photographs
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A control to be: `build(label, start, the controls before it)` makes it."""
+
+    build: Callable[[str, Any, Made], Control]
+    start: Any
+    label: str = ""
+
+
+def whole(
+    start: int, low: int, high: int, *, label: str = "", step: int = 1, unit: str = ""
+) -> Any:
+    """A slider over whole numbers."""
+    return Declared(
+        lambda name, at, _: controls.whole(name, at, low, high, step=step, unit=unit), start, label
+    )
+
+
+def real(start: float, low: float, high: float, *, label: str = "", **look: Any) -> Any:
+    """A slider over real numbers; `step`, `unit` and `digits` as in `controls.real`."""
+    return Declared(lambda name, at, _: controls.real(name, at, low, high, **look), start, label)
+
+
+def logarithmic(start: float, low: float, high: float, *, label: str = "", **look: Any) -> Any:
+    """A slider whose equal moves multiply; `steps` and `unit` as in `controls.logarithmic`."""
+    return Declared(
+        lambda name, at, _: controls.logarithmic(name, at, low, high, **look), start, label
+    )
+
+
+def number(start: float, low: float, high: float, *, label: str = "", **look: Any) -> Any:
+    """A number to type; `step` and `unit` as in `controls.number`."""
+    return Declared(lambda name, at, _: controls.number(name, at, low, high, **look), start, label)
+
+
+def choice(
+    options: Sequence[str] | Mapping[str, Any], start: Any = None, *, label: str = ""
+) -> Any:
+    """A menu; with a mapping, the keys are what is read and the values what the function gets."""
+    return Declared(lambda name, at, _: controls.choice(name, options, at), start, label)
+
+
+def toggle(start: bool = False, *, label: str = "") -> Any:
+    """A switch that is on or off."""
+    return Declared(lambda name, at, _: controls.toggle(name, at), start, label)
+
+
+def seed(start: int = 0) -> Any:
+    """The number that a random start grows from."""
+    return Declared(lambda _, at, __: controls.seed(at), start)
+
+
+def photo(
+    start: str,
+    among: Callable[[], images.ImageSet[Any]] = images.photos,
+    *,
+    label: str = "",
+    **how: Any,
+) -> Any:
+    """A menu over a bundled set of pictures; `prepare` and `upload` as in `controls.image_menu`."""
+    return Declared(
+        lambda name, at, _: controls.image_menu(among(), at, label=name, **how), start, label
+    )
+
+
+def photograph_networks() -> list[str]:
+    """The course's networks that answer about photographs: all but the two small ones."""
+    return [name for name in networks.names() if name not in SMALL]
+
+
+def network_of(
+    start: str = "squeezenet1_1",
+    names: Callable[[], Sequence[str]] = photograph_networks,
+    *,
+    label: str = "",
+    own: Mapping[str, networks.Network] | None = None,
+) -> Any:
+    """A menu of networks, the bundled ones first."""
+    return Declared(
+        lambda name, at, _: controls.network_menu(at, names=names(), own=own, label=name),
+        start,
+        label,
+    )
+
+
+def class_of(network: str = "network", start: str = "", *, label: str = "class") -> Any:
+    """A box to type a class into, of the network that the control of that name has chosen."""
+    return Declared(
+        lambda name, at, made: controls.class_box(made[network], at, label=name), start, label
+    )
+
+
+def layer_of(network: str, start: str | None = None, *, label: str = "", keep: Any = None) -> Any:
+    """A menu of the layers (those that `keep` wants) of the network that a control has chosen."""
+    return Declared(
+        lambda name, at, made: controls.layer_menu(made[network], at, label=name, keep=keep),
+        start,
+        label,
+    )
+
+
+def channel_of(layer: str, start: int = 0, *, label: str = "") -> Any:
+    """A slider over the channels of the layer that the control of that name has chosen."""
+
+    def build(name: str, at: int, made: Made) -> Control:
+        return controls.channel_slider(cast(Any, made[layer]), at, label=name)
+
+    return Declared(build, start, label)
+
+
+class Declaration(Generic[Built]):
+    """A function that makes a panel: it takes starts for the controls, and the settled values.
+
+    `function` is the function that was declared, `controls` its controls by name, `kind` the class
+    of the panel, `needs` names the settled values that have no default.
+    """
+
+    def __init__(
+        self,
+        kind: type[Built],
+        function: Callable[..., Any],
+        others: Sequence[Callable[..., Any]],
+        *,
+        skip: int = 0,
+        **how: Any,
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.kind, self.function, self._how = kind, function, how
+        own = dict(list(inspect.signature(function).parameters.items())[skip:])
+        beside = [one for each in others for one in inspect.signature(each).parameters.items()]
+        declared = {n: p.default for n, p in beside if isinstance(p.default, Declared)}
+        mine = {n: p.default for n, p in own.items() if isinstance(p.default, Declared)}
+        self.controls: dict[str, Declared] = mine | declared
+        self._settled = {name: one for name, one in own.items() if name not in mine}
+        self.needs = [name for name, one in self._settled.items() if one.default is one.empty]
+        self._places = list(own)
+
+    def __call__(self, *values: Any, **named: Any) -> Built:
+        """The panel. `values` go to the function's parameters in their order.
+
+        `BadSetting` where a name is no parameter, or a settled value is missing.
+        """
+        if len(values) > len(self._places):
+            most, given_count = len(self._places), len(values)
+            raise BadSetting(
+                f"{self.function.__name__} takes {most} values, and {given_count} were given."
+            )
+        given = dict(zip(self._places, values, strict=False)) | named
+        self._check(given)
+        fixed = {name: given[name] for name in self._settled if name in given}
+        made: dict[str, Control] = {}
+        for name, declared in self.controls.items():
+            label = declared.label or name.replace("_", " ")
+            made[name] = declared.build(label, given.get(name, declared.start), made)
+        function = functools.partial(self.function, **fixed) if fixed else self.function
+        make: Any = self.kind  # both kinds take the function and the controls
+        panel: Built = make(function, made, **self._how)
+        return panel
+
+    def _check(self, given: Mapping[str, Any]) -> None:
+        name, there = self.function.__name__, [*self._settled, *self.controls]
+        for key in given:
+            if key not in there:
+                close = nearest(key, there, count=1)[0]
+                raise BadSetting(
+                    f"{name} has no control '{key}'; the nearest is '{close}'. "
+                    f"It has: {', '.join(there)}."
+                )
+        lacking = [key for key in self.needs if key not in given]
+        if lacking:
+            raise BadSetting(f"{name} needs {', '.join(lacking)}.")
+
+
+def panel(
+    title: str,
+    *,
+    cost: Cost | None = None,
+    compute: Callable[..., Any] | None = None,
+    remember: int = 32,
+) -> Callable[[Callable[..., Any]], Declaration[Panel]]:
+    """The decorated function draws; see `Panel` for `cost`, `compute` and `remember`."""
+
+    def declare(draw: Callable[..., Any]) -> Declaration[Panel]:
+        how: dict[str, Any] = {"title": title, "cost": cost, "remember": remember}
+        if compute is None:
+            return Declaration(Panel, draw, [], **how)
+        return Declaration(Panel, draw, [compute], skip=1, compute=compute, **how)
+
+    return declare
+
+
+def live(
+    title: str,
+    *,
+    draw: Callable[..., Any],
+    autostart: bool = True,
+    total: int | Callable[..., int] | None = None,
+    preview: bool = True,
+) -> Callable[[Callable[..., Any]], Declaration[Live]]:
+    """The decorated function yields frames, which `draw` shows; see `Live` for the rest."""
+
+    def declare(frames: Callable[..., Any]) -> Declaration[Live]:
+        how: dict[str, Any] = {"title": title, "autostart": autostart, "preview": preview}
+        return Declaration(Live, frames, [draw], draw=draw, total=total, **how)
+
+    return declare

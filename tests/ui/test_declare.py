@@ -1,0 +1,122 @@
+"""Declared panels: their controls, their starts, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+
+from labsupport.core.errors import BadSetting
+from labsupport.ui import declare
+from labsupport.ui.declare import choice, live, panel, toggle, whole
+from labsupport.ui.panel import Live, Panel
+
+
+def flat(side: int, shade: int) -> Image.Image:
+    return Image.new("RGB", (side, side), (shade,) * 3)
+
+
+@panel("A square", cost="instant")
+def square(
+    side: int = whole(8, 1, 64, unit="px"), light_or_dark: str = choice(["light", "dark"])
+) -> tuple[Image.Image, str]:
+    """A square."""
+    return flat(side, 255 if light_or_dark == "light" else 0), f"{side} pixels"
+
+
+def shown(frame: int, double: bool = toggle(False)) -> tuple[Image.Image, str]:
+    return flat(frame * (1 + double), 0), f"{frame}"
+
+
+@live("Growing", draw=shown)
+def growing(first: int, most: int = whole(3, 1, 9)) -> Iterator[int]:
+    """From `first` on."""
+    yield from range(first, most + 1)
+
+
+def computed(side: int = whole(8, 1, 64)) -> int:
+    return 2 * side
+
+
+@panel("Twice", compute=computed)
+def twice(result: int, shade: int = whole(10, 0, 255)) -> Image.Image:
+    """Twice the side."""
+    return flat(result, shade)
+
+
+def test_parameters_are_controls_with_their_names_as_labels():
+    made = square()
+    assert isinstance(made, Panel)
+    assert list(made.controls) == ["side", "light_or_dark"]
+    assert made.controls["light_or_dark"].label == "light or dark"
+    assert made.picture.size == (8, 8)
+    made.controls["side"].put(20)
+    assert made.words == "20 pixels"
+
+
+@pytest.mark.parametrize("made", [lambda: square(16), lambda: square(side=16)])
+def test_a_start_is_given_by_place_or_by_name_and_only_for_that_panel(made):
+    assert made().picture.size == (16, 16)
+    assert square().picture.size == (8, 8)
+
+
+def test_a_live_panel_takes_settled_values_and_its_drawings_controls():
+    made = growing(2, most=4)
+    assert isinstance(made, Live)
+    assert growing.needs == ["first"]
+    assert list(made.controls) == ["most", "double"]
+    assert made.run() == 4
+    made.controls["double"].put(True)
+    assert made.picture.size == (8, 8)
+    made.close()
+
+
+def test_what_computes_is_declared_beside_what_draws():
+    made = twice(shade=99, side=5)
+    assert made.picture.size == (10, 10)
+    assert made.picture.getpixel((0, 0)) == (99, 99, 99)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: square(sied=3), "no control 'sied'; the nearest is 'side'"),
+        (lambda: growing(), "growing needs first"),
+        (lambda: square(side=99), "does not lie between 1 and 64"),
+        (lambda: square(light_or_dark="grey"), "not among its options"),
+        (lambda: square(1, "dark", 3), "takes 2 values, and 3 were given"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(call, words):
+    with pytest.raises(BadSetting, match=words):
+        call()
+
+
+def test_the_function_behind_a_panel_can_be_called():
+    picture, words = square.function(4, "dark")
+    assert (picture.size, words) == ((4, 4), "4 pixels")
+    assert square.__doc__ == "A square."
+
+
+def test_each_kind_of_control_follows_the_one_it_names():
+    @panel("All")
+    def everything(
+        image=declare.photo("koala"),
+        network=declare.network_of(),
+        target=declare.class_of(start="koala"),
+        layer=declare.layer_of("network", "fire5"),
+        channel=declare.channel_of("layer", 7),
+        rate=declare.logarithmic(0.1, 0.01, 1.0),
+        share=declare.real(0.5, 0.0, 1.0),
+        count=declare.number(3, 0, 9),
+        seed=declare.seed(2),
+    ):
+        return flat(4, 0), f"{target} {layer} {channel} {rate} {share} {count} {seed}"
+
+    made = everything()
+    assert made.words.split()[0] == "105"
+    assert made.words.split()[2:] == ["7", "0.1", "0.5", "3.0", "2"]
+    made.controls["layer"].put(made.controls["network"].value.layer("conv1").name)
+    assert made.controls["channel"].source.max == 63
+    made.close()
