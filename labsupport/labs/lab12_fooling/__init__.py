@@ -51,7 +51,6 @@ from labsupport.labs.lab12_fooling.fooling import (
     fooled_words,
     line_panel,
     line_picture,
-    photographs,
     push,
     push_panel,
     save_fooled,
