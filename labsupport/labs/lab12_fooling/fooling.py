@@ -20,6 +20,7 @@ from labsupport.methods import fooling
 from labsupport.methods.fooling import DEFENCES, AttackResult, SignLine
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
+from labsupport.ui.declare import photograph_networks
 from labsupport.ui.panel import Live, Panel
 
 if TYPE_CHECKING:
@@ -34,11 +35,6 @@ _STEPS = 10
 _FEW = 5  # steps, each a third of eps, where many pictures are attacked
 _LINES = 6
 _SERIES_WORDS = 26  # letters of a class's name in a legend
-
-
-def photograph_networks() -> list[str]:
-    """The course's networks that answer about photographs: all but the two small ones."""
-    return [name for name in networks.names() if name not in ("lenet5", "convnetjs")]
 
 
 # One picture, pushed
