@@ -34,7 +34,7 @@ class Command:
 COMMANDS = {
     "lab": Command("lab", "make the environment if need be, and open the notebooks"),
     "test": Command("gates", "check everything: lint, types, tests, notebooks, browser"),
-    "doctor": Command("doctor", "what is there, what is wrong, and what mends it"),
+    "doctor": Command("doctor", "what is there, what is wrong, and what fixes it"),
     "solve": Command("solve", "write the notebooks with all exercises solved"),
     "handout": Command("handout", "write the folder that an instructor gives to a class"),
     "render": Command("render", "write the labs as pages to read, executed, with their pictures"),
@@ -45,7 +45,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what is asked; the exit status is 0 if all is well. Faults are told in a sentence."""
+    """Do what is asked; the exit status is 0 if all is well. Faults are said in a sentence."""
     try:
         return dispatch(arguments)
     except LabError as error:

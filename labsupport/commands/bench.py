@@ -36,7 +36,7 @@ def main(options: Namespace) -> int:
         words += ["--keep", options.keep.absolute()]
     if options.resume:
         words.append("--resume")
-    return interpreters.hand_over(words, interpreters.surroundings())
+    return interpreters.exec_program(words)
 
 
 def check(options: Namespace) -> None:

@@ -1,4 +1,4 @@
-"""`doctor`: what is there, what is wrong, and the one line that mends it."""
+"""`doctor`: what is there, what is wrong, and the one line that fixes it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 @dataclass(frozen=True)
 class Finding:
-    """One row: what was looked at, what was found, and for a fault the line that mends it."""
+    """One row: what was looked at, what is there, and for a fault the line that fixes it."""
 
     topic: str
     words: str
-    mend: str = ""
+    fix: str = ""
 
     @property
     def verdict(self) -> str:
-        """ "ok", or "FAULT" when there is something to mend."""
-        return "FAULT" if self.mend else "ok"
+        """ "ok", or "FAULT" when there is something to fix."""
+        return "FAULT" if self.fix else "ok"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,19 +48,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.epilog = "The exit status is 0 if all is well, else 1."
 
 
-def main(options: Namespace) -> int:
+def main(_options: Namespace) -> int:
     """Examine the environment that the labs would use, and print a table."""
-    if not unmet(wanted()) or not environment.whole(()):
-        return report(options)
-    return interpreters.within(interpreters.inside(environment.HOME), report, options)
+    if not unmet(wanted()) or not environment.is_complete(()):
+        return report()
+    return interpreters.in_interpreter(interpreters.inside(environment.HOME), report)
 
 
-def report(_options: Namespace) -> int:
+def report() -> int:
     """Print the findings in a table, then how many faults there are."""
     findings = [finding for look in EXAMINATIONS for finding in examined(look)]
     print(table(findings))
-    faults = [finding for finding in findings if finding.mend]
-    print(f"\n{len(faults)} to mend." if faults else "\nAll is well.")
+    faults = [finding for finding in findings if finding.fix]
+    print(f"\n{len(faults)} to fix." if faults else "\nAll is well.")
     return 1 if faults else 0
 
 
@@ -81,8 +81,8 @@ def table(findings: Iterable[Finding]) -> str:
     lines = []
     for row in rows:
         lines.append(f"{row.topic:{width}}  {row.verdict:5}  {row.words}")
-        if row.mend:
-            lines.append(f"{'':{width}}         mend: {row.mend}")
+        if row.fix:
+            lines.append(f"{'':{width}}         fix: {row.fix}")
     return "\n".join(lines)
 
 
@@ -90,14 +90,14 @@ def look_at_python() -> list[Finding]:
     """The interpreter and its environment."""
     words = f"{platform.python_version()} ({sys.executable}), {oldest_python()} or newer is needed"
     stamp = environment.Stamp.read(environment.HOME)
-    found = [Finding("Python", words)]
+    findings = [Finding("Python", words)]
     if stamp is not None and not stamp.finished:
-        found.append(Finding("environment", "an install into .venv was interrupted", INSTALL))
+        findings.append(Finding("environment", "an install into .venv was interrupted", INSTALL))
     elif Path(sys.prefix).resolve() == environment.HOME.resolve():
-        found.append(Finding("environment", ".venv, beside the README"))
+        findings.append(Finding("environment", ".venv, beside the README"))
     else:
-        found.append(Finding("environment", f"this Python's own, {sys.prefix}"))
-    return found
+        findings.append(Finding("environment", f"this Python's own, {sys.prefix}"))
+    return findings
 
 
 def look_at_packages() -> list[Finding]:
@@ -135,19 +135,19 @@ def look_at_widgets() -> list[Finding]:
     places = [Path(folder, MANAGER, "package.json") for folder in jupyter_path("labextensions")]
     place = next(filter(Path.exists, places), None)
     if place is None:
-        mend = f"{sys.executable} -m pip install --force-reinstall jupyterlab_widgets"
-        server = Finding("widgets, server", f"JupyterLab lacks {MANAGER}", mend)
+        fix = f"{sys.executable} -m pip install --force-reinstall jupyterlab_widgets"
+        server = Finding("widgets, server", f"JupyterLab lacks {MANAGER}", fix)
     else:
         version = json.loads(place.read_text(encoding="utf-8"))["version"]
         server = Finding("widgets, server", f"{MANAGER} {version}")
     try:
         spec = KernelSpecManager().get_kernel_spec("python3")
     except NoSuchKernel:
-        return [server, Finding("widgets, kernel", "no kernel called python3", KERNEL_MEND)]
+        return [server, Finding("widgets, kernel", "no kernel called python3", KERNEL_FIX)]
     return [server, kernel(spec.argv[0])]
 
 
-KERNEL_MEND = f"{sys.executable} -m ipykernel install --sys-prefix"
+KERNEL_FIX = f"{sys.executable} -m ipykernel install --sys-prefix"
 
 
 def kernel(command: str) -> Finding:
@@ -157,14 +157,14 @@ def kernel(command: str) -> Finding:
     try:
         reply = subprocess.run(
             [python, "-c", question],
-            env=interpreters.surroundings(),
+            env=interpreters.environment_variables(),
             capture_output=True,
             text=True,
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         words = f"the kernel python3 is {python}, and that lacks ipywidgets or the workbook"
-        return Finding("widgets, kernel", words, KERNEL_MEND)
+        return Finding("widgets, kernel", words, KERNEL_FIX)
     return Finding("widgets, kernel", f"ipywidgets {reply.stdout.strip()} ({python})")
 
 
@@ -175,8 +175,8 @@ def look_at_device() -> list[Finding]:
         import torchvision
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        mend = f"{sys.executable} -m pip install --force-reinstall torch torchvision"
-        return [Finding("device", f"PyTorch does not start: {reason}", mend)]
+        fix = f"{sys.executable} -m pip install --force-reinstall torch torchvision"
+        return [Finding("device", f"PyTorch does not start: {reason}", fix)]
     del torch, torchvision
     from labsupport.core import device
 
@@ -189,14 +189,14 @@ def look_at_device() -> list[Finding]:
 def look_at_room() -> list[Finding]:
     """Memory and disk."""
     memory, disk = machine.total_memory(), machine.free_disk(ROOT)
-    found = []
+    findings = []
     if memory is None:
-        found.append(Finding("memory", "this system does not tell"))
+        findings.append(Finding("memory", "this system does not say"))
     else:
-        mend = "close other programs, or use a computer with 4 GB" if memory < 3e9 else ""
-        found.append(Finding("memory", machine.in_words(memory), mend))
-    mend = f"make room on the disk of {ROOT}" if disk < 5e8 else ""
-    return [*found, Finding("disk", f"{machine.in_words(disk)} free", mend)]
+        fix = "close other programs, or use a computer with 4 GB" if memory < 3e9 else ""
+        findings.append(Finding("memory", machine.in_words(memory), fix))
+    fix = f"make room on the disk of {ROOT}" if disk < 5e8 else ""
+    return [*findings, Finding("disk", f"{machine.in_words(disk)} free", fix)]
 
 
 def look_at_data() -> list[Finding]:
@@ -222,8 +222,8 @@ def bundled_folder(folder: str, names: list[str]) -> Finding:
     if damaged:
         words = f"damaged or missing: {', '.join(damaged[:3])}{' ...' if damaged[3:] else ''}"
         paths = " ".join(f"data/{name}" for name in damaged[:3])
-        mend = f"git checkout -- {paths if len(damaged) < 4 else f'data/{folder}'}"
-        return Finding(f"data/{folder}", words, mend)
+        fix = f"git checkout -- {paths if len(damaged) < 4 else f'data/{folder}'}"
+        return Finding(f"data/{folder}", words, fix)
     count = "1 file" if len(names) == 1 else f"{len(names)} files"
     return Finding(f"data/{folder}", f"{count}, {machine.in_words(size)}, as shipped")
 
@@ -233,13 +233,15 @@ def look_at_networks() -> list[Finding]:
     try:
         from labsupport.core import network as networks
     except (ImportError, OSError, RuntimeError):
-        return [Finding("networks", "not to be told without PyTorch", INSTALL)]
+        return [Finding("networks", "unknown without PyTorch", INSTALL)]
     offline = networks.offline_names()
     others = [name for name in networks.names() if name not in offline]
-    found = [Finding("networks, offline", ", ".join(offline) or "none", "" if offline else RESTORE)]
+    fix = "" if offline else RESTORE
+    findings = [Finding("networks, offline", ", ".join(offline) or "none", fix)]
     if others:
-        found.append(Finding("networks, online", f"{', '.join(others)} (downloaded on first use)"))
-    return found
+        words = f"{', '.join(others)} (downloaded on first use)"
+        findings.append(Finding("networks, online", words))
+    return findings
 
 
 RESTORE = "git checkout -- data/weights"

@@ -69,11 +69,11 @@ def ready(*extras: str, python: str | None = None, newest: bool = False) -> Path
     named = Interpreter.named(python) if python else running()
     if not named.lacking(*extras) and not unfinished(named):
         return named.path
-    if not whole(extras, python):
+    if not is_complete(extras, python):
         try:
-            with only_one():
-                if not whole(extras, python):
-                    complete(extras, python, newest=newest)
+            with install_lock():
+                if not is_complete(extras, python):
+                    install_missing(extras, python, newest=newest)
         except KeyboardInterrupt:
             raise Fault(faults.STOPPED) from None
     return inside(HOME)
@@ -86,15 +86,15 @@ def unfinished(interpreter: Interpreter) -> bool:
     return ours and stamp is not None and not stamp.finished
 
 
-def whole(extras: Sequence[str], python: str | None = None) -> bool:
+def is_complete(extras: Sequence[str], python: str | None = None) -> bool:
     """Whether `.venv` is finished, has everything, and has the Python that is asked for."""
     stamp, interpreter = Stamp.read(HOME), Interpreter.at(inside(HOME))
     if interpreter is None or (stamp is not None and not stamp.finished):
         return False
-    return not misfit(stamp, interpreter, python) and not interpreter.lacking(*extras)
+    return not has_other_python(stamp, interpreter, python) and not interpreter.lacking(*extras)
 
 
-def misfit(stamp: Stamp | None, interpreter: Interpreter, python: str | None) -> bool:
+def has_other_python(stamp: Stamp | None, interpreter: Interpreter, python: str | None) -> bool:
     """Whether `.venv` was made for another Python than it has now, or than is asked for."""
     fitting = {interpreter.feature_version}
     if stamp is not None:
@@ -104,13 +104,13 @@ def misfit(stamp: Stamp | None, interpreter: Interpreter, python: str | None) ->
     return len(fitting) > 1
 
 
-def complete(extras: Sequence[str], python: str | None = None, *, newest: bool = False) -> None:
+def install_missing(extras: Sequence[str], python: str | None, *, newest: bool) -> None:
     """Make `.venv` whole, saying first why that is needed."""
     base = Interpreter.named(python)
     before, interpreter = Stamp.read(HOME), Interpreter.at(inside(HOME))
     print(reason(before, interpreter, extras), flush=True)
     with writable():
-        if HOME.exists() and (interpreter is None or misfit(before, interpreter, python)):
+        if HOME.exists() and (interpreter is None or has_other_python(before, interpreter, python)):
             remove(before)
             before, interpreter = None, None
         extras = tuple(sorted({*extras, *(before.extras if before else ())}))
@@ -161,7 +161,7 @@ def writable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_one() -> Iterator[None]:
+def install_lock() -> Iterator[None]:
     """Hold the lock beside `.venv`: two starts at once must not install into it together."""
     with writable(), (ROOT / ".venv.lock").open("a") as file:
         if not lock(file, wait=False):

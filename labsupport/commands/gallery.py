@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 
 from labsupport.commands import environment, interpreters
@@ -48,8 +49,8 @@ def main(options: Namespace) -> int:
     words = [word for word in options.labs if word != BANNER]
     labs = chosen(words) if words or not options.labs else []
     first = not options.labs or BANNER in options.labs
-    python = environment.ready("instructor")
-    return interpreters.within(python, lambda told: make(labs, told.to, first=first), options)
+    act = partial(make, labs, options.to, first=first)
+    return interpreters.in_interpreter(environment.ready("instructor"), act)
 
 
 def make(labs: list[Path], folder: Path, *, first: bool) -> int:

@@ -47,7 +47,7 @@ def main(options: Namespace) -> int:
         return one_after_the_other(python, list(matrix(kernels.best(python))), options.rest)
     left_out = [f"--ignore={path}" for path in SLOW if options.quick]
     command = [python, "-m", "pytest", *spread(workers()), *left_out, *options.rest]
-    return interpreters.hand_over(command, interpreters.surroundings())
+    return interpreters.exec_program(command)
 
 
 def workers() -> int:
@@ -128,7 +128,8 @@ def one_after_the_other(python: Path | str, stages: Sequence[Stage], rest: Seque
             print(f"\n[{place} of {len(stages)}] {stage.name}", flush=True)
             report = Path(folder, f"{place}.xml")
             words = [str(python), "-m", "pytest", *stage.words, f"--junit-xml={report}", *rest]
-            status = interpreters.wait_for(words, interpreters.surroundings(**stage.variables))
+            variables = interpreters.environment_variables(**stage.variables)
+            status = interpreters.wait_for(words, variables)
             worst = max(worst, abs(status))  # a process that was killed has a negative one
             outcomes[stage.name] = outcome(report)
             if status == INTERRUPTED:

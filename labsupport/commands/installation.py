@@ -34,7 +34,7 @@ def install(
     home: Path, base: Interpreter, extras: Sequence[str] = (), *, newest: bool = False
 ) -> None:
     """Bring the environment in `home` to what pyproject.toml lists; a `Fault` when it cannot."""
-    begun = time.monotonic()
+    start = time.monotonic()
     if Interpreter.at(inside(home)) is None:
         print(f"[1/3] An environment with Python {base.version} in {home}", flush=True)
         make_venv(home, base)
@@ -54,7 +54,7 @@ def install(
         missing = ", ".join(map(str, lacking)) if interpreter else "Python itself"
         words = f"it ended well, and still there is no {missing}"
         raise Fault(faults.INSTALL_FAILED, last_words=words, log=log)
-    print(f"Installed in {time.monotonic() - begun:.0f} s.", flush=True)
+    print(f"Installed in {time.monotonic() - start:.0f} s.", flush=True)
 
 
 def make_venv(home: Path, base: Interpreter) -> None:
@@ -62,7 +62,7 @@ def make_venv(home: Path, base: Interpreter) -> None:
     if not base.can_make_environments:
         facts = {"python": base.path, "feature_version": base.feature_version}
         raise Fault(faults.NO_VENV_MODULE, **facts)
-    status, words = attend([str(base.path), "-m", "venv", str(home)], quiet=True)
+    status, words = run_child([str(base.path), "-m", "venv", str(home)], quiet=True)
     if FULL.search(words):
         raise Fault(faults.NO_SPACE, folder=home, amount=faults.BECAME_FULL)
     if status or Interpreter.at(inside(home)) is None:
@@ -100,15 +100,15 @@ def pip(python: Path, arguments: Sequence[str], log: Path, *, newest: bool) -> i
     """
     command = [str(python), "-m", "pip", "install", "--retries", "2", "--log", str(log)]
     if not newest and CONSTRAINTS.exists():
-        status, _ = attend([*command, "--constraint", str(CONSTRAINTS), *arguments])
+        status, _ = run_child([*command, "--constraint", str(CONSTRAINTS), *arguments])
         story = tail(log)
         if status <= 0 or FULL.search(story) or UNREACHABLE.search(story):
             return status
         print("The tested versions do not all fit this Python; taking the newest.", flush=True)
-    return attend([*command, *arguments])[0]
+    return run_child([*command, *arguments])[0]
 
 
-def attend(command: list[str], *, quiet: bool = False) -> tuple[int, str]:
+def run_child(command: list[str], *, quiet: bool = False) -> tuple[int, str]:
     """A program's exit status and (when quiet) what it printed; Ctrl-C ends it too."""
     settled = {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,25 +97,25 @@ def inside(home: Path) -> Path:
     return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def surroundings(**more: str) -> dict[str, str]:
+def environment_variables(**more: str) -> dict[str, str]:
     """Environment variables for what the commands start: our folder is importable, kernels ours."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     settled = {"PYTHONPATH": os.pathsep.join(paths), "JUPYTER_PREFER_ENV_PATH": "1"}
     return {**os.environ, **settled, **more}
 
 
-def hand_over(command: Sequence[str | Path], environment: Mapping[str, str]) -> int:
+def exec_program(command: Sequence[str | Path], **variables: str) -> int:
     """Go on as another program, in the workbook's folder; its exit status is ours.
 
     Where the system allows it, it takes our place, so that Ctrl-C reaches it alone. Windows has
     no such thing: there it is waited for, and Ctrl-C is left to it.
     """
-    words = [str(word) for word in command]
+    words, environment = [str(word) for word in command], environment_variables(**variables)
     sys.stdout.flush()
     sys.stderr.flush()
     if sys.platform != "win32":
         os.chdir(ROOT)
-        os.execve(words[0], words, dict(environment))
+        os.execve(words[0], words, environment)
     return wait_for(words, environment)
 
 
@@ -130,8 +129,8 @@ def wait_for(words: Sequence[str], environment: Mapping[str, str]) -> int:
                 continue
 
 
-def within(python: Path, act: Callable[[Namespace], int], options: Namespace) -> int:
-    """Do it here if that is the running interpreter; else give the whole command to that one."""
+def in_interpreter(python: Path, act: Callable[[], int]) -> int:
+    """Act here if that is the running interpreter; else give the whole command to that one."""
     if python.absolute() == Path(sys.executable).absolute():
-        return act(options)
-    return hand_over([python, "-m", "labsupport", *sys.argv[1:]], surroundings())
+        return act()
+    return exec_program([python, "-m", "labsupport", *sys.argv[1:]])

@@ -39,7 +39,7 @@ def main(options: Namespace) -> int:
     print(f"The workbook opens at {address(port, token)}")
     print("Ctrl-C, twice, closes it.", flush=True)
     command = server_command(python, port, browser=not options.no_browser)
-    return interpreters.hand_over(command, interpreters.surroundings(JUPYTER_TOKEN=token))
+    return interpreters.exec_program(command, JUPYTER_TOKEN=token)
 
 
 def server_command(python: Path, port: int, *, browser: bool) -> list[str]:

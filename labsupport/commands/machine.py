@@ -15,7 +15,7 @@ MEMORY_LIMITS = (
 
 
 def total_memory() -> int | None:
-    """Bytes of memory that may be used, a container's limit included; None when it is not told."""
+    """Bytes of memory that may be used, a container's limit included; None where it is unknown."""
     if sys.platform == "win32":
         return windows_memory()
     try:
@@ -27,12 +27,12 @@ def total_memory() -> int | None:
 
 def memory_limits() -> list[int]:
     """The limits that a container sets."""
-    told = [path.read_text().strip() for path in MEMORY_LIMITS if path.exists()]
-    return [int(limit) for limit in told if limit.isdigit()]
+    limits = [path.read_text().strip() for path in MEMORY_LIMITS if path.exists()]
+    return [int(limit) for limit in limits if limit.isdigit()]
 
 
 def windows_memory() -> int | None:
-    """Bytes of memory, as Windows tells them."""
+    """Bytes of memory, as Windows counts them."""
 
     class Status(ctypes.Structure):
         _fields_ = (

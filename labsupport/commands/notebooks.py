@@ -52,8 +52,8 @@ def write(notebook: Notebook, path: Path) -> None:
 
 def tags(cell: Cell) -> list[str]:
     """The tags of a cell."""
-    found: list[str] = cell.get("metadata", {}).get("tags", [])
-    return found
+    names: list[str] = cell.get("metadata", {}).get("tags", [])
+    return names
 
 
 def text_of(cell: Cell) -> str:

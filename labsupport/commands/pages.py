@@ -32,7 +32,7 @@ TEMPLATE = """
 {%- block html_head_css -%}<style>{{ resources.style }}</style>{%- endblock -%}
 {%- block body_header -%}
 <body class="jp-Notebook" data-jp-theme-light="true" data-jp-theme-name="JupyterLab Light">
-{{ resources.ways }}
+{{ resources.links }}
 <main>
 {%- endblock -%}
 {%- block data_png scoped -%}
@@ -42,7 +42,7 @@ TEMPLATE = """
 <img src="data:image/png;base64,{{ output.data['image/png'] }}" alt="{{ words | escape_html }}"
 {%- if width %} width="{{ width }}"{% endif %}></div>
 {%- endblock -%}
-{%- block body_footer -%}</main>{{ resources.ways }}</body>{%- endblock -%}
+{%- block body_footer -%}</main>{{ resources.links }}</body>{%- endblock -%}
 """
 STYLE = """
 body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; height: auto;
@@ -85,18 +85,18 @@ def page(notebook: Notebook, name: str, titles: Mapping[str, str]) -> str:
     codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     for cell, after in zip_longest(codes, codes[1:]):
         pictured = after is not None and ".static(" in text_of(after)
-        parts = [_still(output, notebook, pictured=pictured) for output in cell["outputs"]]
+        parts = [_static_output(output, notebook, pictured=pictured) for output in cell["outputs"]]
         cell["outputs"] = [part for few in parts for part in few]
     notebook["metadata"].pop("widgets", None)
     resources = {
         "metadata": {"name": titles[name]},
         "style": STYLE,
-        "ways": _ways(name, titles),
+        "links": _page_links(name, titles),
     }
     text = json.dumps(notebook)
     node = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
     body: str = _exporter().from_notebook_node(node, resources=resources)[0]
-    return _linked(body, titles)
+    return _with_page_links(body, titles)
 
 
 def index(titles: Mapping[str, str]) -> str:
@@ -120,14 +120,14 @@ def formula(latex: str, *, block: bool) -> str:
 
     known = re.sub(r"\\[a-zA-Z]+", lambda name: UNKNOWN.get(name[0], name[0]), latex)
     try:
-        drawn: str = convert(known, display="block" if block else "inline")
+        mathml: str = convert(known, display="block" if block else "inline")
     except Exception as error:  # it has no common kind
         raise Fault(
             f"This formula cannot be shown without JavaScript: {latex} ({error!r})"
         ) from None
-    if "\\" in re.sub(r"<[^>]+>", "", drawn):
+    if "\\" in re.sub(r"<[^>]+>", "", mathml):
         raise Fault(f"This formula cannot be shown without JavaScript: {latex}")
-    return drawn
+    return mathml
 
 
 def prose(text: str) -> str:
@@ -137,12 +137,12 @@ def prose(text: str) -> str:
     '<code>$x$</code> and `$x$`'
     """
     parts = NOT_PROSE.split(text)
-    parts[::2] = [FORMULA.sub(_drawn, part) for part in parts[::2]]
+    parts[::2] = [FORMULA.sub(_as_mathml, part) for part in parts[::2]]
     return "".join(parts)
 
 
-def _drawn(found: re.Match[str]) -> str:
-    return formula(html.unescape(found[1] or found[2]), block=bool(found[1]))
+def _as_mathml(match: re.Match[str]) -> str:
+    return formula(html.unescape(match[1] or match[2]), block=bool(match[1]))
 
 
 @cache
@@ -169,7 +169,7 @@ def _exporter() -> Any:
     return exporter
 
 
-def _still(
+def _static_output(
     output: dict[str, Any], notebook: Notebook, *, pictured: bool
 ) -> Iterator[dict[str, Any]]:
     """A panel as a line on it and its picture, unless the next cell shows that (`pictured`);
@@ -194,13 +194,13 @@ def _panel_title(model: str, notebook: Notebook) -> str:
     while waiting:
         state = states.get(waiting.pop(0), {}).get("state", {})
         value = str(state.get("value", ""))
-        if found := re.search(r'class="lab-title"[^>]*>([^<]+)<', value):
-            return html.unescape(found[1])
+        if match := re.search(r'class="lab-title"[^>]*>([^<]+)<', value):
+            return html.unescape(match[1])
         waiting += [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
     return "Panel"
 
 
-def _ways(name: str, titles: Mapping[str, str]) -> str:
+def _page_links(name: str, titles: Mapping[str, str]) -> str:
     """Links to the page before, to all, to the page after."""
     names = list(titles)
     place = names.index(name)
@@ -216,11 +216,11 @@ def _link(name: str | None, titles: Mapping[str, str], before: str, after: str =
     return f"<a href='{name}.html'>{before}{html.escape(titles[name])}{after}</a>"
 
 
-def _linked(body: str, titles: Mapping[str, str]) -> str:
+def _with_page_links(body: str, titles: Mapping[str, str]) -> str:
     """Links between notebooks lead from page to page; to a lab that is no page, they are words."""
 
-    def replaced(found: re.Match[str]) -> str:
-        name, rest, words = found[1], found[2], found[3]
+    def replaced(match: re.Match[str]) -> str:
+        name, rest, words = match[1], match[2], match[3]
         return f'<a href="{name}.html{rest}">{words}</a>' if name in titles else words
 
     return re.sub(r'<a href="(\w+)\.(?:ipynb|md)([^"]*)">(.*?)</a>', replaced, body)

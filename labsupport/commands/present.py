@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import sys
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 
 from labsupport.commands import environment, interpreters, lab
@@ -31,7 +32,7 @@ def main(options: Namespace) -> int:
     (path,) = chosen([options.lab])
     port = lab.checked_port(options.port)
     python = environment.ready("instructor")
-    return interpreters.within(python, lambda told: show(path, port, told), options)
+    return interpreters.in_interpreter(python, partial(show, path, port, options))
 
 
 def show(path: Path, port: int, options: Namespace) -> int:
@@ -42,7 +43,7 @@ def show(path: Path, port: int, options: Namespace) -> int:
     print(f"The lab opens at http://{lab.HOST}:{port}/?token={token}")
     print("Its cells run first, which takes up to a minute. Ctrl-C closes it.", flush=True)
     command = server_command(copy, port, browser=not options.no_browser)
-    return interpreters.hand_over(command, interpreters.surroundings(JUPYTER_TOKEN=token))
+    return interpreters.exec_program(command, JUPYTER_TOKEN=token)
 
 
 def server_command(copy: Path, port: int, *, browser: bool) -> list[str]:

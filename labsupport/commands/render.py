@@ -11,6 +11,7 @@ import tempfile
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from labsupport.commands import environment, interpreters
@@ -35,7 +36,7 @@ def main(options: Namespace) -> int:
     """Execute the labs and write a page for each, and one that lists them."""
     labs = chosen(options.labs)
     python = environment.ready("instructor")
-    return interpreters.within(python, lambda told: make(labs, told), options)
+    return interpreters.in_interpreter(python, partial(make, labs, options))
 
 
 def make(labs: Sequence[Path], options: Namespace) -> int:
@@ -104,7 +105,7 @@ def executed(notebook: Notebook, path: Path) -> Notebook:
         write(notebook, copy)
         cells = nbformat.read(copy, as_version=4)  # type: ignore[no-untyped-call]
         place = {"metadata": {"path": str(path.parent)}}
-        around = interpreters.surroundings(LABS_STATE=str(Path(folder) / "state"))
+        around = interpreters.environment_variables(LABS_STATE=str(Path(folder) / "state"))
         client = NotebookClient(
             cells, timeout=LONGEST_CELL, resources=place, extra_arguments=["--log-level=ERROR"]
         )

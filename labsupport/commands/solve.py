@@ -93,11 +93,11 @@ def is_stub(cell: str) -> bool:
 
 def _solution(notebook: Path, name: str) -> str:
     folder, pattern = notebook.parent / "solutions", f"{name.replace('.', '_')}_*.py"
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        there = f"there are {len(found)}" if found else "there is none"
+    files = sorted(folder.glob(pattern))
+    if len(files) != 1:
+        there = f"there are {len(files)}" if files else "there is none"
         raise Fault(f"Exercise {name} needs one solution, {folder / pattern}, and {there}.")
-    return found[0].read_text(encoding="utf-8")
+    return files[0].read_text(encoding="utf-8")
 
 
 def _function(code: str, place: str, name: str | None = None) -> ast.FunctionDef:

@@ -83,19 +83,19 @@ def has_own_index(python: Path) -> bool:
 
 def answers(address: str, patience: float = PATIENCE) -> bool:
     """Whether the address answers in time; looking its name up counts as waiting."""
-    heard = []
+    replies = []
 
     def ask() -> None:
         try:
             with urllib.request.urlopen(address, timeout=patience) as reply:
-                heard.append(reply.status == 200)
+                replies.append(reply.status == 200)
         except (OSError, ValueError):
             return
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(patience)
-    return heard == [True]
+    return replies == [True]
 
 
 def download_words(source: TorchSource | None, extras: Sequence[str] = ()) -> str:

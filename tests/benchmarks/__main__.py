@@ -63,7 +63,7 @@ def race(name: str) -> Section:
         why = ""
         try:
             status = subprocess.run(
-                words, env=interpreters.surroundings(), timeout=LIMIT, check=False
+                words, env=interpreters.environment_variables(), timeout=LIMIT, check=False
             ).returncode
             if status not in (0, 1):
                 why = f"its process ended with status {status}"

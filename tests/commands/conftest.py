@@ -123,13 +123,13 @@ def small_index(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def handed_over(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[list[str], dict[str, str]]]:
-    """Catches the program that a command would become: its words and its surroundings."""
+def executed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[list[str], dict[str, str]]]:
+    """Catches the program that a command would become: its words and its own variables."""
     caught: list[tuple[list[str], dict[str, str]]] = []
 
-    def keep(command: list[object], surroundings: dict[str, str]) -> int:
-        caught.append(([str(word) for word in command], dict(surroundings)))
+    def keep(command: list[object], **variables: str) -> int:
+        caught.append(([str(word) for word in command], variables))
         return 0
 
-    monkeypatch.setattr(interpreters, "hand_over", keep)
+    monkeypatch.setattr(interpreters, "exec_program", keep)
     return lambda: caught[-1]

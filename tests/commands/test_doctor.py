@@ -1,4 +1,4 @@
-"""The doctor sees each fault, gives the line that mends it, and ends with the right status."""
+"""The doctor sees each fault, gives the line that fixes it, and ends with the right status."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_this_environment_is_well(capsys):
-    assert doctor.report(Namespace()) == 0, capsys.readouterr().out
+    assert doctor.report() == 0, capsys.readouterr().out
     told = capsys.readouterr().out
     assert told.rstrip().endswith("All is well.")
     for topic in ("Python", "torch", "widgets, server", "widgets, kernel", "device", "memory",
@@ -46,12 +46,12 @@ def test_one_fault_makes_the_status_1_and_is_followed_by_its_line(
 ):
     looks = (lambda: [Finding("good", "fine")], lambda: [Finding("bad", "broken", "do this")])
     monkeypatch.setattr(doctor, "EXAMINATIONS", looks)
-    assert doctor.report(Namespace()) == 1
-    good, bad, mend, _, total = capsys.readouterr().out.splitlines()
+    assert doctor.report() == 1
+    good, bad, fix, _, total = capsys.readouterr().out.splitlines()
     assert good.split() == ["good", "ok", "fine"]
     assert bad.split() == ["bad", "FAULT", "broken"]
-    assert mend.strip() == "mend: do this"
-    assert total == "1 to mend."
+    assert fix.strip() == "fix: do this"
+    assert total == "1 to fix."
 
 
 def test_a_look_that_fails_is_a_fault_and_not_the_end(monkeypatch: pytest.MonkeyPatch, capsys):
@@ -59,20 +59,20 @@ def test_a_look_that_fails_is_a_fault_and_not_the_end(monkeypatch: pytest.Monkey
         raise RuntimeError("no way")
 
     monkeypatch.setattr(doctor, "EXAMINATIONS", (look_at_trouble, lambda: [Finding("b", "c")]))
-    assert doctor.report(Namespace()) == 1
+    assert doctor.report() == 1
     told = capsys.readouterr().out
     assert "trouble  FAULT  could not be examined: RuntimeError: no way" in told
     assert "\nb " in told
 
 
 @pytest.mark.parametrize(
-    ("version", "words", "mended"),
+    ("version", "words", "fixed"),
     [("2.14.1+cpu", "2.14.1+cpu (>=2.9)", True), ("2.1.0", "2.1.0 (>=2.9 is needed)", False)],
 )
-def test_packages_are_compared_with_pyproject(version, words, mended, monkeypatch):
+def test_packages_are_compared_with_pyproject(version, words, fixed, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
     found = doctor.package(Requirement.parse("torch>=2.9"))
-    assert (found.words, found.mend == "") == (words, mended)
+    assert (found.words, found.fix == "") == (words, fixed)
 
 
 def test_a_missing_package_is_a_fault():
@@ -83,38 +83,38 @@ def test_a_missing_package_is_a_fault():
 def test_an_interrupted_install_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(environment, "HOME", tmp_path)
     Stamp("", "3.11", (), finished=False).write(tmp_path)
-    assert doctor.look_at_python()[1].mend == doctor.INSTALL
+    assert doctor.look_at_python()[1].fix == doctor.INSTALL
 
 
 def test_widgets_that_the_server_lacks_are_a_fault(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, "MANAGER", "@nobody/has-this")
     server, kernel = doctor.look_at_widgets()
-    assert "jupyterlab_widgets" in server.mend
-    assert kernel.mend == ""
+    assert "jupyterlab_widgets" in server.fix
+    assert kernel.fix == ""
 
 
 def test_a_kernel_without_widgets_is_a_fault(tmp_path: Path):
-    assert doctor.kernel(str(tmp_path / "python")).mend == doctor.KERNEL_MEND
-    assert doctor.kernel("python").mend == ""
+    assert doctor.kernel(str(tmp_path / "python")).fix == doctor.KERNEL_FIX
+    assert doctor.kernel("python").fix == ""
 
 
 def test_a_device_that_is_not_there_is_a_fault(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LABS_DEVICE", "warp drive")
     (found,) = doctor.look_at_device()
-    assert found.mend == "unset LABS_DEVICE"
+    assert found.fix == "unset LABS_DEVICE"
 
 
 def test_pytorch_that_does_not_start_is_a_fault(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     (found,) = doctor.look_at_device()
     assert "PyTorch does not start" in found.words
-    assert "--force-reinstall torch torchvision" in found.mend
+    assert "--force-reinstall torch torchvision" in found.fix
 
 
 def test_too_little_memory_and_disk_are_faults(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor.machine, "total_memory", lambda: 10**9)
     monkeypatch.setattr(doctor.machine, "free_disk", lambda folder: 10**8)
-    assert all(found.mend for found in doctor.look_at_room())
+    assert all(found.fix for found in doctor.look_at_room())
 
 
 def test_data_as_shipped_is_well(data: Path):
@@ -128,26 +128,26 @@ def test_a_damaged_file_is_named_with_the_line_that_brings_it_back(data: Path):
     (data / name).write_bytes(b"something else")
     (found,) = doctor.look_at_data()
     assert name in found.words
-    assert found.mend == f"git checkout -- data/{name}"
+    assert found.fix == f"git checkout -- data/{name}"
 
 
 def test_a_missing_list_of_files_is_a_fault(data: Path):
     (data / "SHA256SUMS").unlink()
-    assert doctor.look_at_data()[0].mend
+    assert doctor.look_at_data()[0].fix
 
 
 def test_without_an_environment_the_doctor_looks_at_this_python(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, "unmet", lambda _: ["something"])
-    monkeypatch.setattr(environment, "whole", lambda extras: False)
-    monkeypatch.setattr(doctor, "report", lambda options: 17)
+    monkeypatch.setattr(environment, "is_complete", lambda extras: False)
+    monkeypatch.setattr(doctor, "report", lambda: 17)
     assert doctor.main(Namespace()) == 17
 
 
 def test_with_an_environment_the_doctor_looks_there(
-    monkeypatch: pytest.MonkeyPatch, handed_over, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, executed, tmp_path: Path
 ):
     monkeypatch.setattr(environment, "HOME", tmp_path / ".venv")
     monkeypatch.setattr(doctor, "unmet", lambda _: ["something"])
-    monkeypatch.setattr(environment, "whole", lambda extras: True)
+    monkeypatch.setattr(environment, "is_complete", lambda extras: True)
     assert doctor.main(Namespace()) == 0
-    assert handed_over()[0][0] == str(interpreters.inside(tmp_path / ".venv"))
+    assert executed()[0][0] == str(interpreters.inside(tmp_path / ".venv"))

@@ -284,10 +284,10 @@ def test_two_starts_at_once_install_once(workbook, capsys, monkeypatch):
     monkeypatch.setattr(environment, "lock", lock)
 
     def second() -> None:
-        with environment.only_one():
+        with environment.install_lock():
             order.append("second")
 
-    with environment.only_one():
+    with environment.install_lock():
         thread = threading.Thread(target=second)
         thread.start()
         assert tried.wait(20)
@@ -323,7 +323,7 @@ def test_pip_is_not_led_astray_by_the_environment(workbook, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
     monkeypatch.setenv("PIP_USER", "1")
     monkeypatch.setattr(installation.subprocess, "Popen", watch)
-    installation.attend([sys.executable, "-c", ""], quiet=True)
+    installation.run_child([sys.executable, "-c", ""], quiet=True)
     assert seen[0]["PIP_USER"] == "0"
     assert "PYTHONPATH" not in seen[0]
-    assert interpreters.surroundings()["PYTHONPATH"].endswith("/somewhere/else")
+    assert interpreters.environment_variables()["PYTHONPATH"].endswith("/somewhere/else")

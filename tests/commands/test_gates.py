@@ -28,16 +28,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return calls
 
 
-def test_all_of_it_is_one_pytest_with_the_test_tools_there(asked, handed_over):
+def test_all_of_it_is_one_pytest_with_the_test_tools_there(asked, executed):
     assert main(["test"]) == 0
-    assert handed_over()[0] == ["/env/bin/python", "-m", "pytest"]
+    assert executed()[0] == ["/env/bin/python", "-m", "pytest"]
     assert asked == [("test",)]
 
 
-def test_several_workers_share_the_tests(handed_over, monkeypatch):
+def test_several_workers_share_the_tests(executed, monkeypatch):
     monkeypatch.setattr(gates, "workers", lambda: 3)
     main(["test", "-n", "0"])
-    assert handed_over()[0][3:] == ["--numprocesses=3", "--dist=worksteal", "-n", "0"]
+    assert executed()[0][3:] == ["--numprocesses=3", "--dist=worksteal", "-n", "0"]
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_a_worker_for_each_core_that_has_memory(cores, gigabytes, expected, monk
     assert WORKERS() == expected
 
 
-def test_quick_leaves_out_the_notebooks_and_the_browser(handed_over):
+def test_quick_leaves_out_the_notebooks_and_the_browser(executed):
     main(["test", "--quick"])
-    assert handed_over()[0][3:] == [f"--ignore={path}" for path in gates.SLOW]
+    assert executed()[0][3:] == [f"--ignore={path}" for path in gates.SLOW]
 
 
 def test_what_is_left_out_is_there(asked):
@@ -61,9 +61,9 @@ def test_what_is_left_out_is_there(asked):
         assert (ROOT / path).exists(), path
 
 
-def test_anything_else_goes_to_pytest(handed_over):
+def test_anything_else_goes_to_pytest(executed):
     main(["test", "-x", "tests/core", "-k", "images"])
-    assert handed_over()[0][3:] == ["-x", "tests/core", "-k", "images"]
+    assert executed()[0][3:] == ["-x", "tests/core", "-k", "images"]
 
 
 # The long matrix

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -64,7 +63,7 @@ def test_where_there_is_exec_the_command_becomes_the_program(
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(os, "execve", execve)
     with pytest.raises(Gone):
-        interpreters.hand_over([Path("/python"), "-m", "x"], {"A": "b"})
+        interpreters.exec_program([Path("/python"), "-m", "x"], A="b")
 
 
 def test_on_windows_the_program_is_waited_for_and_gives_its_status(
@@ -72,7 +71,7 @@ def test_on_windows_the_program_is_waited_for_and_gives_its_status(
 ):
     monkeypatch.setattr(sys, "platform", "win32")
     words = [sys.executable, "-c", "import os, sys; sys.exit(int(os.environ['STATUS']))"]
-    assert interpreters.hand_over(words, {**os.environ, "STATUS": "5"}) == 5
+    assert interpreters.exec_program(words, STATUS="5") == 5
 
 
 def test_on_windows_ctrl_c_is_left_to_the_program(monkeypatch: pytest.MonkeyPatch):
@@ -91,22 +90,20 @@ def test_on_windows_ctrl_c_is_left_to_the_program(monkeypatch: pytest.MonkeyPatc
 
 def test_kernels_come_from_our_environment_and_find_the_package(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    told = interpreters.surroundings(JUPYTER_TOKEN="secret")
+    told = interpreters.environment_variables(JUPYTER_TOKEN="secret")
     assert told["PYTHONPATH"] == str(interpreters.ROOT)
     assert told["JUPYTER_PREFER_ENV_PATH"] == "1"
     assert told["JUPYTER_TOKEN"] == "secret"
 
 
 def test_in_the_right_interpreter_a_command_is_carried_out_at_once():
-    act = lambda options: options.answer  # noqa: E731
-    assert interpreters.within(Path(sys.executable), act, Namespace(answer=3)) == 3
+    assert interpreters.in_interpreter(Path(sys.executable), lambda: 3) == 3
 
 
 def test_for_another_interpreter_the_whole_command_is_given_on(
-    handed_over, monkeypatch: pytest.MonkeyPatch
+    executed, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sys, "argv", ["labsupport", "bench", "occlusion"])
-    interpreters.within(Path("/other/python"), lambda _: 1, Namespace())
-    words, told = handed_over()
+    interpreters.in_interpreter(Path("/other/python"), lambda: 1)
+    words, _ = executed()
     assert words == ["/other/python", "-m", "labsupport", "bench", "occlusion"]
-    assert "PYTHONPATH" in told

@@ -38,10 +38,10 @@ def taken() -> Iterator[int]:
 
 @pytest.mark.usefixtures("python")
 def test_the_server_listens_here_alone_with_a_token_that_is_not_on_its_command_line(
-    handed_over, capsys
+    executed, capsys
 ):
     lab.main(options("--no-browser"))
-    words, told = handed_over()
+    words, told = executed()
     assert words[:3] == ["/env/bin/python", "-m", "jupyterlab"]
     assert "--ServerApp.ip=127.0.0.1" in words
     assert "--ServerApp.open_browser=False" in words
@@ -51,12 +51,12 @@ def test_the_server_listens_here_alone_with_a_token_that_is_not_on_its_command_l
 
 
 @pytest.mark.usefixtures("python")
-def test_each_start_has_its_own_token(handed_over):
+def test_each_start_has_its_own_token(executed):
     tokens = set()
     for _ in range(3):
         lab.main(options())
-        tokens.add(handed_over()[1]["JUPYTER_TOKEN"])
-        assert "--ServerApp.open_browser=True" in handed_over()[0]
+        tokens.add(executed()[1]["JUPYTER_TOKEN"])
+        assert "--ServerApp.open_browser=True" in executed()[0]
     assert len(tokens) == 3
 
 

@@ -23,9 +23,9 @@ def words(path: Path, kind: str) -> str:
     return "\n".join(map(text_of, cells))
 
 
-def test_it_becomes_voila_on_this_computer_alone(handed_over, here, capsys):
+def test_it_becomes_voila_on_this_computer_alone(executed, here, capsys):
     assert main(["present", "05", "--port", "8931", "--no-browser"]) == 0
-    command, around = handed_over()
+    command, around = executed()
     assert command[:4] == [sys.executable, "-m", "voila", str(here / "05_occlusion.ipynb")]
     assert "--Voila.ip=127.0.0.1" in command
     assert "--Voila.port=8931" in command
@@ -38,7 +38,7 @@ def test_it_becomes_voila_on_this_computer_alone(handed_over, here, capsys):
     assert f"http://127.0.0.1:8931/?token={token}" in capsys.readouterr().out
 
 
-def test_the_copy_shows_formulas_and_not_the_notes_for_the_instructor(handed_over, here):
+def test_the_copy_shows_formulas_and_not_the_notes_for_the_instructor(executed, here):
     main(["present", "05", "--no-browser"])
     prose = words(here / "05_occlusion.ipynb", "markdown")
     assert "<math" in prose
@@ -47,7 +47,7 @@ def test_the_copy_shows_formulas_and_not_the_notes_for_the_instructor(handed_ove
     assert "NotImplementedError" in words(here / "05_occlusion.ipynb", "code")
 
 
-def test_the_exercises_can_be_solved(handed_over, here):
+def test_the_exercises_can_be_solved(executed, here):
     main(["present", "05", "--solved", "--no-browser"])
     assert "NotImplementedError" not in words(here / "05_occlusion.ipynb", "code")
 

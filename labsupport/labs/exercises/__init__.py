@@ -1,4 +1,4 @@
-"""The exercises of all notebooks: one module each, found by its name, loaded when asked for.
+"""The exercises of all notebooks: one module each, known by its name, loaded when asked for.
 
 The notebook `05_occlusion` has its exercises in `lab05_occlusion.py`: a tuple `EXERCISES` of
 `Exercise`, and a tuple `QUESTIONS` of `Question` for `predict`. The solutions, one file for each
@@ -88,9 +88,9 @@ def _solution_folders() -> list[Path]:
 
 
 def _paths() -> list[Path]:
-    found = (path for folder in _folders() for path in folder.glob("lab*.py"))
+    files = (path for folder in _folders() for path in folder.glob("lab*.py"))
     return sorted(
-        (path for path in found if re.fullmatch(r"lab\d\d_\w+", path.stem)), key=lambda p: p.stem
+        (path for path in files if re.fullmatch(r"lab\d\d_\w+", path.stem)), key=lambda p: p.stem
     )
 
 

@@ -21,8 +21,8 @@ def _seeded(*shape: int, seed: int) -> torch.Tensor:
 def _nearest(codes: torch.Tensor, number: int, k: int) -> list[int]:
     angles = F.cosine_similarity(codes, codes[number : number + 1])
     angles[number] = -2.0
-    found: list[int] = angles.topk(k).indices.tolist()
-    return found
+    nearest: list[int] = angles.topk(k).indices.tolist()
+    return nearest
 
 
 def _by(closeness: torch.Tensor, number: int, k: int, *, itself: bool = False) -> list[int]:
@@ -162,10 +162,10 @@ NEARNESS = Exercise(
 
 def _right_seams(cells: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     pairs = cells.unfold(1, 2, 1)  # (rows, columns - 1, 2)
-    found: torch.Tensor = torch.linalg.vector_norm(
+    seams: torch.Tensor = torch.linalg.vector_norm(
         codes[pairs[..., 0]].sub(codes[pairs[..., 1]]), dim=2
     )
-    return found
+    return seams
 
 
 def _grids() -> Sequence[Case]:

@@ -45,8 +45,8 @@ def _pictures() -> Sequence[Case]:
 
 def _moves_further(function: Callable[..., Any]) -> str | None:
     image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(123))
-    found = function(_bent, image, 0.05)
-    far = float((found - image).abs().max())
+    result = function(_bent, image, 0.05)
+    far = float((result - image).abs().max())
     return None if far <= 0.05 + 1e-6 else f"with eps = 0.05 a pixel moves by {far:.3g}."
 
 
@@ -109,9 +109,9 @@ def _changes() -> Sequence[Case]:
 def _leaves(function: Callable[..., Any]) -> str | None:
     random = torch.Generator().manual_seed(125)
     image = torch.rand(3, 9, 9, generator=random)
-    found = function(torch.randn(3, 9, 9, generator=random), image, 0.3)
-    if float(found.min()) < 0 or float(found.max()) > 1:
-        return f"pixels run from {float(found.min()):.2f} to {float(found.max()):.2f}."
+    result = function(torch.randn(3, 9, 9, generator=random), image, 0.3)
+    if float(result.min()) < 0 or float(result.max()) > 1:
+        return f"pixels run from {float(result.min()):.2f} to {float(result.max()):.2f}."
     return None
 
 

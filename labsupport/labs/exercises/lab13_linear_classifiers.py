@@ -228,8 +228,8 @@ def _leaves_the_range(function: Callable[..., Any]) -> str | None:
     seeded = torch.Generator().manual_seed(135)
     picture = torch.rand(3, 8, 8, generator=seeded)
     towards, away = (torch.randn(3, 8, 8, generator=seeded) for _ in range(2))
-    found = function(picture, towards, away, 0.5)
-    low, high = float(found.min()), float(found.max())
+    result = function(picture, towards, away, 0.5)
+    low, high = float(result.min()), float(result.max())
     inside = low >= 0 and high <= 1
     return None if inside else f"with strength 0.5 pixels run from {low:.2f} to {high:.2f}."
 

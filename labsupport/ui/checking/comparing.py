@@ -159,10 +159,10 @@ def _compare_sequences(expected: Any, got: Any, tolerance: Tolerance) -> Differe
         return Difference(
             f"It gives {len(got)} values; expected: {len(expected)}.", looks_like=guess
         )
-    found = _first_of(_numbered(expected, got), tolerance)
-    if found and _first_of(_numbered(expected[::-1], got), tolerance) is None:
-        return Difference(found.headline, found.where, "the values stand in the opposite order.")
-    return found
+    gap = _first_of(_numbered(expected, got), tolerance)
+    if gap and _first_of(_numbered(expected[::-1], got), tolerance) is None:
+        return Difference(gap.headline, gap.where, "the values stand in the opposite order.")
+    return gap
 
 
 def _numbered(expected: Any, got: Any) -> Iterable[tuple[str, Any, Any]]:
@@ -171,10 +171,10 @@ def _numbered(expected: Any, got: Any) -> Iterable[tuple[str, Any, Any]]:
 
 def _first_of(parts: Iterable[tuple[str, Any, Any]], tolerance: Tolerance) -> Difference | None:
     for where, expected, got in parts:
-        found = difference(expected, got, tolerance=tolerance)
-        if found:
-            place = f"{where}: {found.where}" if found.where else where
-            return Difference(found.headline, place, found.looks_like)
+        gap = difference(expected, got, tolerance=tolerance)
+        if gap:
+            place = f"{where}: {gap.where}" if gap.where else where
+            return Difference(gap.headline, place, gap.looks_like)
     return None
 
 
@@ -326,8 +326,8 @@ def _scaled(wanted: Numbers, given: Numbers, near: Near) -> str:
     largest = np.unravel_index(np.abs(wanted).argmax(), wanted.shape)
     if wanted[largest]:
         factor = float(given[largest] / wanted[largest])
-        told = wanted.size > 1 or factor in (0.5, 2.0, 10.0, 100.0, 255.0)
-        if told and factor and near(wanted * factor, given):
+        plausible = wanted.size > 1 or factor in (0.5, 2.0, 10.0, 100.0, 255.0)
+        if plausible and factor and near(wanted * factor, given):
             size = f"{number(factor)} times" if factor > 1 else f"{number(1 / factor)} times"
             return f"everything is {size} too {'large' if factor > 1 else 'small'}."
     gap = float((given - wanted).flat[0])

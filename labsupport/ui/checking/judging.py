@@ -174,12 +174,12 @@ def _failure(
         words = f"It changes its own input (argument number {done.changed})."
         return Verdict("wrong", words, guess, shown, done.printed)
     expected = case.expected(exercise.reference)
-    found = difference(expected, done.value, tolerance=exercise.tolerance)
-    if found is None:
+    gap = difference(expected, done.value, tolerance=exercise.tolerance)
+    if gap is None:
         return None
-    guess = _diagnose(exercise, function, case) or found.looks_like
-    facts = (*shown, *_value_facts(exercise, expected, done.value, found))
-    return Verdict("wrong", found.headline, guess, facts, done.printed)
+    guess = _diagnose(exercise, function, case) or gap.looks_like
+    facts = (*shown, *_value_facts(exercise, expected, done.value, gap))
+    return Verdict("wrong", gap.headline, guess, facts, done.printed)
 
 
 def _input_facts(exercise: Exercise, case: Case) -> tuple[tuple[str, str, str], ...]:
@@ -190,7 +190,7 @@ def _input_facts(exercise: Exercise, case: Case) -> tuple[tuple[str, str, str], 
 
 
 def _value_facts(
-    exercise: Exercise, expected: Any, got: Any, found: Difference
+    exercise: Exercise, expected: Any, got: Any, gap: Difference
 ) -> list[tuple[str, str, str]]:
     tolerance = exercise.tolerance
     right = as_table(expected, got, tolerance=tolerance, marked=False)
@@ -198,7 +198,7 @@ def _value_facts(
         ("Expected", in_words(expected), right),
         ("Got", in_words(got), as_table(got, expected, tolerance=tolerance)),
     ]
-    return [*facts, ("Where", found.where, "")] if found.where else facts
+    return [*facts, ("Where", gap.where, "")] if gap.where else facts
 
 
 def _diagnose(exercise: Exercise, function: Function, failed: Case) -> str:
@@ -253,7 +253,7 @@ def _signature_mismatch(exercise: Exercise, function: Function, case: Case) -> s
     except TypeError:
         wanted = ", ".join(inspect.signature(exercise.reference).parameters)
         return f"It cannot be called as `{exercise.function}({wanted})`."
-    except ValueError:  # a built-in that does not tell its signature
+    except ValueError:  # a built-in that hides its signature
         pass
     return ""
 
