@@ -26,9 +26,9 @@ def test_an_environment_that_has_everything_is_used_and_none_is_made(workbook):
 
 def test_the_first_start_makes_the_environment_and_the_second_makes_nothing(workbook, capsys):
     assert ready() == workbook.home / "bin" / "python"
-    told = capsys.readouterr().out
-    assert "once; later starts take seconds" in told
-    assert "to download" in told
+    words = capsys.readouterr().out
+    assert "once; later starts take seconds" in words
+    assert "to download" in words
     assert workbook.stamp is not None
     assert workbook.stamp.finished
     assert workbook.stamp.python == "3.12"
@@ -80,36 +80,41 @@ def test_half_installed_packages_are_forgotten_before_pip_looks(workbook):
     assert [path.name for path in site.iterdir()] == ["numpy-2.4.dist-info"]
 
 
-def test_a_package_that_went_missing_is_brought_back(workbook, capsys):
-    ready()
+def missing(workbook) -> None:
     (workbook.home / "installed").write_text("numpy\n")
-    ready()
-    assert "Packages are missing from .venv, or too old" in capsys.readouterr().out
 
 
-def test_a_new_requirement_is_installed(workbook, capsys):
-    ready()
+def new_requirement(workbook) -> None:
     Stamp("another list", "3.12", (), finished=True).write(workbook.home)
     workbook.set(lacking=[*workbook.plan["lacking"], "new>=1"])
-    ready()
-    assert "pyproject.toml lists something new" in capsys.readouterr().out
 
 
-def test_another_python_that_is_asked_for_gets_an_environment_of_its_own(workbook, capsys):
-    ready()
-    stamp = workbook.stamp
-    Stamp(stamp.fingerprint, "3.11", (), finished=True).write(workbook.home)
-    (workbook.home / "of the old one").touch()
-    ready(python=str(workbook.python))
-    assert "another Python" in capsys.readouterr().out
-    assert not (workbook.home / "of the old one").exists()
+def other_python(workbook) -> None:
+    Stamp(workbook.stamp.fingerprint, "3.11", (), finished=True).write(workbook.home)
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(workbook, capsys):
-    ready()
+def no_python(workbook) -> None:
     (workbook.home / "bin" / "python").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "anew"),
+    [
+        (missing, "Packages are missing from .venv, or too old", False),
+        (new_requirement, "pyproject.toml lists something new", False),
+        (other_python, "another Python", True),
+        (no_python, "making .venv anew", True),
+    ],
+)
+def test_an_environment_that_does_not_fit_is_brought_up_to_date(
+    workbook, capsys, spoil, words, anew
+):
     ready()
-    assert "making .venv anew" in capsys.readouterr().out
+    (workbook.home / "of the old one").touch()
+    spoil(workbook)
+    ready(python=str(workbook.python))
+    assert words in capsys.readouterr().out
+    assert (workbook.home / "of the old one").exists() != anew
     assert workbook.stamp.finished
 
 
@@ -126,13 +131,6 @@ def test_a_damaged_stamp_is_no_stamp(workbook):
     for damaged in ("", "[]", '{"python": "3.12"}', '{"extras": 3}'):
         (workbook.home / "workbook.json").write_text(damaged)
         assert workbook.stamp is None
-
-
-def test_pip_that_says_all_is_well_and_forgets_a_package_is_not_believed(workbook):
-    workbook.set(forgotten="torch")
-    with pytest.raises(Fault, match="no torch>="):
-        ready()
-    assert not workbook.stamp.finished
 
 
 def constrained(workbook) -> list[bool]:
@@ -167,59 +165,36 @@ def test_what_other_versions_would_not_mend_is_not_tried_twice(workbook, words):
 # Each of the ways in which it cannot work: a sentence, and the way out.
 
 
-def test_python_too_old(workbook):
-    workbook.set(version="3.8.18")
-    with pytest.raises(Fault, match=r"needs Python 3\.11 or newer, and .* is Python 3\.8\.18"):
-        ready(python=str(workbook.python))
-
-
-def test_no_such_python(workbook):
-    with pytest.raises(Fault, match="no Python that starts as 'python9'"):
-        ready(python="python9")
-
-
-def test_no_venv_module_names_the_package_of_debian(workbook):
-    workbook.set(venv=False)
-    with pytest.raises(Fault, match=r"apt install python3-venv \(or python3\.12-venv\)"):
-        ready()
-
-
-def test_venv_that_fails_tells_its_last_words(workbook):
-    workbook.set(venv_words="Error: out of luck")
-    with pytest.raises(Fault, match="out of luck"):
-        ready()
+OFFLINE, FULL = "no package index answered", "the disk became full"
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("plan", "python", "words"),
     [
-        "WARNING: Retrying after connection broken by 'NewConnectionError(...)'",
-        "Failed to establish a new connection: [Errno -3] Temporary failure in name resolution",
-        "socket.gaierror: [Errno 11001] getaddrinfo failed",
-        "ReadTimeoutError: Read timed out.",
-        "HTTPSConnectionPool(host='x', port=443): Max retries exceeded with url: /simple",
+        ({"version": "3.8.18"}, "", r"needs Python 3\.11 or newer, and .* is Python 3\.8\.18"),
+        ({}, "python9", "no Python that starts as 'python9'"),
+        ({"venv": False}, "", r"apt install python3-venv \(or python3\.12-venv\)"),
+        ({"venv_words": "Error: out of luck"}, "", "out of luck"),
+        ({"pip": "WARNING: Retrying after 'NewConnectionError(..)'"}, "", OFFLINE),
+        ({"pip": "[Errno -3] Temporary failure in name resolution"}, "", OFFLINE),
+        ({"pip": "socket.gaierror: [Errno 11001] getaddrinfo failed"}, "", OFFLINE),
+        ({"pip": "ReadTimeoutError: Read timed out."}, "", OFFLINE),
+        ({"pip": "HTTPSConnectionPool(host='x'): Max retries exceeded with url: /s"}, "", OFFLINE),
+        ({"pip": "ERROR: OSError: [Errno 28] No space left on device"}, "", FULL),
+        ({"pip": "OSError: [Errno 122] Disk quota exceeded"}, "", FULL),
+        ({"pip": "OSError: [WinError 112] There is not enough space on the disk"}, "", FULL),
+        ({"pip": "anything else"}, "", r"pip: No matching thing.*install\.log"),
+        ({"forgotten": "torch"}, "", "no torch>="),
     ],
 )
-def test_no_network(workbook, words):
-    log = [f"2026-01-01T10:00:00,123 {words}", "2026-01-01T10:00:01,456 ERROR: No matching thing"]
-    workbook.set(pip=log)
-    with pytest.raises(Fault, match="no package index answered"):
-        ready()
-    assert not workbook.stamp.finished
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
-        "OSError: [Errno 122] Disk quota exceeded",
-        "OSError: [WinError 112] There is not enough space on the disk",
-    ],
-)
-def test_the_disk_becomes_full(workbook, words):
-    workbook.set(pip=[words])
-    with pytest.raises(Fault, match="the disk became full"):
-        ready()
+def test_what_cannot_be_installed_is_said_and_stays_unfinished(workbook, plan, python, words):
+    if "pip" in plan:
+        lines = (plan["pip"], "ERROR: No matching thing")
+        plan = {"pip": [f"2026-01-01T10:00:00,123 {line}" for line in lines]}
+    workbook.set(**plan)
+    with pytest.raises(Fault, match=words):
+        ready(python=python or str(workbook.python))
+    assert workbook.stamp is None or not workbook.stamp.finished
 
 
 def test_the_disk_is_too_full_to_begin(workbook, monkeypatch):
@@ -228,12 +203,6 @@ def test_the_disk_is_too_full_to_begin(workbook, monkeypatch):
     with pytest.raises(Fault, match="are needed and 0 MB are free"):
         ready()
     assert workbook.calls(*INSTALL) == []
-
-
-def test_anything_else_that_pip_says_is_passed_on(workbook):
-    workbook.set(pip=["2026-01-01T10:00:00,123 ERROR: No matching distribution found for torch"])
-    with pytest.raises(Fault, match=r"No matching distribution found for torch.*install\.log"):
-        ready()
 
 
 def test_a_folder_that_cannot_be_written_to(workbook, monkeypatch):

@@ -35,6 +35,7 @@ def course(tmp_path) -> Path:
         "tests/test_a.py",
         "README.md",
         "pyproject.toml",
+        "constraints.txt",
     ):
         (root / name).write_text(name)
     (root / "notebooks" / "90_a.ipynb").write_bytes(TEMPLATE.read_bytes())
@@ -55,6 +56,7 @@ def test_a_class_gets_what_it_needs_and_no_solutions(course, tmp_path):
         "notebooks/words.md",
         "README.md",
         "pyproject.toml",
+        "constraints.txt",
     }
 
 
@@ -108,7 +110,7 @@ def test_the_handout_is_also_a_zip(course, tmp_path, monkeypatch, capsys):
     options = parser.parse_args(["--zip", "--to", str(tmp_path / "class")])
     assert handout.main(options) == 0
     assert (tmp_path / "class.zip").is_file()
-    assert "7 files" in capsys.readouterr().out
+    assert "8 files" in capsys.readouterr().out
 
 
 def test_chosen_labs_alone_are_handed_out_and_lead_nowhere_else(course, tmp_path):

@@ -21,6 +21,13 @@ def options(*words: str) -> Namespace:
     return parser.parse_args(words)
 
 
+def fails(error: OSError):
+    def listen(port: int) -> int:
+        raise error
+
+    return listen
+
+
 @pytest.fixture
 def python(monkeypatch: pytest.MonkeyPatch) -> Path:
     """An environment that is ready."""
@@ -37,27 +44,22 @@ def taken() -> Iterator[int]:
 
 
 @pytest.mark.usefixtures("python")
-def test_the_server_listens_here_alone_with_a_token_that_is_not_on_its_command_line(
+def test_the_server_listens_here_alone_with_a_new_token_that_its_command_line_hides(
     executed, capsys
 ):
-    lab.main(options("--no-browser"))
-    words, told = executed()
+    tokens = set()
+    for browser in (True, False, False):
+        lab.main(options() if browser else options("--no-browser"))
+        words, variables = executed()
+        assert f"--ServerApp.open_browser={browser}" in words
+        tokens.add(variables["JUPYTER_TOKEN"])
+    assert len(tokens) == 3
     assert words[:3] == ["/env/bin/python", "-m", "jupyterlab"]
     assert "--ServerApp.ip=127.0.0.1" in words
-    assert "--ServerApp.open_browser=False" in words
-    assert len(told["JUPYTER_TOKEN"]) >= 32
-    assert not any(told["JUPYTER_TOKEN"] in word for word in words)
-    assert f"?token={told['JUPYTER_TOKEN']}" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("python")
-def test_each_start_has_its_own_token(executed):
-    tokens = set()
-    for _ in range(3):
-        lab.main(options())
-        tokens.add(executed()[1]["JUPYTER_TOKEN"])
-        assert "--ServerApp.open_browser=True" in executed()[0]
-    assert len(tokens) == 3
+    token = variables["JUPYTER_TOKEN"]
+    assert len(token) >= 32
+    assert not any(token in word for word in words)
+    assert f"?token={token}" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("python")
@@ -69,19 +71,11 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_installed(
         lab.main(options("--port", str(taken)))
 
 
-@pytest.mark.parametrize("port", [0, -1, 65536, 10**9])
-def test_a_number_that_is_no_port_is_refused(port: int):
+@pytest.mark.parametrize("port", [0, -1, 65536, 10**9, 80])
+def test_what_is_no_port_or_the_systems_own_is_refused(port: int, monkeypatch):
+    monkeypatch.setattr(lab, "listen", fails(PermissionError(13, "Permission denied")))
     with pytest.raises(Fault, match="cannot be used"):
         lab.checked_port(port)
-
-
-def test_a_port_that_only_the_system_may_use_is_refused(monkeypatch: pytest.MonkeyPatch):
-    def refuse(port: int) -> int:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(lab, "listen", refuse)
-    with pytest.raises(Fault, match="cannot be used"):
-        lab.checked_port(80)
 
 
 def test_a_free_port_is_found_although_the_usual_ones_are_taken(
@@ -93,11 +87,8 @@ def test_a_free_port_is_found_although_the_usual_ones_are_taken(
     assert lab.checked_port(port) == port
 
 
-def test_no_port_at_all_is_told(monkeypatch: pytest.MonkeyPatch):
-    def refuse(port: int) -> int:
-        raise OSError(1, "no")
-
-    monkeypatch.setattr(lab, "listen", refuse)
+def test_no_port_at_all_is_a_fault(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lab, "listen", fails(OSError(1, "no")))
     with pytest.raises(Fault, match="firewall"):
         lab.free_port()
 

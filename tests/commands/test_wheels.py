@@ -57,44 +57,37 @@ def plain_linux(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("plain_linux")
-def test_without_an_nvidia_gpu_the_small_build_is_taken():
-    source = wheels.choose(PYTHON)
-    assert source.index == wheels.CPU_INDEX
-    assert wheels.download_words(source) == "about 350 MB to download"
-
-
-@pytest.mark.usefixtures("plain_linux")
-def test_an_nvidia_gpu_gets_the_build_for_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(wheels, "has_nvidia", lambda: True)
-    source = wheels.choose(PYTHON)
-    assert source.index is None
-    assert "has one" in source.words
-    assert wheels.download_words(source, ["test"]) == "about 3.2 GB to download"
-
-
-@pytest.mark.usefixtures("plain_linux")
-def test_a_silent_index_means_the_usual_build_and_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(wheels, "answers", lambda address: False)
-    source = wheels.choose(PYTHON)
-    assert source.index is None
-    assert "did not answer within 3 s" in source.words
-
-
-@pytest.mark.usefixtures("plain_linux")
-def test_an_index_of_the_users_own_is_respected_and_ours_is_not_asked(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("changes", "index", "words", "download"),
+    [
+        ({}, wheels.CPU_INDEX, "the small build", "350 MB"),
+        ({"has_nvidia": True}, None, "has one", "3.1 GB"),
+        ({"answers": False}, None, "did not answer within 3 s", "3.1 GB"),
+        # An index of the user's own is respected, and ours is not asked.
+        ({"has_own_index": True, "answers": None}, None, "pip is set to use", "3.1 GB"),
+        ({"platform": "darwin", "answers": None}, None, "for this system", "350 MB"),
+        ({"platform": "win32", "answers": None}, None, "for this system", "350 MB"),
+    ],
+)
+def test_each_machine_gets_the_smallest_build_that_serves_it(
+    changes, index, words, download, monkeypatch
 ):
-    monkeypatch.setattr(wheels, "has_own_index", lambda python: True)
-    monkeypatch.setattr(wheels, "answers", lambda address: pytest.fail("asked"))
-    assert wheels.choose(PYTHON).index is None
+    for name, answer in changes.items():
+        if name == "platform":
+            monkeypatch.setattr(sys, "platform", answer)
+        elif answer is None:
+            monkeypatch.setattr(wheels, name, lambda *_: pytest.fail("asked"))
+        else:
+            monkeypatch.setattr(wheels, name, lambda *_, answer=answer: answer)
+    source = wheels.choose(PYTHON)
+    assert source.index == index
+    assert words in source.words
+    assert wheels.download_words(source) == f"about {download} to download"
 
 
-@pytest.mark.parametrize("system", ["darwin", "win32"])
-@pytest.mark.usefixtures("plain_linux")
-def test_mac_and_windows_have_one_build(system: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sys, "platform", system)
-    monkeypatch.setattr(wheels, "answers", lambda address: pytest.fail("asked"))
-    assert wheels.choose(PYTHON).index is None
+def test_the_test_tools_are_counted_too():
+    source = wheels.TorchSource(None, "", 3000, 5.0)
+    assert wheels.download_words(source, ["test"]) == "about 3.2 GB to download"
 
 
 @pytest.mark.parametrize("name", ["PIP_INDEX_URL", "PIP_NO_INDEX"])
