@@ -279,8 +279,8 @@ def squeezenet():
         ("coffee", {"espresso": 0.965}, 0.005),
         ("chelsea", {"tiger cat": 0.387, "Egyptian cat": 0.310, "tabby": 0.288}, 0.005),
         ("china", {"stupa": 0.452, "dome": 0.204, "palace": 0.107}, 0.005),
-        ("giant_panda", {"giant panda": 0.99}, 0.01),
-        ("gibbon", {"gibbon": 0.99}, 0.01),
+        ("giant_panda", {"giant panda": 0.995}, 0.0051),  # so sure that it may round to 1
+        ("gibbon", {"gibbon": 0.995}, 0.0051),
         ("german_shepherd", {"German shepherd": 0.93}, 0.03),
         ("carcassonne", {"castle": 0.88}, 0.03),
     ],

@@ -46,7 +46,11 @@ def plainly(network, outputs, image, fill, chunk) -> list[torch.Tensor]:
 
 
 def assert_followed(network, outputs, size, chunks) -> None:
-    """Within 2e-6 of the largest number that the output's layer computes for the clean image."""
+    """Within 1e-5 of the largest number that the output's layer computes for the clean image.
+
+    Smaller crops may be summed by other kernels: thousands of products a layer, each rounded to
+    6e-8. A column that is forgotten at a border weighs 5e-4 even in the scores.
+    """
     plan = Plan(network, outputs, size)
     assert plan.possible
     image, fill = toys.image(*size), toys.image(*size, seed=1)
@@ -57,7 +61,7 @@ def assert_followed(network, outputs, size, chunks) -> None:
         for one, other, output in zip(found, expected, outputs, strict=True):
             assert one.shape == other.shape
             largest = max(largest_of(network, image, output), float(other.abs().max()))
-            torch.testing.assert_close(one, other, rtol=0, atol=2e-6 * largest)
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * largest)
 
 
 def largest_of(network, image, output: Output) -> float:
