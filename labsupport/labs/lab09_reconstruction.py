@@ -20,8 +20,7 @@ from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.images import hog
 from labsupport.core.network import Network, Prediction
-from labsupport.core.network.layers import Layer
-from labsupport.labs.lab08_optimization.visualization import block_ends
+from labsupport.labs.lab08_optimization.visualization import block_ends, has_channels
 from labsupport.methods.inversion import (
     LOG_PROBABILITIES,
     Code,
@@ -152,7 +151,7 @@ def _code_controls(image: str, kept: str, layer: str) -> dict[str, Control]:
         "image": controls.image_menu(images.photos(), image),
         "network": network,
         "kept": controls.choice("what is kept", _KEPT, kept),
-        "layer": controls.layer_menu(network, layer, keep=_has_code),
+        "layer": controls.layer_menu(network, layer, keep=has_channels),
     }
 
 
@@ -218,10 +217,6 @@ def _share(value: float) -> str:
     return figures.per_cent(value)
 
 
-def _has_code(layer: Layer) -> bool:
-    return layer.kind not in ("dropout", "flatten", "identity")
-
-
 # The four quadrants
 
 
@@ -243,9 +238,9 @@ def _four(
 ) -> Iterator[InversionFrame]:
     small = images.standard(image, 128)
     code = code_of(network, small, kept, layer)
-    seeds = tuple(range(seed, seed + 4))
     setting = replace(setting_for(network, code), tv=tv)
-    yield from _inversion_frames(network, small, code, setting, steps=steps, seed=seeds)
+    seeds = range(seed, seed + 4)
+    return _inversion_frames(network, small, code, setting, steps=steps, seed=seeds)
 
 
 def _draw_four(now: InversionFrame) -> tuple[Image.Image, str]:
@@ -308,12 +303,9 @@ def strip_panel(image: str = "giant_panda", *, layers: int = 7, steps: int = 60)
     return Live(_strips, shown, draw=_draw_strip, title="What a company keeps", autostart=True)
 
 
-def _strips(
-    image: Tensor, network: Network, count: int, factor: float, steps: int, size: int, seed: int
-) -> Iterator[Strip]:
-    small = images.standard(image, size)
+def _strips(image: Tensor, network: Network, count: int, size: int, **how: Any) -> Iterator[Strip]:
     layers = (*ends(network, count - 1), LOG_PROBABILITIES)
-    yield from strips(network, small, layers, factor=factor, steps=steps, seed=seed)
+    return strips(network, images.standard(image, size), layers, **how)
 
 
 def strips(
@@ -322,13 +314,12 @@ def strips(
     layers: Sequence[str],
     *,
     factor: float = 1.0,
-    steps: int = 60,
-    seed: int = 0,
-    every: int = 1,
+    **how: Any,
 ) -> Iterator[Strip]:
     """One image from the codes of several layers, one after the other.
 
-    `factor` multiplies each layer's own weight of the total variation.
+    `factor` multiplies each layer's own weight of the total variation; `steps`, `seed` and `every`
+    are those of `invert`.
     """
     done: tuple[Tensor, ...] = ()
     near: tuple[float, ...] = ()
@@ -336,9 +327,7 @@ def strips(
         code = encode(network, image, layer)
         setting = setting_for(network, code)
         setting = replace(setting, tv=factor * setting.tv)
-        for frame in invert.frames(
-            network, code, setting=setting, steps=steps, seed=seed, every=every
-        ):
+        for frame in invert.frames(network, code, setting=setting, **{"every": 1, **how}):
             both = (*done, frame.image), (*near, float(-frame.score))
             yield Strip(image, network, tuple(layers), *both, frame.progress, frame.steps)
         done, near = both

@@ -125,7 +125,7 @@ def unit_panel(
     With `autostart`, a control that is moved begins anew.
     """
     network = controls.network_menu(names=photograph_networks())
-    layers = controls.layer_menu(network, layer, keep=_has_channels)
+    layers = controls.layer_menu(network, layer, keep=has_channels)
     shown: dict[str, Control] = {
         "network": network,
         "layer": layers,
@@ -155,7 +155,8 @@ def unit_target(network: Network, layer: str, channel: int, *, neuron: bool = Fa
     return (layer, channel)
 
 
-def _has_channels(layer: Layer) -> bool:
+def has_channels(layer: Layer) -> bool:
+    """Whether a layer says anything that the one before it has not said."""
     return layer.kind not in ("dropout", "flatten", "identity")
 
 
