@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from itertools import islice
+from pathlib import Path
 
 # Set before torch, matplotlib or a notebook's kernel starts; all of them inherit it. Where
 # several processes share the tests, each has its share of the cores.
@@ -16,9 +19,13 @@ os.environ["OMP_NUM_THREADS"] = str(
 # the processor's time for the same two-threaded steps.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Else each process and each kernel compiles the package and these tests anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+sys.dont_write_bytecode = False
 
 # The same cases on every machine, and no failure because a busy machine was slow.
 settings.register_profile(
@@ -29,6 +36,36 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("workbook")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Examples in docstrings are the package's: other files here need not be loaded for them."""
+    is_code = collection_path.suffix == ".py" and not collection_path.name.startswith("test_")
+    return True if is_code and Path(__file__).parent in collection_path.parents else None
+
+
+# What takes minutes is begun first, or at the end one process would wait for another. That is also
+# when these processes are small: a notebook's kernel and the browser have their own memory.
+LONG = ("test_notebook_runs_whole", "tests/browser/", "test_gate[")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = in_order(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def in_order(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """Each process begins with its share of a row: its long tests first, one browser for all of
+    them, then neighbours, which share their networks."""
+    notebooks, browser, gates = ([item for item in items if word in item.nodeid] for word in LONG)
+    rest = iter([item for item in items if not any(word in item.nodeid for word in LONG)])
+    order = []
+    for number in range(processes):
+        last = number == processes - 1
+        mine = [*notebooks[number::processes], *(gates + browser if last else [])]
+        wanted = len(items) * (number + 1) // processes - len(order)
+        order += [*mine, *islice(rest, max(0, wanted - len(mine)))]
+    return [*order, *rest]
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -84,3 +86,23 @@ def test_gate_refuses(gate: str, name: str, content: str, tmp_path: Path):
     if gate == "lint":
         words += ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
     assert judged(words, str(bad)).returncode != 0
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_each_process_begins_with_what_takes_long(processes: int, request: pytest.FixtureRequest):
+    conftest = request.config.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    names = [f"a.py::test_{i}" for i in range(40)]
+    names[10:10] = [f"n.py::test_notebook_runs_whole[{i}]" for i in range(6)]
+    names[30:30] = ["tests/browser/b.py::test_b", "tests/test_gates.py::test_gate[lint]"]
+    ordered = [
+        item.nodeid
+        for item in conftest.in_order(
+            [*(SimpleNamespace(nodeid=name) for name in names)], processes
+        )
+    ]
+    assert sorted(ordered) == sorted(names)
+    bounds = [len(names) * number // processes for number in range(processes + 1)]
+    for first, end in itertools.pairwise(bounds):
+        row = ["::test_" in name and name[0] == "a" for name in ordered[first:end]]
+        assert row == sorted(row)  # the long ones, then the others
+        assert not all(row)

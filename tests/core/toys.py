@@ -41,9 +41,16 @@ def shake(module: nn.Module, seed: int = 0) -> nn.Module:
     return module
 
 
-@functools.cache
+LARGE = ("alexnet", "vgg16", "vgg19")  # a quarter to half a gigabyte each
+
+
 def random(name: str) -> Network:
-    """One of the course's networks with random weights, its batch norms shaken."""
+    """One of the course's networks with random weights, its batch norms shaken; of the large ones
+    the last is kept, of the others each."""
+    return _last(name) if name in LARGE else _kept(name)
+
+
+def _made(name: str) -> Network:
     recipe = catalog.recipe(name)
     module = shake(catalog.build(recipe, None, "random"))
     return networks.wrap(
@@ -54,6 +61,9 @@ def random(name: str) -> Network:
         input_size=recipe.input_size,
         name=name,
     )
+
+
+_last, _kept = functools.lru_cache(maxsize=1)(_made), functools.cache(_made)
 
 
 def bare(name: str, network: Network, **settings: object) -> nn.Module:

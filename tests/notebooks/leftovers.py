@@ -14,7 +14,7 @@ from labsupport.ui import Panel
 from labsupport.ui.board import Board
 from labsupport.ui.live import Live
 
-WARM, MORE = 3, 5
+WARM, MORE = 2, 2
 
 
 def alive() -> dict[str, int]:
@@ -43,7 +43,7 @@ def once(panel: Board) -> None:
 
 
 def grown(panel: Board) -> dict[str, int]:
-    """What five more runs have left, and five more again, after three that fill what may be
+    """What two more runs have left, and two more again, after two that fill what may be
     remembered; a leak grows each time."""
     for _ in range(WARM):
         once(panel)
