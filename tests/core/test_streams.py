@@ -115,12 +115,12 @@ def test_prints_add_up_and_tell_images_and_their_order_apart():
 
 
 def test_a_networks_print_stands_for_the_weights_below_the_layer():
-    def build(extra: float, behind: float) -> networks.Network:
+    def build(extra: float, later: float) -> networks.Network:
         module = toys.seeded(
             lambda: nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
         )
         module[0].bias.data += extra
-        module[3].bias.data += behind
+        module[3].bias.data += later
         return networks.wrap(module, input_size=4, **toys.PLAIN)
 
     words = [

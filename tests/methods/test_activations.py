@@ -1,5 +1,5 @@
 """Activations: mosaics and distortions against plain loops, units against networks that are wired
-so that each view of a unit can be told."""
+so that each view shows which unit it is of."""
 
 from __future__ import annotations
 

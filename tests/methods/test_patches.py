@@ -324,9 +324,9 @@ def test_patches_of_other_weights_or_images_are_refused(tmp_path):
     other.graph.get_submodule("3").weight.data[0, 0, 0, 0] += 1
     with pytest.raises(BadSetting, match="another network"):
         TopPatches.load(file, other)
-    behind = exact(chain, "relu2")
-    behind.graph.get_submodule("7").weight.data += 1  # behind the layer: it does not matter
-    TopPatches.load(file, behind)
+    later = exact(chain, "relu2")
+    later.graph.get_submodule("7").weight.data += 1  # after the layer: it does not matter
+    TopPatches.load(file, later)
     for wrong in (shown[:3], shown[::-1], eighths(4, seed=5)):
         with pytest.raises(BadSetting, match="other images"):
             TopPatches.load(file, network, wrong)
@@ -595,10 +595,10 @@ def test_the_network_computes_once_for_all_layers(case, monkeypatch):
     monkeypatch.setattr(
         nn.functional, "conv2d", lambda *a, **k: calls.append(a[0].shape[1]) or real(*a, **k)
     )
-    told: list[float] = []
+    shares: list[float] = []
     layers = [one.name for one in network.layers if one.has_map]
-    top_patches_by_layer(network, layers, eighths(3), progress=told.append)
-    assert told[-1] == 1
-    assert calls.count(3) == len(told)
+    top_patches_by_layer(network, layers, eighths(3), progress=shares.append)
+    assert shares[-1] == 1
+    assert calls.count(3) == len(shares)
     with pytest.raises(BadSetting, match="no layers"):
         top_patches_by_layer(network, [], eighths(1))

@@ -84,7 +84,7 @@ class UnitPicker(controls.ChannelSlider):
     """A unit of the chosen layer: by slider, by a click in the panel's picture, or by keys there.
 
     The arrow keys go through the mosaic, Home and End to its first and last unit, Page Up and Page
-    Down to the layer before and behind. `where` says how the picture of a layer is laid out.
+    Down to the layers before and after. `where` says how the picture of a layer is laid out.
     """
 
     def __init__(
