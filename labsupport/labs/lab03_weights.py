@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from labsupport.core import images, training
+from labsupport.core.frames import framed
 from labsupport.core.images.crops import crops
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network
@@ -99,8 +100,8 @@ def effective(network: Network, layer: str, channels: Sequence[int]) -> Image.Im
     raw = w.filters(network, layer).weights
     rows = []
     for channel in channels:
-        found = w.effective_filter(network, layer, channel)
-        whole = figures.mosaic(figures.spread(found.weights), gap=0, enlarge=5)
+        filter_ = w.effective_filter(network, layer, channel)
+        whole = figures.mosaic(figures.spread(filter_.weights), gap=0, enlarge=5)
         parts = slices(raw[channel : channel + 1], enlarge=6)
         rows += [parts, whole]
     titles = [
@@ -127,10 +128,10 @@ def filters_panel(network: str = "convnetjs") -> Panel:
 
 
 def _sorted_filters(network: Network, key: str, shared: bool) -> tuple[Image.Image, str]:
-    found = w.filters(network)
-    picture = tiles(found.weights, w.argsort(found.weights, key), shared=shared)
+    first = w.filters(network)
+    picture = tiles(first.weights, w.argsort(first.weights, key), shared=shared)
     scale = "one scale" if shared else "each tile on its own scale"
-    return picture, f"{_summary(found.weights)} {found.words}. Sorted by {key}, {scale}."
+    return picture, f"{_summary(first.weights)} {first.words}. Sorted by {key}, {scale}."
 
 
 def _summary(weights: torch.Tensor) -> str:
@@ -165,7 +166,9 @@ class Snapshot:
 
 
 @lru_cache(maxsize=3)
-def lesson(data: str, per_class: int = 150) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
+def training_data(
+    data: str, per_class: int = 150
+) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
     """What a network learns from: images as it takes them, their labels, the categories.
 
     `data` is "crops", "digits" or "CIFAR10" (a download).
@@ -181,25 +184,29 @@ def _cifar(per_class: int) -> LabelledImages:
     return images.torchvision_set("CIFAR10", count=10 * per_class)
 
 
-def learning(
+@framed
+def train_filters(
     data: str = "crops",
     *,
     learning_rate: float = 0.02,
-    decay: float = 1e-3,
+    weight_decay: float = 1e-3,
     epochs: int = 8,
     seed: int = 0,
 ) -> Iterator[Snapshot]:
-    """A small network from random weights on, as snapshots; the first is before any step."""
-    batch, labels, categories = lesson(data)
+    """The filters of a small network after its training from random weights.
+
+    `train_filters.frames` gives them all the way; the first ones are before any step.
+    """
+    batch, labels, categories = training_data(data)
     module = training.seeded(_builder(data, len(categories)), seed)
-    settings = f"learning rate {learning_rate:.3g}, decay {decay:g}, seed {seed}"
+    settings = f"learning rate {learning_rate:.3g}, weight decay {weight_decay:g}, seed {seed}"
     frames = training.train.frames(
         module,
         batch,
         labels,
         epochs=epochs,
         learning_rate=learning_rate,
-        weight_decay=decay,
+        weight_decay=weight_decay,
         augment=training.random_shifts(2),
         seed=seed,
     )
@@ -231,11 +238,11 @@ def learning_panel(data: str = "crops") -> Live:
     """
     sets = SETS | CIFAR if data == "CIFAR10" else SETS
     return Live(
-        _learning,
+        train_filters.frames,
         {
             "data": controls.choice("learns from", sets, data),
             "learning_rate": controls.logarithmic("learning rate", 0.04, 0.0005, 0.2),
-            "decay": controls.choice("weight decay", DECAYS, 1e-3),
+            "weight_decay": controls.choice("weight decay", DECAYS, 1e-3),
             "epochs": controls.whole("epochs", 30, 1, 60),
             "seed": controls.seed(),
             "shared": controls.choice("scale", SCALES),
@@ -244,12 +251,6 @@ def learning_panel(data: str = "crops") -> Live:
         draw=draw_snapshot,
         title="Filters that learn",
     )
-
-
-def _learning(
-    data: str, learning_rate: float, decay: float, epochs: int, seed: int
-) -> Iterator[Snapshot]:
-    return learning(data, learning_rate=learning_rate, decay=decay, epochs=epochs, seed=seed)
 
 
 def draw_snapshot(
@@ -262,30 +263,27 @@ def draw_snapshot(
     (name, first), *deeper = snapshot.layers.items()
     pictures = [tiles(first, shared=shared, columns=4 if len(first) > 6 else 2)]
     pictures += [slices(layer, shared=shared, enlarge=size) for _, layer in deeper]
-    noise = float(w.measure(first).noise.median())
     now = f"loss {snapshot.loss:.2f}, {snapshot.accuracy:.0%} right on the last batches"
     now = now if snapshot.step else "random weights, before all learning"
     words = (
-        f"Step {snapshot.step}: {now}; noise of {name} {noise:.2f}. "
+        f"Step {snapshot.step}: {now}; noise of {name} {_noise(first):.2f}. "
         f"{snapshot.settings.capitalize()}."
     )
     titles = [name, *(f"{title}: a row a filter" for title, _ in deeper)]
     return figures.side_by_side(pictures, titles), words
 
 
-def last_filters(data: str = "crops", **settings: float) -> Snapshot:
-    """`learning` to its end: the last snapshot. `settings` are those of `learning`."""
-    *_, last = learning(data, **settings)  # type: ignore[arg-type]
-    return last
-
-
 def compared(snapshots: Mapping[str, Snapshot], *, shared: bool = False) -> Image.Image:
     """The first layers of several trainings side by side, with accuracy and noise above each."""
+    firsts = [next(iter(one.layers.values())) for one in snapshots.values()]
     titles = [
-        f"{name}: {one.accuracy:.0%} right, noise "
-        f"{float(w.measure(next(iter(one.layers.values()))).noise.median()):.2f}"
-        for name, one in snapshots.items()
+        f"{name}: {one.accuracy:.0%} right, noise {_noise(first):.2f}"
+        for (name, one), first in zip(snapshots.items(), firsts, strict=True)
     ]
-    pictures = [tiles(next(iter(one.layers.values())), shared=shared, columns=4)
-                for one in snapshots.values()]  # fmt: skip
+    pictures = [tiles(first, shared=shared, columns=4) for first in firsts]
     return figures.side_by_side(pictures, titles)
+
+
+def _noise(filters: torch.Tensor) -> float:
+    """The median of the filters' noise."""
+    return float(w.measure(filters).noise.median())

@@ -5,7 +5,7 @@ import pytest
 
 from labsupport.core.network import blueprints
 from labsupport.labs.lab01_case_studies import anatomy as lab
-from labsupport.methods.anatomy.tables import anatomy, published
+from labsupport.methods.anatomy import anatomy, published
 from labsupport.ui import ink
 from labsupport.ui.panel import walk
 

@@ -71,7 +71,7 @@ def test_the_applications_are_made_here(network):
 
 @pytest.fixture
 def menu(monkeypatch):
-    monkeypatch.setattr(detectors, "here", lambda name: name.startswith("ssdlite"))
+    monkeypatch.setattr(detectors, "is_cached", lambda name: name.startswith("ssdlite"))
     menu = lab.TaskMenu("localization")
     made = []
 

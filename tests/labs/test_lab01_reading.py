@@ -1,5 +1,6 @@
 """Lab 01's training: the same seed, the same curve; what is drawn is what was tested."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -10,24 +11,24 @@ from labsupport.labs.lab01_case_studies import reading as lab
 
 
 @pytest.fixture(scope="module")
-def lesson():
-    return lab.taught(epochs=0.5, count=4000, shift=0)
+def reading():
+    return lab.train_reader(epochs=0.5, count=4000, shift=0)
 
 
-def test_the_same_seed_gives_the_same_curve(lesson):
-    again = lab.taught(epochs=0.5, count=4000, shift=0)
-    other = lab.taught(epochs=0.5, count=4000, shift=0, seed=1)
-    assert torch.equal(lesson.curve, again.curve)
-    assert torch.equal(lesson.scores, again.scores)
-    assert not torch.equal(lesson.scores, other.scores)
+def test_the_same_seed_gives_the_same_curve(reading):
+    again = lab.train_reader(epochs=0.5, count=4000, shift=0)
+    other = lab.train_reader(epochs=0.5, count=4000, shift=0, seed=1)
+    assert torch.equal(reading.curve, again.curve)
+    assert torch.equal(reading.scores, again.scores)
+    assert not torch.equal(reading.scores, other.scores)
 
 
-def test_the_last_lesson_has_asked_all_test_digits(lesson):
-    assert lesson.progress == 1
-    assert lesson.scores.shape == (2000, 10)
-    right = lesson.scores.argmax(1) == lab.labels_of_test(False)
-    assert lesson.accuracy == pytest.approx(float(right.float().mean()))
-    assert float(lesson.tested[-1, 1]) == pytest.approx(lesson.accuracy)
+def test_the_last_frame_has_asked_all_test_digits(reading):
+    assert reading.progress == 1
+    assert reading.scores.shape == (2000, 10)
+    right = reading.scores.argmax(1) == lab.labels_of_test(False)
+    assert reading.accuracy == pytest.approx(float(right.float().mean()))
+    assert float(reading.tested[-1, 1]) == pytest.approx(reading.accuracy)
 
 
 def test_shuffling_keeps_every_pixel_value():
@@ -43,7 +44,7 @@ def test_shuffling_keeps_every_pixel_value():
 
 @pytest.mark.parametrize("reader", lab.READERS)
 def test_every_reader_learns(reader):
-    last = lab.taught(reader, epochs=1, shift=0)
+    last = lab.train_reader(reader, epochs=1, shift=0)
     assert last.accuracy > 0.5
 
 
@@ -61,7 +62,7 @@ def test_lenets_reference_reads_above_98_per_cent_as_data_says():
 
 def test_the_number_of_threads_is_left_as_it_was():
     before = torch.get_num_threads()
-    frames = lab.lessons(epochs=0.1, count=640)
+    frames = lab.train_reader.frames(epochs=0.1, count=640)
     next(frames)
     assert torch.get_num_threads() == before
     frames.close()
@@ -71,9 +72,9 @@ def test_the_number_of_threads_is_left_as_it_was():
 def test_the_confusion_matrix_holds_the_counts():
     labels = torch.tensor([0, 0, 1, 9])
     scores = torch.eye(10)[[0, 1, 1, 9]]
-    lesson = lab.Lesson(1, 1, torch.zeros(1, 3), torch.zeros(1, 2), scores, labels,
+    reading = lab.ReadingFrame(1, 1, torch.zeros(1, 3), torch.zeros(1, 2), scores, labels,
                         torch.zeros(4, 3, 28, 28), "")  # fmt: skip
-    picture = np.asarray(lab.confusion(lesson)).astype(int)
+    picture = np.asarray(lab.confusion(reading)).astype(int)
     edge, cell = 70, 34
 
     def corner(row, column):  # a pixel of the cell, away from its number
@@ -84,19 +85,18 @@ def test_the_confusion_matrix_holds_the_counts():
     assert (corner(3, 4) == 255).all()
 
 
-def test_the_worst_mistakes_come_first(lesson):
-    few, many = lab.mistakes(lesson, 9), lab.mistakes(lesson, 18)
+def test_the_worst_mistakes_come_first(reading):
+    few, many = lab.mistakes(reading, 9), lab.mistakes(reading, 18)
     assert many.height > few.height
-    perfect = lab.Lesson(1, 1, lesson.curve, lesson.tested, torch.eye(10)[lesson.labels] * 9,
-                         lesson.labels, lesson.pictures, "")  # fmt: skip
+    perfect = dataclasses.replace(reading, scores=torch.eye(10)[reading.labels] * 9)
     assert lab.mistakes(perfect).width > 0
 
 
 @pytest.mark.parametrize("view", lab.VIEWS)
-def test_every_view_has_words(lesson, view):
-    picture, words = lab.draw_lesson(lesson, view)
+def test_every_view_has_words(reading, view):
+    picture, words = lab.draw_reading(reading, view)
     assert picture.width > 200
-    assert f"{2000 - round(2000 * lesson.accuracy)} wrong" in words
+    assert f"{2000 - round(2000 * reading.accuracy)} wrong" in words
 
 
 def test_the_panel_stops_between_two_steps():
@@ -113,5 +113,5 @@ def test_the_panel_stops_between_two_steps():
     panel.close()
 
 
-def test_the_comparison_draws_wrong_answers(lesson):
-    assert lab.readers_compared({"one": lesson, "two": lesson}).height > 40
+def test_the_comparison_draws_wrong_answers(reading):
+    assert lab.readers_compared({"one": reading, "two": reading}).height > 40

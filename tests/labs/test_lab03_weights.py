@@ -78,10 +78,10 @@ def test_the_summary_counts_what_the_method_finds(network):
 
 def test_learning_begins_with_what_is_random_and_repeats_with_the_seed():
     def some(seed):
-        frames = lab.learning("digits", epochs=1, seed=seed)
-        found = [next(frames) for _ in range(4)]
+        frames = lab.train_filters.frames("digits", epochs=1, seed=seed)
+        first = [next(frames) for _ in range(4)]
         frames.close()
-        return found
+        return first
 
     one, again, other = some(0), some(0), some(1)
     assert [snapshot.step for snapshot in one] == [0, 2, 4, 6]
@@ -93,10 +93,10 @@ def test_learning_begins_with_what_is_random_and_repeats_with_the_seed():
 
 
 def test_the_last_snapshot_is_the_end():
-    last = lab.last_filters("digits", epochs=5, learning_rate=0.05)
+    last = lab.train_filters("digits", epochs=5, learning_rate=0.05)
     assert last.progress == 1
     assert last.accuracy > 0.3
-    assert "decay 0.001" in last.settings
+    assert "weight decay 0.001" in last.settings
 
 
 def test_cifar_needs_a_network_and_says_so(monkeypatch):
@@ -105,7 +105,7 @@ def test_cifar_needs_a_network_and_says_so(monkeypatch):
 
     monkeypatch.setattr(lab.images, "torchvision_set", unreachable)
     with pytest.raises(LabError, match="no network"):
-        next(lab.learning("CIFAR10"))
+        next(lab.train_filters.frames("CIFAR10"))
 
 
 def test_the_panel_stops_within_half_a_second_and_goes_on(panel):

@@ -23,6 +23,7 @@ from labsupport.core import images as images_
 from labsupport.core import network as networks
 from labsupport.core.network import Network
 from labsupport.methods import activations as ac
+from labsupport.methods import anatomy, tasks
 from labsupport.methods import backprop as b
 from labsupport.methods import codes as c
 from labsupport.methods import dream as dr
@@ -35,10 +36,8 @@ from labsupport.methods import optimize as a
 from labsupport.methods import patches as p
 from labsupport.methods import saliency as s
 from labsupport.methods import style as st
-from labsupport.methods import tasks
 from labsupport.methods import twins as tw
 from labsupport.methods import weights as w
-from labsupport.methods.anatomy import tables as anatomy
 
 Results = Mapping[str, torch.Tensor]
 
@@ -423,7 +422,7 @@ def _cascade(network: Network, images: torch.Tensor, target: object) -> Results:
 
 def _anatomy(network: Network, image: torch.Tensor, _: object) -> Results:
     found = anatomy.anatomy(network, (image.shape[2], image.shape[3]))
-    rows = [(row.parameters, row.multiply_adds, row.memory) for row in found.rows]
+    rows = [(row.parameters, row.multiply_adds, row.memory) for row in found.layers]
     return {"rows": torch.tensor(rows)}
 
 

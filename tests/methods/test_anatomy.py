@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from labsupport.core.errors import BadImage, BadSetting, CannotTrace
 from labsupport.core.network import blueprints, catalog
-from labsupport.methods.anatomy.tables import (
+from labsupport.methods.anatomy import (
     Design,
     anatomy,
     configuration,
@@ -41,7 +41,7 @@ def test_parameters_and_depth_are_the_papers(name):
 
 def test_lenets_connections_are_the_340_908_of_the_paper():
     """The paper counts a bias as a connection, and the 840 to the drawn digits."""
-    rows = {row.name: row for row in anatomy(blueprints.blueprint("lenet5_1998")).rows}
+    rows = {row.name: row for row in anatomy(blueprints.blueprint("lenet5_1998")).layers}
     biases = sum(math.prod(rows[name].shape) for name in ("c1", "s2", "c3", "s4", "c5", "f6"))
     connections = sum(row.multiply_adds for row in rows.values()) + biases + 10 * 84
     assert connections == 340_908
@@ -55,8 +55,8 @@ def test_one_convolution_in_closed_form():
         return nn.Sequential(nn.Conv2d(3, 6, 1, bias=False), grouped, nn.Flatten(),
                              nn.Linear(8 * 10 * 9, 4))  # fmt: skip
 
-    found = anatomy(blueprints.drawn(build, name="toy", input_size=(20, 20)))
-    first, second, _, last = found.rows
+    found = anatomy(blueprints.blueprint_of(build, name="toy", input_size=(20, 20)))
+    first, second, _, last = found.layers
     assert (first.parameters, first.multiply_adds) == (18, 18 * 400)
     assert second.shape == (8, 10, 9)
     assert (second.parameters, second.multiply_adds) == (8 * 3 * 15 + 8, 8 * 3 * 15 * 90)
@@ -76,7 +76,7 @@ def test_a_module_that_is_used_twice_is_counted_once_and_works_twice():
         def forward(self, x):
             return self.fc(self.conv(self.conv(x)).flatten(1))
 
-    found = anatomy(blueprints.drawn(Twice, name="twice", input_size=(4, 4)))
+    found = anatomy(blueprints.blueprint_of(Twice, name="twice", input_size=(4, 4)))
     assert found.parameters == 9 + 98
     assert found.multiply_adds == 2 * 9 * 16 + 96
 
@@ -109,7 +109,7 @@ def test_costs_are_what_torchvision_says(name):
 
 def test_the_rows_are_the_layers_with_their_receptive_fields():
     network = blueprints.blueprint("vgg16")
-    rows = anatomy(network).rows
+    rows = anatomy(network).layers
     assert [row.module for row in rows] == [layer.name for layer in network.layers]
     for row, layer in zip(rows, network.layers, strict=True):
         assert (row.shape, row.receptive_field) == (layer.shape, layer.receptive_field)
@@ -211,7 +211,7 @@ def test_a_design_is_the_network_that_torch_would_build(plan):
     found = anatomy(network)
     x = torch.empty(1, 3, plan.image, plan.image)
     field, step, channels = 1, 1, plan.channels
-    rows = {row.name: row for row in found.rows}
+    rows = {row.name: row for row in found.layers}
     for number in range(1, plan.depth + 1):
         k = plan.first_kernel if number == 1 else plan.kernel
         s = plan.first_stride if number == 1 else 1
@@ -224,7 +224,7 @@ def test_a_design_is_the_network_that_torch_would_build(plan):
             x = nn.functional.max_pool2d(x, 2)
             field, step = field + step, step * 2
             channels = max(channels, min(2 * channels, 512))
-    assert found.rows[-1].shape == (plan.classes,)
+    assert found.layers[-1].shape == (plan.classes,)
     hidden = 2 if plan.head == "fully connected" else 0
     assert found.depth == plan.depth + 1 + hidden
     first = rows[f"fc{plan.depth + 1}"]
@@ -271,4 +271,4 @@ def test_what_cannot_be_traced_says_so():
             return x.flatten(1) if x.sum() > 0 else x
 
     with pytest.raises(CannotTrace):
-        blueprints.drawn(Undecided, name="undecided", input_size=(4, 4))
+        blueprints.blueprint_of(Undecided, name="undecided", input_size=(4, 4))

@@ -59,7 +59,7 @@ def blueprint(name: str) -> Network:
     """
     if name in _HISTORIC:
         build, size = _HISTORIC[name]
-        return drawn(build, name=name, input_size=size)
+        return blueprint_of(build, name=name, input_size=size)
     try:
         recipe = catalog.recipe(name)
     except UnknownNetwork:
@@ -68,7 +68,7 @@ def blueprint(name: str) -> Network:
             f"no network is called {name!r}; the nearest names are {', '.join(close)} "
             "(blueprints.names() lists those of the lecture)"
         ) from None
-    return drawn(recipe.build, name=name, input_size=recipe.input_size)
+    return blueprint_of(recipe.build, name=name, input_size=recipe.input_size)
 
 
 def skeleton(name: str) -> nn.Module:
@@ -81,7 +81,7 @@ def skeleton(name: str) -> nn.Module:
     return _bare(_HISTORIC[name][0] if name in _HISTORIC else catalog.recipe(name).build)
 
 
-def drawn(build: Callable[[], nn.Module], *, name: str, input_size: Pair) -> Network:
+def blueprint_of(build: Callable[[], nn.Module], *, name: str, input_size: Pair) -> Network:
     """The blueprint of any classifier: `build()` makes the module, which takes normalized images.
 
     Errors: `CannotTrace` where its forward pass cannot be followed.

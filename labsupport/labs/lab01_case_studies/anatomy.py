@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw
 
 from labsupport.core.network import blueprints
-from labsupport.methods.anatomy import Anatomy, Design, Published, Row, anatomy, design, published
+from labsupport.methods.anatomy import (
+    Anatomy,
+    Design,
+    LayerCost,
+    Published,
+    anatomy,
+    design,
+    published,
+)
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.panel import Panel
 
@@ -56,22 +64,22 @@ def count(number: float) -> str:
     return f"{number:.0f}"
 
 
-def _size(row: Row) -> str:
-    return " × ".join(map(str, row.shape))
+def _size(layer: LayerCost) -> str:
+    return " × ".join(map(str, layer.shape))
 
 
-def _window(row: Row) -> str:
-    if row.kernel is None or row.stride is None:
+def _window(layer: LayerCost) -> str:
+    if layer.kernel is None or layer.stride is None:
         return ""
-    words = f"{row.kernel[0]} × {row.kernel[1]}"
-    return words if row.stride == (1, 1) else f"{words} / {row.stride[0]}"
+    words = f"{layer.kernel[0]} × {layer.kernel[1]}"
+    return words if layer.stride == (1, 1) else f"{words} / {layer.stride[0]}"
 
 
-def _field(row: Row, image_size: tuple[int, int]) -> str:
-    if row.receptive_field is None:
+def _field(layer: LayerCost, image_size: tuple[int, int]) -> str:
+    if layer.receptive_field is None:
         return ""
-    seen = [min(field, side) for field, side in zip(row.receptive_field, image_size, strict=True)]
-    return "whole image" if tuple(seen) == image_size else f"{row.receptive_field[0]} px"
+    seen = [min(field, side) for field, side in zip(layer.receptive_field, image_size, strict=True)]
+    return "whole image" if tuple(seen) == image_size else f"{layer.receptive_field[0]} px"
 
 
 # Tables with bars
@@ -113,22 +121,22 @@ def bar_table(
     return sheet
 
 
-def layer_table(found: Anatomy) -> Image.Image:
+def layer_table(measured: Anatomy) -> Image.Image:
     """The blocks of a network: what each gives, what it costs, what it sees."""
-    rows = found.blocks
+    blocks = measured.blocks
     heads = ("layer", "window", "output", "parameters", "multiply-adds", "memory", "sees")
-    most = {key: max(getattr(row, key) for row in rows) or 1 for key in _COSTS}
+    most = {key: max(getattr(layer, key) for layer in blocks) or 1 for key in _COSTS}
     cells = [
         [
-            (row.name, None),
-            (_window(row), None),
-            (_size(row), None),
-            *(_bar(getattr(row, key), most[key], unit) for key, unit in _COSTS.items()),
-            (_field(row, found.image_size), None),
+            (layer.name, None),
+            (_window(layer), None),
+            (_size(layer), None),
+            *(_bar(getattr(layer, key), most[key], unit) for key, unit in _COSTS.items()),
+            (_field(layer, measured.image_size), None),
         ]
-        for row in rows
+        for layer in blocks
     ]
-    return bar_table(heads, cells, [_colour(row) for row in rows])
+    return bar_table(heads, cells, [_colour(layer) for layer in blocks])
 
 
 _COSTS = {"parameters": "", "multiply_adds": "", "memory": "B"}
@@ -138,33 +146,33 @@ def _bar(value: float, most: float, unit: str = "") -> Cell:
     return (f"{count(value)}{unit}".replace(" B", " B") if value else "", value / most)
 
 
-def _colour(row: Row) -> ink.Colour:
-    return KIND_COLOURS.get(row.kind, (140, 140, 140))
+def _colour(layer: LayerCost) -> ink.Colour:
+    return KIND_COLOURS.get(layer.kind, (140, 140, 140))
 
 
-def tower(found: Anatomy, *, width: int = 760) -> Image.Image:
+def tower(measured: Anatomy, *, width: int = 760) -> Image.Image:
     """The network as a row of slabs: the higher, the larger the map; the wider, the more channels.
 
     Colours and a line of words below tell convolutions, pools and fully connected layers apart.
     """
-    rows = [row for row in found.blocks if row.kind in KIND_COLOURS]
-    wide = [4 + 3 * math.log2(row.shape[0]) for row in rows]
-    gap = 3.0 if len(rows) > 20 else 8.0
-    squeeze = min(2.5, (width - gap * (len(rows) + 1)) / sum(wide))
+    blocks = [layer for layer in measured.blocks if layer.kind in KIND_COLOURS]
+    wide = [4 + 3 * math.log2(layer.shape[0]) for layer in blocks]
+    gap = 3.0 if len(blocks) > 20 else 8.0
+    squeeze = min(2.5, (width - gap * (len(blocks) + 1)) / sum(wide))
     sheet = Image.new("RGB", (width, _TOWER_HEIGHT + 64), ink.GROUND)
     pen, left = ImageDraw.Draw(sheet), gap
-    for row, plain in zip(rows, wide, strict=True):
+    for layer, plain in zip(blocks, wide, strict=True):
         right = left + plain * squeeze
-        side = row.shape[1] if len(row.shape) == 3 else 1
-        high = 6 + (_TOWER_HEIGHT - 6) * math.sqrt(side / max(found.image_size))
+        side = layer.shape[1] if len(layer.shape) == 3 else 1
+        high = 6 + (_TOWER_HEIGHT - 6) * math.sqrt(side / max(measured.image_size))
         middle = 4 + _TOWER_HEIGHT / 2
         box = (left, middle - high / 2, right, middle + high / 2)
-        pen.rectangle(box, fill=_colour(row), outline=ink.INK)
-        name = ink.upright(row.name, 52, size=10)
+        pen.rectangle(box, fill=_colour(layer), outline=ink.INK)
+        name = ink.upright(layer.name, 52, size=10)
         if right - left + gap >= 11:
             sheet.paste(name, (round((left + right) / 2 - name.width / 2), _TOWER_HEIGHT + 8))
         left = right + gap
-    return _with_legend(sheet, {row.kind for row in rows})
+    return _with_legend(sheet, {layer.kind for layer in blocks})
 
 
 def _with_legend(picture: Image.Image, kinds: set[str]) -> Image.Image:
@@ -180,30 +188,30 @@ def _with_legend(picture: Image.Image, kinds: set[str]) -> Image.Image:
     return sheet
 
 
-def totals(found: Anatomy) -> str:
+def totals(measured: Anatomy) -> str:
     """A network in one sentence."""
-    top = max(found.blocks, key=lambda row: row.parameters)
-    busy = max(found.blocks, key=lambda row: row.multiply_adds)
+    top = max(measured.blocks, key=lambda layer: layer.parameters)
+    busy = max(measured.blocks, key=lambda layer: layer.multiply_adds)
     return (
-        f"{found.depth} layers with weights on the longest way; {count(found.parameters)} "
-        f"parameters ({found.parameters:,}), {count(found.multiply_adds)} multiply-adds, "
-        f"{count(found.memory)}B of activations. Most parameters: {top.name} "
-        f"({top.parameters / max(found.parameters, 1):.0%}); most work: {busy.name} "
-        f"({busy.multiply_adds / max(found.multiply_adds, 1):.0%})."
-    ).replace(",", " ", found.parameters >= 1000 and f"{found.parameters:,}".count(","))
+        f"{measured.depth} layers with weights on the longest way; {count(measured.parameters)} "
+        f"parameters ({measured.parameters:,}), {count(measured.multiply_adds)} multiply-adds, "
+        f"{count(measured.memory)}B of activations. Most parameters: {top.name} "
+        f"({top.parameters / max(measured.parameters, 1):.0%}); most work: {busy.name} "
+        f"({busy.multiply_adds / max(measured.multiply_adds, 1):.0%})."
+    ).replace(",", " ", measured.parameters >= 1000 and f"{measured.parameters:,}".count(","))
 
 
 def comparison(names: Sequence[str]) -> Image.Image:
     """Several networks, a row each: their depth and what they cost."""
-    found = [anatomy(blueprints.blueprint(name)) for name in names]
-    most = {key: max(getattr(one, key) for one in found) for key in ("depth", *_COSTS)}
+    measured = [anatomy(blueprints.blueprint(name)) for name in names]
+    most = {key: max(getattr(one, key) for one in measured) for key in ("depth", *_COSTS)}
     rows = [
         [
             (blueprints.TITLES.get(name, name), None),
             (str(one.depth), one.depth / most["depth"]),
             *(_bar(getattr(one, key), most[key], unit) for key, unit in _COSTS.items()),
         ]
-        for name, one in zip(names, found, strict=True)
+        for name, one in zip(names, measured, strict=True)
     ]
     heads = ("network", "depth", "parameters", "multiply-adds", "memory")
     return bar_table(heads, rows)
@@ -227,11 +235,15 @@ def layers_panel(network: str = "alexnet_2012") -> Panel:
 
 
 def _layers(network: str, scale: int) -> tuple[Image.Image, str]:
-    drawn = blueprints.blueprint(network)
-    height, width = (side * scale // 100 for side in drawn.input_size)
-    found = anatomy(drawn, (height, width))
-    picture = figures.side_by_side([tower(found), layer_table(found)], columns=1, gap=8)
-    return picture, f"{blueprints.TITLES[network]}, image {height} × {width}: {totals(found)}"
+    blueprint = blueprints.blueprint(network)
+    height, width = (side * scale // 100 for side in blueprint.input_size)
+    measured = anatomy(blueprint, (height, width))
+    words = f"{blueprints.TITLES[network]}, image {height} × {width}: {totals(measured)}"
+    return _laid_open(measured), words
+
+
+def _laid_open(measured: Anatomy) -> Image.Image:
+    return figures.side_by_side([tower(measured), layer_table(measured)], columns=1, gap=8)
 
 
 def design_panel() -> Panel:
@@ -264,8 +276,8 @@ def _designed(
     head: str,
 ) -> tuple[Image.Image, str]:
     plan = Design(image, depth, first_kernel, first_stride, kernel, padding, channels, head)  # type: ignore[arg-type]
-    found = anatomy(design(plan))
-    return figures.side_by_side([tower(found), layer_table(found)], columns=1, gap=8), totals(found)
+    measured = anatomy(design(plan))
+    return _laid_open(measured), totals(measured)
 
 
 # What torchvision's networks reach

@@ -11,13 +11,14 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from labsupport.core import images, training
+from labsupport.core.frames import framed
 from labsupport.core.network.architectures.lenet import LeNet5
 from labsupport.core.network.architectures.lenet1998 import LeNet5Of1998
 from labsupport.labs.lab01_case_studies.anatomy import Cell, bar_table
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.panel import Live
 
-# The scores of 1998 are sums of 84 squares, and so are their slopes: its steps have to be shorter.
+# The scores of 1998 are sums of 84 squares, and so are their gradients: its steps are shorter.
 _STEP_SHARE = {"LeNet-5 of 1998": 0.04}
 PIXELS = {"in their places": False, "shuffled, all images alike": True}
 VIEWS = ("curves", "confusion matrix", "worst mistakes")
@@ -51,7 +52,7 @@ READERS: Mapping[str, Callable[[], nn.Module]] = {
 
 
 @dataclass(frozen=True)
-class Lesson:
+class ReadingFrame:
     """Where the training stands: losses and accuracies so far, and what the test says.
 
     `curve` has a row (epoch, loss, accuracy) for each frame, `tested` a row (epoch, accuracy) for
@@ -81,15 +82,16 @@ class Lesson:
 @functools.cache
 def _digits(split: str, shuffled: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Digits (N, 3, 28, 28) and labels; shuffled: all with the same pixels in other places."""
-    found = images.digits(split)
-    pictures = found.images
+    digits = images.digits(split)
+    pictures = digits.images
     if shuffled:
         order = torch.randperm(28 * 28, generator=torch.Generator().manual_seed(0))
         pictures = pictures.flatten(2)[:, :, order].reshape(pictures.shape)
-    return pictures, found.labels
+    return pictures, digits.labels
 
 
-def lessons(
+@framed
+def train_reader(
     reader: str = "LeNet-5",
     *,
     shuffled: bool = False,
@@ -98,9 +100,11 @@ def lessons(
     shift: int = 2,
     count: int = 8000,
     seed: int = 0,
-) -> Iterator[Lesson]:
-    """A small network learns the digits; a `Lesson` after every few steps, the last one with all
-    of the 2000 test digits."""
+) -> Iterator[ReadingFrame]:
+    """A small network learns the digits: what it says to all 2000 test digits in the end.
+
+    `train_reader.frames` gives one after every few steps, with a part of the test digits.
+    """
     pictures, labels = _digits("train", shuffled)
     module = training.seeded(READERS[reader], seed)
     rate = learning_rate * _STEP_SHARE.get(reader, 1.0)
@@ -123,10 +127,10 @@ def lessons(
             continue
         rows.append((frame.epoch, frame.loss, frame.accuracy))
         if not tests or frame.epoch - tests[-1][0] >= 0.5 or last:
-            scores = _asked(frame.module, shuffled, None if last else _TESTED)
+            scores = _test_scores(frame.module, shuffled, None if last else _TESTED)
             right = scores.argmax(1) == labels_of_test(shuffled)[: len(scores)]
             tests.append((frame.epoch, float(right.float().mean())))
-        yield Lesson(
+        yield ReadingFrame(
             frame.step,
             frame.steps,
             torch.tensor(rows),
@@ -160,20 +164,20 @@ def labels_of_test(shuffled: bool) -> torch.Tensor:
     return _digits("test", shuffled)[1]
 
 
-def _asked(module: nn.Module, shuffled: bool, count: int | None) -> torch.Tensor:
+def _test_scores(module: nn.Module, shuffled: bool, count: int | None) -> torch.Tensor:
     pictures = _digits("test", shuffled)[0][:count]
-    was = module.training
+    before = module.training
     module.eval()
     with torch.no_grad():
         scores = torch.cat([module(some).cpu() for some in torch.split(pictures, 250)])
-    module.train(was)
+    module.train(before)
     return scores
 
 
 def reading_panel() -> Live:
     """LeNet-5 and others learn the digits, live: curves, confusion matrix, worst mistakes."""
     return Live(
-        _lessons,
+        train_reader.frames,
         {
             "reader": controls.choice("network", list(READERS)),
             "shuffled": controls.choice("pixels", PIXELS),
@@ -184,49 +188,32 @@ def reading_panel() -> Live:
             "view": controls.choice("view", VIEWS),
             "lowest": controls.whole("curve from", 0, 0, 95, step=5, unit="%"),
         },
-        draw=draw_lesson,
+        draw=draw_reading,
         title="Learning to read",
     )
 
 
-def _lessons(
-    reader: str, shuffled: bool, learning_rate: float, epochs: int, shift: int, seed: int
-) -> Iterator[Lesson]:
-    return lessons(
-        reader,
-        shuffled=shuffled,
-        learning_rate=learning_rate,
-        epochs=epochs,
-        shift=shift,
-        seed=seed,
-    )
-
-
-def taught(reader: str = "LeNet-5", **settings: float) -> Lesson:
-    """`lessons` to their end: the last one."""
-    *_, last = lessons(reader, **settings)  # type: ignore[arg-type]
-    return last
-
-
-def draw_lesson(lesson: Lesson, view: str = "curves", lowest: int = 80) -> tuple[Image.Image, str]:
+def draw_reading(
+    frame: ReadingFrame, view: str = "curves", lowest: int = 80
+) -> tuple[Image.Image, str]:
     """One of the three views, and how the training goes; accuracies are drawn from `lowest` on."""
-    wrong = int((lesson.scores.argmax(1) != lesson.labels).sum())
+    wrong = int((frame.scores.argmax(1) != frame.labels).sum())
     words = (
-        f"Epoch {float(lesson.curve[-1, 0]):.1f}: loss {float(lesson.curve[-1, 1]):.3f}; "
-        f"{lesson.accuracy:.2%} of {len(lesson.labels)} test digits right, {wrong} wrong. "
-        f"{lesson.settings}."
+        f"Epoch {float(frame.curve[-1, 0]):.1f}: loss {float(frame.curve[-1, 1]):.3f}; "
+        f"{frame.accuracy:.2%} of {len(frame.labels)} test digits right, {wrong} wrong. "
+        f"{frame.settings}."
     ).replace("%", " %")
     if view == "curves":
-        return curves(lesson, lowest), words
-    return (confusion(lesson) if view == "confusion matrix" else mistakes(lesson)), words
+        return curves(frame, lowest), words
+    return (confusion(frame) if view == "confusion matrix" else mistakes(frame)), words
 
 
-def curves(lesson: Lesson, lowest: int = 80) -> Image.Image:
+def curves(frame: ReadingFrame, lowest: int = 80) -> Image.Image:
     """Loss and accuracies against epochs; the accuracies from `lowest` per cent on."""
-    epoch, loss, right = lesson.curve.T
+    epoch, loss, right = frame.curve.T
     lines = {
         "training, last batches": (epoch, 100 * right),
-        "test digits": (lesson.tested[:, 0], 100 * lesson.tested[:, 1]),
+        "test digits": (frame.tested[:, 0], 100 * frame.tested[:, 1]),
     }
     return figures.side_by_side(
         [
@@ -238,10 +225,10 @@ def curves(lesson: Lesson, lowest: int = 80) -> Image.Image:
     )
 
 
-def confusion(lesson: Lesson) -> Image.Image:
+def confusion(frame: ReadingFrame) -> Image.Image:
     """How often each digit (row) is read as each digit (column); right answers left white."""
     table = torch.zeros(10, 10)
-    table.index_put_((lesson.labels, lesson.scores.argmax(1)), torch.ones(()), accumulate=True)
+    table.index_put_((frame.labels, frame.scores.argmax(1)), torch.ones(()), accumulate=True)
     cell, edge = 34, 70
     sheet = Image.new("RGB", (edge + 10 * cell + 10, edge - 14 + 10 * cell + 10), ink.GROUND)
     wrong = table * (1 - torch.eye(10))
@@ -268,24 +255,24 @@ def confusion(lesson: Lesson) -> Image.Image:
     return sheet
 
 
-def mistakes(lesson: Lesson, count: int = 18) -> Image.Image:
-    """The test digits that were read most wrongly, each with what was said and what is right."""
-    sure = lesson.scores.softmax(1)
-    said = lesson.scores.argmax(1)
-    wrong = (said != lesson.labels).nonzero().flatten()
+def mistakes(frame: ReadingFrame, count: int = 18) -> Image.Image:
+    """The test digits that were read most wrongly, each with the answer and what is right."""
+    sure = frame.scores.softmax(1)
+    answers = frame.scores.argmax(1)
+    wrong = (answers != frame.labels).nonzero().flatten()
     if not len(wrong):
         return Image.new("RGB", (400, 60), ink.GROUND)
-    order = sure[wrong, lesson.labels[wrong]].argsort()[:count]
+    order = sure[wrong, frame.labels[wrong]].argsort()[:count]
     chosen = wrong[order]
-    titles = [f"{int(said[i])}, is {int(lesson.labels[i])}" for i in chosen]
-    return figures.mosaic(1 - lesson.pictures[chosen], columns=9, enlarge=2, titles=titles)
+    titles = [f"{int(answers[i])}, is {int(frame.labels[i])}" for i in chosen]
+    return figures.mosaic(1 - frame.pictures[chosen], columns=9, enlarge=2, titles=titles)
 
 
-def readers_compared(lessons_: Mapping[str, Lesson]) -> Image.Image:
+def readers_compared(readings: Mapping[str, ReadingFrame]) -> Image.Image:
     """How many of the test digits several networks read wrongly, as bars."""
-    most = max(1 - one.accuracy for one in lessons_.values()) or 1.0
+    most = max(1 - one.accuracy for one in readings.values()) or 1.0
     rows: list[list[Cell]] = [
         [(name, None), (f"{100 - 100 * one.accuracy:.1f} %", (1 - one.accuracy) / most)]
-        for name, one in lessons_.items()
+        for name, one in readings.items()
     ]
     return bar_table(("learned by", "test digits read wrongly"), rows)

@@ -1,20 +1,14 @@
 """Anatomy: what a network is made of, where its parameters sit, and where its work is done.
 
 The networks of the lecture, from LeCun et al. 1998 to He et al. 2015, measured layer by layer.
-Every number is read off the traced network: nothing here is a table that somebody typed."""
+Every number is read off the traced network: nothing here is a table that somebody typed.
+"""
 
+from labsupport.methods.anatomy.costs import BYTES, WEIGHTED, Anatomy, LayerCost, anatomy
+from labsupport.methods.anatomy.designs import Design, design
 from labsupport.methods.anatomy.tables import (
-    BYTES,
-    WEIGHTED,
-    Anatomy,
-    Design,
-    Head,
-    Padding,
     Published,
-    Row,
-    anatomy,
     configuration,
     configuration_table,
-    design,
     published,
 )

@@ -1,7 +1,8 @@
-"""The rows of an anatomy: what each layer of a traced network costs and sees; blocks of them."""
+"""What each layer of a traced network costs and sees, and what each block of layers does."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from labsupport.core.network import Network, tracing
+from labsupport.core.network import Network, layers, tracing
 from labsupport.core.network.layers import Size
 from labsupport.core.network.operations import Operation, Pair
 
@@ -22,7 +23,7 @@ WEIGHTED = frozenset({"conv", "linear"})
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerCost:
     """One layer, or one block of them.
 
     `name` is the lecture's, `module` the place in the network. `shape` is (C, H, W), or (units,);
@@ -44,21 +45,96 @@ class Row:
     receptive_field: Pair | None
 
 
-def row_of(
+@dataclass(frozen=True)
+class Anatomy:
+    """A network laid open: what each layer costs, in execution order.
+
+    `depth` is the number of convolutions and linear layers on the longest path through it.
+    """
+
+    network: str
+    image_size: Pair
+    layers: tuple[LayerCost, ...]
+    depth: int
+
+    @property
+    def parameters(self) -> int:
+        """All numbers that were learned."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications, each with its addition, that one image takes."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all activations of one image, as training has to keep them."""
+        return sum(layer.memory for layer in self.layers)
+
+    @property
+    def blocks(self) -> tuple[LayerCost, ...]:
+        """The lines that a reader wants: a module with branches is one, and what follows a layer
+        without changing its size (ReLU, normalization, dropout) is part of that layer."""
+        grouped = itertools.groupby(self.layers, key=lambda layer: _block_name(layer.module))
+        blocks: list[LayerCost] = []
+        for name, layers_ in grouped:
+            block = _merged(name, list(layers_))
+            if blocks and _is_part_of(block, blocks[-1]):
+                blocks[-1] = _with_costs_of(blocks[-1], block)
+            else:
+                blocks.append(block)
+        return tuple(blocks)
+
+
+def anatomy(network: Network, image_size: Pair | None = None) -> Anatomy:
+    """Every layer of a network with its shape, costs and receptive field.
+
+    A convolution of k x k from C to C' channels with g groups has C' (k k C / g + 1) parameters,
+    bias included, and does C' k k C / g multiply-adds at each output position; a linear layer is
+    one position. Pools, ReLUs, normalizations and additions count as no multiply-adds, as in
+    torchvision's own figures. `image_size` (height, width) is the network's standard by default.
+
+    Errors: `BadImage` for a size that the network cannot take.
+
+    >>> from labsupport.core.network import blueprints
+    >>> vgg = anatomy(blueprints.blueprint("vgg16"))
+    >>> vgg.depth, vgg.parameters, round(vgg.multiply_adds / 1e9, 2)
+    (16, 138357544, 15.47)
+    """
+    size = network.input_size if image_size is None else image_size
+    shapes = network.shapes(size)
+    fields = layers.fields(network.operations, shapes)
+    counted = _counted(network, size)
+    seen: set[int] = set()
+    costs = list(_free_parameters(network))
+    for one in network.operations:
+        if one.node not in fields or one.kind in {"placeholder", "normalize"}:
+            continue
+        if len(shapes[one.node]) < 2 and not (one.module and list(one.module.parameters())):
+            continue
+        costs.append(_layer_cost(network, one, shapes, fields[one.node][1], counted, seen))
+    return Anatomy(network.name, size, tuple(costs), depth_of(network))
+
+
+# The cost of a layer
+
+
+def _layer_cost(
     network: Network,
     one: Operation,
     shapes: Mapping[fx.Node, Size],
     field: Pair | None,
-    measured: Mapping[fx.Node, int],
+    counted: Mapping[fx.Node, int],
     seen: set[int],
-) -> Row:
+) -> LayerCost:
     shape = shapes[one.node][1:]
     windowed = one.kind in {"conv", "max_pool", "avg_pool"}
     own = list(one.module.parameters()) if one.module is not None else []
     new = [weights for weights in own if id(weights) not in seen]  # a module may be used twice
     seen.update(map(id, new))
-    work = _multiply_adds(one, shape) if one.kind in WEIGHTED else measured.get(one.node, 0)
-    return Row(
+    work = _multiply_adds(one, shape) if one.kind in WEIGHTED else counted.get(one.node, 0)
+    return LayerCost(
         name=_title(network, one.node),
         module=str(one.node.meta[tracing.LAYER_NAME]),
         kind=one.kind,
@@ -79,13 +155,13 @@ def _title(network: Network, node: fx.Node) -> str:
     return network.layer_of(node).title if known and "." in name else name
 
 
-def loose(network: Network) -> Iterator[Row]:
+def _free_parameters(network: Network) -> Iterator[LayerCost]:
     """Parameters that belong to no layer, such as the places of a transformer's patches."""
     own = dict(network.graph.named_parameters())
     read = [str(node.target) for node in network.graph.graph.nodes if node.op == "get_attr"]
     for name in own.keys() & dict.fromkeys(read):
         shape, count = tuple(own[name].shape), own[name].numel()
-        yield Row(name, name, "parameter", shape, None, None, count, 0, 0, None)
+        yield LayerCost(name, name, "parameter", shape, None, None, count, 0, 0, None)
 
 
 def _multiply_adds(one: Operation, shape: Size) -> int:
@@ -105,21 +181,21 @@ def _connections(module: nn.Module) -> int:
     return int(made[0](torch.ones_like(made.original)).count_nonzero())
 
 
-def measured_work(network: Network, size: Pair) -> Mapping[fx.Node, int]:
+def _counted(network: Network, size: Pair) -> Mapping[fx.Node, int]:
     """Multiply-adds of what is neither convolution nor linear layer: attention, for example."""
     if all(one.kind != "other" for one in network.operations):
         return {}
     values: dict[fx.Node, Any] = {}
-    found = {}
+    counted = {}
     image = torch.empty((1, 3, *size), device="meta")
     # with gradients: without, attention takes a way in one step, in which nothing can be counted
     with torch.enable_grad():
         for node in network.graph.graph.nodes:
             given = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
-            with _Work() as work:
+            with _FlopCounter() as work:
                 values[node] = image if node.op == "placeholder" else _value(network, node, *given)
-            found[node] = work.flops // 2
-    return found
+            counted[node] = work.flops // 2
+    return counted
 
 
 def _value(network: Network, node: fx.Node, given: Any, named: Any) -> Any:
@@ -131,20 +207,20 @@ def _value(network: Network, node: fx.Node, given: Any, named: Any) -> Any:
         return getattr(network.graph.get_submodule(owner), name).to("meta")
     if node.op == "call_module":
         part = network.graph.get_submodule(str(node.target))
-        return torch.func.functional_call(part, _sketched(part), given, named)
+        return torch.func.functional_call(part, _on_meta(part), given, named)
     if node.op == "call_method":
         return getattr(given[0], str(node.target))(*given[1:], **named)
     return node.target(*given, **named)  # type: ignore[operator]
 
 
-def _sketched(part: nn.Module) -> dict[str, torch.Tensor]:
+def _on_meta(part: nn.Module) -> dict[str, torch.Tensor]:
     """A module's weights and buffers without their values."""
     weights = {n: torch.empty_like(v, device="meta") for n, v in part.named_parameters()}
     buffers = {n: torch.empty_like(v, device="meta") for n, v in part.named_buffers()}
     return {**{name: value.requires_grad_() for name, value in weights.items()}, **buffers}
 
 
-class _Work(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the operations of matrix products, as PyTorch's own counter knows them."""
 
     def __init__(self) -> None:
@@ -160,6 +236,7 @@ class _Work(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def depth_of(network: Network) -> int:
+    """The number of convolutions and linear layers on the longest path."""
     deep: dict[fx.Node, int] = {}
     for one in network.operations:
         before = max((deep.get(source, 0) for source in one.inputs), default=0)
@@ -170,21 +247,21 @@ def depth_of(network: Network) -> int:
 # Blocks
 
 
-def block_name(name: str) -> str:
-    """The module that a layer belongs to: `layer1.0`, `inception3a`, `features.3`."""
+def _block_name(name: str) -> str:
+    """The module that a layer _is_part_of to: `layer1.0`, `inception3a`, `features.3`."""
     parts = name.split(".")
     two = parts[0] == "features" or (len(parts) > 1 and parts[1].isdigit())
     return ".".join(parts[: 2 if two else 1])
 
 
-def joined(name: str, rows: Sequence[Row]) -> Row:
-    """The layers of one module as one row: the last one's shape, the sum of the costs."""
-    first, last = rows[0], rows[-1]
-    whole = len([row for row in rows if row.kind in WEIGHTED]) > 1
-    titles = [row.name for row in rows if row.name != row.module]
+def _merged(name: str, layers_: Sequence[LayerCost]) -> LayerCost:
+    """The layers of one module as one: the last one's shape, the sum of the costs."""
+    first, last = layers_[0], layers_[-1]
+    whole = len([layer for layer in layers_ if layer.kind in WEIGHTED]) > 1
+    titles = [layer.name for layer in layers_ if layer.name != layer.module]
     title = titles[-1].partition("/")[0] if "." in name and titles else name
     return replace(
-        extended(first, *rows[1:]),
+        _with_costs_of(first, *layers_[1:]),
         name=title,
         module=name,
         kind="block" if whole else first.kind,
@@ -195,18 +272,18 @@ def joined(name: str, rows: Sequence[Row]) -> Row:
     )
 
 
-def extended(row: Row, *others: Row) -> Row:
-    """A row that bears the costs of others, too."""
+def _with_costs_of(layer: LayerCost, *others: LayerCost) -> LayerCost:
+    """A layer that bears the costs of others, too."""
     return replace(
-        row,
-        parameters=row.parameters + sum(other.parameters for other in others),
-        multiply_adds=row.multiply_adds + sum(other.multiply_adds for other in others),
-        memory=row.memory + sum(other.memory for other in others),
+        layer,
+        parameters=layer.parameters + sum(other.parameters for other in others),
+        multiply_adds=layer.multiply_adds + sum(other.multiply_adds for other in others),
+        memory=layer.memory + sum(other.memory for other in others),
     )
 
 
-def belongs(row: Row, before: Row) -> bool:
-    """Whether a reader takes a row as a part of the one before it."""
-    if "pool" in row.kind or row.kind in WEIGHTED or row.kind == "block":
+def _is_part_of(layer: LayerCost, before: LayerCost) -> bool:
+    """Whether a reader takes a layer as a part of the one before it."""
+    if "pool" in layer.kind or layer.kind in WEIGHTED or layer.kind == "block":
         return False
-    return math.prod(row.shape) == math.prod(before.shape)
+    return math.prod(layer.shape) == math.prod(before.shape)

@@ -10,6 +10,7 @@ from typing import Literal
 from torch import nn
 
 from labsupport.core.errors import BadSetting
+from labsupport.core.network import Network, blueprints
 
 Padding = Literal["same", "none"]
 Head = Literal["fully connected", "average"]
@@ -39,7 +40,22 @@ class Design:
     classes: int = 1000
 
 
-def sides_of(plan: Design) -> list[int]:
+def design(plan: Design) -> Network:
+    """The network of a plan, without weights: its `anatomy` says what it would cost.
+
+    Errors: `BadSetting` says at which layer the shapes no longer fit, and what would help.
+
+    >>> small = Design(image=32, depth=2, first_kernel=5, first_stride=1, channels=6, classes=10)
+    >>> design(small).layer("pool2").shape
+    (6, 16, 16)
+    """
+    sides = _sides(plan)
+    name = f"{plan.depth} convolutions, {plan.head}"
+    size = (plan.image, plan.image)
+    return blueprints.blueprint_of(lambda: _chain(plan, sides[-1]), name=name, input_size=size)
+
+
+def _sides(plan: Design) -> list[int]:
     """The side of the map after each convolution and its pool."""
     _check(plan)
     side, sides = plan.image, []
@@ -88,7 +104,7 @@ def _pooled(number: int) -> bool:
     return number % 2 == 0
 
 
-def chain(plan: Design, side: int) -> nn.Module:
+def _chain(plan: Design, side: int) -> nn.Module:
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     before, channels = 3, plan.channels
     for number in range(1, plan.depth + 1):

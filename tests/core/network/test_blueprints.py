@@ -45,9 +45,11 @@ def test_the_skeleton_has_what_only_training_needs():
 
 
 def test_the_global_random_state_stays():
+    def build():
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.Flatten())
+
     before = torch.get_rng_state()
-    blueprints.drawn(lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.Flatten()),
-                     name="tiny", input_size=(3, 3))  # fmt: skip
+    blueprints.blueprint_of(build, name="tiny", input_size=(3, 3))
     assert torch.equal(before, torch.get_rng_state())
 
 
