@@ -194,17 +194,15 @@ def test_networks_are_taught_once():
 
 def test_hardening_is_told_in_errors_and_confidence():
     last = list(fooled_digits.adversarial_training_frames("FC10(1e-4)", epochs=0.3, count=50))[-1]
-    words = fooled_digits.adversarial_training_words(last, 0.25)
+    words = fooled_digits.adversarial_training_words(last)
     plain, hard = last.measured[last.steps]
     assert f"plain training errs on {plain.adversarial_error:.1%}" in words
     assert f"adversarial training on {hard.adversarial_error:.1%}" in words
     for show in ("errors", "confidence"):
-        assert fooled_digits.adversarial_training_picture(last, 0.25, show=show).width == 704
+        assert fooled_digits.adversarial_training_picture(last, show=show).width == 704
 
 
 def test_digit_pictures():
-    picture = fooled_digits.fgsm_picture("LeNet-5", count=3)
-    assert picture.width > 3 * 84
     assert fooled_digits.digit_lines(["LeNet-5"]).width >= 330
     found = fooled_digits.robustness_compared(["LeNet-5"], count=50)
     assert found["LeNet-5"].adversarial_error > found["LeNet-5"].error

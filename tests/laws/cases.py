@@ -655,7 +655,7 @@ def _sign_line(network: Network, image: torch.Tensor, target: object) -> Results
 
 def _concatenated(network: Network, images: torch.Tensor, _: object) -> Results:
     found = f.fgsm(network, images, eps=1 / 255)
-    return _attacked(f.concatenate([found, found.one(-1)]))
+    return _attacked(f.concatenate([found, found]))
 
 
 def _minimal(network: Network, images: torch.Tensor, target: object) -> Results:
@@ -666,7 +666,7 @@ def _minimal(network: Network, images: torch.Tensor, target: object) -> Results:
 def _error(network: Network, images: torch.Tensor, target: object) -> Results:
     labels = torch.zeros(len(images), dtype=torch.int64)
     found = f.fgsm(network, images, target, eps=1 / 255)
-    shares = f.transfer({"own": found}, {"judge": network}, labels)
+    shares = f.transfer({"own": found.images}, {"judge": network}, labels)
     return {"errors": torch.tensor([f.error_rate(network, images, labels), float(shares)])}
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -14,10 +14,10 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.network import Network
 from labsupport.labs.lab01_case_studies.anatomy import bar_table
-from labsupport.labs.lab12_fooling.fooling import enlarged
+from labsupport.labs.lab12_fooling.fooling import plot_lines
 from labsupport.methods import fooling
 from labsupport.methods.fooling import DIGIT_NETWORKS, AdversarialTraining, AttackResult, Robustness
-from labsupport.ui import controls, figures, ink
+from labsupport.ui import controls, figures
 from labsupport.ui.panel import Live
 
 if TYPE_CHECKING:
@@ -193,7 +193,6 @@ class Tables:
     transfer: torch.Tensor | None = None
     doing: str = "waits"
     progress: float = 0.0
-    labels: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
     def row(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
@@ -245,19 +244,17 @@ def tables(pictures: int = 10, epochs: float = EPOCHS) -> Iterator[Tables]:
             yield replace(now, rows=rows, doing=f"{name} is fooled", progress=share)
         now = replace(now, rows=rows)
     transfer = who_fools_whom(now.rows, test.images[:pictures], test.labels[:pictures])
-    labels = test.labels[:pictures]
-    yield replace(now, transfer=transfer, doing="done", progress=1.0, labels=labels)
+    yield replace(now, transfer=transfer, doing="done", progress=1.0)
 
 
 def who_fools_whom(rows: Sequence[Row], clean: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Errors of each network (columns) on the images made for each (rows), and last on noise of
     the same mean size."""
     fooled = {row.name: row.fooled for row in rows if row.fooled is not None}
-    judges = {row.name: row.network for row in rows}
     size = torch.stack([one.rms for one in fooled.values()]).mean()
-    first = next(iter(fooled.values()))
-    noise = replace(first, images=fooling.noisy(clean, size))
-    return fooling.transfer({**fooled, NOISE: noise}, judges, labels)
+    made_for = {name: one.images for name, one in fooled.items()}
+    made_for[NOISE] = fooling.noisy(clean, size)
+    return fooling.transfer(made_for, {row.name: row.network for row in rows}, labels)
 
 
 def draw_tables(now: Tables, show: str, columns: int = 8) -> tuple[Image.Image, str]:
@@ -349,20 +346,6 @@ def _best(scores: torch.Tensor, count: int) -> list[int]:
     return sorted(scores.amax(0).topk(count).indices.tolist())
 
 
-def fgsm_picture(name: str, *, eps: float = 0.25, count: int = 8) -> Image.Image:
-    """Digits, what one step adds, their sum; with what the network reads before and after."""
-    test, network = images.digits("test"), trained(name)
-    some = test.images[:count]
-    result = fooling.fgsm(network, some, eps=eps, label=test.labels[:count])
-    added, _ = enlarged(result)
-    tiles = torch.cat([some, added, result.images])
-    said = [f"{int(one)}" for one in result.before.argmax(1)]
-    after = [f"{int(one)}" for one in result.after.argmax(1)]
-    rows = ["digits", f"± {eps:g}", "sums"]
-    titles = [*said, *["" for _ in said], *after]
-    return figures.mosaic(tiles, columns=count, enlarge=3, rows=rows, titles=titles, gap=4)
-
-
 # Learning to resist
 
 
@@ -370,7 +353,7 @@ def adversarial_training_panel(name: str = "ReLU 200-200-10", *, epochs: int = 3
     """Two copies of one network learn side by side, one of them from fooled pictures too."""
     known = [one for one in DIGIT_NETWORKS if not one.startswith("AE")]
     return Live(
-        _resisting,
+        adversarial_training_frames,
         {
             "name": controls.choice("network", known, name),
             "eps": controls.real("step ε", 0.25, 0.05, 0.4),
@@ -386,21 +369,6 @@ def adversarial_training_panel(name: str = "ReLU 200-200-10", *, epochs: int = 3
     )
 
 
-def _resisting(name: str, eps: float, epochs: int, share: float) -> Iterator[_Training]:
-    for one in adversarial_training_frames(name, eps=eps, epochs=epochs, share=share):
-        yield _Training(one, eps)
-
-
-@dataclass(frozen=True)
-class _Training:
-    training: AdversarialTraining
-    eps: float
-
-    @property
-    def progress(self) -> float:
-        return self.training.progress
-
-
 def adversarial_training_frames(
     name: str, *, eps: float = 0.25, epochs: float = 4, share: float = 0.5, count: int = 300
 ) -> Iterator[AdversarialTraining]:
@@ -412,53 +380,42 @@ def adversarial_training_frames(
     )
 
 
-def _draw_training(now: _Training, show: str = "errors") -> tuple[Image.Image, str]:
-    one = now.training
-    return adversarial_training_picture(one, now.eps, show=show), adversarial_training_words(
-        one, now.eps
-    )
+def _draw_training(now: AdversarialTraining, show: str = "errors") -> tuple[Image.Image, str]:
+    return adversarial_training_picture(now, show=show), adversarial_training_words(now)
 
 
-def adversarial_training_words(one: AdversarialTraining, eps: float) -> str:
-    """The errors of both networks at the last look."""
-    plain, robust = one.measured[max(one.measured)]
+def adversarial_training_words(now: AdversarialTraining) -> str:
+    """The errors of both networks when they were last measured."""
+    plain, robust = now.measured[max(now.measured)]
     return (
-        f"Step {one.step} of {one.steps}. After one step of {eps:g}: plain training errs on "
+        f"Step {now.step} of {now.steps}. After one step of {now.eps:g}: plain training errs on "
         f"{plain.adversarial_error:.1%}, adversarial training on {robust.adversarial_error:.1%}; "
         f"on clean digits {plain.error:.1%} and {robust.error:.1%}."
     )
 
 
-def adversarial_training_picture(
-    one: AdversarialTraining, eps: float, *, show: str = "errors"
-) -> Image.Image:
+def adversarial_training_picture(now: AdversarialTraining, *, show: str = "errors") -> Image.Image:
     """Errors on clean and on fooled digits while both learn, or the confidence in wrong ones."""
-    steps = torch.tensor(list(one.measured))
-    pairs = list(one.measured.values())
+    steps = torch.tensor(list(now.measured))
+    pairs = list(now.measured.values())
 
-    def line(which: int, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        return steps, torch.tensor([getattr(pair[which], name) for pair in pairs])
+    def line(title: str, which: int, name: str) -> tuple[str, torch.Tensor, torch.Tensor]:
+        return title, steps, torch.tensor([getattr(pair[which], name) for pair in pairs])
 
     if show == "confidence":
-        lines = {"plain": line(0, "confidence"), "adversarial": line(1, "confidence")}
+        lines = [line("plain", 0, "confidence"), line("adversarial", 1, "confidence")]
         up = "confidence in wrong answers"
     else:
-        lines = {
-            "plain, fooled": line(0, "adversarial_error"),
-            "adversarial, fooled": line(1, "adversarial_error"),
-            "plain, clean": line(0, "error"),
-            "adversarial, clean": line(1, "error"),
-        }
-        up = f"wrong answers, ε = {eps:g}"
+        lines = [
+            line("plain, fooled", 0, "adversarial_error"),
+            line("adversarial, fooled", 1, "adversarial_error"),
+            line("plain, clean", 0, "error"),
+            line("adversarial, clean", 1, "error"),
+        ]
+        up = f"wrong answers, ε = {now.eps:g}"
 
     def plot(axes: Axes) -> None:
-        for place, (name, (x, y)) in enumerate(lines.items()):
-            style: dict[str, Any] = {
-                "color": ink.SERIES[place],
-                "linestyle": ink.DASHES[place],
-                "linewidth": 2,
-            }
-            axes.plot(x.numpy(), y.numpy(), label=name, **style)
+        plot_lines(axes, lines)
         axes.set_ylim(-0.02, 1.05)
         axes.set_xlabel("training steps")
         axes.set_ylabel(up)

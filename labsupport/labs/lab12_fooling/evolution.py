@@ -123,17 +123,12 @@ def _in_words(generation: Generation) -> str:
 
 
 def archive_picture(generation: Generation, count: int = 20, *, columns: int = 5) -> Image.Image:
-    """The archive's best champions, each picture once, with class and probability."""
+    """The archive's best champions, each picture once, under its class and with its probability."""
     best = generation.best(count)
-    return champions_picture(best, columns=columns)
-
-
-def champions_picture(champions: Sequence[Champion], *, columns: int = 5) -> Image.Image:
-    """These champions in rows, each under its class, with its probability."""
     return _mosaic(
-        [_tile(champion.image) for champion in champions],
-        [champion.name for champion in champions],
-        [champion.confidence for champion in champions],
+        [_tile(champion.image) for champion in best],
+        [champion.name for champion in best],
+        [champion.confidence for champion in best],
         columns=columns,
     )
 

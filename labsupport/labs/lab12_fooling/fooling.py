@@ -225,6 +225,26 @@ def _draw_line(along: _Line, within: float = 0.25) -> tuple[Image.Image, str]:
     return picture, words.replace("-", "−").replace("log−odds", "log-odds")
 
 
+def plot_lines(
+    axes: Axes,
+    lines: Sequence[tuple[str, torch.Tensor, torch.Tensor]],
+    *,
+    first: float = 2,
+    others: float = 2,
+) -> None:
+    """Lines, each a name and its points' x and y, in the course's colours; `first` and `others` are
+    their widths."""
+    for place, (name, x, y) in enumerate(lines):
+        axes.plot(
+            x.numpy(),
+            y.numpy(),
+            color=ink.SERIES[place],
+            linestyle=ink.DASHES[place % len(ink.DASHES)],
+            linewidth=others if place else first,
+            label=name,
+        )
+
+
 def line_picture(
     line: SignLine,
     categories: Sequence[str],
@@ -240,15 +260,11 @@ def line_picture(
     shown += [one for one in order.tolist() if one not in shown][: _LINES - len(shown)]
 
     def plot(axes: Axes) -> None:
-        for place, index in enumerate(shown):
-            axes.plot(
-                255 * line.eps.numpy(),
-                line.scores[:, index].numpy(),
-                color=ink.SERIES[place],
-                linestyle=ink.DASHES[place % len(ink.DASHES)],
-                linewidth=2.6 if place == 0 else 1.8,
-                label=categories[index][:_SERIES_WORDS],
-            )
+        lines = [
+            (categories[index][:_SERIES_WORDS], 255 * line.eps, line.scores[:, index])
+            for index in shown
+        ]
+        plot_lines(axes, lines, first=2.6, others=1.8)
         axes.axvline(0, color="#333333", linewidth=1)
         if near is not None:
             axes.axvspan(-255 * near, 255 * near, color="#eeeeee", zorder=0)
@@ -329,14 +345,8 @@ def _chances(walked: _Walked) -> Image.Image:
     names = walked.network.categories
 
     def plot(axes: Axes) -> None:
-        for place, index in enumerate(wanted[:3]):
-            axes.plot(
-                rows[:, index].numpy(),
-                color=ink.SERIES[place],
-                linestyle=ink.DASHES[place],
-                linewidth=2,
-                label=names[index],
-            )
+        steps = torch.arange(len(rows))
+        plot_lines(axes, [(names[index], steps, rows[:, index]) for index in wanted[:3]])
         axes.set_xlim(0, walked.step.steps)
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlabel("steps taken")

@@ -57,12 +57,13 @@ class AdversarialBatches:
 class AdversarialTraining:
     """Two copies of one network, after `step` of `steps`: one learns plainly, one adversarially.
 
-    `measured` holds the robustness so far, from step to (plain, adversarial); `plain` and
-    `adversarial` are the two networks as they are now.
+    `measured` holds the robustness to steps of size `eps` so far, from step to (plain,
+    adversarial); `plain` and `adversarial` are the two networks as they are now.
     """
 
     step: int
     steps: int
+    eps: float
     measured: Mapping[int, tuple[Robustness, Robustness]]
     plain: Network
     adversarial: Network
@@ -117,4 +118,4 @@ def _measure_both(
         both = [digit_networks.as_network(name, one.module, test.categories) for one in pair]
         plain, adversarial = (robustness(one, test.images, test.labels, eps=eps) for one in both)
         measured = {**measured, step: (plain, adversarial)}
-        yield AdversarialTraining(step, steps, measured, *both)
+        yield AdversarialTraining(step, steps, eps, measured, *both)

@@ -16,7 +16,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.images import check
 from labsupport.core.network import Network
 from labsupport.methods.fooling.gradient_signs import fgsm
-from labsupport.methods.fooling.results import AttackResult, classes_of, scores_of
+from labsupport.methods.fooling.results import classes_of, scores_of
 
 
 def error_rate(network: Network, images: Tensor, labels: Tensor) -> float:
@@ -47,19 +47,16 @@ def noisy(images: Tensor, rms: float | Tensor, *, seed: int = 0) -> Tensor:
     return (images + size.view(-1, 1, 1, 1) * noise / noise.square().mean().sqrt()).clamp(0, 1)
 
 
-def transfer(
-    fooled: Mapping[str, AttackResult], judges: Mapping[str, Network], labels: Tensor
-) -> Tensor:
+def transfer(images: Mapping[str, Tensor], judges: Mapping[str, Network], labels: Tensor) -> Tensor:
     """Do images that fool one network fool another? Errors (rows of images, columns of judges).
 
-    Szegedy et al. 2013, table 2. `fooled` holds what was made for each network, `labels` (N,) the
+    Szegedy et al. 2013, table 2. `images` were made for each network, `labels` (N,) are the
     right answers.
 
     Errors: `BadImage`, `BadSetting`.
     """
     rows = [
-        [error_rate(judge, one.images, labels) for judge in judges.values()]
-        for one in fooled.values()
+        [error_rate(judge, one, labels) for judge in judges.values()] for one in images.values()
     ]
     return torch.tensor(rows)
 

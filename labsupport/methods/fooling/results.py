@@ -62,32 +62,15 @@ class AttackResult:
         """Szegedy's distortion: the root of the mean squared change, (N,)."""
         return self.length / math.sqrt(self.images[0].numel())
 
-    def one(self, place: int) -> AttackResult:
-        """One of the images alone, as a batch of one."""
-        own = slice(place, place + 1) if place >= 0 else slice(place, place + 1 or None)
-        return AttackResult(
-            self.originals[own],
-            self.images[own],
-            self.before[own],
-            self.after[own],
-            self.label[own],
-            None if self.target is None else self.target[own],
-            self.eps,
-        )
-
 
 def concatenate(parts: Sequence[AttackResult]) -> AttackResult:
     """Several results of one attack as one."""
+    joint = {
+        name: torch.cat([getattr(one, name) for one in parts])
+        for name in ("originals", "images", "before", "after", "label")
+    }
     targets = [one.target for one in parts if one.target is not None]
-    return AttackResult(
-        torch.cat([one.originals for one in parts]),
-        torch.cat([one.images for one in parts]),
-        torch.cat([one.before for one in parts]),
-        torch.cat([one.after for one in parts]),
-        torch.cat([one.label for one in parts]),
-        torch.cat(targets) if targets else None,
-        parts[0].eps,
-    )
+    return AttackResult(**joint, target=torch.cat(targets) if targets else None, eps=parts[0].eps)
 
 
 @dataclass(frozen=True)
