@@ -99,7 +99,7 @@ def turned_back(image: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class InversionFrame:
-    """A picture on its way back, the image that its code is from, and the distances so far."""
+    """A frame of an inversion, the image that its code is from, and the distances so far."""
 
     frame: Frame
     image: Tensor

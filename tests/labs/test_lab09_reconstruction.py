@@ -109,8 +109,8 @@ def test_the_bundled_pictures_are_those_of_the_table():
         assert float((photo - tile).abs().mean()) < 0.03
     for row, tile in zip((r for r in rows if r.layer == "fire3"), sheets["fire3"], strict=True):
         photo = images.standard(images.sample(row.photo), 128)
-        found = float(inversion.pixel_distance(tile[None], photo))
-        assert found == pytest.approx(row.pixels, abs=0.015)
+        distance = float(inversion.pixel_distance(tile[None], photo))
+        assert distance == pytest.approx(row.pixels, abs=0.015)
 
 
 def test_the_bundled_table_holds_what_is_promised():
@@ -134,7 +134,7 @@ def test_the_errors_panel_changes_with_layer_and_measure():
 
 
 def test_strokes_lie_along_the_edges(network):
-    """A slope to the right is an edge that stands."""
+    """A gradient to the right is an edge that stands."""
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64).contiguous()
     picture = np.asarray(lab.hog_picture(inversion.encode(network, ramp, inversion.Hog())))
     cell = picture[48:64, 48:64, 0].astype(float)

@@ -82,18 +82,18 @@ def value_of(network, objective, image):
 def test_energy_sends_a_layers_own_activation_back(network):
     image = toys.image(8, 6).requires_grad_(True)
     value, _ = value_of(network, Energy("1"), image)
-    (found,) = torch.autograd.grad(value.sum(), image)
+    (gradient,) = torch.autograd.grad(value.sum(), image)
     maps = network.up_to("1")(image)
     (expected,) = torch.autograd.grad(maps, image, grad_outputs=maps.detach())
-    assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.allclose(gradient, expected, atol=1e-6)
 
 
 def test_a_direction_of_one_channel_is_that_channel(network):
     image = toys.image(8, 6, count=2)
     vector = torch.tensor([0.0, 0.0, 2.0, 0.0])
-    found, _ = value_of(network, Direction("1", vector), image)
+    along, _ = value_of(network, Direction("1", vector), image)
     expected, _ = value_of(network, TargetValue(("1", 2)), image)
-    assert torch.allclose(found, 2 * expected, atol=1e-6)
+    assert torch.allclose(along, 2 * expected, atol=1e-6)
     at, _ = value_of(network, Direction("1", vector, (3, 4)), image)
     neuron, _ = value_of(network, TargetValue(("1", 2, (3, 4)), before_relu=False), image)
     assert torch.allclose(at, 2 * neuron, atol=1e-6)
@@ -121,10 +121,9 @@ def test_log_odds_are_those_of_the_probability(network):
 )
 def test_the_value_before_a_relu_is_found(layer, channel, expected):
     squeezenet = toys.random("squeezenet1_1")
-    found = before_relu(
-        squeezenet, squeezenet.target(channel if layer is None else (layer, channel))
-    )
-    assert (found and (found.layer, found.channel)) == expected
+    target = squeezenet.target(channel if layer is None else (layer, channel))
+    unit = before_relu(squeezenet, target)
+    assert (unit and (unit.layer, unit.channel)) == expected
 
 
 def test_a_silent_unit_is_raised_before_its_relu_if_that_is_asked():

@@ -364,13 +364,13 @@ def _draw_gallery(gallery: GalleryFrame) -> tuple[Image.Image, str]:
 
 def unit_layers(network: Network, count: int = 8) -> list[str]:
     """So many layers evenly from the first to the last, as the slides' layers 1 to 8."""
-    joined = [layer for layer in network.layers if layer.kind in ("relu", "concat")]
-    return [layer.name for layer in block_ends(joined or network.layers, count)]
+    blocks = [layer for layer in network.layers if layer.kind in ("relu", "concat")]
+    return [layer.name for layer in block_ends(blocks or network.layers, count)]
 
 
 def block_ends(layers: Sequence[Layer], count: int) -> list[Layer]:
     """So many of these layers, evenly from the first to the last; of a block with branches, only
-    its joined end."""
+    its end."""
     whole = [one for one in layers if "/" not in one.title or one.title.endswith("/output")]
     ends = whole if len(whole) >= count else layers
     places = torch.linspace(0, len(ends) - 1, min(count, len(ends))).round().int().tolist()

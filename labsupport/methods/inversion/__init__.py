@@ -11,7 +11,7 @@ each seed ends at another one, and they are all the same to the network.
     code = encode(network, image, "fire5")              # all that is kept of the image
     invert(network, code).image                         # a picture that has it
     invert(network, code, seed=(0, 1, 2, 3))            # four of them
-    for frame in invert.frames(network, code):          # pictures on the way back
+    for frame in invert.frames(network, code):          # frames while it works
 
 - `encode` takes a layer's name, "log-probabilities", "scores", or `Hog()`, the description of
   pictures that came before networks. `neighbourhood` and `some_channels` keep a part of a code.

@@ -162,7 +162,7 @@ class TargetValue(Objective):
 
     @property
     def each(self) -> tuple[Target, ...]:
-        """The targets, once `bound` has found them."""
+        """The targets, after `bound`."""
         return self.targets  # type: ignore[return-value]
 
     def bound(self, network: Network) -> TargetValue:
@@ -262,7 +262,7 @@ class LogOdds(Objective):
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """The classes' indices, once `bound` has found them."""
+        """The classes' indices, after `bound`."""
         return self.names  # type: ignore[return-value]
 
     def terms(self, activations: Activations) -> Terms:

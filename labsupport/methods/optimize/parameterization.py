@@ -1,4 +1,4 @@
-"""What the numbers are that an optimization moves: the pixels, or a spectrum behind them.
+"""What the numbers are that an optimization moves: the pixels, or their spectrum.
 
 A picture moved by its Fourier coefficients changes at all scales at once, with colours that go
 together as in photographs (Mordvintsev et al., "Differentiable image parameterizations", 2018).
