@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 
 def _moving_average(row: torch.Tensor, width: int) -> torch.Tensor:
@@ -32,7 +32,6 @@ MOVING_AVERAGE = Exercise(
     id="90.1",
     title="A moving average",
     minutes=6,
-    function="moving_average",
     reference=_moving_average,
     cases=_rows,
     hints=(
@@ -76,7 +75,6 @@ STRONGEST = Exercise(
     id="90.2",
     title="Where a filter answers most",
     minutes=5,
-    function="strongest",
     reference=_strongest,
     cases=_maps,
     hints=(
@@ -101,19 +99,15 @@ STRONGEST = Exercise(
 
 EXERCISES = (MOVING_AVERAGE, STRONGEST)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "90.q1": Question(
         "The window of a max-pooling grows from 2 to 15 pixels. What happens to thin bright lines?",
-        ("They vanish.", "They become thicker.", "They stay as they are."),
-        answer="They become thicker.",
+        ("They vanish.", Right("They become thicker."), "They stay as they are."),
         why="Each place near the line now sees it, and the maximum takes the brightest pixel.",
-        id="90.q1",
     ),
-    Question(
+    "90.q2": Question(
         "A stride of 4 instead of 2: how many numbers are left, compared with before?",
-        ("a half", "a quarter", "as many"),
-        answer="a quarter",
+        ("a half", Right("a quarter"), "as many"),
         why="Half as many rows, and half as many columns.",
-        id="90.q2",
     ),
-)
+}

@@ -257,7 +257,7 @@ def rhythm(one: Lab, template: Lab) -> Iterator[str]:
 @rule
 def predictions(one: Lab, template: Lab) -> Iterator[str]:
     """No answer that can be read in the notebook: it is in the lab's module, or computed."""
-    known, asked = [question.id for question in questions_of(one.number)], []
+    known, asked = list(questions_of(one.number)), []
     for call in (node for cell in one.code for node in _nodes(cell) if _is_call(node, "predict")):
         first = getattr(call.args[0], "value", "") if call.args else ""
         answer = next((key.value for key in call.keywords if key.arg == "answer"), None)

@@ -1,7 +1,7 @@
 """The exercises of all notebooks: one module each, known by its name, loaded when asked for.
 
 The notebook `05_occlusion` has its exercises in `lab05_occlusion.py`: a tuple `EXERCISES` of
-`Exercise`, and a tuple `QUESTIONS` of `Question` for `predict`. The solutions, one file for each
+`Exercise`, and a dict `QUESTIONS` of `Question` for `predict`. The solutions, one file for each
 exercise, are `notebooks/solutions/05_1_<word>.py` and so on.
 `LABS_EXERCISES` names a further folder of such modules, with a folder `solutions` in it.
 """
@@ -47,17 +47,16 @@ def exercises_of(lab: str) -> tuple[Exercise, ...]:
 def find_question(question: str) -> Question:
     """The question "05.q1". Raises `UnknownExercise`, with those that there are."""
     known = questions_of(question.split(".")[0])
-    for one in known:
-        if one.id == question:
-            return one
-    there = f" There are: {', '.join(one.id for one in known)}." if known else ""
+    if question in known:
+        return known[question]
+    there = f" There are: {', '.join(known)}." if known else ""
     raise UnknownExercise(f'There is no question "{question}".{there}')
 
 
-def questions_of(lab: str) -> tuple[Question, ...]:
-    """The questions of the lab "05", in order."""
+def questions_of(lab: str) -> dict[str, Question]:
+    """The questions of the lab "05" by their number ("05.q1"), in order."""
     modules = [_load(path) for path in _paths() if path.stem.startswith(f"lab{lab}_")]
-    return tuple(one for module in modules for one in getattr(module, "QUESTIONS", ()))
+    return {number: one for module in modules for number, one in module.QUESTIONS.items()}
 
 
 def all_exercises() -> tuple[Exercise, ...]:

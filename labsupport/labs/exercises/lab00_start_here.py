@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 
 def _probabilities(scores: torch.Tensor) -> torch.Tensor:
@@ -30,7 +30,6 @@ SOFTMAX = Exercise(
     id="00.1",
     title="From scores to probabilities",
     minutes=4,
-    function="probabilities",
     reference=_probabilities,
     cases=_scores,
     hints=(
@@ -60,12 +59,10 @@ SOFTMAX = Exercise(
 
 EXERCISES = (SOFTMAX,)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "00.q1": Question(
         "The network was trained on 1000 kinds of things. What does it say to the astronaut?",
-        ("person", "some thing of its list", "nothing"),
-        answer="some thing of its list",
+        ("person", Right("some thing of its list"), "nothing"),
         why="Its 1000 classes have no person, and the probabilities must still add up to 1.",
-        id="00.q1",
     ),
-)
+}

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 
-def _side(side: int, kernel: int, stride: int, padding: int) -> int:
+def _output_side(side: int, kernel: int, stride: int, padding: int) -> int:
     return len(range(0, side + 2 * padding - kernel + 1, stride))
 
 
@@ -26,8 +26,7 @@ OUTPUT_SIDE = Exercise(
     id="01.1",
     title="How large is the map?",
     minutes=5,
-    function="output_side",
-    reference=_side,
+    reference=_output_side,
     cases=_windows,
     hints=(
         "With padding on both sides the input is `side + 2 * padding` pixels long.",
@@ -78,7 +77,6 @@ COSTS = Exercise(
     id="01.2",
     title="What a convolution costs",
     minutes=8,
-    function="costs",
     reference=_costs,
     cases=_convolutions,
     hints=(
@@ -117,7 +115,7 @@ COSTS = Exercise(
         ),
         Mistake(
             "the work is done once and not at every position.",
-            lambda before, after, kernel, _side: (
+            lambda before, after, kernel, _output_side: (
                 after * (before * kernel**2 + 1),
                 before * after * kernel**2,
             ),
@@ -126,7 +124,7 @@ COSTS = Exercise(
 )
 
 
-def _field(layers: Sequence[tuple[int, int]]) -> int:
+def _receptive_field(layers: Sequence[tuple[int, int]]) -> int:
     field = 1
     for kernel, stride in reversed(layers):
         field = (field - 1) * stride + kernel
@@ -154,8 +152,7 @@ RECEPTIVE_FIELD = Exercise(
     id="01.3",
     title="How far does a neuron see?",
     minutes=10,
-    function="receptive_field",
-    reference=_field,
+    reference=_receptive_field,
     cases=_stacks,
     hints=(
         "Keep two numbers: the field, 1 at first, and the step between neighbours, 1 at first.",
@@ -194,44 +191,38 @@ def _walk(layers: Sequence[tuple[int, int]], *, extra: int = 0, own: bool = Fals
 
 EXERCISES = (OUTPUT_SIDE, COSTS, RECEPTIVE_FIELD)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "01.q1": Question(
         "LeNet-5 as written today has 61 706 parameters. Where are most of them?",
-        ("in conv1, which reads the image", "in conv2", "in fc1, which reads the last maps"),
-        answer="in fc1, which reads the last maps",
+        ("in conv1, which reads the image", "in conv2", Right("in fc1, which reads the last maps")),
         why="It reads all 16 maps of 5 × 5 with weights of their own: 400 · 120 numbers, 78 %.",
-        id="01.q1",
     ),
-    Question(
+    "01.q2": Question(
         "AlexNet: its fully connected layers hold 96 % of the parameters. How much of the work "
         "do they do?",
-        ("nearly all of it", "about half", "about 8 %"),
-        answer="about 8 %",
+        ("nearly all of it", "about half", Right("about 8 %")),
         why="Each of their weights is used once; a convolution's is used at every position.",
-        id="01.q2",
     ),
-    Question(
+    "01.q3": Question(
         "VGG-16 has 16 layers with weights, ResNet-50 has 50. Which one multiplies more?",
-        ("VGG-16", "ResNet-50", "both about the same"),
-        answer="VGG-16",
+        (Right("VGG-16"), "ResNet-50", "both about the same"),
         why="Nearly four times as much: it runs wide convolutions over large maps. ResNet-50 makes "
         "the map small at once, and its 3 × 3 kernels work on few channels.",
-        id="01.q3",
     ),
-    Question(
+    "01.q4": Question(
         "The pixels of all digits are shuffled, each image in the same way. Which network "
         "reads worse now?",
-        ("LeNet-5", "the fully connected one", "both", "neither"),
-        answer="LeNet-5",
+        (Right("LeNet-5"), "the fully connected one", "both", "neither"),
         why="It takes for granted that neighbouring pixels belong together. The other one never "
         "knew which pixels are neighbours.",
-        id="01.q4",
     ),
-    Question(
+    "01.q5": Question(
         "At which part of the picture of a hot-air balloon does the network see *balloon* most?",
-        ("at the colourful stripes", "at the round outline", "at the basket and the neck above it"),
-        answer="at the basket and the neck above it",
+        (
+            "at the colourful stripes",
+            "at the round outline",
+            Right("at the basket and the neck above it"),
+        ),
         why="Stripes and round things are everywhere; nothing else has a basket under a cone.",
-        id="01.q5",
     ),
-)
+}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Mistake, Question, Right
 
 Layers = Sequence[tuple[int, int, int]]
 
@@ -17,7 +17,7 @@ def _looked_at(layers: Layers, place: int) -> set[int]:
     return seen
 
 
-def _seen(layers: Layers, place: int, length: int) -> tuple[int, int]:
+def _span(layers: Layers, place: int, length: int) -> tuple[int, int]:
     inside = [pixel for pixel in _looked_at(layers, place) if 0 <= pixel < length]
     return min(inside), max(inside) + 1
 
@@ -39,11 +39,11 @@ def _uncut(layers: Layers, place: int, _: int) -> tuple[int, int]:
 
 
 def _padless(layers: Layers, place: int, length: int) -> tuple[int, int]:
-    return _seen([(kernel, stride, 0) for kernel, stride, _ in layers], place, length)
+    return _span([(kernel, stride, 0) for kernel, stride, _ in layers], place, length)
 
 
 def _last(layers: Layers, place: int, length: int) -> tuple[int, int]:
-    first, end = _seen(layers, place, length)
+    first, end = _span(layers, place, length)
     return first, end - 1
 
 
@@ -51,8 +51,7 @@ SPAN = Exercise(
     id="02.1",
     title="Which pixels does a unit see?",
     minutes=12,
-    function="span",
-    reference=_seen,
+    reference=_span,
     cases=_stacks,
     hints=(
         "Go down from the unit: `first = last = place`, and then through `reversed(layers)`.",
@@ -69,13 +68,13 @@ SPAN = Exercise(
         ),
         Mistake(
             "the layers are taken from the picture upwards; follow the unit down.",
-            lambda layers, place, length: _seen(list(reversed(layers)), place, length),
+            lambda layers, place, length: _span(list(reversed(layers)), place, length),
         ),
     ),
 )
 
 
-def _stay(values: torch.Tensor, overlaps: torch.Tensor, most: float) -> list[int]:
+def _keep(values: torch.Tensor, overlaps: torch.Tensor, most: float) -> list[int]:
     """The best of those that are left, again and again."""
     left, stay = torch.ones(len(values), dtype=torch.bool), []
     while bool(left.any()):
@@ -126,8 +125,7 @@ KEEP = Exercise(
     id="02.2",
     title="Leave out near copies",
     minutes=12,
-    function="keep",
-    reference=_stay,
+    reference=_keep,
     cases=_patches,
     hints=(
         "Go through the patches from the best to the worst: "
@@ -136,7 +134,7 @@ KEEP = Exercise(
         "`all(overlaps[patch][better] <= most for better in stay)`",
     ),
     mistakes=(
-        Mistake("in the order of the list; the best comes first.", lambda *a: sorted(_stay(*a))),
+        Mistake("in the order of the list; the best comes first.", lambda *a: sorted(_keep(*a))),
         Mistake(
             "a patch that was left out still pushes others out: compare with those that stay.",
             _among,
@@ -147,11 +145,11 @@ KEEP = Exercise(
         ),
         Mistake(
             "an overlap of just `most` is still allowed.",
-            lambda values, overlaps, most: _stay(values, overlaps, most - 1e-6),
+            lambda values, overlaps, most: _keep(values, overlaps, most - 1e-6),
         ),
         Mistake(
             "the values of the patches, not their numbers.",
-            lambda values, overlaps, most: values[_stay(values, overlaps, most)].tolist(),
+            lambda values, overlaps, most: values[_keep(values, overlaps, most)].tolist(),
         ),
     ),
 )
@@ -175,7 +173,6 @@ PRECISION = Exercise(
     id="02.3",
     title="Does the name fit?",
     minutes=8,
-    function="precision",
     reference=_precision,
     cases=_lists,
     tolerance=(1e-5, 1e-6),
@@ -206,33 +203,29 @@ PRECISION = Exercise(
 
 EXERCISES = (SPAN, KEEP, PRECISION)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "02.q1": Question(
         "AlexNet's pool5 has 6 x 6 positions on 227 pixels. How many pixels wide does one see?",
-        ("about 38, a sixth of the picture", "about 100", "195"),
-        answer="195",
+        ("about 38, a sixth of the picture", "about 100", Right("195")),
         why="Fields overlap: neighbours lie 32 pixels apart, and each sees 195.",
-        id="02.q1",
     ),
-    Question(
+    "02.q2": Question(
         "Nobody labelled parts of things. Which of these will some unit of fire6 pick out?",
-        ("only whole animals", "wheels", "only colours and edges"),
-        answer="wheels",
+        ("only whole animals", Right("wheels"), "only colours and edges"),
         why="Unit 318: wheels tell vehicles apart, so the network found them by itself.",
-        id="02.q2",
     ),
-    Question(
+    "02.q3": Question(
         "A unit's nine best patches are all from road vehicles. Is it a detector of vehicles?",
-        ("yes", "only its best patches say so", "no, nine are never enough"),
-        answer="only its best patches say so",
+        ("yes", Right("only its best patches say so"), "no, nine are never enough"),
         why="Nine of tens of thousands of positions: the rest of its answers may tell otherwise.",
-        id="02.q3",
     ),
-    Question(
+    "02.q4": Question(
         "Instead of a unit, a random mixture of all 384 channels. How alike are its best patches?",
-        ("not at all, a mixture means nothing", "nearly as much as a unit's", "more than a unit's"),
-        answer="nearly as much as a unit's",
+        (
+            "not at all, a mixture means nothing",
+            Right("nearly as much as a unit's"),
+            "more than a unit's",
+        ),
         why="On average the clearest name fits 0.31 of nine patches of a mixture, 0.33 of a unit.",
-        id="02.q4",
     ),
-)
+}

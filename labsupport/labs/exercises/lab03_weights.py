@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 
 def _as_picture(weights: torch.Tensor) -> torch.Tensor:
@@ -40,7 +40,6 @@ PICTURE = Exercise(
     id="03.1",
     title="Show a filter",
     minutes=5,
-    function="as_picture",
     reference=_as_picture,
     cases=_filters,
     tolerance=(1e-5, 1e-6),
@@ -117,7 +116,6 @@ NOISE = Exercise(
     id="03.2",
     title="How noisy is a filter?",
     minutes=10,
-    function="noise_share",
     reference=_noise_share,
     cases=_patterns,
     tolerance=(1e-4, 1e-5),
@@ -187,7 +185,6 @@ COMPOSE = Exercise(
     id="03.3",
     title="See through two layers",
     minutes=12,
-    function="compose",
     reference=_compose,
     cases=_pairs,
     tolerance=(1e-4, 1e-4),
@@ -222,37 +219,29 @@ COMPOSE = Exercise(
 
 EXERCISES = (PICTURE, NOISE, COMPOSE)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "03.q1": Question(
         "A network has learned to tell photographs apart. What do its first filters look like?",
         (
             "like small things: eyes, leaves, wheels",
-            "like edges, stripes and spots of colour",
+            Right("like edges, stripes and spots of colour"),
             "like noise",
         ),
-        answer="like edges, stripes and spots of colour",
         why="A window of a few pixels holds no things; edges and colours are what all share.",
-        id="03.q1",
     ),
-    Question(
+    "03.q2": Question(
         "Which share of the power lies above 0.25 cycles per pixel in a filter of white noise?",
-        ("25 %", "50 %", "80 %"),
-        answer="80 %",
+        ("25 %", "50 %", Right("80 %")),
         why="Its spectrum is flat, so areas count: the circle holds only pi / 16 of the square.",
-        id="03.q2",
     ),
-    Question(
+    "03.q3": Question(
         "What does a weight of the second layer multiply?",
-        ("a colour of a pixel", "how much a first-layer filter has found", "another weight"),
-        answer="how much a first-layer filter has found",
+        ("a colour of a pixel", Right("how much a first-layer filter has found"), "another weight"),
         why="It reads feature maps; as a picture its slices have no colours and no meaning to us.",
-        id="03.q3",
     ),
-    Question(
+    "03.q4": Question(
         "The same network, the same seed, ten times the weight decay. What will its filters be?",
-        ("noisier", "weaker and smoother", "the same"),
-        answer="weaker and smoother",
+        ("noisier", Right("weaker and smoother"), "the same"),
         why="Decay pulls every weight to zero; what the data does not ask for again is gone first.",
-        id="03.q4",
     ),
-)
+}

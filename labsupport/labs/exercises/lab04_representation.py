@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 
 def _seeded(*shape: int, seed: int) -> torch.Tensor:
@@ -52,7 +52,6 @@ NEAREST = Exercise(
     id="04.1",
     title="Who is nearest?",
     minutes=6,
-    function="nearest",
     reference=_nearest,
     cases=_codes_to_search,
     hints=(
@@ -124,7 +123,6 @@ NEARNESS = Exercise(
     id="04.2",
     title="Nearness in the map",
     minutes=10,
-    function="near_in_map",
     reference=_near_in_map,
     cases=_maps,
     hints=(
@@ -183,7 +181,6 @@ SEAMS = Exercise(
     id="04.3",
     title="Where are the seams?",
     minutes=8,
-    function="right_seams",
     reference=_right_seams,
     cases=_grids,
     hints=(
@@ -215,41 +212,33 @@ SEAMS = Exercise(
 
 EXERCISES = (NEAREST, NEARNESS, SEAMS)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "04.q1": Question(
         "A giraffe on white. Whose *pixels* are nearest to its pixels?",
         (
             "those of other hoofed animals",
-            "those of anything that leaves the same places white",
+            Right("those of anything that leaves the same places white"),
             "those of anything yellow and brown",
         ),
-        answer="those of anything that leaves the same places white",
         why="Pixels are compared place by place, and most places are background.",
-        id="04.q1",
     ),
-    Question(
+    "04.q2": Question(
         "From the pixels to the last layer: how does the share of neighbours of the same category "
         "grow?",
-        ("step by step", "not at all, until the last layer", "it is highest in the middle"),
-        answer="step by step",
+        (Right("step by step"), "not at all, until the last layer", "it is highest in the middle"),
         why="No single layer recognizes things; each one takes off a little of what is only light "
         "and place.",
-        id="04.q2",
     ),
-    Question(
+    "04.q3": Question(
         "t-SNE gets the pixels of 1797 digits and no labels. What will the map look like?",
-        ("one round cloud", "about ten islands", "a chain from 0 to 9"),
-        answer="about ten islands",
+        ("one round cloud", Right("about ten islands"), "a chain from 0 to 9"),
         why="It keeps neighbours together, and an image's neighbours are mostly the same digit. It "
         "knows nothing of the order of numbers.",
-        id="04.q3",
     ),
-    Question(
+    "04.q4": Question(
         "A grid has no gaps: every image touches four others. Are those near in code?",
-        ("always", "mostly, but not at the seams", "no more than at random"),
-        answer="mostly, but not at the seams",
+        ("always", Right("mostly, but not at the seams"), "no more than at random"),
         why="512 dimensions do not fit into two; where regions that are far apart meet, the grid "
         "must lie.",
-        id="04.q4",
     ),
-)
+}

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 Box = tuple[int, int, int, int]
 
@@ -35,7 +35,6 @@ HIDE = Exercise(
     id="05.1",
     title="Hide a part",
     minutes=5,
-    function="hide",
     reference=_hide,
     cases=_pictures,
     hints=(
@@ -70,7 +69,7 @@ HIDE = Exercise(
 )
 
 
-def _spans(length: int, window: int, stride: int) -> list[tuple[int, int]]:
+def _positions(length: int, window: int, stride: int) -> list[tuple[int, int]]:
     starts = torch.arange(0, length - window + stride, stride)
     ends = (starts + window).clamp(max=length)
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
@@ -100,8 +99,7 @@ POSITIONS = Exercise(
     id="05.2",
     title="Where the window stands",
     minutes=8,
-    function="positions",
-    reference=_spans,
+    reference=_positions,
     cases=_lengths,
     hints=(
         "The first window starts at 0, the next at `stride`, and so on. Which start is the last?",
@@ -118,7 +116,7 @@ POSITIONS = Exercise(
         Mistake(
             "the last window reaches over the border; clip it.",
             lambda length, window, stride: [
-                (first, first + window) for first, _ in _spans(length, window, stride)
+                (first, first + window) for first, _ in _positions(length, window, stride)
             ],
         ),
         Mistake(
@@ -132,7 +130,7 @@ POSITIONS = Exercise(
             "the last window is moved back to fit; clip it instead, so that all steps are equal.",
             lambda length, window, stride: [
                 (min(first, length - window), min(first, length - window) + window)
-                for first, _ in _spans(length, window, stride)
+                for first, _ in _positions(length, window, stride)
             ],
         ),
     ),
@@ -173,7 +171,6 @@ SIGN_DISTANCE = Exercise(
     id="05.3",
     title="How alike are two changes?",
     minutes=10,
-    function="sign_distance",
     reference=_sign_distance,
     cases=_changes,
     tolerance=(1e-5, 1e-6),
@@ -209,37 +206,29 @@ SIGN_DISTANCE = Exercise(
 
 EXERCISES = (HIDE, POSITIONS, SIGN_DISTANCE)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "05.q1": Question(
         "The score is a weighted sum of the pixels. Where does hiding with zeros lower it most?",
         (
             "Where the picture is brightest.",
             "Where the weights are largest.",
-            "Where weight times pixel, added up over the window, is largest.",
+            Right("Where weight times pixel, added up over the window, is largest."),
         ),
-        answer="Where weight times pixel, added up over the window, is largest.",
         why="What the score loses is exactly the sum of weight times pixel in the window.",
-        id="05.q1",
     ),
-    Question(
+    "05.q2": Question(
         "A square of 32 pixels slides over the koala. What hurts the score of *koala* most?",
-        ("the tree", "the nose and the ear", "the belly", "the green behind it"),
-        answer="the nose and the ear",
+        ("the tree", Right("the nose and the ear"), "the belly", "the green behind it"),
         why="Round furry ears and the dark nose are what no other animal of the 1000 classes has.",
-        id="05.q2",
     ),
-    Question(
+    "05.q3": Question(
         "The macaw's head is hidden behind a grey square. What does the network say it is?",
-        ("still a macaw", "another bird", "something that is no animal"),
-        answer="another bird",
+        ("still a macaw", Right("another bird"), "something that is no animal"),
         why="A lorikeet: colourful feathers are left. At the edge of the head stranger things win.",
-        id="05.q3",
     ),
-    Question(
+    "05.q4": Question(
         "Hide the nose in five faces, then a random place in each. Which changes are more alike?",
-        ("those of the nose", "those of the random places", "both the same"),
-        answer="those of the nose",
+        (Right("those of the nose"), "those of the random places", "both the same"),
         why="At pool5 the network has features for such parts, and they work alike in all faces.",
-        id="05.q4",
     ),
-)
+}

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 
 def _mosaic(maps: torch.Tensor, columns: int, *, gap: int = 1) -> torch.Tensor:
@@ -44,7 +44,6 @@ MOSAIC = Exercise(
     id="06.1",
     title="Lay out a mosaic",
     minutes=10,
-    function="mosaic",
     reference=_mosaic,
     cases=_layers,
     hints=(
@@ -111,7 +110,6 @@ CORRELATION = Exercise(
     id="06.2",
     title="How alike are two answers?",
     minutes=8,
-    function="correlation",
     reference=_correlation,
     cases=_pairs,
     tolerance=(1e-4, 1e-5),
@@ -159,7 +157,6 @@ VOTES = Exercise(
     id="06.3",
     title="A unit's votes",
     minutes=6,
-    function="votes",
     reference=_votes,
     cases=_heads,
     hints=(
@@ -191,7 +188,7 @@ VOTES = Exercise(
 )
 
 
-def _changed(first: torch.Tensor, second: torch.Tensor, count: int) -> list[int]:
+def _changed_most(first: torch.Tensor, second: torch.Tensor, count: int) -> list[int]:
     change = torch.tensor([float(b.mean() - a.mean()) for a, b in zip(first, second, strict=True)])
     return sorted(range(len(change)), key=lambda unit: -abs(float(change[unit])))[:count]
 
@@ -217,8 +214,7 @@ CHANGED = Exercise(
     id="06.4",
     title="What changed most?",
     minutes=8,
-    function="changed_most",
-    reference=_changed,
+    reference=_changed_most,
     cases=_pictures,
     hints=(
         "`maps.mean((1, 2))` is one number for each unit.",
@@ -251,48 +247,46 @@ CHANGED = Exercise(
 
 EXERCISES = (MOSAIC, CORRELATION, VOTES, CHANGED)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "06.q1": Question(
         "From layer to layer, what becomes of the share of activations that are exactly zero?",
-        ("It stays near one half.", "It grows, to about nine in ten.", "It shrinks to nothing."),
-        answer="It grows, to about nine in ten.",
+        (
+            "It stays near one half.",
+            Right("It grows, to about nine in ten."),
+            "It shrinks to nothing.",
+        ),
         why="Units of high layers wait for something particular, which most places do not have.",
-        id="06.q1",
     ),
-    Question(
+    "06.q2": Question(
         "The koala moves by 4 pixels. Which layer's maps, compared position by position, are least "
         "like what they were?",
-        ("the first layer's", "those in the middle", "the last layer's"),
-        answer="the first layer's",
+        (Right("the first layer's"), "those in the middle", "the last layer's"),
         why="Its edges are a few pixels thin: 4 pixels away there is another edge, or none. A "
         "position of fire9 stands for 16 pixels.",
-        id="06.q2",
     ),
-    Question(
+    "06.q3": Question(
         "Now the first layer's old maps are moved by 4 pixels too before they are compared. "
         "The correlation is ...",
-        ("about 0.7, as before", "about 0.9", "above 0.99"),
-        answer="above 0.99",
+        ("about 0.7, as before", "about 0.9", Right("above 0.99")),
         why="A convolution moves with its picture. Nothing was lost, it only went elsewhere.",
-        id="06.q3",
     ),
-    Question(
+    "06.q4": Question(
         "Nobody labelled faces, and none of the 1000 classes is 'face'. Is there a unit for them?",
-        ("no, there is no reason to learn one", "yes, for furry faces", "only for human faces"),
-        answer="yes, for furry faces",
+        (
+            "no, there is no reason to learn one",
+            Right("yes, for furry faces"),
+            "only for human faces",
+        ),
         why="Hundreds of the classes are animals, and a face is what tells them from everything "
         "else. Unit 491 of fire8 is such a unit.",
-        id="06.q4",
     ),
-    Question(
+    "06.q5": Question(
         "The koala becomes a red panda. What do the units of fire9 that change most do?",
         (
             "They answer both animals, some more, some less.",
-            "They go out or come on nearly altogether.",
+            Right("They go out or come on nearly altogether."),
             "They fire at other places.",
         ),
-        answer="They go out or come on nearly altogether.",
         why="Nine in ten activations of fire9 are zero: who speaks at all tells what is there.",
-        id="06.q5",
     ),
-)
+}

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 GradientOf = Callable[[torch.Tensor], torch.Tensor]
 
@@ -42,7 +42,6 @@ RELU_BACKWARD = Exercise(
     id="07.1",
     title="Three rules",
     minutes=8,
-    function="relu_backward",
     reference=_relu_backward,
     cases=_slides,
     hints=(
@@ -119,7 +118,6 @@ UNPOOL = Exercise(
     id="07.2",
     title="Unpool",
     minutes=8,
-    function="unpool",
     reference=_unpool,
     cases=_pools,
     hints=(
@@ -200,7 +198,6 @@ INTEGRATE = Exercise(
     id="07.3",
     title="Integrate the gradient",
     minutes=10,
-    function="integrate",
     reference=_integrate,
     cases=_ways,
     hints=(
@@ -249,58 +246,46 @@ INTEGRATE = Exercise(
 
 EXERCISES = (RELU_BACKWARD, UNPOOL, INTEGRATE)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "07.q1": Question(
         "How can we compute the gradient of any arbitrary neuron with respect to the image?",
         (
             "Train a second network that predicts it.",
-            "Set its layer's gradient to zeros with a one at the neuron, and backpropagate.",
+            Right("Set its layer's gradient to zeros with a one at the neuron, and backpropagate."),
             "It cannot be done: only the loss has a gradient.",
         ),
-        answer="Set its layer's gradient to zeros with a one at the neuron, and backpropagate.",
         why="Backprop multiplies a layer's gradient by the derivatives below it. With a one at the "
         "neuron and zeros elsewhere, what arrives is the gradient of the neuron itself.",
-        id="07.q1",
     ),
-    Question(
+    "07.q2": Question(
         "Into a ReLU came f = -5, and R' = 3 arrives from above. Which rule lets the 3 through?",
-        ("backprop", "deconvnet", "guided"),
-        answer="deconvnet",
+        ("backprop", Right("deconvnet"), "guided"),
         why="It looks only at what arrives. The other two want f > 0 as well.",
-        id="07.q2",
     ),
-    Question(
+    "07.q3": Question(
         "The same neuron, the same picture: which rule's picture will be the cleanest?",
-        ("backprop", "deconvnet", "guided"),
-        answer="guided",
+        ("backprop", "deconvnet", Right("guided")),
         why="Only what is switched on *and* speaks for the neuron passes a ReLU; nothing cancels.",
-        id="07.q3",
     ),
-    Question(
+    "07.q4": Question(
         "A max-pool keeps one value of each window. Where does the deconvnet put what comes back?",
         (
             "Into all pixels of the window, in equal parts.",
             "Into the middle of the window.",
-            "Where the maximum was on the way up.",
+            Right("Where the maximum was on the way up."),
         ),
-        answer="Where the maximum was on the way up.",
         why="The switches say where. So the picture depends on the image although the deconvnet's "
         "ReLUs do not look at it.",
-        id="07.q4",
     ),
-    Question(
+    "07.q5": Question(
         "A pixel is as black as the baseline. What do integrated gradients say that it adds?",
-        ("nothing", "that depends on the class", "its gradient at the image"),
-        answer="nothing",
+        (Right("nothing"), "that depends on the class", "its gradient at the image"),
         why="The gradient is multiplied by image minus baseline, which is zero there. From a black "
         "baseline, a panda's black ears count for nothing.",
-        id="07.q5",
     ),
-    Question(
+    "07.q6": Question(
         "All weights above fire6 become random. Whose picture hardly changes?",
-        ("that of backprop", "that of guided backprop", "both change completely"),
-        answer="that of guided backprop",
+        ("that of backprop", Right("that of guided backprop"), "both change completely"),
         why="It shows the edges that the lower layers find, whatever is made of them above.",
-        id="07.q6",
     ),
-)
+}

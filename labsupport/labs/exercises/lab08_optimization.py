@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 Box = tuple[int, int, int, int]
 
@@ -39,7 +39,6 @@ STEP = Exercise(
     id="08.1",
     title="One step uphill",
     minutes=5,
-    function="step",
     reference=_step,
     cases=_steps,
     hints=(
@@ -81,7 +80,7 @@ def _norm(image: torch.Tensor) -> torch.Tensor:
     return image.square().sum(0).sqrt()
 
 
-def _clip(image: torch.Tensor, share: float) -> torch.Tensor:
+def _clip_small(image: torch.Tensor, share: float) -> torch.Tensor:
     return _zeroed(image, _norm(image), share)
 
 
@@ -108,8 +107,7 @@ CLIP = Exercise(
     id="08.2",
     title="Clip small pixels",
     minutes=8,
-    function="clip_small",
-    reference=_clip,
+    reference=_clip_small,
     cases=_small_pictures,
     hints=(
         "The size of a pixel is the length of its three numbers: `image.norm(dim=0)`, (H, W).",
@@ -119,7 +117,7 @@ CLIP = Exercise(
     mistakes=(
         Mistake(
             "the small pixels are kept and the large ones are gone.",
-            lambda image, share: image - _clip(image, share),
+            lambda image, share: image - _clip_small(image, share),
         ),
         Mistake(
             "each colour is judged by itself; a pixel goes or stays as a whole.",
@@ -135,7 +133,7 @@ CLIP = Exercise(
         ),
         Mistake(
             "the share of the pixels that stays, instead of the share that goes.",
-            lambda image, share: _clip(image, 1 - share),
+            lambda image, share: _clip_small(image, 1 - share),
         ),
     ),
     laws=(Law("A pixel goes or stays with all its colours.", _tears_pixels),),
@@ -190,7 +188,6 @@ OVERLAP = Exercise(
     id="08.3",
     title="Overlap of two boxes",
     minutes=8,
-    function="overlap",
     reference=_overlap,
     cases=_boxes,
     hints=(
@@ -221,61 +218,51 @@ OVERLAP = Exercise(
 
 EXERCISES = (STEP, CLIP, OVERLAP)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "08.q1": Question(
         "The zero image as initialization: can that be a problem?",
         (
             "No: the gradient tells the way from everywhere.",
             "Yes, always: the gradient of a black picture is zero.",
-            "Yes, for whatever does not answer to it at all: then its gradient is zero.",
+            Right("Yes, for whatever does not answer to it at all: then its gradient is zero."),
         ),
-        answer="Yes, for whatever does not answer to it at all: then its gradient is zero.",
         why="A class's score has a gradient there, thanks to the biases; a silent unit has none.",
-        id="08.q1",
     ),
-    Question(
+    "08.q2": Question(
         "The same class, the same number of steps: which picture does the network like best?",
         (
-            "the one with every pixel free to go where its gradient points",
+            Right("the one with every pixel free to go where its gradient points"),
             "the one that is blurred every few steps",
             "the one whose small pixels are clipped",
         ),
-        answer="the one with every pixel free to go where its gradient points",
         why="Whatever keeps a picture a picture takes something away from the score.",
-        id="08.q2",
     ),
-    Question(
+    "08.q3": Question(
         "One neuron of the first layer sees 3 x 3 pixels. What is its best picture in [0, 1]?",
         (
-            "its filter, with every number pushed to 0 or 1",
+            Right("its filter, with every number pushed to 0 or 1"),
             "a white square",
             "a small edge in soft colours",
         ),
-        answer="its filter, with every number pushed to 0 or 1",
         why="Its answer is a weighted sum: white where a weight is positive, black elsewhere.",
-        id="08.q3",
     ),
-    Question(
+    "08.q4": Question(
         "Three numbers a pixel, and one for the map: M = ? Which choice looks unlike the others?",
         (
             "the largest absolute value",
             "the mean of the absolute values",
             "the length of the vector",
-            "the mean with its sign",
+            Right("the mean with its sign"),
         ),
-        answer="the mean with its sign",
         why="Neighbours differ in sign, so it tells up from down, but not where the animal is.",
-        id="08.q4",
     ),
-    Question(
+    "08.q5": Question(
         "The seeds are a twentieth of the picture, the koala is a third. What does GrabCut find?",
         (
             "just the seeds",
-            "nearly the whole koala",
+            Right("nearly the whole koala"),
             "everything but the third that is surely background",
         ),
-        answer="nearly the whole koala",
         why="It learns the colours of the seeds, and the rest of the koala has the same ones.",
-        id="08.q5",
     ),
-)
+}

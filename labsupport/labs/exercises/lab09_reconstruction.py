@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 
-def _relative(code: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def _code_distance(code: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     apart = torch.linalg.vector_norm(code - wanted) / torch.linalg.vector_norm(wanted)
     squared: torch.Tensor = apart.square()
     return squared
@@ -40,8 +40,7 @@ RELATIVE = Exercise(
     id="09.1",
     title="How near a code is",
     minutes=4,
-    function="code_distance",
-    reference=_relative,
+    reference=_code_distance,
     cases=_code_pairs,
     hints=(
         "The squared distance of two vectors: subtract, square, add up.",
@@ -79,7 +78,7 @@ def _steps(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return image[..., :-1, 1:] - corner, image[..., 1:, :-1] - corner
 
 
-def _variation(image: torch.Tensor) -> torch.Tensor:
+def _total_variation(image: torch.Tensor) -> torch.Tensor:
     right = torch.diff(image, dim=-1)[..., :-1, :]
     down = torch.diff(image, dim=-2)[..., :, :-1]
     return torch.mean(right * right + down * down)
@@ -114,8 +113,7 @@ VARIATION = Exercise(
     id="09.2",
     title="Total variation",
     minutes=6,
-    function="total_variation",
-    reference=_variation,
+    reference=_total_variation,
     cases=_images,
     hints=(
         "Take the pixels that have a neighbour on the right and one below: `image[:, :-1, :-1]`.",
@@ -148,7 +146,7 @@ VARIATION = Exercise(
 )
 
 
-def _spread(codes: torch.Tensor) -> torch.Tensor:
+def _mean_pairwise(codes: torch.Tensor) -> torch.Tensor:
     squares = codes.square().sum(1)
     table = squares[:, None] + squares - 2 * codes @ codes.T
     mean: torch.Tensor = table.sum() / (len(codes) * (len(codes) - 1))
@@ -181,8 +179,7 @@ SPREAD = Exercise(
     id="09.3",
     title="The spread of codes",
     minutes=8,
-    function="mean_pairwise",
-    reference=_spread,
+    reference=_mean_pairwise,
     cases=_some_codes,
     hints=(
         "Of N codes there are N (N - 1) / 2 pairs; `itertools.combinations` gives them.",
@@ -215,7 +212,7 @@ SPREAD = Exercise(
 )
 
 
-def _error(codes: torch.Tensor, wanted: torch.Tensor, spread: float) -> torch.Tensor:
+def _normalised_error(codes: torch.Tensor, wanted: torch.Tensor, spread: float) -> torch.Tensor:
     squared: torch.Tensor = torch.linalg.vector_norm(codes - wanted, dim=1).pow(2)
     return squared / spread
 
@@ -240,8 +237,7 @@ ERROR = Exercise(
     id="09.4",
     title="The normalised error",
     minutes=5,
-    function="normalised_error",
-    reference=_error,
+    reference=_normalised_error,
     cases=_reconstructions,
     hints=(
         "One number for each code: subtract, square, and add up along the last axis.",
@@ -274,60 +270,52 @@ ERROR = Exercise(
 
 EXERCISES = (RELATIVE, VARIATION, SPREAD, ERROR)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "09.q1": Question(
         "Given a CNN code, is it possible to reconstruct the original image?",
         (
             "Yes, exactly: a code is only another way to write the image.",
-            "From the first layers nearly, from the last ones something that means the same.",
+            Right(
+                "From the first layers nearly, from the last ones something that means the same."
+            ),
             "No: pooling and ReLUs destroy the image at once.",
         ),
-        answer="From the first layers nearly, from the last ones something that means the same.",
         why="Each layer forgets a little; what is forgotten is different at every layer.",
-        id="09.q1",
     ),
-    Question(
+    "09.q2": Question(
         "The weight of the total variation grows from 1 to 10 000. What becomes of the picture?",
         (
             "It becomes sharper and sharper.",
-            "First noise goes, then details, then everything but soft spots.",
+            Right("First noise goes, then details, then everything but soft spots."),
             "Its code comes nearer and nearer.",
         ),
-        answer="First noise goes, then details, then everything but soft spots.",
         why="The prior wins over the code: each smoother picture is farther from the code.",
-        id="09.q2",
     ),
-    Question(
+    "09.q3": Question(
         "Four seeds, one code: the 1000 log-probabilities of a cat. What do the pictures share?",
         (
             "the pose and the place of the cat",
-            "what a classifier needs: fur, eyes and ears, anywhere",
+            Right("what a classifier needs: fur, eyes and ears, anywhere"),
             "nothing at all that a person could name",
         ),
-        answer="what a classifier needs: fur, eyes and ears, anywhere",
         why="The last average forgets every place; how often something is there is what stays.",
-        id="09.q3",
     ),
-    Question(
+    "09.q4": Question(
         "Where is the normalised error largest?",
         (
             "at the log-probabilities: the picture looks least like the photo there",
             "at the first layer: it has the most numbers to get right",
-            "in between, where poolings and strides make the reconstruction hard",
+            Right("in between, where poolings and strides make the reconstruction hard"),
         ),
-        answer="in between, where poolings and strides make the reconstruction hard",
         why="An error measures the code, not the picture: few numbers are quickly got right.",
-        id="09.q4",
     ),
-    Question(
+    "09.q5": Question(
         "A company keeps HOG codes only, no network. Does that protect the picture?",
         (
             "Yes: histograms of directions have no places and no colours.",
-            "Its colours, but not its outlines: the code is inverted like any other.",
+            Right("Its colours, but not its outlines: the code is inverted like any other."),
             "Yes, because HOG has no gradient to follow.",
         ),
-        answer="Its colours, but not its outlines: the code is inverted like any other.",
         why="Directions are kept for every 8 x 8 pixels, and each step of HOG has a gradient.",
-        id="09.q5",
     ),
-)
+}

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 
 def _seeded(*shape: int, seed: int) -> Tensor:
@@ -37,7 +37,6 @@ STEP = Exercise(
     id="10.1",
     title="The normalized step",
     minutes=5,
-    function="step",
     reference=_step,
     cases=_steps,
     hints=(
@@ -116,7 +115,6 @@ JITTER = Exercise(
     id="10.2",
     title="Jitter, and back",
     minutes=5,
-    function="jittered",
     reference=_jittered,
     cases=_jitters,
     hints=(
@@ -203,7 +201,6 @@ SIZES = Exercise(
     id="10.3",
     title="The sizes of the octaves",
     minutes=5,
-    function="sizes",
     reference=_sizes,
     cases=_size_cases,
     hints=(
@@ -268,7 +265,6 @@ CARRY = Exercise(
     id="10.4",
     title="Carry the detail over",
     minutes=8,
-    function="carry",
     reference=_carry,
     cases=_carries,
     hints=(
@@ -311,60 +307,50 @@ CARRY = Exercise(
 
 EXERCISES = (STEP, JITTER, SIZES, CARRY)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "10.q1": Question(
         "The layer's gradient is set to the layer's own activation. Which number is climbed then?",
         (
             "the sum of the activations",
-            "half the sum of the squared activations",
+            Right("half the sum of the squared activations"),
             "the largest activation",
         ),
-        answer="half the sum of the squared activations",
         why="The derivative of a²/2 is a: what is strong already is pushed hardest.",
-        id="10.q1",
     ),
-    Question(
+    "10.q2": Question(
         "The same steps with the same layer, on a small copy first. What does that change?",
         (
             "the same creatures, but sharper",
-            "creatures of several sizes, large ones too",
+            Right("creatures of several sizes, large ones too"),
             "only the time that it takes",
         ),
-        answer="creatures of several sizes, large ones too",
         why="A neuron always sees as many pixels; in a small copy they are more of the picture.",
-        id="10.q2",
     ),
-    Question(
+    "10.q3": Question(
         "An early layer, or a late one: which one draws faces?",
         (
             "the early one: it sees the fine detail of eyes",
             "both: the loop draws what the photograph shows",
-            "a late one: faces are put together there",
+            Right("a late one: faces are put together there"),
         ),
-        answer="a late one: faces are put together there",
         why="A layer can only draw more of what it tells apart.",
-        id="10.q3",
     ),
-    Question(
+    "10.q4": Question(
         "The guide is a flower. What comes into the picture of the pagoda?",
         (
             "the flower, at the place where it is in the guide",
-            "at each place the part of the flower that fits best there",
+            Right("at each place the part of the flower that fits best there"),
             "the flower's colours, the shapes stay",
         ),
-        answer="at each place the part of the flower that fits best there",
         why="Each position picks its best match among all of the guide's; places are forgotten.",
-        id="10.q4",
     ),
-    Question(
+    "10.q5": Question(
         "Dream, zoom in by 5 %, dream on what is there: what fills the middle of picture sixteen?",
         (
             "the castle, twice as near",
             "a blur: each zoom loses detail",
-            "what the layer has drawn itself",
+            Right("what the layer has drawn itself"),
         ),
-        answer="what the layer has drawn itself",
         why="What is lost by zooming is drawn anew, from what was dreamed before.",
-        id="10.q5",
     ),
-)
+}

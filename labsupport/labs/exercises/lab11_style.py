@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 
 def _seeded(seed: int, *shape: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _gram(maps: Tensor) -> Tensor:
+def _gram_matrix(maps: Tensor) -> Tensor:
     return torch.einsum("ihw,jhw->ij", maps, maps) / maps.numel()
 
 
@@ -40,8 +40,7 @@ GRAM = Exercise(
     id="11.1",
     title="The Gram matrix",
     minutes=6,
-    function="gram_matrix",
-    reference=_gram,
+    reference=_gram_matrix,
     cases=_maps,
     hints=(
         "Make a row of each channel's map: `maps.flatten(1)` is (C, H W).",
@@ -52,11 +51,11 @@ GRAM = Exercise(
     mistakes=(
         Mistake(
             "not divided by C H W: a larger picture would have a larger matrix.",
-            lambda maps: _gram(maps) * maps.numel(),
+            lambda maps: _gram_matrix(maps) * maps.numel(),
         ),
         Mistake(
             "divided by the positions alone; the number of channels belongs to it too.",
-            lambda maps: _gram(maps) * len(maps),
+            lambda maps: _gram_matrix(maps) * len(maps),
         ),
         Mistake(
             "the positions are compared and not the channels: (H W, H W) instead of (C, C).",
@@ -64,7 +63,7 @@ GRAM = Exercise(
         ),
         Mistake(
             "each channel's mean is taken away first: that is the covariance.",
-            lambda maps: _gram(maps - maps.mean((1, 2), keepdim=True)),
+            lambda maps: _gram_matrix(maps - maps.mean((1, 2), keepdim=True)),
         ),
         Mistake(
             "the rows are brought to length 1 first: how strong a channel is gets lost.",
@@ -75,9 +74,9 @@ GRAM = Exercise(
 )
 
 
-def _loss(maps: Tensor, style: Tensor) -> Tensor:
-    wanted = _gram(style)
-    apart: Tensor = torch.linalg.norm(_gram(maps) - wanted) / torch.linalg.norm(wanted)
+def _style_loss(maps: Tensor, style: Tensor) -> Tensor:
+    wanted = _gram_matrix(style)
+    apart: Tensor = torch.linalg.norm(_gram_matrix(maps) - wanted) / torch.linalg.norm(wanted)
     return apart.square()
 
 
@@ -103,8 +102,7 @@ LOSS = Exercise(
     id="11.2",
     title="The style loss of one layer",
     minutes=6,
-    function="style_loss",
-    reference=_loss,
+    reference=_style_loss,
     cases=_pairs,
     hints=(
         "Both Gram matrices come from the exercise before: `gram_matrix(maps)`.",
@@ -114,26 +112,29 @@ LOSS = Exercise(
     mistakes=(
         Mistake(
             "not relative: divide by the sum of the squares of the style's own matrix.",
-            lambda maps, style: (_gram(maps) - _gram(style)).square().sum(),
+            lambda maps, style: (_gram_matrix(maps) - _gram_matrix(style)).square().sum(),
         ),
         Mistake(
             "divided by the picture's matrix instead of the style's.",
-            lambda maps, style: _loss(style, maps),
+            lambda maps, style: _style_loss(style, maps),
         ),
         Mistake(
             "the differences are not squared.",
-            lambda maps, style: (_gram(maps) - _gram(style)).abs().sum() / _gram(style).abs().sum(),
+            lambda maps, style: (
+                (_gram_matrix(maps) - _gram_matrix(style)).abs().sum()
+                / _gram_matrix(style).abs().sum()
+            ),
         ),
         Mistake(
             "the root of the sum: a distance instead of a squared one.",
-            lambda maps, style: _loss(maps, style).sqrt(),
+            lambda maps, style: _style_loss(maps, style).sqrt(),
         ),
         Mistake(
             "the maps are compared position by position: that is the content loss.",
             lambda maps, style: (
                 (maps - style).square().sum() / style.square().sum()
                 if maps.shape == style.shape
-                else _loss(maps, style)
+                else _style_loss(maps, style)
             ),
         ),
     ),
@@ -148,7 +149,7 @@ def _bright(image: Tensor, weights: Sequence[float] = _EYE) -> Tensor:
     return bright[None]
 
 
-def _kept(picture: Tensor, content: Tensor) -> Tensor:
+def _keep_colours(picture: Tensor, content: Tensor) -> Tensor:
     return torch.clamp(content.add(_bright(picture) - _bright(content)), min=0.0, max=1.0)
 
 
@@ -175,8 +176,7 @@ COLOUR = Exercise(
     id="11.3",
     title="Keep the colours",
     minutes=8,
-    function="keep_colours",
-    reference=_kept,
+    reference=_keep_colours,
     cases=_pictures,
     hints=(
         "The luminance is a weighted sum over the channels: 0.299 red + 0.587 green + 0.114 blue.",
@@ -186,7 +186,7 @@ COLOUR = Exercise(
     mistakes=(
         Mistake(
             "the luminance of the content with the colours of the painting: the other way round.",
-            lambda picture, content: _kept(content, picture),
+            lambda picture, content: _keep_colours(content, picture),
         ),
         Mistake(
             "the plain mean of the three channels: green looks brighter to an eye than blue.",
@@ -212,49 +212,39 @@ COLOUR = Exercise(
 
 EXERCISES = (GRAM, LOSS, COLOUR)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "11.q1": Question(
         "The positions of all maps are shuffled, the same way in each. Which loss notices?",
-        ("the content loss", "the style loss", "both", "neither"),
-        answer="the content loss",
+        (Right("the content loss"), "the style loss", "both", "neither"),
         why="A Gram matrix sums over the positions: in which order does not matter.",
-        id="11.q1",
     ),
-    Question(
+    "11.q2": Question(
         "From noise to a photograph's code: from which layer does the photograph come back best?",
-        ("from the first ones", "from the middle ones", "from the last ones"),
-        answer="from the first ones",
+        (Right("from the first ones"), "from the middle ones", "from the last ones"),
         why="Each layer forgets a little of what lies where, and of which colour it was.",
-        id="11.q2",
     ),
-    Question(
+    "11.q3": Question(
         "Gram matrices of the first layer alone: what comes back of a painting?",
         (
-            "its colours, and the finest grain",
+            Right("its colours, and the finest grain"),
             "its brush strokes",
             "whole pieces: a wave, a window",
         ),
-        answer="its colours, and the finest grain",
         why="A neuron there sees 3 x 3 pixels: nothing larger can be counted together.",
-        id="11.q3",
     ),
-    Question(
+    "11.q4": Question(
         "How does the picture change when alpha / beta becomes ten times smaller?",
         (
             "it comes nearer to the photograph",
-            "it comes nearer to the painting's texture",
+            Right("it comes nearer to the painting's texture"),
             "not at all: only the step size changes",
         ),
-        answer="it comes nearer to the painting's texture",
         why="beta weighs the style: the smaller alpha / beta, the less the content counts.",
-        id="11.q4",
     ),
-    Question(
+    "11.q5": Question(
         "Only the luminance is painted, and the photograph's colours are put back. What is left of "
         "the style?",
-        ("nothing", "its strokes and its light and dark", "its palette"),
-        answer="its strokes and its light and dark",
+        ("nothing", Right("its strokes and its light and dark"), "its palette"),
         why="Brush strokes are mostly changes of brightness; the palette stays the photograph's.",
-        id="11.q5",
     ),
-)
+}

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
 
@@ -54,7 +54,6 @@ FGSM = Exercise(
     id="12.1",
     title="The fast gradient sign",
     minutes=10,
-    function="fgsm",
     reference=_fgsm,
     cases=_pictures,
     tolerance=(1e-5, 1e-6),
@@ -119,7 +118,6 @@ INTO_BALL = Exercise(
     id="12.2",
     title="Back into the ball",
     minutes=6,
-    function="into_ball",
     reference=_into_ball,
     cases=_changes,
     tolerance=(1e-5, 1e-6),
@@ -185,7 +183,6 @@ STRAIGHTNESS = Exercise(
     id="12.3",
     title="How straight is a line?",
     minutes=10,
-    function="straightness",
     reference=_straightness,
     cases=_lines,
     tolerance=(1e-3, 1e-4),
@@ -216,58 +213,52 @@ STRAIGHTNESS = Exercise(
 
 EXERCISES = (FGSM, INTO_BALL, STRAIGHTNESS)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "12.q1": Question(
         "We can maximize any class score over the image. Start from a photo instead of zeros, and "
         "change it as little as possible: can this fool a ConvNet?",
         (
             "No: the change has to draw the other class.",
             "Yes, but everybody sees the change.",
-            "Yes, and nobody sees the change.",
+            Right("Yes, and nobody sees the change."),
         ),
-        answer="Yes, and nobody sees the change.",
         why="Szegedy and others found it for every network and nearly every picture they tried.",
-        id="12.q1",
     ),
-    Question(
+    "12.q2": Question(
         "Walk from the panda along the signs of the slope, ε from −16/255 to +16/255. What do the "
         "scores of SqueezeNet look like over the whole way?",
         (
             "Straight lines, nearly.",
-            "Straight near the picture, and bent further out.",
+            Right("Straight near the picture, and bent further out."),
             "Like noise.",
         ),
-        answer="Straight near the picture, and bent further out.",
         why="The network is linear piece by piece; an ε of 16/255 crosses many pieces.",
-        id="12.q2",
     ),
-    Question(
+    "12.q3": Question(
         "JPEG compression brings eight of eight photos back that were pushed away by ε = 1/255. "
         "And if they are pushed by ε = 4/255?",
-        ("All of them come back.", "About half of them come back.", "None of them comes back."),
-        answer="None of them comes back.",
+        (
+            "All of them come back.",
+            "About half of them come back.",
+            Right("None of them comes back."),
+        ),
         why="A change that is a little larger survives, and you still do not see it.",
-        id="12.q3",
     ),
-    Question(
+    "12.q4": Question(
         "A picture evolves until LeNet-5 is more than 99 % sure that it is a 3. Only the answers "
         "are known, no gradient. What will it look like?",
         (
             "A handwritten 3.",
             "Strokes and arcs, with something of a 3.",
-            "Nothing that a person would read as a 3.",
+            Right("Nothing that a person would read as a 3."),
         ),
-        answer="Nothing that a person would read as a 3.",
         why="The network was only asked to tell ten digits apart. Far away from all digits it must "
         "still answer with one of the ten.",
-        id="12.q4",
     ),
-    Question(
+    "12.q5": Question(
         "A koala is changed until its HOG is (nearly) that of the Colosseum. What do you see?",
-        ("The Colosseum.", "A koala, noisy.", "Neither, only noise."),
-        answer="A koala, noisy.",
+        ("The Colosseum.", Right("A koala, noisy."), "Neither, only noise."),
         why="HOG keeps only which directions are strong in each cell. Colours, and what lies where "
         "inside a cell, are free, and they can stay the koala's.",
-        id="12.q5",
     ),
-)
+}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question
+from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 
 Numbers = Any  # an array of numbers, as NumPy's own annotations would say at length
 
@@ -52,7 +52,6 @@ ADVERSARIAL = Exercise(
     id="13.1",
     title="The adversarial x",
     minutes=5,
-    function="adversarial",
     reference=_adversarial,
     cases=_inputs,
     tolerance=(1e-5, 1e-6),
@@ -148,7 +147,6 @@ GRADIENT = Exercise(
     id="13.2",
     title="Logistic regression's gradient",
     minutes=12,
-    function="gradient",
     reference=_gradient,
     cases=_points,
     tolerance=(1e-5, 1e-7),
@@ -238,7 +236,6 @@ MIX = Exercise(
     id="13.3",
     title="Mix in another class",
     minutes=8,
-    function="mix",
     reference=_mix,
     cases=_mixtures,
     tolerance=(1e-5, 1e-6),
@@ -277,46 +274,42 @@ MIX = Exercise(
 
 EXERCISES = (ADVERSARIAL, GRADIENT, MIX)
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "13.q1": Question(
         "Ten inputs, weights of +1 and −1, score −3. Every input may move by ½. How far can the "
         "score rise?",
-        ("to −2.5", "to 0", "to 2"),
-        answer="to 2",
+        ("to −2.5", "to 0", Right("to 2")),
         why="Each of the ten gives ½, so the score gains 10 · ½ = 5.",
-        id="13.q1",
     ),
-    Question(
+    "13.q2": Question(
         "A classifier learns *animal or not* from the same pictures at 12, at 3 072 and at "
         "150 528 numbers. How does the step that fools it change?",
         (
             "It falls as 1/n.",
             "It falls as 1/√n.",
-            "It hardly changes beyond a few hundred numbers.",
+            Right("It hardly changes beyond a few hundred numbers."),
         ),
-        answer="It hardly changes beyond a few hundred numbers.",
         why="Twice the pixels of one picture get half the weight each: the sum of the weights, "
         "||w||₁, stays, and so does the step.",
-        id="13.q2",
     ),
-    Question(
+    "13.q3": Question(
         "You train with more and more weight decay. What becomes of the templates, and of the step "
         "that fools the classifier?",
         (
             "The templates get noisier, the step shorter.",
-            "The templates get smoother, the step longer.",
+            Right("The templates get smoother, the step longer."),
             "The templates get smoother, the step shorter.",
         ),
-        answer="The templates get smoother, the step longer.",
         why="Decay makes weights costly; lone pixels lose first, and ||w||₁ falls with them.",
-        id="13.q3",
     ),
-    Question(
+    "13.q4": Question(
         "A digit has just so much of another class's template in it that the linear classifier is "
         "fooled. What does LeNet-5 say?",
-        ("the same wrong digit", "another wrong digit", "nearly always still the right digit"),
-        answer="nearly always still the right digit",
+        (
+            "the same wrong digit",
+            "another wrong digit",
+            Right("nearly always still the right digit"),
+        ),
         why="The direction belongs to the linear classifier's weights; LeNet-5 has other ones.",
-        id="13.q4",
     ),
-)
+}

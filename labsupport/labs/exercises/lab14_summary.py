@@ -1,25 +1,21 @@
 """Lab 14: no exercise any more, but two questions before the looking."""
 
-from labsupport.ui.checking import Exercise, Question
+from labsupport.ui.checking import Exercise, Question, Right
 
 EXERCISES: tuple[Exercise, ...] = ()
 
-QUESTIONS = (
-    Question(
+QUESTIONS = {
+    "14.q1": Question(
         "The same picture and network, another class as the target. Which answers stay the same?",
-        ("all of them", "filters, neighbours and activations", "occlusion and saliency"),
-        answer="filters, neighbours and activations",
+        ("all of them", Right("filters, neighbours and activations"), "occlusion and saliency"),
         why="They do not ask about a class: filters are weights, neighbours and activations follow "
         "from the picture alone. So do the reconstruction and the dream of that layer.",
-        id="14.q1",
     ),
-    Question(
+    "14.q2": Question(
         "The network is untrained: its weights are random. What do the koala's nearest neighbours "
         "by code have in common with it?",
-        ("they are animals too", "they are green or grey", "nothing that we would name"),
-        answer="nothing that we would name",
+        ("they are animals too", "they are green or grey", Right("nothing that we would name")),
         why="Random filters answer to everything a little: all pictures have nearly the same code. "
         "What brings animals together in lab 04 was learned.",
-        id="14.q2",
     ),
-)
+}

@@ -65,13 +65,13 @@ class Exercise:
 
     `cases` makes the cases anew for each check, always the same ones (seed what is random);
     put the smallest first, since the first that fails is the one that is shown. `reference` is
-    the course's version and takes another way than the file in `notebooks/solutions`.
+    the course's version and takes another way than the file in `notebooks/solutions`; its name,
+    after an underscore, is the one that the student's function has to have.
     """
 
     id: str
     title: str
     minutes: int
-    function: str
     reference: Function
     cases: Callable[[], Sequence[Case]]
     hints: tuple[str, ...]
@@ -80,6 +80,11 @@ class Exercise:
     tolerance: Tolerance = (1e-4, 1e-5)
     seconds: float = 20.0
     solution: Path | None = None
+
+    @property
+    def function(self) -> str:
+        """The name that the notebook gives to the student's function."""
+        return self.reference.__name__.removeprefix("_")
 
     @property
     def name(self) -> str:

@@ -27,23 +27,35 @@ _STYLE = """
 """
 
 
+class Right(str):
+    """The option of a question that is its answer."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Question:
     """A question with options (or, without, a free answer) whose answer is folded away.
 
-    Raises `BadSetting` when the answer is not among the options, or an option stands there twice.
+    One option is the answer: it is a `Right`, or `answer` says its text again. Raises `BadSetting`
+    when the answer is not among the options, or an option stands there twice.
+
+    >>> Question("How many?", ("one", Right("two"))).answer
+    'two'
     """
 
     question: str
     options: tuple[str, ...] = ()
     _: KW_ONLY
-    answer: str
+    answer: str = ""
     why: str = ""
-    id: str = ""
 
     def __post_init__(self) -> None:
         if len(set(self.options)) < len(self.options):
             raise BadSetting("The options are a list of different texts.")
+        right = [str(option) for option in self.options if isinstance(option, Right)]
+        if len(right) == 1 and not self.answer:
+            object.__setattr__(self, "answer", right[0])
         if self.options and self.answer not in self.options:
             shown = ", ".join(repr(option) for option in self.options)
             raise BadSetting(f"The answer {self.answer!r} is not one of the options: {shown}.")
