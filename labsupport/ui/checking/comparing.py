@@ -198,26 +198,14 @@ def _is_unfinished(expected: Any, got: Any) -> bool:
     return isinstance(got, types.GeneratorType) or (callable(got) and not callable(expected))
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
-
-
 Comparison = Callable[[Any, Any, Tolerance], Difference | None]
 _COMPARISONS: tuple[tuple[Callable[[object], bool], Comparison], ...] = (
     (is_truth, _compare_truths),
     (is_number, _compare_numbers),
     (is_array, _compare_arrays),
-    (_is_text, _compare_texts),
-    (_is_mapping, _compare_mappings),
-    (_is_list, _compare_sequences),
+    (lambda value: isinstance(value, str), _compare_texts),
+    (lambda value: isinstance(value, Mapping), _compare_mappings),
+    (lambda value: isinstance(value, list | tuple), _compare_sequences),
 )
 
 

@@ -235,11 +235,17 @@ def _raised(
     error = done.error
     if isinstance(error, NotImplementedError) and _is_own(error, function):
         return Verdict("not done", f"`{exercise.function}` still raises NotImplementedError.")
+    mismatch = _signature_mismatch(exercise, function, case)
+    if mismatch and not isinstance(error, Stopped):
+        return Verdict("wrong", mismatch, "the arguments were renamed or left out.", shown)
+    return _stopped(function, done, shown)
+
+
+def _stopped(function: Function, done: Attempt, shown: tuple[tuple[str, str, str], ...]) -> Verdict:
+    """The verdict on a call that did not come to its end, with the line where it stopped."""
+    error = done.error
     if isinstance(error, Stopped):
         return Verdict("wrong", str(error), error.looks_like, shown, done.printed)
-    mismatch = _signature_mismatch(exercise, function, case)
-    if mismatch:
-        return Verdict("wrong", mismatch, "the arguments were renamed or left out.", shown)
     headline = f"It stops with {type(error).__name__}: {_first_line(error)}"
     facts = (*shown, *_place(error, function))
     return Verdict("wrong", headline, _error_guess(error), facts, done.printed)
@@ -319,12 +325,8 @@ def _error_guess(error: BaseException | None) -> str:
 def _break(exercise: Exercise, law: Law, function: Function) -> Verdict | None:
     done = attempt(law.broken, (function,), {}, exercise.seconds, guard_input=False)
     rule = ("Rule", law.words, "")
-    if isinstance(done.error, Stopped):
-        return Verdict("wrong", str(done.error), done.error.looks_like, (rule,), done.printed)
     if done.error is not None:
-        headline = f"It stops with {type(done.error).__name__}: {_first_line(done.error)}"
-        facts = (rule, *_place(done.error, function))
-        return Verdict("wrong", headline, _error_guess(done.error), facts, done.printed)
+        return _stopped(function, done, (rule,))
     if done.value:
         return Verdict("wrong", "A rule does not hold.", str(done.value), (rule,), done.printed)
     return None
