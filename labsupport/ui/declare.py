@@ -16,7 +16,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from labsupport.core import images
 from labsupport.core import network as networks
@@ -26,14 +26,14 @@ from labsupport.ui.board import Board
 from labsupport.ui.control import Control
 from labsupport.ui.panel import Cost, Live, Panel
 
-Made = Mapping[str, Control]
+Made = Mapping[str, Any]  # the settled values, and the controls that come before
 Built = TypeVar("Built", bound=Board)
 SMALL = ("lenet5", "convnetjs")  # networks that do not answer about photographs
 
 
 @dataclass(frozen=True)
 class Declared:
-    """A control to be: `build(label, start, the controls before it)` makes it."""
+    """A control to be: `build(label, start, made)` makes it; `made` has what comes before it."""
 
     build: Callable[[str, Any, Made], Control]
     start: Any
@@ -117,14 +117,15 @@ def network_of(
 
 
 def class_of(network: str = "network", start: str = "", *, label: str = "class") -> Any:
-    """A box to type a class into, of the network that the control of that name has chosen."""
+    """A box to type a class into, of the network of that name: a control, or settled."""
     return Declared(
         lambda name, at, made: controls.class_box(made[network], at, label=name), start, label
     )
 
 
 def layer_of(network: str, start: str | None = None, *, label: str = "", keep: Any = None) -> Any:
-    """A menu of the layers (those that `keep` wants) of the network that a control has chosen."""
+    """A menu of the layers (those that `keep` wants) of the network of that name: a control's, or
+    a settled one."""
     return Declared(
         lambda name, at, made: controls.layer_menu(made[network], at, label=name, keep=keep),
         start,
@@ -136,9 +137,41 @@ def channel_of(layer: str, start: int = 0, *, label: str = "") -> Any:
     """A slider over the channels of the layer that the control of that name has chosen."""
 
     def build(name: str, at: int, made: Made) -> Control:
-        return controls.channel_slider(cast(Any, made[layer]), at, label=name)
+        return controls.channel_slider(made[layer], at, label=name)
 
     return Declared(build, start, label)
+
+
+def together(**declared: Any) -> Any:
+    """Several controls, whose values the function gets as one mapping by their names."""
+    return _Together(declared)
+
+
+@dataclass(frozen=True)
+class _Together:
+    controls: Mapping[str, Declared]
+
+
+def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with the controls of its `together` parameters as parameters of its own."""
+    flat: list[inspect.Parameter] = []
+    groups: dict[str, Mapping[str, Declared]] = {}
+    for name, one in inspect.signature(function).parameters.items():
+        if isinstance(one.default, _Together):
+            group = groups[name] = one.default.controls
+            flat += [one.replace(name=key, default=control) for key, control in group.items()]
+        else:
+            flat.append(one)
+    if not groups:
+        return function
+
+    @functools.wraps(function)
+    def spread(*first: Any, **values: Any) -> Any:
+        parts = {name: {key: values.pop(key) for key in group} for name, group in groups.items()}
+        return function(*first, **values, **parts)
+
+    spread.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    return spread
 
 
 class Declaration(Generic[Built]):
@@ -152,24 +185,26 @@ class Declaration(Generic[Built]):
         self,
         kind: type[Built],
         function: Callable[..., Any],
-        others: Sequence[Callable[..., Any]],
-        *,
-        skip: int = 0,
+        parts: Mapping[str, Callable[..., Any]],
         **how: Any,
     ) -> None:
+        """`parts` are the functions of the panel: of two, the second draws what the first gives."""
         functools.update_wrapper(self, function)
         self.kind, self.function, self._how = kind, function, how
-        own = dict(list(inspect.signature(function).parameters.items())[skip:])
-        beside = [one for each in others for one in inspect.signature(each).parameters.items()]
-        declared = {n: p.default for n, p in beside if isinstance(p.default, Declared)}
-        mine = {n: p.default for n, p in own.items() if isinstance(p.default, Declared)}
-        self.controls: dict[str, Declared] = mine | declared
-        self._settled = {name: one for name, one in own.items() if name not in mine}
-        self.needs = [name for name, one in self._settled.items() if one.default is one.empty]
-        self._places = list(own)
+        self._parts = {name: _spread(part) for name, part in parts.items()}
+        known: dict[str, inspect.Parameter] = {}
+        for place, part in enumerate(self._parts.values()):
+            for name, one in list(inspect.signature(part).parameters.items())[place:]:
+                if name not in known or isinstance(one.default, Declared):
+                    known[name] = one
+        starts = {name: one.default for name, one in known.items()}
+        self.controls = {n: start for n, start in starts.items() if isinstance(start, Declared)}
+        self._settled = {n: start for n, start in starts.items() if n not in self.controls}
+        self.needs = [n for n, start in self._settled.items() if start is inspect.Parameter.empty]
+        self._places = list(known)
 
     def __call__(self, *values: Any, **named: Any) -> Built:
-        """The panel. `values` go to the function's parameters in their order.
+        """The panel. `values` go to the functions' parameters in their order.
 
         `BadSetting` where a name is no parameter, or a settled value is missing.
         """
@@ -180,14 +215,14 @@ class Declaration(Generic[Built]):
             )
         given = dict(zip(self._places, values, strict=False)) | named
         self._check(given)
-        fixed = {name: given[name] for name in self._settled if name in given}
+        settled = {name: given.get(name, start) for name, start in self._settled.items()}
         made: dict[str, Control] = {}
         for name, declared in self.controls.items():
             label = declared.label or name.replace("_", " ")
-            made[name] = declared.build(label, given.get(name, declared.start), made)
-        function = functools.partial(self.function, **fixed) if fixed else self.function
-        make: Any = self.kind  # both kinds take the function and the controls
-        panel: Built = make(function, made, **self._how)
+            made[name] = declared.build(label, given.get(name, declared.start), settled | made)
+        parts = {name: _settle(part, settled) for name, part in self._parts.items()}
+        make: Any = self.kind  # both kinds take their functions by name
+        panel: Built = make(controls=made, **parts, **self._how)
         return panel
 
     def _check(self, given: Mapping[str, Any]) -> None:
@@ -204,6 +239,12 @@ class Declaration(Generic[Built]):
             raise BadSetting(f"{name} needs {', '.join(lacking)}.")
 
 
+def _settle(function: Callable[..., Any], settled: Mapping[str, Any]) -> Callable[..., Any]:
+    names = inspect.signature(function).parameters
+    own = {name: value for name, value in settled.items() if name in names}
+    return functools.partial(function, **own) if own else function
+
+
 def panel(
     title: str,
     *,
@@ -214,10 +255,8 @@ def panel(
     """The decorated function draws; see `Panel` for `cost`, `compute` and `remember`."""
 
     def declare(draw: Callable[..., Any]) -> Declaration[Panel]:
-        how: dict[str, Any] = {"title": title, "cost": cost, "remember": remember}
-        if compute is None:
-            return Declaration(Panel, draw, [], **how)
-        return Declaration(Panel, draw, [compute], skip=1, compute=compute, **how)
+        parts = {"draw": draw} if compute is None else {"compute": compute, "draw": draw}
+        return Declaration(Panel, draw, parts, title=title, cost=cost, remember=remember)
 
     return declare
 
@@ -229,11 +268,16 @@ def live(
     autostart: bool = True,
     total: int | Callable[..., int] | None = None,
     preview: bool = True,
+    kind: type[Live] = Live,
 ) -> Callable[[Callable[..., Any]], Declaration[Live]]:
-    """The decorated function yields frames, which `draw` shows; see `Live` for the rest."""
+    """The decorated function yields frames, which `draw` shows; see `Live` for the rest.
+
+    `kind` is a class of its own for a panel that does more than `Live`.
+    """
 
     def declare(frames: Callable[..., Any]) -> Declaration[Live]:
         how: dict[str, Any] = {"title": title, "autostart": autostart, "preview": preview}
-        return Declaration(Live, frames, [draw], draw=draw, total=total, **how)
+        parts = {"frames": frames, "draw": draw}
+        return Declaration(kind, frames, parts, total=total, **how)
 
     return declare

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.ui import declare
 from labsupport.ui.declare import choice, live, panel, toggle, whole
@@ -119,4 +120,51 @@ def test_each_kind_of_control_follows_the_one_it_names():
     assert made.words.split()[2:] == ["7", "0.1", "0.5", "3.0", "2"]
     made.controls["layer"].put(made.controls["network"].value.layer("conv1").name)
     assert made.controls["channel"].source.max == 63
+    made.close()
+
+
+def test_values_come_together_from_controls_that_panels_share():
+    shape = declare.together(side=whole(8, 1, 64), shade=whole(10, 0, 255, label="grey"))
+
+    @panel("Together")
+    def shaped(first: bool = toggle(True), how: dict[str, int] = shape, last: int = whole(1, 0, 9)):
+        return flat(how["side"], how["shade"]), f"{sorted(how)} {first} {last}"
+
+    made = shaped(side=4)
+    assert list(made.controls) == ["first", "side", "shade", "last"]
+    assert made.controls["shade"].label == "grey"
+    assert (made.picture.size, made.words) == ((4, 4), "['shade', 'side'] True 1")
+    made.controls["side"].put(9)
+    assert made.picture.size == (9, 9)
+    with pytest.raises(BadSetting, match="no control 'how'"):
+        shaped(how={})
+
+
+def test_all_functions_of_a_panel_get_settled_values_and_so_do_controls():
+    network = networks.load()
+
+    def doubled(network, layer: str = declare.layer_of("network", "fire5")):
+        return 2 * network.layer(layer).shape[0]
+
+    @panel("Channels", compute=doubled)
+    def channels(count, network, unit: int = declare.channel_of("layer", 3), more: int = 1):
+        return flat(8, unit), f"{count + more} of {network.name}"
+
+    made = channels(network, "fire4", unit=2, more=5)
+    assert channels.needs == ["network"]
+    assert list(made.controls) == ["layer", "unit"]
+    assert made.words == f"{2 * network.layer('fire4').shape[0] + 5} of {network.name}"
+    assert made.picture.getpixel((0, 0)) == (2, 2, 2)
+
+
+def test_a_panel_of_ones_own_kind_is_declared_like_any_other():
+    class Mine(Live):
+        """Another one."""
+
+    @live("Mine", draw=shown, kind=Mine)
+    def mine(most: int = whole(3, 1, 9)) -> Iterator[int]:
+        yield from range(1, most + 1)
+
+    made = mine()
+    assert isinstance(made, Mine)
     made.close()
