@@ -82,7 +82,7 @@ def _downloaded(data: str, split: str, count: int) -> LabelledImages:
 
 
 def epochs_for(data: str) -> int:
-    """How often a training goes through its pictures, unless it is told otherwise."""
+    """How often a training goes through its pictures, by default."""
     return EPOCHS.get(data, 40)
 
 

@@ -186,18 +186,18 @@ def test_noise_in_the_table_has_the_mean_size_of_the_changes(small_tables):
     )
 
 
-def test_networks_are_taught_once():
+def test_networks_are_trained_once():
     one = fooled_digits.trained("FC10(1e-4)", 1)
     assert fooled_digits.trained("FC10(1e-4)", 1) is one
     assert fooled_digits.trained("LeNet-5").name == "lenet5"
 
 
-def test_hardening_is_told_in_errors_and_confidence():
+def test_adversarial_training_is_reported_in_errors_and_confidence():
     last = list(fooled_digits.adversarial_training_frames("FC10(1e-4)", epochs=0.3, count=50))[-1]
     words = fooled_digits.adversarial_training_words(last)
-    plain, hard = last.measured[last.steps]
+    plain, robust = last.measured[last.steps]
     assert f"plain training errs on {plain.adversarial_error:.1%}" in words
-    assert f"adversarial training on {hard.adversarial_error:.1%}" in words
+    assert f"adversarial training on {robust.adversarial_error:.1%}" in words
     for show in ("errors", "confidence"):
         assert fooled_digits.adversarial_training_picture(last, show=show).width == 704
 

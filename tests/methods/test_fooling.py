@@ -490,9 +490,9 @@ def test_adversarial_training_lowers_the_error(digits):
     train, test = digits
     some = images.LabelledImages(test.images[:500], test.labels[:500], test.categories)
     last = fooling.adversarial_training("ReLU 200-200-10", train, some, epochs=2)
-    plain, hardened = last.measured[last.steps]
+    plain, robust = last.measured[last.steps]
     assert plain.adversarial_error > 0.95
-    assert hardened.adversarial_error < plain.adversarial_error - 0.2
+    assert robust.adversarial_error < plain.adversarial_error - 0.2
     assert last.progress == 1
     assert min(last.measured) == 1
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ATTACKS = {
     "random signs": "random",
-    "one step along the signs of the slope": "fgsm",
+    "one step along the signs of the gradient": "fgsm",
     "ten small steps along the signs": "pgd",
 }
 _STEPS = 10
@@ -219,8 +219,8 @@ def _draw_line(along: _Line, within: float = 0.25) -> tuple[Image.Image, str]:
         f"{along.network.categories[wanted]}: R² of its score {float(straight[wanted]):.2f} within "
         f"±{255 * near:.1f}/255, {float(whole[wanted]):.2f} on the whole line; median of all "
         f"classes {float(straight.median()):.2f} and {float(whole.median()):.2f}. Its log-odds at "
-        f"+{255 * float(line.eps[at]):.1f}/255: {float(line.log_odds[at]):.1f}, where the slope at "
-        f"0 promised {float(line.linearized[at]):.0f}."
+        f"+{255 * float(line.eps[at]):.1f}/255: {float(line.log_odds[at]):.1f}, where the gradient "
+        f"at 0 promised {float(line.linearized[at]):.0f}."
     )
     return picture, words.replace("-", "−").replace("log−odds", "log-odds")
 
