@@ -133,3 +133,9 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[list[str], d
 
     monkeypatch.setattr(interpreters, "exec_program", keep)
     return lambda: caught[-1]
+
+
+@pytest.fixture
+def ready_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This Python has all that any command needs."""
+    monkeypatch.setattr(environment, "ready", lambda *_, **__: Path(sys.executable))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from labsupport.commands import bench, environment, main
 
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "ready", lambda *_: Path(sys.executable))
+pytestmark = pytest.mark.usefixtures("ready_here")
 
 
 def test_help_lists_the_names_and_how_to_keep_the_table(capsys):

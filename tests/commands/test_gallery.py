@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import re
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from labsupport.commands import environment, gallery, main
+from labsupport.commands import gallery, main
 from labsupport.commands.faults import Fault
 from labsupport.commands.notebooks import read
 from labsupport.commands.requirements import ROOT
@@ -33,13 +32,9 @@ def shown(name: str, *pictures: bytes) -> dict:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_lab_has_a_cell_that_stands_for_it(path: Path):
+def test_every_lab_has_a_cell_whose_picture_the_readme_shows_with_words(path: Path):
     cells = {cell["id"]: cell["cell_type"] for cell in read(path)["cells"]}
     assert cells[gallery.CELLS[path.stem]] == "code"
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_readme_shows_a_picture_of_every_lab_with_words(path: Path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     words = re.search(rf"!\[([^\]]+)\]\(data/gallery/{path.stem}\.jpg\)", readme)
     assert words
@@ -64,8 +59,7 @@ def test_a_picture_fits_a_page_and_is_never_enlarged(size, expected):
     assert Image.open(io.BytesIO(gallery.jpeg(png(*size)))).size == expected
 
 
-def test_the_command_writes_one_picture_a_lab(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(environment, "ready", lambda *_: Path(sys.executable))
+def test_the_command_writes_one_picture_a_lab(ready_here, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(gallery, "executed", lambda notebook, path: shown(path.stem, png(50, 40)))
     assert main(["gallery", "05", "--to", str(tmp_path / "new")]) == 0
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["05_occlusion.jpg"]
@@ -74,9 +68,8 @@ def test_the_command_writes_one_picture_a_lab(tmp_path: Path, monkeypatch, capsy
 
 @pytest.mark.parametrize(("words", "count"), [(["banner"], 1), (["banner", "05"], 2), ([], 16)])
 def test_the_first_picture_is_made_when_it_is_named_and_with_all(
-    words, count, tmp_path, monkeypatch
+    words, count, ready_here, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(environment, "ready", lambda *_: Path(sys.executable))
     monkeypatch.setattr(gallery, "executed", lambda notebook, path: shown(path.stem, png(50, 40)))
     monkeypatch.setattr(gallery, "banner", lambda: png(60, 20))
     assert main(["gallery", *words, "--to", str(tmp_path)]) == 0

@@ -87,20 +87,17 @@ def test_answers_are_not_handed_out(course, tmp_path):
     assert not (tmp_path / "class").exists()
 
 
-def test_a_folder_of_somebody_else_is_left_alone(course, tmp_path):
-    target = tmp_path / "class"
+def test_a_folder_made_before_is_replaced_and_one_of_somebody_else_left_alone(course, tmp_path):
+    handout.hand_out(course, tmp_path / "class")
+    (tmp_path / "class" / "old.txt").write_text("old")
+    handout.hand_out(course, tmp_path / "class")
+    assert "old.txt" not in files(tmp_path / "class")
+    target = tmp_path / "thesis"
     target.mkdir()
     (target / "thesis.txt").write_text("three years")
     with pytest.raises(faults.Fault, match="was not made by this command"):
         handout.hand_out(course, target)
     assert files(target) == {"thesis.txt"}
-
-
-def test_a_folder_made_before_is_replaced(course, tmp_path):
-    handout.hand_out(course, tmp_path / "class")
-    (tmp_path / "class" / "old.txt").write_text("old")
-    handout.hand_out(course, tmp_path / "class")
-    assert "old.txt" not in files(tmp_path / "class")
 
 
 def test_the_handout_is_also_a_zip(course, tmp_path, monkeypatch, capsys):

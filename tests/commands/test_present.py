@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.commands import environment, main, present
+from labsupport.commands import main, present
 from labsupport.commands.notebooks import read, text_of
 
 
 @pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr(environment, "ready", lambda *_: Path(sys.executable))
+def here(ready_here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(present, "COPIES", tmp_path)
     return tmp_path
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from labsupport.commands import environment, main, pages, render
+from labsupport.commands import main, pages, render
 from labsupport.commands.faults import Fault
 from labsupport.commands.notebooks import read, text_of
 from labsupport.commands.requirements import ROOT
@@ -133,8 +132,7 @@ def test_a_formula_that_cannot_be_shown_is_named(latex: str):
         pages.formula(latex, block=True)
 
 
-def test_the_command_writes_pages_and_their_list(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(environment, "ready", lambda *_: Path(sys.executable))
+def test_the_command_writes_pages_and_their_list(ready_here, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(render, "executed", lambda notebook, path: notebook)
     assert main(["render", "05", "3", "--to", str(tmp_path / "new")]) == 0
     written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()}

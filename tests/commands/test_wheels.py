@@ -90,27 +90,25 @@ def test_the_test_tools_are_counted_too():
     assert wheels.download_words(source, ["test"]) == "about 3.2 GB to download"
 
 
-@pytest.mark.parametrize("name", ["PIP_INDEX_URL", "PIP_NO_INDEX"])
-def test_the_environment_can_name_or_forbid_an_index(name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(name, "1")
-    assert wheels.has_own_index(PYTHON)
-
-
 @pytest.mark.parametrize(
-    ("settings", "own"),
+    ("variable", "settings", "own"),
     [
-        ("global.index-url='https://mirror.invalid/simple'", True),
-        ("install.no-index='true'", True),
-        ("global.index_url='https://mirror.invalid/simple'", True),
-        ("global.extra-index-url='https://mirror.invalid/simple'\nglobal.cert='x'", False),
-        ("", False),
+        ("PIP_INDEX_URL", "", True),
+        ("PIP_NO_INDEX", "", True),
+        ("", "global.index-url='https://mirror.invalid/simple'", True),
+        ("", "install.no-index='true'", True),
+        ("", "global.index_url='https://mirror.invalid/simple'", True),
+        ("", "global.extra-index-url='https://mirror.invalid/simple'\nglobal.cert='x'", False),
+        ("", "", False),
     ],
 )
-def test_pips_configuration_can_name_or_forbid_an_index(
-    settings: str, own: bool, monkeypatch: pytest.MonkeyPatch
+def test_the_environment_and_pips_configuration_can_name_or_forbid_an_index(
+    variable: str, settings: str, own: bool, monkeypatch: pytest.MonkeyPatch
 ):
     for name in ("PIP_INDEX_URL", "PIP_NO_INDEX"):
         monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "1")
     reply = subprocess.CompletedProcess([], 0, stdout=settings)
     monkeypatch.setattr(wheels.subprocess, "run", lambda *_, **__: reply)
     assert wheels.has_own_index(PYTHON) == own
@@ -123,24 +121,19 @@ def test_an_answer_is_an_answer_and_nothing_else_is(index: str):
     assert not wheels.answers("no address at all")
 
 
-def test_a_late_answer_is_not_waited_for(index: str):
+def test_neither_a_late_answer_nor_a_slow_name_server_is_waited_for(index: str, monkeypatch):
     begun = time.monotonic()
     assert not wheels.answers(index + "/late", patience=0.3)
-    assert time.monotonic() - begun < 3.0
-
-
-def test_looking_up_a_name_may_take_for_ever(monkeypatch: pytest.MonkeyPatch):
-    given_up = threading.Event()
+    closed = threading.Event()
 
     def look_up(*_: object, **__: object) -> None:
-        given_up.wait(30)
+        closed.wait(30)
         raise OSError("no such name")
 
     monkeypatch.setattr(wheels.urllib.request, "urlopen", look_up)
-    begun = time.monotonic()
     assert not wheels.answers("http://anywhere.invalid", patience=0.2)
-    assert time.monotonic() - begun < 3.0
-    given_up.set()
+    assert time.monotonic() - begun < 5.0
+    closed.set()
 
 
 def test_the_disk_needed_grows_with_the_build():
