@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from itertools import islice
@@ -66,6 +67,27 @@ def in_order(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
         wanted = len(items) * (number + 1) // processes - len(order)
         order += [*mine, *islice(rest, max(0, wanted - len(mine)))]
     return [*order, *rest]
+
+
+_room = 2**30  # bytes; beyond, what nobody holds any more is looked for
+
+
+def pytest_runtest_teardown() -> None:
+    """Free the networks of past tests: their modules and graphs hold each other, and Python looks
+    for such circles by the number of objects, not by the half gigabyte that one may have."""
+    global _room
+    if memory() > _room:
+        gc.collect()
+        _room = max(_room, memory() + 2**28)
+
+
+def memory() -> int:
+    """The bytes that this process holds; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="module")
