@@ -75,11 +75,17 @@ def recorded(case: Case) -> tuple[Any, inspect.BoundArguments]:
     module = importlib.import_module(f"labsupport.methods.{module_name}")
     method, calls = getattr(module, name), []
 
-    @functools.wraps(method)
-    def recording(*arguments, **keywords):
-        calls.append(inspect.signature(method).bind(*arguments, **keywords))
-        return method(*arguments, **keywords)
+    def noting(function):
+        @functools.wraps(function)
+        def recording(*arguments, **keywords):
+            calls.append(inspect.signature(method).bind(*arguments, **keywords))
+            return function(*arguments, **keywords)
 
+        return recording
+
+    recording = noting(method)
+    if hasattr(method, "frames"):
+        recording.frames = noting(method.frames)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, name, recording)
         case.call(tiny(), toys.image(*SIZE), 3)
