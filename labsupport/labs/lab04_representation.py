@@ -564,12 +564,6 @@ def procrustes(points: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return turned.float()
 
 
-def agreement_curve(things: Collection, labels: Sequence[Any] | None = None) -> Image.Image:
-    """The share of the 5 nearest pictures in the same category, layer by layer."""
-    kept = things.categories if labels is None else labels
-    return _agreement_curve({n: c.label_agreement(code, kept) for n, code in things.codes.items()})
-
-
 def _agreement_curve(agreement: Mapping[str, float], depth: int | None = None) -> Image.Image:
     def plot(axes: Any) -> None:
         shares = [100 * share for share in agreement.values()]

@@ -21,9 +21,7 @@ from labsupport.core.network.layers import Box
 from labsupport.core.network.operations import Pair
 from labsupport.methods.saliency import box_iou, box_of, largest_component
 
-__all__ = ["Detection", "class_box", "class_map", "dense_scores", "detections", "mask_of"]
-
-_SHARED = 0.3  # the overlap from which two boxes are taken for one thing
+_MOST_OVERLAP = 0.3  # of the boxes of two things
 
 
 def dense_scores(network: Network, images: torch.Tensor, *, window: int = 1) -> torch.Tensor:
@@ -39,8 +37,8 @@ def dense_scores(network: Network, images: torch.Tensor, *, window: int = 1) -> 
 
     >>> from labsupport import images, networks
     >>> network, image = networks.load(), images.standard(images.sample("koala"))
-    >>> found = dense_scores(network, image)
-    >>> found.shape, torch.allclose(found.mean((2, 3)), network(image).cpu(), atol=1e-4)
+    >>> scores = dense_scores(network, image)
+    >>> scores.shape, torch.allclose(scores.mean((2, 3)), network(image).cpu(), atol=1e-4)
     (torch.Size([1, 1000, 13, 13]), True)
     """
     return _averaged(_scores(network, images, slice(None)), window)
@@ -107,13 +105,13 @@ def detections(
     single = _scores(network, image, slice(None))  # (1, classes, h, w)
     best, classes = _averaged(single, window)[0].softmax(0).max(0)
     size = (image.shape[2], image.shape[3])
-    found = []
+    boxes = []
     for index in sorted(set(classes[best >= threshold].tolist())):
         for part in _parts((classes == index) & (best >= threshold)):
             box = _tightened(box_of(part), single[0, index], window, size)
             sure = float(best[part].max())
-            found.append(Detection(network.categories[index], index, sure, box))
-    return tuple(_apart(sorted(found, key=lambda one: -one.probability)))
+            boxes.append(Detection(network.categories[index], index, sure, box))
+    return tuple(_suppressed(sorted(boxes, key=lambda one: -one.probability)))
 
 
 # The head
@@ -182,11 +180,11 @@ def _parts(mask: torch.Tensor) -> Iterator[torch.Tensor]:
         left = left & ~part
 
 
-def _apart(found: list[Detection]) -> list[Detection]:
-    """Those that do not lie over a surer one: non-maximum suppression."""
+def _suppressed(boxes: list[Detection]) -> list[Detection]:
+    """Those that do not lie over a surer one, which comes first: non-maximum suppression."""
     kept: list[Detection] = []
-    for one in found:
-        if all(box_iou(one.box, other.box) <= _SHARED for other in kept):
+    for one in boxes:
+        if all(box_iou(one.box, other.box) <= _MOST_OVERLAP for other in kept):
             kept.append(one)
     return kept
 

@@ -60,7 +60,7 @@ def load(source: Source) -> Tensor:
     if isinstance(source, bytes | bytearray | memoryview):
         return _from_bytes(bytes(source), "The upload")
     if isinstance(source, str | os.PathLike):
-        return _from_bytes(_read(source), str(source))
+        return _from_bytes(read_file(source), str(source))
     raise BadImage(
         f"A {type(source).__name__} is no picture. Give a file's path, the bytes of a picture "
         "file, a PIL picture or a numpy array."
@@ -73,10 +73,11 @@ def decode(data: bytes, title: str) -> Tensor:
         return _pixels(_open(data, title), title)
 
 
-def _read(path: str | os.PathLike[str]) -> bytes:
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file; `BadImage` says why it cannot be read."""
     file = Path(path).expanduser()
     if str(path).startswith(("http:", "https:")):
-        raise BadImage(f"{path} is a web address. Save the picture to a file, then load the file.")
+        raise BadImage(f"{path} is a web address. Save it to a file, then load the file.")
     if file.is_dir():
         raise BadImage(f"{file} is a folder. For all its pictures: images.folder({str(path)!r}).")
     try:

@@ -20,7 +20,7 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 from torch import Tensor
 
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.core.images.decoding import load
+from labsupport.core.images.decoding import load, read_file
 from labsupport.core.images.preparation import check, resize, to_pil
 from labsupport.core.images.saving import whole_file
 
@@ -74,7 +74,7 @@ def read(source: str | Path | bytes, *, most: int = 48, side: int = 360) -> Film
 
     Errors: `BadImage` for what is no film.
     """
-    content = _content(source)
+    content = source if isinstance(source, bytes) else read_file(source)
     try:
         pictures, fps = _animation(content, side)
     except UnidentifiedImageError:
@@ -125,16 +125,6 @@ def from_pictures(images: Sequence[Tensor], *, fps: float = 8, side: int = 360) 
 
 
 # Coding
-
-
-def _content(source: str | Path | bytes) -> bytes:
-    if isinstance(source, bytes):
-        return source
-    file = Path(source).expanduser()
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise BadImage(f"{file} cannot be read: {error.strerror or error}.") from error
 
 
 def _as_mp4(pictures: NDArray[np.uint8], fps: float) -> bytes:

@@ -19,11 +19,6 @@ def names() -> tuple[str, ...]:
     return catalog.COURSE
 
 
-def offline_names() -> list[str]:
-    """Those of `names()` that need no download on this computer."""
-    return catalog.offline_names()
-
-
 def load(
     name: str = "squeezenet1_1",
     *,

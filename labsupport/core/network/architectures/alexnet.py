@@ -6,12 +6,14 @@ NIPS 2012. torchvision's AlexNet is a later one with a single column (Krizhevsky
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections import OrderedDict
+
+from torch import nn
 
 INPUT_SIZE = (227, 227)  # the paper says 224, but only 227 gives its 55 x 55 maps
 
 
-class AlexNet2012(nn.Module):
+class AlexNet2012(nn.Sequential):
     """The published architecture: 60 965 224 parameters.
 
     Takes images (N, 3, 227, 227); returns scores (N, 1000). Each of the columns holds one half of
@@ -23,41 +25,40 @@ class AlexNet2012(nn.Module):
     """
 
     def __init__(self, classes: int = 1000) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 96, kernel_size=11, stride=4)
-        self.relu1 = nn.ReLU()
-        self.norm1 = response_normalization()
-        self.pool1 = nn.MaxPool2d(3, stride=2)
-        self.conv2 = nn.Conv2d(96, 256, kernel_size=5, padding=2, groups=2)
-        self.relu2 = nn.ReLU()
-        self.norm2 = response_normalization()
-        self.pool2 = nn.MaxPool2d(3, stride=2)
-        self.conv3 = nn.Conv2d(256, 384, kernel_size=3, padding=1)
-        self.relu3 = nn.ReLU()
-        self.conv4 = nn.Conv2d(384, 384, kernel_size=3, padding=1, groups=2)
-        self.relu4 = nn.ReLU()
-        self.conv5 = nn.Conv2d(384, 256, kernel_size=3, padding=1, groups=2)
-        self.relu5 = nn.ReLU()
-        self.pool5 = nn.MaxPool2d(3, stride=2)
-        self.flatten = nn.Flatten()
-        self.fc6 = nn.Linear(256 * 6 * 6, 4096)
-        self.relu6 = nn.ReLU()
-        self.drop6 = nn.Dropout()
-        self.fc7 = nn.Linear(4096, 4096)
-        self.relu7 = nn.ReLU()
-        self.drop7 = nn.Dropout()
-        self.fc8 = nn.Linear(4096, classes)
+        super().__init__(
+            OrderedDict(
+                conv1=nn.Conv2d(3, 96, kernel_size=11, stride=4),
+                relu1=nn.ReLU(),
+                norm1=response_normalization(),
+                pool1=nn.MaxPool2d(3, stride=2),  # (N, 96, 27, 27)
+                conv2=nn.Conv2d(96, 256, kernel_size=5, padding=2, groups=2),
+                relu2=nn.ReLU(),
+                norm2=response_normalization(),
+                pool2=nn.MaxPool2d(3, stride=2),  # (N, 256, 13, 13)
+                conv3=nn.Conv2d(256, 384, kernel_size=3, padding=1),
+                relu3=nn.ReLU(),
+                conv4=nn.Conv2d(384, 384, kernel_size=3, padding=1, groups=2),
+                relu4=nn.ReLU(),
+                conv5=nn.Conv2d(384, 256, kernel_size=3, padding=1, groups=2),
+                relu5=nn.ReLU(),
+                pool5=nn.MaxPool2d(3, stride=2),  # (N, 256, 6, 6)
+                **classifier(classes),
+            )
+        )
 
-    def forward(self, images: Tensor) -> Tensor:
-        x = self.pool1(self.norm1(self.relu1(self.conv1(images))))  # (N, 96, 27, 27)
-        x = self.pool2(self.norm2(self.relu2(self.conv2(x))))  # (N, 256, 13, 13)
-        x = self.relu3(self.conv3(x))  # (N, 384, 13, 13)
-        x = self.relu4(self.conv4(x))
-        x = self.pool5(self.relu5(self.conv5(x)))  # (N, 256, 6, 6)
-        x = self.drop6(self.relu6(self.fc6(self.flatten(x))))  # (N, 4096)
-        x = self.drop7(self.relu7(self.fc7(x)))
-        scores: Tensor = self.fc8(x)
-        return scores
+
+def classifier(classes: int) -> dict[str, nn.Module]:
+    """The three fully connected layers after 256 maps of 6 x 6."""
+    return {
+        "flatten": nn.Flatten(),
+        "fc6": nn.Linear(256 * 6 * 6, 4096),
+        "relu6": nn.ReLU(),
+        "drop6": nn.Dropout(),
+        "fc7": nn.Linear(4096, 4096),
+        "relu7": nn.ReLU(),
+        "drop7": nn.Dropout(),
+        "fc8": nn.Linear(4096, classes),
+    }
 
 
 def response_normalization() -> nn.LocalResponseNorm:
