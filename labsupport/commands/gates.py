@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 from labsupport.commands import environment, interpreters, kernels, machine
 
 MOST_WORKERS = 4
-MEMORY_OF_A_WORKER = 5 * 2**30  # bytes: its networks, and beside it a kernel or a browser
+MEMORY_OF_A_WORKER = 3 * 2**30  # bytes: its networks, and beside it a kernel or a browser
 NOTEBOOKS = "tests/notebooks/test_execution.py"
 SLOW = (NOTEBOOKS, "tests/browser")
 # Where numbers are computed and compared; the docstrings' examples are among them.

@@ -42,7 +42,7 @@ def test_several_workers_share_the_tests(executed, monkeypatch):
 
 @pytest.mark.parametrize(
     ("cores", "gigabytes", "expected"),
-    [(1, 64, 1), (2, 24, 2), (16, 64, 4), (8, 16, 3), (8, 8, 1), (8, None, 1), (None, 64, 1)],
+    [(1, 64, 1), (2, 24, 2), (16, 64, 4), (8, 10, 3), (8, 4, 1), (8, None, 1), (None, 64, 1)],
 )
 def test_a_worker_for_each_core_that_has_memory(cores, gigabytes, expected, monkeypatch):
     memory = gigabytes and gigabytes * 2**30

@@ -942,21 +942,8 @@ def family(title: str, device: str = "cpu") -> Network:
     def build() -> nn.Module:
         return torchvision.models.get_model(name, weights=None, num_classes=10, **settings)
 
-    module = narrowed(toys.shake(toys.seeded(build)))
+    module = toys.narrowed(toys.shake(toys.seeded(build)))
     return networks.wrap(module, input_size=size, name=title, device=device)
-
-
-def narrowed(module: nn.Module, wide: int = 4096, narrow: int = 64) -> nn.Module:
-    """The same with few of the units that AlexNet and VGG have between their linear layers: there
-    are nine tenths of all their weights, half a gigabyte."""
-    for part in module.modules():
-        if isinstance(part, nn.Linear) and wide in (part.in_features, part.out_features):
-            part.in_features = narrow if part.in_features == wide else part.in_features
-            part.out_features = narrow if part.out_features == wide else part.out_features
-            weight = part.weight[: part.out_features, : part.in_features]
-            part.weight = nn.Parameter(weight.detach().clone())
-            part.bias = nn.Parameter(part.bias[: part.out_features].detach().clone())
-    return module
 
 
 def network_for(title: str) -> Network:
