@@ -39,11 +39,21 @@ from labsupport.methods.inversion import (
 )
 from labsupport.methods.optimize import LBFGS, Adam, Fourier, Frame, Momentum, Pixels
 from labsupport.ui import controls, figures, ink
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Live, Panel
+from labsupport.ui.declare import (
+    Declared,
+    choice,
+    layer_of,
+    live,
+    logarithmic,
+    network_of,
+    panel,
+    photo,
+    real,
+    seed,
+    together,
+    whole,
+)
 
-LAYERS = ("pool1", "fire3", "fire5", "fire7", "fire9")
 _KEPT = {
     "the activations of the layer below": "layer",
     "the last pooling layer with a map": "pooling",
@@ -63,9 +73,9 @@ _OPTIMIZERS = {
 }
 _STARTS = ["noise", "zeros", "grey", "black"]
 MEASURES = {
-    "normalised error": "normalised",
-    "code distance, relative": "distance",
-    "pixel distance": "pixels",
+    "normalised": "normalised error",
+    "distance": "code distance, relative",
+    "pixels": "pixel distance",
 }
 
 
@@ -126,46 +136,6 @@ def _inversion_frames(
         yield InversionFrame(frame, image, code, network, distances, seconds, answer)
 
 
-def invert_panel(
-    image: str = "chelsea", layer: str = "fire5", *, kept: str = "layer", steps: int = 100
-) -> Live:
-    """Any picture, from any layer of any network, from log-probabilities or HOG, or from a part."""
-    shown: dict[str, Control] = {
-        **_code_controls(image, kept, layer),
-        "part": controls.choice("how much of it", _PARTS),
-        "tv": controls.logarithmic("total variation", 3.0, 0.01, 10000, steps=60),
-        "alpha": controls.real("alpha-norm", 0.0, 0.0, 10.0, step=0.5, digits=1),
-        "parameterization": controls.choice("parameterization", list(_PARAMETERIZATIONS)),
-        "optimizer": controls.choice("optimizer", list(_OPTIMIZERS)),
-        "start": controls.choice("start", _STARTS),
-        "size": controls.whole("picture", 160, 96, 256, step=32, unit="px"),
-        "steps": controls.whole("steps", steps, 20, 400, step=20),
-        "seed": controls.seed(),
-    }
-    return Live(_inverted, shown, draw=_draw_return, title="Back from the code", autostart=True)
-
-
-def _code_controls(image: str, kept: str, layer: str) -> dict[str, Control]:
-    network = controls.network_menu(names=photograph_networks())
-    return {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "kept": controls.choice("what is kept", _KEPT, kept),
-        "layer": controls.layer_menu(network, layer, keep=has_channels),
-    }
-
-
-def _inverted(
-    image: Tensor, network: Network, kept: str, layer: str, part: str, **how: Any
-) -> Iterator[InversionFrame]:
-    small = images.standard(image, how["size"])
-    code = code_of(network, small, kept, layer, part)
-    parts = _PARAMETERIZATIONS[how["parameterization"]], _OPTIMIZERS[how["optimizer"]]
-    setting = Setting(how["tv"], how["alpha"], parameterization=parts[0], optimizer=parts[1])
-    begin = {name: how[name] for name in ("start", "steps", "seed")}
-    yield from _inversion_frames(network, small, code, setting, **begin)
-
-
 def _draw_return(now: InversionFrame) -> tuple[Image.Image, str]:
     times = max(1, round(288 / max(now.frame.image.shape[2:])))
     pair = [figures.enlarge(one, times) for one in (now.image, now.frame.image)]
@@ -206,6 +176,38 @@ def _named(now: InversionFrame) -> str:
     )
 
 
+@live("Back from the code", draw=_draw_return)
+def invert_panel(
+    image: Tensor = photo("chelsea"),
+    network: Network = network_of(),
+    kept: str = choice(_KEPT, "layer", label="what is kept"),
+    layer: str = layer_of("network", "fire5", keep=has_channels),
+    part: str = choice(_PARTS, label="how much of it"),
+    prior: Mapping[str, Any] = together(
+        tv=logarithmic(3.0, 0.01, 10000, steps=60, label="total variation"),
+        alpha=real(0.0, 0.0, 10.0, step=0.5, digits=1, label="alpha-norm"),
+    ),
+    search: Mapping[str, Any] = together(
+        parameterization=choice(list(_PARAMETERIZATIONS)),
+        optimizer=choice(list(_OPTIMIZERS)),
+        start=choice(_STARTS),
+        size=whole(160, 96, 256, step=32, unit="px", label="picture"),
+        steps=whole(100, 20, 400, step=20),
+        seed=seed(),
+    ),
+) -> Iterator[InversionFrame]:
+    """Any picture, from any layer of any network, from log-probabilities or HOG, or from a part."""
+    small = images.standard(image, search["size"])
+    code = code_of(network, small, kept, layer, part)
+    setting = Setting(
+        **prior,
+        parameterization=_PARAMETERIZATIONS[search["parameterization"]],
+        optimizer=_OPTIMIZERS[search["optimizer"]],
+    )
+    begin = {name: search[name] for name in ("start", "steps", "seed")}
+    return _inversion_frames(network, small, code, setting, **begin)
+
+
 def _share(value: float) -> str:
     """A distance relative to the code's own size, for eyes.
 
@@ -220,33 +222,28 @@ def _share(value: float) -> str:
 # The four quadrants
 
 
+def _draw_four(now: InversionFrame) -> tuple[Image.Image, str]:
+    result = compare(now.network, now.frame.image, now.image, now.code)
+    words = f"{_kept_words(now)}. {comparison_words(result)} {_so_far(now)}\n{_named(now)}"
+    return quadrants_picture(now.frame.image, now.image), words
+
+
+@live("All the same to the network", draw=_draw_four)
 def quadrants_panel(
-    image: str = "chelsea", layer: str = "fire9", *, kept: str = "scores", steps: int = 80
-) -> Live:
-    """Four pictures of one code at once, each from its own seed."""
-    shown: dict[str, Control] = {
-        **_code_controls(image, kept, layer),
-        "tv": controls.logarithmic("total variation", 10.0, 0.01, 10000, steps=60),
-        "steps": controls.whole("steps", steps, 20, 400, step=20),
-        "seed": controls.seed(),
-    }
-    return Live(_four, shown, draw=_draw_four, title="All the same to the network", autostart=True)
-
-
-def _four(
-    image: Tensor, network: Network, kept: str, layer: str, tv: float, steps: int, seed: int
+    image: Tensor = photo("chelsea"),
+    network: Network = network_of(),
+    kept: str = choice(_KEPT, "scores", label="what is kept"),
+    layer: str = layer_of("network", "fire9", keep=has_channels),
+    tv: float = logarithmic(10.0, 0.01, 10000, steps=60, label="total variation"),
+    steps: int = whole(80, 20, 400, step=20),
+    seed: int = seed(),
 ) -> Iterator[InversionFrame]:
+    """Four pictures of one code at once, each from its own seed."""
     small = images.standard(image, 128)
     code = code_of(network, small, kept, layer)
     setting = replace(setting_for(network, code), tv=tv)
     seeds = range(seed, seed + 4)
     return _inversion_frames(network, small, code, setting, steps=steps, seed=seeds)
-
-
-def _draw_four(now: InversionFrame) -> tuple[Image.Image, str]:
-    result = compare(now.network, now.frame.image, now.image, now.code)
-    words = f"{_kept_words(now)}. {comparison_words(result)} {_so_far(now)}\n{_named(now)}"
-    return quadrants_picture(now.frame.image, now.image), words
 
 
 def quadrants_picture(reconstructions: Tensor, original: Tensor) -> Image.Image:
@@ -286,26 +283,6 @@ class Strip:
     @property
     def progress(self) -> float:
         return (len(self.images) - 1 + self.share) / len(self.layers)
-
-
-def strip_panel(image: str = "giant_panda", *, layers: int = 7, steps: int = 60) -> Live:
-    """A company keeps nothing but codes: what each layer's code gives back of any picture."""
-    network = controls.network_menu(names=photograph_networks())
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "count": controls.whole("layers", layers, 3, 10),
-        "factor": controls.logarithmic("prior times", 1.0, 0.01, 100, steps=40),
-        "steps": controls.whole("steps", steps, 20, 300, step=20),
-        "size": controls.whole("picture", 128, 96, 224, step=32, unit="px"),
-        "seed": controls.seed(),
-    }
-    return Live(_strips, shown, draw=_draw_strip, title="What a company keeps", autostart=True)
-
-
-def _strips(image: Tensor, network: Network, count: int, size: int, **how: Any) -> Iterator[Strip]:
-    layers = (*ends(network, count - 1), LOG_PROBABILITIES)
-    return strips(network, images.standard(image, size), layers, **how)
 
 
 def strips(
@@ -355,6 +332,22 @@ def _draw_strip(strip: Strip) -> tuple[Image.Image, str]:
     ]
     words.append(f"{layers[-1]}: {strip.share:.0%} of {strip.steps} steps.")
     return strip_picture(strip), "\n".join(words)
+
+
+@live("What a company keeps", draw=_draw_strip)
+def strip_panel(
+    image: Tensor = photo("giant_panda"),
+    network: Network = network_of(),
+    layers: int = whole(7, 3, 10),
+    factor: float = logarithmic(1.0, 0.01, 100, steps=40, label="prior times"),
+    steps: int = whole(60, 20, 300, step=20),
+    size: int = whole(128, 96, 224, step=32, unit="px", label="picture"),
+    seed: int = seed(),
+) -> Iterator[Strip]:
+    """A company keeps nothing but codes: what each layer's code gives back of any picture."""
+    names = (*ends(network, layers - 1), LOG_PROBABILITIES)
+    small = images.standard(image, size)
+    return strips(network, small, names, factor=factor, steps=steps, seed=seed)
 
 
 def strip_picture(strip: Strip) -> Image.Image:
@@ -448,20 +441,16 @@ def _spread_words(values: Sequence[float], digits: int) -> str:
     return f"{float(numbers.mean()):.{digits}f} ± {float(numbers.std()):.{digits}f}"
 
 
-def errors_panel() -> Panel:
+_CODE = Declared(
+    lambda label, at, _: controls.choice(label, list(_by_layer()), at), "fire5", "code"
+)
+
+
+@panel("Twelve photos, ten codes", cost="quick")
+def errors_panel(
+    layer: Any = _CODE, measure: str = choice({words: key for key, words in MEASURES.items()})
+) -> tuple[Image.Image, str]:
     """Twelve photos and what came back from each of ten codes, with the curve of the errors."""
-    return Panel(
-        _draw_errors,
-        {
-            "layer": controls.choice("code", list(_by_layer()), "fire5"),
-            "measure": controls.choice("measure", MEASURES),
-        },
-        title="Twelve photos, ten codes",
-        cost="quick",
-    )
-
-
-def _draw_errors(layer: str, measure: str) -> tuple[Image.Image, str]:
     rows = _by_layer()[layer]
     tiles = [*pictures()["photos"], *pictures()[layer]]
     values = [row.answer for row in rows]
@@ -474,9 +463,8 @@ def _draw_errors(layer: str, measure: str) -> tuple[Image.Image, str]:
     )
     picture = figures.side_by_side([sheet, errors_picture(measure, chosen=layer)], columns=1)
     numbers = [float(getattr(row, measure)) for row in rows]
-    name = next(words for words, key in MEASURES.items() if key == measure)
     words = (
-        f"{layer} ({rows[0].numbers:,} numbers of 49,152): {name} "
+        f"{layer} ({rows[0].numbers:,} numbers of 49,152): {MEASURES[measure]} "
         f"{_spread_words(numbers, 3)} over {len(rows)} photos; "
         f"{sum(row.same for row in rows)} keep the network's answer."
     )
@@ -487,7 +475,6 @@ def errors_picture(measure: str = "normalised", *, chosen: str = "") -> Image.Im
     """A measure by layer: the mean as a line, each photo as a dot."""
     layers = list(_by_layer())
     columns = [[getattr(row, measure) for row in rows] for rows in _by_layer().values()]
-    name = next(words for words, key in MEASURES.items() if key == measure)
 
     def plot(axes: Any) -> None:
         for place, values in enumerate(columns):
@@ -499,7 +486,7 @@ def errors_picture(measure: str = "normalised", *, chosen: str = "") -> Image.Im
         if chosen:
             axes.axvline(layers.index(chosen), color=ink.SERIES[2], ls=":", lw=2)
         axes.set_xticks(range(len(layers)), layers, rotation=20, ha="right")
-        axes.set_ylabel(name)
+        axes.set_ylabel(MEASURES[measure])
         axes.set_ylim(bottom=0)
 
     return figures.drawn(plot, size=(760, 280))

@@ -25,7 +25,7 @@ def cat():
 def test_a_picture_comes_back_stops_goes_on_and_is_saved_with_its_settings(
     tmp_path, wait_for_frames
 ):
-    live = lab.invert_panel("chelsea", "fire5", steps=20)
+    live = lab.invert_panel("chelsea", layer="fire5", steps=20)
     try:
         live.controls["size"].source.value = 96
         live.start()
