@@ -747,11 +747,6 @@ def _gram(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"products": a.gram(image)}
 
 
-def _read(network: Network, image: torch.Tensor, layer: object) -> Results:
-    layers = [network.layers[layer].name] if isinstance(layer, int) else [layer]
-    return a.read(network, layers, image)  # type: ignore[arg-type]
-
-
 def _mutated(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"child": ev.polynomial_mutation(image, random=torch.Generator().manual_seed(0))}
 
@@ -893,7 +888,6 @@ CASES = [
     Case("saliency.box_iou", _parts, wrong=None),
     Case("saliency.mask_iou", _parts, wrong=None),
     Case("optimize.gram", _gram, wrong=None, batches=True, passes_gradients=True),
-    Case("optimize.read", _read, passes_gradients=True),
     Case("evolution.polynomial_mutation", _mutated, wrong=None),
     Case("saliency.compose", _composed, wrong=None),
     Case("saliency.scenes", _scenes, wrong=None),

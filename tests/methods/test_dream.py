@@ -24,9 +24,9 @@ from labsupport.methods.optimize import (
     Gradient,
     Normalized,
     TargetValue,
-    read,
     visualize,
 )
+from labsupport.methods.optimize.objectives import read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

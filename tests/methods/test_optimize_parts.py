@@ -46,11 +46,11 @@ from labsupport.methods.optimize import (
     TotalVariation,
     gram,
     parameterization,
-    read,
     regularizers,
     visualize,
 )
 from labsupport.methods.optimize.before_relu import before_relu
+from labsupport.methods.optimize.objectives import read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

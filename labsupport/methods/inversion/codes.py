@@ -15,7 +15,8 @@ from labsupport.core.images import hog as hogs
 from labsupport.core.network import Network
 from labsupport.core.network.operations import Pair
 from labsupport.core.network.targets import checked_position
-from labsupport.methods.optimize import CodeDistance, read
+from labsupport.methods.optimize import CodeDistance
+from labsupport.methods.optimize.objectives import read
 
 HOG = "HOG"
 

@@ -43,7 +43,6 @@ from labsupport.methods.optimize.objectives import (
     TargetValue,
     Term,
     Terms,
-    read,
 )
 from labsupport.methods.optimize.optimizers import (
     LBFGS,

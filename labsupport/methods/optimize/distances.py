@@ -93,7 +93,7 @@ class GramDistance(Distance):
     @classmethod
     def to(cls, network: Network, layer: str, images: Tensor) -> GramDistance:
         """The distance to the Gram matrices of these images (N, 3, H, W)."""
-        return cls(layer, gram(_codes(network, layer, images)).cpu())
+        return cls(layer, _gram(_codes(network, layer, images)).cpu())
 
     def bound(self, network: Network) -> Objective:
         layer = network.layer(str(self.layer))
@@ -107,7 +107,7 @@ class GramDistance(Distance):
         return replace(self, wanted=on_device(network, self.wanted))
 
     def terms(self, activations: Activations) -> Terms:
-        apart = gram(activations[self.layer]) - self.wanted
+        apart = _gram(activations[self.layer]) - self.wanted
         value = apart.square().flatten(1).sum(1)
         return {f"Gram distance at {self.layer}": Term(value, -1.0)}
 
@@ -120,7 +120,19 @@ def gram(maps: Tensor) -> Tensor:
     >>> gram(torch.tensor([1.0, 2.0, 3.0, 0.0]).view(1, 2, 1, 2))
     tensor([[[1.2500, 0.7500],
              [0.7500, 2.2500]]])
+
+    Errors: `BadSetting` for anything but a batch of finite maps.
     """
+    if not isinstance(maps, Tensor) or maps.ndim != 4 or not maps.is_floating_point():
+        shape = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+        raise BadSetting(f"maps are a float tensor (N, C, H, W), not {shape}")
+    products = _gram(maps) if maps.numel() else maps
+    if not maps.numel() or not bool(products.detach().isfinite().all()):
+        raise BadSetting("the maps are empty, not finite, or too large: look at the layer before")
+    return products
+
+
+def _gram(maps: Tensor) -> Tensor:
     return _Products.apply(maps) / maps[0].numel()  # type: ignore[no-any-return]
 
 

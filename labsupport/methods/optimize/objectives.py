@@ -339,6 +339,11 @@ def read(
 
     The images are not checked, gradients flow through, the results stay on the device.
     """
+    strange = [layer for layer in layers if not isinstance(layer, str) and not callable(layer)]
+    if strange:
+        raise BadSetting(
+            f"a layer is a name, such as {network.layers[0].name!r}, not {strange[0]!r}"
+        )
     nodes = {layer: node_of(network, layer) for layer in layers if isinstance(layer, str)}
     activations: dict[Representation, Tensor] = {}
     if nodes:

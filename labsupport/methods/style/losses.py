@@ -10,7 +10,8 @@ from torch import Tensor
 from labsupport.core import images
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
-from labsupport.methods.optimize import CodeDistance, GramDistance, read
+from labsupport.methods.optimize import CodeDistance, GramDistance
+from labsupport.methods.optimize.objectives import read
 
 
 def content_losses(
