@@ -26,23 +26,40 @@ from labsupport.methods.style import (
     reconstruct_style,
     stylize,
 )
-from labsupport.ui import controls, figures
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Live, Panel
+from labsupport.ui import figures
+from labsupport.ui.declare import (
+    channel_of,
+    choice,
+    layer_of,
+    live,
+    logarithmic,
+    network_of,
+    panel,
+    photo,
+    real,
+    seed,
+    together,
+    toggle,
+    whole,
+)
+from labsupport.ui.panel import Live
 
 TEXTURES = ("ihc", "brick", "grass", "gravel", "coins", "hubble")
-_STARTS = {
-    "the content picture": "content",
-    "noise": "noise",
-    "the style picture": "style",
-    "grey": "grey",
-}
-_COLOURS = {
-    "the style's": "style",
-    "the content's (luminance alone)": "luminance",
-    "the content's (given to the style)": "matched",
-}
+START = choice(
+    {
+        "the content picture": "content",
+        "noise": "noise",
+        "the style picture": "style",
+        "grey": "grey",
+    }
+)
+COLOURS = choice(
+    {
+        "the style's": "style",
+        "the content's (luminance alone)": "luminance",
+        "the content's (given to the style)": "matched",
+    }
+)
 _OPTIMIZERS: dict[str, Optimizer] = {"L-BFGS": LBFGS(0.02), "Adam": Adam(0.03, "cosine")}
 _POOLING = {"max, as trained": "max", "average, as in the paper": "average"}
 RATIOS = (10.0, 1.0, 0.1, 0.01)
@@ -93,127 +110,6 @@ def _views(
         yield StyleView(frame, content, tuple(style), history, seconds)
 
 
-def _pictures(content: str, style: str) -> dict[str, Control]:
-    """The controls that two panels begin with."""
-    return {
-        "content": controls.image_menu(images.photos(), content, label="content"),
-        "style": controls.image_menu(styles(), style, label="style"),
-    }
-
-
-def paint_panel(
-    content: str = "china", style: str = "church_at_auvers", *, size: int = 256, steps: int = 120
-) -> Live:
-    """Any picture in the manner of any other."""
-    shown = _pictures(content, style) | {
-        "network": controls.network_menu(names=photograph_networks()),
-        "weight": controls.logarithmic("style weight", SQUEEZENET.beta, 0.03, 300),
-        "size": controls.whole("picture", size, 128, 384, step=32, unit="px"),
-        "stroke": controls.whole("style picture", 320, 128, 512, step=32, unit="px"),
-        "colours": controls.choice("colours", _COLOURS),
-        "start": controls.choice("start", _STARTS),
-        "optimizer": controls.choice("steps by", list(_OPTIMIZERS)),
-        "steps": controls.whole("steps", steps, 20, 400, step=20),
-        "seed": controls.seed(),
-    }
-    return Live(_painted, shown, draw=_draw, title="Painting", autostart=True)
-
-
-def _painted(
-    content: Tensor, style: Tensor, network: Network, size: int, stroke: int, **how: Any
-) -> Iterator[StyleView]:
-    recipe = replace(
-        recipe_for(network),
-        beta=how["weight"],
-        colours=how["colours"],
-        optimizer=_OPTIMIZERS[how["optimizer"]],
-        steps=how["steps"],
-    )
-    small, styles = images.resize(content, size), [images.resize(style, stroke)]
-    yield from _views(network, small, styles, recipe, how["start"], how["seed"])
-
-
-def layers_panel(
-    network: Network,
-    content: str = "china",
-    style: str = "church_at_auvers",
-    *,
-    size: int = 192,
-    steps: int = 80,
-) -> Live:
-    """Content and style layers, chosen and weighted freely; either half of the loss alone."""
-    plain = recipe_for(network)
-    names = list(plain.style_layers)
-    deepest = next(iter(plain.content_layers))
-    shown = _pictures(content, style) | {
-        "layer": controls.layer_menu(network, deepest, keep=_whole, label="content layer"),
-        "alpha": controls.logarithmic("its weight, alpha", 1.0, 1e-3, 10),
-    }
-    for place, name in enumerate(names):
-        label = f"style at {network.layer(name).title}"
-        shown[f"weight{place}"] = controls.real(label, plain.style_layers[name], 0, 4, step=0.25)
-    shown |= {
-        "beta": controls.logarithmic("theirs, beta", plain.beta, 0.03, 300),
-        "tv": controls.logarithmic("total variation", plain.tv, 0.05, 500),
-        "start": controls.choice("start", _STARTS),
-        "pooling": controls.choice("pooling", _POOLING),
-    }
-
-    def frames(
-        content: Tensor, style: Tensor, layer: str, start: str, **how: Any
-    ) -> Iterator[StyleView]:
-        weights = {name: how.pop(f"weight{place}") for place, name in enumerate(names)}
-        recipe = replace(
-            plain, content_layers={layer: 1.0}, style_layers=weights, steps=steps, **how
-        )
-        small, styles = images.resize(content, size), [images.resize(style, size)]
-        yield from _views(network, small, styles, recipe, start)
-
-    return Live(frames, shown, draw=_draw, title="Layers and weights", autostart=True)
-
-
-def _whole(layer: Layer) -> bool:
-    """A map that everything after it is computed from: no branch of a block."""
-    output = layer.kind in ("relu", "concat") and layer.has_map
-    return output and ("/" not in layer.title or layer.title.endswith("/output"))
-
-
-def mix_panel(
-    content: str = "neuschwanstein",
-    first: str = "great_wave",
-    second: str = "cafe_terrace",
-    *,
-    size: int = 192,
-    steps: int = 60,
-) -> Live:
-    """Two styles in one picture, with a share for each."""
-    shown: dict[str, Control] = {
-        "content": controls.image_menu(images.photos(), content, label="content"),
-        "first": controls.image_menu(styles(), first, label="one style"),
-        "second": controls.image_menu(styles(), second, label="the other"),
-        "share": controls.real("share of the other", 0.5, 0, 1, step=0.1),
-        "network": controls.network_menu(names=photograph_networks()),
-        "size": controls.whole("picture", size, 128, 384, step=32, unit="px"),
-        "colours": controls.choice("colours", _COLOURS),
-    }
-
-    def frames(
-        content: Tensor,
-        first: Tensor,
-        second: Tensor,
-        share: float,
-        network: Network,
-        size: int,
-        colours: str,
-    ) -> Iterator[StyleView]:
-        mix = (1 - share, share)
-        recipe = replace(recipe_for(network), mix=mix, colours=colours, steps=steps)
-        both = [images.resize(one, size) for one in (first, second)]
-        yield from _views(network, images.resize(content, size), both, recipe)
-
-    return Live(frames, shown, draw=_draw, title="Two styles", autostart=True)
-
-
 def _draw(view: StyleView) -> tuple[Image.Image, str]:
     image = view.frame.image
     times = max(1, _WIDE // max(image.shape[2:]))
@@ -259,29 +155,113 @@ def _by_layer(losses: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in losses.items() if name != "total variation"}
 
 
+@live("Painting", draw=_draw)
+def paint_panel(
+    content: Tensor = photo("china"),
+    style: Tensor = photo("church_at_auvers", styles),
+    network: Network = network_of(),
+    weight: float = logarithmic(SQUEEZENET.beta, 0.03, 300, label="style weight"),
+    size: int = whole(256, 128, 384, step=32, unit="px", label="picture"),
+    stroke: int = whole(320, 128, 512, step=32, unit="px", label="style picture"),
+    how: Mapping[str, Any] = together(
+        colours=COLOURS,
+        start=START,
+        optimizer=choice(list(_OPTIMIZERS), label="steps by"),
+        steps=whole(120, 20, 400, step=20),
+        seed=seed(),
+    ),
+) -> Iterator[StyleView]:
+    """Any picture in the manner of any other."""
+    recipe = replace(
+        recipe_for(network),
+        beta=weight,
+        colours=how["colours"],
+        optimizer=_OPTIMIZERS[how["optimizer"]],
+        steps=how["steps"],
+    )
+    small, painting = images.resize(content, size), images.resize(style, stroke)
+    return _views(network, small, [painting], recipe, how["start"], how["seed"])
+
+
+def layers_panel(
+    network: Network,
+    content: str = "china",
+    style: str = "church_at_auvers",
+    *,
+    size: int = 192,
+    steps: int = 80,
+) -> Live:
+    """Content and style layers, chosen and weighted freely; either half of the loss alone."""
+    plain = recipe_for(network)
+    deepest, names = next(iter(plain.content_layers)), list(plain.style_layers)
+    weights = {
+        f"weight{place}": real(
+            plain.style_layers[name], 0, 4, step=0.25, label=f"style at {network.layer(name).title}"
+        )
+        for place, name in enumerate(names)
+    }
+
+    @live("Layers and weights", draw=_draw)
+    def panel(
+        network: Network,
+        content: Tensor = photo(content),
+        style: Tensor = photo(style, styles),
+        layer: str = layer_of("network", deepest, keep=_whole, label="content layer"),
+        how: Mapping[str, Any] = together(
+            alpha=logarithmic(1.0, 1e-3, 10, label="its weight, alpha"),
+            **weights,
+            beta=logarithmic(plain.beta, 0.03, 300, label="theirs, beta"),
+            tv=logarithmic(plain.tv, 0.05, 500, label="total variation"),
+            start=START,
+            pooling=choice(_POOLING),
+        ),
+    ) -> Iterator[StyleView]:
+        layers = {name: how[f"weight{place}"] for place, name in enumerate(names)}
+        rest = {name: how[name] for name in ("alpha", "beta", "tv", "pooling")}
+        recipe = replace(
+            plain, content_layers={layer: 1.0}, style_layers=layers, steps=steps, **rest
+        )
+        small, painting = images.resize(content, size), images.resize(style, size)
+        return _views(network, small, [painting], recipe, how["start"])
+
+    return panel(network)
+
+
+def _whole(layer: Layer) -> bool:
+    """A map that everything after it is computed from: no branch of a block."""
+    output = layer.kind in ("relu", "concat") and layer.has_map
+    return output and ("/" not in layer.title or layer.title.endswith("/output"))
+
+
+@live("Two styles", draw=_draw)
+def mix_panel(
+    content: Tensor = photo("neuschwanstein"),
+    first: Tensor = photo("great_wave", styles, label="one style"),
+    second: Tensor = photo("cafe_terrace", styles, label="the other"),
+    share: float = real(0.5, 0, 1, step=0.1, label="share of the other"),
+    network: Network = network_of(),
+    size: int = whole(192, 128, 384, step=32, unit="px", label="picture"),
+    colours: str = COLOURS,
+    steps: int = 60,
+) -> Iterator[StyleView]:
+    """Two styles in one picture, with a share for each."""
+    recipe = replace(recipe_for(network), mix=(1 - share, share), colours=colours, steps=steps)
+    small, *both = (images.resize(one, size) for one in (content, first, second))
+    return _views(network, small, both, recipe)
+
+
 # Gram matrices
 
 
-def gram_panel(network: Network, style: str = "great_wave", layer: str = "fire3") -> Panel:
-    """The Gram matrix of any picture at any layer, with its positions shuffled if you like."""
-    menu = controls.layer_menu(network, layer, keep=_whole)
-    return Panel(
-        _drawn_gram,
-        {
-            "style": controls.image_menu(styles(), style, label="picture"),
-            "layer": menu,
-            "channel": controls.channel_slider(menu, 5),
-            "shuffled": controls.toggle("shuffle the positions"),
-        },
-        compute=lambda style, layer: _LayerMaps(network, style, layer),
-        title="Gram matrix",
-    )
-
-
 class _LayerMaps:
-    """One picture's maps at one layer."""
+    """One picture's maps at one layer of a network."""
 
-    def __init__(self, network: Network, style: Tensor, layer: str) -> None:
+    def __init__(
+        self,
+        network: Network,
+        style: Tensor = photo("great_wave", styles, label="picture"),
+        layer: str = layer_of("network", "fire3", keep=_whole),
+    ) -> None:
         self.image = images.resize(style, 192)
         self.title = network.layer(layer).title
         self.maps = network.activations(self.image, [layer])[layer]  # (1, C, H, W)
@@ -289,7 +269,13 @@ class _LayerMaps:
         self.order = self.matrix.diagonal().argsort()
 
 
-def _drawn_gram(layer: _LayerMaps, channel: int, shuffled: bool) -> tuple[Image.Image, str]:
+@panel("Gram matrix", compute=_LayerMaps)
+def gram_panel(
+    layer: _LayerMaps,
+    channel: int = channel_of("layer", 5),
+    shuffled: bool = toggle(label="shuffle the positions"),
+) -> tuple[Image.Image, str]:
+    """The Gram matrix of any picture at any layer, with its positions shuffled if you like."""
     maps = shuffled_positions(layer.maps) if shuffled else layer.maps
     matrix, count = gram(maps)[0], maps.shape[1]
     parts = [

@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ZOOM = """
 from labsupport.labs import lab10
-zoom = lab10.zoom_panel("neuschwanstein", "fire3", count=4, octaves=1, iterations=2, side=160)
+zoom = lab10.zoom_panel("neuschwanstein", layer="fire3", count=4, octaves=1, iterations=2, side=160)
 zoom.run()
 zoom
 """

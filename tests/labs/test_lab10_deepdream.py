@@ -36,7 +36,7 @@ def test_a_picture_is_fitted_and_never_enlarged():
 def test_a_dream_is_watched_stopped_continued_and_saved_with_its_settings(
     tmp_path, network, opened
 ):
-    live = opened(lab.dream_panel("china", "fire3", side=240, iterations=3, octaves=2))
+    live = opened(lab.dream_panel("china", layer="fire3", side=240, iterations=3, octaves=2))
     assert live.picture.size == (480, 320)
     live.start()
     end = time.perf_counter() + 60
@@ -56,7 +56,7 @@ def test_a_dream_is_watched_stopped_continued_and_saved_with_its_settings(
 
 
 def test_two_layers_are_mixed_in_balance(network, opened):
-    live = opened(lab.dream_panel("china", "fire3", side=240, octaves=1))
+    live = opened(lab.dream_panel("china", layer="fire3", side=240, octaves=1))
     live.controls["share"].source.value = 0.3
     live.run(limit=1)
     objective = live.frame.frame.settings["objective"]
@@ -85,9 +85,9 @@ def test_the_sheet_has_the_ends_of_blocks_or_every_layer_with_a_map(network):
 
 def test_the_contact_sheet_hangs_one_dream_after_the_other(network):
     frames = list(
-        lab._sheet_frames(
-            images.sample("china"), network, "ends", 160,
-            gradient="2015", iterations=2, octaves=1,
+        lab.contact_panel.function(
+            images.sample("china"), network, "ends",
+            how={"gradient": "2015", "iterations": 2, "octaves": 1}, side=160,
         )
     )  # fmt: skip
     assert len(frames) == 10 * 3
@@ -104,7 +104,7 @@ def test_the_contact_sheet_hangs_one_dream_after_the_other(network):
 
 
 def test_feedback_is_told_in_words_and_curves(network, opened):
-    live = opened(lab.feedback_panel("pont_du_gard", "fire3"))
+    live = opened(lab.feedback_panel("pont_du_gard", layer="fire3"))
     live.controls["steps"].source.value = 10
     live.run(limit=3)
     assert len(live.frame.values) == 3
@@ -121,7 +121,7 @@ def test_dogs_are_counted_only_where_there_are_some(network):
 
 
 def test_a_guided_panel_shows_the_guide_beside_the_dream(network, opened):
-    live = opened(lab.guided_panel("china", "flower", "fire3", side=240))
+    live = opened(lab.guided_panel("china", "flower", layer="fire3", side=240))
     live.run(limit=2)
     goal = d.Guided.by(network, "fire3", lab.fitted(images.sample("flower"), 240))
     picture = lab.fitted(images.sample("china"), 240)
@@ -147,7 +147,9 @@ def decoded(markup: str) -> bytes:
 
 
 def test_a_zoom_film_plays_in_its_panel_and_is_saved(tmp_path, network, opened):
-    live = opened(cinema.zoom_panel("china", "fire3", count=4, iterations=2, octaves=1, side=160))
+    live = opened(
+        cinema.zoom_panel("china", layer="fire3", count=4, iterations=2, octaves=1, side=160)
+    )
     assert live.film is None
     assert live.film_button.disabled
     with pytest.raises(BadSetting, match="no film yet"):
@@ -172,7 +174,7 @@ def test_a_zoom_film_plays_in_its_panel_and_is_saved(tmp_path, network, opened):
 
 
 def test_a_film_of_ones_own_is_dreamed_on_at_its_own_speed(network, opened):
-    live = opened(cinema.film_panel("china", "fire3", iterations=2, octaves=1, side=160))
+    live = opened(cinema.film_panel("china", layer="fire3", iterations=2, octaves=1, side=160))
     pan = films.pan(images.sample("flower"), (60, 90), 3, fps=5)
     live.controls["clip"].open_files([("mine.gif", films.encode(pan, "gif"))])
     assert live.controls["clip"].words == "mine.gif"

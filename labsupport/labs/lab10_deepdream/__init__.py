@@ -2,7 +2,6 @@
 
 from labsupport.labs.lab10_deepdream.dream import (
     DOGS,
-    KINDS,
     ContactSheet,
     DreamView,
     board,

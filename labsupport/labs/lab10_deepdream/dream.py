@@ -26,13 +26,21 @@ from labsupport.methods.dream import (
     feedback,
     resized,
 )
-from labsupport.ui import controls, figures
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Live
+from labsupport.ui import figures
+from labsupport.ui.declare import (
+    choice,
+    layer_of,
+    live,
+    network_of,
+    photo,
+    real,
+    seed,
+    together,
+    whole,
+)
 
 DOGS = range(151, 269)  # ImageNet's breeds, Chihuahua to Mexican hairless
-KINDS = {"in bands (vivid)": "vivid", "as it is (2015)": "2015"}
+GRADIENT = choice({"in bands (vivid)": "vivid", "as it is (2015)": "2015"}, "vivid")
 _RECIPES = {recipe.name: recipe for recipe in (CLASSIC, VIVID)}
 
 
@@ -55,54 +63,7 @@ def has_map(layer: Layer) -> bool:
     return wide and layer.kind not in ("dropout", "identity", "normalize")
 
 
-def subject(image: str, layer: str, known: ImageSet[Picture] | None = None) -> dict[str, Control]:
-    """The controls that the panels begin with: a picture, a network and one of its layers."""
-    network = controls.network_menu(names=photograph_networks())
-    return {
-        "image": controls.image_menu(known or pictures(), image),
-        "network": network,
-        "layer": controls.layer_menu(network, layer, keep=has_map),
-    }
-
-
 # One dream, live
-
-
-def dream_panel(image: str = "china", layer: str = "fire7", **starts: Any) -> Live:
-    """Any picture, any layer of any network, two layers mixed; frames as they come.
-
-    `starts` sets controls otherwise than by default: gradient ("vivid", "2015"), octaves, scale,
-    iterations, strength, jitter, side.
-    """
-    shown = subject(image, layer)
-    shown |= {
-        "second": controls.layer_menu(shown["network"], "fire4", keep=has_map, label="mixed with"),
-        "share": controls.real("of the second", 0.0, 0.0, 1.0, step=0.1, digits=1),
-        **_recipe_controls(**starts),
-        "seed": controls.seed(),
-    }
-    return Live(_mixed_dream, shown, draw=_draw_dream, title="Dream", autostart=True)
-
-
-def _recipe_controls(
-    *,
-    gradient: str = "vivid",
-    octaves: int = 4,
-    scale: float = 1.4,
-    iterations: int = 10,
-    strength: float = 1.5,
-    jitter: int = 32,
-    side: int = 480,
-) -> dict[str, Control]:
-    return {
-        "gradient": controls.choice("gradient", KINDS, gradient),
-        "octaves": controls.whole("octaves", octaves, 1, 5),
-        "scale": controls.real("scale", scale, 1.2, 2.0, step=0.1, digits=1),
-        "iterations": controls.whole("iterations", iterations, 2, 40),
-        "strength": controls.real("step", strength, 0.5, 4.0, step=0.25, unit="of 255"),
-        "jitter": controls.whole("jitter", jitter, 0, 64, step=4, unit="px"),
-        "side": controls.whole("longer side", side, 240, 640, step=80, unit="px"),
-    }
 
 
 def recipe_of(
@@ -130,24 +91,6 @@ class DreamView:
     @property
     def progress(self) -> float:
         return self.frame.progress
-
-
-def _mixed_dream(
-    image: torch.Tensor,
-    network: Network,
-    layer: str,
-    second: str,
-    share: float,
-    side: int,
-    seed: int,
-    **how: Any,
-) -> Iterator[DreamView]:
-    picture = fitted(image, side)
-    objective: DreamObjective = layer
-    if share > 0 and second != layer:
-        weights = balanced_weights(network, picture, [layer, second])
-        objective = {layer: (1 - share) * weights[layer], second: share * weights[second]}
-    return _views(dream.frames(network, picture, objective, recipe=recipe_of(**how), seed=seed))
 
 
 def _views(frames: Iterator[DreamFrame]) -> Iterator[DreamView]:
@@ -181,6 +124,41 @@ def _answer(frame: DreamFrame, network: Network) -> str:
         return ""
     first = network.predict(frame.image, k=1)[0][0]
     return f" The network says: {first.name}, {figures.per_cent(first.probability)}."
+
+
+RECIPE = together(
+    gradient=GRADIENT,
+    octaves=whole(4, 1, 5),
+    scale=real(1.4, 1.2, 2.0, step=0.1, digits=1),
+    iterations=whole(10, 2, 40),
+    strength=real(1.5, 0.5, 4.0, step=0.25, unit="of 255", label="step"),
+    jitter=whole(32, 0, 64, step=4, unit="px"),
+)
+
+
+def longer_side(start: int) -> Any:
+    """The control for a dream's size."""
+    return whole(start, 240, 640, step=80, unit="px", label="longer side")
+
+
+@live("Dream", draw=_draw_dream)
+def dream_panel(
+    image: torch.Tensor = photo("china", pictures),
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire7", keep=has_map),
+    second: str = layer_of("network", "fire4", keep=has_map, label="mixed with"),
+    share: float = real(0.0, 0.0, 1.0, step=0.1, digits=1, label="of the second"),
+    how: Mapping[str, Any] = RECIPE,
+    side: int = longer_side(480),
+    seed: int = seed(),
+) -> Iterator[DreamView]:
+    """Any picture, any layer of any network, two layers mixed; frames as they come."""
+    picture = fitted(image, side)
+    objective: DreamObjective = layer
+    if share > 0 and second != layer:
+        weights = balanced_weights(network, picture, [layer, second])
+        objective = {layer: (1 - share) * weights[layer], second: share * weights[second]}
+    return _views(dream.frames(network, picture, objective, recipe=recipe_of(**how), seed=seed))
 
 
 # Octaves
@@ -242,21 +220,6 @@ def sheet_layers(network: Network, every: bool = False) -> list[str]:
     return [ends[place].name for place in places]
 
 
-def contact_panel(image: str = "china", *, side: int = 200) -> Live:
-    """One picture, dreamed on at one layer after the other."""
-    network = controls.network_menu(names=photograph_networks())
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(pictures(), image),
-        "network": network,
-        "layers": controls.choice("layers", {"ends of blocks": "ends", "every layer": "every"}),
-        "gradient": controls.choice("gradient", KINDS, "vivid"),
-        "iterations": controls.whole("iterations", 10, 2, 30, step=2),
-        "octaves": controls.whole("octaves", 4, 1, 5),
-        "side": controls.whole("longer side", side, 160, 320, step=40, unit="px"),
-    }
-    return Live(_sheet_frames, shown, draw=_draw_sheet, title="Contact sheet", autostart=True)
-
-
 @dataclass(frozen=True)
 class ContactSheet:
     """A contact sheet on its way: the photograph and the dreams so far, of `count` layers; the last
@@ -274,21 +237,6 @@ class ContactSheet:
         return (len(self.images) - 2 + self.share) / self.count
 
 
-def _sheet_frames(
-    image: torch.Tensor, network: Network, layers: str, side: int, **how: Any
-) -> Iterator[ContactSheet]:
-    picture, recipe = fitted(image, side), recipe_of(**how)
-    names = sheet_layers(network, layers == "every")
-    done: tuple[torch.Tensor, ...] = (picture,)
-    for place, name in enumerate(names):
-        titles = ("the photograph", *[network.layer(one).title for one in names[: place + 1]])
-        for frame in dream.frames(network, picture, name, recipe=recipe):
-            so_far = (*done, frame.image)
-            share, steps = frame.progress, frame.steps
-            yield ContactSheet(so_far, titles, len(names), share, steps, frame.octaves)
-        done = so_far
-
-
 def _draw_sheet(sheet: ContactSheet) -> tuple[Image.Image, str]:
     blank = torch.ones_like(sheet.images[0])
     missing = max(0, sheet.count + 1 - len(sheet.images))
@@ -302,28 +250,47 @@ def _draw_sheet(sheet: ContactSheet) -> tuple[Image.Image, str]:
     return picture, words
 
 
+@live("Contact sheet", draw=_draw_sheet)
+def contact_panel(
+    image: torch.Tensor = photo("china", pictures),
+    network: Network = network_of(),
+    layers: str = choice({"ends of blocks": "ends", "every layer": "every"}),
+    how: Mapping[str, Any] = together(
+        gradient=GRADIENT, iterations=whole(10, 2, 30, step=2), octaves=whole(4, 1, 5)
+    ),
+    side: int = whole(200, 160, 320, step=40, unit="px", label="longer side"),
+) -> Iterator[ContactSheet]:
+    """One picture, dreamed on at one layer after the other."""
+    picture, recipe = fitted(image, side), recipe_of(**how)
+    names = sheet_layers(network, layers == "every")
+    done: tuple[torch.Tensor, ...] = (picture,)
+    for place, name in enumerate(names):
+        titles = ("the photograph", *[network.layer(one).title for one in names[: place + 1]])
+        for frame in dream.frames(network, picture, name, recipe=recipe):
+            so_far = (*done, frame.image)
+            share, steps = frame.progress, frame.steps
+            yield ContactSheet(so_far, titles, len(names), share, steps, frame.octaves)
+        done = so_far
+
+
 # The feedback loop
-
-
-def feedback_panel(image: str = "pont_du_gard", layer: str = "fire7") -> Live:
-    """A dream in one octave, and what the network says after each step."""
-    shown = subject(image, layer, images.photos())
-    shown |= {
-        "gradient": controls.choice("gradient", KINDS, "vivid"),
-        "steps": controls.whole("steps", 30, 10, 100, step=10),
-    }
-    return Live(_feedback, shown, draw=_draw_feedback, title="Feedback loop", autostart=True)
-
-
-def _feedback(
-    image: torch.Tensor, network: Network, layer: str, gradient: str, steps: int
-) -> Iterator[Feedback]:
-    picture = images.standard(image, network.input_size[0])
-    return feedback.frames(network, picture, layer, recipe=_RECIPES[gradient], steps=steps)
 
 
 def _draw_feedback(rows: Feedback, network: Network) -> tuple[Image.Image, str]:
     return feedback_picture(rows, network), feedback_words(rows, network)
+
+
+@live("Feedback loop", draw=_draw_feedback)
+def feedback_panel(
+    image: torch.Tensor = photo("pont_du_gard"),
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire7", keep=has_map),
+    gradient: str = GRADIENT,
+    steps: int = whole(30, 10, 100, step=10),
+) -> Iterator[Feedback]:
+    """A dream in one octave, and what the network says after each step."""
+    picture = images.standard(image, network.input_size[0])
+    return feedback.frames(network, picture, layer, recipe=_RECIPES[gradient], steps=steps)
 
 
 def feedback_words(rows: Feedback, network: Network) -> str:
@@ -388,30 +355,7 @@ def _lines(rows: Feedback, network: Network) -> dict[str, torch.Tensor]:
 # Guided dreams
 
 
-def guided_panel(
-    image: str = "china", guide: str = "flower", layer: str = "fire5", **starts: Any
-) -> Live:
-    """One picture dreamed on with the features of another."""
-    first = subject(image, layer)
-    shown = {
-        "image": first["image"],
-        "guide": controls.image_menu(pictures(), guide, label="guide"),
-        **first,
-        **_recipe_controls(**{"side": 400, **starts}),
-    }
-    return Live(_guided_dream, shown, draw=_draw_guided, title="Guided dream", autostart=True)
-
-
-def _guided_dream(
-    image: torch.Tensor,
-    guide: torch.Tensor,
-    network: Network,
-    layer: str,
-    side: int,
-    **how: Any,
-) -> Iterator[DreamView]:
-    objective = Guided.by(network, layer, fitted(guide, _GUIDE))
-    return _views(dream.frames(network, fitted(image, side), objective, recipe=recipe_of(**how)))
+_GUIDE = 240  # pixels of its longer side
 
 
 def _draw_guided(view: DreamView, guide: torch.Tensor) -> tuple[Image.Image, str]:
@@ -419,4 +363,15 @@ def _draw_guided(view: DreamView, guide: torch.Tensor) -> tuple[Image.Image, str
     return figures.side_by_side(parts, ["the dream", "the guide"]), _so_far(view)
 
 
-_GUIDE = 240  # pixels of its longer side
+@live("Guided dream", draw=_draw_guided)
+def guided_panel(
+    image: torch.Tensor = photo("china", pictures),
+    guide: torch.Tensor = photo("flower", pictures),
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire5", keep=has_map),
+    how: Mapping[str, Any] = RECIPE,
+    side: int = longer_side(400),
+) -> Iterator[DreamView]:
+    """One picture dreamed on with the features of another."""
+    objective = Guided.by(network, layer, fitted(guide, _GUIDE))
+    return _views(dream.frames(network, fitted(image, side), objective, recipe=recipe_of(**how)))

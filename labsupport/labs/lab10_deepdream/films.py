@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,11 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.images import films
 from labsupport.core.images.films import Film
 from labsupport.core.network import Network
-from labsupport.labs.lab10_deepdream.dream import (
-    KINDS,
-    fitted,
-    has_map,
-    pictures,
-    recipe_of,
-    subject,
-)
+from labsupport.labs.lab10_deepdream.dream import GRADIENT, fitted, has_map, pictures, recipe_of
 from labsupport.methods.dream import FilmFrame, dream_film, zoom_film
 from labsupport.ui import controls, figures
-from labsupport.ui.control import Control, Step
-from labsupport.ui.declare import photograph_networks
+from labsupport.ui.control import Step
+from labsupport.ui.declare import Declared, layer_of, live, network_of, photo, real, together, whole
 from labsupport.ui.panel import Live
 
 
@@ -109,62 +102,6 @@ def _shown(film: Film, alt: str, kind: str = "mp4") -> str:
     )
 
 
-def zoom_panel(
-    image: str = "neuschwanstein",
-    layer: str = "fire7",
-    *,
-    count: int = 16,
-    zoom: int = 5,
-    **starts: int,
-) -> FilmLive:
-    """Dream, come nearer, dream on: 2015's endless zoom, which plays when it is done."""
-    shown = subject(image, layer) | {
-        "count": controls.whole("pictures", count, 4, 120, step=4),
-        "zoom": controls.whole("zoom", zoom, 1, 20, unit="%"),
-        **_film_controls(**starts),
-    }
-    return FilmLive(_zoom_film, shown, draw=_draw_film, title="Zoom film", autostart=True)
-
-
-def _film_controls(*, octaves: int = 2, iterations: int = 6, side: int = 240) -> dict[str, Control]:
-    return {
-        "gradient": controls.choice("gradient", KINDS, "vivid"),
-        "octaves": controls.whole("octaves", octaves, 1, 4),
-        "iterations": controls.whole("iterations", iterations, 2, 20),
-        "side": controls.whole("longer side", side, 160, 480, step=80, unit="px"),
-    }
-
-
-def _zoom_film(
-    image: torch.Tensor, network: Network, layer: str, count: int, zoom: int, side: int, **how: Any
-) -> Iterator[FilmFrame]:
-    picture, recipe = fitted(image, side), recipe_of(**how)
-    return zoom_film.frames(network, picture, layer, count=count, share=zoom / 100, recipe=recipe)
-
-
-def film_panel(
-    clip: str = "china", layer: str = "fire5", *, carry: float = 0.5, **starts: int
-) -> FilmLive:
-    """A short film, picture by picture: a camera over a photograph, or your own."""
-    network = controls.network_menu(names=photograph_networks())
-    shown: dict[str, Control] = {
-        "clip": ClipMenu(clip),
-        "network": network,
-        "layer": controls.layer_menu(network, layer, keep=has_map),
-        "carry": controls.real("kept detail", carry, 0.0, 1.0, step=0.1, digits=1),
-        **_film_controls(**starts),
-    }
-    return FilmLive(_dream_film, shown, draw=_draw_film, title="Dreamed film", autostart=True)
-
-
-def _dream_film(
-    clip: Film, network: Network, layer: str, carry: float, side: int, **how: Any
-) -> Iterator[FilmFrame]:
-    shots = torch.cat([fitted(one[None], side) for one in clip.images])
-    for frame in dream_film.frames(network, shots, layer, carry=carry, recipe=recipe_of(**how)):
-        yield replace(frame, settings={**frame.settings, "fps": clip.fps})
-
-
 def _draw_film(film: FilmFrame) -> tuple[Image.Image, str]:
     image = film.dream.image
     picture = figures.enlarge(image, 2 if image.shape[3] <= 256 else 1)
@@ -174,6 +111,41 @@ def _draw_film(film: FilmFrame) -> tuple[Image.Image, str]:
     extra = "zoom" in film.settings and f", {film.settings['zoom']:.0%} nearer each time"
     kept = "carry" in film.settings and f", {film.settings['carry']:.0%} of the detail kept"
     return picture, f"Picture {number} of {film.count}; {how}{extra or kept or ''}."
+
+
+RECIPE = together(gradient=GRADIENT, octaves=whole(2, 1, 4), iterations=whole(6, 2, 20))
+SIDE = whole(240, 160, 480, step=80, unit="px", label="longer side")
+CLIP: Any = Declared(lambda _, name, __: ClipMenu(name), "china")
+
+
+@live("Zoom film", draw=_draw_film, kind=FilmLive)
+def zoom_panel(
+    image: torch.Tensor = photo("neuschwanstein", pictures),
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire7", keep=has_map),
+    count: int = whole(16, 4, 120, step=4, label="pictures"),
+    zoom: int = whole(5, 1, 20, unit="%"),
+    how: Mapping[str, Any] = RECIPE,
+    side: int = SIDE,
+) -> Iterator[FilmFrame]:
+    """Dream, come nearer, dream on: 2015's endless zoom, which plays when it is done."""
+    picture, recipe = fitted(image, side), recipe_of(**how)
+    return zoom_film.frames(network, picture, layer, count=count, share=zoom / 100, recipe=recipe)
+
+
+@live("Dreamed film", draw=_draw_film, kind=FilmLive)
+def film_panel(
+    clip: Film = CLIP,
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire5", keep=has_map),
+    carry: float = real(0.5, 0.0, 1.0, step=0.1, digits=1, label="kept detail"),
+    how: Mapping[str, Any] = RECIPE,
+    side: int = SIDE,
+) -> Iterator[FilmFrame]:
+    """A short film, picture by picture: a camera over a photograph, or your own."""
+    shots = torch.cat([fitted(one[None], side) for one in clip.images])
+    for frame in dream_film.frames(network, shots, layer, carry=carry, recipe=recipe_of(**how)):
+        yield replace(frame, settings={**frame.settings, "fps": clip.fps})
 
 
 def strip(film: Film, count: int = 6) -> Image.Image:
