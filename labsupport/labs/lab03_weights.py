@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from labsupport.core import images, training
+from labsupport.core import network as networks
 from labsupport.core.frames import framed
 from labsupport.core.images.crops import crops
 from labsupport.core.images.sets import LabelledImages
@@ -20,7 +21,8 @@ from labsupport.core.network.architectures import convnetjs
 from labsupport.core.network.architectures.lenet import LeNet5
 from labsupport.methods import weights as w
 from labsupport.ui import controls, figures
-from labsupport.ui.panel import Live, Panel
+from labsupport.ui.declare import choice, network_of, panel
+from labsupport.ui.panel import Live
 
 KEY_WORDS = {
     "number": "number of the filter",
@@ -113,21 +115,13 @@ def effective(network: Network, layer: str, channels: Sequence[int]) -> Image.Im
 # The panel of sorted filters
 
 
-def filters_panel(network: str = "convnetjs") -> Panel:
+@panel("Filters of the first layer", cost="quick")
+def filters_panel(
+    network: Network = network_of("convnetjs", networks.names),
+    key: str = choice({KEY_WORDS[key]: key for key in w.KEYS}, label="sorted by"),
+    shared: bool = choice(SCALES, label="scale"),
+) -> tuple[Image.Image, str]:
     """The first layer of any network, sorted as is asked, each tile with its number."""
-    return Panel(
-        _sorted_filters,
-        {
-            "network": controls.network_menu(network),
-            "key": controls.choice("sorted by", {KEY_WORDS[key]: key for key in w.KEYS}),
-            "shared": controls.choice("scale", SCALES),
-        },
-        title="Filters of the first layer",
-        cost="quick",
-    )
-
-
-def _sorted_filters(network: Network, key: str, shared: bool) -> tuple[Image.Image, str]:
     first = w.filters(network)
     picture = tiles(first.weights, w.argsort(first.weights, key), shared=shared)
     scale = "one scale" if shared else "each tile on its own scale"

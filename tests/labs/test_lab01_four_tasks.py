@@ -24,7 +24,7 @@ def test_the_scene_is_an_image_and_the_same_each_time():
 
 @pytest.mark.parametrize("task", lab.TASKS)
 def test_each_task_says_what_kind_of_answer_it_gives(task):
-    picture, words = lab._answered(images.sample("polar_bear"), task, 0.2)
+    picture, words = lab.tasks_panel.function(images.sample("polar_bear"), task, 0.2)
     assert lab.ANSWERS[task] in words
     assert "ice bear" in words
     assert picture.width > 224
@@ -142,6 +142,6 @@ def test_what_a_detector_finds_is_drawn_with_name_and_score(bear):
 def test_a_detector_answers_in_the_panel(menu):
     menu, _ = menu
     menu.put("ssdlite320_mobilenet_v3_large")
-    picture, words = lab._answered(torch.zeros(1, 3, 100, 120), menu.value, 0.2)
+    picture, words = lab.tasks_panel.function(torch.zeros(1, 3, 100, 120), menu.value, 0.2)
     assert picture.size == (538, 448)
     assert words.endswith("The answer: any number of names and boxes.")

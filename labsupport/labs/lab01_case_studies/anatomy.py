@@ -18,8 +18,9 @@ from labsupport.methods.anatomy import (
     design,
     published,
 )
-from labsupport.ui import controls, figures, ink
-from labsupport.ui.panel import Panel
+from labsupport.methods.anatomy.designs import Head, Padding
+from labsupport.ui import figures, ink
+from labsupport.ui.declare import choice, panel, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -220,21 +221,15 @@ def comparison(names: Sequence[str]) -> Image.Image:
 # Panels over networks
 
 
-def layers_panel(network: str = "alexnet_2012") -> Panel:
+_BY_TITLE = {title: name for name, title in blueprints.TITLES.items()}
+
+
+@panel("Layer by layer", cost="instant")
+def layers_panel(
+    network: str = choice(_BY_TITLE, "alexnet_2012"),
+    scale: int = whole(100, 50, 200, step=25, unit="%", label="image size"),
+) -> tuple[Image.Image, str]:
     """Any network of the lecture, layer by layer."""
-    titles = {title: name for name, title in blueprints.TITLES.items()}
-    return Panel(
-        _layers,
-        {
-            "network": controls.choice("network", titles, network),
-            "scale": controls.whole("image size", 100, 50, 200, step=25, unit="%"),
-        },
-        title="Layer by layer",
-        cost="instant",
-    )
-
-
-def _layers(network: str, scale: int) -> tuple[Image.Image, str]:
     blueprint = blueprints.blueprint(network)
     height, width = (side * scale // 100 for side in blueprint.input_size)
     measured = anatomy(blueprint, (height, width))
@@ -246,36 +241,19 @@ def _laid_open(measured: Anatomy) -> Image.Image:
     return figures.side_by_side([tower(measured), layer_table(measured)], columns=1, gap=8)
 
 
-def design_panel() -> Panel:
-    """A chain to rebuild: each slider changes shapes, costs and receptive fields at once."""
-    return Panel(
-        _designed,
-        {
-            "image": controls.whole("image side", 224, 16, 320, step=16, unit="px"),
-            "depth": controls.whole("convolutions", 8, 1, 14),
-            "first_kernel": controls.whole("conv1 kernel", 7, 1, 13, unit="px"),
-            "first_stride": controls.whole("conv1 stride", 2, 1, 4, unit="px"),
-            "kernel": controls.whole("other kernels", 3, 1, 7, unit="px"),
-            "padding": controls.choice("padding", {"half the kernel": "same", "none": "none"}),
-            "channels": controls.whole("conv1 channels", 64, 8, 128, step=8),
-            "head": controls.choice("head", ["fully connected", "average"]),
-        },
-        title="Build a network",
-        cost="instant",
-    )
-
-
-def _designed(
-    image: int,
-    depth: int,
-    first_kernel: int,
-    first_stride: int,
-    kernel: int,
-    padding: str,
-    channels: int,
-    head: str,
+@panel("Build a network", cost="instant")
+def design_panel(
+    image: int = whole(224, 16, 320, step=16, unit="px", label="image side"),
+    depth: int = whole(8, 1, 14, label="convolutions"),
+    first_kernel: int = whole(7, 1, 13, unit="px", label="conv1 kernel"),
+    first_stride: int = whole(2, 1, 4, unit="px", label="conv1 stride"),
+    kernel: int = whole(3, 1, 7, unit="px", label="other kernels"),
+    padding: Padding = choice({"half the kernel": "same", "none": "none"}),
+    channels: int = whole(64, 8, 128, step=8, label="conv1 channels"),
+    head: Head = choice(["fully connected", "average"]),
 ) -> tuple[Image.Image, str]:
-    plan = Design(image, depth, first_kernel, first_stride, kernel, padding, channels, head)  # type: ignore[arg-type]
+    """A chain to rebuild: each slider changes shapes, costs and receptive fields at once."""
+    plan = Design(image, depth, first_kernel, first_stride, kernel, padding, channels, head)
     measured = anatomy(design(plan))
     return _laid_open(measured), totals(measured)
 
@@ -301,18 +279,14 @@ _NAMED = {
 }
 
 
-def accuracy_panel() -> Panel:
+@panel("Accuracy and cost", cost="quick")
+def accuracy_panel(
+    across: str = choice(ACROSS, label="cost"),
+    recipe: int = choice(RECIPES, label="weights"),
+    up: str = choice({"top-1": "top1", "top-5": "top5"}, label="accuracy"),
+) -> tuple[Image.Image, str]:
     """Accuracy against cost of torchvision's classifiers."""
-    return Panel(
-        accuracy_picture,
-        {
-            "across": controls.choice("cost", ACROSS),
-            "recipe": controls.choice("weights", RECIPES),
-            "up": controls.choice("accuracy", {"top-1": "top1", "top-5": "top5"}),
-        },
-        title="Accuracy and cost",
-        cost="quick",
-    )
+    return accuracy_picture(across, recipe, up)
 
 
 def accuracy_picture(

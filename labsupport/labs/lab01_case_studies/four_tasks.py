@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from PIL import Image
@@ -16,7 +17,7 @@ from labsupport.core.network.detectors import Detection, Detector
 from labsupport.methods.saliency import Segmentation, segment
 from labsupport.methods.tasks import class_box, class_map, dense_scores, detections
 from labsupport.ui import controls, figures
-from labsupport.ui.panel import Panel
+from labsupport.ui.declare import Declared, panel, photo, real
 
 TASKS = ("classification", "localization", "detection", "segmentation")
 ANSWERS = {
@@ -40,20 +41,6 @@ def scene() -> torch.Tensor:
     return picture.clamp_(0, 1)
 
 
-def tasks_panel(image: str = "polar_bear") -> Panel:
-    """Any picture and one of the four tasks."""
-    return Panel(
-        _answered,
-        {
-            "image": controls.image_menu(images.photos(), image),
-            "task": TaskMenu("localization"),
-            "share": controls.real("box from share", 0.2, 0.1, 0.8, step=0.1, digits=1),
-        },
-        title="One picture, four tasks",
-        cost="quick",
-    )
-
-
 class TaskMenu(controls.LoadingMenu):
     """A menu of the tasks, and of detection by torchvision's detectors; these download when they
     are chosen. The value is a task's name, or a `Detector`.
@@ -74,7 +61,16 @@ class TaskMenu(controls.LoadingMenu):
         )
 
 
-def _answered(image: torch.Tensor, task: str | Detector, share: float) -> tuple[Image.Image, str]:
+_TASK_MENU: Any = Declared(lambda _, start, __: TaskMenu(start), "localization")
+
+
+@panel("One picture, four tasks", cost="quick")
+def tasks_panel(
+    image: torch.Tensor = photo("polar_bear"),
+    task: str | Detector = _TASK_MENU,
+    share: float = real(0.2, 0.1, 0.8, step=0.1, digits=1, label="box from share"),
+) -> tuple[Image.Image, str]:
+    """Any picture and one of the four tasks."""
     if isinstance(task, Detector):
         return found_by(task, _large(image))
     network = networks.load()
