@@ -28,6 +28,7 @@ from labsupport.ui.panel import Cost, Live, Panel
 
 Made = Mapping[str, Any]  # the settled values, and the controls that come before
 Built = TypeVar("Built", bound=Board)
+LOOKS = ("title", "autostart")  # of a panel's settings, those that a call may give otherwise
 SMALL = ("lenet5", "convnetjs")  # networks that do not answer about photographs
 
 
@@ -204,7 +205,8 @@ class Declaration(Generic[Built]):
         self._places = list(known)
 
     def __call__(self, *values: Any, **named: Any) -> Built:
-        """The panel. `values` go to the functions' parameters in their order.
+        """The panel. `values` go to the functions' parameters in their order. `title` and
+        `autostart`, where the panel has it, can be given by name as well.
 
         `BadSetting` where a name is no parameter, or a settled value is missing.
         """
@@ -213,6 +215,7 @@ class Declaration(Generic[Built]):
             raise BadSetting(
                 f"{self.function.__name__} takes {most} values, and {given_count} were given."
             )
+        looks = {key: named.pop(key) for key in LOOKS if key in named and key in self._how}
         given = dict(zip(self._places, values, strict=False)) | named
         self._check(given)
         settled = {name: given.get(name, start) for name, start in self._settled.items()}
@@ -222,7 +225,7 @@ class Declaration(Generic[Built]):
             made[name] = declared.build(label, given.get(name, declared.start), settled | made)
         parts = {name: _settle(part, settled) for name, part in self._parts.items()}
         make: Any = self.kind  # both kinds take their functions by name
-        panel: Built = make(controls=made, **parts, **self._how)
+        panel: Built = make(controls=made, **parts, **self._how | looks)
         return panel
 
     def _check(self, given: Mapping[str, Any]) -> None:

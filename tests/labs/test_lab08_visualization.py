@@ -12,7 +12,7 @@ from torch import nn
 from labsupport.core import network as networks
 from labsupport.core.images import saved_settings
 from labsupport.labs.lab08_optimization import visualization as lab
-from labsupport.methods.optimize import CLEAR, LogOdds, TargetValue, visualize
+from labsupport.methods.optimize import LogOdds, TargetValue, visualize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,7 +38,7 @@ def test_the_slides_twenty_classes_are_imagenets(network):
 
 
 def test_a_class_grows_stops_goes_on_and_is_saved_with_its_settings(tmp_path, wait_for_frames):
-    live = lab.class_panel("flamingo", steps=20)
+    live = lab.class_panel(target="flamingo", steps=20)
     try:
         assert live.frame.frame.step == 0
         assert live.picture.width > 448
@@ -64,7 +64,7 @@ def test_a_class_grows_stops_goes_on_and_is_saved_with_its_settings(tmp_path, wa
 
 
 def test_a_units_panel_shows_a_channel_or_what_a_neuron_sees():
-    live = lab.unit_panel("fire2", 3, steps=20)
+    live = lab.unit_panel(layer="fire2", channel=3, steps=20)
     try:
         whole = live.picture.size
         assert whole == (448, 448)
@@ -119,7 +119,7 @@ def test_the_gallery_stands_in_the_order_of_its_names(tiny):
 
 def test_the_growing_gallery_ends_with_all_its_classes(tiny):
     names = ["goose", "cup", "lemon", "goose", "cup"]
-    gallery = list(lab._gallery_frames(tiny, names, CLEAR, 3, 0))
+    gallery = list(lab.gallery_panel.function(names, tiny, "ours", 3, 0))
     assert [len(one.names) for one in gallery[::4]] == [4, 5]
     progress = [one.progress for one in gallery]
     assert progress == sorted(progress)

@@ -41,7 +41,7 @@ def few_things() -> codes.Collection:
 
 # Panels that need to be told something.
 TOLD: dict[str, Callable[[], Live]] = {
-    "visualization.unit_panel": lambda: visualization.unit_panel("fire5"),
+    "visualization.unit_panel": lambda: visualization.unit_panel(layer="fire5"),
     "codes.map_panel": lambda: codes.map_panel(few_things(), size=200),
 }
 

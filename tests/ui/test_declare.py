@@ -73,6 +73,14 @@ def test_a_live_panel_takes_settled_values_and_its_drawings_controls():
     made.close()
 
 
+def test_a_call_may_say_the_title_and_whether_a_panel_begins_by_itself():
+    assert square(16, title="Another").title == "Another"
+    for wanted in (False, True):
+        made = growing(1, autostart=wanted)
+        assert (made.autostart, made.title) == (wanted, "Growing")
+        made.close()
+
+
 def test_what_computes_is_declared_beside_what_draws():
     made = twice(shade=99, side=5)
     assert made.picture.size == (10, 10)
@@ -83,6 +91,7 @@ def test_what_computes_is_declared_beside_what_draws():
     ("call", "words"),
     [
         (lambda: square(sied=3), "no control 'sied'; the nearest is 'side'"),
+        (lambda: square(autostart=True), "no control 'autostart'"),
         (lambda: growing(), "growing needs first"),
         (lambda: square(side=99), "does not lie between 1 and 64"),
         (lambda: square(light_or_dark="grey"), "not among its options"),

@@ -24,10 +24,18 @@ from labsupport.methods.optimize import (
     TargetValue,
     visualize,
 )
-from labsupport.ui import controls, figures, ink
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Live
+from labsupport.ui import figures, ink
+from labsupport.ui.declare import (
+    channel_of,
+    choice,
+    class_of,
+    layer_of,
+    live,
+    network_of,
+    seed,
+    together,
+    whole,
+)
 
 # The lecture's class images: Simonyan's two rows, then Yosinski's.
 LECTURE = (
@@ -62,6 +70,8 @@ SLIDE_NAMES = {
 YOSINSKI_NAMES = tuple(recipe.name for recipe in YOSINSKI)
 RECIPES = {recipe.name: recipe for recipe in (CLEAR, SIMONYAN, *YOSINSKI)}
 _STARTS = {"as the setting has it": "", **{start: start for start in STARTS if start != "mean"}}
+_RAISED = {"score and log-odds": "both", "the score alone (Simonyan)": "score"}
+_EXTENTS = {"the whole map": "map", "one neuron in the middle": "neuron"}
 _AT_ONCE = 4  # images that a gallery works on together, so that frames come often
 
 
@@ -77,76 +87,6 @@ def class_objective(names: str | int | Sequence[str | int]) -> Objective:
 # Live
 
 
-def class_panel(
-    target: str = "flamingo",
-    *,
-    raised: str = "both",
-    recipe: str = "ours",
-    steps: int = 60,
-    autostart: bool = False,
-) -> Live:
-    """An image for any class, network and setting, step by step.
-
-    `raised` is "both", see `class_objective`, or "score". With `autostart`, a control that is
-    moved begins anew.
-    """
-    network = controls.network_menu(names=photograph_networks())
-    shown: dict[str, Control] = {
-        "network": network,
-        "target": controls.class_box(network, target),
-        "raised": controls.choice("what is raised", _RAISED, raised),
-        **_how(recipe, steps),
-    }
-    settings: dict[str, Any] = {"title": "An image for a class", "autostart": autostart}
-    return Live(_class_frames, shown, draw=_draw_class, **settings)
-
-
-_RAISED = {"score and log-odds": "both", "the score alone (Simonyan)": "score"}
-
-
-def _class_frames(
-    network: Network, target: int | None, raised: str, **how: Any
-) -> Iterator[PanelFrame]:
-    index = 0 if target is None else target
-    objective = class_objective(index) if raised == "both" else TargetValue(index)
-    return _panel_frames(network, objective, network.categories[index], **how)
-
-
-def unit_panel(
-    layer: str = "fire8",
-    channel: int = 0,
-    *,
-    recipe: str = "ours",
-    steps: int = 60,
-    autostart: bool = False,
-) -> Live:
-    """An image for any channel of any layer, or for one neuron in the middle of its map.
-
-    With `autostart`, a control that is moved begins anew.
-    """
-    network = controls.network_menu(names=photograph_networks())
-    layers = controls.layer_menu(network, layer, keep=has_channels)
-    shown: dict[str, Control] = {
-        "network": network,
-        "layer": layers,
-        "channel": controls.channel_slider(layers, channel),
-        "extent": controls.choice("of the channel", _EXTENTS),
-        **_how(recipe, steps),
-    }
-    settings: dict[str, Any] = {"title": "An image for a unit", "autostart": autostart}
-    return Live(_unit_frames, shown, draw=_draw_unit, **settings)
-
-
-_EXTENTS = {"the whole map": "map", "one neuron in the middle": "neuron"}
-
-
-def _unit_frames(
-    network: Network, layer: str, channel: int, extent: str, **how: Any
-) -> Iterator[PanelFrame]:
-    target = unit_target(network, layer, channel, neuron=extent == "neuron")
-    return _panel_frames(network, TargetValue(target), network.target(target).title, **how)
-
-
 def unit_target(network: Network, layer: str, channel: int, *, neuron: bool = False) -> TargetLike:
     """A channel as a target; with `neuron`, the one in the middle of its map, if it has one."""
     shape = network.layer(layer).shape
@@ -158,15 +98,6 @@ def unit_target(network: Network, layer: str, channel: int, *, neuron: bool = Fa
 def has_channels(layer: Layer) -> bool:
     """Whether a layer says anything that the one before it has not said."""
     return layer.kind not in ("dropout", "flatten", "identity")
-
-
-def _how(recipe: str, steps: int) -> dict[str, Control]:
-    return {
-        "recipe": controls.choice("setting", list(RECIPES), recipe),
-        "start": controls.choice("start", _STARTS),
-        "steps": controls.whole("steps", steps, 20, 400, step=20),
-        "seed": controls.seed(),
-    }
 
 
 @dataclass(frozen=True)
@@ -184,10 +115,16 @@ class PanelFrame:
 
 
 def _panel_frames(
-    network: Network, objective: Objective, title: str, recipe: str = "ours", **how: Any
+    network: Network,
+    objective: Objective,
+    title: str,
+    *,
+    recipe: str = "ours",
+    start: str = "",
+    **how: Any,
 ) -> Iterator[PanelFrame]:
-    begun, start = time.perf_counter(), how.pop("start", "") or None
-    for frame in visualize.frames(network, objective, recipe=RECIPES[recipe], start=start, **how):
+    begun, how = time.perf_counter(), {**how, "recipe": RECIPES[recipe], "start": start or None}
+    for frame in visualize.frames(network, objective, **how):
         yield PanelFrame(frame, network, title, time.perf_counter() - begun)
 
 
@@ -230,6 +167,43 @@ def _so_far(shown: PanelFrame) -> str:
             "change it. Start from noise, or with another seed."
         )
     return words
+
+
+SETTING = together(
+    recipe=choice(list(RECIPES), "ours", label="setting"),
+    start=choice(_STARTS),
+    steps=whole(60, 20, 400, step=20),
+    seed=seed(),
+)
+
+
+@live("An image for a class", draw=_draw_class, autostart=False)
+def class_panel(
+    network: Network = network_of(),
+    target: int | None = class_of(start="flamingo"),
+    raised: str = choice(_RAISED, "both", label="what is raised"),
+    how: Mapping[str, Any] = SETTING,
+) -> Iterator[PanelFrame]:
+    """An image for any class, network and setting, step by step.
+
+    `raised` is "both", see `class_objective`, or "score".
+    """
+    index = target or 0
+    objective = class_objective(index) if raised == "both" else TargetValue(index)
+    return _panel_frames(network, objective, network.categories[index], **how)
+
+
+@live("An image for a unit", draw=_draw_unit, autostart=False)
+def unit_panel(
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire8", keep=has_channels),
+    channel: int = channel_of("layer"),
+    extent: str = choice(_EXTENTS, label="of the channel"),
+    how: Mapping[str, Any] = SETTING,
+) -> Iterator[PanelFrame]:
+    """An image for any channel of any layer, or for one neuron in the middle of its map."""
+    target = unit_target(network, layer, channel, neuron=extent == "neuron")
+    return _panel_frames(network, TargetValue(target), network.target(target).title, **how)
 
 
 # The board of settings
@@ -288,30 +262,19 @@ def gallery_picture(
     frame: Frame, names: Sequence[str] | Mapping[str, str], *, columns: int = 5
 ) -> Image.Image:
     """The images of a batch in rows, each under its name, with its probability if it has one."""
-    shown = [SLIDE_NAMES.get(name, name) for name in names]
-    values = None
-    if frame.probability is not None:
-        values = [figures.per_cent(float(chance)) for chance in frame.probability]
-    return figures.mosaic(
-        frame.image, titles=shown, values=values, columns=min(columns, len(shown)), gap=8
-    )
+    return _named(frame.image, names, frame.probability, columns)
 
 
-def gallery_panel(names: Sequence[str] = LECTURE, *, steps: int = 60) -> Live:
-    """The class gallery, a few classes at a time, growing."""
-    network = controls.network_menu(names=photograph_networks())
-    shown: dict[str, Control] = {
-        "network": network,
-        "recipe": controls.choice("setting", list(RECIPES)),
-        "steps": controls.whole("steps", steps, 20, 200, step=20),
-        "seed": controls.seed(),
-    }
-
-    def frames(network: Network, recipe: str, steps: int, seed: int) -> Iterator[GalleryFrame]:
-        known = [name for name in names if name in network.categories]
-        return _gallery_frames(network, known, RECIPES[recipe], steps, seed)
-
-    return Live(frames, shown, draw=_draw_gallery, title="Class gallery")
+def _named(
+    images: torch.Tensor,
+    names: Sequence[str] | Mapping[str, str],
+    chances: torch.Tensor | None,
+    columns: int,
+) -> Image.Image:
+    titles = [SLIDE_NAMES.get(name, name) for name in names]
+    values = None if chances is None else [figures.per_cent(float(chance)) for chance in chances]
+    columns = min(columns, len(titles))
+    return figures.mosaic(images, titles=titles, values=values, columns=columns, gap=8)
 
 
 @dataclass(frozen=True)
@@ -331,32 +294,35 @@ class GalleryFrame:
         return (len(self.names) - self.growing * (1 - self.share)) / self.count
 
 
-def _gallery_frames(
-    network: Network, names: Sequence[str], recipe: Recipe, steps: int, seed: int
-) -> Iterator[GalleryFrame]:
-    images, chances = torch.empty(0), torch.empty(0)
-    for first in range(0, len(names), _AT_ONCE):
-        some = list(names[first : first + _AT_ONCE])
-        done = tuple(names[: first + len(some)])
-        for frame in visualize.frames(
-            network, class_objective(some), recipe=recipe, steps=steps, seed=seed
-        ):
-            chance = frame.probability if frame.probability is not None else torch.zeros(len(some))
-            together = torch.cat([images, frame.image]), torch.cat([chances, chance])
-            yield GalleryFrame(*together, done, len(names), len(some), frame.progress, steps)
-        images, chances = together
-
-
 def _draw_gallery(gallery: GalleryFrame) -> tuple[Image.Image, str]:
-    values = [figures.per_cent(float(chance)) for chance in gallery.chances]
-    titles = [SLIDE_NAMES.get(name, name) for name in gallery.names]
-    picture = figures.mosaic(gallery.images, titles=titles, values=values, columns=4, gap=8)
     sure = int((gallery.chances > 0.99).sum())
-    words = f"{len(titles)} of {gallery.count} classes; {sure} are above 99 %."
-    return (
-        picture,
-        f"{words} The last {gallery.growing}: {gallery.share:.0%} of {gallery.steps} steps.",
+    words = (
+        f"{len(gallery.names)} of {gallery.count} classes; {sure} are above 99 %. "
+        f"The last {gallery.growing}: {gallery.share:.0%} of {gallery.steps} steps."
     )
+    return _named(gallery.images, gallery.names, gallery.chances, 4), words
+
+
+@live("Class gallery", draw=_draw_gallery, autostart=False)
+def gallery_panel(
+    names: Sequence[str] = LECTURE,
+    network: Network = network_of(),
+    recipe: str = choice(list(RECIPES), label="setting"),
+    steps: int = whole(60, 20, 200, step=20),
+    seed: int = seed(),
+) -> Iterator[GalleryFrame]:
+    """The class gallery, a few classes at a time, growing."""
+    known = [name for name in names if name in network.categories]
+    how: dict[str, Any] = {"recipe": RECIPES[recipe], "steps": steps, "seed": seed}
+    images, chances = torch.empty(0), torch.empty(0)
+    for first in range(0, len(known), _AT_ONCE):
+        some = known[first : first + _AT_ONCE]
+        done = tuple(known[: first + len(some)])
+        for frame in visualize.frames(network, class_objective(some), **how):
+            chance = frame.probability if frame.probability is not None else torch.zeros(len(some))
+            both = torch.cat([images, frame.image]), torch.cat([chances, chance])
+            yield GalleryFrame(*both, done, len(known), len(some), frame.progress, steps)
+        images, chances = both
 
 
 # Units of every layer
