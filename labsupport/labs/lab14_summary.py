@@ -31,9 +31,8 @@ from labsupport.methods import backprop, codes, dream, fooling, inversion, optim
 from labsupport.methods.occlusion import occlusion_map
 from labsupport.methods.patches import TopPatches, merge, top_patches
 from labsupport.methods.weights import filters
-from labsupport.ui import controls, figures, ink
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
+from labsupport.ui import figures, ink
+from labsupport.ui.declare import channel_of, choice, class_of, layer_of, live, network_of, photo
 from labsupport.ui.panel import Live
 
 SIDE = 240  # pixels of one answer on the sheet
@@ -406,37 +405,29 @@ def everything_panel(
     `own` adds networks by name, `network` is the one to begin with, `pictures` the image set of
     the menu (the photos, if none is given).
     """
-    menu = controls.network_menu(network, names=photograph_networks(), own=own)
-    layers = controls.layer_menu(menu, keep=_is_unit_layer)
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos() if pictures is None else pictures, image),
-        "network": menu,
-        "of": controls.choice("asked is", {"a class": "class", "a unit": "unit"}),
-        "target": controls.class_box(menu),
-        "layer": layers,
-        "channel": controls.channel_slider(layers),
-    }
-    return Live(_frames, shown, draw=_draw, title="Every method, one question", autostart=True)
 
+    @live("Every method, one question", draw=_draw)
+    def panel(
+        image: torch.Tensor = photo(
+            image, lambda: images.photos() if pictures is None else pictures
+        ),
+        network: Network = network_of(network, own=own),
+        of: str = choice({"a class": "class", "a unit": "unit"}, label="asked is"),
+        target: int | None = class_of("network"),
+        layer: str = layer_of("network", keep=_is_unit_layer),
+        channel: int = channel_of("layer"),
+    ) -> Iterator[AnswerSheet]:
+        return ask.frames(network, image, target if of == "class" else (layer, channel))
 
-def _is_unit_layer(layer: Layer) -> bool:
-    return layer.kind == "relu" or "pool" in layer.kind
-
-
-def _frames(
-    image: torch.Tensor,
-    network: Network,
-    of: str,
-    target: int | None,
-    layer: str,
-    channel: int,
-) -> Iterator[AnswerSheet]:
-    chosen: TargetLike | None = target if of == "class" else (layer, channel)
-    yield from ask.frames(network, image, chosen)
+    return panel()
 
 
 def _draw(sheet: AnswerSheet) -> tuple[Image.Image, str]:
     return sheet_picture(sheet), sheet_words(sheet)
+
+
+def _is_unit_layer(layer: Layer) -> bool:
+    return layer.kind == "relu" or "pool" in layer.kind
 
 
 # The report
