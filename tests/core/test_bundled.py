@@ -40,9 +40,9 @@ def listed() -> dict[str, str]:
 
 
 def test_every_file_is_listed_with_its_checksum():
-    found = {name: hashlib.sha256(file.read_bytes()).hexdigest()
+    result = {name: hashlib.sha256(file.read_bytes()).hexdigest()
              for name, file in shipped().items()}  # fmt: skip
-    assert found == listed(), "after a change in data/: python data/build/sums.py"
+    assert result == listed(), "after a change in data/: python data/build/sums.py"
 
 
 def test_the_data_stays_small():
@@ -286,15 +286,15 @@ def squeezenet():
     ],
 )
 def test_what_squeezenet_says(squeezenet, name, expected, tolerance):
-    found = squeezenet(name)
+    result = squeezenet(name)
     for category, probability in expected.items():
-        assert found[category] == pytest.approx(probability, abs=tolerance)
+        assert result[category] == pytest.approx(probability, abs=tolerance)
 
 
 def test_squeezenet_is_right_on_most_labelled_photos(squeezenet):
     labelled = [picture for picture in images.photos() if picture.imagenet]
     right = 0
     for picture in labelled:
-        found = squeezenet(picture.name)
-        right += picture.imagenet in sorted(found, key=found.__getitem__)[-5:]
+        result = squeezenet(picture.name)
+        right += picture.imagenet in sorted(result, key=result.__getitem__)[-5:]
     assert right / len(labelled) > 0.85

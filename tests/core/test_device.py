@@ -139,10 +139,10 @@ def test_a_network_that_does_not_fit_gives_the_same_scores_in_smaller_batches(mo
         return real(given, *rest, **named)
 
     monkeypatch.setattr(torch.nn.functional, "conv2d", small)
-    found = devices.in_batches(network.scores, shown, batch=8)
+    result = devices.in_batches(network.scores, shown, batch=8)
     assert sizes[:2] == [7, 3]
     assert max(sizes[2:]) == 1
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory():
@@ -208,8 +208,8 @@ def test_images_travel_channels_last_and_vectors_as_they_are():
 
 
 @pytest.fixture
-def told(monkeypatch, tmp_path):
-    """A machine that says what it has: `told(meminfo, limit, used)`."""
+def free(monkeypatch, tmp_path):
+    """A machine that says what it has: `free(meminfo, limit, used)`."""
 
     def say(available: int | None, limit: str = "max", used: int = 0) -> int | None:
         files = [tmp_path / name for name in ("meminfo", "limit", "used")]
@@ -224,20 +224,20 @@ def told(monkeypatch, tmp_path):
     return say
 
 
-def test_free_memory_is_what_the_machine_and_its_container_leave(told):
-    assert told(1000) == 1024 * 1000
-    assert told(1000, limit="50000", used=20000) == 30000
-    assert told(1, limit="50000", used=20000) == 1024
-    assert told(1000, limit="50000", used=70000) == 0
+def test_free_memory_is_what_the_machine_and_its_container_leave(free):
+    assert free(1000) == 1024 * 1000
+    assert free(1000, limit="50000", used=20000) == 30000
+    assert free(1, limit="50000", used=20000) == 1024
+    assert free(1000, limit="50000", used=70000) == 0
 
 
-def test_where_nobody_tells_half_of_the_memory_counts_as_free(told, monkeypatch):
+def test_where_nobody_tells_half_of_the_memory_counts_as_free(free, monkeypatch):
     pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 100}
     monkeypatch.setattr(devices.os, "sysconf_names", pages, raising=False)
     monkeypatch.setattr(devices.os, "sysconf", pages.__getitem__, raising=False)
-    assert told(None) == 4096 * 50
+    assert free(None) == 4096 * 50
     monkeypatch.setattr(devices.os, "sysconf_names", {}, raising=False)
-    assert told(None) is None
+    assert free(None) is None
 
 
 def test_a_gpus_own_free_memory_is_asked_for(monkeypatch):

@@ -23,11 +23,11 @@ def as_before():
 
 
 def cores_of_a_new_thread() -> int:
-    found: list[int] = []
-    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    result: list[int] = []
+    thread = threading.Thread(target=lambda: result.append(torch.get_num_threads()))
     thread.start()
     thread.join()
-    return found[0]
+    return result[0]
 
 
 def square(number: int) -> int:
@@ -152,16 +152,16 @@ def test_teams_side_by_side():
 
 
 def test_a_caller_with_its_own_number_of_cores_keeps_it():
-    found: list[int] = []
+    result: list[int] = []
 
     def caller() -> None:
         torch.set_num_threads(1)
         list(workers.in_order(lambda: square, range(4), threads=2))
-        found.append(torch.get_num_threads())
+        result.append(torch.get_num_threads())
 
     cores = torch.get_num_threads()
     thread = threading.Thread(target=caller)
     thread.start()
     thread.join()
     torch.set_num_threads(cores)  # what the caller's own setting did to new threads
-    assert found == [1]
+    assert result == [1]

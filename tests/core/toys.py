@@ -117,7 +117,7 @@ class Squeezed(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-def assert_close_but_for_kinks(found: torch.Tensor, expected: torch.Tensor) -> None:
+def assert_close_but_for_kinks(result: torch.Tensor, expected: torch.Tensor) -> None:
     """Gradients of one network that came about in two ways, by kernels of their own.
 
     A hundred layers that add thousands of products, each rounded to 6e-8, stay within 1e-5 of the
@@ -125,6 +125,6 @@ def assert_close_but_for_kinks(found: torch.Tensor, expected: torch.Tensor) -> N
     takes, the gradient jumps by the share of that one unit: in the few pixels that it sees, or in
     all of them by next to nothing. So a tenth of the numbers may differ, and all by 5 % in norm.
     """
-    near = (found - expected).abs() <= 1e-5 * expected.abs().max()
+    near = (result - expected).abs() <= 1e-5 * expected.abs().max()
     assert float(near.float().mean()) >= 0.9
-    assert float((found - expected).norm()) <= 0.05 * float(expected.norm())
+    assert float((result - expected).norm()) <= 0.05 * float(expected.norm())

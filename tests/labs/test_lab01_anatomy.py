@@ -41,8 +41,8 @@ def test_the_layer_table_has_a_line_for_each_block():
 
 @pytest.mark.parametrize("name", blueprints.names())
 def test_a_tower_fits_its_width(name):
-    found = anatomy(blueprints.blueprint(name))
-    picture = lab.tower(found)
+    result = anatomy(blueprints.blueprint(name))
+    picture = lab.tower(result)
     assert picture.width == 760
     edge = np.asarray(picture)[:, -2:]
     assert (edge == 255).all()

@@ -50,8 +50,8 @@ def test_the_cut_keeps_the_bear_and_little_else(network, bear):
 
 
 def test_large_pictures_keep_their_shape():
-    found = lab._large(torch.zeros(1, 3, 300, 600))
-    assert found.shape[2:] == (360, 720)
+    result = lab._large(torch.zeros(1, 3, 300, 600))
+    assert result.shape[2:] == (360, 720)
     assert lab._large(torch.zeros(1, 3, 512, 512)).shape[2:] == (448, 448)
 
 

@@ -41,18 +41,18 @@ def test_every_picture_is_decoded_once_and_gives_what_the_method_gives(network, 
     calls = []
     plain = lab._decoded
     monkeypatch.setattr(lab, "_decoded", lambda one: calls.append(one.name) or plain(one))
-    found = lab.collection(network, pictures, layers=["fire2"])
+    result = lab.collection(network, pictures, layers=["fire2"])
     assert calls == pictures.names
-    assert list(found.codes) == ["pixels", "fire2", "fire9"]
-    assert torch.allclose(found.code, c.codes(network, pictures), atol=1e-3)
-    assert torch.allclose(found.codes["pixels"], c.pixel_codes(pictures), atol=1e-3)
-    assert found.layer == "fire9"
+    assert list(result.codes) == ["pixels", "fire2", "fire9"]
+    assert torch.allclose(result.code, c.codes(network, pictures), atol=1e-3)
+    assert torch.allclose(result.codes["pixels"], c.pixel_codes(pictures), atol=1e-3)
+    assert result.layer == "fire9"
 
 
 def test_photographs_may_be_collected_too(network):
-    found = lab.collection(network, images.photos()[:2], layers=[])
-    assert max(found.shown[0].size) == 224
-    assert found.titles == [one.title for one in images.photos()[:2]]
+    result = lab.collection(network, images.photos()[:2], layers=[])
+    assert max(result.shown[0].size) == 224
+    assert result.titles == [one.title for one in images.photos()[:2]]
 
 
 def test_layers_run_from_the_first_to_the_code(network):
@@ -189,9 +189,9 @@ def test_the_words_say_what_was_measured(things, points):
 def test_the_image_itself_is_not_its_own_neighbour(things):
     for layer in ("pixels", "fire9"):
         rows = things.codes[layer]
-        found = lab.nearest_others(rows, rows[4:5], 5, "cosine").numbers
-        assert 4 not in found
-        assert found == c.neighbours(rows, 4, k=5).numbers
+        result = lab.nearest_others(rows, rows[4:5], 5, "cosine").numbers
+        assert 4 not in result
+        assert result == c.neighbours(rows, 4, k=5).numbers
         stranger = rows[4:5] + 0.3 * rows[9:10]
         assert 4 in lab.nearest_others(rows, stranger, 5, "cosine").numbers
 
@@ -271,9 +271,9 @@ def test_the_digits_are_there_in_all_sets():
 
 
 def test_digits_are_drawn_where_they_lie_and_never_over_each_other():
-    found = lab.digits("small")
+    result = lab.digits("small")
     places = torch.stack([torch.arange(1797.0) % 3, torch.zeros(1797)], 1)
-    picture = np.asarray(lab.digit_map(places, found, size=300, tile=18))
+    picture = np.asarray(lab.digit_map(places, result, size=300, tile=18))
     inside = inked(lab.Image.fromarray(picture))[:, :300]
     columns = np.flatnonzero(inside.any(0))
     assert len(np.split(columns, np.flatnonzero(np.diff(columns) > 20) + 1)) == 3
@@ -291,13 +291,13 @@ def test_ten_thousand_digits_give_frames_soon_enough_to_stop():
 
 @pytest.mark.parametrize(("source", "least"), [("pixels", 0.9), ("lenet5", 0.97)])
 def test_the_maps_that_were_made_before_are_of_these_digits(source, least):
-    found = lab.bundled_map(source)
-    assert found.points.shape == (10_000, 2)
+    result = lab.bundled_map(source)
+    assert result.points.shape == (10_000, 2)
     labels = lab.digits("computed").labels
-    share = c.label_agreement(found.points, labels, metric="euclidean", sample=500)
+    share = c.label_agreement(result.points, labels, metric="euclidean", sample=500)
     assert share > least
     rows = lab.digit_codes("computed", source)
-    assert c.trustworthiness(rows, found.points, metric="euclidean", sample=300) > 0.97
+    assert c.trustworthiness(rows, result.points, metric="euclidean", sample=300) > 0.97
 
 
 def test_toys_are_what_their_names_say():

@@ -36,8 +36,8 @@ PAPERS = {  # parameters, depth
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_parameters_and_depth_are_the_papers(name):
-    found = anatomy(blueprints.blueprint(name))
-    assert (found.parameters, found.depth) == PAPERS[name]
+    result = anatomy(blueprints.blueprint(name))
+    assert (result.parameters, result.depth) == PAPERS[name]
 
 
 def test_lenets_connections_are_the_340_908_of_the_paper():
@@ -56,16 +56,16 @@ def test_one_convolution_in_closed_form():
         return nn.Sequential(nn.Conv2d(3, 6, 1, bias=False), grouped, nn.Flatten(),
                              nn.Linear(8 * 10 * 9, 4))  # fmt: skip
 
-    found = anatomy(blueprints.blueprint_of(build, name="toy", input_size=(20, 20)))
-    first, second, _, last = found.layers
+    result = anatomy(blueprints.blueprint_of(build, name="toy", input_size=(20, 20)))
+    first, second, _, last = result.layers
     assert (first.parameters, first.multiply_adds) == (18, 18 * 400)
     assert second.shape == (8, 10, 9)
     assert (second.parameters, second.multiply_adds) == (8 * 3 * 15 + 8, 8 * 3 * 15 * 90)
     assert (second.kernel, second.stride, second.receptive_field) == ((3, 5), (2, 2), (3, 5))
     assert second.memory == 4 * 8 * 90
     assert (last.parameters, last.multiply_adds) == (720 * 4 + 4, 720 * 4)
-    assert found.parameters == 18 + 368 + 2884
-    assert found.depth == 3
+    assert result.parameters == 18 + 368 + 2884
+    assert result.depth == 3
 
 
 def test_a_module_that_is_used_twice_is_counted_once_and_works_twice():
@@ -77,9 +77,9 @@ def test_a_module_that_is_used_twice_is_counted_once_and_works_twice():
         def forward(self, x):
             return self.fc(self.conv(self.conv(x)).flatten(1))
 
-    found = anatomy(blueprints.blueprint_of(Twice, name="twice", input_size=(4, 4)))
-    assert found.parameters == 9 + 98
-    assert found.multiply_adds == 2 * 9 * 16 + 96
+    result = anatomy(blueprints.blueprint_of(Twice, name="twice", input_size=(4, 4)))
+    assert result.parameters == 9 + 98
+    assert result.multiply_adds == 2 * 9 * 16 + 96
 
 
 @pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet18", "densenet121"])
@@ -101,7 +101,7 @@ def published_names():
     with `python -m labsupport test --all` every one."""
     names = torchvision.models.list_models(module=torchvision.models)
     weights = {name: torchvision.models.get_model_weights(name).DEFAULT for name in names}
-    every = [name for name, found in weights.items() if "_ops" in found.meta]
+    every = [name for name, result in weights.items() if "_ops" in result.meta]
     return every if os.environ.get("LABS_TESTS") == "all" else sorted(EIGHT.intersection(every))
 
 
@@ -112,12 +112,12 @@ def test_eight_families_are_published():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", published_names())
 def test_costs_are_what_torchvision_says(name):
-    told = catalog.recipe(name).published.meta
-    found = anatomy(blueprints.blueprint(name))
+    words = catalog.recipe(name).published.meta
+    result = anatomy(blueprints.blueprint(name))
     blueprints.blueprint.cache_clear()
-    assert sum(p.numel() for p in blueprints.skeleton(name).parameters()) >= found.parameters
+    assert sum(p.numel() for p in blueprints.skeleton(name).parameters()) >= result.parameters
     # the published figure has three digits after the point
-    assert found.multiply_adds / 1e9 == pytest.approx(told["_ops"], rel=0.01, abs=0.0006)
+    assert result.multiply_adds / 1e9 == pytest.approx(words["_ops"], rel=0.01, abs=0.0006)
 
 
 def test_the_rows_are_the_layers_with_their_receptive_fields():
@@ -141,11 +141,11 @@ def test_a_larger_image_costs_more_but_has_no_more_parameters():
 
 @pytest.mark.parametrize("name", blueprints.names())
 def test_blocks_lose_nothing(name):
-    found = anatomy(blueprints.blueprint(name))
+    result = anatomy(blueprints.blueprint(name))
     for key in ("parameters", "multiply_adds", "memory"):
-        assert sum(getattr(row, key) for row in found.blocks) == getattr(found, key)
-    assert len(found.blocks) <= 27
-    assert len({row.name for row in found.blocks}) == len(found.blocks)
+        assert sum(getattr(row, key) for row in result.blocks) == getattr(result, key)
+    assert len(result.blocks) <= 27
+    assert len({row.name for row in result.blocks}) == len(result.blocks)
 
 
 def test_blocks_have_the_lectures_names():
@@ -179,8 +179,8 @@ def test_the_table_holds_both_columns():
     lines = table.splitlines()
     assert lines[1].split("  ") == ["16 weight layers", "19 weight layers"]
     left, right = ([line[:16].strip() for line in lines], [line[17:].strip() for line in lines])
-    for column, found in (("D", left), ("E", right)):
-        counts = [sum(word == row for row in found) for word in dict(SLIDE[column])]
+    for column, result in (("D", left), ("E", right)):
+        counts = [sum(word == row for row in result) for word in dict(SLIDE[column])]
         expected: dict[str, int] = {}
         for word, times in SLIDE[column]:
             expected[word] = expected.get(word, 0) + times
@@ -196,14 +196,14 @@ def test_a_network_with_branches_is_no_list():
 
 
 def test_published_entries_are_torchvisions():
-    found = {(one.network, one.recipe): one for one in published()}
-    one = found["resnet50", 2]
-    told = torchvision.models.ResNet50_Weights.IMAGENET1K_V2.meta
-    assert one.parameters == told["num_params"]
-    assert one.top1 == told["_metrics"]["ImageNet-1K"]["acc@1"]
-    assert one.multiply_adds == 1e9 * told["_ops"]
-    assert {"alexnet", "vgg16", "googlenet", "resnet18"} <= {name for name, _ in found}
-    assert len(found) == len(published()) > 60
+    result = {(one.network, one.recipe): one for one in published()}
+    one = result["resnet50", 2]
+    words = torchvision.models.ResNet50_Weights.IMAGENET1K_V2.meta
+    assert one.parameters == words["num_params"]
+    assert one.top1 == words["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert one.multiply_adds == 1e9 * words["_ops"]
+    assert {"alexnet", "vgg16", "googlenet", "resnet18"} <= {name for name, _ in result}
+    assert len(result) == len(published()) > 60
 
 
 # Designs
@@ -221,10 +221,10 @@ def test_published_entries_are_torchvisions():
 def test_a_design_is_the_network_that_torch_would_build(plan):
     """Against PyTorch's own shapes, layer for layer, and the closed form of the receptive field."""
     network = design(plan)
-    found = anatomy(network)
+    result = anatomy(network)
     x = torch.empty(1, 3, plan.image, plan.image)
     field, step, channels = 1, 1, plan.channels
-    rows = {row.name: row for row in found.layers}
+    rows = {row.name: row for row in result.layers}
     for number in range(1, plan.depth + 1):
         k = plan.first_kernel if number == 1 else plan.kernel
         s = plan.first_stride if number == 1 else 1
@@ -237,9 +237,9 @@ def test_a_design_is_the_network_that_torch_would_build(plan):
             x = nn.functional.max_pool2d(x, 2)
             field, step = field + step, step * 2
             channels = max(channels, min(2 * channels, 512))
-    assert found.layers[-1].shape == (plan.classes,)
+    assert result.layers[-1].shape == (plan.classes,)
     hidden = 2 if plan.head == "fully connected" else 0
-    assert found.depth == plan.depth + 1 + hidden
+    assert result.depth == plan.depth + 1 + hidden
     first = rows[f"fc{plan.depth + 1}"]
     read = x.numel() if hidden else x.shape[1]
     assert first.multiply_adds == read * (4096 if hidden else plan.classes)

@@ -87,9 +87,9 @@ def test_the_code_and_the_classifier_make_the_scores(small):
 def test_several_layers_in_one_pass_are_the_same_as_one_by_one(small):
     batch = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(3))
     layers = [one.name for one in small.layers[3::-1]]
-    found = c.codes_by_layer(small, batch, layers)
-    assert list(found) == layers
-    for name, value in found.items():
+    result = c.codes_by_layer(small, batch, layers)
+    assert list(result) == layers
+    for name, value in result.items():
         assert torch.equal(value, c.codes(small, batch, name))
 
 
@@ -103,11 +103,11 @@ def test_pictures_are_read_once_each(network):
             return super().__getitem__(key)
 
     done = []
-    found = c.codes(network, Watched(pictures), progress=done.append)
+    result = c.codes(network, Watched(pictures), progress=done.append)
     assert sorted(read) == [0, 1, 2]
     assert done == [1.0]
     alone = torch.cat([c.codes(network, one.image) for one in pictures])
-    assert torch.allclose(found, alone, atol=1e-4)
+    assert torch.allclose(result, alone, atol=1e-4)
 
 
 def test_several_cores_give_the_same_codes_in_the_same_order(network, monkeypatch):
@@ -162,9 +162,9 @@ def test_neighbours_are_those_of_scikit_learn(metric):
     oracle = NearestNeighbors(n_neighbors=5, metric=metric).fit(rows.numpy())
     away, numbers = oracle.kneighbors()
     for place in (0, 17, 59):
-        found = c.neighbours(rows, place, metric=metric)
-        assert found.numbers == tuple(numbers[place])
-        assert np.allclose(found.distances, away[place], atol=1e-4)
+        result = c.neighbours(rows, place, metric=metric)
+        assert result.numbers == tuple(numbers[place])
+        assert np.allclose(result.distances, away[place], atol=1e-4)
 
 
 def test_length_counts_for_euclidean_and_not_for_cosine():
@@ -245,11 +245,11 @@ def test_what_has_no_neighbours_is_refused(call, words):
 def test_each_row_has_the_perplexity_that_was_asked_for():
     rows = seeded(50, 4)
     squared = torch.cdist(rows, rows).square().double().fill_diagonal_(math.inf).numpy()
-    found = tsne.conditional(squared, 12.0)
-    entropy = -(found * np.log2(np.maximum(found, 1e-300))).sum(1)
+    result = tsne.conditional(squared, 12.0)
+    entropy = -(result * np.log2(np.maximum(result, 1e-300))).sum(1)
     assert np.allclose(2**entropy, 12.0, atol=1e-6)
-    assert np.allclose(found.sum(1), 1)
-    assert (np.diag(found) == 0).all()
+    assert np.allclose(result.sum(1), 1)
+    assert (np.diag(result) == 0).all()
 
 
 def test_scale_does_not_matter_for_the_affinities():
@@ -259,27 +259,27 @@ def test_scale_does_not_matter_for_the_affinities():
 
 
 def test_affinities_are_symmetric_and_add_up_to_one():
-    found = c.affinities(seeded(40, 5), perplexity=8)
-    assert torch.allclose(found, found.T)
-    assert float(found.sum()) == pytest.approx(1)
-    assert float(found.diagonal().abs().max()) == 0
+    result = c.affinities(seeded(40, 5), perplexity=8)
+    assert torch.allclose(result, result.T)
+    assert float(result.sum()) == pytest.approx(1)
+    assert float(result.diagonal().abs().max()) == 0
 
 
 def test_the_gradient_is_the_slope_of_the_cost():
     wanted = c.affinities(seeded(12, 3), perplexity=4)
     points = seeded(12, 2, seed=3).double()
-    cost, slope = c.divergence(wanted, points)
+    cost, gradient = c.divergence(wanted, points)
     asked = points.clone().requires_grad_(True)
     near = 1 / (1 + torch.cdist(asked, asked).square())
     near = near - torch.diag(near.diagonal())
     shown = near / near.sum()
-    told = torch.where(
+    words = torch.where(
         wanted > 0, wanted * (wanted.clamp(min=1e-12) / shown.clamp(min=1e-12)).log(), 0
     )
-    total = told.sum()
+    total = words.sum()
     assert cost == pytest.approx(total.item(), abs=1e-6)
     (oracle,) = torch.autograd.grad(total, asked)
-    assert torch.allclose(slope, oracle, atol=1e-6)
+    assert torch.allclose(gradient, oracle, atol=1e-6)
 
 
 def ring(count: int = 60, width: int = 10) -> torch.Tensor:
@@ -294,17 +294,17 @@ def ring(count: int = 60, width: int = 10) -> torch.Tensor:
 @pytest.mark.parametrize("metric", c.METRICS)
 def test_a_map_costs_what_scikit_learns_exact_one_costs(metric):
     rows = ring()
-    found = c.embed(rows, perplexity=10, metric=metric, steps=500)
+    result = c.embed(rows, perplexity=10, metric=metric, steps=500)
     oracle = manifold.TSNE(
         perplexity=10, metric=metric, init="pca", method="exact", max_iter=500, random_state=0
     ).fit(rows.numpy())
     affinities = c.affinities(rows, perplexity=10, metric=metric)
     theirs = c.divergence(affinities, torch.tensor(oracle.embedding_))[0]
     assert theirs == pytest.approx(oracle.kl_divergence_, rel=0.01)
-    assert found.cost == pytest.approx(c.divergence(affinities, found.points)[0], rel=1e-3)
+    assert result.cost == pytest.approx(c.divergence(affinities, result.points)[0], rel=1e-3)
     # Both descents are chaotic: rows changed by 1e-5 change either cost by 2 % at most on the
     # ring, where they change it by 10 % on `groups`, whose maps have many arrangements.
-    assert found.cost <= theirs * 1.05
+    assert result.cost <= theirs * 1.05
 
 
 def test_groups_come_apart_and_stay_whole():
@@ -317,11 +317,11 @@ def test_groups_come_apart_and_stay_whole():
 def test_the_grid_repels_as_all_pairs_do():
     for scale in (1e-4, 1.0, 30.0):
         points = seeded(400, 2, seed=4).double().numpy() * scale
-        found, total = tsne.FourierRepulsion().of(points)
+        result, total = tsne.FourierRepulsion().of(points)
         near = tsne._student_t(points)
         wanted = (near**2).sum(1, keepdims=True) * points - near**2 @ points
         assert total == pytest.approx(near.sum(), rel=1e-2)
-        assert np.abs(found - wanted).max() <= 1e-2 * np.abs(wanted).max()
+        assert np.abs(result - wanted).max() <= 1e-2 * np.abs(wanted).max()
 
 
 def test_neighbours_and_grid_give_the_gradient_of_all_pairs():
@@ -386,10 +386,10 @@ def test_a_seed_starts_at_random_and_repeats():
 
 def test_principal_components_are_those_of_the_singular_values():
     rows = seeded(30, 6) * torch.tensor([9.0, 5, 1, 1, 1, 1])
-    found = c.embed(rows, method="pca", metric="euclidean").points
+    result = c.embed(rows, method="pca", metric="euclidean").points
     left, sizes, _ = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
     wanted = left[:, :2] * sizes[:2]
-    assert torch.allclose(found.abs(), wanted.abs(), atol=1e-3)
+    assert torch.allclose(result.abs(), wanted.abs(), atol=1e-3)
     wide = c.embed(rows.T.contiguous(), method="pca", metric="euclidean").points
     assert wide.shape == (6, 2)
     line = c.embed(torch.arange(5.0)[:, None], method="pca", metric="euclidean").points
@@ -398,8 +398,8 @@ def test_principal_components_are_those_of_the_singular_values():
 
 
 def test_images_that_are_all_the_same_do_not_break_a_map():
-    found = c.embed(torch.ones(12, 4), perplexity=3, steps=40)
-    assert bool(found.points.isfinite().all())
+    result = c.embed(torch.ones(12, 4), perplexity=3, steps=40)
+    assert bool(result.points.isfinite().all())
 
 
 @pytest.mark.parametrize(
@@ -428,8 +428,8 @@ def test_frames_refuse_before_the_first_one():
 
 def test_a_copy_goes_to_its_original_and_a_stranger_to_the_mean():
     rows, points = torch.eye(4), torch.tensor([[0.0, 0], [4, 0], [0, 4], [9, 9]])
-    found = c.place_in_map(rows, points, rows[1:2], k=2, metric="euclidean")
-    assert torch.allclose(found, points[1:2], atol=1e-3)
+    result = c.place_in_map(rows, points, rows[1:2], k=2, metric="euclidean")
+    assert torch.allclose(result, points[1:2], atol=1e-3)
     between = torch.tensor([[1.0, 1, 0, 0]]) / 2
     assert torch.allclose(
         c.place_in_map(rows, points, between, k=2), torch.tensor([[2.0, 0]]), atol=1e-5
@@ -446,25 +446,25 @@ def test_a_copy_goes_to_its_original_and_a_stranger_to_the_mean():
 def test_the_assignment_is_the_cheapest_of_all():
     for seed in range(5):
         points = seeded(6, 2, seed=seed)
-        found = c.grid(points, shape=(2, 3))
+        result = c.grid(points, shape=(2, 3))
         squared = grids.squared_distances_to_cells(points, (2, 3))
         costs = [
             sum(float(squared[one, cell]) for cell, one in enumerate(order))
             for order in itertools.permutations(range(6))
         ]
-        assert found.cost * 6 == pytest.approx(min(costs))
-        shown = [float(squared[one, cell]) for cell, one in enumerate(found.cells.flatten())]
+        assert result.cost * 6 == pytest.approx(min(costs))
+        shown = [float(squared[one, cell]) for cell, one in enumerate(result.cells.flatten())]
         assert sum(shown) == pytest.approx(min(costs))
 
 
 def test_280_images_reach_the_optimum():
     points = seeded(280, 2)
-    found = c.grid(points)
-    assert found.cells.shape == (14, 20)
-    assert sorted(found.cells.flatten().tolist()) == list(range(280))
+    result = c.grid(points)
+    assert result.cells.shape == (14, 20)
+    assert sorted(result.cells.flatten().tolist()) == list(range(280))
     squared = grids.squared_distances_to_cells(points, (14, 20)).numpy()
     rows, columns = linear_sum_assignment(squared)
-    assert found.cost == pytest.approx(squared[rows, columns].mean())
+    assert result.cost == pytest.approx(squared[rows, columns].mean())
 
 
 def test_every_cell_is_filled_and_few_are_left_out():
@@ -472,10 +472,10 @@ def test_every_cell_is_filled_and_few_are_left_out():
         rows, columns = c.grid_shape(count)
         assert rows <= columns <= 2 * rows
         assert 0 <= count - rows * columns < rows
-    found = c.grid(seeded(13, 2))
-    assert (int(found.cells.min()), found.cells.shape) == (0, (3, 4))
-    assert len(found.left_out) == 1
-    assert set(found.left_out) | set(found.cells.flatten().tolist()) == set(range(13))
+    result = c.grid(seeded(13, 2))
+    assert (int(result.cells.min()), result.cells.shape) == (0, (3, 4))
+    assert len(result.left_out) == 1
+    assert set(result.left_out) | set(result.cells.flatten().tolist()) == set(range(13))
 
 
 def test_rows_run_down_and_columns_to_the_right():
@@ -487,42 +487,42 @@ def test_rows_run_down_and_columns_to_the_right():
 
 
 def test_more_cells_than_images_leave_some_empty():
-    found = c.grid(seeded(5, 2), shape=(2, 4))
-    assert int((found.cells == -1).sum()) == 3
-    assert found.left_out == ()
+    result = c.grid(seeded(5, 2), shape=(2, 4))
+    assert int((result.cells == -1).sum()) == 3
+    assert result.left_out == ()
 
 
 def test_with_repeats_each_cell_has_its_nearest():
     points = torch.tensor([[0.0, 0], [0.1, 0], [1, 1], [1, 0]])
-    found = c.grid(points, shape=(2, 2), repeats=True)
+    result = c.grid(points, shape=(2, 2), repeats=True)
     squared = grids.squared_distances_to_cells(points, (2, 2))
-    assert found.cells.flatten().tolist() == squared.argmin(0).tolist()
-    assert found.left_out == (1,)
-    assert len(set(found.cells.flatten().tolist())) == 3
+    assert result.cells.flatten().tolist() == squared.argmin(0).tolist()
+    assert result.left_out == (1,)
+    assert len(set(result.cells.flatten().tolist())) == 3
 
 
 @pytest.mark.parametrize("metric", c.METRICS)
 def test_the_u_matrix_holds_the_distances_of_touching_cells(metric):
     rows = seeded(6, 5)
     cells = torch.tensor([[0, 3, 1], [5, 2, -1]])
-    found = c.u_matrix(c.Grid(cells, 0.0, (4,)), rows, metric=metric)
-    assert (found.right.shape, found.below.shape) == ((2, 2), (1, 3))
+    result = c.u_matrix(c.Grid(cells, 0.0, (4,)), rows, metric=metric)
+    assert (result.right.shape, result.below.shape) == ((2, 2), (1, 3))
     away = {
         (a, b): dict(zip(*_pairs(rows, a, metric), strict=True))[b]
         for a, b in ((0, 3), (3, 1), (5, 2), (0, 5), (3, 2))
     }
-    assert float(found.right[0, 0]) == pytest.approx(away[0, 3], abs=1e-5)
-    assert float(found.right[0, 1]) == pytest.approx(away[3, 1], abs=1e-5)
-    assert float(found.right[1, 0]) == pytest.approx(away[5, 2], abs=1e-5)
-    assert float(found.below[0, 0]) == pytest.approx(away[0, 5], abs=1e-5)
-    assert float(found.below[0, 1]) == pytest.approx(away[3, 2], abs=1e-5)
-    assert math.isnan(found.right[1, 1])
-    assert math.isnan(found.below[0, 2])
+    assert float(result.right[0, 0]) == pytest.approx(away[0, 3], abs=1e-5)
+    assert float(result.right[0, 1]) == pytest.approx(away[3, 1], abs=1e-5)
+    assert float(result.right[1, 0]) == pytest.approx(away[5, 2], abs=1e-5)
+    assert float(result.below[0, 0]) == pytest.approx(away[0, 5], abs=1e-5)
+    assert float(result.below[0, 1]) == pytest.approx(away[3, 2], abs=1e-5)
+    assert math.isnan(result.right[1, 1])
+    assert math.isnan(result.below[0, 2])
 
 
 def _pairs(rows: torch.Tensor, number: int, metric: str):
-    found = c.neighbours(rows, number, k=5, metric=metric)
-    return found.numbers, found.distances
+    result = c.neighbours(rows, number, k=5, metric=metric)
+    return result.numbers, result.distances
 
 
 @pytest.mark.parametrize(

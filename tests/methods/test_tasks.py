@@ -109,19 +109,19 @@ def test_things_are_found_where_they_were_put(colours):
     scene = torch.zeros(1, 3, 40, 60)
     scene[0, 0, 4:16, 4:20] = 1.0
     scene[0, 2, 20:36, 30:50] = 1.0
-    found = {one.name: one for one in detections(colours, scene, window=1, threshold=0.9)}
-    assert set(found) == {"red", "blue", "nothing"}
-    assert box_iou(found["red"].box, (4, 4, 20, 16)) > 0.8
-    assert box_iou(found["blue"].box, (30, 20, 50, 36)) > 0.8
-    assert found["red"].probability > 0.99
+    result = {one.name: one for one in detections(colours, scene, window=1, threshold=0.9)}
+    assert set(result) == {"red", "blue", "nothing"}
+    assert box_iou(result["red"].box, (4, 4, 20, 16)) > 0.8
+    assert box_iou(result["blue"].box, (30, 20, 50, 36)) > 0.8
+    assert result["red"].probability > 0.99
 
 
 def test_two_of_a_kind_are_two(colours):
     scene = torch.zeros(1, 3, 20, 60)
     scene[0, 1, 5:15, 5:15] = scene[0, 1, 5:15, 40:50] = 1.0
-    found = [one for one in detections(colours, scene, window=1) if one.name == "green"]
-    assert len(found) == 2
-    assert {one.box[0] < 30 for one in found} == {True, False}
+    result = [one for one in detections(colours, scene, window=1) if one.name == "green"]
+    assert len(result) == 2
+    assert {one.box[0] < 30 for one in result} == {True, False}
 
 
 def test_of_two_that_overlap_the_surer_stays(colours):
@@ -142,13 +142,13 @@ def test_a_scene_of_real_cutouts(squeezenet):
         part.copy_(part * (1 - alpha) + cutouts[name].image * alpha)
         box = class_box(alpha[0, 0], (224, 224), share=0.5)
         truth[name] = (box[0] + left, box[1] + top, box[2] + left, box[3] + top)
-    found = {one.name: one.box for one in detections(squeezenet, scene)}
-    assert set(found) == {"zebra", "tiger", "balloon"}
-    assert box_iou(found["zebra"], truth["zebra"]) > 0.5
-    assert box_iou(found["tiger"], truth["tiger"]) > 0.5
+    result = {one.name: one.box for one in detections(squeezenet, scene)}
+    assert set(result) == {"zebra", "tiger", "balloon"}
+    assert box_iou(result["zebra"], truth["zebra"]) > 0.5
+    assert box_iou(result["tiger"], truth["tiger"]) > 0.5
     # the balloon is known by its basket, at the lower end
-    assert 0.2 < box_iou(found["balloon"], truth["hot_air_balloon"]) < 0.5
-    assert found["balloon"][3] >= truth["hot_air_balloon"][3]
+    assert 0.2 < box_iou(result["balloon"], truth["hot_air_balloon"]) < 0.5
+    assert result["balloon"][3] >= truth["hot_air_balloon"][3]
 
 
 def test_boxes_of_class_maps_beat_the_centre_of_the_picture(squeezenet):
@@ -160,7 +160,7 @@ def test_boxes_of_class_maps_beat_the_centre_of_the_picture(squeezenet):
         masks.append(largest_component(mask_of(values, (224, 224))))
     centre = torch.zeros(made[0].image.shape[2:], dtype=torch.bool)
     centre[40:184, 40:184] = True
-    ours, plain = (localization(made, found) for found in (masks, [centre] * len(made)))
+    ours, plain = (localization(made, result) for result in (masks, [centre] * len(made)))
     assert ours.error < plain.error
 
 

@@ -62,13 +62,13 @@ def linear_network(*modules: nn.Module, size=24):
 
 def test_the_filters_are_the_layers_own_weights():
     network = networks.load()
-    found = w.filters(network)
+    result = w.filters(network)
     module = network.graph.get_submodule("features.0")
-    assert torch.equal(found.weights, module.weight.cpu())
-    assert found.colour
-    assert found.layer == "conv1"
-    assert "(0.485, 0.456, 0.406)" in found.words
-    found.weights.zero_()
+    assert torch.equal(result.weights, module.weight.cpu())
+    assert result.colour
+    assert result.layer == "conv1"
+    assert "(0.485, 0.456, 0.406)" in result.words
+    result.weights.zero_()
     assert float(module.weight.detach().abs().sum()) > 0
 
 
@@ -112,8 +112,8 @@ def test_stripes_that_rise_to_the_right_are_at_45_degrees():
 
 def test_white_noise_has_the_share_of_the_area():
     """Its spectrum is flat: what lies outside the circle of radius 1/4 is 1 - pi / 16."""
-    found = w.measure(noise(400, 3, 5, 5)).noise
-    assert float(found.mean()) == pytest.approx(1 - math.pi / 16, abs=0.01)
+    result = w.measure(noise(400, 3, 5, 5)).noise
+    assert float(result.mean()) == pytest.approx(1 - math.pi / 16, abs=0.01)
     smooth = w.measure(torch.ones(1, 3, 5, 5)).noise
     checkered = (-1.0) ** (torch.arange(5)[:, None] + torch.arange(5))
     assert float(smooth) < 0.2
@@ -226,8 +226,8 @@ def test_a_drawn_gabor_is_given_back(side, orientation, frequency, settings):
     if "at" in settings:
         assert (float(fit.row), float(fit.column)) == pytest.approx(settings["at"], abs=0.05)
     if "width" in settings:
-        found = (float(fit.width), float(fit.length))
-        assert found == pytest.approx((settings["width"], settings["length"]), abs=0.1)
+        result = (float(fit.width), float(fit.length))
+        assert result == pytest.approx((settings["width"], settings["length"]), abs=0.1)
 
 
 def test_the_error_is_what_the_drawing_misses():
@@ -287,11 +287,11 @@ def test_two_convolutions_are_one():
     network = linear_network(
         nn.Conv2d(3, 5, (5, 3), padding=2, bias=False), nn.Conv2d(5, 4, 3, padding=1, bias=False)
     )
-    found = w.effective_filter(network, "conv2", 2)
+    result = w.effective_filter(network, "conv2", 2)
     expected, _ = impulse_response(network, "conv2", 2)
-    assert found.weights.shape == (1, 3, 7, 5)
-    torch.testing.assert_close(found.weights, expected, rtol=1e-4, atol=1e-6)
-    assert (found.stride, found.padding) == ((1, 1), (3, 3))
+    assert result.weights.shape == (1, 3, 7, 5)
+    torch.testing.assert_close(result.weights, expected, rtol=1e-4, atol=1e-6)
+    assert (result.stride, result.padding) == ((1, 1), (3, 3))
     first = w.effective_filter(network, "conv1", 3)
     assert torch.equal(first.weights[0], w.filters(network, "conv1").weights[3])
 
@@ -304,12 +304,12 @@ def test_strides_pools_groups_and_norms_are_followed():
         nn.Conv2d(4, 6, 3, padding=2, dilation=2, groups=2, bias=False),
         size=48,
     )
-    found = w.effective_filter(network, "conv2", 4)
+    result = w.effective_filter(network, "conv2", 4)
     expected, (first, row) = impulse_response(network, "conv2", 4)
-    torch.testing.assert_close(found.weights, expected, rtol=1e-4, atol=1e-6)
-    assert found.stride == (4, 4)
-    assert row * found.stride[0] - found.padding[0] == first
-    assert found.through == ("conv2", "pool1", "norm1 as a factor", "conv1")
+    torch.testing.assert_close(result.weights, expected, rtol=1e-4, atol=1e-6)
+    assert result.stride == (4, 4)
+    assert row * result.stride[0] - result.padding[0] == first
+    assert result.through == ("conv2", "pool1", "norm1 as a factor", "conv1")
 
 
 def test_it_is_the_layer_itself_where_all_is_linear():
@@ -320,8 +320,8 @@ def test_it_is_the_layer_itself_where_all_is_linear():
         size=32,
     )
     image = toys.image(32)
-    found = w.effective_filter(network, "conv2", 1)
-    mine = F.conv2d(image, found.weights, stride=found.stride, padding=found.padding)
+    result = w.effective_filter(network, "conv2", 1)
+    mine = F.conv2d(image, result.weights, stride=result.stride, padding=result.padding)
     theirs = network.activations(image, ["conv2"])["conv2"][:, 1:2]
     torch.testing.assert_close(mine[..., 3:-3, 3:-3], theirs[..., 3:-3, 3:-3], rtol=0, atol=1e-5)
 

@@ -120,26 +120,26 @@ def detected(
     network: Network, image: torch.Tensor, *, threshold: float = 0.9
 ) -> tuple[Image.Image, str]:
     """Everything that a sliding network is sure of, each in its box."""
-    found = detections(network, image, threshold=threshold)
-    return _in_boxes(image, found), _named(found)
+    boxes = detections(network, image, threshold=threshold)
+    return _in_boxes(image, boxes), _named(boxes)
 
 
 def found_by(
     detector: Detector, image: torch.Tensor, *, threshold: float = 0.5
 ) -> tuple[Image.Image, str]:
     """What a network that was trained to detect finds, each in its box with name and score."""
-    found = detector(image, threshold=threshold)
-    return _in_boxes(image, found), _named(found)
+    boxes = detector(image, threshold=threshold)
+    return _in_boxes(image, boxes), _named(boxes)
 
 
-def _in_boxes(image: torch.Tensor, found: Sequence[Detection]) -> Image.Image:
-    titles = [f"{one.name} {figures.per_cent(one.probability)}" for one in found]
-    return figures.boxes(image, [one.box for one in found], titles)
+def _in_boxes(image: torch.Tensor, boxes: Sequence[Detection]) -> Image.Image:
+    titles = [f"{one.name} {figures.per_cent(one.probability)}" for one in boxes]
+    return figures.boxes(image, [one.box for one in boxes], titles)
 
 
-def _named(found: Sequence[Detection]) -> str:
-    named = ", ".join(one.name for one in found) or "nothing that it is sure of"
-    return f"{len(found)} found: {named}. The answer: {ANSWERS['detection']}."
+def _named(boxes: Sequence[Detection]) -> str:
+    named = ", ".join(one.name for one in boxes) or "nothing that it is sure of"
+    return f"{len(boxes)} found: {named}. The answer: {ANSWERS['detection']}."
 
 
 def cut_out(network: Network, image: torch.Tensor, target: int) -> Segmentation:
@@ -152,9 +152,9 @@ def cut_out(network: Network, image: torch.Tensor, target: int) -> Segmentation:
 
 def segmented(network: Network, image: torch.Tensor, target: int) -> tuple[Image.Image, str]:
     """The picture, and the pixels that belong to the class on white."""
-    found = cut_out(network, image, target)
-    cut = torch.where(found.mask, image, torch.ones(()))
-    shares = float(found.mask.float().mean())
+    mask = cut_out(network, image, target).mask
+    cut = torch.where(mask, image, torch.ones(()))
+    shares = float(mask.float().mean())
     picture = figures.side_by_side(
         [figures.mosaic(image, gap=0), figures.mosaic(cut, gap=0)],
         ["the picture", f"the pixels of {network.categories[target]}"],

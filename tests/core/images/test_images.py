@@ -52,11 +52,11 @@ def as_tensor(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float32) / 255).permute(2, 0, 1)[None]
 
 
-def same(found: torch.Tensor, values: np.ndarray, tolerance: float = 1e-6) -> bool:
+def same(result: torch.Tensor, values: np.ndarray, tolerance: float = 1e-6) -> bool:
     wanted = as_tensor(values)
-    assert found.dtype == torch.float32
-    assert found.shape == wanted.shape
-    return torch.allclose(found, wanted, atol=tolerance)
+    assert result.dtype == torch.float32
+    assert result.shape == wanted.shape
+    return torch.allclose(result, wanted, atol=tolerance)
 
 
 def png(height: int, width: int, bits: int, colour: int, body: bytes | None) -> bytes:
@@ -109,8 +109,8 @@ def test_one_pixel():
 
 def test_grey_becomes_three_equal_channels():
     grey = pixels(channels=1)[:, :, 0]
-    found = images.load(encoded(Image.fromarray(grey), "PNG"))
-    assert same(found, np.repeat(grey[:, :, None], 3, axis=2))
+    result = images.load(encoded(Image.fromarray(grey), "PNG"))
+    assert same(result, np.repeat(grey[:, :, None], 3, axis=2))
     bits = encoded(Image.fromarray(grey > 127), "PNG")
     assert same(images.load(bits), np.repeat((grey > 127)[:, :, None] * 255, 3, axis=2))
 
@@ -119,16 +119,16 @@ def test_sixteen_bit_grey_keeps_its_depth():
     deep = np.linspace(0, 65535, 54).astype(np.uint16).reshape(6, 9)
     for source in (encoded(Image.fromarray(deep), "PNG"), encoded(Image.fromarray(deep), "TIFF"),
                    png(6, 9, 16, 0, rows_of(deep)), Image.fromarray(deep)):  # fmt: skip
-        found = images.load(source)
-        assert torch.allclose(found[0, 1], torch.from_numpy(deep / np.float32(65535)), atol=1e-6)
-        assert found.shape == (1, 3, 6, 9)
+        result = images.load(source)
+        assert torch.allclose(result[0, 1], torch.from_numpy(deep / np.float32(65535)), atol=1e-6)
+        assert result.shape == (1, 3, 6, 9)
 
 
 def test_sixteen_bit_colours():
     deep = np.random.default_rng(1).integers(0, 65536, (6, 9, 3)).astype(np.uint16)
-    found = images.load(png(6, 9, 16, 2, rows_of(deep.reshape(6, 27))))
+    result = images.load(png(6, 9, 16, 2, rows_of(deep.reshape(6, 27))))
     wanted = torch.from_numpy(deep / np.float32(65535)).permute(2, 0, 1)[None]
-    assert torch.allclose(found, wanted, atol=1 / 255)
+    assert torch.allclose(result, wanted, atol=1 / 255)
 
 
 def test_transparency_goes_on_white():
@@ -458,8 +458,8 @@ def test_standard_is_torchvisions_own_preprocessing(name):
     weights = SqueezeNet1_1_Weights.IMAGENET1K_V1.transforms()
     wanted = weights(Image.open(picture.locate()).convert("RGB"))[None]
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (weights.mean, weights.std))
-    for found in (images.standard(picture), images.standard(picture.image)):
-        assert torch.equal((found - mean) / std, wanted)
+    for result in (images.standard(picture), images.standard(picture.image)):
+        assert torch.equal((result - mean) / std, wanted)
 
 
 @pytest.mark.parametrize("shape", [(300, 451), (451, 300), (100, 100), (33, 500), (257, 256)])
@@ -469,22 +469,22 @@ def test_standard_of_every_shape(shape, size):
     shorter = size * 256 // 224
     steps = [transforms.Resize(shorter), transforms.CenterCrop(size), transforms.ToTensor()]
     wanted = transforms.Compose(steps)(Image.fromarray(values))[None]
-    found = images.standard(images.load(values), size)
-    assert torch.equal(found, wanted)
+    result = images.standard(images.load(values), size)
+    assert torch.equal(result, wanted)
 
 
 def test_standard_of_a_batch_is_the_batch_of_standards():
     batch = torch.stack([images.load(pixels(60, 80, seed=seed))[0] for seed in range(3)])
-    found = images.standard(batch, 56)
-    assert torch.equal(found, torch.cat([images.standard(one[None], 56) for one in batch]))
+    result = images.standard(batch, 56)
+    assert torch.equal(result, torch.cat([images.standard(one[None], 56) for one in batch]))
 
 
 def test_resize_on_floats_is_close_to_pillows():
     image = images.sample("coffee")
-    found = images.resize(image, 256, 224)
-    assert found.shape == (1, 3, 224, 224)
-    assert float((found - images.standard(image)).abs().max()) < 1.5 / 255
-    images.check(found)
+    result = images.resize(image, 256, 224)
+    assert result.shape == (1, 3, 224, 224)
+    assert float((result - images.standard(image)).abs().max()) < 1.5 / 255
+    images.check(result)
 
 
 def test_resize_sizes_crops_and_gradients():
@@ -611,13 +611,13 @@ def test_a_folder_of_pictures(tmp_path):
         Image.new("RGB", (8, 6), "white").save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "cats" / ".hidden.png").write_text("no picture")
-    found = images.folder(tmp_path)
-    assert found.names == ["cats/kit_ty", "cats/tom", "dogs/rex", "top"]
-    assert found.labels == ["cats", "cats", "dogs", tmp_path.name]
-    assert found["cats/tom"].image.shape == (1, 3, 6, 8)
-    assert found["cats/kit_ty"].title == "kit ty"
+    result = images.folder(tmp_path)
+    assert result.names == ["cats/kit_ty", "cats/tom", "dogs/rex", "top"]
+    assert result.labels == ["cats", "cats", "dogs", tmp_path.name]
+    assert result["cats/tom"].image.shape == (1, 3, 6, 8)
+    assert result["cats/kit_ty"].title == "kit ty"
     with pytest.raises(BadSetting, match="cats/tom"):
-        found["tom"]
+        result["tom"]
 
 
 def test_folders_without_pictures(tmp_path):
@@ -655,11 +655,11 @@ def test_mnist_that_is_there_already(tmp_path):
         (raw / f"{part}-images-idx3-ubyte").write_bytes(image_head + digits.tobytes())
         label_head = struct.pack(">II", 2049, 40)
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(label_head + labels.tobytes())
-    found = images.torchvision_set("MNIST", split="test", count=4, folder=tmp_path)
-    assert found.labels.tolist() == [0, 3, 6, 9]
-    assert found.categories == tuple("0123456789")
+    result = images.torchvision_set("MNIST", split="test", count=4, folder=tmp_path)
+    assert result.labels.tolist() == [0, 3, 6, 9]
+    assert result.categories == tuple("0123456789")
     wanted = torch.from_numpy(digits[[0, 13, 26, 39]] / np.float32(255)).view(4, 1, 28, 28)
-    assert torch.allclose(found.images, wanted.expand(-1, 3, -1, -1))
+    assert torch.allclose(result.images, wanted.expand(-1, 3, -1, -1))
 
 
 def test_imagenette_that_is_there_already(tmp_path):
@@ -668,10 +668,12 @@ def test_imagenette_that_is_there_already(tmp_path):
         folder.mkdir(parents=True)
         for place in range(3):
             Image.new("RGB", (400, 320), colour).save(folder / f"{place}.JPEG", quality=95)
-    found = images.torchvision_set("Imagenette", split="test", count=99, folder=tmp_path)
-    assert found.images.shape == (6, 3, 224, 224)
-    assert [found.categories[label] for label in found.labels] == ["tench"] * 3 + ["parachute"] * 3
-    assert float(found.images[0, 0].mean()) > 0.95 > 0.05 > float(found.images[5, 0].mean())
+    result = images.torchvision_set("Imagenette", split="test", count=99, folder=tmp_path)
+    assert result.images.shape == (6, 3, 224, 224)
+    assert [result.categories[label] for label in result.labels] == ["tench"] * 3 + [
+        "parachute"
+    ] * 3
+    assert float(result.images[0, 0].mean()) > 0.95 > 0.05 > float(result.images[5, 0].mean())
 
 
 def test_downloads_leave_the_sockets_as_they_were(tmp_path, monkeypatch):

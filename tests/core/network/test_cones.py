@@ -92,8 +92,8 @@ def test_one_boxs_window_is_no_larger_than_what_changes(parts, box):
     for node, changed in changes(plan, *box).items():
         for axis in (0, 1):
             touched = changed.any(1 - axis).nonzero().flatten()
-            found = windows[axis][node]
-            assert (int(found.start[0]), found.size) == (
+            result = windows[axis][node]
+            assert (int(result.start[0]), result.size) == (
                 int(touched[0]),
                 int(touched[-1] - touched[0]) + 1,
             )

@@ -21,17 +21,17 @@ def test_it_finds_what_torchvisions_module_finds(detector):
     image = toys.image(70, 96)
     with torch.no_grad():
         [expected] = detector.module([image[0]])
-    found = detector(image, threshold=0.0)
-    assert len(found) == len(expected["scores"]) > 0
+    result = detector(image, threshold=0.0)
+    assert len(result) == len(expected["scores"]) > 0
     order = expected["scores"].argsort(descending=True, stable=True)
-    assert [one.index for one in found] == expected["labels"][order].tolist()
-    for one, box in zip(found, expected["boxes"][order].tolist(), strict=True):
+    assert [one.index for one in result] == expected["labels"][order].tolist()
+    for one, box in zip(result, expected["boxes"][order].tolist(), strict=True):
         assert one.name == detector.categories[one.index]
         left, top, right, bottom = one.box
         assert 0 <= left < right <= 96
         assert 0 <= top < bottom <= 70
         assert all(abs(mine - edge) <= 1 for mine, edge in zip(one.box, box, strict=True))
-    chances = [one.probability for one in found]
+    chances = [one.probability for one in result]
     assert chances == sorted(chances, reverse=True)
     half = chances[len(chances) // 2]
     assert len(detector(image, threshold=half)) == sum(one >= half for one in chances)

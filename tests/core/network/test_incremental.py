@@ -30,7 +30,7 @@ def boxes_of(chunk: Chunk) -> list[tuple[int, int, int, int]]:
 def plainly(network, outputs, image, fill, chunk) -> list[torch.Tensor]:
     """The same numbers from whole images, one at a time."""
     part = network.part(tuple(output.node for output in outputs))
-    found: list[list[torch.Tensor]] = [[] for _ in outputs]
+    result: list[list[torch.Tensor]] = [[] for _ in outputs]
     for box in boxes_of(chunk):
         with torch.no_grad():
             values = part(network.send(toys.hidden(image, [box], fill)))
@@ -41,8 +41,8 @@ def plainly(network, outputs, image, fill, chunk) -> list[torch.Tensor]:
                 value = value.mean((2, 3))
             if output.channel is not None:
                 value = value[:, output.channel : output.channel + 1]
-            found[place].append(value)
-    return [torch.cat(values) for values in found]
+            result[place].append(value)
+    return [torch.cat(values) for values in result]
 
 
 def assert_followed(network, outputs, size, chunks) -> None:
@@ -57,8 +57,8 @@ def assert_followed(network, outputs, size, chunks) -> None:
     recomputer = Recomputer(CleanImage(plan, image, fill))
     for chunk in chunks:
         expected = plainly(network, outputs, image, fill, chunk)
-        found = recomputer.recompute(chunk)
-        for one, other, output in zip(found, expected, outputs, strict=True):
+        result = recomputer.recompute(chunk)
+        for one, other, output in zip(result, expected, outputs, strict=True):
             assert one.shape == other.shape
             largest = max(largest_of(network, image, output), float(other.abs().max()))
             torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * largest)

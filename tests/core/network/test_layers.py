@@ -152,9 +152,9 @@ def test_every_layers_box_is_the_hull_of_the_gradients_support(name):
     outputs = extractor(images)
     assert list(outputs) == wanted
     wrong = [
-        (layer, place, box, found)
+        (layer, place, box, result)
         for layer, place, box in gradient_boxes(outputs, images)
-        if (found := networks.receptive_box(network, layer, place, size)) != box
+        if (result := networks.receptive_box(network, layer, place, size)) != box
     ]
     assert wrong == []
 
@@ -177,8 +177,8 @@ def toy_boxes_agree(module: nn.Module, size: tuple[int, int], positions=None) ->
             (gradient,) = torch.autograd.grad(chosen, images, retain_graph=True, allow_unused=True)
             support = gradient[0].abs().sum(0) > 0
             if support.any():
-                found = networks.receptive_box(network, name, place, size)
-                assert found == hull(support), (name, place)
+                result = networks.receptive_box(network, name, place, size)
+                assert result == hull(support), (name, place)
 
 
 def positive(module: nn.Module) -> nn.Module:

@@ -28,8 +28,8 @@ def test_parameters_and_shapes():
     shapes = {"conv1": (6, 28, 28), "pool1": (6, 14, 14),
               "conv2": (16, 10, 10), "pool2": (16, 5, 5), "fc1": (120,), "fc2": (84,),
               "fc3": (10,)}  # fmt: skip
-    found = create_feature_extractor(network, list(shapes))(torch.rand(2, 3, *INPUT_SIZE))
-    assert {name: tuple(value.shape[1:]) for name, value in found.items()} == shapes
+    result = create_feature_extractor(network, list(shapes))(torch.rand(2, 3, *INPUT_SIZE))
+    assert {name: tuple(value.shape[1:]) for name, value in result.items()} == shapes
 
 
 def test_receptive_fields_are_counted_by_hand():

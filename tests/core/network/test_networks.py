@@ -127,10 +127,10 @@ def test_gradients_reach_the_image_and_not_the_weights(trained):
 )
 def test_the_bundled_network_says_what_it_always_said(trained, picture, expected, within):
     (answer,) = trained.predict(images.standard(images.sample(picture)), k=3)
-    found = {line.name: line.probability for line in answer}
-    assert list(found)[: len(expected)] == list(expected)
+    result = {line.name: line.probability for line in answer}
+    assert list(result)[: len(expected)] == list(expected)
     for name, probability in expected.items():
-        assert found[name] == pytest.approx(probability, abs=within)
+        assert result[name] == pytest.approx(probability, abs=within)
 
 
 def test_predictions_are_the_softmax_best_first(trained):
@@ -293,19 +293,19 @@ def test_activations_are_what_hooks_on_the_original_see(name):
     expected = hooked(toys.bare(name, network, **settings), normalized(batch))
     names = [layer.name for layer in network.layers if layer.name in expected]
     assert len(names) > 10
-    found = network.activations(batch, names)
-    assert list(found) == names
+    result = network.activations(batch, names)
+    assert list(result) == names
     for layer in names:
-        torch.testing.assert_close(found[layer], expected[layer], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(result[layer], expected[layer], rtol=1e-3, atol=1e-5)
 
 
 def test_activations_come_by_the_names_that_were_asked_for(trained):
     batch = toys.image(64, 80)
-    found = trained.activations(batch, ["fire5", "features.7.cat", "conv10"])
-    assert list(found) == ["fire5", "features.7.cat", "conv10"]
-    assert torch.equal(found["fire5"], found["features.7.cat"])
-    assert trained.activations(batch, "fire5")["fire5"].shape == found["fire5"].shape
-    assert not found["fire5"].requires_grad
+    result = trained.activations(batch, ["fire5", "features.7.cat", "conv10"])
+    assert list(result) == ["fire5", "features.7.cat", "conv10"]
+    assert torch.equal(result["fire5"], result["features.7.cat"])
+    assert trained.activations(batch, "fire5")["fire5"].shape == result["fire5"].shape
+    assert not result["fire5"].requires_grad
     with pytest.raises(UnknownLayer):
         trained.activations(batch, ["fire5", "fire99"])
 
@@ -619,11 +619,11 @@ def offline(monkeypatch, tmp_path):
 def test_without_a_network_the_way_out_is_told(offline, tmp_path, weights):
     with pytest.raises(WeightsUnavailable) as caught:
         networks.load("alexnet", weights=weights)
-    said = str(caught.value)
+    words = str(caught.value)
     for word in ("alexnet", "unreachable", "squeezenet1_1, lenet5", "alexnet-owt-7be5be79.pth"):
-        assert word in said
-    assert str(tmp_path / "hub" / "checkpoints") in said
-    assert "weights='random'" in said
+        assert word in words
+    assert str(tmp_path / "hub" / "checkpoints") in words
+    assert "weights='random'" in words
     assert len(offline) == 1
     assert not list(tmp_path.rglob("*.pth"))
 

@@ -102,9 +102,9 @@ WINDOWS = [
 
 @pytest.mark.parametrize(("apply", "kind", "kernel", "stride", "padding", "dilation"), WINDOWS)
 def test_windows(apply, kind, kernel, stride, padding, dilation):
-    found = read(apply)
-    assert (found.kind, found.kernel, found.stride) == (kind, kernel, stride)
-    assert (found.padding, found.dilation) == (padding, dilation)
+    result = read(apply)
+    assert (result.kind, result.kernel, result.stride) == (kind, kernel, stride)
+    assert (result.padding, result.dilation) == (padding, dilation)
 
 
 def test_reach_is_what_one_output_spans():

@@ -25,12 +25,14 @@ def assert_as_traced(network: networks.Network, images: torch.Tensor) -> None:
     whole = tracing.subgraph(network.graph, (network.output,))
     part = network.part((network.output,))
     assert torch.equal(network.scores(images), whole(images)[0])
-    exact, found = (gradient(copy.deepcopy(one).double(), images.double()) for one in (whole, part))
+    exact, result = (
+        gradient(copy.deepcopy(one).double(), images.double()) for one in (whole, part)
+    )
     peak = float(exact.abs().max())
     assert peak > 0
     # Some twenty layers of sums over thousands of products stay under 1e-12 of the peak in double
     # precision; a wrong border or a dropped term is larger than 1e-9 by far.
-    torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-9 * peak)
+    torch.testing.assert_close(result, exact, rtol=1e-9, atol=1e-9 * peak)
     traced, rewritten = gradient(whole, images), gradient(network.scores, images)
     # Single precision: another order of the same sums, so the traced network's own error, times
     # four, or a few units in the last place (6e-8) where that one happens to have none.
@@ -41,9 +43,9 @@ def assert_as_traced(network: networks.Network, images: torch.Tensor) -> None:
 def gradient(scores: Callable[[torch.Tensor], Any], images: torch.Tensor) -> torch.Tensor:
     """Of the sum of squared scores, at the images."""
     images = images.detach().clone().requires_grad_(True)
-    found = scores(images)
-    found = found if isinstance(found, torch.Tensor) else found[0]
-    return torch.autograd.grad(found.square().sum(), images)[0]
+    result = scores(images)
+    result = result if isinstance(result, torch.Tensor) else result[0]
+    return torch.autograd.grad(result.square().sum(), images)[0]
 
 
 # ReLUs in place
@@ -181,9 +183,9 @@ def test_a_deconvnet_keeps_its_relus_where_they_were():
     network = networks.wrap(toys.seeded(Overlapping), input_size=10, **toys.PLAIN)
     images, rule = toys.image(10).requires_grad_(True), rules.GradientRule("deconvnet")
     part = rules.part_with_rules(network, network.output, ["deconvnet"])
-    (found,) = torch.autograd.grad(part(images, rule)[0, 0], images)
+    (result,) = torch.autograd.grad(part(images, rule)[0, 0], images)
     (expected,) = torch.autograd.grad(by_hand(images)[0, 0], images)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-6)
 
 
 # Means for pools
@@ -260,11 +262,11 @@ def test_weights_that_are_trained_get_their_gradient(trained):
     weights = [numbers(5, 3, 3, 3), numbers(5)]
     weights[trained].requires_grad_(True)
     images = numbers(2, 3, 7, 8).requires_grad_(True)
-    found, expected = (
+    result, expected = (
         torch.autograd.grad(way(images, *weights).square().sum(), (images, weights[trained]))
         for way in (own, usual)
     )
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(result, expected)
 
 
 class First(nn.Module):

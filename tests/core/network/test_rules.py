@@ -24,8 +24,8 @@ def test_the_slides_example(rule):
     x = F_IN.clone().requires_grad_()
     y = rules.relu(x, rule)
     assert torch.equal(y, F_IN.clamp(min=0))
-    (found,) = torch.autograd.grad(y, x, ABOVE)
-    assert found.tolist() == BELOW[rule]
+    (result,) = torch.autograd.grad(y, x, ABOVE)
+    assert result.tolist() == BELOW[rule]
 
 
 def test_nothing_passes_at_zero_but_the_deconvnets():
@@ -102,10 +102,10 @@ def passed(network: networks.Network, rule: str, names=("deconvnet", "guided")):
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_to_write_a_relu_is_the_same(way, rule):
     expected = passed(built(WAYS["module"]), rule)
-    found = passed(built(WAYS[way]), rule)
-    torch.testing.assert_close(found[0], expected[0])
-    torch.testing.assert_close(found[1], expected[1])
-    assert found[2] == 2
+    result = passed(built(WAYS[way]), rule)
+    torch.testing.assert_close(result[0], expected[0])
+    torch.testing.assert_close(result[1], expected[1])
+    assert result[2] == 2
 
 
 @pytest.mark.parametrize("way", WAYS_TO_SIX)
@@ -113,15 +113,15 @@ def test_every_way_to_write_a_relu_is_the_same(way, rule):
 def test_a_relu6_also_stops_what_is_above_six(way, rule):
     """Against the same network with 6 - relu(6 - relu(x)) by hand where gradients are plain."""
     network = built(WAYS_TO_SIX[way], wide=30)
-    scores, found, relus = passed(network, rule)
+    scores, result, relus = passed(network, rule)
     module = built(WAYS_TO_SIX["module"], wide=30)
     assert relus == 2
     assert torch.equal(scores, passed(module, rule)[0])
-    torch.testing.assert_close(found, passed(module, rule)[1])
+    torch.testing.assert_close(result, passed(module, rule)[1])
     if rule == "backprop":
         image = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(1)).requires_grad_()
         (plain,) = torch.autograd.grad(network(image)[:, 0].sum(), image)
-        torch.testing.assert_close(found, plain)
+        torch.testing.assert_close(result, plain)
 
 
 def test_a_relu6_by_the_formulas():

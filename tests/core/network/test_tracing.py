@@ -109,8 +109,8 @@ def test_in_place_operations_give_the_same_scores_and_do_not_overwrite(change, s
         torch.testing.assert_close(network(images), module(images))
         # Asked for together with what comes after it, the convolution must still be its own self.
         last = network.layers[-1].name if network.layers else "fc"
-        found = network.activations(images, ["conv1", last])
-        torch.testing.assert_close(found["conv1"], module.conv1(images))
+        result = network.activations(images, ["conv1", last])
+        torch.testing.assert_close(result["conv1"], module.conv1(images))
 
 
 ALIASES = {
@@ -176,9 +176,9 @@ def test_a_reused_module_is_a_layer_each_time():
     with torch.no_grad():
         first = module.conv2(module.conv1(images)).relu()
         second = module.conv2(first).relu()
-        found = network.activations(images, ["relu", "relu_1"])
-    torch.testing.assert_close(found["relu"], first)
-    torch.testing.assert_close(found["relu_1"], second)
+        result = network.activations(images, ["relu", "relu_1"])
+    torch.testing.assert_close(result["relu"], first)
+    torch.testing.assert_close(result["relu_1"], second)
 
 
 # The user's module
