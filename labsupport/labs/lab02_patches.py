@@ -53,23 +53,31 @@ def region(
     `side` is the side of a whole receptive field in pixels. With `context` 0.5 half as much again
     is shown. The square stays inside the image, so at its border the box is off the middle.
     """
-    height, width = image.shape[2:]
     if context < 0:
         raise BadSetting(f"context is a share of the box from 0 on, not {context}")
-    window = max(1, min(height, width, round(side * (1 + context))))
-    left, top, right, bottom = box
-    first = [
-        min(max(round((low + high - window) / 2), 0), length - window)
-        for low, high, length in ((left, right, width), (top, bottom, height))
-    ]
-    cut = image[:, :, first[1] : first[1] + window, first[0] : first[0] + window]
-    edges = (left - first[0], top - first[1], right - first[0], bottom - first[1])
+    window = max(1, min(*image.shape[2:], round(side * (1 + context))))
+    cut, (left, top) = cut_around(image, box, window)
+    edges = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
     inside = [float(min(max(edge, 0), window)) for edge in edges]
     whole = inside == [0, 0, window, window]
     if window > tile:
         cut, inside = images.resize(cut, tile), [edge * tile / window for edge in inside]
     times = max(1, tile // cut.shape[2])
     return figures.boxes(cut, [] if whole else [inside], enlarge=times)
+
+
+def cut_around(pixels: torch.Tensor, box: Box, side: int) -> tuple[torch.Tensor, tuple[int, int]]:
+    """The square of `side` pixels around a box, moved into (N, C, H, W), and its (left, top).
+
+    Where the image is smaller than the square, the whole of it.
+    """
+    middles = ((box[1] + box[3]) / 2, (box[0] + box[2]) / 2)
+    size = [min(side, length) for length in pixels.shape[2:]]
+    top, left = (
+        min(max(round(middle - length / 2), 0), whole - length)
+        for middle, length, whole in zip(middles, size, pixels.shape[2:], strict=True)
+    )
+    return pixels[:, :, top : top + size[0], left : left + size[1]], (left, top)
 
 
 def unit_rows(

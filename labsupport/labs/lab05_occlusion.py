@@ -22,7 +22,17 @@ from labsupport.methods.occlusion import (
     occlusion_map,
 )
 from labsupport.ui import figures, ink
-from labsupport.ui.declare import choice, class_of, live, network_of, panel, photo, real, whole
+from labsupport.ui.declare import (
+    choice,
+    class_of,
+    live,
+    network_of,
+    panel,
+    photo,
+    real,
+    seen_and_class,
+    whole,
+)
 
 SHOWN = 448  # pixels: twice the networks' 224, so that a map's pixels fall on whole ones
 VIEW_WORDS = {
@@ -102,10 +112,8 @@ def map_panel(
     fill: str = choice(FILL_MENU, "mean"),
 ) -> Iterator[MapFrame]:
     """The whole map, coarse at once and then finer, of any picture, network and class."""
-    size = network.input_size[0]
-    seen, shown = images.standard(image, size), images.standard(image, 2 * size)
-    if target is None:
-        target = network.predict(seen, k=1)[0][0].index
+    seen, target = seen_and_class(image, network, target)
+    shown = images.standard(image, 2 * network.input_size[0])
     settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill, "views": VIEWS}
     for occluded in occlusion_map.frames(network, seen, target, **settings):
         yield MapFrame(occluded, shown, network)

@@ -19,14 +19,28 @@ from labsupport.core.network import Network, receptive_box
 from labsupport.core.network.layers import Box, Layer
 from labsupport.core.network.rules import RULES, relu
 from labsupport.core.streams import Images, image_of
-from labsupport.labs.lab02_patches import field_side
+from labsupport.labs.lab02_patches import cut_around, field_side
 from labsupport.methods import backprop
 from labsupport.methods.backprop import Attribution, Gradient, Randomization, SmoothFrame
 from labsupport.methods.patches import TopPatches
-from labsupport.ui import controls, figures, ink
+from labsupport.ui import figures, ink
 from labsupport.ui.control import Control, Step, shut
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Live, Panel
+from labsupport.ui.declare import (
+    Declared,
+    channel_of,
+    choice,
+    class_of,
+    layer_of,
+    live,
+    network_of,
+    panel,
+    photo,
+    real,
+    seed,
+    seen_and_class,
+    toggle,
+    whole,
+)
 
 VIEWS = {
     "colours, zero is grey": "colours",
@@ -84,15 +98,11 @@ def rules_picture(
 
     `box` is what the target sees: it is drawn in white, or, with `zoom`, all that is shown.
     """
-    pictures = [gradient_image(one.values[0], view) for one in gradients.values()]
-    shown = figures.boxes(image, [box] if box else [])
-    if box and zoom:
-        left, top, right, bottom = box
-        pictures = [
-            gradient_image(one.values[0, :, top:bottom, left:right], view)
-            for one in gradients.values()
-        ]
-        shown = figures.mosaic(image[:, :, top:bottom, left:right], gap=0)
+    left, top, right, bottom = box if box and zoom else (0, 0, image.shape[3], image.shape[2])
+    pictures = [
+        gradient_image(one.values[0, :, top:bottom, left:right], view) for one in gradients.values()
+    ]
+    shown = figures.boxes(image[:, :, top:bottom, left:right], [box] if box and not zoom else [])
     times = max(1, figures.PLAIN_SIZE // max(shown.size))
     parts = [figures.enlarge(shown, times), *(figures.enlarge(one, times) for one in pictures)]
     titles = [RULE_WORDS[rule] for rule in gradients]
@@ -103,29 +113,34 @@ def rules_picture(
 # The three rules on numbers
 
 
+_ROWS = (0, 3, 6)  # where the rows of three begin
+
+
 class MatrixBox(Control):
     """Three rows of three numbers to type into; the value is a tensor (3, 3).
 
     The cells write into one hidden text, which is what a panel watches.
     """
 
-    def __init__(self, label: str, rows: Sequence[Sequence[float]]) -> None:
-        text = widgets.Text(value=_matrix_text(rows), description=label, layout={"display": "none"})
+    def __init__(self, label: str, numbers: Sequence[float]) -> None:
+        text = widgets.Text(
+            value=_matrix_text(numbers), description=label, layout={"display": "none"}
+        )
         cell = {"width": "58px"}
         self.cells = [
             widgets.FloatText(value=number, description="", layout=cell, tooltip=_place(label, i))
-            for i, number in enumerate(number for row in rows for number in row)
+            for i, number in enumerate(numbers)
         ]
         for one in self.cells:
             one.observe(self._typed, "value")
-        lines = [widgets.HBox(self.cells[first : first + 3]) for first in (0, 3, 6)]
+        lines = [widgets.HBox(self.cells[first : first + 3]) for first in _ROWS]
         name = widgets.Label(value=label)
         super().__init__(text, shown=widgets.VBox([name, *lines, text]), words=label)
 
     @property
     def value(self) -> torch.Tensor:
         """The numbers, (3, 3)."""
-        return torch.tensor([[float(one) for one in row.split()] for row in self._rows()])
+        return torch.tensor(_numbers_in(self.source.value)).reshape(3, 3)
 
     @property
     def key(self) -> Hashable:
@@ -141,18 +156,14 @@ class MatrixBox(Control):
 
     def put(self, raw: Any) -> None:
         """Type a whole matrix: rows with a semicolon between them."""
-        for one, number in zip(self.cells, str(raw).replace(";", " ").split(), strict=True):
-            one.value = float(number)
+        for one, number in zip(self.cells, _numbers_in(raw), strict=True):
+            one.value = number
 
     def _type(self, place: int, number: float) -> None:
         self.cells[place].value = number
 
     def _typed(self, _change: Any) -> None:
-        numbers = [one.value for one in self.cells]
-        self.source.value = _matrix_text([numbers[first : first + 3] for first in (0, 3, 6)])
-
-    def _rows(self) -> list[str]:
-        return str(self.source.value).split(";")
+        self.source.value = _matrix_text([one.value for one in self.cells])
 
     def _close(self) -> None:
         for one in self.cells:
@@ -160,29 +171,33 @@ class MatrixBox(Control):
         super()._close()
 
 
-def _matrix_text(rows: Sequence[Sequence[float]]) -> str:
-    return "; ".join(" ".join(f"{number:g}" for number in row) for row in rows)
+def _matrix_text(numbers: Sequence[float]) -> str:
+    words = [f"{number:g}" for number in numbers]
+    return "; ".join(" ".join(words[first : first + 3]) for first in _ROWS)
+
+
+def _numbers_in(text: Any) -> list[float]:
+    return [float(word) for word in str(text).replace(";", " ").split()]
 
 
 def _place(label: str, index: int) -> str:
     return f"{label}, row {index // 3 + 1}, column {index % 3 + 1}"
 
 
-FORWARD = ((1.0, -1.0, 5.0), (2.0, -5.0, -7.0), (-3.0, 2.0, 4.0))
-ARRIVES = ((-2.0, 3.0, -1.0), (6.0, -3.0, 1.0), (2.0, -1.0, 3.0))
+def _matrix(label: str, *numbers: float) -> Any:
+    return Declared(lambda name, at, _: MatrixBox(name, at), numbers, label)
 
 
-def matrix_panel() -> Panel:
+FORWARD = _matrix("f, into the ReLU", 1, -1, 5, 2, -5, -7, -3, 2, 4)
+ARRIVES = _matrix("R', from above", -2, 3, -1, 6, -3, 1, 2, -1, 3)
+
+
+@panel("Three rules for nine numbers", cost="instant")
+def matrix_panel(
+    f: torch.Tensor = FORWARD, above: torch.Tensor = ARRIVES
+) -> tuple[Image.Image, str]:
     """The slide's numbers to change: what comes into a ReLU, what arrives from above, and what
     each rule lets through."""
-    given = {
-        "f": MatrixBox("f, into the ReLU", FORWARD),
-        "above": MatrixBox("R', from above", ARRIVES),
-    }
-    return Panel(_matrices, given, title="Three rules for nine numbers", cost="instant")
-
-
-def _matrices(f: torch.Tensor, above: torch.Tensor) -> tuple[Image.Image, str]:
     passed = {}
     with torch.enable_grad():
         for rule in RULES:
@@ -236,23 +251,6 @@ def matrix_picture(numbers: torch.Tensor, blocked: torch.Tensor | None = None) -
 _PLACES = {"its strongest neuron": "strongest", "the whole channel": "channel"}
 
 
-def rules_panel(image: str = "koala", layer: str = "fire8", channel: int = 491) -> Panel:
-    """Any neuron of any layer, in any picture: its gradient by the three rules, from one forward
-    pass."""
-    network = controls.network_menu(names=photograph_networks())
-    layers = controls.layer_menu(network, layer, keep=_is_shown)
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "layer": layers,
-        "channel": controls.channel_slider(layers, channel),
-        "where": controls.choice("neuron", _PLACES),
-        "view": controls.choice("view", VIEWS),
-        "zoom": controls.toggle("only what the neuron sees"),
-    }
-    return Panel(_draw_rules, shown, title="Any neuron", compute=_unit_gradients, cost="quick")
-
-
 def _is_shown(layer: Layer) -> bool:
     """Layers with maps that lie after a ReLU: they see more than their own filters do."""
     return layer.has_map and layer.kind in ("relu", "relu6", "concat", "add", "max_pool")
@@ -268,7 +266,11 @@ class _UnitGradients:
 
 
 def _unit_gradients(
-    image: torch.Tensor, network: Network, layer: str, channel: int, where: str
+    image: torch.Tensor = photo("koala"),
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire8", keep=_is_shown),
+    channel: int = channel_of("layer", 491),
+    where: str = choice(_PLACES, label="neuron"),
 ) -> _UnitGradients:
     seen = images.standard(image, network.input_size[0])
     if where == "channel":
@@ -286,6 +288,30 @@ def strongest(network: Network, image: torch.Tensor, layer: str, channel: int) -
     return row, column
 
 
+@panel("Any neuron", compute=_unit_gradients, cost="quick")
+def rules_panel(
+    unit: _UnitGradients,
+    view: str = choice(VIEWS),
+    zoom: bool = toggle(label="only what the neuron sees"),
+) -> tuple[Image.Image, str]:
+    """Any neuron of any layer, in any picture: its gradient by the three rules, from one forward
+    pass."""
+    picture = rules_picture(unit.image, unit.gradients, view, box=unit.box, zoom=zoom, columns=2)
+    first = unit.gradients[RULES[0]]
+    target, answer = first.targets[0], float(first.scores[0])
+    if not bool(first.values.any()):
+        return picture, f"{target}: it answers {answer:.2f}, and no pixel can change that."
+    shares = [f"{rule} {_nonzero(one):.0%}" for rule, one in unit.gradients.items()]
+    return picture, (
+        f"{target}: it answers {answer:.2f}. Pixels that count, of all: {', '.join(shares)}. "
+        f"The gradient passes {first.relus} ReLUs."
+    )
+
+
+def _nonzero(gradient: Gradient) -> float:
+    return float((gradient.values[0].abs().amax(0) > 0).float().mean())
+
+
 def fields_picture(
     network: Network, image: torch.Tensor, units: Sequence[tuple[str, int]]
 ) -> Image.Image:
@@ -301,23 +327,6 @@ def fields_picture(
     titles = [f"{layer}, channel {channel}" for layer, channel in units]
     upper = figures.side_by_side(seen, titles)
     return figures.side_by_side([upper, figures.side_by_side(drawn)], columns=1, gap=8)
-
-
-def _draw_rules(unit: _UnitGradients, view: str, zoom: bool) -> tuple[Image.Image, str]:
-    picture = rules_picture(unit.image, unit.gradients, view, box=unit.box, zoom=zoom, columns=2)
-    first = unit.gradients[RULES[0]]
-    target, answer = first.targets[0], float(first.scores[0])
-    if not bool(first.values.any()):
-        return picture, f"{target}: it answers {answer:.2f}, and no pixel can change that."
-    shares = [f"{rule} {_nonzero(one):.0%}" for rule, one in unit.gradients.items()]
-    return picture, (
-        f"{target}: it answers {answer:.2f}. Pixels that count, of all: {', '.join(shares)}. "
-        f"The gradient passes {first.relus} ReLUs."
-    )
-
-
-def _nonzero(gradient: Gradient) -> float:
-    return float((gradient.values[0].abs().amax(0) > 0).float().mean())
 
 
 # What units look for
@@ -366,13 +375,8 @@ def _cut(pixels: torch.Tensor, box: Box, side: int, most: int) -> torch.Tensor:
     Both an image and its gradient are cut so; the gradient is averaged before it gets its
     contrast, which calms it.
     """
-    size = [min(side, length) for length in pixels.shape[2:]]
-    middles = ((box[1] + box[3]) / 2, (box[0] + box[2]) / 2)
-    top, left = (
-        min(max(round(middle - length / 2), 0), whole - length)
-        for middle, length, whole in zip(middles, size, pixels.shape[2:], strict=True)
-    )
-    cut = pixels[:, :, top : top + size[0], left : left + size[1]]
+    cut, _ = cut_around(pixels, box, side)
+    size = cut.shape[2:]
     if max(size) <= most:
         return cut
     shape = [max(1, round(length * most / max(size))) for length in size]
@@ -407,21 +411,6 @@ def zeiler_block(
 # SmoothGrad, live
 
 
-def smooth_panel(image: str = "giant_panda") -> Live:
-    """The mean over noisy copies as it grows: any picture, class and rule."""
-    network = controls.network_menu(names=photograph_networks())
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "target": controls.class_box(network),
-        "rule": controls.choice("rule", list(RULES)),
-        "noise": controls.real("noise, of the range", 0.15, 0.0, 0.5),
-        "samples": controls.whole("noisy copies", 16, 2, 64, step=2),
-        "view": controls.choice("view", VIEWS, "magnitude"),
-    }
-    return Live(_smooth, shown, draw=_draw_smooth, title="SmoothGrad", autostart=True)
-
-
 @dataclass(frozen=True)
 class SmoothView:
     """A frame of SmoothGrad, the image, and the gradient without noise."""
@@ -436,22 +425,9 @@ class SmoothView:
         return self.frame.progress
 
 
-def _smooth(
-    image: torch.Tensor, network: Network, target: int | None, rule: str, noise: float, samples: int
-) -> Iterator[SmoothView]:
-    seen = images.standard(image, network.input_size[0])
-    chosen = _answer(network, seen) if target is None else target
-    plain = backprop.gradient(network, seen, chosen, rule=rule)
-    settings: dict[str, Any] = {"rule": rule, "noise": noise, "samples": samples}
-    for frame in backprop.smooth_gradient.frames(network, seen, chosen, **settings):
-        yield SmoothView(frame, seen, plain)
-
-
-def _answer(network: Network, image: torch.Tensor) -> int:
-    return network.predict(image, k=1)[0][0].index
-
-
-def _draw_smooth(shown: SmoothView, view: str) -> tuple[Image.Image, str]:
+def _draw_smooth(
+    shown: SmoothView, view: str = choice(VIEWS, "magnitude")
+) -> tuple[Image.Image, str]:
     smooth = shown.frame.gradient
     plain, mean = (gradient_image(one.values[0], view) for one in (shown.plain, smooth))
     count = shown.frame.samples
@@ -460,44 +436,49 @@ def _draw_smooth(shown: SmoothView, view: str) -> tuple[Image.Image, str]:
     return row, f"{smooth.targets[0]}, {smooth.rule}: the mean of {count} gradients."
 
 
+@live("SmoothGrad", draw=_draw_smooth)
+def smooth_panel(
+    image: torch.Tensor = photo("giant_panda"),
+    network: Network = network_of(),
+    target: int | None = class_of("network"),
+    rule: str = choice(RULES),
+    noise: float = real(0.15, 0.0, 0.5, label="noise, of the range"),
+    samples: int = whole(16, 2, 64, step=2, label="noisy copies"),
+) -> Iterator[SmoothView]:
+    """The mean over noisy copies as it grows: any picture, class and rule."""
+    seen, chosen = seen_and_class(image, network, target)
+    plain = backprop.gradient(network, seen, chosen, rule=rule)
+    settings: dict[str, Any] = {"rule": rule, "noise": noise, "samples": samples}
+    for frame in backprop.smooth_gradient.frames(network, seen, chosen, **settings):
+        yield SmoothView(frame, seen, plain)
+
+
 # Integrated gradients
 
 
 BASELINES = {"black": "black", "the mean colour": "mean", "white": "white", "a blur": "blur"}
 
 
-def integrated_panel(image: str = "giant_panda") -> Panel:
-    """What each pixel adds on the way from a baseline to the picture, and the check that it adds
-    up."""
-    network = controls.network_menu(names=photograph_networks())
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "target": controls.class_box(network),
-        "baseline": controls.choice("baseline", BASELINES),
-        "steps": controls.whole("steps at first", 16, 4, 64, step=4),
-        "view": controls.choice("view", VIEWS, "signed"),
-    }
-    title = "Integrated gradients"
-    return Panel(_draw_integrated, shown, title=title, compute=_integrate, cost="slow")
-
-
 def _integrate(
-    image: torch.Tensor, network: Network, target: int | None, baseline: str, steps: int
+    image: torch.Tensor = photo("giant_panda"),
+    network: Network = network_of(),
+    target: int | None = class_of("network"),
+    baseline: str = choice(BASELINES),
+    steps: int = whole(16, 4, 64, step=4, label="steps at first"),
 ) -> tuple[torch.Tensor, Gradient, Attribution]:
-    seen = images.standard(image, network.input_size[0])
-    chosen = _answer(network, seen) if target is None else target
+    seen, chosen = seen_and_class(image, network, target)
     plain = backprop.gradient(network, seen, chosen)
     settings: dict[str, Any] = {"baseline": baseline, "steps": steps}
     return seen, plain, backprop.integrated_gradients(network, seen, chosen, **settings)
 
 
-def _draw_integrated(
-    done: tuple[torch.Tensor, Gradient, Attribution], view: str
+@panel("Integrated gradients", compute=_integrate, cost="slow")
+def integrated_panel(
+    done: tuple[torch.Tensor, Gradient, Attribution], view: str = choice(VIEWS, "signed")
 ) -> tuple[Image.Image, str]:
-    seen, plain, attribution = done
-    picture = attribution_picture(seen, plain, attribution, view)
-    return picture, attribution_words(attribution)
+    """What each pixel adds on the way from a baseline to the picture, and the check that it adds
+    up."""
+    return attribution_picture(*done, view), attribution_words(done[2])
 
 
 def attribution_picture(
@@ -536,31 +517,6 @@ class CascadeView:
         return self.steps[-1].progress
 
 
-def cascade_panel(image: str = "koala") -> Live:
-    """A network forgets its layers one by one from the top: what becomes of the gradients?"""
-    network = controls.network_menu(names=photograph_networks())
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "target": controls.class_box(network),
-        "seed": controls.seed(),
-        "view": controls.choice("view", VIEWS, "magnitude"),
-        "measure": controls.choice("measure", _MEASURES),
-    }
-    return Live(_cascade, shown, draw=_draw_cascade, title="Forgetting from the top")
-
-
-_MEASURES = {"rank correlation": "rank_correlation", "structure (SSIM)": "ssim"}
-
-
-def _cascade(
-    image: torch.Tensor, network: Network, target: int | None, seed: int
-) -> Iterator[CascadeView]:
-    seen = images.standard(image, network.input_size[0])
-    chosen = _answer(network, seen) if target is None else target
-    return cascade_views(network, seen, chosen, seed=seed)
-
-
 def cascade_views(
     network: Network, image: torch.Tensor, target: int, *, seed: int = 0
 ) -> Iterator[CascadeView]:
@@ -581,7 +537,11 @@ def last_unit(network: Network, index: int) -> Any:
     return (backprop.weighted_layers(network)[0], index)
 
 
-def _draw_cascade(shown: CascadeView, view: str, measure: str) -> tuple[Image.Image, str]:
+def _draw_cascade(
+    shown: CascadeView,
+    view: str = choice(VIEWS, "magnitude"),
+    measure: str = choice({"rank correlation": "rank_correlation", "structure (SSIM)": "ssim"}),
+) -> tuple[Image.Image, str]:
     last = shown.steps[-1]
     row = figures.side_by_side(
         [gradient_image(one.values[0], view) for one in last.gradients.values()],
@@ -592,6 +552,17 @@ def _draw_cascade(shown: CascadeView, view: str, measure: str) -> tuple[Image.Im
     said = ", ".join(f"{rule} {value:.2f}" for rule, value in numbers.items())
     where = f"random down to {last.layer} ({last.count} layers)" if last.layer else "as learned"
     return picture, f"{where}. How like the learned network's: {said}."
+
+
+@live("Forgetting from the top", draw=_draw_cascade, autostart=False)
+def cascade_panel(
+    image: torch.Tensor = photo("koala"),
+    network: Network = network_of(),
+    target: int | None = class_of("network"),
+    seed: int = seed(),
+) -> Iterator[CascadeView]:
+    """A network forgets its layers one by one from the top: what becomes of the gradients?"""
+    yield from cascade_views(network, *seen_and_class(image, network, target), seed=seed)
 
 
 def similarity_strips(shown: CascadeView, measure: str = "rank_correlation") -> Image.Image:

@@ -16,7 +16,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from labsupport.core import images
 from labsupport.core import network as networks
@@ -25,6 +25,9 @@ from labsupport.ui import controls
 from labsupport.ui.board import Board
 from labsupport.ui.control import Control
 from labsupport.ui.panel import Cost, Live, Panel
+
+if TYPE_CHECKING:
+    import torch
 
 Made = Mapping[str, Any]  # the settled values, and the controls that come before
 Built = TypeVar("Built", bound=Board)
@@ -122,6 +125,15 @@ def class_of(network: str = "network", start: str = "", *, label: str = "class")
     return Declared(
         lambda name, at, made: controls.class_box(made[network], at, label=name), start, label
     )
+
+
+def seen_and_class(
+    image: torch.Tensor, network: networks.Network, target: int | None
+) -> tuple[torch.Tensor, int]:
+    """The image as the network sees it, and the class that a box of `class_of` names: where it is
+    empty, the network's own answer."""
+    seen = images.standard(image, network.input_size[0])
+    return seen, network.predict(seen, k=1)[0][0].index if target is None else target
 
 
 def layer_of(network: str, start: str | None = None, *, label: str = "", keep: Any = None) -> Any:

@@ -113,11 +113,11 @@ def test_the_picture_of_the_rules_zooms_to_the_box(tiny):
 
 def test_a_dead_neuron_is_said_to_be_dead(tiny):
     dead = lab._unit_gradients(spot(0, 0) * 0, tiny, "relu1", 0, "strongest")
-    _, words = lab._draw_rules(dead, "colours", False)
+    _, words = lab.rules_panel.function(dead, "colours", False)
     assert "no pixel can change that" in words
     alive = lab._unit_gradients(spot(1, 1), tiny, "relu1", 0, "channel")
     assert alive.box is None
-    assert "The gradient passes 1 ReLUs" in lab._draw_rules(alive, "signed", False)[1]
+    assert "The gradient passes 1 ReLUs" in lab.rules_panel.function(alive, "signed", False)[1]
 
 
 # What units look for
@@ -172,7 +172,7 @@ def test_the_words_of_integrated_gradients_are_its_numbers(tiny):
 
 def test_smoothgrad_draws_each_frame(tiny):
     settings = {"network": tiny, "target": None, "rule": "guided", "noise": 0.1, "samples": 6}
-    views = list(lab._smooth(spot(1, 2), **settings))
+    views = list(lab.smooth_panel.function(spot(1, 2), **settings))
     assert [one.progress for one in views][-1] == 1.0
     picture, words = lab._draw_smooth(views[-1], "magnitude")
     assert "the mean of 6 gradients" in words

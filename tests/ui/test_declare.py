@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import torch
 from PIL import Image
 
+from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.ui import declare
@@ -177,3 +179,11 @@ def test_a_panel_of_ones_own_kind_is_declared_like_any_other():
     made = mine()
     assert isinstance(made, Mine)
     made.close()
+
+
+def test_an_empty_class_is_the_networks_own_answer_to_what_it_sees():
+    network, koala = networks.load(), images.sample("koala")
+    seen, target = declare.seen_and_class(koala, network, None)
+    assert torch.equal(seen, images.standard(koala, 224))
+    assert network.categories[target] == "koala"
+    assert declare.seen_and_class(koala, network, 7)[1] == 7
