@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
-from labsupport.commands import environment, interpreters, kernels, machine
+from labsupport.commands import environment, interpreters, kernels, machine, notebooks
 
 MOST_WORKERS = 4
 MEMORY_OF_A_WORKER = 3 * 2**30  # bytes: its networks, and beside it a kernel or a browser
@@ -26,6 +26,22 @@ SLOW = (NOTEBOOKS, "tests/browser")
 NUMERIC = ("tests/core", "tests/methods", "tests/laws", "tests/labs", "labsupport")
 THREADS = (1, 2)
 INTERRUPTED = 2  # pytest's exit status after Ctrl-C
+# Which modules of labsupport.methods a lab is about; their tests have the same names.
+METHODS = {
+    "01": ("anatomy", "tasks"),
+    "02": ("patches", "clusters"),
+    "03": ("weights",),
+    "04": ("codes",),
+    "05": ("occlusion",),
+    "06": ("activations",),
+    "07": ("backprop",),
+    "08": ("optimize", "saliency"),
+    "09": ("inversion",),
+    "10": ("dream",),
+    "11": ("style",),
+    "12": ("fooling", "evolution", "twins"),
+    "13": ("linear",),
+}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,6 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     extent.add_argument(
         "--all", action="store_true", help="then the numbers again, with other processors' kernels"
     )
+    extent.add_argument("--lab", metavar="NN", help="only the tests of that lab, its method's too")
     environment.add_arguments(parser)
     parser.set_defaults(rest=[])
     parser.epilog = "Anything else is passed on to pytest, for example: test --quick tests/core -x"
@@ -45,9 +62,23 @@ def main(options: Namespace) -> int:
     python = environment.ready("test", python=options.python, newest=options.newest)
     if options.all:
         return one_after_the_other(python, list(matrix(kernels.best(python))), options.rest)
-    left_out = [f"--ignore={path}" for path in SLOW if options.quick]
-    command = [python, "-m", "pytest", *spread(workers()), *left_out, *options.rest]
+    chosen = [f"--ignore={path}" for path in SLOW if options.quick]
+    if options.lab:
+        chosen = ["-k", words_of(options.lab)]
+    command = [python, "-m", "pytest", *spread(workers()), *chosen, *options.rest]
     return interpreters.exec_program(command)
+
+
+def words_of(lab: str) -> str:
+    """What pytest selects a lab's tests by: the names of its notebook, module and methods.
+
+    >>> words_of("5")
+    '05_occlusion or lab05 or [05. or test_occlusion or [occlusion.'
+    """
+    name = notebooks.chosen([lab])[0].stem
+    methods = METHODS.get(name[:2], ())
+    own = [name, f"lab{name[:2]}", f"[{name[:2]}."]
+    return " or ".join([*own, *(word for one in methods for word in (f"test_{one}", f"[{one}."))])
 
 
 def workers() -> int:

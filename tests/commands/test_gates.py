@@ -56,6 +56,22 @@ def test_quick_leaves_out_the_notebooks_and_the_browser(executed):
     assert executed()[0][3:] == [f"--ignore={path}" for path in gates.SLOW]
 
 
+def test_a_labs_tests_are_selected_by_its_names(executed):
+    main(["test", "--lab", "11"])
+    words = "11_style or lab11 or [11. or test_style or [style."
+    assert executed()[0][3:] == ["-k", words]
+
+
+def test_every_method_belongs_to_the_lab_that_the_readme_says():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for lab, methods in gates.METHODS.items():
+        (row,) = [line for line in readme.splitlines() if f"`notebooks/{lab}_" in line]
+        for method in methods:
+            file = f"tests/methods/test_{method}.py"
+            assert file in row, (lab, method)
+            assert (ROOT / file).exists()
+
+
 def test_what_is_left_out_is_there(asked):
     for path in gates.SLOW:
         assert (ROOT / path).exists(), path
