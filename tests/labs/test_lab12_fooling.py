@@ -84,7 +84,7 @@ def test_the_picture_shows_original_change_and_sum(halves, fooled):
 
 def test_a_line_of_a_linear_network_is_said_to_be_straight(halves, left_image):
     line = fooling.sign_line(halves, left_image, reach=0.1, points=41)
-    words = lab._draw_line(lab._Line(line, left_image, halves), 0.5)[1]
+    words = lab.line_panel.function(lab._Line(line, left_image, halves), 0.5)[1]
     assert "R² of its score 1.00" in words
     assert lab.line_picture(line, NAMES).width == 704
 
@@ -138,7 +138,7 @@ def test_rows_of_defences_count_from_the_networks_own_answers():
 
 
 def test_one_digit_becomes_all_others():
-    panel = fooled_digits.minimal_perturbation_panel(4, "FC10(1e-4)")
+    panel = fooled_digits.minimal_perturbation_panel("FC10(1e-4)", digit=4)
     last = panel.run()
     panel.close()
     there = [one for one in last.results if one is not None]
@@ -193,7 +193,8 @@ def test_networks_are_trained_once():
 
 
 def test_adversarial_training_is_reported_in_errors_and_confidence():
-    last = list(fooled_digits.adversarial_training_frames("FC10(1e-4)", epochs=0.3, count=50))[-1]
+    train = fooled_digits.adversarial_training_panel.function
+    last = list(train("FC10(1e-4)", eps=0.25, epochs=0.3, share=0.5, count=50))[-1]
     words = fooled_digits.adversarial_training_words(last)
     plain, robust = last.measured[last.steps]
     assert f"plain training errs on {plain.adversarial_error:.1%}" in words

@@ -17,14 +17,15 @@ from labsupport.labs.lab01_case_studies.anatomy import bar_table
 from labsupport.labs.lab12_fooling.fooling import plot_lines
 from labsupport.methods import fooling
 from labsupport.methods.fooling import DIGIT_NETWORKS, AdversarialTraining, AttackResult, Robustness
-from labsupport.ui import controls, figures
-from labsupport.ui.panel import Live
+from labsupport.ui import figures
+from labsupport.ui.declare import choice, live, real, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 EPOCHS = 5
 NOISE = "Gaussian noise"
+_WITHOUT_AUTOENCODER = [one for one in DIGIT_NETWORKS if not one.startswith("AE")]
 _KEPT = 16  # networks
 _PACE = 12  # steps of a training between two frames
 
@@ -77,38 +78,9 @@ class _Becoming:
     progress: float
 
 
-def minimal_perturbation_panel(digit: int = 3, name: str = "FC100-100-10") -> Live:
-    """One digit, and the smallest changes that make it each of the nine others."""
-    return Live(
-        _becoming,
-        {
-            "name": controls.choice("network", list(DIGIT_NETWORKS), name),
-            "digit": controls.whole("digit", digit, 0, 9),
-            "place": controls.whole("whose hand", 0, 0, 19),
-            "factor": controls.whole("enlarged", 3, 1, 12, unit="times"),
-        },
-        draw=_draw_becoming,
-        title="The smallest change",
-    )
-
-
-def _becoming(name: str, digit: int, place: int) -> Iterator[_Becoming]:
-    image, network = handwritten(digit, place), trained(name)
-    own = int(network.scores(image).argmax())
-    now = _Becoming(image, network, own, (None,) * 10, 0, 0.0)
-    yield now
-    others = [target for target in range(10) if target != own]
-    for done, target in enumerate(others):
-        for one in fooling.minimal_perturbation.frames(network, image, target):
-            best = one.now if one.best is None else one.best
-            results = (*now.results[:target], best, *now.results[target + 1 :])
-            share = (done + one.progress) / len(others)
-            now = replace(now, results=results, tried=now.tried + 1, progress=min(share, 0.999))
-            yield now
-    yield replace(now, progress=1.0)
-
-
-def _draw_becoming(now: _Becoming, factor: int = 3) -> tuple[Image.Image, str]:
+def _draw_becoming(
+    now: _Becoming, factor: int = whole(3, 1, 12, unit="times", label="enlarged")
+) -> tuple[Image.Image, str]:
     picture = becoming_picture(now.image, now.results, now.network, factor=factor)
     there = [one for one in now.results if one is not None and bool(one.success)]
     if not there:
@@ -122,6 +94,28 @@ def _draw_becoming(now: _Becoming, factor: int = 3) -> tuple[Image.Image, str]:
         f"{float(now.image[0, 0].norm()):.1f}."
     )
     return picture, words
+
+
+@live("The smallest change", draw=_draw_becoming, autostart=False)
+def minimal_perturbation_panel(
+    name: str = choice(list(DIGIT_NETWORKS), "FC100-100-10", label="network"),
+    digit: int = whole(3, 0, 9),
+    place: int = whole(0, 0, 19, label="whose hand"),
+) -> Iterator[_Becoming]:
+    """One digit, and the smallest changes that make it each of the nine others."""
+    image, network = handwritten(digit, place), trained(name)
+    own = int(network.scores(image).argmax())
+    now = _Becoming(image, network, own, (None,) * 10, 0, 0.0)
+    yield now
+    others = [target for target in range(10) if target != own]
+    for done, target in enumerate(others):
+        for one in fooling.minimal_perturbation.frames(network, image, target):
+            best = one.now if one.best is None else one.best
+            results = (*now.results[:target], best, *now.results[target + 1 :])
+            share = (done + one.progress) / len(others)
+            now = replace(now, results=results, tried=now.tried + 1, progress=min(share, 0.999))
+            yield now
+    yield replace(now, progress=1.0)
 
 
 def becoming_picture(
@@ -205,24 +199,6 @@ class Tables:
         return float(self.transfer[[*names, NOISE].index(made_for), names.index(judge)])
 
 
-def table_panel(pictures: int = 20) -> Live:
-    """Train all six networks, fool each, and try each one's images on the others."""
-    return Live(
-        tables,
-        {
-            "pictures": controls.whole("test pictures", pictures, 5, 100, step=5),
-            "epochs": controls.whole("epochs", EPOCHS, 1, 20),
-            "show": controls.choice(
-                "show", ["error and distortion", "who fools whom", "the fooled digits"]
-            ),
-            "columns": controls.whole("digits shown", 8, 4, 14),
-        },
-        draw=draw_tables,
-        title="Szegedy's tables",
-        autostart=True,
-    )
-
-
 def tables(pictures: int = 10, epochs: float = EPOCHS) -> Iterator[Tables]:
     """Table 1 and the transfers, as frames: every network learns and is fooled, one by one."""
     now = Tables()
@@ -257,7 +233,11 @@ def who_fools_whom(rows: Sequence[Row], clean: torch.Tensor, labels: torch.Tenso
     return fooling.transfer(made_for, {row.name: row.network for row in rows}, labels)
 
 
-def draw_tables(now: Tables, show: str, columns: int = 8) -> tuple[Image.Image, str]:
+def draw_tables(
+    now: Tables,
+    show: str = choice(["error and distortion", "who fools whom", "the fooled digits"]),
+    columns: int = whole(8, 4, 14, label="digits shown"),
+) -> tuple[Image.Image, str]:
     """One of the three views of the tables, and what is going on."""
     if show == "who fools whom":
         picture = transfer_picture(now)
@@ -267,6 +247,15 @@ def draw_tables(now: Tables, show: str, columns: int = 8) -> tuple[Image.Image, 
         picture = table_picture(now)
     done = f"{len(now.rows)} of {len(fooling.TABLE_1)} networks"
     return picture, f"{done}; {now.doing}."
+
+
+@live("Szegedy's tables", draw=draw_tables)
+def table_panel(
+    pictures: int = whole(20, 5, 100, step=5, label="test pictures"),
+    epochs: int = whole(EPOCHS, 1, 20),
+) -> Iterator[Tables]:
+    """Train all six networks, fool each, and try each one's images on the others."""
+    return tables(pictures, epochs)
 
 
 def table_picture(now: Tables) -> Image.Image:
@@ -349,39 +338,28 @@ def _best(scores: torch.Tensor, count: int) -> list[int]:
 # Learning to resist
 
 
-def adversarial_training_panel(name: str = "ReLU 200-200-10", *, epochs: int = 3) -> Live:
-    """Two copies of one network learn side by side, one of them from fooled pictures too."""
-    known = [one for one in DIGIT_NETWORKS if not one.startswith("AE")]
-    return Live(
-        adversarial_training_frames,
-        {
-            "name": controls.choice("network", known, name),
-            "eps": controls.real("step ε", 0.25, 0.05, 0.4),
-            "epochs": controls.whole("epochs", epochs, 1, 20),
-            "share": controls.real("share fooled", 0.5, 0.0, 1.0),
-            "show": controls.choice(
-                "show", {"errors": "errors", "confidence when wrong": "confidence"}
-            ),
-        },
-        draw=_draw_training,
-        title="Learning to resist",
-        autostart=True,
-    )
+def _draw_training(
+    now: AdversarialTraining,
+    show: str = choice({"errors": "errors", "confidence when wrong": "confidence"}),
+) -> tuple[Image.Image, str]:
+    return adversarial_training_picture(now, show=show), adversarial_training_words(now)
 
 
-def adversarial_training_frames(
-    name: str, *, eps: float = 0.25, epochs: float = 4, share: float = 0.5, count: int = 300
+@live("Learning to resist", draw=_draw_training)
+def adversarial_training_panel(
+    name: str = choice(_WITHOUT_AUTOENCODER, "ReLU 200-200-10", label="network"),
+    eps: float = real(0.25, 0.05, 0.4, label="step ε"),
+    epochs: float = whole(3, 1, 20),
+    share: float = real(0.5, 0.0, 1.0, label="share fooled"),
+    count: int = 300,
 ) -> Iterator[AdversarialTraining]:
-    """Plain and adversarial training side by side, measured on the first test digits."""
+    """Two copies of one network learn side by side, one of them from fooled pictures too; both are
+    measured on the first test digits, so many."""
     test = images.digits("test")
     some = images.LabelledImages(test.images[:count], test.labels[:count], test.categories)
     return fooling.adversarial_training.frames(
         name, images.digits(), some, eps=eps, epochs=epochs, share=share
     )
-
-
-def _draw_training(now: AdversarialTraining, show: str = "errors") -> tuple[Image.Image, str]:
-    return adversarial_training_picture(now, show=show), adversarial_training_words(now)
 
 
 def adversarial_training_words(now: AdversarialTraining) -> str:

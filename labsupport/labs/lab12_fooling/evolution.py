@@ -16,9 +16,8 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
 from labsupport.methods.evolution import OUTPUTS, Champion, CppnGenome, Generation, evolve
 from labsupport.methods.optimize import SIMONYAN, visualize
-from labsupport.ui import controls, figures, ink
-from labsupport.ui.control import Control
-from labsupport.ui.panel import Live
+from labsupport.ui import figures, ink
+from labsupport.ui.declare import choice, live, network_of, seed, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,31 +29,6 @@ _LEVELS = (0.5, 0.9, 0.99)
 
 
 # Live
-
-
-def evolution_panel(
-    network: str = "squeezenet1_1",
-    *,
-    encoding: str = "CPPN",
-    parents: str = "promising",
-    budget: int = 2000,
-    champions: int = 20,
-) -> Live:
-    """MAP-Elites at work: the archive's best champions, each with its class and probability.
-
-    `champions` of them are shown; `budget` counts the pictures that the network is shown.
-    """
-    shown: dict[str, Control] = {
-        "network": controls.network_menu(network, names=networks.names()),
-        "encoding": controls.choice("written down as", ENCODED, encoding),
-        "parents": controls.choice("parents are", DRAWN_FROM, parents),
-        "budget": controls.whole("budget", budget, 500, 20_000, step=500, unit="pictures"),
-        "champions": controls.whole("champions shown", champions, 5, 40, step=5),
-        "seed": controls.seed(),
-    }
-    return Live(
-        _evolving, shown, draw=_draw_evolving, title="Evolution of pictures", autostart=True
-    )
 
 
 @dataclass(frozen=True)
@@ -70,16 +44,11 @@ class Evolving:
         return self.generation.progress
 
 
-def _evolving(
-    network: Network, encoding: str, parents: str, budget: int, seed: int
-) -> Iterator[Evolving]:
-    begun = time.perf_counter()
-    tiles: dict[int, tuple[Any, torch.Tensor]] = {}
-    for generation in evolve.frames(network, encoding, budget=budget, parents=parents, seed=seed):
-        yield Evolving(generation, time.perf_counter() - begun, tiles)
-
-
-def _draw_evolving(evolving: Evolving, champions: int, parents: str) -> tuple[Image.Image, str]:
+def _draw_evolving(
+    evolving: Evolving,
+    parents: str,
+    champions: int = whole(20, 5, 40, step=5, label="champions shown"),
+) -> tuple[Image.Image, str]:
     generation = evolving.generation
     cells = generation.ranking(champions)
     picture = _mosaic(
@@ -89,6 +58,24 @@ def _draw_evolving(evolving: Evolving, champions: int, parents: str) -> tuple[Im
     )
     drawn = "Parents drawn by promise." if parents == "promising" else "Parents drawn evenly."
     return picture, f"{_in_words(generation)} {drawn} {evolving.seconds:.1f} s."
+
+
+@live("Evolution of pictures", draw=_draw_evolving)
+def evolution_panel(
+    network: Network = network_of(names=networks.names),
+    encoding: str = choice(ENCODED, label="written down as"),
+    parents: str = choice(DRAWN_FROM, label="parents are"),
+    budget: int = whole(2000, 500, 20_000, step=500, unit="pictures"),
+    seed: int = seed(),
+) -> Iterator[Evolving]:
+    """MAP-Elites at work: the archive's best champions, each with its class and probability.
+
+    `budget` counts the pictures that the network is shown.
+    """
+    begun = time.perf_counter()
+    tiles: dict[int, tuple[Any, torch.Tensor]] = {}
+    for generation in evolve.frames(network, encoding, budget=budget, parents=parents, seed=seed):
+        yield Evolving(generation, time.perf_counter() - begun, tiles)
 
 
 def _kept_tiles(

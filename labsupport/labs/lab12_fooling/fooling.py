@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,18 @@ from labsupport.core.images.perturbations import signed_step
 from labsupport.core.network import Network, Prediction
 from labsupport.methods import fooling
 from labsupport.methods.fooling import DEFENCES, AttackResult, SignLine
-from labsupport.ui import controls, figures, ink
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Live, Panel
+from labsupport.ui import figures, ink
+from labsupport.ui.declare import (
+    choice,
+    class_of,
+    live,
+    network_of,
+    panel,
+    photo,
+    photograph_networks,
+    real,
+    whole,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,41 +48,14 @@ _SERIES_WORDS = 26  # letters of a class's name in a legend
 # One picture, pushed
 
 
-def push_panel(
-    image: str = "giant_panda",
-    target: str = "",
-    *,
-    attack: str = "random",
-    eps: float = 4,
-    title: str = "Push a picture",
-) -> Panel:
-    """A picture, what is added to it, their sum, and the network's answers before and after."""
-    network = controls.network_menu(names=photograph_networks())
-    return Panel(
-        _draw_pushed,
-        {
-            "image": controls.image_menu(images.photos(), image),
-            "network": network,
-            "target": controls.class_box(network, target, label="towards the class"),
-            "attack": controls.choice("direction", ATTACKS, attack),
-            "eps": _eps_slider(eps),
-        },
-        compute=_pushed,
-        title=title,
-        cost="quick",
-    )
+def target_of(start: str = "") -> Any:
+    """The control for the class to be taken for."""
+    return class_of(start=start, label="towards the class")
 
 
-def _eps_slider(start: float, high: float = 16) -> Control:
-    return controls.real("change ε", start, 0, high, step=0.5, unit="1/255", digits=1)
-
-
-def _pushed(
-    image: torch.Tensor, network: Network, target: int | None, attack: str, eps: float
-) -> AttackResult:
-    return push(
-        network, images.standard(image, network.input_size[0]), target, attack=attack, eps=eps
-    )
+def eps_of(start: float) -> Any:
+    """The control for the largest change of a pixel value."""
+    return real(start, 0, 16, step=0.5, unit="1/255", digits=1, label="change ε")
 
 
 def push(
@@ -95,7 +76,20 @@ def push(
     )
 
 
-def _draw_pushed(result: AttackResult, network: Network) -> tuple[Image.Image, str]:
+def _pushed(
+    image: torch.Tensor = photo("giant_panda"),
+    network: Network = network_of(),
+    target: int | None = target_of(),
+    attack: str = choice(ATTACKS, label="direction"),
+    eps: float = eps_of(4),
+) -> AttackResult:
+    seen = images.standard(image, network.input_size[0])
+    return push(network, seen, target, attack=attack, eps=eps)
+
+
+@panel("Push a picture", compute=_pushed, cost="quick")
+def push_panel(result: AttackResult, network: Network) -> tuple[Image.Image, str]:
+    """A picture, what is added to it, their sum, and the network's answers before and after."""
     return fooled_picture(result, network), fooled_words(result, network)
 
 
@@ -176,35 +170,24 @@ class _Line:
     network: Network
 
 
-def line_panel(image: str = "giant_panda", target: str = "") -> Panel:
-    """The scores along the sign direction on both sides of the picture, and how straight they
-    are."""
-    network = controls.network_menu(names=photograph_networks())
-    return Panel(
-        _draw_line,
-        {
-            "image": controls.image_menu(images.photos(), image),
-            "network": network,
-            "target": controls.class_box(network, target, label="towards the class"),
-            "reach": controls.whole("ε up to", 16, 2, 64, step=2, unit="1/255"),
-            "clip": controls.choice("pixels may", {"leave [0, 1]": False, "not": True}),
-            "within": controls.real("R² within share", 0.25, 0.1, 1.0, step=0.05),
-        },
-        compute=_line,
-        title="Along the sign direction",
-        cost="slow",
-    )
-
-
 def _line(
-    image: torch.Tensor, network: Network, target: int | None, reach: int, clip: bool
+    image: torch.Tensor = photo("giant_panda"),
+    network: Network = network_of(),
+    target: int | None = target_of(),
+    reach: int = whole(16, 2, 64, step=2, unit="1/255", label="ε up to"),
+    clip: bool = choice({"leave [0, 1]": False, "not": True}, label="pixels may"),
 ) -> _Line:
     seen = images.standard(image, network.input_size[0])
     line = fooling.sign_line(network, seen, target, reach=reach / 255, points=41, clip=clip)
     return _Line(line, seen, network)
 
 
-def _draw_line(along: _Line, within: float = 0.25) -> tuple[Image.Image, str]:
+@panel("Along the sign direction", compute=_line, cost="slow")
+def line_panel(
+    along: _Line, within: float = real(0.25, 0.1, 1.0, step=0.05, label="R² within share")
+) -> tuple[Image.Image, str]:
+    """The scores along the sign direction on both sides of the picture, and how straight they
+    are."""
     line = along.line
     reach = float(line.eps[-1])
     near = within * reach
@@ -304,31 +287,6 @@ class _Walked:
         return self.step.progress
 
 
-def steps_panel(image: str = "giant_panda", target: str = "gibbon") -> Live:
-    """Small sign steps, one after the other, never further than ε from the picture."""
-    network = controls.network_menu(names=photograph_networks())
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "target": controls.class_box(network, target, label="towards the class"),
-        "eps": _eps_slider(2),
-        "size": controls.real("one step", 0.25, 0.05, 2, step=0.05, unit="1/255"),
-        "steps": controls.whole("steps", 40, 5, 100, step=5),
-    }
-    return Live(_steps, shown, draw=_draw_step, title="Step by step", autostart=True)
-
-
-def _steps(
-    image: torch.Tensor, network: Network, target: int | None, eps: float, size: float, steps: int
-) -> Iterator[_Walked]:
-    seen = images.standard(image, network.input_size[0])
-    settings: dict[str, Any] = {"eps": eps / 255, "step": size / 255, "steps": steps}
-    chances: tuple[torch.Tensor, ...] = ()
-    for one in fooling.pgd.frames(network, seen, target, **settings):
-        chances = (*chances, one.result.after[0].softmax(0))
-        yield _Walked(one, chances, network)
-
-
 def _draw_step(walked: _Walked) -> tuple[Image.Image, str]:
     result, network = walked.step.result, walked.network
     words = fooled_words(result, network)
@@ -336,6 +294,24 @@ def _draw_step(walked: _Walked) -> tuple[Image.Image, str]:
         [fooled_picture(result, network, bars=3), _chances(walked)], columns=1, gap=8
     )
     return picture, f"Step {walked.step.step} of {walked.step.steps}. {words}"
+
+
+@live("Step by step", draw=_draw_step)
+def steps_panel(
+    image: torch.Tensor = photo("giant_panda"),
+    network: Network = network_of(),
+    target: int | None = target_of("gibbon"),
+    eps: float = eps_of(2),
+    size: float = real(0.25, 0.05, 2, step=0.05, unit="1/255", label="one step"),
+    steps: int = whole(40, 5, 100, step=5),
+) -> Iterator[_Walked]:
+    """Small sign steps, one after the other, never further than ε from the picture."""
+    seen = images.standard(image, network.input_size[0])
+    settings: dict[str, Any] = {"eps": eps / 255, "step": size / 255, "steps": steps}
+    chances: tuple[torch.Tensor, ...] = ()
+    for one in fooling.pgd.frames(network, seen, target, **settings):
+        chances = (*chances, one.result.after[0].softmax(0))
+        yield _Walked(one, chances, network)
 
 
 def _chances(walked: _Walked) -> Image.Image:
@@ -399,34 +375,15 @@ def second_opinion(network: Network, result: AttackResult) -> str:
     return "\n".join(lines)
 
 
-def defence_panel(image: str = "giant_panda", target: str = "gibbon") -> Panel:
-    """Do something to the fooled picture before the network sees it; the clean one is the
-    control."""
-    network = controls.network_menu(names=photograph_networks())
-    return Panel(
-        _draw_defence,
-        {
-            "image": controls.image_menu(images.photos(), image),
-            "network": network,
-            "target": controls.class_box(network, target, label="towards the class"),
-            "attack": controls.choice("attack", dict(list(ATTACKS.items())[1:]), "pgd"),
-            "eps": _eps_slider(1),
-            "defence": controls.choice("defence", _defence_names(), "jpeg"),
-            "harsh": controls.real("how harsh", 0.25, 0, 1),
-        },
-        compute=_attacked,
-        title="Defend the network",
-        cost="quick",
-    )
-
-
-def _defence_names() -> Mapping[str, str]:
-    names = {"8 bits": "save as PNG", "jpeg": "JPEG", "blur": "blur", "noise": "noise"}
-    return {names[defence]: defence for defence in DEFENCES}
+_DEFENCE_NAMES = {"8 bits": "save as PNG", "jpeg": "JPEG", "blur": "blur", "noise": "noise"}
 
 
 def _attacked(
-    image: torch.Tensor, network: Network, target: int | None, attack: str, eps: float
+    image: torch.Tensor = photo("giant_panda"),
+    network: Network = network_of(),
+    target: int | None = target_of("gibbon"),
+    attack: str = choice(dict(list(ATTACKS.items())[1:]), "pgd"),
+    eps: float = eps_of(1),
 ) -> AttackResult:
     return _pushed(image, network, target, attack, eps)
 
@@ -438,9 +395,15 @@ def strength_at(defence: str, harsh: float) -> float:
     return float(mild * (wild / mild) ** harsh)
 
 
-def _draw_defence(
-    result: AttackResult, network: Network, defence: str, harsh: float
+@panel("Defend the network", compute=_attacked, cost="quick")
+def defence_panel(
+    result: AttackResult,
+    network: Network,
+    defence: str = choice({_DEFENCE_NAMES[one]: one for one in DEFENCES}, "jpeg"),
+    harsh: float = real(0.25, 0, 1, label="how harsh"),
 ) -> tuple[Image.Image, str]:
+    """Do something to the fooled picture before the network sees it; the clean one is the
+    control."""
     strength = strength_at(defence, harsh)
     trial = fooling.try_defence(network, result, defence, strength)
     name = DEFENCES[defence].words.format(strength)

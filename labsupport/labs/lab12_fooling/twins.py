@@ -26,10 +26,8 @@ from labsupport.methods.twins import (
     pair_distances,
     twin,
 )
-from labsupport.ui import controls, figures
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Live
+from labsupport.ui import figures
+from labsupport.ui.declare import choice, live, network_of, photo, real, whole
 
 DESCRIBED: dict[str, Representation] = {
     "HOG, cells of 16 pixels": HOG16,
@@ -40,29 +38,6 @@ DESCRIBED: dict[str, Representation] = {
 HOG_SIDE = 128  # pixels: HOG's pictures are small, so that a picture takes seconds
 _SHOWN = 256
 _STEPS_A_FRAME = 4  # of HOG, which are short
-
-
-def twins_panel(
-    image: str = "koala",
-    other: str = "colosseum",
-    *,
-    described: str = "HOG, cells of 16 pixels",
-    weight: float = 0.7,
-    steps: int = 150,
-) -> Live:
-    """One picture takes on the other's description, and stays what it was to our eyes.
-
-    `described` is a key of `DESCRIBED`; `weight` is how strongly it is held near itself.
-    """
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image, label="picture"),
-        "other": controls.image_menu(images.photos(), other, label="described as"),
-        "described": controls.choice("described by", list(DESCRIBED), described),
-        "weight": controls.real("held near itself", weight, 0.0, 5.0, step=0.1),
-        "network": controls.network_menu(names=photograph_networks()),
-        "steps": controls.whole("steps", steps, 50, 600, step=50),
-    }
-    return Live(_becoming, shown, draw=_draw_becoming, title="Twins by description", autostart=True)
 
 
 @dataclass(frozen=True)
@@ -79,23 +54,6 @@ class Becoming:
     @property
     def progress(self) -> float:
         return self.frame.progress
-
-
-def _becoming(
-    network: Network,
-    image: torch.Tensor,
-    other: torch.Tensor,
-    described: str,
-    weight: float,
-    steps: int,
-) -> Iterator[Becoming]:
-    layer = description(described, network)
-    first, second = (fitted(one, layer, network) for one in (image, other))
-    pairs = pair_distances(network, layer, (first.shape[2], first.shape[3]))
-    every = _STEPS_A_FRAME if isinstance(layer, Hog) else 1
-    for frame in twin.frames(network, first, second, layer, weight=weight, steps=steps):
-        if frame.step % every == 0 or frame.step == steps:
-            yield Becoming(frame, first, second, layer, network, pairs)
 
 
 def description(name: str, network: Network) -> Representation:
@@ -131,6 +89,28 @@ def _draw_becoming(becoming: Becoming) -> tuple[Image.Image, str]:
     picture = twins_picture(result, becoming.image, becoming.other)
     step = f"Step {becoming.frame.step} of {becoming.frame.steps}."
     return picture, f"{in_words(result)} {step}"
+
+
+@live("Twins by description", draw=_draw_becoming)
+def twins_panel(
+    image: torch.Tensor = photo("koala", label="picture"),
+    other: torch.Tensor = photo("colosseum", label="described as"),
+    described: str = choice(list(DESCRIBED), label="described by"),
+    weight: float = real(0.7, 0.0, 5.0, step=0.1, label="held near itself"),
+    network: Network = network_of(),
+    steps: int = whole(150, 50, 600, step=50),
+) -> Iterator[Becoming]:
+    """One picture takes on the other's description, and stays what it was to our eyes.
+
+    `described` is a key of `DESCRIBED`; `weight` is how strongly it is held near itself.
+    """
+    layer = description(described, network)
+    first, second = (fitted(one, layer, network) for one in (image, other))
+    pairs = pair_distances(network, layer, (first.shape[2], first.shape[3]))
+    every = _STEPS_A_FRAME if isinstance(layer, Hog) else 1
+    for frame in twin.frames(network, first, second, layer, weight=weight, steps=steps):
+        if frame.step % every == 0 or frame.step == steps:
+            yield Becoming(frame, first, second, layer, network, pairs)
 
 
 def in_words(one: Twin) -> str:
