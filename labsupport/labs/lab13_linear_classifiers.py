@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from labsupport.core.network import Network, Prediction
 from labsupport.methods import linear
 from labsupport.methods.linear import LinearClassifier
 from labsupport.ui import controls, figures, ink
-from labsupport.ui.panel import Live, Panel
+from labsupport.ui.control import Control
+from labsupport.ui.declare import Declared, choice, live, panel, real, together, whole
+from labsupport.ui.panel import Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +36,9 @@ SETS = {
 }
 # Downloads: offered only to who asks for them by name.
 ELSEWHERE = {"CIFAR-10, 32 × 32": "CIFAR10", "Imagenette, 64 × 64": "Imagenette"}
-DECAYS = {"none": 0.0, "0.01": 0.01, "0.1": 0.1, "1": 1.0, "10": 10.0}
+DECAY = choice(
+    {"none": 0.0, "0.01": 0.01, "0.1": 0.1, "1": 1.0, "10": 10.0}, 0.1, label="weight decay"
+)
 ALONG = {"the weights": "weights", "only their signs": "sign"}
 CONVNETS = {"digits": "lenet5", "photos32": "convnetjs"}
 EPOCHS = {"digits": 6, "fashion": 6}
@@ -120,27 +124,37 @@ def chosen(data: str, category: str, decay: float = 0.1) -> torch.Tensor:
 # Ten numbers
 
 
-def numbers_panel(*, step: bool = False) -> Panel:
-    """The slide's ten inputs as sliders, and what the classifier says; with `step`, the attack."""
-    sliders = {
-        f"x{place}": controls.real(f"x{place} (weight {_signed(weight)})", value, -6, 6, step=0.25)
-        for place, (value, weight) in enumerate(_SLIDE, start=1)
-    }
-    if step:
-        sliders["step"] = controls.real("step along sign(w)", 0.5, 0, 1, step=0.05)
-    title = "Ten numbers and a step" if step else "Ten numbers"
-    return Panel(_numbers, sliders, title=title, cost="instant")
-
-
 def _signed(weight: float) -> str:
     return f"{weight:+.0f}".replace("-", "−")
 
 
-def _numbers(step: float = 0.0, **inputs: float) -> tuple[Image.Image, str]:
+_INPUTS = together(
+    **{
+        f"x{place}": real(value, -6, 6, step=0.25, label=f"x{place} (weight {_signed(weight)})")
+        for place, (value, weight) in enumerate(_SLIDE, start=1)
+    }
+)
+
+
+@panel("Ten numbers", cost="instant")
+def numbers_panel(inputs: Mapping[str, float] = _INPUTS) -> tuple[Image.Image, str]:
+    """The slide's ten inputs as sliders, and what the classifier says."""
+    return _pushed_numbers(inputs, 0.0)
+
+
+@panel("Ten numbers and a step", cost="instant")
+def attacked_numbers_panel(
+    inputs: Mapping[str, float] = _INPUTS,
+    step: float = real(0.5, 0, 1, step=0.05, label="step along sign(w)"),
+) -> tuple[Image.Image, str]:
+    """The slide's ten inputs as sliders, the attack, and what the classifier says to both."""
+    return _pushed_numbers(inputs, step)
+
+
+def _pushed_numbers(inputs: Mapping[str, float], step: float) -> tuple[Image.Image, str]:
     start = torch.tensor(linear.SLIDE_INPUT)
     weights = torch.tensor(linear.SLIDE_WEIGHTS)
-    places = range(1, len(start) + 1)
-    given = torch.tensor([inputs[f"x{place}"] for place in places], dtype=torch.float64)
+    given = torch.tensor(list(inputs.values()), dtype=torch.float64)
     now = signed_step(given, weights, step, bounds=None)
     prediction = linear.predict(now, weights)
     picture = numbers_picture(now)
@@ -241,24 +255,17 @@ def learned_steps(decay: float = 0.001, pictures: int = 24) -> StepCurve:
     return StepCurve(inputs, tuple(reversed(theory)), tuple(reversed(measured)))
 
 
-def steps_panel() -> Panel:
+@panel("How small the step may be", cost="quick")
+def steps_panel(
+    rule: str = choice(RULES, label="what stays"),
+    score: float = real(-3, -6, -0.5, step=0.5, label="score before"),
+    after: float = real(2, 0, 6, step=0.5, label="score wanted"),
+    place: int = choice(
+        {f"{count:,}".replace(",", " "): place for place, count in enumerate(DIMENSIONS)},
+        label="inputs",
+    ),
+) -> tuple[Image.Image, str]:
     """The step against the number of inputs, for what one keeps while the number grows."""
-    return Panel(
-        _steps,
-        {
-            "rule": controls.choice("what stays", RULES),
-            "score": controls.real("score before", -3, -6, -0.5, step=0.5),
-            "after": controls.real("score wanted", 2, 0, 6, step=0.5),
-            "place": controls.choice(
-                "inputs", {f"{count:,}".replace(",", " "): i for i, count in enumerate(DIMENSIONS)}
-            ),
-        },
-        title="How small the step may be",
-        cost="quick",
-    )
-
-
-def _steps(rule: str, score: float, after: float, place: int) -> tuple[Image.Image, str]:
     curve = random_steps(rule, score, after - score)
     step, count = curve.theory[place], curve.inputs[place]
     size = 1.0 if rule == "signs" else (10 / count) ** 0.5
@@ -317,23 +324,6 @@ def templates(
     return figures.mosaic(shown, columns=columns, enlarge=times, titles=titles)
 
 
-def learning_panel(data: str = "photos32") -> Live:
-    """Templates while they are learned. `data` may be "CIFAR10" or "Imagenette": a download."""
-    sets = SETS | ({k: v for k, v in ELSEWHERE.items() if v == data})
-    return Live(
-        _learning,
-        {
-            "data": controls.choice("learns from", sets, data),
-            "decay": controls.choice("weight decay", DECAYS, 0.1),
-            "epochs": controls.whole("epochs", epochs_for(data), 1, 60),
-            "shared": controls.choice("scale", {"own": False, "shared by all": True}),
-            "size": controls.whole("tiles", 128, 64, 192, step=32, unit="px"),
-        },
-        draw=_draw_snapshot,
-        title="Templates that are learned",
-    )
-
-
 @dataclass(frozen=True)
 class _LearningFrame:
     """A snapshot and what it is tested with."""
@@ -347,14 +337,10 @@ class _LearningFrame:
         return self.snapshot.progress
 
 
-def _learning(data: str, decay: float, epochs: int) -> Iterator[_LearningFrame]:
-    train, test = training_data(data)
-    for snapshot in linear.train.frames(train, weight_decay=decay, epochs=epochs):
-        yield _LearningFrame(snapshot, test, decay)
-
-
 def _draw_snapshot(
-    scene: _LearningFrame, shared: bool = False, size: int = 128
+    scene: _LearningFrame,
+    shared: bool = choice({"own": False, "shared by all": True}, label="scale"),
+    size: int = whole(128, 64, 192, step=32, unit="px", label="tiles"),
 ) -> tuple[Image.Image, str]:
     one = scene.snapshot
     times = max(1, round(size / one.classifier.weights.shape[-1]))
@@ -368,6 +354,28 @@ def _draw_snapshot(
         f"decay {scene.decay:g}, largest weight {float(one.classifier.weights.abs().max()):.2g}."
     )
     return picture, words
+
+
+def _sets_menu(label: str, data: str, _: Any) -> Control:
+    """The bundled sets, and the download that is asked for."""
+    asked = {name: key for name, key in ELSEWHERE.items() if key == data}
+    return controls.choice(label, SETS | asked, data)
+
+
+def _epochs_slider(label: str, epochs: int | None, made: Mapping[str, Any]) -> Control:
+    return controls.whole(label, epochs or epochs_for(made["data"].value), 1, 60)
+
+
+@live("Templates that are learned", draw=_draw_snapshot, autostart=False)
+def learning_panel(
+    data: Any = Declared(_sets_menu, "photos32", "learns from"),
+    decay: float = DECAY,
+    epochs: Any = Declared(_epochs_slider, None),
+) -> Iterator[_LearningFrame]:
+    """Templates while they are learned. `data` may be "CIFAR10" or "Imagenette": a download."""
+    train, test = training_data(data)
+    for snapshot in linear.train.frames(train, weight_decay=decay, epochs=epochs):
+        yield _LearningFrame(snapshot, test, decay)
 
 
 @dataclass(frozen=True)
@@ -421,21 +429,23 @@ def decays_picture(
 def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> Panel:
     """Mix a class's weights into a picture: before, what is added, after, and the answers."""
     names = training_data(data)[0].categories
-    return Panel(
-        partial(_mixing, data),
-        {
-            "source": controls.choice("from class", names, source or names[0]),
-            "place": controls.whole("picture", 0, 0, 5),
-            "target": controls.choice("to class", names, target or names[1]),
-            "strength": controls.real(
-                "strength", *_strengths(data), step=0.5, unit="1/255", digits=1
-            ),
-            "along": controls.choice("mix in", ALONG),
-            "decay": controls.choice("weight decay", DECAYS, 0.1),
-        },
-        title=f"Mix in a little of another class ({_set_name(data)})",
-        cost="quick",
-    )
+
+    @panel(f"Mix in a little of another class ({_set_name(data)})", cost="quick")
+    def mixing(
+        source: str = choice(names, source or names[0], label="from class"),
+        place: int = whole(0, 0, 5, label="picture"),
+        target: str = choice(names, target or names[1], label="to class"),
+        strength: float = real(*_strengths(data), step=0.5, unit="1/255", digits=1),
+        along: str = choice(ALONG, label="mix in"),
+        decay: float = DECAY,
+    ) -> tuple[Image.Image, str]:
+        pictures, classifier = chosen(data, source, decay), trained(data, decay)
+        picture = pictures[place % len(pictures)][None]
+        mixed = linear.mix(classifier, picture, target, strength=strength / 255, along=along)
+        shown = mixed_picture(classifier, mixed, convnet=convnet(data))
+        return shown, mixed_words(classifier, mixed, target)
+
+    return mixing()
 
 
 def _strengths(data: str) -> tuple[float, float, float]:
@@ -445,18 +455,6 @@ def _strengths(data: str) -> tuple[float, float, float]:
 
 def _set_name(data: str) -> str:
     return next((name for name, key in (SETS | ELSEWHERE).items() if key == data), data)
-
-
-def _mixing(
-    data: str, source: str, place: int, target: str, strength: float, along: str, decay: float
-) -> tuple[Image.Image, str]:
-    pictures = chosen(data, source, decay)
-    picture = pictures[place % len(pictures)][None]
-    classifier = trained(data, decay)
-    mixed = linear.mix(classifier, picture, target, strength=strength / 255, along=along)
-    return mixed_picture(classifier, mixed, convnet=convnet(data)), mixed_words(
-        classifier, mixed, target
-    )
 
 
 @lru_cache(maxsize=2)
@@ -514,27 +512,18 @@ def _bars(chances: torch.Tensor, classifier: LinearClassifier, count: int = 4) -
 # All pairs
 
 
-def matrix_panel(data: str = "digits") -> Panel:
-    """The least strength from every class to every other one."""
-    return Panel(
-        _draw_matrix,
-        {
-            "data": controls.choice("pictures", SETS, data),
-            "decay": controls.choice("weight decay", DECAYS, 0.1),
-            "along": controls.choice("mix in", ALONG, "sign"),
-        },
-        compute=_matrix,
-        title="Least strength for each pair of classes",
-        cost="slow",
-    )
-
-
-def _matrix(data: str, decay: float, along: str) -> torch.Tensor:
+def _matrix(
+    data: str = choice(SETS, "digits", label="pictures"),
+    decay: float = DECAY,
+    along: str = choice(ALONG, "sign", label="mix in"),
+) -> torch.Tensor:
     _, test = training_data(data)
     return linear.strength_matrix(trained(data, decay), test.images, test.labels, along=along)
 
 
-def _draw_matrix(matrix: torch.Tensor, data: str) -> tuple[Image.Image, str]:
+@panel("Least strength for each pair of classes", compute=_matrix, cost="slow")
+def matrix_panel(matrix: torch.Tensor, data: str) -> tuple[Image.Image, str]:
+    """The least strength from every class to every other one."""
     names = training_data(data)[0].categories
     known = matrix.nan_to_num(torch.inf)
     row, column = divmod(int(known.argmin()), len(names))

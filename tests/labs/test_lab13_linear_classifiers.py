@@ -42,7 +42,7 @@ def opened():
 def test_the_slide_is_in_the_panel(opened):
     panel = opened(lab.numbers_panel())
     assert panel.words.startswith("Score −3, P(y = 1) = 0.0474.")
-    attack = opened(lab.numbers_panel(step=True))
+    attack = opened(lab.attacked_numbers_panel())
     assert attack.words.startswith("Score 2, P(y = 1) = 0.8808.")
     assert "change from the slide's x: 0.5" in attack.words
 
