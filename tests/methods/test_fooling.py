@@ -1,8 +1,5 @@
 """Fooling networks: promises kept to the last bit, closed forms on linear networks, and digits."""
 
-import copy
-import pickle
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -45,10 +42,10 @@ def small():
     return networks.wrap(module, input_size=12)
 
 
-def assert_same_attack(found: torch.Tensor, expected: torch.Tensor) -> None:
+def assert_same_attack(attacked: torch.Tensor, expected: torch.Tensor) -> None:
     """The same pixels but for one in 200: a slope that is nothing but rounding has no sure sign."""
-    assert found.shape == expected.shape
-    same = (found - expected).abs() <= 1e-6
+    assert attacked.shape == expected.shape
+    same = (attacked - expected).abs() <= 1e-6
     assert float(same.float().mean()) >= 0.995
 
 
@@ -70,14 +67,14 @@ def test_on_a_linear_network_the_step_is_eps_times_the_sign_of_the_weights():
     weights[0, 0, 0, 0] = weights[1, 0, 0, 0]  # and where they are equal nothing moves
     network = linear_network(weights)
     image = 0.25 + random_images() / 2
-    found = fooling.fgsm(network, image, 1, eps=0.125)
+    attacked = fooling.fgsm(network, image, 1, eps=0.125)
     expected = image + 0.125 * (weights[1] - weights[0]).sign()
-    torch.testing.assert_close(found.images, expected)
-    assert torch.equal(found.images[:, 0, 0, 0], image[:, 0, 0, 0])
+    torch.testing.assert_close(attacked.images, expected)
+    assert torch.equal(attacked.images[:, 0, 0, 0], image[:, 0, 0, 0])
     leaving = fooling.fgsm(network, image, label=0, eps=0.125)
     torch.testing.assert_close(leaving.images, expected)
     change = (weights[1] - weights[0]).abs().sum() * 0.125
-    gained = (found.after - found.before) @ torch.tensor([-1.0, 1.0])
+    gained = (attacked.after - attacked.before) @ torch.tensor([-1.0, 1.0])
     torch.testing.assert_close(gained, change.expand(2), rtol=1e-4, atol=1e-4)
 
 
@@ -88,38 +85,31 @@ def test_no_pixel_moves_further_than_eps_or_leaves_the_range(small, attack, eps,
     image = random_images(3, 12, seed)
     image[0, 0] = image[0, 0].round()
     steps = {"steps": 3, "random_start": bool(seed % 2)} if attack is fooling.pgd else {}
-    found = attack(small, image, 2, eps=eps, **steps)
-    moved = (found.images.double() - image.double()).abs().max()
+    attacked = attack(small, image, 2, eps=eps, **steps)
+    moved = (attacked.images.double() - image.double()).abs().max()
     assert float(moved) <= eps
-    assert float(found.images.min()) >= 0
-    assert float(found.images.max()) <= 1
-    assert float(found.largest.max()) <= eps
+    assert float(attacked.images.min()) >= 0
+    assert float(attacked.images.max()) <= 1
+    assert float(attacked.largest.max()) <= eps
 
 
 def test_eps_zero_is_the_identity(small):
     image = random_images(2, 12)
-    for found in (
+    for attacked in (
         fooling.fgsm(small, image, eps=0),
         fooling.pgd(small, image, 1, eps=0, steps=3, random_start=True),
     ):
-        assert torch.equal(found.images, image)
-        assert torch.equal(found.before, found.after)
-        assert not found.perturbation.any()
+        assert torch.equal(attacked.images, image)
+        assert torch.equal(attacked.before, attacked.after)
+        assert not attacked.perturbation.any()
 
 
-def test_one_step_of_size_eps_is_fgsm(small):
-    image = random_images(2, 12)
-    one = fooling.fgsm(small, image, 3, eps=0.05)
-    other = fooling.pgd(small, image, 3, eps=0.05, step=0.05, steps=1)
-    assert_same_attack(one.images, other.images)
-
-
-def by_hand(network, image, label, *, eps, step, steps, targeted):
+def by_hand(scores, image, label, *, eps, step, steps, targeted):
     """PGD as the papers write it: cross-entropy, sign, back into the ball and into [0, 1]."""
     now = image.clone()
     for _ in range(steps):
         now = now.detach().requires_grad_(True)
-        loss = nn.functional.cross_entropy(network.scores(now), label)
+        loss = nn.functional.cross_entropy(scores(now), label, reduction="sum")
         (gradient,) = torch.autograd.grad(-loss if targeted else loss, now)
         change = (now.detach() + step * gradient.sign() - image).clamp(-eps, eps)
         now = (image + change).clamp(0, 1)
@@ -128,29 +118,50 @@ def by_hand(network, image, label, *, eps, step, steps, targeted):
 
 @pytest.mark.parametrize("targeted", [False, True])
 def test_it_is_what_the_papers_write_down(small, targeted):
-    image = random_images(4, 12, seed=5)
-    label = torch.tensor([0, 3, 2, 1])
+    image, label = random_images(4, 12, seed=5), torch.tensor([0, 3, 2, 1])
     wanted = {"target": label} if targeted else {"label": label}
     for eps, step, steps in ((0.06, 0.06, 1), (0.1, 0.013, 9)):
-        expected = by_hand(small, image, label, eps=eps, step=step, steps=steps, targeted=targeted)
-        found = fooling.pgd(small, image, eps=eps, step=step, steps=steps, **wanted)
-        assert_same_attack(found.images, expected)
-    expected = by_hand(small, image, label, eps=0.03, step=0.03, steps=1, targeted=targeted)
-    found = fooling.fgsm(small, image, eps=0.03, **wanted)
-    assert_same_attack(found.images, expected)
+        knobs = {"eps": eps, "step": step, "steps": steps}
+        expected = by_hand(small.scores, image, label, targeted=targeted, **knobs)
+        attacked = fooling.pgd(small, image, **knobs, **wanted)
+        assert_same_attack(attacked.images, expected)
+        if steps == 1:
+            assert_same_attack(fooling.fgsm(small, image, eps=eps, **wanted).images, expected)
+
+
+@pytest.mark.parametrize("steps", [1, 40])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_steps_are_those_of_the_papers_to_the_last_digits(steps, targeted):
+    """Slopes of a linear network with two classes are never near zero, so no sign is in doubt."""
+    weights, image = random_weights(classes=2), random_images(2)
+    network, labels = linear_network(weights), torch.zeros(2, dtype=torch.int64)
+    eps, step = 8 / 255, 8 / 255 if steps == 1 else 1 / 255
+    wanted = {"target": 1, "label": labels} if targeted else {"label": labels}
+    if steps == 1:
+        attacked = fooling.fgsm(network, image, eps=eps, **wanted)
+    else:
+        attacked = fooling.pgd(network, image, eps=eps, step=step, steps=steps, **wanted)
+    expected = by_hand(
+        lambda pixels: torch.einsum("nchw,kchw->nk", pixels, weights.double()),
+        *(image.double(), labels + 1 if targeted else labels),
+        eps=eps,
+        step=step,
+        steps=steps,
+        targeted=targeted,
+    )
+    assert float((attacked.images - expected).abs().max()) < 1e-6
 
 
 def test_the_slope_does_not_vanish_where_the_network_is_sure():
     """P rounds to 1 here: cross-entropy's gradient is zero, and its sign step stands still."""
     network = linear_network(random_weights(), torch.tensor([400.0, 0.0, 0.0]))
     image = 0.25 + random_images() / 2
-    same = by_hand(
-        network, image, torch.zeros(2).long(), eps=0.1, step=0.1, steps=1, targeted=False
-    )
+    knobs = {"eps": 0.1, "step": 0.1, "steps": 1, "targeted": False}
+    same = by_hand(network.scores, image, torch.zeros(2).long(), **knobs)
     assert torch.equal(same, image)
-    found = fooling.fgsm(network, image, eps=0.1)
-    assert (found.after[:, 0] < found.before[:, 0]).all()
-    assert float(found.largest.min()) > 0.09
+    attacked = fooling.fgsm(network, image, eps=0.1)
+    assert (attacked.after[:, 0] < attacked.before[:, 0]).all()
+    assert float(attacked.largest.min()) > 0.09
 
 
 def test_a_batch_has_a_class_for_each_image(small):
@@ -164,9 +175,9 @@ def test_a_batch_has_a_class_for_each_image(small):
 
 def test_without_a_label_the_networks_own_answer_is_left(small):
     image = random_images(4, 12)
-    found = fooling.fgsm(small, image, eps=0.3)
-    assert torch.equal(found.label, found.before.argmax(1))
-    assert torch.equal(found.success, found.after.argmax(1) != found.label)
+    attacked = fooling.fgsm(small, image, eps=0.3)
+    assert torch.equal(attacked.label, attacked.before.argmax(1))
+    assert torch.equal(attacked.success, attacked.after.argmax(1) != attacked.label)
     named = fooling.fgsm(small, image, 1, eps=0.3)
     assert torch.equal(named.success, named.after.argmax(1) == 1)
 
@@ -176,8 +187,8 @@ def test_many_steps_reach_more_than_one(small):
     one = fooling.fgsm(small, image, 4, eps=0.05)
     many = fooling.pgd(small, image, 4, eps=0.05, steps=20)
 
-    def odds(found):
-        return results.log_odds(found.after, torch.full((20,), 4)).mean()
+    def odds(attacked):
+        return results.log_odds(attacked.after, torch.full((20,), 4)).mean()
 
     assert odds(many) > odds(one)
 
@@ -222,7 +233,6 @@ def test_large_batches_go_in_parts(small, monkeypatch):
     [
         ({"eps": -0.1}, "eps is the largest change"),
         ({"eps": float("nan")}, "eps is the largest change"),
-        ({"steps": 0}, "steps is a whole number"),
         ({"step": -1.0}, "step is how far"),
         ({"target": torch.tensor([1])}, "one class, or a whole number for each"),
         ({"target": torch.tensor([0.5, 1.0])}, "one class, or a whole number for each"),
@@ -233,18 +243,28 @@ def test_what_cannot_work_is_refused(small, settings, words):
         fooling.pgd(small, random_images(2, 12), **settings)
 
 
-def test_unknown_classes_and_no_images_are_refused(small):
-    with pytest.raises(UnknownClass):
-        fooling.fgsm(small, random_images(2, 12), [0, 5])
-    with pytest.raises(UnknownClass, match="nearest"):
-        fooling.fgsm(small, random_images(2, 12), "panda")
-    with pytest.raises(BadImage):
-        fooling.fgsm(small, random_images(2, 12) * 2)
-    with pytest.raises(BadImage, match="one image at a time"):
-        fooling.sign_line(small, random_images(2, 12))
-    for attack in (fooling.sign_line, fooling.minimal_perturbation.frames):
-        with pytest.raises(BadImage, match="not an image"):
-            attack(small, None)
+def one_class():
+    return linear_network(random_weights(classes=1))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda net, two: fooling.fgsm(net, two, [0, 5]), UnknownClass, "0 to 4"),
+        (lambda net, two: fooling.fgsm(net, two, "panda"), UnknownClass, "nearest"),
+        (lambda net, two: fooling.sign_line(net, two), BadImage, "one image at a time"),
+        (lambda net, two: fooling.fgsm(one_class(), random_images()), BadSetting, "one class only"),
+        (lambda net, two: fooling.error_rate(net, two, torch.zeros(2) * 1j), BadSetting, "complex"),
+        (lambda net, two: fooling.defend(two, "blurr"), BadSetting, "'blur'"),
+        (lambda net, two: fooling.noisy(two, -1), BadSetting, "rms"),
+        (lambda net, two: fooling.sign_line(net, two[:1], points=2), BadSetting, "at least 3"),
+        (lambda net, two: fooling.train_digits("FC11", images.digits()), BadSetting, "FC10"),
+        (lambda net, two: fooling.AdversarialBatches(0.1, share=2), BadSetting, "share"),
+    ],
+)
+def test_what_cannot_be_attacked_is_refused(small, call, error, words):
+    with pytest.raises(error, match=words):
+        call(small, random_images(2, 12))
 
 
 @pytest.mark.parametrize("wrong", [("stem", 1), ["panda", "cat"], [[0], [1, 2]], [None, 1]])
@@ -255,27 +275,17 @@ def test_what_names_no_class_is_refused_as_target_and_as_label(small, wrong):
             fooling.fgsm(small, both, **asked)
     with pytest.raises(BadSetting, match="is no class"):
         fooling.error_rate(small, both, wrong)
-    with pytest.raises(BadSetting, match="complex"):
-        fooling.error_rate(small, both, torch.zeros(2, dtype=torch.complex64))
-
-
-def test_a_network_of_one_class_has_no_other_answer():
-    only = linear_network(random_weights(classes=1))
-    with pytest.raises(BadSetting, match="one class only"):
-        fooling.fgsm(only, random_images())
 
 
 @pytest.mark.parametrize("count", [float("nan"), float("inf"), 0, 1.5])
-def test_how_often_is_a_whole_number(small, count):
-    image = random_images(1, 12)
-    for wrong in (
-        lambda: fooling.pgd(small, image, steps=count),
-        lambda: fooling.minimal_perturbation(small, image, steps=count),
-        lambda: fooling.minimal_perturbation(small, image, rounds=count),
-        lambda: fooling.sign_line(small, image, points=count),
-    ):
-        with pytest.raises(BadSetting, match=f"not .*{count}"):
-            wrong()
+@pytest.mark.parametrize(
+    ("method", "knob"),
+    [("pgd", "steps"), ("minimal_perturbation", "steps"), ("minimal_perturbation", "rounds"),
+     ("sign_line", "points")],
+)  # fmt: skip
+def test_how_often_is_a_whole_number(small, method, knob, count):
+    with pytest.raises(BadSetting, match=f"{knob} .*not .*{count}"):
+        getattr(fooling, method)(small, random_images(1, 12), **{knob: count})
 
 
 # ---- the line
@@ -321,8 +331,6 @@ def test_what_is_bent_is_less_straight():
     assert (line.r_squared(0.005 + 0.2) >= straight - 1e-6).all()
     with pytest.raises(BadSetting, match="fewer than three"):
         line.r_squared(0.001)
-    with pytest.raises(BadSetting, match="points at least 3"):
-        fooling.sign_line(network, torch.full((1, 3, 4, 4), 0.5), points=2)
 
 
 # ---- as little as possible
@@ -334,14 +342,14 @@ def test_on_a_linear_network_the_smallest_change_is_the_distance_to_the_plane():
     image = torch.full((1, 3, 4, 4), 0.5)
     scores = network(image)[0].detach()
     own = int(scores.argmax())
-    found = fooling.minimal_perturbation(network, image, 1 - own, rounds=20, steps=200)
+    shortest = fooling.minimal_perturbation(network, image, 1 - own, rounds=20, steps=200)
     gap = scores[own] - scores[1 - own]
     distance = float(gap / (weights[0] - weights[1]).norm())
-    assert bool(found.success)
-    assert float(found.length) == pytest.approx(distance, rel=0.05)
-    assert float(found.length) >= distance * (1 - 1e-4)
+    assert bool(shortest.success)
+    assert float(shortest.length) == pytest.approx(distance, rel=0.05)
+    assert float(shortest.length) >= distance * (1 - 1e-4)
     along = nn.functional.cosine_similarity(
-        found.perturbation.flatten(), (weights[1 - own] - weights[own]).flatten(), dim=0
+        shortest.perturbation.flatten(), (weights[1 - own] - weights[own]).flatten(), dim=0
     )
     assert float(along) > 0.999
 
@@ -352,29 +360,29 @@ def test_twenty_digits_and_twenty_targets_with_less_than_many_steps_need(digits,
     own = softmax.scores(some).argmax(1)
     random = torch.Generator().manual_seed(0)
     target = (own + torch.randint(1, 10, (20,), generator=random)) % 10
-    found = fooling.minimal_perturbation(softmax, some, target)
-    assert found.success.all()
-    assert float(found.images.min()) >= 0
-    assert float(found.images.max()) <= 1
+    minimal = fooling.minimal_perturbation(softmax, some, target)
+    assert minimal.success.all()
+    assert float(minimal.images.min()) >= 0
+    assert float(minimal.images.max()) <= 1
     shortest = least_pgd_length(softmax, some, target)
-    assert (found.length < shortest).all()
-    assert float(found.length.mean()) < 0.8 * float(shortest.mean())
+    assert (minimal.length < shortest).all()
+    assert float(minimal.length.mean()) < 0.8 * float(shortest.mean())
 
 
 def least_pgd_length(network, some, target):
     """The length of PGD's change at the smallest eps with which it reaches the target."""
     best = torch.full((len(some),), float("inf"))
     for eps in torch.logspace(-2, -0.3, 12).tolist():
-        found = fooling.pgd(network, some, target, eps=eps, steps=15)
-        best = torch.where(found.success, best.minimum(found.length), best)
+        attacked = fooling.pgd(network, some, target, eps=eps, steps=15)
+        best = torch.where(attacked.success, best.minimum(attacked.length), best)
     return best
 
 
 def test_without_a_target_it_is_the_second_answer(softmax, digits):
     image = digits[1].images[4:5]
-    found = fooling.minimal_perturbation(softmax, image, rounds=4)
-    assert int(found.target) == int(softmax.scores(image)[0].topk(2).indices[1])
-    assert found.eps is None
+    shortest = fooling.minimal_perturbation(softmax, image, rounds=4)
+    assert int(shortest.target) == int(softmax.scores(image)[0].topk(2).indices[1])
+    assert shortest.eps is None
 
 
 def test_what_is_there_already_needs_no_change(softmax, digits):
@@ -416,10 +424,8 @@ def test_several_images_are_searched_one_after_the_other(softmax, digits):
 
 def test_a_target_that_cannot_be_reached_is_told():
     network = linear_network(torch.zeros(2, 3, 4, 4), torch.tensor([1.0, 0.0]))
-    found = fooling.minimal_perturbation(network, random_images(1), 1, rounds=3, steps=5)
-    assert not found.success.any()
-    with pytest.raises(BadSetting, match="rounds is a whole number"):
-        fooling.minimal_perturbation(network, random_images(1), 1, rounds=0)
+    shortest = fooling.minimal_perturbation(network, random_images(1), 1, rounds=3, steps=5)
+    assert not shortest.success.any()
 
 
 # ---- another network
@@ -427,13 +433,11 @@ def test_a_target_that_cannot_be_reached_is_told():
 
 def test_noise_has_the_size_that_is_asked_for():
     grey = torch.full((3, 3, 30, 30), 0.5)
-    found = fooling.noisy(grey, torch.tensor([0.0, 0.05, 0.1]))
-    sizes = (found - grey).square().mean((1, 2, 3)).sqrt()
+    noisy = fooling.noisy(grey, torch.tensor([0.0, 0.05, 0.1]))
+    sizes = (noisy - grey).square().mean((1, 2, 3)).sqrt()
     assert torch.allclose(sizes, torch.tensor([0.0, 0.05, 0.1]), atol=1e-4)
-    assert not torch.equal(found[1:2], fooling.noisy(grey[:1], 0.05, seed=1))
+    assert not torch.equal(noisy[1:2], fooling.noisy(grey[:1], 0.05, seed=1))
     assert float(fooling.noisy(grey, 5.0).max()) == 1
-    with pytest.raises(BadSetting, match="rms"):
-        fooling.noisy(grey, -1)
 
 
 def test_the_table_of_transfers_holds_the_errors():
@@ -441,24 +445,22 @@ def test_the_table_of_transfers_holds_the_errors():
     other = linear_network(random_weights(seed=9))
     image = random_images(12)
     labels = network(image).argmax(1)
-    found = fooling.fgsm(network, image, eps=0.4, label=labels)
-    table = fooling.transfer({"one": found.images}, {"one": network, "other": other}, labels)
+    attacked = fooling.fgsm(network, image, eps=0.4, label=labels)
+    table = fooling.transfer({"one": attacked.images}, {"one": network, "other": other}, labels)
     assert table.shape == (1, 2)
-    assert float(table[0, 0]) == pytest.approx(float(found.success.float().mean()))
-    assert float(table[0, 1]) == pytest.approx(fooling.error_rate(other, found.images, labels))
+    assert float(table[0, 0]) == pytest.approx(float(attacked.success.float().mean()))
+    assert float(table[0, 1]) == pytest.approx(fooling.error_rate(other, attacked.images, labels))
     assert fooling.error_rate(network, image, labels) == 0
 
 
 # ---- digits
 
 
-def test_the_table_names_the_papers_networks(digits):
+def test_the_table_names_the_papers_networks():
     assert fooling.TABLE_1 == (
         "FC10(1e-4)", "FC10(1e-2)", "FC10(1)", "FC100-100-10", "FC200-200-10", "AE400-10"
     )  # fmt: skip
     assert fooling.DIGIT_NETWORKS["FC10(1)"].paper_error == 0.20
-    with pytest.raises(BadSetting, match="FC10"):
-        fooling.train_digits("FC11", digits[0])
 
 
 @pytest.mark.parametrize("name", ["FC100-100-10", "AE400-10"])
@@ -480,10 +482,10 @@ def test_the_autoencoder_learns_to_fill_in(digits):
 
 def test_a_quarter_of_the_range_fools_the_softmax_nearly_always(digits, softmax):
     """Goodfellow's 99.9 % at 79.3 %, on our 2000 test digits."""
-    found = fooling.robustness(softmax, digits[1].images, digits[1].labels, eps=0.25)
-    assert found.error < 0.12
-    assert found.adversarial_error > 0.98
-    assert 0.6 < found.confidence < 0.95
+    measured = fooling.robustness(softmax, digits[1].images, digits[1].labels, eps=0.25)
+    assert measured.error < 0.12
+    assert measured.adversarial_error > 0.98
+    assert 0.6 < measured.confidence < 0.95
 
 
 def test_adversarial_training_lowers_the_error(digits):
@@ -506,8 +508,7 @@ def test_the_change_of_adversarial_training_is_fgsm(softmax, digits):
     expected = fooling.fgsm(softmax, batch.images, label=batch.labels, eps=0.1)
     assert_same_attack(all_of_them, expected.images)
     assert torch.equal(fooling.AdversarialBatches(0.1, share=0.0)(batch), batch.images)
-    with pytest.raises(BadSetting, match="share"):
-        fooling.AdversarialBatches(0.1, share=2)
+
     with pytest.raises(BadSetting, match="two parts"):
         fooling.adversarial_training("AE400-10", *digits)
 
@@ -518,8 +519,8 @@ def test_the_change_of_adversarial_training_is_fgsm(softmax, digits):
 @pytest.mark.parametrize("eps", [0.7 / 255, 2 / 255, 8 / 255, 0.11])
 def test_what_a_file_holds_stays_within_eps(small, eps, tmp_path):
     image = random_images(1, 12, seed=4)
-    found = fooling.fgsm(small, image, 1, eps=eps)
-    kept = fooling.quantize(small, found)
+    attacked = fooling.fgsm(small, image, 1, eps=eps)
+    kept = fooling.quantize(small, attacked)
     path = images.save(kept.images, tmp_path / "fooled.png")
     back = images.load(path)
     assert torch.equal(back, kept.images)
@@ -528,18 +529,13 @@ def test_what_a_file_holds_stays_within_eps(small, eps, tmp_path):
     assert torch.equal(kept.originals, image)
 
 
-def test_an_eps_on_the_grid_loses_nothing(small):
+@pytest.mark.parametrize("greys", [3, 0.3])
+def test_an_eps_on_the_grid_loses_nothing_and_less_than_half_a_grey_value_is_lost(small, greys):
     image = (random_images(1, 12) * 255).round() / 255
-    found = fooling.fgsm(small, image, 1, eps=3 / 255)
-    kept = fooling.quantize(small, found)
-    torch.testing.assert_close(kept.images, found.images, rtol=0, atol=1e-6)
-
-
-def test_a_change_below_half_a_grey_value_is_lost(small):
-    image = (random_images(1, 12) * 255).round() / 255
-    found = fooling.fgsm(small, image, 1, eps=0.3 / 255)
-    kept = fooling.quantize(small, found)
-    torch.testing.assert_close(kept.images, image, rtol=0, atol=1e-7)
+    attacked = fooling.fgsm(small, image, 1, eps=greys / 255)
+    expected = attacked.images if greys == 3 else image
+    kept = fooling.quantize(small, attacked).images
+    torch.testing.assert_close(kept, expected, rtol=0, atol=1e-6 if greys == 3 else 1e-7)
 
 
 def test_the_smallest_change_may_be_lost_in_a_file_and_that_is_told():
@@ -548,19 +544,19 @@ def test_the_smallest_change_may_be_lost_in_a_file_and_that_is_told():
     network = linear_network(weights, torch.tensor([0.0, -24.01]))
     image = torch.full((1, 3, 4, 4), 127 / 255) + torch.tensor(0.5 / 255)
     image = (image * 255).floor() / 255  # scores 23.9: a little below 24.01
-    found = fooling.minimal_perturbation(network, image, 1)
-    assert found.success.all()
-    kept = fooling.quantize(network, found)
+    shortest = fooling.minimal_perturbation(network, image, 1)
+    assert shortest.success.all()
+    kept = fooling.quantize(network, shortest)
     assert bool(kept.success) == bool(network(kept.images)[0].argmax() == 1)
 
 
 @pytest.mark.parametrize("way", fooling.DEFENCES)
 def test_defences_give_images(way):
     image = random_images(2, 16)
-    found = fooling.defend(image, way)
-    assert found.shape == image.shape
-    images.check(found)
-    assert not torch.equal(found, image)
+    defended = fooling.defend(image, way)
+    assert defended.shape == image.shape
+    images.check(defended)
+    assert not torch.equal(defended, image)
     low, high = fooling.DEFENCES[way].limits
     if low < high:
         ends = [fooling.defend(image, way, value) for value in (low, high)]
@@ -570,35 +566,22 @@ def test_defences_give_images(way):
             fooling.defend(image, way, high * 2)
 
 
-def test_unknown_defences_are_refused():
-    with pytest.raises(BadSetting, match="'blur'"):
-        fooling.defend(random_images(), "blurr")
-
-
 def test_a_defence_is_tried_on_clean_images_too():
     """A network of the mean's brightness: noise of mean zero changes no answer, blur neither."""
     weights = torch.stack([torch.zeros(3, 16, 16), torch.ones(3, 16, 16)])
     network = linear_network(weights, torch.tensor([0.0, -384.0]), size=16)
     image = torch.full((4, 3, 16, 16), 0.47) + 0.02 * random_images(4, 16)
-    found = fooling.fgsm(network, image, 1, eps=0.06)
-    assert found.success.all()
-    nothing = fooling.try_defence(network, found, None)
-    assert (nothing.clean_right, nothing.attacked_right, nothing.still_successful) == (
-        1.0,
-        0.0,
-        1.0,
-    )
-    torch.testing.assert_close(nothing.attacked, found.after)
-    blurred = fooling.try_defence(network, found, "blur")
-    assert (blurred.clean_right, blurred.attacked_right, blurred.still_successful) == (
-        1.0,
-        0.0,
-        1.0,
-    )
+    attacked = fooling.fgsm(network, image, 1, eps=0.06)
+    assert attacked.success.all()
+    nothing, blurred = (fooling.try_defence(network, attacked, way) for way in (None, "blur"))
+    for tried in (nothing, blurred):
+        shares = (tried.clean_right, tried.attacked_right, tried.still_successful)
+        assert shares == (1.0, 0.0, 1.0)
+    torch.testing.assert_close(nothing.attacked, attacked.after)
     smaller = linear_network(random_weights())
     for other_size in (fooling.quantize, lambda *two: fooling.try_defence(*two, None)):
         with pytest.raises(BadImage, match="does not fit"):
-            other_size(smaller, found)
+            other_size(smaller, attacked)
 
 
 def test_results_measure_themselves():
@@ -606,28 +589,24 @@ def test_results_measure_themselves():
     other = one.clone()
     other[1, 0, 0] = torch.tensor([0.3, 0.4])
     scores = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = AttackResult(one, other, scores, scores, torch.tensor([0, 0]), None)
-    assert found.length.tolist() == pytest.approx([0, 0.5])
-    assert found.rms.tolist() == pytest.approx([0, 0.5 / 12**0.5])
-    assert found.largest.tolist() == pytest.approx([0, 0.4])
-    assert found.success.tolist() == [False, True]
+    result = AttackResult(one, other, scores, scores, torch.tensor([0, 0]), None)
+    assert result.length.tolist() == pytest.approx([0, 0.5])
+    assert result.rms.tolist() == pytest.approx([0, 0.5 / 12**0.5])
+    assert result.largest.tolist() == pytest.approx([0, 0.4])
+    assert result.success.tolist() == [False, True]
 
 
 @pytest.mark.parametrize("attack", [fooling.fgsm, fooling.pgd, fooling.minimal_perturbation])
-def test_a_result_is_finished_when_it_is_there(attack):
-    """It is copied and pickled, and knows nothing of what becomes of the network."""
+def test_a_result_knows_nothing_of_what_becomes_of_the_network(attack):
     network = linear_network(random_weights(), torch.tensor([9.0, 0.0, 0.0]))
     settings = {} if attack is fooling.minimal_perturbation else {"eps": 0.2}
-    found = attack(network, random_images(), **settings)
-    expected = network(found.images).detach()
-    copies = [copy.deepcopy(found), pickle.loads(pickle.dumps(found))]
+    attacked = attack(network, random_images(), **settings)
+    expected = network(attacked.images).detach()
     with torch.no_grad():
         for weights in network.graph.parameters():
             weights.zero_()
-    for one in (found, *copies):
-        torch.testing.assert_close(one.after, expected)
-        assert torch.equal(one.images, found.images)
-        assert not one.after.requires_grad
+    torch.testing.assert_close(attacked.after, expected)
+    assert not attacked.after.requires_grad
 
 
 def test_one_step_asks_the_network_twice(small, monkeypatch):
@@ -638,27 +617,3 @@ def test_one_step_asks_the_network_twice(small, monkeypatch):
     )
     fooling.fgsm(small, random_images(4, 12), eps=0.1, label=0)
     assert seen == [4, 4]  # forward and backward, and the scores of the result
-
-
-@pytest.mark.parametrize("steps", [1, 40])
-@pytest.mark.parametrize("target", [None, 1])
-def test_steps_are_those_of_the_published_algorithm_to_the_last_digits(steps, target):
-    """Slopes of a linear network with two classes are never near zero, so no sign is in doubt."""
-    weights = random_weights(classes=2)
-    network, image = linear_network(weights), random_images(2)
-    eps, step = 8 / 255, 8 / 255 if steps == 1 else 1 / 255
-    labels = torch.zeros(len(image), dtype=torch.int64)
-    seen = image.double()
-    for _ in range(steps):
-        seen.requires_grad_(True)
-        wanted = labels if target is None else labels + target
-        scores = torch.einsum("nchw,kchw->nk", seen, weights.double())
-        loss = nn.functional.cross_entropy(scores, wanted, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss if target is None else -loss, seen)
-        seen = (seen + step * gradient.sign()).detach()
-        seen = (image + (seen - image).clamp(-eps, eps)).clamp(0, 1)
-    if steps == 1:
-        found = fooling.fgsm(network, image, target, eps=eps, label=labels)
-    else:
-        found = fooling.pgd(network, image, target, eps=eps, step=step, steps=steps, label=labels)
-    assert float((found.images - seen).abs().max()) < 1e-6
