@@ -441,14 +441,14 @@ def _spread_words(values: Sequence[float], digits: int) -> str:
     return f"{float(numbers.mean()):.{digits}f} ± {float(numbers.std()):.{digits}f}"
 
 
-_CODE = Declared(
+_CODE: Any = Declared(
     lambda label, at, _: controls.choice(label, list(_by_layer()), at), "fire5", "code"
 )
 
 
 @panel("Twelve photos, ten codes", cost="quick")
 def errors_panel(
-    layer: Any = _CODE, measure: str = choice({words: key for key, words in MEASURES.items()})
+    layer: str = _CODE, measure: str = choice({words: key for key, words in MEASURES.items()})
 ) -> tuple[Image.Image, str]:
     """Twelve photos and what came back from each of ten codes, with the curve of the errors."""
     rows = _by_layer()[layer]

@@ -22,7 +22,7 @@ from labsupport.methods import linear
 from labsupport.methods.linear import LinearClassifier
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control
-from labsupport.ui.declare import Declared, choice, live, panel, real, together, whole
+from labsupport.ui.declare import Declared, Made, choice, live, panel, real, together, whole
 from labsupport.ui.panel import Panel
 
 if TYPE_CHECKING:
@@ -356,21 +356,25 @@ def _draw_snapshot(
     return picture, words
 
 
-def _sets_menu(label: str, data: str, _: Any) -> Control:
+def _sets_menu(label: str, data: str, _: Made) -> Control:
     """The bundled sets, and the download that is asked for."""
     asked = {name: key for name, key in ELSEWHERE.items() if key == data}
     return controls.choice(label, SETS | asked, data)
 
 
-def _epochs_slider(label: str, epochs: int | None, made: Mapping[str, Any]) -> Control:
+def _epochs_slider(label: str, epochs: int | None, made: Made) -> Control:
     return controls.whole(label, epochs or epochs_for(made["data"].value), 1, 60)
+
+
+_DATA: Any = Declared(_sets_menu, "photos32", "learns from")
+_EPOCHS: Any = Declared(_epochs_slider, None)
 
 
 @live("Templates that are learned", draw=_draw_snapshot, autostart=False)
 def learning_panel(
-    data: Any = Declared(_sets_menu, "photos32", "learns from"),
+    data: str = _DATA,
     decay: float = DECAY,
-    epochs: Any = Declared(_epochs_slider, None),
+    epochs: int = _EPOCHS,
 ) -> Iterator[_LearningFrame]:
     """Templates while they are learned. `data` may be "CIFAR10" or "Imagenette": a download."""
     train, test = training_data(data)

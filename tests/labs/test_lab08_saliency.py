@@ -175,7 +175,7 @@ def test_a_photo_is_recognised_in_every_view(network, koala):
 
 
 def test_the_second_opinion_is_about_the_class_that_is_asked_for(koala):
-    panel = lab.opinion_panel({"a photo": koala, "grey": koala * 0 + 0.5}, "koala")
+    panel = lab.opinion_panel({"a photo": koala, "grey": koala * 0 + 0.5}, target="koala")
     assert panel.words == "The probability of koala, in the eyes of squeezenet1_1."
     before = panel.picture
     panel.controls["target"].put("tabby")

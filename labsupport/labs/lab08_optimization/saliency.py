@@ -28,8 +28,18 @@ from labsupport.methods.saliency import (
 )
 from labsupport.ui import controls, figures
 from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Panel
+from labsupport.ui.declare import (
+    Declared,
+    Made,
+    choice,
+    class_of,
+    network_of,
+    panel,
+    photo,
+    real,
+    seen_and_class,
+    whole,
+)
 
 REDUCTION_WORDS = {
     "max": "max: the largest absolute value",
@@ -37,6 +47,7 @@ REDUCTION_WORDS = {
     "L2": "L2: length of the vector",
     "signed": "signed mean",
 }
+REDUCTION_MENU = {REDUCTION_WORDS[way]: way for way in REDUCTIONS}
 SAMPLES = {"1: the plain gradient": 1, "8 noisy copies": 8, "32 noisy copies": 32}
 _BRIGHT = 0.995  # this quantile of a map is shown brightest: a few pixels would dim all others
 _OBJECT, _GROUND = (213, 94, 0), (0, 114, 178)  # the seeds: orange and blue
@@ -57,52 +68,30 @@ class MappedImage:
     truth: torch.Tensor | None = None
 
 
-def map_panel(image: str = "koala") -> Panel:
-    """The saliency map of any picture, network and class, with every way from three to one."""
-    network = controls.network_menu(names=photograph_networks())
-    return Panel(
-        _draw_map,
-        {
-            "image": controls.image_menu(images.photos(), image),
-            "network": network,
-            "target": controls.class_box(network),
-            "reduce": controls.choice("M =", {REDUCTION_WORDS[r]: r for r in REDUCTIONS}),
-            "samples": controls.choice("averaged over", SAMPLES),
-            "noise": controls.real("noise", 0.15, 0.0, 0.5),
-            "opacity": controls.real("photo under it", 0.0, 0.0, 1.0),
-        },
-        compute=_standard_map,
-        title="Saliency map",
-        cost="quick",
-    )
-
-
 def _standard_map(
-    image: torch.Tensor,
-    network: Network,
-    target: int | None,
-    reduce: str,
-    samples: int,
-    noise: float,
+    image: torch.Tensor = photo("koala"),
+    network: Network = network_of(),
+    target: int | None = class_of(),
+    reduce: str = choice(REDUCTION_MENU, label="M ="),
+    samples: int = choice(SAMPLES, label="averaged over"),
+    noise: float = real(0.15, 0.0, 0.5),
 ) -> MappedImage:
-    seen = images.standard(image, network.input_size[0])
-    knobs: dict[str, Any] = {"reduce": reduce, "samples": samples, "noise": noise}
-    return _map_of(seen, network, target, **knobs)
+    seen, wanted = seen_and_class(image, network, target)
+    return _map_of(seen, network, wanted, reduce=reduce, samples=samples, noise=noise)
 
 
-def _map_of(seen: torch.Tensor, network: Network, target: int | None, **knobs: Any) -> MappedImage:
-    wanted = _own_answer(network, seen) if target is None else target
+def _map_of(seen: torch.Tensor, network: Network, wanted: int, **knobs: Any) -> MappedImage:
     map_ = saliency_map(network, seen, wanted, **knobs)[0]
     with torch.no_grad():
         probability = float(network(seen).softmax(1)[0, wanted])
     return MappedImage(seen, map_, network.categories[wanted], probability)
 
 
-def _own_answer(network: Network, image: torch.Tensor) -> int:
-    return network.predict(image, k=1)[0][0].index
-
-
-def _draw_map(mapped: MappedImage, reduce: str, opacity: float) -> tuple[Image.Image, str]:
+@panel("Saliency map", compute=_standard_map, cost="quick")
+def map_panel(
+    mapped: MappedImage, reduce: str, opacity: float = real(0.0, 0.0, 1.0, label="photo under it")
+) -> tuple[Image.Image, str]:
+    """The saliency map of any picture, network and class, with every way from three to one."""
     painted = map_picture(mapped.map, signed=reduce == "signed", enlarge=2)
     if opacity:
         under = figures.pixels(figures.mosaic(mapped.image, gap=0, enlarge=2)).mean(
@@ -156,42 +145,6 @@ class CutObject:
     segmentation: Segmentation
 
 
-def segment_panel(image: str = "koala", *, background: float = 0.50, count: int = 12) -> Panel:
-    """GrabCut from the map of any picture, with the quantiles that seed it.
-
-    The menu also has `count` scenes, cut-outs before photographs: there the true mask is known,
-    and the readout says how much of it was found.
-    """
-    network = controls.network_menu(names=photograph_networks())
-    staged = _staged(count)
-    scenes = {id(one.image): one.scene for one in staged}
-
-    def compute(image: torch.Tensor, network: Network, target: int | None) -> MappedImage:
-        if id(image) in scenes:
-            return _scene_map(scenes[id(image)], network, target)
-        return _standard_map(image, network, target, "max", 1, 0.0)
-
-    menu = ImageSet([*images.photos(), *staged], "Photos and scenes")
-    return Panel(
-        _draw_object,
-        {
-            "image": controls.image_menu(menu, image),
-            "network": network,
-            "target": controls.class_box(network),
-            "foreground": _quantile("object: above", 0.95, 0.60, 0.99),
-            "background": _quantile("rest: below", background, 0.05, 0.59),
-            "smooth": controls.whole("blur", 6, 0, 12, unit="px"),
-        },
-        compute=compute,
-        title="From map to object",
-        cost="quick",
-    )
-
-
-def _quantile(label: str, default: float, low: float, high: float) -> Control:
-    return controls.real(label, default, low, high, step=0.01)
-
-
 @dataclass(frozen=True)
 class ScenePicture(Picture):
     """A scene as a picture of a menu."""
@@ -223,9 +176,38 @@ def _scene_map(scene: Scene, network: Network, target: int | None) -> MappedImag
     return replace(_map_of(seen, network, wanted), truth=scene.mask[rows][:, columns])
 
 
-def _draw_object(
-    mapped: MappedImage, foreground: float, background: float, smooth: int
+def _photo_or_scene(label: str, start: str, made: Made) -> Control:
+    menu = ImageSet([*images.photos(), *_staged(made["count"])], "Photos and scenes")
+    return controls.image_menu(menu, start, label=label)
+
+
+_IMAGE: Any = Declared(_photo_or_scene, "koala")
+
+
+def _photo_or_scene_map(
+    image: torch.Tensor = _IMAGE,
+    network: Network = network_of(),
+    target: int | None = class_of(),
+    count: int = 12,
+) -> MappedImage:
+    for one in _staged(count):
+        if one.image is image:
+            return _scene_map(one.scene, network, target)
+    return _standard_map(image, network, target, "max", 1, 0.0)
+
+
+@panel("From map to object", compute=_photo_or_scene_map, cost="quick")
+def segment_panel(
+    mapped: MappedImage,
+    foreground: float = real(0.95, 0.60, 0.99, step=0.01, label="object: above"),
+    background: float = real(0.50, 0.05, 0.59, step=0.01, label="rest: below"),
+    smooth: int = whole(6, 0, 12, unit="px", label="blur"),
 ) -> tuple[Image.Image, str]:
+    """GrabCut from the map of any picture, with the quantiles that seed it.
+
+    The menu also has `count` scenes, cut-outs before photographs: there the true mask is known,
+    and the readout says how much of it was found.
+    """
     knobs: dict[str, Any] = {"foreground": foreground, "background": background}
     cut = segment(mapped.image, mapped.map, smooth=smooth, **knobs)
     left, top, right, bottom = cut.box
@@ -349,20 +331,14 @@ def opinions(
     return figures.side_by_side(rows, columns=1, gap=4)
 
 
-def opinion_panel(pictures: Mapping[str, torch.Tensor], target: str) -> Panel:
+@panel("A second opinion", cost="quick")
+def opinion_panel(
+    pictures: Mapping[str, torch.Tensor],
+    network: Network = network_of(label="second network"),
+    target: int | None = class_of(),
+) -> tuple[Image.Image, str]:
     """Pictures that were made for one network, in every view, as any other network sees them."""
-    network = controls.network_menu(names=photograph_networks(), label="second network")
-
-    def draw(network: Network, target: int | None) -> tuple[Image.Image, str]:
-        some = next(iter(pictures.values()))
-        wanted = _own_answer(network, some) if target is None else target
-        name = network.categories[wanted]
-        words = f"The probability of {name}, in the eyes of {network.name}."
-        return opinions(network, pictures, wanted), words
-
-    return Panel(
-        draw,
-        {"network": network, "target": controls.class_box(network, target)},
-        title="A second opinion",
-        cost="quick",
-    )
+    first = next(iter(pictures.values()))
+    wanted = network.predict(first, k=1)[0][0].index if target is None else target
+    words = f"The probability of {network.categories[wanted]}, in the eyes of {network.name}."
+    return opinions(network, pictures, wanted), words
