@@ -12,7 +12,7 @@ from torch import nn
 from labsupport.core import network as networks
 from labsupport.core.images import saved_settings
 from labsupport.labs.lab08_optimization import visualization as lab
-from labsupport.methods.optimize import LogOdds, TargetValue, visualize
+from labsupport.methods.optimize import YOSINSKI, LogOdds, TargetValue, visualize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -97,7 +97,7 @@ def test_a_silent_unit_is_said_to_be_silent():
 
 def test_the_board_has_every_setting_from_one_seed(tiny):
     entries = lab.board(tiny, "goose", steps=8)
-    assert [entry.recipe.name for entry in entries] == [*lab.YOSINSKI_NAMES, "ours"]
+    assert [entry.recipe.name for entry in entries] == [*(one.name for one in YOSINSKI), "ours"]
     for entry in entries:
         alone = visualize(tiny, "goose", recipe=entry.recipe, steps=8)
         assert torch.equal(entry.frame.image, alone.image)

@@ -67,7 +67,6 @@ SLIDE_NAMES = {
     "pool table": "billiard table",
     "beach wagon": "station wagon",
 }
-YOSINSKI_NAMES = tuple(recipe.name for recipe in YOSINSKI)
 RECIPES = {recipe.name: recipe for recipe in (CLEAR, SIMONYAN, *YOSINSKI)}
 _STARTS = {"as the setting has it": "", **{start: start for start in STARTS if start != "mean"}}
 _RAISED = {"score and log-odds": "both", "the score alone (Simonyan)": "score"}
