@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -26,15 +26,23 @@ from labsupport.methods.patches import (
 )
 from labsupport.ui import controls, figures, ink
 from labsupport.ui.control import Control, Step
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Panel
+from labsupport.ui.declare import (
+    Declared,
+    Made,
+    channel_of,
+    choice,
+    layer_of,
+    network_of,
+    panel,
+    real,
+    whole,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TILE = 112  # pixels, about: half of the networks' 224
 ROW_TILE = 84  # nine in a row fit into a notebook beside their name
-_ORDERS = {"the largest activations": "most", "the smallest activations": "least"}
 
 
 def squares(shown: images.ImageSet[images.Picture], size: int = 224) -> list[torch.Tensor]:
@@ -101,36 +109,33 @@ def unit_rows(
     columns = min(columns or count, count)
     if count % columns:
         raise BadSetting(f"{count} regions do not fill lines of {columns}")
-    tiles, values = [], []
-    for unit in names:
-        row = patches.row(unit)
-        for place in range(count):
-            tiles.append(_tile(patches, shown, row, place, side, context, tile))
-        values += _values(patches, row, count)
-    titles = []
+    tiles: list[Image.Image] = []
+    values: list[str] = []
+    titles: list[str] = []
     for unit, name in names.items():
+        tiles += _tiles(patches, shown, unit, count, side=side, context=context, tile=tile)
+        values += _values(patches, unit, count)
         titles += [name or f"unit {unit}", *[""] * (count // columns - 1)]
     return figures.mosaic(tiles, columns=columns, values=values, rows=titles)
 
 
-def _tile(
-    patches: TopPatches,
-    shown: Images,
-    row: int,
-    place: int,
-    side: int,
-    context: float,
-    tile: int = TILE,
-) -> Image.Image:
-    number = int(patches.images[row, place])
-    if number < 0:
-        return Image.new("RGB", (tile, tile), "white")
-    left, top, right, bottom = patches.boxes[row, place].tolist()
-    return region(image_of(shown, number), (left, top, right, bottom), side, context, tile=tile)
+def _tiles(
+    patches: TopPatches, shown: Images, unit: int, count: int, *, tile: int, **how: Any
+) -> list[Image.Image]:
+    """The regions of a unit's best patches; white where there are no more."""
+    row = patches.row(unit)
+    numbers, boxes = patches.images[row, :count].tolist(), patches.boxes[row, :count].tolist()
+    return [
+        Image.new("RGB", (tile, tile), "white")
+        if number < 0
+        else region(image_of(shown, number), box, tile=tile, **how)
+        for number, box in zip(numbers, boxes, strict=True)
+    ]
 
 
-def _values(patches: TopPatches, row: int, count: int) -> list[str]:
-    return ["" if math.isnan(v) else _number(v) for v in patches.values[row, :count].tolist()]
+def _values(patches: TopPatches, unit: int, count: int) -> list[str]:
+    values = patches.values[patches.row(unit), :count].tolist()
+    return ["" if math.isnan(value) else _number(value) for value in values]
 
 
 def _number(value: float) -> str:
@@ -196,36 +201,36 @@ def _is_shown(layer: Layer) -> bool:
     )
 
 
+Searched = tuple[TopPatches, int, str]  # with the side of the field and the layer's title
+
+
+def _search(
+    shown: Images,
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire8", keep=_is_shown),
+    order: str = choice({"the largest activations": "most", "the smallest activations": "least"}),
+) -> Searched:
+    patches = top_patches(network, layer, shown, k=16, suppress="picture", order=order)
+    return patches, field_side(network, layer), network.layer(layer).title
+
+
+@panel(
+    "What a unit likes", compute=_search, cost="slow", first=("shown", "network", "layer", "unit")
+)
 def leaf_panel(
-    shown: Images, layer: str = "fire8", unit: int = 0, network: str = "squeezenet1_1"
-) -> Panel:
+    searched: Searched,
+    shown: Images,
+    unit: int = channel_of("layer"),
+    count: int = whole(9, 1, 16, label="patches"),
+    context: float = real(0.25, 0.0, 1.0, step=0.25),
+) -> tuple[Image.Image, str]:
     """Leaf through the units of any layer: each one's top patches among these images.
 
     The search for all units of a layer takes seconds, then a unit is there at once.
     """
-    menu = controls.network_menu(network, names=photograph_networks())
-    layers = controls.layer_menu(menu, layer, keep=_is_shown)
-
-    def search(network: Network, layer: str, order: str) -> tuple[TopPatches, int, str]:
-        patches = top_patches(network, layer, shown, k=16, suppress="picture", order=order)
-        return patches, field_side(network, layer), network.layer(layer).title
-
-    def draw(
-        searched: tuple[TopPatches, int, str], unit: int, count: int, context: float
-    ) -> tuple[Image.Image, str]:
-        patches, side, title = searched
-        tiles = unit_tiles(patches, shown, unit, side=side, context=context, count=count)
-        return tiles, unit_words(patches, unit, side, title)
-
-    shown_controls = {
-        "network": menu,
-        "layer": layers,
-        "unit": controls.channel_slider(layers, unit, label="unit"),
-        "order": controls.choice("order", _ORDERS),
-        "count": controls.whole("patches", 9, 1, 16),
-        "context": controls.real("context", 0.25, 0.0, 1.0, step=0.25),
-    }
-    return Panel(draw, shown_controls, title="What a unit likes", compute=search, cost="slow")
+    patches, side, title = searched
+    tiles = unit_tiles(patches, shown, unit, side=side, context=context, count=count)
+    return tiles, unit_words(patches, unit, side, title)
 
 
 class ConceptBox(Control):
@@ -233,7 +238,6 @@ class ConceptBox(Control):
 
     def __init__(self, pictures: Sequence[images.Picture], default: str) -> None:
         self._words = sorted({word for one in pictures for word in (one.label, one.category)})
-        look = {"style": {"description_width": controls.LABEL_WIDTH}}
         super().__init__(
             widgets.Combobox(
                 value=default,
@@ -241,7 +245,7 @@ class ConceptBox(Control):
                 description="concept",
                 continuous_update=False,
                 layout={"width": controls.CONTROL_WIDTH},
-                **look,
+                style={"description_width": controls.LABEL_WIDTH},
             )
         )
 
@@ -264,43 +268,44 @@ class ConceptBox(Control):
         return [*(self._step(word) for word in good), wrong]
 
 
-def naming_panel(
-    pictures: Sequence[images.Picture],
+def _layer_of_best(label: str, start: str | None, made: Made) -> Control:
+    start = start or made["best"].layer
+    return controls.layer_menu(made["network"], start, label=label, keep=_is_shown)
+
+
+_LAYER: Any = Declared(_layer_of_best, None)
+_CONCEPT: Any = Declared(lambda _, at, made: ConceptBox(made["pictures"], at), "road vehicles")
+
+
+def _search_unless_known(
     shown: Images,
     best: TopPatches,
-    unit: int = 318,
-    concept: str = "road vehicles",
-) -> Panel:
+    network: Network = network_of(),
+    layer: str = _LAYER,
+) -> Searched:
+    if best.fingerprints["network"] == network_fingerprint(network, layer):
+        return best, field_side(network, layer), network.layer(layer).title
+    return _search(shown, network, layer, "most")
+
+
+@panel("Name this unit", compute=_search_unless_known, cost="slow", first=("pictures",))
+def naming_panel(
+    searched: Searched,
+    pictures: Sequence[images.Picture],
+    shown: Images,
+    unit: int = channel_of("layer", 318),
+    concept: str = _CONCEPT,
+    count: int = whole(9, 1, 16, label="patches k"),
+) -> tuple[Image.Image, str]:
     """Name a unit: write a concept, and see how often the labels of its top patches agree.
 
     `pictures` are those that `shown` holds as images. `best` is a search that was made before
     (one patch of a picture, sixteen of them) and is not made again.
     """
-    menu = controls.network_menu(names=photograph_networks())
-    layers = controls.layer_menu(menu, best.layer, keep=_is_shown)
-
-    def search(network: Network, layer: str) -> tuple[TopPatches, int, str]:
-        described = network.layer(layer)
-        same = best.fingerprints["network"] == network_fingerprint(network, layer)
-        patches = best if same else top_patches(network, layer, shown, k=16, suppress="picture")
-        return patches, field_side(network, layer), described.title
-
-    def draw(
-        searched: tuple[TopPatches, int, str], unit: int, concept: str, count: int
-    ) -> tuple[Image.Image, str]:
-        patches, side, title = searched
-        labels = _labels(pictures, concept)
-        picture = named_tiles(patches, shown, labels, unit, concept, side=side, count=count)
-        return picture, naming_words(patches, labels, unit, concept, count, title=title)
-
-    shown_controls = {
-        "network": menu,
-        "layer": layers,
-        "unit": controls.channel_slider(layers, unit, label="unit"),
-        "concept": ConceptBox(pictures, concept),
-        "count": controls.whole("patches k", 9, 1, 16),
-    }
-    return Panel(draw, shown_controls, title="Name this unit", compute=search, cost="slow")
+    patches, side, title = searched
+    labels = _labels(pictures, concept)
+    picture = named_tiles(patches, shown, labels, unit, concept, side=side, count=count)
+    return picture, naming_words(patches, labels, unit, concept, count, title=title)
 
 
 def _labels(pictures: Sequence[images.Picture], concept: str) -> list[str]:
@@ -323,13 +328,12 @@ def named_tiles(
 
     The dashed line is what drawing pictures by chance would reach.
     """
-    row, columns = patches.row(unit), math.ceil(math.sqrt(count))
-    tiles = [_tile(patches, shown, row, place, side, 0.25, 96) for place in range(count)]
+    row = patches.row(unit)
     numbers = patches.pictures[row, :count].tolist()
     words = ["" if number < 0 else labels[number] for number in numbers]
     titles = [f"{'+' if word == concept else '−'} {word}" for word in words]
-    values = _values(patches, row, count)
-    block = figures.mosaic(tiles, columns=columns, titles=titles, values=values)
+    how: dict[str, Any] = {"context": 0.25, "count": count, "tile": 96}
+    block = unit_tiles(patches, shown, unit, side=side, titles=titles, **how)
     share = precision_at_k(patches, labels, concept)[row]
     curve = _precision(share, concept, _chance(labels, concept))
     return figures.side_by_side([block, curve], columns=1)
@@ -384,12 +388,13 @@ def unit_tiles(
     side: int,
     context: float = 0.0,
     count: int = 9,
+    tile: int = TILE,
+    titles: Sequence[str] | None = None,
 ) -> Image.Image:
     """One unit's top patches as a block, the best at the upper left."""
-    row = patches.row(unit)
-    tiles = [_tile(patches, shown, row, place, side, context) for place in range(count)]
-    columns = math.ceil(math.sqrt(count))
-    return figures.mosaic(tiles, columns=columns, values=_values(patches, row, count))
+    tiles = _tiles(patches, shown, unit, count, side=side, context=context, tile=tile)
+    columns, values = math.ceil(math.sqrt(count)), _values(patches, unit, count)
+    return figures.mosaic(tiles, columns=columns, titles=titles, values=values)
 
 
 def unit_words(patches: TopPatches, unit: int, side: int, title: str = "") -> str:

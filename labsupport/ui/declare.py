@@ -199,9 +199,13 @@ class Declaration(Generic[Built]):
         kind: type[Built],
         function: Callable[..., Any],
         parts: Mapping[str, Callable[..., Any]],
+        first: Sequence[str] = (),
         **how: Any,
     ) -> None:
-        """`parts` are the functions of the panel: of two, the second draws what the first gives."""
+        """`parts` are the functions of the panel: of two, the second draws what the first gives.
+
+        Parameters come in their order, those named in `first` before all others.
+        """
         functools.update_wrapper(self, function)
         self.kind, self.function, self._how = kind, function, how
         self._parts = {name: _spread(part) for name, part in parts.items()}
@@ -210,6 +214,7 @@ class Declaration(Generic[Built]):
             for name, one in list(inspect.signature(part).parameters.items())[place:]:
                 if name not in known or isinstance(one.default, Declared):
                     known[name] = one
+        known = {name: known[name] for name in (*first, *known)}
         starts = {name: one.default for name, one in known.items()}
         self.controls = {n: start for n, start in starts.items() if isinstance(start, Declared)}
         self._settled = {n: start for n, start in starts.items() if n not in self.controls}
@@ -266,12 +271,17 @@ def panel(
     cost: Cost | None = None,
     compute: Callable[..., Any] | None = None,
     remember: int = 32,
+    first: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Declaration[Panel]]:
-    """The decorated function draws; see `Panel` for `cost`, `compute` and `remember`."""
+    """The decorated function draws; see `Panel` for `cost`, `compute` and `remember`.
+
+    The controls of `compute` stand above those of the drawing, but these `first`.
+    """
 
     def declare(draw: Callable[..., Any]) -> Declaration[Panel]:
         parts = {"draw": draw} if compute is None else {"compute": compute, "draw": draw}
-        return Declaration(Panel, draw, parts, title=title, cost=cost, remember=remember)
+        how: dict[str, Any] = {"title": title, "cost": cost, "remember": remember}
+        return Declaration(Panel, draw, parts, first, **how)
 
     return declare
 

@@ -147,7 +147,7 @@ def test_the_panel_searches_once_and_leafs_at_once(monkeypatch, shown):
     real = lab.top_patches
     monkeypatch.setattr(lab, "top_patches", lambda *a, **k: searches.append(1) or real(*a, **k))
     wide = torch.nn.functional.interpolate(shown, 64)
-    panel = lab.leaf_panel(wide, "fire2")
+    panel = lab.leaf_panel(wide, layer="fire2")
     try:
         first = panel.picture.tobytes()
         panel.controls["unit"].source.value = 5

@@ -187,3 +187,13 @@ def test_an_empty_class_is_the_networks_own_answer_to_what_it_sees():
     assert torch.equal(seen, images.standard(koala, 224))
     assert network.categories[target] == "koala"
     assert declare.seen_and_class(koala, network, 7)[1] == 7
+
+
+def test_controls_of_the_drawing_can_stand_above_those_of_the_work():
+    @panel("Mixed", compute=computed, first=("most", "shade"))
+    def mixed(result: int, most: int, shade: int = whole(10, 0, 255), double: bool = toggle()):
+        return flat(min(result, most) * (1 + double), shade)
+
+    made = mixed(12, 99)
+    assert list(made.controls) == ["shade", "side", "double"]
+    assert (made.picture.size, made.picture.getpixel((0, 0))) == ((12, 12), (99, 99, 99))
