@@ -128,3 +128,13 @@ def assert_close_but_for_kinks(result: torch.Tensor, expected: torch.Tensor) -> 
     near = (result - expected).abs() <= 1e-5 * expected.abs().max()
     assert float(near.float().mean()) >= 0.9
     assert float((result - expected).norm()) <= 0.05 * float(expected.norm())
+
+
+def assert_same_patches(patches, expected) -> None:
+    """Two `TopPatches`, bit for bit: NaN is NaN."""
+    for name, value in vars(expected).items():
+        own = getattr(patches, name)
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(own.nan_to_num(-99), value.nan_to_num(-99)), name
+        else:
+            assert own == value, name

@@ -33,15 +33,13 @@ import torch
 from torch import nn
 from labsupport import networks
 
-def make():
-    torch.manual_seed(4)
+def make(seed=4):
+    torch.manual_seed(seed)
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 676, 2))
     return networks.wrap(module, input_size=28, name="mine")
 
 def other():
-    torch.manual_seed(5)
-    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 676, 2))
-    return networks.wrap(module, input_size=28, name="mine")
+    return make(5)
 
 def nothing():
     return "no network"
@@ -96,14 +94,6 @@ def own(mine, monkeypatch):
     return module.make()
 
 
-def assert_same(patches, expected):
-    for name in ("units", "values", "images", "pictures", "positions", "boxes"):
-        one, other = getattr(patches, name), getattr(expected, name)
-        assert torch.equal(one.nan_to_num(-99), other.nan_to_num(-99)), name
-    for name in ("layer", "order", "suppress", "scanned", "fingerprints"):
-        assert getattr(patches, name) == getattr(expected, name), name
-
-
 # Files
 
 
@@ -145,18 +135,26 @@ def test_sets_tensors_and_directions_are_scanned_in_parts(lenet, folder):
     whole = top_patches(lenet, "conv2", shown, channels=directions)
     together = torch.cat([one.image for one in shown])
     for given_ in (shown, together, [one.image for one in shown]):
-        assert_same(scan(lenet, "conv2", given_, Cluster(part=4), channels=directions), whole)
+        toys.assert_same_patches(
+            scan(lenet, "conv2", given_, Cluster(part=4), channels=directions), whole
+        )
 
 
-def test_what_cannot_be_scanned_is_refused(lenet, files, tmp_path):
-    with pytest.raises(BadSetting, match="no images"):
-        scan(lenet, "conv1", files[:0])
-    with pytest.raises(BadSetting, match="k is how many"):
-        scan(lenet, "conv1", files, k=0)
-    with pytest.raises(BadSetting, match="a part is a number"):
-        Cluster(part=0)
-    with pytest.raises(BadSetting, match="no folder"):
-        Cluster(keep=tmp_path / "nowhere")
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda network, files: scan(network, "conv1", files[:0]), "no images"),
+        (lambda network, files: scan(network, "conv1", files, k=0), "k is how many"),
+        (lambda network, files: Cluster(part=0), "a part is a number"),
+        (lambda network, files: Cluster(keep="nowhere at all"), "no folder"),
+    ],
+)
+def test_what_cannot_be_scanned_is_refused(lenet, files, call, words):
+    with pytest.raises(BadSetting, match=words):
+        call(lenet, files)
+
+
+def test_a_broken_file_is_named(lenet, files, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     with pytest.raises(BadImage, match=r"broken\.png"):
@@ -172,7 +170,7 @@ def test_workers_find_what_one_process_finds(lenet, files, local):
     watched = replace(local, progress=seen.append)
     patches = scan(lenet, "conv2", files, watched, suppress="picture", k=4)
     with_one_thread = top_patches(lenet, "conv2", files, suppress="picture", k=4)
-    assert_same(patches, with_one_thread)
+    toys.assert_same_patches(patches, with_one_thread)
     assert seen == sorted(seen)
     assert (len(seen), seen[-1]) == (6, 1.0)
 
@@ -188,7 +186,7 @@ def test_a_killed_worker_changes_nothing(lenet, files, local):
             os.kill(killed[0], signal.SIGKILL)
 
     patches = scan(lenet, "conv2", files, replace(local, part=1, progress=kill_one))
-    assert_same(patches, top_patches(lenet, "conv2", files))
+    toys.assert_same_patches(patches, top_patches(lenet, "conv2", files))
     local.client.wait_for_workers(2, timeout=120)  # another one takes its place
     assert killed[0] not in local.client.run(os.getpid).values()
 
@@ -214,7 +212,7 @@ def test_a_cluster_that_forgets_its_work_is_gone(lenet, files, local):
 @pytest.mark.slow
 def test_a_network_of_ones_own_is_made_by_the_workers(own, files, local):
     patches = scan(own, "relu1", files, replace(local, maker="mine:make"))
-    assert_same(patches, top_patches(own, "relu1", files))
+    toys.assert_same_patches(patches, top_patches(own, "relu1", files))
 
 
 @pytest.mark.slow
@@ -239,7 +237,7 @@ def test_other_weights_are_refused(files, local):
     with pytest.raises(BadSetting, match="other weights below"):
         scan(chance, "conv1", files, local)
     patches = scan(chance, "conv1", files, replace(local, weights="random"))
-    assert_same(patches, top_patches(chance, "conv1", files))
+    toys.assert_same_patches(patches, top_patches(chance, "conv1", files))
 
 
 def test_code_is_never_sent(own, files, lenet):
@@ -252,9 +250,6 @@ def test_code_is_never_sent(own, files, lenet):
 
 
 # Parts that are kept
-
-
-OTHER_SETTINGS = [{"k": 2}, {"channels": [1]}, {"suppress": 0.5}, {"order": "least"}]
 
 
 @pytest.fixture
@@ -281,38 +276,37 @@ def test_a_scan_that_was_broken_off_goes_on(lenet, files, tmp_path, counted):
     assert counted == [10, 10]
     patches = scan(lenet, "conv1", files, kept)
     assert counted == [10] * 4
-    assert_same(patches, top_patches(lenet, "conv1", files))
-    assert_same(scan(lenet, "conv1", files, kept), patches)
+    toys.assert_same_patches(patches, top_patches(lenet, "conv1", files))
+    toys.assert_same_patches(scan(lenet, "conv1", files, kept), patches)
     assert counted == [10] * 4
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_only_what_fits_is_taken_from_the_folder(lenet, folder, tmp_path, counted):
+def test_only_what_fits_is_taken_from_the_folder(lenet, tmp_path, counted):
     few = [str(tmp_path / f"{number}.png") for number in range(3)]
     for number, path in enumerate(few):
         images.save(toys.image(28, seed=number), path)
     keep = tmp_path / "kept"
     keep.mkdir()
     kept, files = Cluster(part=1, keep=keep), images.Files(few)
-    scan(lenet, "conv1", files, kept)
-    others = [("conv2", {}), *(("conv1", knob) for knob in OTHER_SETTINGS)]
-    for layer, settings in others:
-        before = len(counted)
-        scan(lenet, layer, files, kept, **settings)
-        assert len(counted) == before + 3, (layer, settings)
-    before = len(counted)
-    scan(networks.load("lenet5", weights="random"), "conv1", files, kept)
-    assert len(counted) == before + 3
-    images.save(toys.image(28, seed=9), few[1])  # another picture under the same name
-    patches = scan(lenet, "conv1", files, kept)
-    assert len(counted) == before + 4
-    assert_same(patches, top_patches(lenet, "conv1", files))
-    scan(lenet, "conv1", several_scales(files, (28,)), kept)
-    assert len(counted) == before + 7
     together = torch.cat(list(files))
-    scan(lenet, "conv1", together, kept)
-    scan(lenet, "conv1", together, kept)
-    assert len(counted) == before + 10
+    chance = networks.load("lenet5", weights="random")
+
+    def scanned(network=lenet, layer="conv1", shown=files, **settings) -> int:
+        """How many images are really scanned."""
+        before = sum(counted)
+        scan(network, layer, shown, kept, **settings)
+        return sum(counted) - before
+
+    assert scanned() == 3
+    for other in (
+        {"layer": "conv2"}, {"k": 2}, {"channels": [1]}, {"suppress": 0.5}, {"order": "least"},
+        {"network": chance}, {"shown": several_scales(files, (28,))}, {"shown": together},
+    ):  # fmt: skip
+        assert (scanned(**other), scanned(**other)) == (3, 0), other
+    images.save(toys.image(28, seed=9), few[1])  # another picture under the same name
+    assert scanned() == 1
+    toys.assert_same_patches(scan(lenet, "conv1", files, kept), top_patches(lenet, "conv1", files))
 
 
 def test_a_damaged_part_is_scanned_again(lenet, files, tmp_path, counted):
@@ -320,7 +314,7 @@ def test_a_damaged_part_is_scanned_again(lenet, files, tmp_path, counted):
     patches = scan(lenet, "conv1", files, kept)
     damaged = sorted(tmp_path.iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:100])
-    assert_same(scan(lenet, "conv1", files, kept), patches)
+    toys.assert_same_patches(scan(lenet, "conv1", files, kept), patches)
     assert counted == [20, 20, 20]
 
 
@@ -334,13 +328,11 @@ def test_a_missing_extra_tells_the_way_out(missing, monkeypatch):
         pass
 
 
-@pytest.mark.parametrize("processes", [0, -1, 1.5, "two"])
-def test_a_number_of_processes_that_is_none_is_refused(processes):
-    with pytest.raises(BadSetting, match="number of processes"), Cluster.local(processes):
-        pass
-
-
-def test_wrong_settings_show_before_a_cluster_starts(monkeypatch):
+@pytest.mark.parametrize(
+    ("processes", "part", "words"),
+    [*((wrong, 9, "number of processes") for wrong in (0, -1, 1.5, "two")), (2, 0, "a part is")],
+)
+def test_wrong_settings_show_before_a_cluster_starts(processes, part, words, monkeypatch):
     monkeypatch.setattr(distributed, "LocalCluster", lambda **_: pytest.fail("started"))
-    with pytest.raises(BadSetting, match="a part is"), Cluster.local(2, part=0):
+    with pytest.raises(BadSetting, match=words), Cluster.local(processes, part=part):
         pass

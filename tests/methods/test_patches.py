@@ -164,16 +164,7 @@ def test_how_the_work_is_cut_changes_nothing(case, small, pixels, monkeypatch):
     for name, value in small.items():
         monkeypatch.setattr(scanning, name, value)
     monkeypatch.setattr(streams, "BATCH_PIXELS", pixels)
-    assert_same(top_patches(network, layer, shown, k=5), whole)
-
-
-def assert_same(one: TopPatches, other: TopPatches) -> None:
-    for name in ("units", "values", "images", "pictures", "positions", "boxes"):
-        torch.testing.assert_close(
-            getattr(one, name), getattr(other, name), rtol=0, atol=0, equal_nan=True
-        )
-    assert one.scanned == other.scanned
-    assert dict(one.fingerprints) == dict(other.fingerprints)
+    toys.assert_same_patches(top_patches(network, layer, shown, k=5), whole)
 
 
 def test_more_patches_than_there_are_leave_gaps(case):
@@ -187,9 +178,8 @@ def test_more_patches_than_there_are_leave_gaps(case):
 def test_chosen_channels_are_rows_of_the_whole(case):
     network, layer = case
     shown = eighths(5)
-    every, some = top_patches(network, layer, shown), top_patches(
-        network, layer, shown, channels=[3, 1]
-    )  # fmt: skip
+    every = top_patches(network, layer, shown)
+    some = top_patches(network, layer, shown, channels=[3, 1])
     assert [listed(some, 0), listed(some, 1)] == [listed(every, 3), listed(every, 1)]
     assert (some.row(3), some.row(1), every.row(3)) == (0, 1, 3)
     with pytest.raises(BadSetting, match=r"channel 2 is not among the 2 .* nearest are 3, 1"):
@@ -242,16 +232,12 @@ def test_boxes_are_the_cores_own_in_the_bundled_network():
     shown = images.photos()[:6]
     patches = top_patches(network, "fire5", shown, k=4, channels=range(0, 256, 8))
     maps = [network.activations(picture.image, ["fire5"])["fire5"][0] for picture in shown]
-    for row, place in itertools.product(range(0, 32, 5), range(4)):
-        number, position = (
-            int(patches.images[row, place]),
-            tuple(patches.positions[row, place].tolist()),
-        )
-        size = tuple(shown[number].image.shape[2:])
-        expected = receptive_box(network, "fire5", position, size)
-        assert tuple(patches.boxes[row, place].tolist()) == expected
-        value = maps[number][8 * row][position]
-        assert float(patches.values[row, place]) == pytest.approx(float(value), rel=1e-4, abs=1e-4)
+    for row in range(0, 32, 5):
+        for value, number, *position, box in listed(patches, row):
+            size = tuple(shown[number].image.shape[2:])
+            assert box == receptive_box(network, "fire5", tuple(position), size)
+            expected = float(maps[number][8 * row][tuple(position)])
+            assert value == pytest.approx(expected, rel=1e-4, abs=1e-4)
     firsts = torch.stack([one.amax((1, 2)) for one in maps]).amax(0)[::8]
     torch.testing.assert_close(patches.values[:, 0], firsts, rtol=1e-4, atol=1e-4)
 
@@ -284,25 +270,26 @@ def test_any_split_in_any_order_gives_the_whole(cuts, seed, data):
     while len(parts) > 1:  # merged in any order, two neighbours at a time
         place = data.draw(st.integers(0, len(parts) - 2))
         parts[place : place + 2] = [merge(parts[place], parts[place + 1])]
-    assert_same(parts[0], top_patches(network, layer, shown, k=4, suppress=suppress))
+    toys.assert_same_patches(parts[0], top_patches(network, layer, shown, k=4, suppress=suppress))
 
 
-def test_what_does_not_fit_together_is_refused(case):
-    network, layer = case
-    shown = eighths(4)
-    first, same = (top_patches(network, layer, shown, k=2) for _ in range(2))
-    with pytest.raises(BadSetting, match="seen image 0"):
-        merge(first, same)
-    for words, other in {
-        "k is 2 and 3": {"k": 3},
-        "order is": {"k": 2, "order": "least"},
-        "suppress is": {"k": 2, "suppress": 0.5},
-        "other units": {"k": 2, "channels": [1]},
-    }.items():
-        with pytest.raises(BadSetting, match=words):
-            merge(first, top_patches(network, layer, shown, **other).shifted(4))
-    with pytest.raises(BadSetting, match="layer is"):
-        merge(first, top_patches(network, network.layers[0].name, shown, k=2).shifted(4))
+@pytest.mark.parametrize(
+    ("words", "other"),
+    [
+        ("seen image 0", {"first": 0}),
+        ("k is 2 and 3", {"k": 3}),
+        ("order is", {"order": "least"}),
+        ("suppress is", {"suppress": 0.5}),
+        ("other units", {"channels": [1]}),
+        ("layer is", {"layer": "0"}),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(words, other):
+    def patches(*, layer="relu2", first=4, k=2, **settings):
+        return top_patches(exact(chain, "relu2"), layer, eighths(4), k=k, **settings).shifted(first)
+
+    with pytest.raises(BadSetting, match=words):
+        merge(patches(first=0), patches(**other))
 
 
 def test_what_was_saved_is_loaded(case, tmp_path):
@@ -311,8 +298,7 @@ def test_what_was_saved_is_loaded(case, tmp_path):
     patches = top_patches(network, layer, shown, k=9, suppress="picture")
     file = patches.save(tmp_path / "top.safetensors")
     again = TopPatches.load(file, network, shown)
-    assert_same(again, patches)
-    assert (again.order, again.suppress, again.layer) == (patches.order, "picture", patches.layer)
+    toys.assert_same_patches(again, patches)
     assert [one.name for one in tmp_path.iterdir()] == ["top.safetensors"]
 
 
@@ -351,11 +337,13 @@ def test_sets_sequences_and_tensors_are_the_same(case):
     network, layer = case
     shown = eighths(5)
     from_list = top_patches(network, layer, shown)
-    assert_same(top_patches(network, layer, torch.cat(shown)), from_list)
-    assert_same(top_patches(network, layer, [one[0] for one in shown]), from_list)
+    toys.assert_same_patches(top_patches(network, layer, torch.cat(shown)), from_list)
+    toys.assert_same_patches(top_patches(network, layer, [one[0] for one in shown]), from_list)
     cut_outs = images.cutouts()[:3]
     plain = [one.image for one in cut_outs]
-    assert_same(top_patches(network, layer, cut_outs), top_patches(network, layer, plain))
+    toys.assert_same_patches(
+        top_patches(network, layer, cut_outs), top_patches(network, layer, plain)
+    )
 
 
 def test_scales_compete_and_are_one_picture(case):
@@ -456,7 +444,7 @@ def test_a_device_without_room_for_a_batch_gets_smaller_ones(case, monkeypatch):
         return real(self, images)
 
     monkeypatch.setattr(scanning.Units, "_maps", little_room)
-    assert_same(top_patches(network, layer, shown), expected)
+    toys.assert_same_patches(top_patches(network, layer, shown), expected)
     assert refused
 
 
@@ -514,47 +502,49 @@ def test_the_units_for_a_label_come_by_precision_then_by_early_hits():
 
 
 @pytest.mark.parametrize(
-    ("words", "wrong"),
+    ("wrong", "words"),
     [
-        ("k is how many", {"k": 0}),
-        ("k is how many", {"k": 2.5}),
-        ("suppress is", {"suppress": -0.1}),
-        ("suppress is", {"suppress": 1.5}),
-        ("suppress is", {"suppress": "image"}),
-        ("order is one of", {"order": "best"}),
-        ("channels 0 to 3", {"channels": [4]}),
-        ("channels 0 to 3", {"channels": [-1]}),
-        ("channels 0 to 3", {"channels": []}),
-        ("each once", {"channels": [1, 1]}),
-        ("directions are a matrix", {"channels": torch.ones(2, 7)}),
-        ("directions are a matrix", {"channels": torch.ones(4)}),
+        ({"k": 0}, "k is how many"),
+        ({"k": 2.5}, "k is how many"),
+        ({"suppress": -0.1}, "suppress is"),
+        ({"suppress": 1.5}, "suppress is"),
+        ({"suppress": "image"}, "suppress is"),
+        ({"order": "best"}, "order is one of"),
+        ({"channels": [4]}, "channels 0 to 3"),
+        ({"channels": [-1]}, "channels 0 to 3"),
+        ({"channels": []}, "channels 0 to 3"),
+        ({"channels": [1, 1]}, "each once"),
+        ({"channels": torch.ones(2, 7)}, "directions are a matrix"),
+        ({"channels": torch.ones(4)}, "directions are a matrix"),
+        ({"images": []}, "no images"),
+        ({"images": [torch.full((1, 3, 20, 24), 3.0)]}, "go from"),
+        ({"images": [torch.zeros(2, 3, 20, 24)]}, "batch of 2"),
+        ({"layer": "no such layer"}, "no such layer"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(words, wrong):
-    with pytest.raises(BadSetting, match=words):
-        top_patches(exact(chain, "relu2"), "relu2", eighths(2), **wrong)
+def test_what_cannot_be_searched_is_refused(wrong, words):
+    settings = {"layer": "relu2", "images": eighths(2), **wrong}
+    with pytest.raises((BadSetting, BadImage, UnknownLayer), match=words):
+        top_patches(exact(chain, "relu2"), **settings)
 
 
-def test_images_that_are_none_are_refused(case):
-    network, layer = case
-    with pytest.raises(BadSetting, match="no images"):
-        top_patches(network, layer, [])
-    with pytest.raises(BadSetting, match="no images"):
-        unit_activations(network, layer, [], 0)
-    with pytest.raises(BadImage, match="go from"):
-        top_patches(network, layer, [torch.full((1, 3, 20, 24), 3.0)])
-    with pytest.raises(BadImage, match="batch of 2"):
-        top_patches(network, layer, [torch.zeros(2, 3, 20, 24)])
-    with pytest.raises(BadImage, match="does not fit"):
-        top_patches(exact(Branches, "pool"), "pool", [torch.zeros(1, 3, 1, 1)])
-    with pytest.raises(UnknownLayer):
-        top_patches(network, "no such layer", eighths(1))
-    with pytest.raises(BadSetting, match="sizes are"):
-        several_scales(eighths(1), ())
-    with pytest.raises(BadSetting):
-        random_directions(0)
-    with pytest.raises(BadSetting, match="counted from 0"):
-        top_patches(network, layer, eighths(1)).shifted(-1)
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda _: top_patches(exact(Branches, "pool"), "pool", [torch.zeros(1, 3, 1, 1)]),
+            "does not fit",
+        ),
+        (lambda network: unit_activations(network, "relu2", [], 0), "no images"),
+        (lambda network: several_scales(eighths(1), ()), "sizes are"),
+        (lambda network: random_directions(0), "at least one channel"),
+        (lambda network: top_patches(network, "relu2", eighths(1)).shifted(-1), "counted from 0"),
+        (lambda network: top_patches_by_layer(network, [], eighths(1)), "no layers"),
+    ],
+)
+def test_what_else_cannot_be_asked_for_is_refused(call, words):
+    with pytest.raises((BadSetting, BadImage), match=words):
+        call(exact(chain, "relu2"))
 
 
 def test_the_table_of_overlaps_is_intersection_over_union():
@@ -582,11 +572,7 @@ def test_one_pass_over_several_layers_finds_what_a_pass_for_each_finds(case, sup
     assert list(together) == list(wanted)
     for layer, chosen in wanted.items():
         alone = top_patches(network, layer, shown, channels=chosen, **settings)
-        for name in ("units", "values", "images", "pictures", "positions", "boxes"):
-            one, other = (getattr(patches, name) for patches in (together[layer], alone))
-            assert torch.equal(one.nan_to_num(), other.nan_to_num()), (layer, name)
-        for name in ("layer", "order", "suppress", "scanned", "fingerprints"):
-            assert getattr(together[layer], name) == getattr(alone, name)
+        toys.assert_same_patches(together[layer], alone)
 
 
 def test_the_network_computes_once_for_all_layers(case, monkeypatch):
@@ -600,5 +586,3 @@ def test_the_network_computes_once_for_all_layers(case, monkeypatch):
     top_patches_by_layer(network, layers, eighths(3), progress=shares.append)
     assert shares[-1] == 1
     assert calls.count(3) == len(shares)
-    with pytest.raises(BadSetting, match="no layers"):
-        top_patches_by_layer(network, [], eighths(1))
