@@ -8,37 +8,46 @@ from __future__ import annotations
 
 import contextlib
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torchvision
 
 Contender = Callable[[], object]
 
 
 @dataclass(frozen=True)
+class Peer:
+    """Another way at its best settings, and the ratio that we want against it.
+
+    `share` is the part of the work that it does, where all of it would take too long: its seconds
+    are divided by that. A way that only computes what any way must has no result: `bare`.
+    """
+
+    way: Contender
+    wanted: float
+    share: float = 1.0
+    bare: bool = False
+
+
+@dataclass(frozen=True)
 class Contest:
-    """One task: our way, the peers' ways at their best settings, and the ratio that we want.
+    """One task: our way and the peers'.
 
     `prepare` runs before each of our turns and is not timed. `equal` compares the results of our
-    way and of a peer's, so that nobody is fast at something else. `share` is the part of the work
-    that a peer does, where all of it would take too long: its seconds are divided by that. A peer
-    in `wanted` that is not in `peers`, or cannot be imported, is reported as missing.
+    way and of a peer's, so that nobody is fast at something else. A peer that cannot be imported
+    is reported as missing.
     """
 
     task: str
     ours: Contender
-    peers: Mapping[str, Contender]
-    wanted: Mapping[str, float]
+    peers: Mapping[str, Peer]
     rounds: int = 5
     prepare: Callable[[], object] = lambda: None
-    equal: Callable[[object, object], bool] | None = None
-    share: Mapping[str, float] = field(default_factory=dict)
+    equal: Callable[[Any, Any], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,8 @@ class Line:
     wanted: float
 
     @property
-    def reached(self) -> bool:
-        return self.ratio >= self.wanted
-
-    @property
     def verdict(self) -> str:
-        return "reached" if self.reached else "below"
+        return "reached" if self.ratio >= self.wanted else "below"
 
 
 @dataclass(frozen=True)
@@ -97,27 +102,20 @@ def race(
     after: Callable[[list[Line]], object] = lambda lines: None,
 ) -> None:
     """Hold the contests and print their table; `after` may print more below each contest."""
-    print(machine())
     if about:
         print(about)
     print(HEADING)
     for contest in contests:
-        lines = hold(contest)
-        for line in lines:
-            print(text(line), flush=True)
-        after(lines)
+        after(hold(contest))
 
 
 def hold(contest: Contest) -> list[Line]:
-    """One uncounted round to warm up, then the rounds.
-
-    What goes wrong in a contest ends that contest alone: it is printed, and listeners receive it.
-    """
+    """One uncounted round to warm up, then the rounds; what goes wrong ends this contest alone."""
     try:
         peers = _ready(contest)
         ours, theirs = _rounds(contest, peers) if peers else ([], {})
     except Exception as error:  # whatever it is, the next contest can still be held
-        _print_gap(Gap(contest.task, "", f"{type(error).__name__}: {error}", failed=True))
+        _report(Gap(contest.task, "", f"{type(error).__name__}: {error}", failed=True))
         return []
     lines = [_line(contest, name, ours, seconds) for name, seconds in theirs.items()]
     for line in lines:
@@ -125,27 +123,24 @@ def hold(contest: Contest) -> list[Line]:
     return lines
 
 
-def _ready(contest: Contest) -> dict[str, Contender]:
+def _ready(contest: Contest) -> dict[str, Peer]:
     """The peers that are there, after the round that warms up and compares the results."""
     contest.prepare()
     result, ready = contest.ours(), {}
-    for name in contest.wanted:
+    for name, peer in contest.peers.items():
         try:
-            peer = contest.peers[name]
-            answer = peer()
-        except (KeyError, ImportError) as error:
-            if isinstance(error, KeyError) and name in contest.peers:
-                raise
-            _print_gap(Gap(contest.task, name, "not installed here"))
+            answer = peer.way()
+        except ImportError:
+            _report(Gap(contest.task, name, "not installed here"))
             continue
-        if contest.equal is not None and not contest.equal(result, answer):
+        if contest.equal is not None and not peer.bare and not contest.equal(result, answer):
             raise ValueError(f"our result is not that of {name}")
         ready[name] = peer
     return ready
 
 
 def _rounds(
-    contest: Contest, peers: Mapping[str, Contender]
+    contest: Contest, peers: Mapping[str, Peer]
 ) -> tuple[list[float], dict[str, list[float]]]:
     ours: list[float] = []
     theirs: dict[str, list[float]] = {name: [] for name in peers}
@@ -153,7 +148,7 @@ def _rounds(
         contest.prepare()
         ours.append(_seconds(contest.ours))
         for name, peer in peers.items():
-            theirs[name].append(_seconds(peer) / contest.share.get(name, 1.0))
+            theirs[name].append(_seconds(peer.way) / peer.share)
     return ours, theirs
 
 
@@ -174,16 +169,12 @@ def _line(contest: Contest, peer: str, ours: list[float], theirs: list[float]) -
         statistics.median(theirs),
         statistics.median(ratios),
         (min(ratios), max(ratios)),
-        contest.wanted[peer],
+        contest.peers[peer].wanted,
     )
 
 
-def _print_gap(gap: Gap) -> None:
-    print(text(gap), flush=True)
-    _report(gap)
-
-
 def _report(row: Row) -> None:
+    print(text(row), flush=True)
     for listener in _listeners:
         listener(row)
 
@@ -192,15 +183,6 @@ HEADING = (
     f"{'task':<48} {'against':<38} {'ours':>8} {'theirs':>8} "
     f"{'ratio':>7} {'spread':>13} {'target':>7}"
 )
-
-
-def machine() -> str:
-    """What computes here, for the line above a table."""
-    return (
-        f"{platform.machine()}, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}, torchvision {torchvision.__version__}, "
-        f"Python {platform.python_version()}"
-    )
 
 
 def text(row: Row) -> str:

@@ -7,20 +7,21 @@ far they are ahead of the loop is printed beside the ratio that is wanted.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 
 import torch
-from contest import Contest, Line, race
+from contest import Contest, Line, Peer, race
+from peers import normalizing_module, panda, passes
 from torch import Tensor, nn
 
-from labsupport.core import device, images, workers
+from labsupport.core import device, workers
 from labsupport.core import network as networks
-from labsupport.core.network import Network, TargetLike, catalog
+from labsupport.core.network import Network, TargetLike
 from labsupport.methods.optimize import Blur, Jitter, Pixels, Plain, Recipe, TargetValue, visualize
 
 # As many steps as a picture takes: each ascent ends with one more look, at the picture itself.
 _LAYER, _CHANNEL, _STEPS, _RATE = "fire5", 0, 60, 3e-4
-_CONV = "features.7"  # what torchvision calls it
+_CONV = "1.features.7"  # what torchvision calls it, behind the normalization
 _LOOP = "whole network + hook, frozen, NCHW"
 _BARE = "bare forward + backward to the layer"
 _BARE_BATCH = "the same, a core for every two images"
@@ -39,42 +40,37 @@ def _print_limit(lines: list[Line]) -> None:
 
 
 def _contests() -> Iterator[Contest]:
-    network, module = networks.load(), _bare_module()
+    network, module = networks.load(), normalizing_module()
     channel: TargetLike = (_LAYER, _CHANNEL)
     yield Contest(
         f"ascent of a channel of {_LAYER}, jitter and blur",
         partial(_ours, network, channel, jitter=True),
         {
-            _LOOP: partial(_whole, module, [_CHANNEL], jitter=True),
-            _BARE: partial(_passes, network),
+            _LOOP: Peer(partial(_whole, module, _CHANNEL, jitter=True), 1.7),
+            _BARE: Peer(partial(passes, network, _LAYER, panda(), _STEPS), 0.9, bare=True),
         },
-        {_LOOP: 1.7, _BARE: 0.9},
         equal=_same,
     )
     eight: list[TargetLike] = [(_LAYER, _CHANNEL + k) for k in range(8)]
     yield Contest(
         "8 channels in one batch",
         partial(_ours, network, eight, jitter=True),
-        {_LOOP: partial(_one_by_one, module, 2), _BARE_BATCH: partial(_batched_passes, network, 8)},
-        {_LOOP: 2.5, _BARE_BATCH: 0.9},
+        {
+            # its channels know nothing of each other, and take as long each
+            _LOOP: Peer(partial(_one_by_one, module, 2), 2.5, share=2 / 8),
+            _BARE_BATCH: Peer(partial(_batched_passes, network, 8), 0.9, bare=True),
+        },
         rounds=3,
         equal=_same,
-        share={_LOOP: 2 / 8},  # its channels know nothing of each other, and take as long each
     )
     rows, columns = (length // 2 for length in network.layer(_LAYER).shape[1:])
     yield Contest(
         f"one neuron of {_LAYER}, on what it sees",
         partial(_ours, network, (_LAYER, _CHANNEL, (rows, columns)), jitter=False),
-        {_LOOP: partial(_whole, module, [_CHANNEL], (rows, columns), jitter=False)},
-        {_LOOP: 5.0},
+        {_LOOP: Peer(partial(_whole, module, _CHANNEL, (rows, columns), jitter=False), 5.0)},
         rounds=3,
         equal=_same,
     )
-
-
-@cache
-def _start() -> Tensor:
-    return images.standard(images.sample("giant_panda"))
 
 
 def _ours(network: Network, target: TargetLike | list[TargetLike], *, jitter: bool) -> Tensor:
@@ -82,27 +78,22 @@ def _ours(network: Network, target: TargetLike | list[TargetLike], *, jitter: bo
     blur = (Blur(0.5, every=4),) if jitter else ()
     recipe = Recipe("bench", "grey", Pixels(), transforms, blur, Plain(_RATE), _STEPS)
     objective = TargetValue(target, before_relu=False)  # nor does the peer wake anybody
-    return visualize(network, objective, recipe=recipe, start=_start()).image
+    return visualize(network, objective, recipe=recipe, start=panda()).image
 
 
 def _whole(
-    module: nn.Module,
-    channels: list[int],
-    position: tuple[int, int] | None = None,
-    *,
-    jitter: bool,
+    module: nn.Module, channel: int, position: tuple[int, int] | None = None, *, jitter: bool
 ) -> Tensor:
     """The loop that everybody writes first: a hook, the whole network, the same steps."""
     seen: list[Tensor] = []
     hook = module.get_submodule(_CONV).register_forward_hook(lambda _m, _i, out: seen.append(out))
-    image, random = _start().to(device.pick()).clone(), torch.Generator().manual_seed(0)
+    image, random = panda().to(device.pick()).clone(), torch.Generator().manual_seed(0)
     for step in range(_STEPS):
         moving = image.clone().requires_grad_(True)
         shift = [int(torch.randint(-8, 9, (), generator=random)) for _ in range(2)]
         module(torch.roll(moving, shift, (2, 3)) if jitter else moving)
-        maps = seen.pop()[:, channels]
-        value = maps.mean() if position is None else maps[..., position[0], position[1]].sum()
-        torch.autograd.backward(value)
+        maps = seen.pop()[:, channel]
+        torch.autograd.backward(maps.mean() if position is None else maps[0][position])
         image = moving.detach() + _RATE * moving.grad  # type: ignore[operator]
         if jitter and (step + 1) % 4 == 0:
             image = _blur(image)
@@ -112,28 +103,16 @@ def _whole(
 
 
 def _one_by_one(module: nn.Module, count: int) -> Tensor:
-    channels = range(_CHANNEL, _CHANNEL + count)
-    return torch.cat([_whole(module, [channel], jitter=True) for channel in channels])
-
-
-def _passes(network: Network) -> None:
-    """As many forward and backward passes to the layer, channels-last, and nothing else."""
-    up_to = network.up_to(_LAYER)
-    for _ in range(_STEPS):
-        moving = network.send(_start()).detach().requires_grad_(True)
-        torch.autograd.grad(up_to(moving)[:, _CHANNEL].mean(), moving)
+    return torch.cat([_whole(module, _CHANNEL + k, jitter=True) for k in range(count)])
 
 
 def _batched_passes(network: Network, count: int) -> None:
     """The passes for so many images: each core takes two at a time, and waits for nobody."""
 
-    def go(images_: Tensor) -> None:
-        up_to = network.up_to(_LAYER)
-        for _ in range(_STEPS):
-            moving = network.send(images_).detach().requires_grad_(True)
-            torch.autograd.grad(up_to(moving)[:, _CHANNEL].mean(), moving)
+    def go(pair: Tensor) -> None:
+        passes(network, _LAYER, pair, _STEPS)
 
-    pairs = [_start().repeat(2, 1, 1, 1) for _ in range(count // 2)]
+    pairs = [panda().repeat(2, 1, 1, 1) for _ in range(count // 2)]
     for _ in workers.in_order(lambda: go, pairs, threads=torch.get_num_threads()):
         pass
 
@@ -147,31 +126,5 @@ def _blur(image: Tensor) -> Tensor:
     return nn.functional.conv2d(across, taps.transpose(2, 3), groups=3)
 
 
-class _Normalized(nn.Module):
-    """torchvision's module behind its own normalization, which the images here need too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        recipe = catalog.recipe("squeezenet1_1")
-        state, source = catalog.state(recipe, "auto")
-        whole = catalog.build(recipe, state, source).eval().requires_grad_(False)
-        self.features = whole.get_submodule("features")
-        self.classifier = whole.get_submodule("classifier")
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(recipe.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(recipe.std).view(1, 3, 1, 1))
-
-    def forward(self, shown: Tensor) -> Tensor:
-        scores: Tensor = self.classifier(self.features((shown - self.mean) / self.std))
-        return scores.flatten(1)
-
-
-def _bare_module() -> nn.Module:
-    return _Normalized().to(device.pick())
-
-
-def _same(ours: object, theirs: object) -> bool:
-    if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
-        return theirs is None  # the bare passes make no image
+def _same(ours: Tensor, theirs: Tensor) -> bool:
     return bool((ours[: len(theirs)] - theirs).abs().max() <= 1e-3)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 
 import torch
-from contest import Contest, race
+from contest import Contest, Peer, race
+from peers import (
+    GIANT_PANDA,
+    at_first_call,
+    bare_module,
+    black_like,
+    normalize,
+    normalized_panda,
+    panda,
+)
 from torch import nn
 
-from labsupport.core import device, images
 from labsupport.core import network as networks
-from labsupport.core.network import Network, catalog
+from labsupport.core.network import Network
 from labsupport.core.network.rules import RULES
 from labsupport.methods.backprop import gradient, gradients, integrated_gradients
 
-_CLASS = 388  # giant panda, in every ImageNet network
 _WANTED = {"backprop": 1.3, "guided": 1.1, "deconvnet": 1.4}
 
 
@@ -30,109 +37,73 @@ def _contests(network: Network) -> Iterator[Contest]:
         yield Contest(
             f"squeezenet1_1, {rule}",
             partial(_ours, network, rule),
-            {"Captum, weights frozen": partial(_captum, rule)},
-            {"Captum, weights frozen": wanted},
+            {"Captum, weights frozen": Peer(at_first_call(partial(_captum, rule)), wanted)},
             rounds=15,
             equal=_same,
         )
     yield Contest(
         "the three rules from one forward pass",
         partial(_together, network),
-        {"three calls": partial(_apart, network)},
-        {"three calls": 1.3},
+        {"three calls": Peer(partial(_apart, network), 1.3)},
         rounds=15,
         equal=_same,
     )
     yield Contest(
         "integrated gradients, completeness within 1 %",
-        partial(_integrated, network),
-        {"Captum, 50 steps, 8 at a time": _captums_integral},
-        {"Captum, 50 steps, 8 at a time": 1.5},
+        lambda: integrated_gradients(network, panda(), GIANT_PANDA).values,
+        {"Captum, 50 steps, 8 at a time": Peer(at_first_call(_captums_integral), 1.5)},
         rounds=3,
     )
 
 
-@cache
-def _image() -> torch.Tensor:
-    return images.standard(images.sample("giant_panda"))
-
-
 def _ours(network: Network, rule: str) -> torch.Tensor:
-    return gradient(network, _image(), _CLASS, rule=rule).values
+    return gradient(network, panda(), GIANT_PANDA, rule=rule).values
 
 
 def _together(network: Network) -> torch.Tensor:
-    found = gradients(network, _image(), _CLASS)
-    return torch.cat([found[rule].values for rule in RULES])
+    by_rule = gradients(network, panda(), GIANT_PANDA)
+    return torch.cat([by_rule[rule].values for rule in RULES])
 
 
 def _apart(network: Network) -> torch.Tensor:
     return torch.cat([_ours(network, rule) for rule in RULES])
 
 
-def _integrated(network: Network) -> torch.Tensor:
-    return integrated_gradients(network, _image(), _CLASS).values
-
-
-def _captum(rule: str) -> torch.Tensor:
-    return _captums_gradient(rule)()
-
-
-@cache
-def _captums_gradient(rule: str) -> Callable[[], torch.Tensor]:
+def _captum(rule: str) -> Callable[[], torch.Tensor]:
     """Captum on the bare module, whose ReLUs are all modules; in place would stop its hooks."""
     from captum.attr import Deconvolution, GuidedBackprop, Saliency
 
-    module, std = _bare()
+    module = bare_module()
+    for part in module.modules():
+        if isinstance(part, nn.ReLU):
+            part.inplace = False
     kinds = {"backprop": Saliency, "guided": GuidedBackprop, "deconvnet": Deconvolution}
     method = kinds[rule](module)
     settings = {"abs": False} if rule == "backprop" else {}
 
     def attribute() -> torch.Tensor:
-        pixels = _normalized().requires_grad_()
+        pixels = normalized_panda().requires_grad_()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it sets hooks
-            found: torch.Tensor = method.attribute(pixels, _CLASS, **settings)
-        return found.detach().cpu() / std
+            attributions: torch.Tensor = method.attribute(pixels, GIANT_PANDA, **settings)
+        return attributions.detach().cpu() / normalize.std
 
     return attribute
 
 
-def _captums_integral() -> torch.Tensor:
+def _captums_integral() -> Callable[[], object]:
     from captum.attr import IntegratedGradients
 
-    black = (0 - torch.tensor(catalog.IMAGENET_MEAN)) / torch.tensor(catalog.IMAGENET_STD)
-    pixels = _normalized()
-    base = black.view(1, 3, 1, 1).to(pixels.device).expand_as(pixels)
-    found: torch.Tensor = IntegratedGradients(_bare()[0]).attribute(
-        pixels, base, _CLASS, n_steps=50, internal_batch_size=8
+    pixels = normalized_panda()
+    return partial(
+        IntegratedGradients(bare_module()).attribute,
+        pixels,
+        black_like(pixels),
+        GIANT_PANDA,
+        n_steps=50,
+        internal_batch_size=8,
     )
-    return found.detach().cpu()
 
 
-def _normalized() -> torch.Tensor:
-    mean, std = (torch.tensor(x).view(1, 3, 1, 1) for x in _scale())
-    normalized: torch.Tensor = (_image() - mean) / std
-    return normalized.to(device.pick())
-
-
-def _scale() -> tuple[tuple[float, ...], tuple[float, ...]]:
-    recipe = catalog.recipe("squeezenet1_1")
-    return recipe.mean, recipe.std
-
-
-@cache
-def _bare() -> tuple[nn.Module, torch.Tensor]:
-    recipe = catalog.recipe("squeezenet1_1")
-    state, source = catalog.state(recipe, "auto")
-    module = catalog.build(recipe, state, source).eval().requires_grad_(False)
-    for part in module.modules():
-        if isinstance(part, nn.ReLU):
-            part.inplace = False
-    return module.to(device.pick()), torch.tensor(recipe.std).view(1, 3, 1, 1)
-
-
-def _same(ours: object, theirs: object) -> bool:
-    if not isinstance(ours, torch.Tensor) or not isinstance(theirs, torch.Tensor):
-        return False
+def _same(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
     return bool((ours - theirs).abs().max() <= 1e-3 * theirs.abs().max())

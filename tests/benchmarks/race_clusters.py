@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from contest import Contest, Line, race
+from contest import Contest, Line, Peer, race
 
 from labsupport.core import images
 from labsupport.core import network as networks
@@ -17,8 +17,6 @@ from labsupport.core.streams import Images
 from labsupport.methods.patches import Cluster, TopPatches, scan, several_scales, top_patches
 
 LAYER, SIDE, COPIES, PART = "fire9", 224, 2, 16
-_ALONE = "one process, one thread"
-_WHOLE = "one process, all threads"
 
 
 def bench() -> None:
@@ -27,14 +25,14 @@ def bench() -> None:
     with tempfile.TemporaryDirectory() as folder, Cluster.local(2, part=PART) as cluster:
         files = _pictures(Path(folder))
         shown = several_scales(files, (SIDE,))
+        cores = torch.get_num_threads()
         contest = Contest(
             f"top patches of {len(files)} files, two processes",
             partial(scan, network, LAYER, shown, cluster),
             {
-                _ALONE: partial(_with_threads, 1, network, shown),
-                _WHOLE: partial(_with_threads, torch.get_num_threads(), network, shown),
+                "one process, one thread": Peer(partial(_alone, 1, network, shown), 1.6),
+                "one process, all threads": Peer(partial(_alone, cores, network, shown), 1.1),
             },
-            {_ALONE: 1.6, _WHOLE: 1.1},
             rounds=3,
             equal=_same,
         )
@@ -55,17 +53,15 @@ def _pictures(folder: Path) -> Files:
     return images.files(folder)
 
 
-def _with_threads(count: int, network: Network, shown: Images) -> TopPatches:
+def _alone(threads: int, network: Network, shown: Images) -> TopPatches:
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(threads)
     try:
         return top_patches(network, LAYER, shown)
     finally:
         torch.set_num_threads(before)
 
 
-def _same(ours: object, theirs: object) -> bool:
+def _same(ours: TopPatches, theirs: TopPatches) -> bool:
     """The same activations, but for rounding."""
-    if not isinstance(ours, TopPatches) or not isinstance(theirs, TopPatches):
-        return False
     return torch.allclose(ours.values, theirs.values, rtol=1e-4, atol=1e-4)

@@ -21,27 +21,27 @@ from functools import partial
 from typing import Any
 
 import torch
-from contest import Contest, race
-from torch import nn
+from contest import Contest, Peer, race
+from peers import at_first_call, normalizing_module
+from torch import Tensor, nn
 
-from labsupport.core import images, workers
+from labsupport.core import device, images, workers
 from labsupport.core import network as networks
-from labsupport.core.network import Network, catalog
-from labsupport.core.network.operations import Normalize
+from labsupport.core.network import Network
 from labsupport.methods.fooling import fgsm, pgd
 
-Attack = Callable[[], torch.Tensor]
+Attack = Callable[[], Tensor]
 
 _PICTURES = ("koala", "macaw", "kitten", "coffee")
 _MANY = 32  # a usual batch
 _EPS, _STEP, _STEPS = 4 / 255, 0.5 / 255, 40
 _COMPARED = (0, 1, 5, 20)  # steps that a peer has taken before ours is compared with its next
-_ALIKE = 0.995  # of the pixels: where a slope is nearly 0, its sign hangs on rounding
+_ALIKE = 0.995  # of the pixels: where a gradient is nearly 0, its sign hangs on rounding
 _AS_GOOD = 0.05  # of the loss: after 40 such signs the ways have parted, and end equally high
-_BARE = "bare forward + backward, by cores"
-_WANTED = {
-    "FGSM": {"foolbox": 1.8, "torchattacks": 1.3, _BARE: 0.9},
-    "PGD-40": {"foolbox": 1.3, "torchattacks": 1.1, _BARE: 0.9},
+_WANTED = {  # of FGSM and of PGD
+    "foolbox": (1.8, 1.3),
+    "torchattacks": (1.3, 1.1),
+    "bare forward + backward, by cores": (0.9, 0.9),
 }
 
 
@@ -55,85 +55,71 @@ def bench() -> None:
 def _step_by_step(network: Network) -> Iterator[str]:
     """How alike one step is that begins at a peer's own picture.
 
-    Whole ways part after some steps: where a slope is 0 but for rounding, its sign is a matter of
-    chance, and the next step begins elsewhere.
+    Whole ways part after some steps: where a gradient is 0 but for rounding, its sign is a matter
+    of chance, and the next step begins elsewhere.
     """
-    seen, labels = _asked(network)
+    seen, labels = _labeled(network, map(images.sample, _PICTURES))
     low, high = (seen - _EPS).clamp(min=0), (seen + _EPS).clamp(max=1)
-    for name in _there():
+    for name in filter(importlib.util.find_spec, ("foolbox", "torchattacks")):
         for steps in _COMPARED:
-            begun = _PEERS[name](seen, labels, steps)() if steps else seen
-            theirs = _PEERS[name](seen, labels, steps + 1)()
+            begun = _ATTACKS[name](seen, labels, steps)() if steps else seen
+            theirs = _ATTACKS[name](seen, labels, steps + 1)()
             ours = fgsm(network, begun.contiguous(), eps=_STEP, label=labels).images
             alike = float(((ours.clamp(low, high) - theirs).abs() < 1e-6).float().mean())
             yield f"step {steps + 1} from the picture of {name}: {alike:.4%} of the numbers alike"
 
 
-def _asked(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
-    """The photos (4, 3, 224, 224), and what the network calls them (4,)."""
-    return _called(network, [images.sample(name) for name in _PICTURES])
-
-
-def _called(
-    network: Network, pictures: Iterable[torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _labeled(network: Network, pictures: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """The pictures (N, 3, 224, 224), and what the network calls them (N,)."""
     seen = torch.cat([images.standard(picture) for picture in pictures])
     with torch.no_grad():
         return seen, network(seen).argmax(1).cpu()
 
 
-def _there() -> list[str]:
-    return [name for name in _PEERS if importlib.util.find_spec(name)]
-
-
 def _contests(network: Network) -> Iterator[Contest]:
-    few = _asked(network)
-    many = _called(network, [thing.image for thing in images.cutouts()[:_MANY]])
-    yield _contest(network, "FGSM, 4 photos", *few, steps=0, rounds=9)
-    yield _contest(network, "PGD-40, 4 photos", *few, steps=_STEPS, rounds=3)
-    yield _contest(network, f"FGSM, {_MANY} pictures", *many, steps=0, rounds=5)
-    yield _contest(network, f"PGD-40, {_MANY} pictures", *many, steps=_STEPS, rounds=2)
+    few = _labeled(network, map(images.sample, _PICTURES))
+    many = _labeled(network, [thing.image for thing in images.cutouts()[:_MANY]])
+    for size, (seen, labels), fgsm_rounds, pgd_rounds in (
+        ("4 photos", few, 9, 3),
+        (f"{_MANY} pictures", many, 5, 2),
+    ):
+        yield Contest(
+            f"squeezenet1_1, FGSM, {size}",
+            partial(_fgsm, network, seen, labels),
+            _peers(seen, labels, 0),
+            rounds=fgsm_rounds,
+            equal=_same,
+        )
+        yield Contest(
+            f"squeezenet1_1, PGD-{_STEPS}, {size}",
+            partial(_pgd, network, seen, labels),
+            _peers(seen, labels, _STEPS),
+            rounds=pgd_rounds,
+            equal=partial(_as_high, network, labels),
+        )
 
 
-def _contest(
-    network: Network,
-    task: str,
-    seen: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    steps: int,
-    rounds: int,
-) -> Contest:
-    def ours() -> torch.Tensor:
-        if not steps:
-            return fgsm(network, seen, eps=_EPS, label=labels).images
-        return pgd(network, seen, eps=_EPS, step=_STEP, steps=steps, label=labels).images
+def _fgsm(network: Network, seen: Tensor, labels: Tensor) -> Tensor:
+    return fgsm(network, seen, eps=_EPS, label=labels).images
 
-    peers: dict[str, Callable[[], object]] = {
-        name: _PEERS[name](seen, labels, steps) for name in _there()
+
+def _pgd(network: Network, seen: Tensor, labels: Tensor) -> Tensor:
+    return pgd(network, seen, eps=_EPS, step=_STEP, steps=_STEPS, label=labels).images
+
+
+def _peers(seen: Tensor, labels: Tensor, steps: int) -> dict[str, Peer]:
+    """Each peer's PGD with so many steps; with none, its FGSM."""
+    return {
+        name: Peer(at_first_call(partial(_ATTACKS[name], seen, labels, steps)), wanted[steps > 0])
+        for name, wanted in _WANTED.items()
     }
-    peers[_BARE] = _bare(seen, labels, steps)
-    return Contest(
-        f"squeezenet1_1, {task}",
-        ours,
-        peers,
-        _WANTED["PGD-40" if steps else "FGSM"],
-        rounds=rounds,
-        equal=partial(_as_high, network, labels) if steps else _same,
-    )
 
 
 def _module() -> nn.Module:
-    """The bare torchvision module behind its normalization, frozen and channels-last."""
-    recipe = catalog.recipe("squeezenet1_1")
-    state, source = catalog.state(recipe, "auto")
-    bare = catalog.build(recipe, state, source)
-    whole = nn.Sequential(Normalize(recipe.mean, recipe.std), bare).eval().requires_grad_(False)
-    return whole.to(memory_format=torch.channels_last)
+    return normalizing_module().to(memory_format=torch.channels_last)
 
 
-def _torchattacks(seen: torch.Tensor, labels: torch.Tensor, steps: int) -> Attack:
-    """Its PGD with so many steps; with none, its FGSM."""
+def _torchattacks(seen: Tensor, labels: Tensor, steps: int) -> Attack:
     peer: Any = importlib.import_module("torchattacks")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -142,68 +128,64 @@ def _torchattacks(seen: torch.Tensor, labels: torch.Tensor, steps: int) -> Attac
             if not steps
             else peer.PGD(_module(), eps=_EPS, alpha=_STEP, steps=steps, random_start=False)
         )
-    return partial(attack, _as_it_likes(seen), labels)
+    return lambda: attack(_sent(seen), labels.to(device.pick())).cpu()
 
 
-def _foolbox(seen: torch.Tensor, labels: torch.Tensor, steps: int) -> Attack:
-    """Its PGD with so many steps; with none, its FGSM."""
+def _foolbox(seen: Tensor, labels: Tensor, steps: int) -> Attack:
     peer: Any = importlib.import_module("foolbox")
-    model = peer.PyTorchModel(_module(), bounds=(0, 1), device="cpu")
+    model = peer.PyTorchModel(_module(), bounds=(0, 1), device=device.pick())
     attack = (
         peer.attacks.LinfFastGradientAttack(random_start=False)
         if not steps
         else peer.attacks.LinfPGD(abs_stepsize=_STEP, steps=steps, random_start=False)
     )
-
-    def call() -> torch.Tensor:
-        raw: torch.Tensor
-        raw, *_ = attack(model, _as_it_likes(seen), labels, epsilons=_EPS)
-        return raw
-
-    return call
+    return lambda: attack(model, _sent(seen), labels.to(device.pick()), epsilons=_EPS)[0].cpu()
 
 
-def _bare(seen: torch.Tensor, labels: torch.Tensor, steps: int) -> Attack:
+def _bare(seen: Tensor, labels: Tensor, steps: int) -> Attack:
     module = _module()
     steps, step = (steps, _STEP) if steps else (1, _EPS)
 
-    def climb(part: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    def ascend(part: tuple[Tensor, Tensor]) -> Tensor:
         start, wanted = part
         moving, low, high = start, (start - _EPS).clamp(min=0), (start + _EPS).clamp(max=1)
         for _ in range(steps):
             moving = moving.detach().requires_grad_(True)
             loss = nn.functional.cross_entropy(module(moving), wanted, reduction="sum")
-            (slope,) = torch.autograd.grad(loss, moving)
-            moving = torch.clamp(moving.detach() + step * slope.sign(), low, high)
+            (gradient,) = torch.autograd.grad(loss, moving)
+            moving = torch.clamp(moving.detach() + step * gradient.sign(), low, high)
         return moving
 
-    def call() -> torch.Tensor:
+    def attack() -> Tensor:
         cores = torch.get_num_threads()
-        pictures = _as_it_likes(seen).tensor_split(cores)
-        parts = list(zip(pictures, labels.tensor_split(cores), strict=True))
-        return torch.cat([one for _, one in workers.in_order(lambda: climb, parts, threads=cores)])
+        parts = list(
+            zip(
+                _sent(seen).tensor_split(cores),
+                labels.to(device.pick()).tensor_split(cores),
+                strict=True,
+            )
+        )
+        ways = workers.in_order(lambda: ascend, parts, threads=cores)
+        return torch.cat([attacked for _, attacked in ways]).cpu()
 
-    return call
+    return attack
 
 
-_PEERS = {"foolbox": _foolbox, "torchattacks": _torchattacks}
+_ATTACKS = dict(zip(_WANTED, (_foolbox, _torchattacks, _bare), strict=True))
 
 
-def _as_it_likes(seen: torch.Tensor) -> torch.Tensor:
-    return seen.contiguous(memory_format=torch.channels_last)
+def _sent(seen: Tensor) -> Tensor:
+    return seen.to(device.pick()).contiguous(memory_format=torch.channels_last)
 
 
-def _same(ours: object, theirs: object) -> bool:
-    if not isinstance(ours, torch.Tensor) or not isinstance(theirs, torch.Tensor):
+def _same(ours: Tensor, theirs: Tensor) -> bool:
+    if ours.shape != theirs.shape:
         return False
-    alike = ((ours - theirs).abs() < 1e-6).float().mean()
-    return bool(alike >= (_ALIKE if ours.shape == theirs.shape else 2))
+    return bool(((ours - theirs).abs() < 1e-6).float().mean() >= _ALIKE)
 
 
-def _as_high(network: Network, labels: torch.Tensor, ours: object, theirs: object) -> bool:
+def _as_high(network: Network, labels: Tensor, ours: Tensor, theirs: Tensor) -> bool:
     """Whether both raised the loss equally far, without leaving the ball."""
-    if not isinstance(ours, torch.Tensor) or not isinstance(theirs, torch.Tensor):
-        return False
     with torch.no_grad():
         one, other = (
             nn.functional.cross_entropy(network(images).cpu(), labels) for images in (ours, theirs)

@@ -6,14 +6,14 @@ import subprocess
 import sys
 from functools import partial
 
-from contest import Contest, race
+from contest import Contest, Peer, race
 
 
 def bench() -> None:
     """Print the ratios, each import in a fresh interpreter."""
     bare = "import torch, torchvision"
     race(
-        Contest(ours, partial(_fresh, ours), {bare: partial(_fresh, bare)}, {bare: 0.91})
+        Contest(ours, partial(_fresh, ours), {bare: Peer(partial(_fresh, bare), 0.91)})
         for ours in ("from labsupport import networks", "from labsupport import images")
     )
 

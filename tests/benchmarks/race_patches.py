@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from contest import Contest, race
+from contest import Contest, Peer, race
 
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.network import Network
 from labsupport.methods.patches import top_patches
-
-_PEER = "bare forward to the layer, batches of 8"
 
 
 def bench() -> None:
@@ -21,18 +19,14 @@ def bench() -> None:
     network = networks.load()
     shown = [images.standard(one) for one in [*images.photos(), *images.cutouts()]]
     layer = "fire9"
+    bare = Peer(partial(_bare, network, layer, shown), 0.88)
     contest = Contest(
         f"top 9 patches of all {network.layer(layer).shape[0]} units of {layer}",
-        partial(_ours, network, layer, shown),
-        {_PEER: partial(_bare, network, layer, shown)},
-        {_PEER: 0.88},
+        lambda: top_patches(network, layer, shown).values[:, 0],
+        {"bare forward to the layer, batches of 8": bare},
         equal=_same,
     )
     race([contest], f"{len(shown)} photos and cut-outs of 224 pixels, decoded before")
-
-
-def _ours(network: Network, layer: str, shown: Sequence[torch.Tensor]) -> torch.Tensor:
-    return top_patches(network, layer, shown).values[:, 0]
 
 
 def _bare(network: Network, layer: str, shown: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -44,8 +38,6 @@ def _bare(network: Network, layer: str, shown: Sequence[torch.Tensor]) -> torch.
     return maps.amax((0, 2, 3))
 
 
-def _same(ours: object, theirs: object) -> bool:
+def _same(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
     """No unit's best patch of all lies below its best of the last images."""
-    if not isinstance(ours, torch.Tensor) or not isinstance(theirs, torch.Tensor):
-        return False
     return bool((ours >= theirs - 1e-3 * theirs.abs()).all())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import partial
 
 import torch
-from contest import Contest, race
+from contest import Contest, Peer, race
+from peers import passes
 from torch import Tensor
 
 from labsupport.core import images
@@ -14,58 +15,42 @@ from labsupport.core.network import Network
 from labsupport.methods.optimize import Adam, TotalVariation
 from labsupport.methods.style import SQUEEZENET, StyleRecipe, stylize
 
-_STEPS, _SIZE, _RATE = 20, (256, 256), 0.03
-_BARE = "bare forward + backward to the deepest"
-_LOOP = "the usual loop: NCHW, Gram by bmm"
+_STEPS, _SIDE, _RATE = 20, 256, 0.03
+_LAYERS = [*SQUEEZENET.content_layers, *SQUEEZENET.style_layers]
 
 
 def bench() -> None:
     """Print the ratios; "below" marks one that does not reach what is wanted."""
     network = networks.load()
+    pictures = [
+        images.resize(images.sample(name), size=_SIDE, crop=_SIDE).contiguous()
+        for name in ("china", "church_at_auvers")
+    ]
+    order = [layer.name for layer in network.layers]
+    deepest = max(_LAYERS, key=lambda name: order.index(network.layer(name).name))
+    bare = partial(passes, network, deepest, pictures[0], _STEPS)
     contest = Contest(
         "style step, four style layers, one content",
-        partial(_ours, network),
-        {_BARE: partial(_passes, network), _LOOP: partial(_usual, network)},
-        {_BARE: 0.4, _LOOP: 1.2},
+        partial(_ours, network, *pictures),
+        {
+            "bare forward + backward to the deepest": Peer(bare, 0.4, bare=True),
+            "the usual loop: NCHW, Gram by bmm": Peer(partial(_usual, network, *pictures), 1.2),
+        },
         rounds=9,
         equal=_same,
     )
-    about = f"{_STEPS} steps of Adam each, SqueezeNet 1.1, {_SIZE[0]} pixels, the lab's layers"
+    about = f"{_STEPS} steps of Adam each, SqueezeNet 1.1, {_SIDE} pixels, the lab's layers"
     race([contest], about)
 
 
-def _recipe() -> StyleRecipe:
-    return StyleRecipe(optimizer=Adam(_RATE), steps=_STEPS)
+def _ours(network: Network, content: Tensor, style: Tensor) -> Tensor:
+    recipe = StyleRecipe(optimizer=Adam(_RATE), steps=_STEPS)
+    return stylize(network, content, style, recipe=recipe).image
 
 
-@cache
-def _pictures() -> tuple[Tensor, Tensor]:
-    square = partial(images.resize, size=256, crop=256)
-    content, style = square(images.sample("china")), square(images.sample("church_at_auvers"))
-    return content.contiguous(), style.contiguous()
-
-
-def _ours(network: Network) -> Tensor:
-    content, style = _pictures()
-    return stylize(network, content, style, recipe=_recipe()).image
-
-
-def _passes(network: Network) -> None:
-    """As many forward and backward passes, channels-last, and nothing else."""
-    layers = [*SQUEEZENET.content_layers, *SQUEEZENET.style_layers]
-    order = {layer.name: place for place, layer in enumerate(network.layers)}
-    deepest = max(layers, key=lambda name: order[network.layer(name).name])
-    up_to = network.up_to(deepest)
-    for _ in range(_STEPS):
-        moving = network.send(_pictures()[0]).detach().requires_grad_(True)
-        torch.autograd.grad(up_to(moving).sum(), moving)
-
-
-def _usual(network: Network) -> Tensor:
+def _usual(network: Network, content: Tensor, style: Tensor) -> Tensor:
     """What tutorials write: contiguous maps, a Gram matrix by bmm, torch.optim."""
-    content, style = _pictures()
-    layers = [*SQUEEZENET.content_layers, *SQUEEZENET.style_layers]
-    part = network.part(tuple(network.node(layer) for layer in layers))
+    part = network.part(tuple(network.node(layer) for layer in _LAYERS))
     with torch.no_grad():
         code = part(network.send(content))[0].contiguous()
         wanted = [_gram(maps.contiguous()) for maps in part(network.send(style))[1:]]
@@ -92,8 +77,6 @@ def _gram(maps: Tensor) -> Tensor:
     return torch.bmm(rows, rows.transpose(1, 2)) / maps[0].numel()
 
 
-def _same(ours: object, theirs: object) -> bool:
-    if not isinstance(ours, Tensor) or not isinstance(theirs, Tensor):
-        return theirs is None  # the bare passes make no image
+def _same(ours: Tensor, theirs: Tensor) -> bool:
     # Steps of Adam have one size: where a gradient is nearly zero, rounding decides its direction.
     return bool((ours - theirs).abs().mean() <= 2e-3)

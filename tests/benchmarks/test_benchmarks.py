@@ -10,7 +10,7 @@ from pathlib import Path
 import contest
 import pytest
 import table
-from contest import Contest, Gap, Line, hold
+from contest import Contest, Gap, Line, Peer, hold
 from table import Section, Timings
 
 from labsupport.commands import bench
@@ -21,10 +21,7 @@ HERE = {"measured": "today", "CPU": "a toy"}
 TOYS = {
     "quick": """
 import time
-from contest import Contest, race
-
-def contest(task, ours, peers):
-    return Contest(task, ours, peers, {name: 1.5 for name in peers}, rounds=3)
+from contest import Contest, Peer, race
 
 def fall():
     raise RuntimeError("on its nose")
@@ -34,9 +31,10 @@ def gone():
 
 def bench():
     nap = lambda: time.sleep(0.002)
+    late = {"a late riser": Peer(lambda: time.sleep(0.02), 1.5), "a ghost": Peer(gone, 1.5)}
     race((
-        contest("falling", fall, {"anybody": nap}),
-        contest("napping", nap, {"a late riser": lambda: time.sleep(0.02), "a ghost": gone}),
+        Contest("falling", fall, {"anybody": Peer(nap, 1.5)}),
+        Contest("napping", nap, late, rounds=3),
     ))
 """,
     "broken": "def bench():\n    raise OSError('no toys')\n",
@@ -144,9 +142,11 @@ def nothing() -> None:
     pass
 
 
-def task(ours: Callable[[], object] = nothing, **settings) -> Contest:
-    named = {"peers": {"peer": nothing}, "wanted": {"peer": 1.0}, **settings}
-    return Contest("task", ours, **named)
+EQUALLY_FAST = Peer(nothing, 1.0)
+
+
+def task(ours: Callable[[], object] = nothing, peer: Peer = EQUALLY_FAST, **settings) -> Contest:
+    return Contest("task", ours, {"peer": peer}, **settings)
 
 
 def test_ratios_are_medians_of_the_rounds_own(monkeypatch: pytest.MonkeyPatch):
@@ -159,28 +159,40 @@ def test_ratios_are_medians_of_the_rounds_own(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_peer_that_does_a_share_is_charged_for_the_whole(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(contest, "_seconds", lambda _: 2.0)
-    (line,) = hold(task(share={"peer": 0.25}))
+    (line,) = hold(task(peer=Peer(nothing, 1.0, share=0.25)))
     assert (line.theirs, line.ratio) == (8, 4)
 
 
-def test_another_result_is_no_race():
+def raises(error: Exception) -> Callable[[], None]:
+    def way() -> None:
+        raise error
+
+    return way
+
+
+def differ(ours: object, theirs: object) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("held", "verdict", "words"),
+    [
+        (task(equal=differ), "failed", "our result is not that of peer"),
+        (task(raises(ImportError("ours"))), "failed", "ImportError: ours"),
+        (task(peer=Peer(raises(KeyError("theirs")), 1.0)), "failed", "KeyError: 'theirs'"),
+        (task(peer=Peer(raises(ImportError()), 1.0)), "not raced", "not installed here"),
+    ],
+)
+def test_what_goes_wrong_is_told_and_another_result_is_no_race(held, verdict, words):
     rows: list[contest.Row] = []
     with contest.listening(rows.append):
-        assert hold(task(equal=lambda ours, theirs: False)) == []
+        assert hold(held) == []
     (gap,) = rows
-    assert (gap.verdict, "our result is not that of peer" in contest.text(gap)) == ("failed", True)
+    assert (gap.verdict, words in contest.text(gap)) == (verdict, True)
 
 
-def test_our_own_import_and_key_errors_are_failures():
-    def wrong() -> None:
-        raise KeyError("peer")
-
-    rows: list[contest.Row] = []
-    with contest.listening(rows.append):
-        hold(task(wrong))
-        hold(task(peers={"peer": wrong}))
-        hold(task(peers={}))
-    assert [row.verdict for row in rows] == ["failed", "failed", "not raced"]
+def test_the_result_of_bare_passes_is_not_compared():
+    assert hold(task(peer=Peer(nothing, 1.0, bare=True), equal=differ))
 
 
 def test_rows_travel_and_are_kept_whole():
