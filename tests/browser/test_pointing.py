@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LIVE = """
 from labsupport.labs import activations as lab
-live = lab.live_panel("koala", "fire8", 0)
+live = lab.live_panel("koala", layer="fire8", unit=0)
 live
 """
 READOUT = "() => document.querySelector('.lab-readout')?.innerText ?? ''"

@@ -1,16 +1,24 @@
 """The labs that a run opens in the browser."""
 
+import inspect
 import re
 
 import pytest
 import touched
 from touched import ALWAYS, MOST, NOTEBOOKS, ROOT, opened
 
-KINDS = r"controls\.([a-z_]+)\(|\b(Live|Panel|UnitPicker)\("
+from labsupport.ui import declare
+
+DECLARED = ["panel", "live"] + [
+    name
+    for name, one in vars(declare).items()
+    if inspect.isfunction(one) and one.__annotations__.get("return") == "Any"
+]
+KINDS = rf"(?:= |@|controls\.)({'|'.join(DECLARED)})\(|\b(UnitPicker)\("
 
 
 def kinds(number: str) -> set[str]:
-    """The kinds of panels and controls that a lab's code makes."""
+    """The kinds of panels and controls that a lab's code declares."""
     files = (ROOT / "labsupport" / "labs").rglob("*.py")
     own = [path for path in files if f"labs/lab{number}" in path.as_posix()]
     return {

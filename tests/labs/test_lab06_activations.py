@@ -26,8 +26,7 @@ QUICK = Recipe("quick", "grey", Pixels(), (), (), Adam(0.05), steps=4)
 def small(monkeypatch, tmp_path):
     """One network in the menus, and a cache of this test's own."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    for module in (changes, invariance, live, one_unit):
-        monkeypatch.setattr(module, "photographs", lambda: ["squeezenet1_1"])
+    monkeypatch.setattr(networks, "names", lambda: ["squeezenet1_1"])
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def pictures():
 
 def picker(network, layer="fire8", unit=30):
     layers = controls.layer_menu(network, layer, keep=mosaics.has_maps)
-    return UnitPicker(layers, unit, lambda one: lab.mosaic_plan(one.shape))
+    return UnitPicker(layers, unit, mosaics.WIDE)
 
 
 # The mosaic
@@ -179,20 +178,20 @@ def frames_of(panel, sheet):
 
 
 def test_clicks_are_counted_from_where_the_panels_show_the_mosaic(pictures, tmp_path):
-    panel = lab.live_panel("koala", "fire8", 77)
+    panel = lab.live_panel("koala", layer="fire8", unit=77)
     assert frames_of(panel, lab.mosaic_plan((512, 13, 13))) == [77]
     panel.controls["layer"].put(panel.controls["layer"].network.layer("conv1").name)
     assert frames_of(panel, lab.mosaic_plan((64, 111, 111))) == [panel.controls["unit"].value]
     panel.close()
     views = lab.unit_panel(
-        pictures, "koala", "fire5", 77, recipe=QUICK, cache=PictureCache(tmp_path)
+        pictures, "koala", layer="fire5", unit=77, recipe=QUICK, cache=PictureCache(tmp_path)
     )
     assert frames_of(views, lab.mosaic_plan((256, 27, 27), mosaics.NARROW)) == [77]
     views.close()
 
 
 def test_the_mosaic_follows_the_distortion(network):
-    panel = lab.live_panel("koala", "fire5", 126)
+    panel = lab.live_panel("koala", layer="fire5", unit=126)
     left, top, right, bottom = lab.mosaic_plan((256, 27, 27)).box(126)
     before = np.asarray(panel.picture)
     panel.controls["right"].put(32)
@@ -209,7 +208,7 @@ def test_the_mosaic_follows_the_distortion(network):
 
 
 def test_another_unit_needs_no_other_pass(network, monkeypatch):
-    panel = lab.live_panel("koala", "fire8", 1)
+    panel = lab.live_panel("koala", layer="fire8", unit=1)
     monkeypatch.setattr(live, "_responses", lambda *_: pytest.fail("a pass for a unit"))
     panel.controls["unit"].put(2)
     assert "unit 2 of 512" in panel.words
@@ -221,7 +220,7 @@ def test_another_unit_needs_no_other_pass(network, monkeypatch):
 
 def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(pictures, tmp_path):
     panel = lab.unit_panel(
-        pictures, "koala", "fire8", 0, recipe=QUICK, cache=PictureCache(tmp_path)
+        pictures, "koala", layer="fire8", unit=0, recipe=QUICK, cache=PictureCache(tmp_path)
     )
     left, top, right, bottom = lab.mosaic_plan((512, 13, 13), mosaics.NARROW).box(491)
     click = {"x": (left + right) / 2, "y": (top + bottom) / 2, "number": 1}
@@ -242,7 +241,7 @@ def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(pictures, tmp_p
 
 def test_what_was_found_is_shown_at_once_and_run_again_makes_it_anew(pictures, tmp_path):
     panel = lab.unit_panel(
-        pictures, "koala", "fire8", 3, recipe=QUICK, cache=PictureCache(tmp_path)
+        pictures, "koala", layer="fire8", unit=3, recipe=QUICK, cache=PictureCache(tmp_path)
     )
     panel.run()
     assert not panel.frame.views.picture.cached
@@ -261,7 +260,12 @@ def test_a_cache_that_cannot_be_written_does_not_break_the_panel(pictures, tmp_p
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     panel = lab.unit_panel(
-        pictures, "koala", "fire8", 3, recipe=QUICK, cache=PictureCache(blocked / "folder")
+        pictures,
+        "koala",
+        layer="fire8",
+        unit=3,
+        recipe=QUICK,
+        cache=PictureCache(blocked / "folder"),
     )
     panel.run()
     assert panel.frame.views.picture is not None

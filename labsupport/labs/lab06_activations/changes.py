@@ -11,41 +11,32 @@ from labsupport.core import images
 from labsupport.core.network import Network
 from labsupport.labs.lab06_activations.mosaics import has_maps, short, unit_over
 from labsupport.methods.activations import UnitChanges, unit_changes
-from labsupport.ui import controls, figures
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Panel
+from labsupport.ui import figures
+from labsupport.ui.declare import layer_of, network_of, panel, photo, whole
+
+_Changed = tuple[list[torch.Tensor], list[torch.Tensor], UnitChanges, str]
 
 
-def changes_panel(first: str = "koala", second: str = "red_panda", layer: str = "fire9") -> Panel:
+def _changes(
+    first: torch.Tensor = photo("koala", label="picture A"),
+    second: torch.Tensor = photo("red_panda", label="picture B"),
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire9", keep=has_maps),
+) -> _Changed:
+    one, other = (images.standard(image, network.input_size[0]) for image in (first, second))
+    maps = list(network.activations(torch.cat([one, other]), [layer])[layer])
+    changes = unit_changes(network, one, other, layer)
+    return [one, other], maps, changes, network.layer(layer).title
+
+
+@panel("What changed from A to B?", compute=_changes, cost="quick")
+def changes_panel(
+    changed: _Changed, count: int = whole(6, 2, 7, label="units")
+) -> tuple[Image.Image, str]:
     """Which units of a layer change most between picture A and picture B?"""
-    network = controls.network_menu(names=photograph_networks())
-    layers = controls.layer_menu(network, layer, keep=has_maps)
-
-    def compute(
-        first: torch.Tensor, second: torch.Tensor, network: Network, layer: str
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor], UnitChanges, str]:
-        size = network.input_size[0]
-        one, other = images.standard(first, size), images.standard(second, size)
-        maps = list(network.activations(torch.cat([one, other]), [layer])[layer])
-        changes = unit_changes(network, one, other, layer)
-        return [one, other], maps, changes, network.layer(layer).title
-
-    def draw(
-        computed: tuple[list[torch.Tensor], list[torch.Tensor], UnitChanges, str], count: int
-    ) -> tuple[Image.Image, str]:
-        pair, maps, changes, title = computed
-        picture = changes_picture(pair, maps, changes, count=count)
-        return picture, changes_words(changes, title)
-
-    shown: dict[str, Control] = {
-        "first": controls.image_menu(images.photos(), first, label="picture A"),
-        "second": controls.image_menu(images.photos(), second, label="picture B"),
-        "network": network,
-        "layer": layers,
-        "count": controls.whole("units", 6, 2, 7),
-    }
-    return Panel(draw, shown, title="What changed from A to B?", compute=compute, cost="quick")
+    pair, maps, changes, title = changed
+    picture = changes_picture(pair, maps, changes, count=count)
+    return picture, changes_words(changes, title)
 
 
 def changes_picture(

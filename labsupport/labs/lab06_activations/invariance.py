@@ -15,10 +15,8 @@ from labsupport.core import images
 from labsupport.core.network import Network
 from labsupport.labs.lab06_activations.mosaics import tile_of
 from labsupport.methods.activations import Distortion, Similarity, distort, similarity
-from labsupport.ui import controls, figures, ink
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Panel
+from labsupport.ui import figures, ink
+from labsupport.ui.declare import choice, network_of, panel, photo, whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,30 +109,20 @@ def depth_key(width: int = 620) -> Image.Image:
     return figures.drawn(plot, size=(width, 54))
 
 
-def depth_panel(image: str = "koala") -> Panel:
+@panel("What stays the same", cost="quick")
+def depth_panel(
+    image: torch.Tensor = photo("koala"),
+    network: Network = network_of(),
+    kind: str = choice(list(KINDS), label="distortion"),
+    strength: int = whole(10, 0, 100, step=5, unit="%"),
+) -> tuple[Image.Image, str]:
     """Choose a distortion and its strength: how similar is each layer to what it was?"""
-    network = controls.network_menu(names=photograph_networks())
-
-    def compute(
-        image: torch.Tensor, network: Network, kind: str, strength: float
-    ) -> tuple[torch.Tensor, SimilarityByDepth]:
-        standard = images.standard(image, network.input_size[0])
-        change = KINDS[kind](strength / 100)
-        curves = similarity_by_depth(network, standard, change, _unrelated(network))
-        return distort(standard, change), curves
-
-    def draw(computed: tuple[torch.Tensor, SimilarityByDepth]) -> tuple[Image.Image, str]:
-        changed, curves = computed
-        drawn = figures.side_by_side([depth_picture(curves), depth_key()], columns=1, gap=2)
-        return figures.side_by_side([tile_of(changed), drawn]), depth_words(curves)
-
-    controls_shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "kind": controls.choice("distortion", list(KINDS)),
-        "strength": controls.whole("strength", 10, 0, 100, step=5, unit="%"),
-    }
-    return Panel(draw, controls_shown, title="What stays the same", compute=compute, cost="quick")
+    standard = images.standard(image, network.input_size[0])
+    change = KINDS[kind](strength / 100)
+    curves = similarity_by_depth(network, standard, change, _unrelated(network))
+    drawn = figures.side_by_side([depth_picture(curves), depth_key()], columns=1, gap=2)
+    picture = figures.side_by_side([tile_of(distort(standard, change)), drawn])
+    return picture, depth_words(curves)
 
 
 _UNRELATED = ("giant_panda", "macaw", "taj_mahal", "coffee")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,19 +16,35 @@ from labsupport.core.network.layers import Layer
 from labsupport.labs.lab06_activations.mosaics import (
     SCALES,
     THUMB,
+    WIDE,
     glow,
     has_maps,
     mosaic_picture,
-    mosaic_plan,
     short,
     unit_over,
 )
-from labsupport.labs.lab06_activations.pointing import UnitPicker
+from labsupport.labs.lab06_activations.pointing import picked
 from labsupport.methods.activations import Distortion, correlation, distort
-from labsupport.ui import controls, figures
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
-from labsupport.ui.panel import Panel
+from labsupport.ui import figures
+from labsupport.ui.declare import (
+    choice,
+    layer_of,
+    network_of,
+    panel,
+    photo,
+    real,
+    together,
+    whole,
+)
+
+_UNIT = picked(WIDE)
+_DISTORTION = together(
+    rotate=whole(0, -180, 180, step=5, unit="°"),
+    right=whole(0, -64, 64, step=2, unit="px", label="to the right"),
+    scale=real(1.0, 0.5, 2.0, label="size"),
+    brightness=real(1.0, 0.2, 2.0),
+    noise=real(0.0, 0.0, 0.4, step=0.02),
+)
 
 
 @dataclass(frozen=True)
@@ -53,53 +70,38 @@ def _responses(
     return maps[0].cpu().contiguous(), scores.cpu()
 
 
-def live_panel(image: str = "koala", layer: str = "fire8", unit: int = 0) -> Panel:
+@lru_cache(maxsize=1)
+def _undistorted(
+    image: torch.Tensor, network: Network, layer: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    standard = images.standard(image, network.input_size[0])
+    return standard, _responses(network, standard, layer)[0]
+
+
+def _view(
+    image: torch.Tensor = photo("koala"),
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire8", keep=has_maps),
+    distortion: Mapping[str, float] = _DISTORTION,
+) -> LayerView:
+    standard, clean = _undistorted(image, network, layer)
+    change = Distortion(**distortion)
+    changed = distort(standard, change)
+    maps, scores = _responses(network, changed, layer)
+    return LayerView(network, network.layer(layer), changed, maps, clean, scores, change)
+
+
+_FIRST = ("image", "network", "layer", "unit", "shared")
+
+
+@panel("A layer, live", compute=_view, cost="instant", first=_FIRST)
+def live_panel(
+    view: LayerView, unit: int = _UNIT, shared: bool = choice(SCALES, label="scale")
+) -> tuple[Image.Image, str]:
     """A layer's whole mosaic, which follows while the picture is turned, moved or dimmed.
 
     A click in the mosaic chooses a unit; the arrow keys move from there.
     """
-    network = controls.network_menu(names=photograph_networks())
-    layers = controls.layer_menu(network, layer, keep=has_maps)
-
-    @lru_cache(maxsize=1)
-    def undistorted(
-        image: torch.Tensor, network: Network, layer: str
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        standard = images.standard(image, network.input_size[0])
-        return standard, _responses(network, standard, layer)[0]
-
-    def compute(
-        image: torch.Tensor,
-        network: Network,
-        layer: str,
-        rotate: float,
-        right: float,
-        scale: float,
-        brightness: float,
-        noise: float,
-    ) -> LayerView:
-        standard, clean = undistorted(image, network, layer)
-        distortion = Distortion(rotate, right, 0.0, scale, brightness, noise)
-        changed = distort(standard, distortion)
-        maps, scores = _responses(network, changed, layer)
-        return LayerView(network, network.layer(layer), changed, maps, clean, scores, distortion)
-
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "layer": layers,
-        "unit": UnitPicker(layers, unit, lambda one: mosaic_plan(one.shape)),
-        "shared": controls.choice("scale", SCALES),
-        "rotate": controls.whole("rotate", 0, -180, 180, step=5, unit="°"),
-        "right": controls.whole("to the right", 0, -64, 64, step=2, unit="px"),
-        "scale": controls.real("size", 1.0, 0.5, 2.0),
-        "brightness": controls.real("brightness", 1.0, 0.2, 2.0),
-        "noise": controls.real("noise", 0.0, 0.0, 0.4, step=0.02),
-    }
-    return Panel(_draw_view, shown, title="A layer, live", compute=compute, cost="instant")
-
-
-def _draw_view(view: LayerView, unit: int, shared: bool) -> tuple[Image.Image, str]:
     tiles = mosaic_picture(view.maps, unit, shared=shared, reference=view.clean)
     side = figures.side_by_side(
         [

@@ -130,29 +130,32 @@ def glow(values: np.ndarray, signed: bool) -> np.ndarray:
 
 def _number(picture: Image.Image, plan: MosaicPlan, unit: int | None) -> None:
     """The first unit of each row at the left, the columns above; the chosen ones white."""
-    row, column = plan.tiles.place(unit) if unit is not None else (-1, -1)
-    pitch = (plan.tiles.height + plan.tiles.gap) * plan.times
-    every = max(1, math.ceil(14 / pitch))
-    for place in range(plan.tiles.rows):
-        near = place != row and abs(place - row) * pitch < 14
-        if (place % every and place != row) or (near and unit is not None):
-            continue
+    row, column = plan.tiles.place(unit) if unit is not None else (None, None)
+    down = (plan.tiles.height + plan.tiles.gap) * plan.times
+    for place in _numbered(plan.tiles.rows, row, down, room=14):
         _, top, _, bottom = plan.box(place * plan.columns)
-        colour = ink.GROUND if place == row else _QUIET
         at: tuple[float, float] = (_SIDE - 9, (top + bottom) / 2)
-        words = str(place * plan.columns)
-        ink.write(picture, at, words, size=11, bold=place == row, colour=colour, anchor="rm")
+        _write(picture, at, str(place * plan.columns), chosen=place == row, anchor="rm")
     across = (plan.tiles.width + plan.tiles.gap) * plan.times
-    each = max(1, math.ceil(30 / across))
-    for place in range(plan.columns):
-        near = place != column and abs(place - column) * across < 30
-        if (place % each and place != column) or (near and unit is not None):
-            continue
+    for place in _numbered(plan.columns, column, across, room=30):
         left, _, right, _ = plan.box(place)
-        colour = ink.GROUND if place == column else _QUIET
-        at = ((left + right) / 2, 8)
-        words = f"+{place}"
-        ink.write(picture, at, words, size=11, bold=place == column, colour=colour, anchor="mm")
+        _write(picture, ((left + right) / 2, 8), f"+{place}", chosen=place == column, anchor="mm")
+
+
+def _numbered(count: int, chosen: int | None, pitch: int, *, room: int) -> list[int]:
+    """Which of the places, `pitch` pixels apart, have a number: each needs `room` pixels."""
+    every = max(1, math.ceil(room / pitch))
+    free = range(0, count, every)
+    if chosen is None:
+        return [*free]
+    return [chosen, *(place for place in free if abs(place - chosen) * pitch >= room)]
+
+
+def _write(
+    picture: Image.Image, at: tuple[float, float], words: str, *, chosen: bool, anchor: str
+) -> None:
+    colour = ink.GROUND if chosen else _QUIET
+    ink.write(picture, at, words, size=11, bold=chosen, colour=colour, anchor=anchor)
 
 
 def _mark(picture: Image.Image, box: Box) -> None:
@@ -173,12 +176,12 @@ def _legend(picture: Image.Image, largest: float, shared: bool, signed: bool) ->
     top = picture.height - _FOOT + 8
     low = ("−" if signed else "0") if not shared else ink.number(-largest if signed else 0.0)
     high = ink.number(largest) if shared else "the map's largest"
-    ink.write(picture, (_SIDE, top + 5), low, size=11, colour=_QUIET, anchor="lm")
+    _write(picture, (_SIDE, top + 5), low, chosen=False, anchor="lm")
     left = _SIDE + ink.measure(low, 11) + 6
     picture.paste(Image.fromarray(glow(ends, signed)), (left, top))
     outline = (left - 1, top - 1, left + 96, top + 10)
     ImageDraw.Draw(picture).rectangle(outline, outline=_QUIET)
-    ink.write(picture, (left + 102, top + 5), high, size=11, colour=_QUIET, anchor="lm")
+    _write(picture, (left + 102, top + 5), high, chosen=False, anchor="lm")
 
 
 def unit_over(

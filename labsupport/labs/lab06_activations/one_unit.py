@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,113 +22,18 @@ from labsupport.labs.lab06_activations.mosaics import (
     TILE,
     has_maps,
     mosaic_picture,
-    mosaic_plan,
     short,
     tile_of,
     unit_over,
 )
-from labsupport.labs.lab06_activations.pointing import UnitPicker
+from labsupport.labs.lab06_activations.pointing import picked
 from labsupport.labs.lab07_deconv import RULE_WORDS, gradient_image
 from labsupport.methods.activations import PictureCache, UnitViews, Votes, unit_views
 from labsupport.methods.optimize import CLEAR, Recipe
 from labsupport.methods.patches import TopPatches
-from labsupport.ui import controls, figures, ink
-from labsupport.ui.control import Control
-from labsupport.ui.declare import photograph_networks
+from labsupport.ui import figures, ink
+from labsupport.ui.declare import layer_of, live, network_of, photo
 from labsupport.ui.panel import Live
-
-
-class UnitPanel(Live):
-    """The views of one unit, the quick ones at once. What is known already is shown again without
-    a search, unless *Run again* is pressed where all of it is there already."""
-
-    def __init__(
-        self, pictures: Images, cache: PictureCache, recipe: Recipe, shown: Mapping[str, Control]
-    ) -> None:
-        self._pictures, self._cache, self._recipe = pictures, cache, recipe
-        self._scans: dict[tuple[str, str], TopPatches] = {}
-        self._whole: set[tuple[Any, ...]] = set()
-        self._moved, self._drawings = False, DrawingCache()
-        super().__init__(
-            self._frames,
-            shown,
-            draw=self._picture_of,
-            title="One unit, every view",
-            autostart=True,
-        )
-
-    def changed(self) -> None:
-        self._moved = True
-        super().changed()
-
-    def _frames(
-        self, image: torch.Tensor, network: Network, layer: str, unit: int
-    ) -> Iterator[UnitFrame]:
-        moved, self._moved = self._moved, False
-        asked = (id(image), network, layer, unit)
-        remake = asked in self._whole and not moved
-        scan = (network_fingerprint(network, layer), layer)
-        scanned = None if remake else self._scans.get(scan)
-        standard = images.standard(image, network.input_size[0])
-        maps = network.activations(standard, [layer])[layer][0]
-        for views in unit_views.frames(
-            network,
-            standard,
-            (layer, unit),
-            self._pictures if scanned is None else scanned,
-            recipe=self._recipe,
-            cache=self._cache,
-            remake=remake,
-        ):
-            if views.patches is not None and views.scanned == views.pictures:
-                while len(self._scans) >= 4:
-                    self._scans.pop(next(iter(self._scans)), None)
-                self._scans[scan] = views.patches
-            if views.progress >= 1:
-                self._whole.add(asked)
-            yield UnitFrame(network, network.layer(layer), maps, views)
-
-    def _picture_of(self, frame: UnitFrame) -> tuple[Image.Image, str]:
-        return views_picture(frame, self._pictures, self._drawings), views_words(frame)
-
-
-@dataclass(frozen=True)
-class UnitFrame:
-    """What is known of a unit so far, and its layer's maps."""
-
-    network: Network
-    layer: Layer
-    maps: torch.Tensor
-    views: UnitViews
-
-    @property
-    def progress(self) -> float:
-        return self.views.progress
-
-
-def unit_panel(
-    pictures: Images,
-    image: str = "koala",
-    layer: str = "fire8",
-    unit: int = 0,
-    *,
-    recipe: Recipe = CLEAR,
-    cache: PictureCache | None = None,
-) -> UnitPanel:
-    """Every view of one unit beside the mosaic in which it is chosen.
-
-    `pictures` are scanned for top patches. The pictures that excite units are grown by the
-    `recipe`, and kept in a `cache`.
-    """
-    network = controls.network_menu(names=photograph_networks())
-    layers = controls.layer_menu(network, layer, keep=has_maps)
-    shown: dict[str, Control] = {
-        "image": controls.image_menu(images.photos(), image),
-        "network": network,
-        "layer": layers,
-        "unit": UnitPicker(layers, unit, lambda one: mosaic_plan(one.shape, NARROW)),
-    }
-    return UnitPanel(pictures, cache or PictureCache(), recipe, shown)
 
 
 class DrawingCache:
@@ -147,12 +53,94 @@ class DrawingCache:
         return picture
 
 
-def views_picture(
-    frame: UnitFrame, pictures: Images, drawings: DrawingCache | None = None
-) -> Image.Image:
+@dataclass
+class Known:
+    """What a panel keeps of the units that it has shown."""
+
+    cache: PictureCache = field(default_factory=PictureCache)
+    drawings: DrawingCache = field(default_factory=DrawingCache)
+    scans: dict[tuple[str, str], TopPatches] = field(default_factory=dict)
+    whole: set[tuple[Any, ...]] = field(default_factory=set)  # what was asked, and is all there
+    moved: bool = False  # whether a control was, since the last run
+
+    def keep_scan(self, of: tuple[str, str], patches: TopPatches) -> None:
+        """The last four searches are kept."""
+        while len(self.scans) >= 4:
+            self.scans.pop(next(iter(self.scans)), None)
+        self.scans[of] = patches
+
+
+@dataclass(frozen=True)
+class UnitFrame:
+    """What is known of a unit so far, and its layer's maps."""
+
+    network: Network
+    layer: Layer
+    maps: torch.Tensor
+    views: UnitViews
+    drawings: DrawingCache = field(default_factory=DrawingCache)
+
+    @property
+    def progress(self) -> float:
+        return self.views.progress
+
+
+class UnitPanel(Live):
+    """The views of one unit, the quick ones at once. What is known already is shown again without
+    a search, unless *Run again* is pressed where all of it is there already."""
+
+    def __init__(self, frames: Callable[..., Iterator[UnitFrame]], **how: Any) -> None:
+        self._known = Known()
+        super().__init__(partial(frames, known=self._known), **how)
+
+    def changed(self) -> None:
+        self._known.moved = True
+        super().changed()
+
+
+def _draw(frame: UnitFrame, pictures: Images) -> tuple[Image.Image, str]:
+    return views_picture(frame, pictures), views_words(frame)
+
+
+_UNIT = picked(NARROW)
+
+
+@live("One unit, every view", draw=_draw, kind=UnitPanel)
+def unit_panel(
+    pictures: Images,
+    image: torch.Tensor = photo("koala"),
+    network: Network = network_of(),
+    layer: str = layer_of("network", "fire8", keep=has_maps),
+    unit: int = _UNIT,
+    recipe: Recipe = CLEAR,
+    cache: PictureCache | None = None,
+    known: Known | None = None,
+) -> Iterator[UnitFrame]:
+    """Every view of one unit beside the mosaic in which it is chosen.
+
+    `pictures` are scanned for top patches. The pictures that excite units are grown by the
+    `recipe`, and kept in a `cache`. `known` is the panel's own.
+    """
+    known = known or Known()
+    moved, known.moved = known.moved, False
+    asked = (id(image), network, layer, unit)
+    remake = asked in known.whole and not moved
+    scan = (network_fingerprint(network, layer), layer)
+    searched = pictures if remake else known.scans.get(scan, pictures)
+    standard = images.standard(image, network.input_size[0])
+    maps = network.activations(standard, [layer])[layer][0]
+    how: dict[str, Any] = {"recipe": recipe, "cache": cache or known.cache, "remake": remake}
+    for views in unit_views.frames(network, standard, (layer, unit), searched, **how):
+        if views.patches is not None and views.scanned == views.pictures:
+            known.keep_scan(scan, views.patches)
+        if views.progress >= 1:
+            known.whole.add(asked)
+        yield UnitFrame(network, network.layer(layer), maps, views, known.drawings)
+
+
+def views_picture(frame: UnitFrame, pictures: Images) -> Image.Image:
     """All views of a unit; what is not there yet is an empty frame that says so."""
-    views, unit = frame.views, frame.views.target.index
-    drawings = drawings or DrawingCache()
+    views, unit, drawings = frame.views, frame.views.target.index, frame.drawings
     # the mosaic stands at the upper left, where clicks are counted from
     tiles = drawings.get(
         "mosaic", (frame.maps, views.map), lambda: mosaic_picture(frame.maps, unit, wide=NARROW)

@@ -7,16 +7,16 @@ they mean is decided there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import anywidget
 import ipywidgets as widgets
 import traitlets
 
-from labsupport.core.network.layers import Layer
+from labsupport.labs.lab06_activations.mosaics import MosaicPlan, mosaic_plan
 from labsupport.ui import controls
 from labsupport.ui.control import shut
+from labsupport.ui.declare import Declared
 
 _LISTEN = """
 const KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End",
@@ -72,26 +72,16 @@ class Pointer(anywidget.AnyWidget):
     event = traitlets.Dict().tag(sync=True)
 
 
-class Map(Protocol):
-    """Where the units lie in a picture."""
-
-    @property
-    def columns(self) -> int: ...
-    def unit_at(self, x: float, y: float) -> int | None: ...
-
-
 class UnitPicker(controls.ChannelSlider):
     """A unit of the chosen layer: by slider, by a click in the panel's picture, or by keys there.
 
     The arrow keys go through the mosaic, Home and End to its first and last unit, Page Up and Page
-    Down to the layers before and after. `where` says how the picture of a layer is laid out.
+    Down to the layers before and after. The panel's mosaic is at most `wide` pixels wide.
     """
 
-    def __init__(
-        self, layer: controls.LayerMenu, default: int, where: Callable[[Layer], Map]
-    ) -> None:
+    def __init__(self, layer: controls.LayerMenu, default: int, wide: int) -> None:
         super().__init__(layer, default, label="unit")
-        self._where = where
+        self._wide = wide
         self.pointer = Pointer(
             words="Click a map to choose its unit. Then the arrow keys move to its neighbours, "
             "Page Up and Page Down to another layer."
@@ -110,8 +100,8 @@ class UnitPicker(controls.ChannelSlider):
         elif "key" in event:
             self._move(str(event["key"]))
 
-    def _map(self) -> Map:
-        return self._where(self._layer.network.layer(self._layer.value))
+    def _map(self) -> MosaicPlan:
+        return mosaic_plan(self._layer.network.layer(self._layer.value).shape, self._wide)
 
     def _move(self, key: str) -> None:
         last = int(self.source.max)
@@ -131,3 +121,8 @@ class UnitPicker(controls.ChannelSlider):
     def _close(self) -> None:
         shut(self.pointer)
         super()._close()
+
+
+def picked(wide: int) -> Any:
+    """A unit of the layer that the control `layer` has chosen, in a mosaic of this width."""
+    return Declared(lambda _, at, made: UnitPicker(made["layer"], at, wide), 0)
