@@ -6,11 +6,14 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.labs import lab04_representation as lab
+from labsupport.labs.lab04_representation import atlas, maps, pictures
 from labsupport.methods import codes as c
+from labsupport.ui import figures
 
 SET = [*range(0, 283, 7)]
 
@@ -37,15 +40,15 @@ def inked(picture) -> np.ndarray:
 
 
 def test_every_picture_is_decoded_once_and_gives_what_the_method_gives(network, monkeypatch):
-    pictures = images.cutouts()[:5]
+    some = images.cutouts()[:5]
     calls = []
-    plain = lab._decoded
-    monkeypatch.setattr(lab, "_decoded", lambda one: calls.append(one.name) or plain(one))
-    result = lab.collection(network, pictures, layers=["fire2"])
-    assert calls == pictures.names
+    plain = pictures.decoded
+    monkeypatch.setattr(pictures, "decoded", lambda one: calls.append(one.name) or plain(one))
+    result = lab.collection(network, some, layers=["fire2"])
+    assert calls == some.names
     assert list(result.codes) == ["pixels", "fire2", "fire9"]
-    assert torch.allclose(result.code, c.codes(network, pictures), atol=1e-3)
-    assert torch.allclose(result.codes["pixels"], c.pixel_codes(pictures), atol=1e-3)
+    assert torch.allclose(result.code, c.codes(network, some), atol=1e-3)
+    assert torch.allclose(result.codes["pixels"], c.pixel_codes(some), atol=1e-3)
     assert result.layer == "fire9"
 
 
@@ -77,7 +80,7 @@ def test_each_picture_lies_at_its_place(things):
     spots = torch.tensor([[float(n % 7), float(n // 7)] for n in range(count)])
     sheet = lab.image_map(things, spots, size=700, tile=60, square=True)
     assert sheet.size == (700, 700)
-    places = lab._on_sheet(spots, 700, 60)
+    places = maps.on_sheet(spots, 700, 60)
     for number in (0, 6, 20, 40):
         left, top = (places[number] - 32).round().astype(int)
         right, bottom = (places[number] + 32).round().astype(int)
@@ -87,7 +90,7 @@ def test_each_picture_lies_at_its_place(things):
 
 
 def test_the_axes_share_one_scale_and_y_runs_down():
-    places = lab._on_sheet(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), 500, 50)
+    places = maps.on_sheet(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), 500, 50)
     assert places[1, 0] - places[0, 0] == pytest.approx(2 * (places[2, 1] - places[0, 1]))
     assert places[2, 1] > places[0, 1]
     assert (places >= 25).all()
@@ -102,8 +105,8 @@ def test_a_map_that_is_flat_gives_a_flat_sheet(things):
 
 
 def test_a_window_enlarges_a_part(things, points):
-    places = lab._on_sheet(points, 600, 40, (0.25, 0.25, 0.75, 0.75))
-    whole = lab._on_sheet(points, 600, 40)
+    places = maps.on_sheet(points, 600, 40, (0.25, 0.25, 0.75, 0.75))
+    whole = maps.on_sheet(points, 600, 40)
     apart = np.linalg.norm(places[0] - places[1]) / np.linalg.norm(whole[0] - whole[1])
     assert apart == pytest.approx(2, rel=1e-6)
 
@@ -154,7 +157,7 @@ def test_each_cell_shows_its_picture(things, points):
         small = things.small(int(grid.cells[row, column]), 40)
         wanted = np.full((40, 40, 3), 255, np.uint8)
         top, left = (40 - small.height) // 2, (40 - small.width) // 2
-        sheet = lab.Image.fromarray(wanted)
+        sheet = Image.fromarray(wanted)
         sheet.paste(small, (left, top), small)
         assert np.array_equal(np.asarray(part), np.asarray(sheet))
 
@@ -212,10 +215,10 @@ def test_the_atlas_knows_its_own_and_places_a_stranger(things, points):
     panel = lab.atlas_panel(things, points, name)
     assert panel.words.startswith(things.titles[8])
     seen = things.pictures[8].image
-    number, near = lab._neighbours_in(things, seen)
+    number, near = atlas._neighbours_in(things, seen)
     assert number == 8
     assert near == list(c.neighbours(things.code, 8, k=5).numbers)
-    content = lab.figures.to_png(images.to_pil(images.sample("giant_panda")))
+    content = figures.to_png(images.to_pil(images.sample("giant_panda")))
     panel.controls["image"].open(content, "panda.png")
     assert panel.words.startswith("Your picture")
     blue = (np.asarray(panel.picture) == (0, 114, 178)).all(2)
@@ -274,7 +277,7 @@ def test_digits_are_drawn_where_they_lie_and_never_over_each_other():
     result = lab.digits("small")
     places = torch.stack([torch.arange(1797.0) % 3, torch.zeros(1797)], 1)
     picture = np.asarray(lab.digit_map(places, result, size=300, tile=18))
-    inside = inked(lab.Image.fromarray(picture))[:, :300]
+    inside = inked(Image.fromarray(picture))[:, :300]
     columns = np.flatnonzero(inside.any(0))
     assert len(np.split(columns, np.flatnonzero(np.diff(columns) > 20) + 1)) == 3
 

@@ -1,0 +1,180 @@
+"""Lab 04: the nearest pictures of one, and an atlas to zoom in, where new pictures find places."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from PIL import Image
+
+from labsupport.core import images
+from labsupport.core.images.sets import ImageSet
+from labsupport.labs.lab04_representation.maps import Window, grid_picture, image_map
+from labsupport.labs.lab04_representation.pictures import (
+    PICTURE,
+    PIXELS,
+    Collection,
+    codes_of,
+    decoded,
+    layer_menu,
+    tile,
+)
+from labsupport.methods import codes as c
+from labsupport.ui import figures, ink
+from labsupport.ui.declare import choice, panel, real, whole
+
+_VIEWS = {"map": "map", "grid": "grid", "grid with red borders": "borders"}
+_grid_of = lru_cache(maxsize=2)(c.grid)  # not anew for each zoom: of 2000 points it takes seconds
+_LAYERS = layer_menu(pixels=False)
+
+
+@panel("Nearest pictures", cost="quick")
+def neighbours_panel(
+    things: Collection,
+    image: torch.Tensor = PICTURE,
+    layer: str = _LAYERS,
+    metric: str = choice(c.METRICS, label="distance"),
+    k: int = 5,
+) -> tuple[Image.Image, str]:
+    """A picture, or one of your own, and its nearest pictures by code and by pixels."""
+    seen = c.fitted(image, things.network.input_size)
+    own = {layer: c.codes(things.network, seen, layer), PIXELS: c.pixel_codes(seen)}
+    rows = {name: nearest_others(things.codes[name], own[name], k, metric) for name in own}
+    tiles, titles = [], []
+    for near in rows.values():
+        tiles += [tile(things, number, 100) for number in near.numbers]
+        titles += [things.titles[number] for number in near.numbers]
+    names = [f"by code ({layer})", "by pixels"]
+    nearest = figures.mosaic(tiles, columns=k, titles=titles, rows=names)
+    asked = figures.mosaic(images.resize(seen, 144, crop=144), gap=0)
+    words = [
+        f"{name}: {_counted([things.categories[n] for n in near.numbers])}"
+        for name, near in zip(names, rows.values(), strict=True)
+    ]
+    return figures.side_by_side([asked, nearest], ["asked", ""]), ". ".join(words) + "."
+
+
+def nearest_others(codes: torch.Tensor, asked: torch.Tensor, k: int, metric: str) -> c.Neighbours:
+    """The k nearest of `codes` to one that need not be among them; the image itself is skipped."""
+    near = c.neighbours(torch.cat([codes, asked]), len(codes), k=k + 1, metric=metric)
+    itself = near.distances[0] < 1e-3 * max(near.distances[-1], 1e-9)
+    keep = slice(1, None) if itself else slice(0, k)
+    return c.Neighbours(near.numbers[keep], near.distances[keep])
+
+
+def _counted(categories: list[str]) -> str:
+    """How often each one is there, the most frequent first, and those alike in alphabetic order."""
+    counts = Counter(sorted(categories)).most_common()
+    return ", ".join(f"{count} {name}" for name, count in counts)
+
+
+# The map, explored
+
+
+@panel("Atlas", cost="quick")
+def atlas_panel(
+    things: Collection,
+    points: torch.Tensor,
+    image: torch.Tensor = PICTURE,
+    view: str = choice(_VIEWS),
+    zoom: int = whole(1, 1, 5, unit="×"),
+    across: float = real(0.5, 0.0, 1.0, label="from left to right"),
+    down: float = real(0.5, 0.0, 1.0, label="from top to bottom"),
+) -> tuple[Image.Image, str]:
+    """Zoom and pan over the map or the grid, and a picture with its neighbours.
+
+    A picture of your own is put where its nearest pictures lie.
+    """
+    seen = c.fitted(image, things.network.input_size)
+    number, near = _neighbours_in(things, seen)
+    if view == "map":
+        left = _map_part(things, points, seen, number, near, _window(zoom, across, down))
+    else:
+        grid = _grid_of(points)
+        borders = c.u_matrix(grid, things.code) if view == "borders" else None
+        drawn = grid_picture(things, grid, tile=28 * zoom, borders=borders, chosen=number)
+        left = _part(drawn, zoom, across, down)
+    who = "Your picture" if number is None else things.titles[number]
+    words = f"{who}; nearest by code: {', '.join(things.titles[n] for n in near)}."
+    return figures.side_by_side([left, _column(things, seen, near)], gap=12), words
+
+
+def _map_part(
+    things: Collection,
+    points: torch.Tensor,
+    seen: torch.Tensor,
+    number: int | None,
+    near: Sequence[int],
+    window: Window,
+) -> Image.Image:
+    if number is None:
+        number = len(things)
+        things, points = _with_more(things, points, [images.to_pil(seen)], codes_of(things, seen))
+    side = round(44 / (window[2] - window[0]) ** 0.75)
+    return image_map(
+        things, points, size=640, tile=side, window=window, chosen=number, near=near, square=True
+    )
+
+
+def _window(zoom: int, across: float, down: float) -> Window:
+    """The part of the map around a place (0 to 1), moved so that it lies inside."""
+    half = 0.5 / zoom
+    left, top = (min(max(value, half), 1 - half) - half for value in (across, down))
+    return (left, top, left + 2 * half, top + 2 * half)
+
+
+def _neighbours_in(things: Collection, seen: torch.Tensor) -> tuple[int | None, list[int]]:
+    """Which of the pictures this is, if it is one of them, and its nearest others."""
+    asked = codes_of(things, seen)
+    near = c.neighbours(torch.cat([things.code, asked]), len(things), k=6)
+    if near.distances[0] < 1e-5:
+        return near.numbers[0], list(near.numbers[1:])
+    return None, list(near.numbers[:5])
+
+
+def _part(whole: Image.Image, zoom: int, across: float, down: float) -> Image.Image:
+    """A window of the first zoom's size on the whole picture."""
+    width, height = whole.width // zoom, whole.height // zoom
+    left, top = round((whole.width - width) * across), round((whole.height - height) * down)
+    return whole.crop((left, top, left + width, top + height))
+
+
+def _column(things: Collection, seen: torch.Tensor, near: Sequence[int]) -> Image.Image:
+    by_pixels = nearest_others(things.codes[PIXELS], c.pixel_codes(seen), 5, "cosine").numbers
+    tiles = [tile(things, n, 72) for pair in zip(near, by_pixels, strict=True) for n in pair]
+    titles = ["by code", "by pixels", *[""] * 8]
+    asked = figures.mosaic(images.resize(seen, 160, crop=160), gap=0)
+    return figures.side_by_side([asked, figures.mosaic(tiles, columns=2, titles=titles)], columns=1)
+
+
+def with_new_pictures(
+    things: Collection, points: torch.Tensor, pictures: ImageSet[Any]
+) -> tuple[Collection, torch.Tensor]:
+    """A collection to show and its map, with further pictures where their nearest ones lie."""
+    shown = [decoded(picture)[1] for picture in pictures]
+    return _with_more(things, points, shown, codes_of(things, pictures))
+
+
+def _with_more(
+    things: Collection, points: torch.Tensor, shown: Sequence[Image.Image], codes: torch.Tensor
+) -> tuple[Collection, torch.Tensor]:
+    """The collection and its map with further pictures, framed, at the end."""
+    framed = tuple(_framed(picture.convert("RGBA")) for picture in shown)
+    both = {things.layer: torch.cat([things.code, codes])}
+    small = {key: one for key, one in things._small.items() if key[0] < len(things)}
+    more = Collection(
+        things.network, things.pictures, things.shown + framed, both, things.layer, small
+    )
+    return more, torch.cat([points, c.place_in_map(things.code, points, codes)])
+
+
+def _framed(picture: Image.Image) -> Image.Image:
+    """A blue frame, by which a new picture is known."""
+    sheet = Image.new("RGBA", (picture.width + 16, picture.height + 16), (*ink.ACCENT, 255))
+    inside = Image.new("RGBA", picture.size, "white")
+    inside.alpha_composite(picture)
+    sheet.paste(inside, (8, 8))
+    return sheet
