@@ -7,6 +7,8 @@ import itertools
 import numpy as np
 import pytest
 from PIL import ImageColor
+from skimage.color import xyz2lab
+from skimage.color.colorconv import xyz_from_rgb
 
 from labsupport.labs import lab04_representation as codes
 from labsupport.labs import lab05_occlusion as occlusion
@@ -15,38 +17,22 @@ from labsupport.ui import figures, ink
 
 # What somebody without one kind of cone sees, in linear RGB: Machado, Oliveira & Fernandes, "A
 # physiologically-based model for simulation of color vision deficiency", IEEE TVCG 2009, at
-# severity 1.0.
+# severity 1.0. Each has three rows of three numbers.
 EYES = {
-    "all three cones": np.eye(3),
-    "protanopia": np.array(
-        [
-            [0.152286, 1.052583, -0.204868],
-            [0.114503, 0.786281, 0.099216],
-            [-0.003882, -0.048116, 1.051998],
-        ]
-    ),
-    "deuteranopia": np.array(
-        [
-            [0.367322, 0.860646, -0.227968],
-            [0.280085, 0.672501, 0.047413],
-            [-0.011820, 0.042940, 0.968881],
-        ]
-    ),
-    "tritanopia": np.array(
-        [
-            [1.255528, -0.076749, -0.178779],
-            [-0.078411, 0.930809, 0.147602],
-            [0.004733, 0.691367, 0.303900],
-        ]
-    ),
+    name: np.array(numbers.split(), dtype=float).reshape(3, 3)
+    for name, numbers in {
+        "all three cones": "1 0 0  0 1 0  0 0 1",
+        "protanopia": """0.152286 1.052583 -0.204868
+            0.114503 0.786281 0.099216
+            -0.003882 -0.048116 1.051998""",
+        "deuteranopia": """0.367322 0.860646 -0.227968
+            0.280085 0.672501 0.047413
+            -0.011820 0.042940 0.968881""",
+        "tritanopia": """1.255528 -0.076749 -0.178779
+            -0.078411 0.930809 0.147602
+            0.004733 0.691367 0.303900""",
+    }.items()
 }
-XYZ = np.array(
-    [
-        [0.4124564, 0.3575761, 0.1804375],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339, 0.1191920, 0.9503041],
-    ]
-)
 APART = 14.0  # in CIELAB, where about 2 can just be seen side by side
 
 PALETTES = {
@@ -62,11 +48,7 @@ def lab(colours: np.ndarray, eye: np.ndarray) -> np.ndarray:
     """sRGB (N, 3) of 0 to 255, as CIELAB (N, 3) of what that eye sees."""
     shares = np.asarray(colours) / 255
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
-    white = np.array([0.95047, 1.0, 1.08883])
-    xyz = np.clip(linear @ eye.T, 0, 1) @ XYZ.T / white
-    bent = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    x, y, z = bent.T
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+    return xyz2lab(np.clip(linear @ eye.T, 0, 1) @ xyz_from_rgb.T)
 
 
 def nearest(colours, eye: np.ndarray) -> float:
@@ -105,9 +87,3 @@ def test_signed_numbers_darken_on_both_sides_of_zero_in_two_colours(eye: str):
     hues_apart = np.linalg.norm(below[: -middle // 4] - above[: -middle // 4], axis=1)
     assert hues_apart.min() > APART
     assert steps[middle, 0] > 95
-
-
-def test_black_on_white_is_as_far_as_it_gets():
-    black, white = lab(np.array([[0, 0, 0], [255, 255, 255]]), np.eye(3))
-    np.testing.assert_allclose(black, [0, 0, 0], atol=0.05)
-    np.testing.assert_allclose(white, [100, 0, 0], atol=0.05)

@@ -63,6 +63,14 @@ def until(true, seconds: float = 10.0) -> bool:
     return bool(true())
 
 
+def begun(live: Live, steps: int = 10_000) -> Live:
+    """The panel, with its first frame shown and others being computed."""
+    live.controls["steps"].put(steps)
+    live.start()
+    assert until(lambda: live.words)
+    return live
+
+
 @pytest.fixture
 def work() -> Work:
     return Work()
@@ -153,10 +161,7 @@ def test_a_run_in_the_background_ends_with_the_last_frame(make, work):
 
 def test_stop_answers_within_half_a_second_and_keeps_the_last_frame(make, work):
     work.pause = 0.05
-    live = make()
-    live.controls["steps"].put(10_000)
-    live.start()
-    assert until(lambda: live.words)
+    live = begun(make())
     start = time.perf_counter()
     live.stop_button.click()
     answered = time.perf_counter() - start
@@ -219,10 +224,7 @@ def test_stop_while_a_frame_is_drawn_draws_no_other(make, work):
 
 
 def test_continue_goes_on_from_the_frame_it_was_stopped_at_in_the_same_thread(make, work):
-    live = make()
-    live.controls["steps"].put(60)
-    live.start()
-    assert until(lambda: live.words)
+    live = begun(make(), 60)
     live.stop()
     live.stop_button.click()
     assert live.state == "running"
@@ -239,10 +241,7 @@ def test_grad_mode_holds_over_stop_and_continue(make):
                 assert not torch.is_grad_enabled()
                 yield Frame(number)
 
-    live = make(frames)
-    live.controls["steps"].put(40)
-    live.start()
-    assert until(lambda: live.words)
+    live = begun(make(frames), 40)
     live.stop()
     assert torch.is_grad_enabled()
     live.go_on()
@@ -295,10 +294,7 @@ def test_run_again_ends_the_old_run_first_and_closes_its_generator(make, work):
 
 
 def test_a_stopped_run_can_be_run_again_from_the_beginning(make, work):
-    live = make()
-    live.controls["steps"].put(10_000)
-    live.start()
-    assert until(lambda: live.words)
+    live = begun(make())
     live.stop()
     live.controls["steps"].put(3)
     assert "press Run" in live.message
@@ -321,10 +317,7 @@ def test_two_panels_run_at_once(make):
 @pytest.mark.parametrize("stopped", [False, True])
 def test_no_thread_outlives_close(make, work, stopped):
     before = threading.active_count()
-    live = make()
-    live.controls["steps"].put(10_000)
-    live.start()
-    assert until(lambda: live.words)
+    live = begun(make())
     assert threading.active_count() == before + 1
     if stopped:
         live.stop()
@@ -464,10 +457,7 @@ def test_the_time_left_is_said_while_it_runs(make, work):
 
 
 def test_the_readout_is_not_read_aloud_ten_times_a_second(make, work):
-    live = make()
-    live.controls["steps"].put(10_000)
-    live.start()
-    assert until(lambda: live.words)
+    live = begun(make())
     assert 'aria-live="off"' in live._readout.value
     live.stop()
     assert until(lambda: 'aria-live="polite"' in live._readout.value)

@@ -43,18 +43,13 @@ def in_thread(act) -> threading.Thread:
 # -- drawing
 
 
-def test_the_default_is_drawn_at_once_and_a_change_follows():
+def test_the_default_is_drawn_at_once_and_a_change_follows_in_its_own_width_on_the_page():
     panel = make_panel()
     assert panel.words == "8 pixels, shade 10"
-    panel.controls["side"].put(20)
-    assert panel.picture.size == shown_size(panel) == (20, 20)
-    assert "20 pixels" in panel._readout.value
-
-
-def test_the_picture_has_exactly_its_own_width_on_the_page():
-    panel = make_panel()
-    for side in (8, 33):
+    for side in (8, 20):
         panel.controls["side"].put(side)
+        assert panel.picture.size == shown_size(panel) == (side, side)
+        assert f"{side} pixels" in panel._readout.value
         layout = panel.image.layout
         assert (layout.width, layout.min_width) == (f"{side}px", f"{side}px")
 
@@ -126,15 +121,14 @@ def test_settings_belong_to_the_picture_that_is_shown():
 # -- cost
 
 
-def test_costs_choose_how_sliders_and_the_button_behave():
-    for cost, moving, button in (
-        ("instant", True, "none"),
-        ("quick", False, "none"),
-        ("slow", False, None),
-    ):
-        panel = make_panel(cost=cost)
-        assert panel.controls["side"].source.continuous_update is moving
-        assert panel.run_button.layout.display == button
+@pytest.mark.parametrize(
+    ("cost", "moving", "button"),
+    [("instant", True, "none"), ("quick", False, "none"), ("slow", False, None)],
+)
+def test_costs_choose_how_sliders_and_the_button_behave(cost, moving, button):
+    panel = make_panel(cost=cost)
+    assert panel.controls["side"].source.continuous_update is moving
+    assert panel.run_button.layout.display == button
 
 
 def test_cost_is_measured_and_a_slow_first_time_is_forgiven():
@@ -313,23 +307,14 @@ def test_a_place_that_cannot_be_written_to_is_said_in_words(tmp_path):
 # -- the page, and afterwards
 
 
-def test_static_is_the_picture_as_plain_output_with_its_words():
-    shown = make_panel().static()
-    assert shown.width == 8
-    assert "8 pixels, shade 10" in shown.alt
-    assert Image.open(BytesIO(shown.data)).size == (8, 8)
-
-
-def test_a_panel_shows_itself_as_widgets():
-    data, _ = make_panel()._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in data
-
-
-def test_a_page_without_widgets_gets_a_panels_picture_and_its_words():
+def test_a_page_gets_widgets_or_the_picture_and_its_words():
     panel = make_panel()
-    data, metadata = panel._repr_mimebundle_()
-    assert base64.b64decode(data["image/png"]) == panel.static().data
-    assert metadata["image/png"]["alt"] == panel.alt
+    shown, (data, metadata) = panel.static(), panel._repr_mimebundle_()
+    assert "8 pixels, shade 10" in shown.alt
+    assert (shown.width, Image.open(BytesIO(shown.data)).size) == (8, (8, 8))
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert base64.b64decode(data["image/png"]) == shown.data
+    assert metadata["image/png"]["alt"] == shown.alt == panel.alt
 
 
 def test_closed_panels_leave_no_widget_and_no_picture_behind():

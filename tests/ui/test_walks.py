@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from itertools import count
@@ -62,54 +63,38 @@ def test_a_sound_panel_passes_with_times_and_is_left_as_it_was(pictures):
     assert "fill = black" in str(report)
 
 
-def test_a_dead_control_is_found():
-    panel = Panel(lambda side, dead: square(side), sliders(dead=controls.toggle("dead")), title="d")
+@pytest.mark.parametrize("says", [lambda tick: "the same", lambda tick: f"Done in {tick}.5 s."])
+def test_a_dead_control_is_found_also_behind_a_clock_in_the_words(says):
+    clock = count()
+
+    def draw(side, dead):
+        return square(side), says(next(clock))
+
+    panel = Panel(draw, sliders(dead=controls.toggle("dead")), title="d", cost="instant")
     with pytest.raises(WalkFailed, match="dead: none of its values"):
         walk(panel)
     assert not walk(panel, may_idle=["dead"]).failures
 
 
-def test_a_dead_control_is_not_hidden_by_a_clock_in_the_words():
-    clock = count()
-
-    def draw(side, dead):
-        return square(side), f"Done in {next(clock)}.5 s."
-
-    panel = Panel(draw, sliders(dead=controls.toggle("dead")), title="d", cost="instant")
-    with pytest.raises(WalkFailed, match="dead: none of its values"):
-        walk(panel)
-
-
-def test_a_callback_that_raises_at_one_value_is_found():
+@pytest.mark.parametrize(
+    ("error", "cost", "words"),
+    [
+        (ZeroDivisionError("at the end"), "instant", "side = 64: ZeroDivisionError: at the end"),
+        (ZeroDivisionError("only when run"), "slow", "only when run"),
+        (BadSetting("The side is too large."), "instant", "side = 64: The side is too large"),
+    ],
+)
+def test_a_slider_that_reaches_where_it_must_not_is_found(error, cost, words):
     def draw(side):
         if side == 64:
-            raise ZeroDivisionError("at the very end")
+            raise error
         return square(side)
 
-    with pytest.raises(WalkFailed, match="side = 64: ZeroDivisionError: at the very end"):
-        walk(Panel(draw, sliders(), title="r", cost="instant"))
-
-
-def test_a_slider_that_reaches_where_it_must_not_is_found():
-    def draw(side):
-        if side > 40:
-            raise BadSetting("The side is too large.")
-        return square(side)
-
-    panel = Panel(draw, sliders(), title="c", cost="instant")
-    with pytest.raises(WalkFailed, match="side = 64: The side is too large"):
+    panel = Panel(draw, sliders(), title="r", cost=cost)
+    with pytest.raises(WalkFailed, match=words):
         walk(panel)
-    assert not walk(panel, may_complain=["side"]).failures
-
-
-def test_slow_panels_are_walked_through_their_run_button():
-    def draw(side):
-        if side == 64:
-            raise ZeroDivisionError("only when run")
-        return square(side)
-
-    with pytest.raises(WalkFailed, match="only when run"):
-        walk(Panel(draw, sliders(), title="s", cost="slow"))
+    if isinstance(error, BadSetting):
+        assert not walk(panel, may_complain=["side"]).failures
 
 
 def test_a_bad_upload_that_gets_no_message_is_found(pictures, monkeypatch):
@@ -149,32 +134,39 @@ def draw_frame(frame, shade):
     return square(8, shade=shade), f"frame {frame}"
 
 
-def test_a_sound_live_panel_passes_and_leaves_no_thread():
+@pytest.fixture
+def make_live():
+    with contextlib.ExitStack() as closing:
+
+        def make(generator, title: str) -> Live:
+            knobs = sliders(shade=controls.whole("shade", 0, 0, 255))
+            live = Live(generator, knobs, draw=draw_frame, title=title)
+            closing.callback(live.close)
+            return live
+
+        yield make
+
+
+def test_a_sound_live_panel_passes_and_leaves_no_thread(make_live):
     threads = threading.active_count()
-    knobs = sliders(shade=controls.whole("shade", 0, 0, 255))
-    live = Live(frames, knobs, draw=draw_frame, title="sound live")
+    live = make_live(frames, "sound live")
     words = [step.words for step in walk(live).callbacks]
     assert words[-5:] == ["Run", "a first frame", "Stop", "Continue", "Stop again"]
     assert threading.active_count() == threads
-    live.close()
 
 
-def test_a_generator_that_raises_late_is_found_by_its_run():
+def test_a_generator_that_raises_late_is_found_by_its_run(make_live):
     def late(side):
         yield from range(4)
         raise ZeroDivisionError("after a while")
 
-    knobs = sliders(shade=controls.whole("shade", 0, 0, 255))
-    live = Live(late, knobs, draw=draw_frame, title="late live")
+    live = make_live(late, "late live")
     with pytest.raises(WalkFailed, match="after a while"):
         walk(live, may_idle=["side"])
-    live.close()
 
 
-def test_a_stop_that_does_not_answer_is_found(monkeypatch):
-    knobs = sliders(shade=controls.whole("shade", 0, 0, 255))
-    live = Live(frames, knobs, draw=draw_frame, title="deaf live")
+def test_a_stop_that_does_not_answer_is_found(make_live, monkeypatch):
+    live = make_live(frames, "deaf live")
     monkeypatch.setattr(live, "stop", lambda: time.sleep(0.6) or Live.stop(live))
     with pytest.raises(WalkFailed, match="Stop: took more than half a second"):
         walk(live)
-    live.close()
