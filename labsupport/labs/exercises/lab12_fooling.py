@@ -10,14 +10,14 @@ from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
 Loss = Callable[[torch.Tensor], torch.Tensor]
 
 
-def _slope(loss: Loss, image: torch.Tensor) -> torch.Tensor:
-    slope: torch.Tensor = torch.func.grad(loss)(image)
-    return slope
+def _gradient(loss: Loss, image: torch.Tensor) -> torch.Tensor:
+    gradient: torch.Tensor = torch.func.grad(loss)(image)
+    return gradient
 
 
 def _fgsm(loss: Loss, image: torch.Tensor, eps: float) -> torch.Tensor:
-    slope = _slope(loss, image)
-    up, down = (slope > 0).to(image), (slope < 0).to(image)
+    gradient = _gradient(loss, image)
+    up, down = (gradient > 0).to(image), (gradient < 0).to(image)
     return torch.add(image, up - down, alpha=eps).clip(0, 1)
 
 
@@ -59,26 +59,26 @@ FGSM = Exercise(
     tolerance=(1e-5, 1e-6),
     hints=(
         "A gradient needs an image that asks for it: `image = image.clone().requires_grad_(True)`.",
-        "`(slope,) = torch.autograd.grad(loss(image), image)` has a number for each pixel.",
-        "Only the signs count: `image + eps * slope.sign()`, and then back into [0, 1].",
+        "`(gradient,) = torch.autograd.grad(loss(image), image)` has a number for each pixel.",
+        "Only the signs count: `image + eps * gradient.sign()`, and then back into [0, 1].",
     ),
     mistakes=(
         Mistake(
             "the result is not kept inside [0, 1].",
-            lambda loss, image, eps: image + eps * _slope(loss, image).sign(),
+            lambda loss, image, eps: image + eps * _gradient(loss, image).sign(),
         ),
         Mistake(
             "the loss falls: add the signs, do not take them away.",
-            lambda loss, image, eps: (image - eps * _slope(loss, image).sign()).clamp(0, 1),
+            lambda loss, image, eps: (image - eps * _gradient(loss, image).sign()).clamp(0, 1),
         ),
         Mistake(
-            "each pixel moves by eps times its slope; take the slope's sign.",
-            lambda loss, image, eps: (image + eps * _slope(loss, image)).clamp(0, 1),
+            "each pixel moves by eps times its gradient; take the gradient's sign.",
+            lambda loss, image, eps: (image + eps * _gradient(loss, image)).clamp(0, 1),
         ),
         Mistake(
-            "the slope is divided by its length: this is a step of length eps, not of eps a pixel.",
+            "the gradient is divided by its length: the step is eps long in all, not eps a pixel.",
             lambda loss, image, eps: (
-                image + eps * torch.nn.functional.normalize(_slope(loss, image).flatten(), dim=0)
+                image + eps * torch.nn.functional.normalize(_gradient(loss, image).flatten(), dim=0)
                 .view_as(image)
             ).clamp(0, 1),
         ),
@@ -225,8 +225,8 @@ QUESTIONS = {
         why="Szegedy and others found it for every network and nearly every picture they tried.",
     ),
     "12.q2": Question(
-        "Walk from the panda along the signs of the slope, ε from −16/255 to +16/255. What do the "
-        "scores of SqueezeNet look like over the whole way?",
+        "Walk from the panda along the signs of the gradient, ε from −16/255 to +16/255. What do "
+        "the scores of SqueezeNet look like over the whole way?",
         (
             "Straight lines, nearly.",
             Right("Straight near the picture, and bent further out."),

@@ -105,8 +105,8 @@ def _by_hand(
         scores = points @ weights + bias
         off = (1 / (1 + np.exp(-scores)) if sigmoid else scores) - labels
         share = 1.0 if total else 1 / len(points)
-        slope = share * points.T @ off + pull * decay * weights
-        return slope, float(share * off.sum() + on_bias * decay * bias)
+        step = share * points.T @ off + pull * decay * weights
+        return step, float(share * off.sum() + on_bias * decay * bias)
 
     return gradient
 
