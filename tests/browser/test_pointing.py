@@ -12,7 +12,7 @@ from labsupport.labs.lab06_activations import mosaic_plan
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LIVE = """
-from labsupport.labs import activations as lab
+from labsupport.labs import lab06 as lab
 live = lab.live_panel("koala", layer="fire8", unit=0)
 live
 """
