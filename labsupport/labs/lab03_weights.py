@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,17 @@ from labsupport.core.network.architectures import convnetjs
 from labsupport.core.network.architectures.lenet import LeNet5
 from labsupport.methods import weights as w
 from labsupport.ui import controls, figures
-from labsupport.ui.declare import choice, network_of, panel
-from labsupport.ui.panel import Live
+from labsupport.ui.declare import (
+    Declared,
+    choice,
+    live,
+    logarithmic,
+    network_of,
+    panel,
+    seed,
+    together,
+    whole,
+)
 
 KEY_WORDS = {
     "number": "number of the filter",
@@ -225,30 +235,10 @@ def _layers(module: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def learning_panel(data: str = "crops") -> Live:
-    """Training, live: the filters of all layers, redrawn while they change.
-
-    `data` is "crops", "digits", or "CIFAR10", which is downloaded if it is not there yet.
-    """
-    sets = SETS | CIFAR if data == "CIFAR10" else SETS
-    return Live(
-        train_filters.frames,
-        {
-            "data": controls.choice("learns from", sets, data),
-            "learning_rate": controls.logarithmic("learning rate", 0.04, 0.0005, 0.2),
-            "weight_decay": controls.choice("weight decay", DECAYS, 1e-3),
-            "epochs": controls.whole("epochs", 30, 1, 60),
-            "seed": controls.seed(),
-            "shared": controls.choice("scale", SCALES),
-            "size": controls.whole("zoom", 3, 2, 5, unit="×"),
-        },
-        draw=draw_snapshot,
-        title="Filters that learn",
-    )
-
-
-def draw_snapshot(
-    snapshot: Snapshot, shared: bool = False, size: int = 3
+def _draw_snapshot(
+    snapshot: Snapshot,
+    shared: bool = choice(SCALES, label="scale"),
+    size: int = whole(3, 2, 5, unit="×", label="zoom"),
 ) -> tuple[Image.Image, str]:
     """All layers side by side, the first in colour if it has any, and how the training goes.
 
@@ -265,6 +255,32 @@ def draw_snapshot(
     )
     titles = [name, *(f"{title}: a row a filter" for title, _ in deeper)]
     return figures.side_by_side(pictures, titles), words
+
+
+_SETS_MENU: Any = Declared(
+    lambda label, data, _: controls.choice(
+        label, SETS | CIFAR if data == "CIFAR10" else SETS, data
+    ),
+    "crops",
+    "learns from",
+)
+
+
+@live("Filters that learn", draw=_draw_snapshot, autostart=False)
+def learning_panel(
+    data: str = _SETS_MENU,
+    how: Mapping[str, Any] = together(
+        learning_rate=logarithmic(0.04, 0.0005, 0.2),
+        weight_decay=choice(DECAYS, 1e-3),
+        epochs=whole(30, 1, 60),
+        seed=seed(),
+    ),
+) -> Iterator[Snapshot]:
+    """Training, live: the filters of all layers, redrawn while they change.
+
+    `data` is "crops", "digits", or "CIFAR10", which is downloaded if it is not there yet.
+    """
+    return train_filters.frames(data, **how)
 
 
 def compared(snapshots: Mapping[str, Snapshot], *, shared: bool = False) -> Image.Image:

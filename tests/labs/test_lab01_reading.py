@@ -94,7 +94,7 @@ def test_the_worst_mistakes_come_first(reading):
 
 @pytest.mark.parametrize("view", lab.VIEWS)
 def test_every_view_has_words(reading, view):
-    picture, words = lab.draw_reading(reading, view)
+    picture, words = lab.draw_reading(reading, view, lowest=80)
     assert picture.width > 200
     assert f"{2000 - round(2000 * reading.accuracy)} wrong" in words
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
@@ -15,8 +16,8 @@ from labsupport.core.frames import framed
 from labsupport.core.network.architectures.lenet import LeNet5
 from labsupport.core.network.architectures.lenet1998 import LeNet5Of1998
 from labsupport.labs.lab01_case_studies.anatomy import Cell, bar_table
-from labsupport.ui import controls, figures, ink
-from labsupport.ui.panel import Live
+from labsupport.ui import figures, ink
+from labsupport.ui.declare import choice, live, logarithmic, seed, together, whole
 
 # The scores of 1998 are sums of 84 squares, and so are their gradients: its steps are shorter.
 _STEP_SHARE = {"LeNet-5 of 1998": 0.04}
@@ -174,27 +175,10 @@ def _test_scores(module: nn.Module, shuffled: bool, count: int | None) -> torch.
     return scores
 
 
-def reading_panel() -> Live:
-    """LeNet-5 and others learn the digits, live: curves, confusion matrix, worst mistakes."""
-    return Live(
-        train_reader.frames,
-        {
-            "reader": controls.choice("network", list(READERS)),
-            "shuffled": controls.choice("pixels", PIXELS),
-            "learning_rate": controls.logarithmic("learning rate", 0.05, 0.001, 0.2),
-            "epochs": controls.whole("epochs", 12, 1, 20),
-            "shift": controls.whole("random shifts", 2, 0, 4, unit="px"),
-            "seed": controls.seed(),
-            "view": controls.choice("view", VIEWS),
-            "lowest": controls.whole("curve from", 0, 0, 95, step=5, unit="%"),
-        },
-        draw=draw_reading,
-        title="Learning to read",
-    )
-
-
 def draw_reading(
-    frame: ReadingFrame, view: str = "curves", lowest: int = 80
+    frame: ReadingFrame,
+    view: str = choice(VIEWS),
+    lowest: int = whole(0, 0, 95, step=5, unit="%", label="curve from"),
 ) -> tuple[Image.Image, str]:
     """One of the three views, and how the training goes; accuracies are drawn from `lowest` on."""
     wrong = int((frame.scores.argmax(1) != frame.labels).sum())
@@ -206,6 +190,21 @@ def draw_reading(
     if view == "curves":
         return curves(frame, lowest), words
     return (confusion(frame) if view == "confusion matrix" else mistakes(frame)), words
+
+
+@live("Learning to read", draw=draw_reading, autostart=False)
+def reading_panel(
+    how: Mapping[str, Any] = together(
+        reader=choice(list(READERS), label="network"),
+        shuffled=choice(PIXELS, label="pixels"),
+        learning_rate=logarithmic(0.05, 0.001, 0.2),
+        epochs=whole(12, 1, 20),
+        shift=whole(2, 0, 4, unit="px", label="random shifts"),
+        seed=seed(),
+    ),
+) -> Iterator[ReadingFrame]:
+    """LeNet-5 and others learn the digits, live: curves, confusion matrix, worst mistakes."""
+    return train_reader.frames(**how)
 
 
 def curves(frame: ReadingFrame, lowest: int = 80) -> Image.Image:
