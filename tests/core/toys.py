@@ -10,6 +10,7 @@ import torchvision
 from torch import nn
 
 from labsupport.core import network as networks
+from labsupport.core.errors import LabError
 from labsupport.core.network import Network, catalog
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # a normalization that changes nothing
@@ -101,6 +102,16 @@ def hidden(image_: torch.Tensor, boxes: Iterable[tuple[int, int, int, int]], fil
     return torch.cat(copies)
 
 
+def linear(weights: torch.Tensor, bias: torch.Tensor | None = None, **settings: object) -> Network:
+    """A network whose scores are sums of weight (classes, 3, H, W) times pixel, and a bias."""
+    layer = nn.Linear(weights[0].numel(), len(weights), bias=bias is not None)
+    layer.weight.data = weights.flatten(1).clone()
+    if bias is not None:
+        layer.bias.data = bias.clone()
+    settings = {"input_size": tuple(weights.shape[2:]), **PLAIN, **settings}
+    return networks.wrap(nn.Sequential(nn.Flatten(), layer), **settings)
+
+
 class Squeezed(nn.Module):
     """A network with a squeeze-and-excitation block: each position sees the whole map early on."""
 
@@ -138,3 +149,12 @@ def assert_same_patches(patches, expected) -> None:
             assert torch.equal(own.nan_to_num(-99), value.nan_to_num(-99)), name
         else:
             assert own == value, name
+
+
+def refusal(method: Callable[..., object], *given: object, **settings: object) -> str:
+    """The kind and the words of the error with which a call is refused; "" where it is not."""
+    try:
+        method(*given, **settings)
+    except LabError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""

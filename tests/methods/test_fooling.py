@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -12,34 +13,21 @@ from labsupport.core.errors import BadImage, BadSetting, UnknownClass
 from labsupport.methods import fooling
 from labsupport.methods.fooling import AttackResult, digit_networks, results
 
-PLAIN = {"mean": (0, 0, 0), "std": (1, 1, 1)}
 
-
-def linear_network(weights, bias=None, size=4):
-    """A linear network of `size` x `size` pixels: weights (classes, 3, size, size)."""
-    layer = nn.Linear(3 * size * size, len(weights), bias=bias is not None)
-    layer.weight.data = weights.flatten(1).clone()
-    if bias is not None:
-        layer.bias.data = bias.clone()
-    return networks.wrap(nn.Sequential(nn.Flatten(), layer), input_size=size, **PLAIN)
-
-
-def random_weights(classes=3, size=4, seed=0):
-    return torch.randn(classes, 3, size, size, generator=torch.Generator().manual_seed(seed))
+def random_weights(classes=3, seed=0):
+    return torch.randn(classes, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
 
 
 def random_images(count=2, size=4, seed=1):
-    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    return toys.image(size, count=count, seed=seed)
 
 
 @pytest.fixture(scope="module")
 def small():
     """A small ConvNet with random weights, five classes."""
     torch.manual_seed(3)
-    module = nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 25, 5)
-    )
-    return networks.wrap(module, input_size=12)
+    layers = (nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 25, 5))
+    return networks.wrap(nn.Sequential(*layers), input_size=12)
 
 
 def assert_same_attack(attacked: torch.Tensor, expected: torch.Tensor) -> None:
@@ -65,7 +53,7 @@ def softmax(digits):
 def test_on_a_linear_network_the_step_is_eps_times_the_sign_of_the_weights():
     weights = random_weights(classes=2)
     weights[0, 0, 0, 0] = weights[1, 0, 0, 0]  # and where they are equal nothing moves
-    network = linear_network(weights)
+    network = toys.linear(weights)
     image = 0.25 + random_images() / 2
     attacked = fooling.fgsm(network, image, 1, eps=0.125)
     expected = image + 0.125 * (weights[1] - weights[0]).sign()
@@ -134,7 +122,7 @@ def test_it_is_what_the_papers_write_down(small, targeted):
 def test_steps_are_those_of_the_papers_to_the_last_digits(steps, targeted):
     """Slopes of a linear network with two classes are never near zero, so no sign is in doubt."""
     weights, image = random_weights(classes=2), random_images(2)
-    network, labels = linear_network(weights), torch.zeros(2, dtype=torch.int64)
+    network, labels = toys.linear(weights), torch.zeros(2, dtype=torch.int64)
     eps, step = 8 / 255, 8 / 255 if steps == 1 else 1 / 255
     wanted = {"target": 1, "label": labels} if targeted else {"label": labels}
     if steps == 1:
@@ -154,7 +142,7 @@ def test_steps_are_those_of_the_papers_to_the_last_digits(steps, targeted):
 
 def test_the_slope_does_not_vanish_where_the_network_is_sure():
     """P rounds to 1 here: cross-entropy's gradient is zero, and its sign step stands still."""
-    network = linear_network(random_weights(), torch.tensor([400.0, 0.0, 0.0]))
+    network = toys.linear(random_weights(), torch.tensor([400.0, 0.0, 0.0]))
     image = 0.25 + random_images() / 2
     knobs = {"eps": 0.1, "step": 0.1, "steps": 1, "targeted": False}
     same = by_hand(network.scores, image, torch.zeros(2).long(), **knobs)
@@ -244,7 +232,7 @@ def test_what_cannot_work_is_refused(small, settings, words):
 
 
 def one_class():
-    return linear_network(random_weights(classes=1))
+    return toys.linear(random_weights(classes=1))
 
 
 @pytest.mark.parametrize(
@@ -293,7 +281,7 @@ def test_how_often_is_a_whole_number(small, method, knob, count):
 
 def test_a_linear_network_is_a_straight_line_with_the_promised_slope():
     weights = random_weights(classes=2)
-    network = linear_network(weights)
+    network = toys.linear(weights)
     image = random_images(1)
     line = fooling.sign_line(network, image, label=0, reach=0.5, points=9)
     assert torch.allclose(line.r_squared(), torch.ones(2), atol=1e-5)
@@ -323,7 +311,7 @@ def test_what_is_bent_is_less_straight():
             score = (x.flatten(1) - 0.5).abs().sum(1, keepdim=True)
             return torch.cat([score, 0 * score + 0.1 * x.flatten(1)[:, :1]], 1)
 
-    network = networks.wrap(Bent(), input_size=4, **PLAIN)
+    network = networks.wrap(Bent(), input_size=4, **toys.PLAIN)
     line = fooling.sign_line(network, torch.full((1, 3, 4, 4), 0.51), 1, reach=0.2, points=21)
     straight = line.r_squared()
     assert straight[0] < 0.3
@@ -338,7 +326,7 @@ def test_what_is_bent_is_less_straight():
 
 def test_on_a_linear_network_the_smallest_change_is_the_distance_to_the_plane():
     weights, bias = random_weights(classes=2) * 3, torch.tensor([0.0, 0.0])
-    network = linear_network(weights, bias)
+    network = toys.linear(weights, bias)
     image = torch.full((1, 3, 4, 4), 0.5)
     scores = network(image)[0].detach()
     own = int(scores.argmax())
@@ -423,7 +411,7 @@ def test_several_images_are_searched_one_after_the_other(softmax, digits):
 
 
 def test_a_target_that_cannot_be_reached_is_told():
-    network = linear_network(torch.zeros(2, 3, 4, 4), torch.tensor([1.0, 0.0]))
+    network = toys.linear(torch.zeros(2, 3, 4, 4), torch.tensor([1.0, 0.0]))
     shortest = fooling.minimal_perturbation(network, random_images(1), 1, rounds=3, steps=5)
     assert not shortest.success.any()
 
@@ -441,8 +429,8 @@ def test_noise_has_the_size_that_is_asked_for():
 
 
 def test_the_table_of_transfers_holds_the_errors():
-    network = linear_network(random_weights())
-    other = linear_network(random_weights(seed=9))
+    network = toys.linear(random_weights())
+    other = toys.linear(random_weights(seed=9))
     image = random_images(12)
     labels = network(image).argmax(1)
     attacked = fooling.fgsm(network, image, eps=0.4, label=labels)
@@ -541,7 +529,7 @@ def test_an_eps_on_the_grid_loses_nothing_and_less_than_half_a_grey_value_is_los
 def test_the_smallest_change_may_be_lost_in_a_file_and_that_is_told():
     weights = torch.zeros(2, 3, 4, 4)
     weights[1] = 1.0
-    network = linear_network(weights, torch.tensor([0.0, -24.01]))
+    network = toys.linear(weights, torch.tensor([0.0, -24.01]))
     image = torch.full((1, 3, 4, 4), 127 / 255) + torch.tensor(0.5 / 255)
     image = (image * 255).floor() / 255  # scores 23.9: a little below 24.01
     shortest = fooling.minimal_perturbation(network, image, 1)
@@ -569,7 +557,7 @@ def test_defences_give_images(way):
 def test_a_defence_is_tried_on_clean_images_too():
     """A network of the mean's brightness: noise of mean zero changes no answer, blur neither."""
     weights = torch.stack([torch.zeros(3, 16, 16), torch.ones(3, 16, 16)])
-    network = linear_network(weights, torch.tensor([0.0, -384.0]), size=16)
+    network = toys.linear(weights, torch.tensor([0.0, -384.0]))
     image = torch.full((4, 3, 16, 16), 0.47) + 0.02 * random_images(4, 16)
     attacked = fooling.fgsm(network, image, 1, eps=0.06)
     assert attacked.success.all()
@@ -578,7 +566,7 @@ def test_a_defence_is_tried_on_clean_images_too():
         shares = (tried.clean_right, tried.attacked_right, tried.still_successful)
         assert shares == (1.0, 0.0, 1.0)
     torch.testing.assert_close(nothing.attacked, attacked.after)
-    smaller = linear_network(random_weights())
+    smaller = toys.linear(random_weights())
     for other_size in (fooling.quantize, lambda *two: fooling.try_defence(*two, None)):
         with pytest.raises(BadImage, match="does not fit"):
             other_size(smaller, attacked)
@@ -598,7 +586,7 @@ def test_results_measure_themselves():
 
 @pytest.mark.parametrize("attack", [fooling.fgsm, fooling.pgd, fooling.minimal_perturbation])
 def test_a_result_knows_nothing_of_what_becomes_of_the_network(attack):
-    network = linear_network(random_weights(), torch.tensor([9.0, 0.0, 0.0]))
+    network = toys.linear(random_weights(), torch.tensor([9.0, 0.0, 0.0]))
     settings = {} if attack is fooling.minimal_perturbation else {"eps": 0.2}
     attacked = attack(network, random_images(), **settings)
     expected = network(attacked.images).detach()
