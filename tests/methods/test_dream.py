@@ -532,7 +532,7 @@ def test_settings_that_cannot_work_are_refused_at_once(function, count, settings
         (lambda: d.DreamRecipe(iterations=0), "1 iteration or more"),
         (lambda: d.DreamRecipe(octaves=0), "1 octave"),
         (lambda: d.DreamRecipe(scale=1.0), "scale above 1"),
-        (lambda: d.DreamRecipe(jitter=-1), "jitter"),
+        (lambda: d.DreamRecipe(jitter=-1), "Jitter: pixels"),
         (lambda: d.Guided.by(deep(), deep().layers[-1].name, toys.image(60)), "no positions"),
         (lambda: d.LaplacianNormalized(levels=0), "levels"),
         (
