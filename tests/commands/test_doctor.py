@@ -71,8 +71,7 @@ def test_a_fault_or_a_look_that_fails_makes_the_status_1_and_is_followed_by_its_
 )
 def test_packages_are_compared_with_pyproject(version, words, fix, monkeypatch):
     monkeypatch.setattr(doctor, "installed", lambda name: version)
-    found = doctor.package(Requirement.parse("torch>=2.9"))
-    assert found == Finding("torch", words, fix)
+    assert doctor.package(Requirement.parse("torch>=2.9")) == Finding("torch", words, fix)
 
 
 def test_an_interrupted_install_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -81,29 +80,22 @@ def test_an_interrupted_install_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_
     assert doctor.look_at_python()[1].fix == doctor.INSTALL
 
 
-def test_widgets_that_the_server_lacks_are_a_fault(monkeypatch: pytest.MonkeyPatch):
+def test_widgets_that_the_server_or_the_kernel_lacks_are_a_fault(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(doctor, "MANAGER", "@nobody/has-this")
     server, kernel = doctor.look_at_widgets()
     assert "jupyterlab_widgets" in server.fix
-    assert kernel.fix == ""
-
-
-def test_a_kernel_without_widgets_is_a_fault(tmp_path: Path):
+    assert kernel.fix == doctor.kernel("python").fix == ""
     assert doctor.kernel(str(tmp_path / "python")).fix == doctor.KERNEL_FIX
-    assert doctor.kernel("python").fix == ""
 
 
-def test_a_device_that_is_not_there_is_a_fault(monkeypatch: pytest.MonkeyPatch):
+def test_a_device_or_a_pytorch_that_does_not_start_is_a_fault(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LABS_DEVICE", "warp drive")
-    (found,) = doctor.look_at_device()
-    assert found.fix == "unset LABS_DEVICE"
-
-
-def test_pytorch_that_does_not_start_is_a_fault(monkeypatch: pytest.MonkeyPatch):
+    (device,) = doctor.look_at_device()
+    assert device.fix == "unset LABS_DEVICE"
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    (found,) = doctor.look_at_device()
-    assert "PyTorch does not start" in found.words
-    assert "--force-reinstall torch torchvision" in found.fix
+    (pytorch,) = doctor.look_at_device()
+    assert "PyTorch does not start" in pytorch.words
+    assert "--force-reinstall torch torchvision" in pytorch.fix
 
 
 def test_too_little_memory_and_disk_are_faults(monkeypatch: pytest.MonkeyPatch):

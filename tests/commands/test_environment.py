@@ -49,13 +49,18 @@ def test_the_tests_bring_their_extra_and_the_labs_keep_it(workbook, capsys):
     assert workbook.stamp.extras == ("test",)
 
 
-def test_an_install_that_was_killed_is_found_and_finished(workbook, capsys):
-    workbook.set(killed=True)
-    with pytest.raises(Fault):
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [({"killed": True}, "."), ({"interrupted": True}, "The next start finishes it")],
+)
+def test_an_install_that_was_killed_or_stopped_by_ctrl_c_is_found_and_finished(
+    workbook, capsys, plan, words
+):
+    workbook.set(**plan)
+    with pytest.raises(Fault, match=words):
         ready()
-    assert workbook.stamp is not None
     assert not workbook.stamp.finished
-    workbook.set(killed=False)
+    workbook.set(**dict.fromkeys(plan, False))
     assert ready() == workbook.home / "bin" / "python"
     assert "was interrupted; finishing it now" in capsys.readouterr().out
     assert workbook.stamp.finished
@@ -217,16 +222,6 @@ def test_a_folder_that_cannot_be_written_to(workbook, monkeypatch):
 def test_an_error_that_means_something_else_is_not_called_read_only():
     with pytest.raises(FileNotFoundError), environment.writable():
         Path("/no/such/file").read_text()
-
-
-def test_ctrl_c_ends_pip_and_the_next_start_finishes(workbook):
-    workbook.set(interrupted=True)
-    with pytest.raises(Fault, match="The next start finishes it"):
-        ready()
-    assert not workbook.stamp.finished
-    workbook.set(interrupted=False)
-    ready()
-    assert workbook.stamp.finished
 
 
 def test_a_child_that_ignores_ctrl_c_is_ended(monkeypatch):

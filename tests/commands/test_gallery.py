@@ -44,12 +44,9 @@ def test_every_lab_has_a_cell_whose_picture_the_readme_shows_with_words(path: Pa
         assert picture.width <= gallery.WIDEST
 
 
-def test_the_last_picture_of_the_cell_is_taken():
-    found = gallery.picture(shown("05_occlusion", png(8, 4), png(6, 6)), "05_occlusion")
-    assert Image.open(io.BytesIO(found)).size == (6, 6)
-
-
-def test_a_cell_without_a_picture_is_told():
+def test_the_last_picture_of_the_cell_is_taken_and_none_is_told():
+    taken = gallery.picture(shown("05_occlusion", png(8, 4), png(6, 6)), "05_occlusion")
+    assert Image.open(io.BytesIO(taken)).size == (6, 6)
     with pytest.raises(Fault, match="'topic-3-look' of 05_occlusion shows no picture"):
         gallery.picture(shown("05_occlusion"), "05_occlusion")
 
@@ -59,22 +56,25 @@ def test_a_picture_fits_a_page_and_is_never_enlarged(size, expected):
     assert Image.open(io.BytesIO(gallery.jpeg(png(*size)))).size == expected
 
 
-def test_the_command_writes_one_picture_a_lab(ready_here, tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(gallery, "executed", lambda notebook, path: shown(path.stem, png(50, 40)))
-    assert main(["gallery", "05", "--to", str(tmp_path / "new")]) == 0
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["05_occlusion.jpg"]
-    assert "05_occlusion.jpg:" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("words", "count"), [(["banner"], 1), (["banner", "05"], 2), ([], 16)])
-def test_the_first_picture_is_made_when_it_is_named_and_with_all(
-    words, count, ready_here, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["05"], ["05_occlusion.jpg"]),
+        (["banner"], ["banner.jpg"]),
+        (["banner", "05"], ["05_occlusion.jpg", "banner.jpg"]),
+        ([], sorted(["banner.jpg", *(f"{path.stem}.jpg" for path in NOTEBOOKS)])),
+    ],
+)
+def test_the_command_writes_one_picture_a_lab_and_the_first_when_it_is_named_or_with_all(
+    words, names, ready_here, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(gallery, "executed", lambda notebook, path: shown(path.stem, png(50, 40)))
     monkeypatch.setattr(gallery, "banner", lambda: png(60, 20))
-    assert main(["gallery", *words, "--to", str(tmp_path)]) == 0
-    assert len(list(tmp_path.iterdir())) == count
-    assert Image.open(tmp_path / "banner.jpg").size == (60, 20)
+    assert main(["gallery", *words, "--to", str(tmp_path / "new")]) == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
+    assert f"{names[0]}:" in capsys.readouterr().out
+    if "banner.jpg" in names:
+        assert Image.open(tmp_path / "new" / "banner.jpg").size == (60, 20)
 
 
 def test_the_readme_begins_with_the_banner():

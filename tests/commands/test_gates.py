@@ -28,16 +28,25 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return calls
 
 
-def test_all_of_it_is_one_pytest_with_the_test_tools_there(asked, executed):
-    assert main(["test"]) == 0
-    assert executed()[0] == ["/env/bin/python", "-m", "pytest"]
+PYTEST = ["/env/bin/python", "-m", "pytest"]
+
+
+@pytest.mark.parametrize(
+    ("words", "processes", "rest"),
+    [
+        ([], 1, []),
+        (["-n", "0"], 3, ["--numprocesses=3", "--dist=worksteal", "-n", "0"]),
+        (["--quick"], 1, [f"--ignore={path}" for path in gates.SLOW]),
+        (["-x", "tests/core", "-k", "images"], 1, ["-x", "tests/core", "-k", "images"]),
+    ],
+)
+def test_it_is_one_pytest_with_the_test_tools_there(
+    words, processes, rest, asked, executed, monkeypatch
+):
+    monkeypatch.setattr(gates, "workers", lambda: processes)
+    assert main(["test", *words]) == 0
+    assert executed()[0] == [*PYTEST, *rest]
     assert asked == [("test",)]
-
-
-def test_several_workers_share_the_tests(executed, monkeypatch):
-    monkeypatch.setattr(gates, "workers", lambda: 3)
-    main(["test", "-n", "0"])
-    assert executed()[0][3:] == ["--numprocesses=3", "--dist=worksteal", "-n", "0"]
 
 
 @pytest.mark.parametrize(
@@ -51,35 +60,9 @@ def test_a_worker_for_each_core_that_has_memory(cores, gigabytes, expected, monk
     assert WORKERS() == expected
 
 
-def test_quick_leaves_out_the_notebooks_and_the_browser(executed):
-    main(["test", "--quick"])
-    assert executed()[0][3:] == [f"--ignore={path}" for path in gates.SLOW]
-
-
-def test_a_labs_tests_are_selected_by_its_names(executed):
-    main(["test", "--lab", "11"])
-    words = "11_style or lab11 or [11. or test_style or [style."
-    assert executed()[0][3:] == ["-k", words]
-
-
-def test_every_method_belongs_to_the_lab_that_the_readme_says():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for lab, methods in gates.METHODS.items():
-        (row,) = [line for line in readme.splitlines() if f"`notebooks/{lab}_" in line]
-        for method in methods:
-            file = f"tests/methods/test_{method}.py"
-            assert file in row, (lab, method)
-            assert (ROOT / file).exists()
-
-
-def test_what_is_left_out_is_there(asked):
-    for path in gates.SLOW:
-        assert (ROOT / path).exists(), path
-
-
-def test_anything_else_goes_to_pytest(executed):
-    main(["test", "-x", "tests/core", "-k", "images"])
-    assert executed()[0][3:] == ["-x", "tests/core", "-k", "images"]
+@pytest.mark.parametrize("path", [*gates.SLOW, *gates.NUMERIC, gates.NOTEBOOKS])
+def test_what_is_left_out_or_computed_again_is_there(path):
+    assert (ROOT / path).exists()
 
 
 # The long matrix
@@ -119,10 +102,9 @@ def test_all_computes_the_numbers_under_every_setting_and_the_notebooks_under_on
     everything, *numeric, notebooks = (
         [word for word in words if "xml" not in word] for words, _ in runs
     )
-    start = ["/env/bin/python", "-m", "pytest"]
-    assert everything == [*start, "-x"]
-    assert numeric == [[*start, *gates.NUMERIC, "-x"]] * 6
-    assert notebooks == [*start, gates.NOTEBOOKS, "-x"]
+    assert everything == [*PYTEST, "-x"]
+    assert numeric == [[*PYTEST, *gates.NUMERIC, "-x"]] * 6
+    assert notebooks == [*PYTEST, gates.NOTEBOOKS, "-x"]
 
 
 def test_a_run_in_two_threads_has_half_as_many_processes(runs, monkeypatch):
@@ -150,11 +132,7 @@ def test_torch_obeys_each_setting(monkeypatch):
         assert kernels.best(sys.executable) == told[setting.name]
 
 
-def test_what_is_computed_again_is_there():
-    for path in (*gates.NUMERIC, gates.NOTEBOOKS):
-        assert (ROOT / path).exists(), path
-
-
+NEEDS = "import os\ndef test_e():\n    assert os.environ['RUN'] == 'third'\n"
 GOOD, BAD = "def test_a():\n    pass\n", "def test_b():\n    assert False\n"
 BROKEN = "import pytest\n@pytest.fixture\ndef f():\n    1 / 0\ndef test_c(f):\n    pass\n"
 SKIPPED = "import pytest\ndef test_d():\n    pytest.skip('a reason')\n"
@@ -179,9 +157,6 @@ def test_an_early_failure_is_not_hidden_by_a_good_end(tmp_path, monkeypatch, cap
         "third: 2 passed, 0 failed, 0 skipped",
         "in all: 4 passed, 2 failed, 1 skipped",
     ]
-
-
-NEEDS = "import os\ndef test_e():\n    assert os.environ['RUN'] == 'third'\n"
 
 
 @pytest.mark.parametrize(("status", "started"), [(-9, 3), (gates.INTERRUPTED, 1)])

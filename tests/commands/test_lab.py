@@ -29,13 +29,6 @@ def fails(error: OSError):
 
 
 @pytest.fixture
-def python(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An environment that is ready."""
-    monkeypatch.setattr(environment, "ready", lambda *_, **__: Path("/env/bin/python"))
-    return Path("/env/bin/python")
-
-
-@pytest.fixture
 def taken() -> Iterator[int]:
     with socket.socket() as ear:
         ear.bind(("127.0.0.1", 0))
@@ -43,9 +36,8 @@ def taken() -> Iterator[int]:
         yield ear.getsockname()[1]
 
 
-@pytest.mark.usefixtures("python")
 def test_the_server_listens_here_alone_with_a_new_token_that_its_command_line_hides(
-    executed, capsys
+    ready_here, executed, capsys
 ):
     tokens = set()
     for browser in (True, False, False):
@@ -54,7 +46,7 @@ def test_the_server_listens_here_alone_with_a_new_token_that_its_command_line_hi
         assert f"--ServerApp.open_browser={browser}" in words
         tokens.add(variables["JUPYTER_TOKEN"])
     assert len(tokens) == 3
-    assert words[:3] == ["/env/bin/python", "-m", "jupyterlab"]
+    assert words[:3] == [sys.executable, "-m", "jupyterlab"]
     assert "--ServerApp.ip=127.0.0.1" in words
     token = variables["JUPYTER_TOKEN"]
     assert len(token) >= 32
@@ -62,7 +54,6 @@ def test_the_server_listens_here_alone_with_a_new_token_that_its_command_line_hi
     assert f"?token={token}" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("python")
 def test_a_port_that_is_taken_is_refused_before_anything_is_installed(
     taken: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -94,13 +85,15 @@ def test_no_port_at_all_is_a_fault(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_root_may_start_it_too(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(lab.os, "geteuid", lambda: 0, raising=False)
-    assert "--allow-root" in lab.server_command(Path("p"), 8888, browser=True)
-    monkeypatch.setattr(lab.os, "geteuid", lambda: 1000, raising=False)
-    assert "--allow-root" not in lab.server_command(Path("p"), 8888, browser=True)
+    def allowed() -> bool:
+        return "--allow-root" in lab.server_command(Path("p"), 8888, browser=True)
+
+    for user, expected in ((0, True), (1000, False)):
+        monkeypatch.setattr(lab.os, "geteuid", lambda user=user: user, raising=False)
+        assert allowed() == expected
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.delattr(lab.os, "geteuid")
-    assert "--allow-root" not in lab.server_command(Path("p"), 8888, browser=True)
+    assert not allowed()
 
 
 def test_our_settings_are_ones_that_this_jupyterlab_knows():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,10 @@ from labsupport.core.errors import LabError
 
 DOOR = ROOT / "labsupport" / "__main__.py"
 OLD = [f"python3.{minor}" for minor in range(6, 11)] + ["python2.7"]
+
+
+def replied(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("minor", [6, 8, 10])
@@ -35,8 +38,7 @@ def test_an_old_python_is_told_what_is_needed():
         "import runpy, sys; sys.version_info = (3, 10, 2, 'final', 0); "
         "runpy.run_module('labsupport', run_name='__main__')"
     )
-    words = [sys.executable, "-c", pretence]
-    reply = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    reply = replied(sys.executable, "-c", pretence)
     assert reply.returncode == 1
     assert "needs Python 3.11 or newer, and this is Python 3.10.2" in reply.stderr
     assert "Traceback" not in reply.stderr
@@ -46,9 +48,7 @@ def test_an_old_python_is_told_what_is_needed():
 def test_a_real_old_python_is_told_what_is_needed():
     """The pythons of this machine, if it has old ones; the pretence above holds anyway."""
     for name in filter(shutil.which, OLD):
-        reply = subprocess.run(
-            [name, "-m", "labsupport", "lab"], cwd=ROOT, capture_output=True, text=True, check=False
-        )
+        reply = replied(name, "-m", "labsupport", "lab")
         if "shim" in reply.stderr or reply.returncode == 127:  # a name without a Python behind it
             continue
         assert reply.returncode == 1
@@ -123,8 +123,5 @@ def test_the_commands_start_with_nothing_but_the_standard_library(tmp_path: Path
         f"import importlib, sys; sys.path.insert(0, {str(ROOT)!r})\n"
         f"for name in {names}: importlib.import_module('labsupport.commands.' + name)"
     )
-    words = [sys.executable, "-I", "-S", "-c", question]
-    reply = subprocess.run(
-        words, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=False
-    )
+    reply = replied(sys.executable, "-I", "-S", "-c", question, cwd=tmp_path)
     assert reply.returncode == 0, reply.stderr

@@ -49,8 +49,3 @@ def test_the_copy_shows_formulas_and_not_the_notes_for_the_instructor(executed, 
 def test_the_exercises_can_be_solved(executed, here):
     main(["present", "05", "--solved", "--no-browser"])
     assert "NotImplementedError" not in words(here / "05_occlusion.ipynb", "code")
-
-
-def test_an_unknown_lab_is_told(capsys):
-    assert main(["present", "77"]) == 1
-    assert "no lab '77'" in capsys.readouterr().err

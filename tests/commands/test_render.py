@@ -35,6 +35,14 @@ def notebook(*cells: dict[str, object]) -> dict[str, object]:
     return json.loads(TEMPLATE.read_text(encoding="utf-8")) | {"cells": list(cells)}
 
 
+def rendered(folder: Path, titles: dict[str, str], *cells: dict[str, object]) -> str:
+    """The page of a lab with these cells."""
+    path = folder / "05_small.ipynb"
+    path.write_text(json.dumps(notebook(*cells)), encoding="utf-8")
+    prepared = render.prepared(path, solved=False, presenter=False)
+    return pages.page(render.executed(prepared, path), "05_small", titles)
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> str:
     """A small lab with a formula, a link to another, a panel, its picture, a card, an exercise."""
@@ -50,11 +58,8 @@ def page(tmp_path_factory) -> str:
         cell("code", card),
         cell("markdown", "For you alone.", metadata={"tags": ["presenter"]}),
     ]
-    path = folder / "05_small.ipynb"
-    path.write_text(json.dumps(notebook(*parts)), encoding="utf-8")
-    prepared = render.prepared(path, solved=False, presenter=False)
     titles = {"05_small": "A lab", "07_next": "Another <lab>", "words": "Words"}
-    return pages.page(render.executed(prepared, path), "05_small", titles)
+    return rendered(folder, titles, *parts)
 
 
 def test_a_page_asks_for_nothing(page: str):
@@ -81,10 +86,9 @@ def test_a_panel_is_a_line_with_its_title_and_its_picture_follows(page: str):
 
 
 def test_a_panel_whose_picture_no_cell_shows_shows_it_itself(tmp_path):
-    path = tmp_path / "05_small.ipynb"
-    path.write_text(json.dumps(notebook(cell("markdown", "# A lab"), cell("code", PANEL))), "utf-8")
-    prepared = render.prepared(path, solved=False, presenter=False)
-    page = pages.page(render.executed(prepared, path), "05_small", {"05_small": "A lab"})
+    page = rendered(
+        tmp_path, {"05_small": "A lab"}, cell("markdown", "# A lab"), cell("code", PANEL)
+    )
     pictures = re.findall(r'<img [^>]*src="data:image/png[^>]*>', page)
     assert len(pictures) == 1
     assert 'alt="Colours &amp; sides' in pictures[0]
@@ -98,12 +102,14 @@ def test_links_lead_to_pages_or_are_words(page: str):
     assert page.count('<a href="index.html">') == 2
 
 
+def prepared(**choices: bool) -> dict:
+    path = ROOT / "notebooks" / "05_occlusion.ipynb"
+    return render.prepared(path, **{"solved": False, "presenter": False, **choices})
+
+
 def test_what_is_for_the_instructor_is_kept_on_request(page: str):
     assert "For you alone" not in page
-    kept, without = (
-        render.prepared(ROOT / "notebooks" / "05_occlusion.ipynb", solved=False, presenter=choice)
-        for choice in (True, False)
-    )
+    kept, without = (prepared(presenter=choice) for choice in (True, False))
     assert len(kept["cells"]) > len(without["cells"])
 
 
@@ -146,8 +152,5 @@ def test_the_command_writes_pages_and_their_list(ready_here, tmp_path, monkeypat
     assert "index.html in a browser" in capsys.readouterr().out
 
 
-def test_solved_pages_have_the_solutions(tmp_path: Path):
-    solved = render.prepared(
-        ROOT / "notebooks" / "05_occlusion.ipynb", solved=True, presenter=False
-    )
-    assert "NotImplementedError" not in "".join(map(text_of, solved["cells"]))
+def test_solved_pages_have_the_solutions():
+    assert "NotImplementedError" not in "".join(map(text_of, prepared(solved=True)["cells"]))

@@ -33,16 +33,12 @@ def double(row, times=2):
 '''
 
 
-def test_the_body_of_the_solution_stands_under_the_words_of_the_notebook():
-    assert solve.solved_cell(STUB, ANSWER, "77.1") == (
+@pytest.mark.parametrize("rest", ["", "\n\n\nprint(double)"])
+def test_the_solutions_body_stands_under_the_notebooks_words_and_what_follows_stays(rest):
+    assert solve.solved_cell(STUB + rest, ANSWER, "77.1") == (
         'def double(row, times=2):\n    """Twice a row."""\n'
-        "    # a reason\n    wide = row * times\n\n    return wide"
+        "    # a reason\n    wide = row * times\n\n    return wide" + rest
     )
-
-
-def test_what_follows_the_function_stays():
-    cell = STUB + "\n\n\nprint(double)"
-    assert solve.solved_cell(cell, ANSWER, "77.1").endswith("    return wide\n\n\nprint(double)")
 
 
 @pytest.mark.parametrize(
