@@ -117,7 +117,11 @@ def test_data_as_shipped_is_well_and_a_damaged_file_is_named_with_its_fix(data: 
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_the_doctor_looks_into_the_environment_if_there_is_one(there, monkeypatch, executed):
+def test_the_doctor_looks_into_the_environment_if_there_is_one(
+    there, monkeypatch, executed, tmp_path
+):
+    # not this very Python's own environment, in which it would look at once
+    monkeypatch.setattr(environment, "HOME", tmp_path / ".venv")
     monkeypatch.setattr(doctor, "unmet", lambda _: ["something"])
     monkeypatch.setattr(environment, "is_complete", lambda extras: there)
     monkeypatch.setattr(doctor, "report", lambda: 17)
