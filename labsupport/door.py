@@ -1,7 +1,5 @@
 """What `from labsupport import ...` finds: each name is looked up when it is first used."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What all tests share: threads, a backend without a screen, one Hypothesis profile."""
 
-from __future__ import annotations
-
 import gc
 import os
 import sys

@@ -1,7 +1,5 @@
 """The shape of the package: what loads what, how long functions are, what things are called."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import graphlib

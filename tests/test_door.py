@@ -1,7 +1,5 @@
 """The one door: every name that it offers is there, and leads to where its tests look."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 .pre-commit-config.yaml has the very same commands.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import re

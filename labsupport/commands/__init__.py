@@ -4,8 +4,6 @@ Until the environment exists there is only the standard library, so every module
 anything else inside the function that needs it.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter

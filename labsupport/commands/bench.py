@@ -3,8 +3,6 @@
 The races are tools of the tests, in tests/benchmarks; this is their door.
 """
 
-from __future__ import annotations
-
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

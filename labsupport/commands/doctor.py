@@ -1,7 +1,5 @@
 """`doctor`: what is there, what is wrong, and the one line that fixes it."""
 
-from __future__ import annotations
-
 import json
 import platform
 import shutil

@@ -1,7 +1,5 @@
 """What can go wrong before a lab is open: for each fault one sentence, and the way out."""
 
-from __future__ import annotations
-
 from labsupport.core.errors import LabError
 
 

@@ -1,7 +1,5 @@
 """`gallery`: the README's pictures, the first of all and one a lab, taken from labs as they run."""
 
-from __future__ import annotations
-
 import base64
 import io
 from argparse import ArgumentParser, Namespace

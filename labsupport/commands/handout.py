@@ -1,7 +1,5 @@
 """`handout`: the folder that an instructor gives to a class, without solutions."""
 
-from __future__ import annotations
-
 import copy
 import re
 import shutil

@@ -4,8 +4,6 @@ Packages get the versions of constraints.txt, with which all tests have passed. 
 fit the Python that is here, or the newest are asked for, pyproject.toml alone decides.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """`lab`: JupyterLab on this computer alone, open at the first notebook."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import socket

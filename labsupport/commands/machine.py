@@ -1,7 +1,5 @@
 """How much memory and disk this computer has, on each system in its own way."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import shutil

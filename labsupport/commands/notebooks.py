@@ -1,7 +1,5 @@
 """Notebooks as the JSON that they are; nothing but the standard library is needed."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A lab as one HTML file that needs nothing else: neither a kernel nor a connection."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -4,8 +4,6 @@ It shows a copy whose formulas are MathML already, because Voila would fetch wha
 from the web.
 """
 
-from __future__ import annotations
-
 import secrets
 import sys
 from argparse import ArgumentParser, Namespace

@@ -5,8 +5,6 @@ browsers draw themselves. A panel needs a kernel, so the page shows the picture 
 setting, which the cell after each panel makes.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace

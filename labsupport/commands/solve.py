@@ -3,8 +3,6 @@
 The solutions are plain files, `solutions/05_2_<word>.py` beside the notebooks.
 """
 
-from __future__ import annotations
-
 import ast
 from argparse import ArgumentParser, Namespace
 from pathlib import Path

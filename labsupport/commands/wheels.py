@@ -1,7 +1,5 @@
 """Which build of PyTorch an install takes, and about how much it downloads."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

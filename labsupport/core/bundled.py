@@ -5,8 +5,6 @@ asked for, once per process, so that a damaged download shows up as a sentence a
 strange picture.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from functools import lru_cache

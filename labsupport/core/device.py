@@ -1,7 +1,5 @@
 """Which hardware computes, asked in this one place."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import platform

@@ -1,7 +1,5 @@
 """The one family of errors, written for students: what was wrong, and the way out."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """One idea, one function: called, it gives its result; `.frames` gives the frames on the way."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Generator, Iterator

@@ -3,8 +3,6 @@
 Never more than a few batches are held at a time, however many images there are.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterator, Sequence

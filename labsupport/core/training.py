@@ -4,8 +4,6 @@ Plain stochastic gradient descent with momentum, one frame a step: whoever asks 
 can show them, and stop after any of them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import math

@@ -4,8 +4,6 @@ Two threads that compute with one core each are faster, and on a busy machine mu
 two cores that share the work inside every operation.
 """
 
-from __future__ import annotations
-
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """The README's first picture: one photograph, and what the labs make of it."""
 
-from __future__ import annotations
-
 from PIL import Image
 
 from labsupport.core import images

@@ -1,7 +1,5 @@
 """Lab 00: a first picture and the network's answer to it."""
 
-from __future__ import annotations
-
 import torch
 from PIL import Image
 

@@ -1,7 +1,5 @@
 """Lab 03: filters as tiles, sorted; a network that learns while its filters are watched."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

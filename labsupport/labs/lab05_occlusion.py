@@ -1,7 +1,5 @@
 """Lab 05: panels that hide parts of a picture, and pictures of what the network loses by it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Lab 07: gradients as pictures, the three rules side by side, and what units look for."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

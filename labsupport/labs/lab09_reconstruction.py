@@ -1,7 +1,5 @@
 """Lab 09: pictures that come back from codes, live; their figures; HOG as strokes."""
 
-from __future__ import annotations
-
 import csv
 import math
 import time

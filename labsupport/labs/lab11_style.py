@@ -1,7 +1,5 @@
 """Lab 11: pictures that are painted live, Gram matrices to look at, and the lab's galleries."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Lab 14: one picture, one network, one target, and what every method of the course answers."""
 
-from __future__ import annotations
-
 import base64
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -5,8 +5,6 @@ its class map. Zhou, Khosla, Lapedriza, Oliva and Torralba, "Learning deep featu
 discriminative localization", CVPR 2016; Sermanet et al., "OverFeat", 2013, for the sliding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -16,8 +16,6 @@ A picture A is changed until its description is that of another picture B, and h
 The search is `optimize`'s, so its frames can be watched and gone on from.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast

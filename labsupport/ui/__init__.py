@@ -3,8 +3,6 @@
 Names are looked up when they are first used, so that importing this package costs nothing.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

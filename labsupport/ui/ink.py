@@ -1,7 +1,5 @@
 """The ink of every picture: its colours, its type face, and text that fits where it stands."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from pathlib import Path

@@ -4,8 +4,6 @@ The C library of Linux keeps what PyTorch has freed, for the next time. A kernel
 lab holds half a gigabyte of such memory, and a class has many kernels on one machine.
 """
 
-from __future__ import annotations
-
 import ctypes
 import sys
 from typing import Any

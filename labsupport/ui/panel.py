@@ -12,8 +12,6 @@ the picture before it. Any other exception is a fault: it is shown in words and 
 code calls directly (`Panel(...)`, `redraw`, `save`, `Live.run`) raises both.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """`walk`: drive every control of a panel, as a restless student would, and see that all is well."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 import time

@@ -4,8 +4,6 @@
 next.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile

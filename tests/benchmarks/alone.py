@@ -4,8 +4,6 @@ Each row is printed by the benchmark, and appended to the file ROWS for the proc
 them.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

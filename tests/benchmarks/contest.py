@@ -4,8 +4,6 @@ A machine's speed drifts, so single times say little. The contenders of a contes
 by round, and what is reported are medians over the rounds and ratios between them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import statistics

@@ -1,7 +1,5 @@
 """What the peers are given: torchvision's bare SqueezeNet 1.1 with our weights, and the panda."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 

@@ -4,8 +4,6 @@ No way of going about it beats the bare passes, so they are the limit of what ca
 far they are ahead of the loop is printed beside the ratio that is wanted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Gradients by the three rules against Captum, and one forward pass for all against three calls."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """A scan by two worker processes against the same scan by one process."""
 
-from __future__ import annotations
-
 import tempfile
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """t-SNE against scikit-learn's, both to their end, on few codes and on many."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from typing import Any

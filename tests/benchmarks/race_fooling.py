@@ -11,8 +11,6 @@ Neither is a dependency: torchattacks asks for a version of requests that Jupyte
 the tests have a way of their own to the same numbers.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import warnings

@@ -1,7 +1,5 @@
 """How much longer than PyTorch and torchvision themselves our modules take to be imported."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from functools import partial

@@ -1,7 +1,5 @@
 """Occlusion maps against Captum and against plain batches, all at their best settings."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 

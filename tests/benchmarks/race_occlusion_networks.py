@@ -1,7 +1,5 @@
 """Occlusion maps of other networks, with random weights, against plain batches."""
 
-from __future__ import annotations
-
 from contest import race
 from race_occlusion import against_plain
 

@@ -1,7 +1,5 @@
 """The search for top patches against the bare forward pass over the same images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Steps of a style transfer against the bare passes, and against a Gram matrix that copies."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

@@ -1,7 +1,5 @@
 """Benchmarks are raced one by one, and end in one table."""
 
-from __future__ import annotations
-
 import importlib.util
 from argparse import ArgumentParser
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 """Which labs are opened in the browser: three that have every kind of control, and what a change
 touches; all of them with `python -m labsupport test --all`."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """A stand-in for Python and pip that does in milliseconds what they do, or fails as they do."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

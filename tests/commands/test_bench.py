@@ -1,7 +1,5 @@
 """`bench` is the door of the races in tests/benchmarks, and says where there are none."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The doctor sees each fault, gives the line that fixes it, and ends with the right status."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from argparse import Namespace

@@ -1,7 +1,5 @@
 """From nothing, half done or outdated: `.venv` ends whole, or a sentence says why not."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

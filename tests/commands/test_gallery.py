@@ -1,7 +1,5 @@
 """The README's pictures come from the labs' own cells."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re

@@ -1,7 +1,5 @@
 """`test` becomes one pytest, with or without what takes long."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The folder for a class: what it needs, and no solution."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os

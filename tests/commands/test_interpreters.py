@@ -1,7 +1,5 @@
 """Which Python, and how a command becomes another program on each system."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """JupyterLab: on this computer alone, with a token that nobody sees, on a port that is free."""
 
-from __future__ import annotations
-
 import json
 import socket
 import sys

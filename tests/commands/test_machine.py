@@ -1,7 +1,5 @@
 """Memory and disk, on each system in its own way."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

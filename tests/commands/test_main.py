@@ -1,7 +1,5 @@
 """The door: any old Python is told so, a wrong word finds the nearest, a fault is one sentence."""
 
-from __future__ import annotations
-
 import ast
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Labs are named by number or name."""
 
-from __future__ import annotations
-
 import pytest
 
 from labsupport.commands import notebooks

@@ -1,7 +1,5 @@
 """`present` becomes Voila, on this computer alone, with a copy that shows formulas by itself."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

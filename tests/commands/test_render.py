@@ -1,7 +1,5 @@
 """The pages of `render`: executed, with everything in them, and asking for nothing."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

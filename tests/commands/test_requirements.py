@@ -1,7 +1,5 @@
 """Our small reader of requirements agrees with `packaging`, which is not there when we need it."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """The right build of PyTorch for each machine, and no index that can keep a student waiting."""
 
-from __future__ import annotations
-
 import http.server
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Random small networks from the parts that incremental recomputation knows, for Hypothesis."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

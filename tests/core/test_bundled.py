@@ -1,7 +1,5 @@
 """What comes with the workbook is whole, is what was shipped, and is what its labels say."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import shutil

@@ -1,7 +1,5 @@
 """Devices are picked in one place, and a batch that does not fit is halved."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import toys

@@ -1,7 +1,5 @@
 """A function with a short and a long way."""
 
-from __future__ import annotations
-
 import inspect
 import pickle
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Going through images in batches: every image once, those of one size together, few at a time."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

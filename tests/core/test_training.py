@@ -1,7 +1,5 @@
 """The training loop: against PyTorch's own optimizer, and as something that can be stopped."""
 
-from __future__ import annotations
-
 import copy
 import math
 

@@ -1,7 +1,5 @@
 """Jobs come back in order, errors arrive, and no thread or setting is left behind."""
 
-from __future__ import annotations
-
 import threading
 import time
 

@@ -1,7 +1,5 @@
 """Networks and images that several test files use, and the plain ways to compute what is tested."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable
 

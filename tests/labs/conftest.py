@@ -1,7 +1,5 @@
 """What several labs' tests need: the bundled network, and patience for a panel's frames."""
 
-from __future__ import annotations
-
 import time
 
 import pytest

@@ -1,7 +1,5 @@
 """The README's first picture is made of squares that are not stretched."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from PIL import Image

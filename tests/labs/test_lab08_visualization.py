@@ -1,7 +1,5 @@
 """Pictures that grow: what the panels and boards show is what the engine made."""
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pictures that come back from codes: what the panels show is what the method made."""
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Dreams in panels: what is shown is what the method made; films play and are saved."""
 
-from __future__ import annotations
-
 import base64
 import re
 import time

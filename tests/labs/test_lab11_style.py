@@ -1,7 +1,5 @@
 """Paintings on the easel: what the panels and galleries show is what the method made."""
 
-from __future__ import annotations
-
 import dataclasses
 import time
 

@@ -1,7 +1,5 @@
 """Evolution on the page: what the panel shows is what the archive holds."""
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Twins on the page: the panel shows what the method found, the strokes what HOG says."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Every method answers one question, or says why it cannot; a report keeps the answers."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

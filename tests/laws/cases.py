@@ -3,8 +3,6 @@
 A new method needs one line here; `test_laws.py` fails until it has one.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import inspect

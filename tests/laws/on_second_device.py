@@ -4,8 +4,6 @@ Whatever a method leaves on the CPU meets the network's tensors there and raises
 its results are the CPU's, since the same numbers are computed.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cases

@@ -1,7 +1,5 @@
 """Laws that every public method keeps; `cases.py` has the table."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import random

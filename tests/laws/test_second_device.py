@@ -4,8 +4,6 @@ torch counts its devices at its first backward pass, and a device that is announ
 place there; nor shall the other tests run with a device that is none.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,8 +1,6 @@
 """Activations: mosaics and distortions against plain loops, units against networks that are wired
 so that each view shows which unit it is of."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Gradients by the three rules against a ReLU written by hand, Captum, and closed forms."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import math

@@ -1,7 +1,5 @@
 """Scans in parts: what a cluster finds is what one process finds, whoever dies meanwhile."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import signal

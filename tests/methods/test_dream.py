@@ -1,7 +1,5 @@
 """DeepDream: the recipe of 2015 in numpy, the loop by hand, tiles without seams, films."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

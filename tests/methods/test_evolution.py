@@ -1,7 +1,5 @@
 """Evolution against plain loops: mutation, painting, the archive, and what it is in the end."""
 
-from __future__ import annotations
-
 import colorsys
 import itertools
 import math

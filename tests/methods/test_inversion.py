@@ -1,7 +1,5 @@
 """Inversion: where the answer is known, what is kept and left out, and the paper's error."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

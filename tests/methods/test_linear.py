@@ -1,7 +1,5 @@
 """Linear classifiers against the slide's numbers, closed forms, and scikit-learn."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """Occlusion maps against closed forms, and against hiding each window by hand."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import threading

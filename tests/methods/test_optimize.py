@@ -1,7 +1,5 @@
 """The loop of an optimization: peaks that are known, the by-hand loop, stopping and going on."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import threading

@@ -1,7 +1,5 @@
 """The parts of an optimization, from objectives to optimizers."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

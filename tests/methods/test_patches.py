@@ -1,7 +1,5 @@
 """Top patches against planted ones, and against a search through every position, by hand."""
 
-from __future__ import annotations
-
 import itertools
 import weakref
 

@@ -1,7 +1,5 @@
 """Saliency maps against closed forms, and cut-out objects against their true masks."""
 
-from __future__ import annotations
-
 import itertools
 
 import cv2

@@ -1,7 +1,5 @@
 """Style transfer: the losses by hand, what leaves them as they are, and the guards."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

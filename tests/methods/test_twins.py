@@ -1,7 +1,5 @@
 """Twins: alike where they are described, apart where they are seen."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import re

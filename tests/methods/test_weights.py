@@ -1,7 +1,5 @@
 """Filters that are drawn, and so known; and projections against autograd's own."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -3,8 +3,6 @@
 Told by names: what each statement reads, what it binds, whose objects it changes.
 """
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator, Sequence
 

@@ -4,8 +4,6 @@ A row: its number in the lecture, what the slides show, the notebook, the cell t
 lecturer's question where there is one, and the cells that show it, the one to change first.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """What a panel leaves behind from run to run: nothing more may be alive after many of them."""
 
-from __future__ import annotations
-
 import gc
 import threading
 import types

@@ -4,8 +4,6 @@ Exercises say their own minutes, and running a lab's cells takes less than one (
 measure it). Reading cannot be measured here: its rates are estimates, and the README says so.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 `test_execution.py` puts `record()` before a notebook's cells and `walk_all(...)` behind them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

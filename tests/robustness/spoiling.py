@@ -4,8 +4,6 @@
 result for numbers that are none.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect

@@ -1,7 +1,5 @@
 """A student's own module with something wrong: refused in words, or answered rightly."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """A full disk, a folder that must not be written to, a damaged file, a file nobody asked for."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import errno

@@ -5,8 +5,6 @@ The table's calls are recorded; then each argument in turn takes each value that
 for its kind. A second part lets Hypothesis choose networks, picture sizes and targets.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import inspect

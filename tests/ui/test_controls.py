@@ -1,7 +1,5 @@
 """Controls: values, units, what follows what, and messages instead of crashes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Curves: where a value lies, what lies beyond, and that what is kept is never seen again."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from PIL import ImageColor

@@ -1,7 +1,5 @@
 """Declared panels: their controls, their starts, and what is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """Pictures, checked pixel by pixel where a pixel can be worked out by hand."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor

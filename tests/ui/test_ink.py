@@ -1,7 +1,5 @@
 """Colours stay apart, and scales stay in order, for every kind of colour vision."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`Live`: runs, stops, continues, ends; never two at once in one panel, never one left behind."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 import threading

@@ -1,7 +1,5 @@
 """What a cell has freed goes back to the system, once after each cell."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`Panel`: what is drawn, when, how often, and what is said when it goes wrong."""
 
-from __future__ import annotations
-
 import base64
 import gc
 import json

@@ -1,7 +1,5 @@
 """The package itself: what it offers."""
 
-from __future__ import annotations
-
 import pytest
 
 from labsupport import ui

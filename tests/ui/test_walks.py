@@ -1,7 +1,5 @@
 """`walk` finds what is wrong: each test plants one fault and expects it by name."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time

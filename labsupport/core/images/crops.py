@@ -4,8 +4,6 @@ A cut-out stands in front of a random colour or of a piece of a photo of a place
 that there are edges everywhere and not only around things.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

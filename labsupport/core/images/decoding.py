@@ -4,8 +4,6 @@ An image is a float32 tensor (1, 3, H, W), RGB, in [0, 1]. What cannot become th
 raises `BadImage`, with the reason in words and the way out.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import threading

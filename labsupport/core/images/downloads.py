@@ -1,7 +1,5 @@
 """Picture sets beyond the bundled ones: torchvision brings them where there is a network."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@
 camera over a photograph. Films are coded by the ffmpeg that the package imageio-ffmpeg ships.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import tempfile

@@ -4,8 +4,6 @@ Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2
 so that a picture can be changed until its description is another picture's.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

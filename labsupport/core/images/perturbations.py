@@ -4,8 +4,6 @@ Adding in single precision rounds, so `x + eps` may lie a little further from x 
 promises a largest change keeps the promise here to the last bit.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """From a picture to what a network expects: checked, resized, cropped."""
 
-from __future__ import annotations
-
 import math
 
 import torch

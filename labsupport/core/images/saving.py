@@ -1,7 +1,5 @@
 """Pictures kept as files, with the settings that made them."""
 
-from __future__ import annotations
-
 import io
 import json
 import secrets

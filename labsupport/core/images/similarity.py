@@ -3,8 +3,6 @@
 Both are other people's measures and code; here they take the workbook's maps and refuse in words.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

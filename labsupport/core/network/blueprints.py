@@ -5,8 +5,6 @@ many there are: VGG-19's 575 MB take no memory. What it answers means nothing; w
 can be read and counted.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The networks that can be had by name, and where their weights come from."""
 
-from __future__ import annotations
-
 import os
 import socket
 import urllib.parse

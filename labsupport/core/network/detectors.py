@@ -4,8 +4,6 @@ torchvision has them, trained on the 80 kinds of things of COCO (Lin et al., "Mi
 2014). None is bundled: each downloads when it is first asked for, where there is a network.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from dataclasses import dataclass

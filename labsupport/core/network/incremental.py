@@ -9,8 +9,6 @@ occlusion-based deep CNN explanations", SIGMOD 2019, call the idea Krypton).
 Inside, activations are kept as rows of channels: a map of H x W positions is a (H * W, C) matrix.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

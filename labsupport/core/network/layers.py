@@ -4,8 +4,6 @@ Strides and fields are worked out by the recurrence that the lecture does by han
 the scores, along the rows and along the columns separately.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

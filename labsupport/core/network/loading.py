@@ -1,7 +1,5 @@
 """Networks by name, and students' own: from a recipe or a module to a `Network`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ Everything that has to know about single operations (receptive fields, the gradi
 ReLU, the incremental occlusion) asks here, so `nn.ReLU`, `F.relu` and `x.relu()` are one thing.
 """
 
-from __future__ import annotations
-
 import operator
 from dataclasses import dataclass
 from typing import Any

@@ -6,8 +6,6 @@ just their ends, are carried along, so that dilated and strided convolutions are
 too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

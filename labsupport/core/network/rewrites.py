@@ -5,8 +5,6 @@ block of memory costs as much as the work that fills it, and the first layer's b
 slow.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

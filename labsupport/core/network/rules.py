@@ -5,8 +5,6 @@ With f what came into the ReLU and R' the gradient that arrives from above, "bac
 says where its ReLUs are, so modules, functions, methods and one module used twice are the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ A chain of layers is numbered as its paper does: conv1, relu1, pool1, ..., fc6. 
 branches follow the Caffe models that the lecture's slides quote: fire5, inception_4c/output, res2a.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

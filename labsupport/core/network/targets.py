@@ -1,7 +1,5 @@
 """What is explained: a class, a channel of a layer, or one neuron."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

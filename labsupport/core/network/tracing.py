@@ -4,8 +4,6 @@
 node names, and takes every in-place operation out of it. The module itself is left alone.
 """
 
-from __future__ import annotations
-
 import copy
 import operator
 import warnings

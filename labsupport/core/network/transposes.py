@@ -5,8 +5,6 @@ acts on the signal that comes down, and a max-pool that puts each value where it
 the forward pass has written down as *switches*. Nothing here asks autograd.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -6,8 +6,6 @@ exercise, are `notebooks/solutions/05_1_<word>.py` and so on.
 `LABS_EXERCISES` names a further folder of such modules, with a folder `solutions` in it.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -1,7 +1,5 @@
 """Lab 04: neighbours in code, nearness in a map, seams of a grid; and the lab's questions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

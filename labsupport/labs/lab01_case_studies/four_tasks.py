@@ -1,7 +1,5 @@
 """Lab 01: one picture, four questions: what, where, how many, which pixels."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Lab 01: LeNet-5 and others learn to read digits before the student's eyes."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Lab 04: the nearest pictures of one, and an atlas to zoom in, where new pictures find places."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache

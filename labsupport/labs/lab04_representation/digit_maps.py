@@ -1,7 +1,5 @@
 """Lab 04: t-SNE of handwritten digits and of clothing, as dots or as the digits themselves."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Lab 04: maps and grids as pictures, and words on how good a map is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

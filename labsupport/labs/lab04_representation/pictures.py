@@ -1,7 +1,5 @@
 """Lab 04: pictures with their codes at several layers, and the controls that choose among them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Lab 04: t-SNE of data whose truth is known: what may be read from a map, and what may not."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

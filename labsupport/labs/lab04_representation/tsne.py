@@ -1,7 +1,5 @@
 """Lab 04: t-SNE while it works, of the codes of one layer, and a finished map for each layer."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator, Mapping

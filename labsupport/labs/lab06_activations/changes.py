@@ -1,7 +1,5 @@
 """Lab 06: the units that change most from one picture to another."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

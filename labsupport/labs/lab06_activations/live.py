@@ -1,7 +1,5 @@
 """Lab 06: a layer, live: its whole mosaic follows while the picture is distorted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache

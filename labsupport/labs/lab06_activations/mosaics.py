@@ -1,7 +1,5 @@
 """Lab 06: all maps of a layer as one picture that can be clicked, and one map over the photo."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Lab 06: one unit from every side, beside the mosaic in which it is chosen."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ look of its own that listens to the picture of its panel and sends clicks and ke
 they mean is decided there.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import anywidget

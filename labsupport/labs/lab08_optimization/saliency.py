@@ -1,7 +1,5 @@
 """Lab 08, second half: saliency maps, the objects that they cut out, and a second opinion."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Lab 08 and those after it: pictures that grow under a gradient, live, on boards, in galleries."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

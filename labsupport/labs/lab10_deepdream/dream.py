@@ -1,7 +1,5 @@
 """Lab 10: dreams that are watched while they form, guided ones, and contact sheets."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Lab 10: films that are dreamed picture by picture, played and saved."""
 
-from __future__ import annotations
-
 import base64
 import html
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Lab 12: a picture on its way to another one's description, and how they are described."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

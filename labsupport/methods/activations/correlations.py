@@ -1,7 +1,5 @@
 """How much of a layer's activations stays when the picture changes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pictures turned, scaled, shifted, made brighter and noisy, and where each point goes."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass
 

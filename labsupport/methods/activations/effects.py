@@ -1,7 +1,5 @@
 """Which units change between two pictures, and which classes a unit speaks for."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

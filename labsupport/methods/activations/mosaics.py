@@ -1,7 +1,5 @@
 """All maps of a layer as one mosaic, and where each of them lies in it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

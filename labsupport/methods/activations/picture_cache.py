@@ -4,8 +4,6 @@ A folder that cannot be written, or a file that is damaged, costs nothing but th
 picture again.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

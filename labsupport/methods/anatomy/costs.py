@@ -1,7 +1,5 @@
 """What each layer of a traced network costs and sees, and what each block of layers does."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Chains of convolutions to be changed: whether they fit together, and the module that they are."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass

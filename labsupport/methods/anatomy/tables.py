@@ -1,7 +1,5 @@
 """Networks in tables: VGG's own of its layers, and what torchvision says about its weights."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

@@ -1,7 +1,5 @@
 """Distances between codes, and the nearest neighbours that they make."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

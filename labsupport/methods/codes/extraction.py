@@ -1,7 +1,5 @@
 """From images to codes: the activations of a layer as one vector for each image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias, overload

@@ -1,7 +1,5 @@
 """Images on a grid: one cell for each, and how far apart in code touching cells are."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 van der Maaten and Hinton, "Visualizing data using t-SNE", JMLR 2008.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass

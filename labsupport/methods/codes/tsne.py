@@ -6,8 +6,6 @@ convolution on a grid, done by Fourier transform (Linderman, Rachh, Hoskins, Ste
 Kluger, "Fast interpolation-based t-SNE", 2019).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any, Protocol

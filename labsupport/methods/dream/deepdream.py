@@ -1,7 +1,5 @@
 """The dream itself: gradient ascent on one copy of the picture after another."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any

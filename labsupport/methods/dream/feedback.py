@@ -1,7 +1,5 @@
 """The feedback loop: what the network says while a layer sees ever more of what it saw."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 

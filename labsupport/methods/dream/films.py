@@ -1,7 +1,5 @@
 """Films that are dreamed picture by picture: the endless zoom, and films of one's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

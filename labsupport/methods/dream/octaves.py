@@ -1,7 +1,5 @@
 """Copies of a picture in other sizes: the octaves of a dream, and the zoom of its films."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

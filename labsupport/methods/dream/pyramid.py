@@ -1,7 +1,5 @@
 """A step in which coarse and fine detail count alike: dreams without grain."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Gradients of pictures that are too large for one pass: tile by tile, and the same numbers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -9,8 +9,6 @@ outputs. A link always goes to a later place, so the places are an order to comp
 node finds an empty place between the two ends of the link that it cuts.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

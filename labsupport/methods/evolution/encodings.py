@@ -4,8 +4,6 @@ Nguyen, Yosinski and Clune, "Deep neural networks are easily fooled", CVPR 2015,
 for each pixel (`Direct`), and a small network that paints (`Cppn`).
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Goodfellow, Shlens and Szegedy, "Explaining and harnessing adversarial examples", 2014, section 6.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 

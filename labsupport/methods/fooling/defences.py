@@ -3,8 +3,6 @@
 A picture file rounds pixels to 256 steps (`quantize`); JPEG, blur and noise change more.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """The small networks of Szegedy's Table 1, on handwritten digits, and how they learn."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

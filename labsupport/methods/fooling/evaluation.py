@@ -4,8 +4,6 @@ Szegedy et al., "Intriguing properties of neural networks", 2013 (`transfer`); G
 and Szegedy, "Explaining and harnessing adversarial examples", 2014 (`robustness`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How straight a network's scores are along the direction of the fast gradient sign method."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How near a reconstruction is: to its code, to its image, and for another network."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

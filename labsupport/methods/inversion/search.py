@@ -1,7 +1,5 @@
 """From a code to an image that has it: the settings, the search, and a sweep of the prior."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Units that a ReLU silences: their value before it, which still has a gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ A picture moved by its Fourier coefficients changes at all scales at once, with 
 together as in photographs (Mordvintsev et al., "Differentiable image parameterizations", 2018).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """How an image is optimized, as values: our setting and those of the papers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from labsupport.core.errors import BadSetting

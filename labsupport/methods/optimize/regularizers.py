@@ -4,8 +4,6 @@ Corrections are those of Yosinski et al. 2015 ("Understanding neural networks th
 visualization"); they pull towards the network's mean colour, which it sees as zero.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

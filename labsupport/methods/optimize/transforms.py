@@ -3,8 +3,6 @@
 One draw counts for the whole batch. All of them keep the size but `Crop`, which cuts its margin.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Feature visualization: change an image step by step so that an objective rises."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

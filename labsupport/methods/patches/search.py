@@ -1,7 +1,5 @@
 """The search for top patches: one pass over the images, for one layer or several."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 

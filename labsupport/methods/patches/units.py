@@ -1,7 +1,5 @@
 """Looking closer at units: all of their activations, and how well a word names their patches."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

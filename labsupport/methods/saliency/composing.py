@@ -1,7 +1,5 @@
 """Scenes with objects whose true masks are known: cut-outs in front of photographs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How well objects are found, held against their true masks and boxes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Rother, Kolmogorov and Blake, "GrabCut: interactive foreground extraction using 
 cuts", SIGGRAPH 2004.
 """
 
-from __future__ import annotations
-
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

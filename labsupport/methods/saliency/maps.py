@@ -1,7 +1,5 @@
 """The saliency map: one number a pixel of the gradient's three."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

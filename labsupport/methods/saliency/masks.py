@@ -1,7 +1,5 @@
 """Masks and boxes of objects: their largest component, their extent, their overlap."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

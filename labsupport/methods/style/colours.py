@@ -1,7 +1,5 @@
 """The two ways to keep a picture's own colours: luminance alone, or a style with its colours."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """How far a picture is from another's content and style, layer by layer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """How large a picture may be: the memory of a step, read off the network's graph."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

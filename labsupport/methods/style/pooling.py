@@ -1,7 +1,5 @@
 """A network with average pooling: every maximum replaced by a mean over the same window."""
 
-from __future__ import annotations
-
 from torch import fx
 from torch.nn import functional
 

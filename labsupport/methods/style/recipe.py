@@ -1,7 +1,5 @@
 """How a picture is painted, as values: the layers, the weights, the colours, the optimizer."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

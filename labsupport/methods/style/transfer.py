@@ -1,7 +1,5 @@
 """The transfer: an image is optimized for one picture's content and the style of others."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any

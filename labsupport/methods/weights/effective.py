@@ -1,7 +1,5 @@
 """Deeper filters projected back through the layers below them, to the pixels."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Reading the weights of a convolution, as they are."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

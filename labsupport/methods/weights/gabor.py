@@ -1,7 +1,5 @@
 """Gabor filters fitted to what was learned, and what fits no better than noise does."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math

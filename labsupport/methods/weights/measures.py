@@ -1,7 +1,5 @@
 """Numbers about filters: how strong, how fine, how colourful, how noisy they are."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Cards: what a check, a hint or a question looks like, as HTML and as plain text."""
 
-from __future__ import annotations
-
 import html
 import re
 import textwrap

@@ -1,7 +1,5 @@
 """The fingerprint of a function's code: it changes when the function is edited."""
 
-from __future__ import annotations
-
 import hashlib
 import types
 from collections.abc import Callable, Iterable, Iterator

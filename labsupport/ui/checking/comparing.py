@@ -1,7 +1,5 @@
 """Is the student's value the expected one, and if not: what does the mistake look like?"""
 
-from __future__ import annotations
-
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The cards of an exercise: a verdict, hints, the solution, and how far a student has come."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """An exercise, and the verdict on a student's function. Nothing here shows or prints."""
 
-from __future__ import annotations
-
 import dis
 import inspect
 import linecache

@@ -1,7 +1,5 @@
 """What was solved, kept from one session to the next: one small file per exercise."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

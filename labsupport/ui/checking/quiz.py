@@ -1,7 +1,5 @@
 """Questions to answer before looking, and text that is folded until then."""
 
-from __future__ import annotations
-
 import hashlib
 import html
 from dataclasses import KW_ONLY, dataclass

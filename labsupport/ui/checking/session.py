@@ -1,7 +1,5 @@
 """A session with a set of exercises: `check`, `use`, `hint`, `solution`, `progress`, `predict`."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -1,7 +1,5 @@
 """Calling a student's function safely: it may raise, print, change its input or never end."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

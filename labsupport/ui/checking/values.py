@@ -1,7 +1,5 @@
 """Values in words and small tables: what a card says was given, expected and got."""
 
-from __future__ import annotations
-
 import html
 import types
 from collections.abc import Mapping

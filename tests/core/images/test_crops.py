@@ -1,7 +1,5 @@
 """Crops of the bundled pictures: balanced, repeatable, and no picture on both sides."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Films: what is written can be read again, and what is no film is refused in words."""
 
-from __future__ import annotations
-
 import io
 import tempfile
 

@@ -1,7 +1,5 @@
 """Images come in as the right picture or as a sentence, and go out and back unchanged."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import struct

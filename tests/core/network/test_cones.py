@@ -1,7 +1,5 @@
 """Cones hold everything that a box can change, hardly more, and never reach over a map."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import random_networks

@@ -1,7 +1,5 @@
 """The ConvNetJS network has the demo's shape, and sees as well as data/README.md says."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Detectors with random weights: what torchvision finds, as names and boxes inside the picture."""
 
-from __future__ import annotations
-
 import urllib.request
 
 import pytest

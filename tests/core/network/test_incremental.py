@@ -1,7 +1,5 @@
 """Following boxes gives what computing every occluded image anew gives."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import itertools
 

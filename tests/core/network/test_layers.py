@@ -1,7 +1,5 @@
 """Receptive fields: the lecture's recurrence, and the hull of the gradient's support."""
 
-from __future__ import annotations
-
 import pytest
 import random_networks
 import torch

@@ -1,7 +1,5 @@
 """LeNet-5 has the paper's shape, and reads the digits as well as data/README.md says."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """A Network answers as the bare module does, in words where it cannot, and computes no more."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 import socket

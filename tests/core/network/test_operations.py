@@ -1,7 +1,5 @@
 """A node's kind and window are the same however the operation was written."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import toys

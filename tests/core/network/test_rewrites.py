@@ -1,7 +1,5 @@
 """A part that was rewritten gives the numbers of the network as it was traced."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 from collections.abc import Callable

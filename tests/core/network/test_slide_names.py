@@ -1,7 +1,5 @@
 """The lecture's names lead to the layers that the slides mean, checked by what those layers are."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import toys

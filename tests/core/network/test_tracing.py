@@ -1,7 +1,5 @@
 """Tracing takes in-place operations out, keeps every number, and leaves the module alone."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -4,8 +4,6 @@ Krizhevsky, Sutskever & Hinton, "ImageNet classification with deep convolutional
 NIPS 2012. torchvision's AlexNet is a later one with a single column (Krizhevsky 2014).
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 from torch import nn

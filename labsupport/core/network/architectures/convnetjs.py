@@ -4,8 +4,6 @@ Karpathy's ConvNetJS (2014): three convolutions of 5 x 5, each with a ReLU and a
 and one linear layer. Small enough that its filters can be watched while they form.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 INPUT_SIZE = (32, 32)

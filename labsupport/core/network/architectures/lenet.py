@@ -3,8 +3,6 @@
 LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition", 1998.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 CATEGORIES = tuple(str(digit) for digit in range(10))

@@ -4,8 +4,6 @@ LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document re
 Proceedings of the IEEE, 1998, section II.B. `lenet.LeNet5` is how the same network is written now.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize

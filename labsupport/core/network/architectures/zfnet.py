@@ -3,8 +3,6 @@
 Zeiler & Fergus, "Visualizing and understanding convolutional networks", 2013, figure 3.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 from torch import nn
