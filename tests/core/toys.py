@@ -1,6 +1,7 @@
 """Networks and images that several test files use, and the plain ways to compute what is tested."""
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 
 import torch
@@ -110,6 +111,19 @@ def linear(weights: torch.Tensor, bias: torch.Tensor | None = None, **settings: 
     return networks.wrap(nn.Sequential(nn.Flatten(), layer), **settings)
 
 
+def chain(build: Callable[[], list[nn.Module]], classes: int = 0, **settings: object) -> Network:
+    """Layers with seeded weights, the mean of each map, and scores that weigh these means; with no
+    classes the means are the scores."""
+
+    def whole() -> nn.Module:
+        layers = build()
+        width = [one.out_channels for one in layers if isinstance(one, nn.Conv2d)][-1]
+        head = [nn.Linear(width, classes)] if classes else []
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *head)
+
+    return networks.wrap(seeded(whole), **settings)
+
+
 class Squeezed(nn.Module):
     """A network with a squeeze-and-excitation block: each position sees the whole map early on."""
 
@@ -156,3 +170,12 @@ def refusal(method: Callable[..., object], *given: object, **settings: object) -
     except LabError as error:
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def assert_refused(*rows: tuple) -> None:
+    """Each row is (words, method, *given): the call is refused, and its error's kind and words
+    match. A dictionary at the end of a row has the arguments that are named."""
+    for words, method, *given in rows:
+        settings = given.pop() if given and isinstance(given[-1], dict) else {}
+        found = refusal(method, *given, **settings)
+        assert re.search(words, found, re.DOTALL), f"{words!r}, {settings or given}: {found!r}"

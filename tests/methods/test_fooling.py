@@ -1,15 +1,18 @@
 """Fooling networks: promises kept to the last bit, closed forms on linear networks, and digits."""
 
+import itertools
+import math
+
 import pytest
 import torch
 import toys
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from labsupport.core import images, training
 from labsupport.core import network as networks
-from labsupport.core.errors import BadImage, BadSetting, UnknownClass
+from labsupport.core.errors import BadImage, BadSetting
 from labsupport.methods import fooling
 from labsupport.methods.fooling import AttackResult, digit_networks, results
 
@@ -69,6 +72,7 @@ def test_on_a_linear_network_the_step_is_eps_times_the_sign_of_the_weights():
 @pytest.mark.parametrize("attack", [fooling.fgsm, fooling.pgd])
 @settings(max_examples=15, deadline=None)
 @given(eps=st.floats(0, 1.5), seed=st.integers(0, 999))
+@example(eps=0.0, seed=1)
 def test_no_pixel_moves_further_than_eps_or_leaves_the_range(small, attack, eps, seed):
     image = random_images(3, 12, seed)
     image[0, 0] = image[0, 0].round()
@@ -79,17 +83,6 @@ def test_no_pixel_moves_further_than_eps_or_leaves_the_range(small, attack, eps,
     assert float(attacked.images.min()) >= 0
     assert float(attacked.images.max()) <= 1
     assert float(attacked.largest.max()) <= eps
-
-
-def test_eps_zero_is_the_identity(small):
-    image = random_images(2, 12)
-    for attacked in (
-        fooling.fgsm(small, image, eps=0),
-        fooling.pgd(small, image, 1, eps=0, steps=3, random_start=True),
-    ):
-        assert torch.equal(attacked.images, image)
-        assert torch.equal(attacked.before, attacked.after)
-        assert not attacked.perturbation.any()
 
 
 def by_hand(scores, image, label, *, eps, step, steps, targeted):
@@ -113,31 +106,9 @@ def test_it_is_what_the_papers_write_down(small, targeted):
         expected = by_hand(small.scores, image, label, targeted=targeted, **knobs)
         attacked = fooling.pgd(small, image, **knobs, **wanted)
         assert_same_attack(attacked.images, expected)
+        assert torch.equal(attacked.target if targeted else attacked.label, label)
         if steps == 1:
             assert_same_attack(fooling.fgsm(small, image, eps=eps, **wanted).images, expected)
-
-
-@pytest.mark.parametrize("steps", [1, 40])
-@pytest.mark.parametrize("targeted", [False, True])
-def test_steps_are_those_of_the_papers_to_the_last_digits(steps, targeted):
-    """Slopes of a linear network with two classes are never near zero, so no sign is in doubt."""
-    weights, image = random_weights(classes=2), random_images(2)
-    network, labels = toys.linear(weights), torch.zeros(2, dtype=torch.int64)
-    eps, step = 8 / 255, 8 / 255 if steps == 1 else 1 / 255
-    wanted = {"target": 1, "label": labels} if targeted else {"label": labels}
-    if steps == 1:
-        attacked = fooling.fgsm(network, image, eps=eps, **wanted)
-    else:
-        attacked = fooling.pgd(network, image, eps=eps, step=step, steps=steps, **wanted)
-    expected = by_hand(
-        lambda pixels: torch.einsum("nchw,kchw->nk", pixels, weights.double()),
-        *(image.double(), labels + 1 if targeted else labels),
-        eps=eps,
-        step=step,
-        steps=steps,
-        targeted=targeted,
-    )
-    assert float((attacked.images - expected).abs().max()) < 1e-6
 
 
 def test_the_slope_does_not_vanish_where_the_network_is_sure():
@@ -152,15 +123,6 @@ def test_the_slope_does_not_vanish_where_the_network_is_sure():
     assert float(attacked.largest.min()) > 0.09
 
 
-def test_a_batch_has_a_class_for_each_image(small):
-    image = random_images(3, 12)
-    together = fooling.fgsm(small, image, [0, 4, 2], eps=0.02)
-    for place, target in enumerate((0, 4, 2)):
-        alone = fooling.fgsm(small, image[place : place + 1], target, eps=0.02)
-        assert_same_attack(together.images[place : place + 1], alone.images)
-    assert together.target.tolist() == [0, 4, 2]
-
-
 def test_without_a_label_the_networks_own_answer_is_left(small):
     image = random_images(4, 12)
     attacked = fooling.fgsm(small, image, eps=0.3)
@@ -168,17 +130,6 @@ def test_without_a_label_the_networks_own_answer_is_left(small):
     assert torch.equal(attacked.success, attacked.after.argmax(1) != attacked.label)
     named = fooling.fgsm(small, image, 1, eps=0.3)
     assert torch.equal(named.success, named.after.argmax(1) == 1)
-
-
-def test_many_steps_reach_more_than_one(small):
-    image = random_images(20, 12, seed=8)
-    one = fooling.fgsm(small, image, 4, eps=0.05)
-    many = fooling.pgd(small, image, 4, eps=0.05, steps=20)
-
-    def odds(attacked):
-        return results.log_odds(attacked.after, torch.full((20,), 4)).mean()
-
-    assert odds(many) > odds(one)
 
 
 def test_the_frames_end_where_the_call_does(small):
@@ -216,64 +167,37 @@ def test_large_batches_go_in_parts(small, monkeypatch):
     assert parts.target.tolist() == [2] * 7
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"eps": -0.1}, "eps is the largest change"),
-        ({"eps": float("nan")}, "eps is the largest change"),
-        ({"step": -1.0}, "step is how far"),
-        ({"target": torch.tensor([1])}, "one class, or a whole number for each"),
-        ({"target": torch.tensor([0.5, 1.0])}, "one class, or a whole number for each"),
-    ],
-)
-def test_what_cannot_work_is_refused(small, settings, words):
-    with pytest.raises(BadSetting, match=words):
-        fooling.pgd(small, random_images(2, 12), **settings)
-
-
-def one_class():
-    return toys.linear(random_weights(classes=1))
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "words"),
-    [
-        (lambda net, two: fooling.fgsm(net, two, [0, 5]), UnknownClass, "0 to 4"),
-        (lambda net, two: fooling.fgsm(net, two, "panda"), UnknownClass, "nearest"),
-        (lambda net, two: fooling.sign_line(net, two), BadImage, "one image at a time"),
-        (lambda net, two: fooling.fgsm(one_class(), random_images()), BadSetting, "one class only"),
-        (lambda net, two: fooling.error_rate(net, two, torch.zeros(2) * 1j), BadSetting, "complex"),
-        (lambda net, two: fooling.defend(two, "blurr"), BadSetting, "'blur'"),
-        (lambda net, two: fooling.noisy(two, -1), BadSetting, "rms"),
-        (lambda net, two: fooling.sign_line(net, two[:1], points=2), BadSetting, "at least 3"),
-        (lambda net, two: fooling.train_digits("FC11", images.digits()), BadSetting, "FC10"),
-        (lambda net, two: fooling.AdversarialBatches(0.1, share=2), BadSetting, "share"),
-    ],
-)
-def test_what_cannot_be_attacked_is_refused(small, call, error, words):
-    with pytest.raises(error, match=words):
-        call(small, random_images(2, 12))
-
-
-@pytest.mark.parametrize("wrong", [("stem", 1), ["panda", "cat"], [[0], [1, 2]], [None, 1]])
-def test_what_names_no_class_is_refused_as_target_and_as_label(small, wrong):
-    both = random_images(2, 12)
-    for asked in ({"target": wrong}, {"label": wrong}):
-        with pytest.raises(BadSetting, match=r"is no class.*each of the 2 images"):
-            fooling.fgsm(small, both, **asked)
-    with pytest.raises(BadSetting, match="is no class"):
-        fooling.error_rate(small, both, wrong)
-
-
-@pytest.mark.parametrize("count", [float("nan"), float("inf"), 0, 1.5])
-@pytest.mark.parametrize(
-    ("method", "knob"),
-    [("pgd", "steps"), ("minimal_perturbation", "steps"), ("minimal_perturbation", "rounds"),
-     ("sign_line", "points")],
-)  # fmt: skip
-def test_how_often_is_a_whole_number(small, method, knob, count):
-    with pytest.raises(BadSetting, match=f"{knob} .*not .*{count}"):
-        getattr(fooling, method)(small, random_images(1, 12), **{knob: count})
+def test_what_cannot_work_is_refused(small):
+    two, one_class = random_images(2, 12), toys.linear(random_weights(classes=1))
+    attack, search, line = fooling.pgd, fooling.minimal_perturbation, fooling.sign_line
+    knobs = ((attack, "steps"), (search, "steps"), (search, "rounds"), (line, "points"))
+    toys.assert_refused(
+        ("eps is the largest change", attack, small, two, {"eps": -0.1}),
+        ("eps is the largest change", attack, small, two, {"eps": math.nan}),
+        ("step is how far", attack, small, two, {"step": -1.0}),
+        ("one class, or a whole number for each", attack, small, two, torch.tensor([1])),
+        ("one class, or a whole number for each", attack, small, two, torch.tensor([0.5, 1])),
+        ("UnknownClass: .*0 to 4", fooling.fgsm, small, two, [0, 5]),
+        ("UnknownClass: .*nearest", fooling.fgsm, small, two, "panda"),
+        ("BadImage: .*one image at a time", line, small, two),
+        ("one class only", fooling.fgsm, one_class, random_images()),
+        ("complex", fooling.error_rate, small, two, torch.zeros(2) * 1j),
+        ("'blur'", fooling.defend, two, "blurr"),
+        ("rms", fooling.noisy, two, -1),
+        ("at least 3", line, small, two[:1], {"points": 2}),
+        ("FC10", fooling.train_digits, "FC11", images.digits()),
+        ("share", fooling.AdversarialBatches, 0.1, {"share": 2}),
+        *(
+            (f"{knob} .*not .*{count}", method, small, two[:1], {knob: count})
+            for (method, knob), count in itertools.product(knobs, (math.nan, math.inf, 0, 1.5))
+        ),
+        *(
+            (r"is no class.*each of the 2 images", fooling.fgsm, small, two, {name: wrong})
+            for wrong in (("stem", 1), ["panda", "cat"], [[0], [1, 2]], [None, 1])
+            for name in ("target", "label")
+        ),
+        ("is no class", fooling.error_rate, small, two, ["panda", "cat"]),
+    )
 
 
 # ---- the line
@@ -366,32 +290,20 @@ def least_pgd_length(network, some, target):
     return best
 
 
-def test_without_a_target_it_is_the_second_answer(softmax, digits):
-    image = digits[1].images[4:5]
-    shortest = fooling.minimal_perturbation(softmax, image, rounds=4)
-    assert int(shortest.target) == int(softmax.scores(image)[0].topk(2).indices[1])
-    assert shortest.eps is None
-
-
-def test_what_is_there_already_needs_no_change(softmax, digits):
-    image = digits[1].images[:1]
-    own = int(softmax.scores(image).argmax())
-    frames = list(fooling.minimal_perturbation.frames(softmax, image, own))
-    assert len(frames) == 1
-    assert float(frames[0].best.length) == 0
-    assert frames[0].progress == 1
-
-
 def test_the_search_keeps_the_shortest_change_that_fools(softmax, digits):
-    frames = list(fooling.minimal_perturbation.frames(softmax, digits[1].images[1:2]))
+    image = digits[1].images[1:2]
+    frames = list(fooling.minimal_perturbation.frames(softmax, image))
     lengths = [float(one.best.length) for one in frames if one.best is not None]
     assert lengths == sorted(lengths, reverse=True)
     fools = [one.c for one in frames if bool(one.now.success)]
     honest = [one.c for one in frames if not bool(one.now.success)]
-    assert fools
-    assert honest
     assert max(fools) < min(honest)
     assert all(one.best is None or bool(one.best.success) for one in frames)
+    # without a target it goes to the second answer; what is the first already needs no change
+    own, second = softmax.scores(image)[0].topk(2).indices.tolist()
+    assert (int(frames[-1].result.target), frames[-1].result.eps) == (second, None)
+    [only] = fooling.minimal_perturbation.frames(softmax, image, own)
+    assert (float(only.best.length), only.progress) == (0, 1)
 
 
 def test_several_images_are_searched_one_after_the_other(softmax, digits):
@@ -401,13 +313,12 @@ def test_several_images_are_searched_one_after_the_other(softmax, digits):
     assert {one.count for one in frames} == {3}
     shares = [one.progress for one in frames]
     assert shares == sorted(shares)
-    result = frames[-1].result
-    assert torch.equal(
-        result.images, fooling.minimal_perturbation(softmax, several, rounds=3).images
-    )
+    result = frames[-1].result.images
+    called = fooling.minimal_perturbation(softmax, several, rounds=3)
+    assert torch.equal(result, called.images)
     for place in range(3):
         alone = fooling.minimal_perturbation(softmax, several[place : place + 1], rounds=3)
-        torch.testing.assert_close(result.images[place : place + 1], alone.images)
+        torch.testing.assert_close(result[place : place + 1], alone.images)
 
 
 def test_a_target_that_cannot_be_reached_is_told():
@@ -455,9 +366,7 @@ def test_the_table_names_the_papers_networks():
 def test_digit_networks_learn(digits, name):
     network = fooling.train_digits(name, digits[0], epochs=2)
     assert fooling.error_rate(network, digits[1].images, digits[1].labels) < 0.25
-    again = fooling.train_digits(name, digits[0], epochs=2)
-    some = digits[1].images[:5]
-    assert torch.equal(network.scores(some), again.scores(some))
+
 
 
 def test_the_autoencoder_learns_to_fill_in(digits):
@@ -582,19 +491,6 @@ def test_results_measure_themselves():
     assert result.rms.tolist() == pytest.approx([0, 0.5 / 12**0.5])
     assert result.largest.tolist() == pytest.approx([0, 0.4])
     assert result.success.tolist() == [False, True]
-
-
-@pytest.mark.parametrize("attack", [fooling.fgsm, fooling.pgd, fooling.minimal_perturbation])
-def test_a_result_knows_nothing_of_what_becomes_of_the_network(attack):
-    network = toys.linear(random_weights(), torch.tensor([9.0, 0.0, 0.0]))
-    settings = {} if attack is fooling.minimal_perturbation else {"eps": 0.2}
-    attacked = attack(network, random_images(), **settings)
-    expected = network(attacked.images).detach()
-    with torch.no_grad():
-        for weights in network.graph.parameters():
-            weights.zero_()
-    torch.testing.assert_close(attacked.after, expected)
-    assert not attacked.after.requires_grad
 
 
 def test_one_step_asks_the_network_twice(small, monkeypatch):
