@@ -163,7 +163,7 @@ def assert_same_patches(patches, expected) -> None:
             assert own == value, name
 
 
-def refusal(method: Callable[..., object], *given: object, **settings: object) -> str:
+def refusal(method: Callable[..., object], /, *given: object, **settings: object) -> str:
     """The kind and the words of the error with which a call is refused; "" where it is not."""
     try:
         method(*given, **settings)
