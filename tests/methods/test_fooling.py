@@ -368,7 +368,6 @@ def test_digit_networks_learn(digits, name):
     assert fooling.error_rate(network, digits[1].images, digits[1].labels) < 0.25
 
 
-
 def test_the_autoencoder_learns_to_fill_in(digits):
     grey, encoder, *_ = digit_networks.fresh("AE400-10").children()
     pixels = grey(digits[0].images[:500])
