@@ -8,11 +8,11 @@ from torch import nn
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.labs import lab06_activations as lab
-from labsupport.labs.lab06_activations import changes, invariance, live, mosaics, one_unit
-from labsupport.labs.lab06_activations.pointing import UnitPicker
+from labsupport.labs.lab06_activations import invariance, mosaics, one_unit
 from labsupport.methods.activations import (
     Distortion,
     PictureCache,
+    distort,
     unit_changes,
     unit_views,
 )
@@ -36,7 +36,7 @@ def pictures():
 
 def picker(network, layer="fire8", unit=30):
     layers = controls.layer_menu(network, layer, keep=mosaics.has_maps)
-    return UnitPicker(layers, unit, mosaics.WIDE)
+    return mosaics.UnitPicker(layers, unit, mosaics.WIDE)
 
 
 # The mosaic
@@ -199,7 +199,7 @@ def test_the_mosaic_follows_the_distortion(network):
     tile = (slice(top, bottom), slice(left, right))
     assert (before[tile] != after[tile]).any()
     koala = images.standard(images.sample("koala"))
-    maps = network.activations(live.distort(koala, Distortion(right=32)), ["fire5"])["fire5"]
+    maps = network.activations(distort(koala, Distortion(right=32)), ["fire5"])["fire5"]
     assert f"mean {float(maps[0, 126].mean()):.2f}" in panel.words
     assert "shifted by +32 px" in panel.words
     panel.controls["right"].put(0)
@@ -209,7 +209,7 @@ def test_the_mosaic_follows_the_distortion(network):
 
 def test_another_unit_needs_no_other_pass(network, monkeypatch):
     panel = lab.live_panel("koala", layer="fire8", unit=1)
-    monkeypatch.setattr(live, "_responses", lambda *_: pytest.fail("a pass for a unit"))
+    monkeypatch.setattr(mosaics, "_responses", lambda *_: pytest.fail("a pass for a unit"))
     panel.controls["unit"].put(2)
     assert "unit 2 of 512" in panel.words
     panel.close()
@@ -325,7 +325,7 @@ def test_the_units_that_changed_are_shown_with_their_signs(network):
     pair = [images.standard(images.sample(name)) for name in ("koala", "red_panda")]
     maps = list(network.activations(torch.cat(pair), ["fire9"])["fire9"])
     between = unit_changes(network, *pair, "fire9")
-    words = changes.changes_words(between, "fire9")
+    words = invariance.changes_words(between, "fire9")
     up, down = int(between.change.argmax()), int(between.change.argmin())
     assert f"unit {up} rose most" in words
     assert f"unit {down} fell most" in words

@@ -1,4 +1,5 @@
-"""Lab 06: what stays the same when the picture is distorted, layer by layer."""
+"""Lab 06: what stays the same, layer by layer, when the picture is distorted; which units change
+most from one picture to another."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.network import Network
-from labsupport.labs.lab06_activations.mosaics import tile_of
-from labsupport.methods.activations import Distortion, Similarity, distort, similarity
-from labsupport.ui import figures, ink
-from labsupport.ui.declare import choice, network_of, panel, photo, whole
+from labsupport.labs.lab06_activations.mosaics import has_maps, short, tile_of, unit_over
+from labsupport.methods import activations
+from labsupport.methods.activations import Distortion, Similarity, UnitChanges
+from labsupport.ui import declare, figures, ink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +69,7 @@ def similarity_by_depth(
     titles = [network.layer(name).title for name in layers]
     if layers[-1] == network.layers[-1].name:
         titles[-1] = "scores"
-    after = similarity(network, shown, distortion, layers)
+    after = activations.similarity(network, shown, distortion, layers)
     return SimilarityByDepth(tuple(titles), after, unrelated, distortion.words)
 
 
@@ -109,19 +110,19 @@ def depth_key(width: int = 620) -> Image.Image:
     return figures.drawn(plot, size=(width, 54))
 
 
-@panel("What stays the same", cost="quick")
+@declare.panel("What stays the same", cost="quick")
 def depth_panel(
-    image: torch.Tensor = photo("koala"),
-    network: Network = network_of(),
-    kind: str = choice(list(KINDS), label="distortion"),
-    strength: int = whole(10, 0, 100, step=5, unit="%"),
+    image: torch.Tensor = declare.photo("koala"),
+    network: Network = declare.network_of(),
+    kind: str = declare.choice(list(KINDS), label="distortion"),
+    strength: int = declare.whole(10, 0, 100, step=5, unit="%"),
 ) -> tuple[Image.Image, str]:
     """Choose a distortion and its strength: how similar is each layer to what it was?"""
     standard = images.standard(image, network.input_size[0])
     change = KINDS[kind](strength / 100)
     curves = similarity_by_depth(network, standard, change, _unrelated(network))
     drawn = figures.side_by_side([depth_picture(curves), depth_key()], columns=1, gap=2)
-    picture = figures.side_by_side([tile_of(distort(standard, change)), drawn])
+    picture = figures.side_by_side([tile_of(activations.distort(standard, change)), drawn])
     return picture, depth_words(curves)
 
 
@@ -133,7 +134,7 @@ def _unrelated(network: Network) -> Similarity:
     """What two pictures of different things have in common at each layer."""
     size = network.input_size[0]
     some = torch.cat([images.standard(images.sample(name), size) for name in _UNRELATED])
-    return similarity(network, some, some.roll(1, 0), depth_layers(network))
+    return activations.similarity(network, some, some.roll(1, 0), depth_layers(network))
 
 
 def depth_words(curves: SimilarityByDepth) -> str:
@@ -163,3 +164,69 @@ def depths_picture(
     all_curves = [similarity_by_depth(network, shown, one, unrelated) for one in distortions]
     curves = figures.side_by_side([depth_picture(one, size) for one in all_curves], columns=columns)
     return figures.side_by_side([curves, depth_key(curves.width)], columns=1, gap=4)
+
+
+# The units that change most
+
+
+_Changed = tuple[list[torch.Tensor], list[torch.Tensor], UnitChanges, str]
+
+
+def _changes(
+    first: torch.Tensor = declare.photo("koala", label="picture A"),
+    second: torch.Tensor = declare.photo("red_panda", label="picture B"),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire9", keep=has_maps),
+) -> _Changed:
+    one, other = (images.standard(image, network.input_size[0]) for image in (first, second))
+    maps = list(network.activations(torch.cat([one, other]), [layer])[layer])
+    changes = activations.unit_changes(network, one, other, layer)
+    return [one, other], maps, changes, network.layer(layer).title
+
+
+@declare.panel("What changed from A to B?", compute=_changes, cost="quick")
+def changes_panel(
+    changed: _Changed, count: int = declare.whole(6, 2, 7, label="units")
+) -> tuple[Image.Image, str]:
+    """Which units of a layer change most between picture A and picture B?"""
+    pair, maps, changes, title = changed
+    picture = changes_picture(pair, maps, changes, count=count)
+    return picture, changes_words(changes, title)
+
+
+def changes_picture(
+    pair: Sequence[torch.Tensor],
+    maps: Sequence[torch.Tensor],
+    changes: UnitChanges,
+    *,
+    count: int = 6,
+) -> Image.Image:
+    """The units that changed most, in columns: each over picture A and over picture B, its mean
+    in white, and its name above with the sign of the change."""
+    units = changes.order[:count].tolist()
+    tiles, values = [], []
+    for image, own, means in zip(pair, maps, (changes.first, changes.second), strict=True):
+        for unit in units:
+            most = max(float(one[unit].abs().max()) for one in maps)
+            tiles.append(unit_over(image, own[unit], 96, most=most))
+            values.append(short(means[unit]))
+    titles = [f"{'▲' if changes.change[unit] > 0 else '▼'} unit {unit}" for unit in units]
+    return figures.mosaic(
+        tiles,
+        columns=len(units),
+        titles=[*titles, *[""] * len(units)],
+        values=values,
+        rows=["A", "B"],
+        gap=6,
+    )
+
+
+def changes_words(changes: UnitChanges, title: str) -> str:
+    """The unit that rose most and the one that fell most, in words."""
+    change = changes.change
+    up, down = int(change.argmax()), int(change.argmin())
+    return (
+        f"{title}: unit {up} rose most, from {short(changes.first[up])} to "
+        f"{short(changes.second[up])}; unit {down} fell most, from {short(changes.first[down])} "
+        f"to {short(changes.second[down])}."
+    )

@@ -1,19 +1,32 @@
-"""Lab 06: all maps of a layer as one picture that can be clicked, and one map over the photo."""
+"""Lab 06: all maps of a layer as one picture that can be clicked, and followed while the photo is
+distorted.
+
+ipywidgets draws pictures but does not say where they are clicked. `Pointer` is a widget without a
+look of its own that listens to the picture of its panel and sends clicks and keys to Python; what
+they mean is decided there.
+"""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import anywidget
+import ipywidgets as widgets
 import numpy as np
 import torch
+import traitlets
 from PIL import Image, ImageDraw
 from torch.nn import functional
 
 from labsupport.core import images
+from labsupport.core.network import Network
 from labsupport.core.network.layers import Box, Layer
-from labsupport.methods.activations import Layout, layout, mosaic
-from labsupport.ui import figures, ink
+from labsupport.methods import activations
+from labsupport.methods.activations import Distortion
+from labsupport.ui import controls, declare, figures, ink
+from labsupport.ui.control import shut
 
 DARK: ink.Colour = (22, 24, 29)
 _QUIET: ink.Colour = (150, 154, 162)
@@ -34,7 +47,7 @@ class MosaicPlan:
     """How a mosaic is drawn: the tiles' layout in map pixels, each map shrunk so many times or
     enlarged so many times, with numbers at the left and above."""
 
-    tiles: Layout
+    tiles: activations.Layout
     shrink: int
     times: int
 
@@ -66,7 +79,7 @@ def mosaic_plan(shape: tuple[int, ...], wide: int = WIDE) -> MosaicPlan:
     """
     count, height, width = (*shape, 1, 1)[:3]
     for shrink in range(1, max(height, width) + 1):
-        tiles = layout(count, math.ceil(height / shrink), math.ceil(width / shrink))
+        tiles = activations.layout(count, math.ceil(height / shrink), math.ceil(width / shrink))
         times = (wide - _SIDE - _EDGE) // tiles.size[1]
         if times:
             return MosaicPlan(tiles, shrink, min(times, 24))
@@ -96,7 +109,7 @@ def mosaic_picture(
     if plan.shrink > 1:
         scaled = functional.avg_pool2d(scaled[None], plan.shrink, ceil_mode=True)[0]
     signed = bool((maps < 0).any())
-    values = mosaic(scaled, columns=plan.columns).numpy()
+    values = activations.mosaic(scaled, columns=plan.columns).numpy()
     cells = figures.enlarge(glow(values, signed), plan.times)
     picture = Image.new("RGB", plan.size, DARK)
     picture.paste(cells, (_SIDE, _HEAD))
@@ -209,3 +222,238 @@ def short(value: torch.Tensor | float) -> str:
     """A number for eyes: two digits after the point, none from 100 on."""
     number = float(value)
     return f"{number:.0f}" if abs(number) >= 100 else f"{number:.2f}".replace("-", "−")
+
+
+# A unit, chosen in the picture
+
+
+_LISTEN = """
+const KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End",
+              "PageUp", "PageDown"];
+function render({ model, el }) {
+  el.style.display = "none";
+  const over = new AbortController();
+  let count = 0;
+  const tell = (what) => {
+    model.set("event", { ...what, number: ++count });
+    model.save_changes();
+  };
+  const listen = (picture) => {
+    picture.tabIndex = 0;
+    picture.style.cursor = "crosshair";
+    picture.setAttribute("role", "application");
+    picture.setAttribute("aria-label", model.get("words"));
+    picture.title = model.get("words");
+    // else JupyterLab takes the arrow keys for itself
+    picture.dataset.lmSuppressShortcuts = "true";
+    picture.addEventListener("click", (event) => {
+      picture.focus({ preventScroll: true });
+      tell({ x: event.offsetX * picture.naturalWidth / picture.clientWidth,
+             y: event.offsetY * picture.naturalHeight / picture.clientHeight });
+    }, { signal: over.signal });
+    picture.addEventListener("keydown", (event) => {
+      if (!KEYS.includes(event.key) || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      event.stopPropagation();
+      tell({ key: event.key });
+    }, { signal: over.signal });
+  };
+  const find = () => {
+    if (over.signal.aborted) return;
+    const picture = el.closest(".lab-panel")?.querySelector("img.lab-picture");
+    picture ? listen(picture) : setTimeout(find, 100);
+  };
+  find();
+  return () => over.abort();
+}
+export default { render };
+"""
+
+
+class Pointer(anywidget.AnyWidget):
+    """Clicks and keys on the picture of the panel that this widget stands in.
+
+    `event` is {"x", "y"} in the picture's own pixels, or {"key"}; "number" counts them.
+    """
+
+    _esm = _LISTEN
+    words = traitlets.Unicode("").tag(sync=True)
+    event = traitlets.Dict().tag(sync=True)
+
+
+class UnitPicker(controls.ChannelSlider):
+    """A unit of the chosen layer: by slider, by a click in the panel's picture, or by keys there.
+
+    The arrow keys go through the mosaic, Home and End to its first and last unit, Page Up and Page
+    Down to the layers before and after. The panel's mosaic is at most `wide` pixels wide.
+    """
+
+    def __init__(self, layer: controls.LayerMenu, default: int, wide: int) -> None:
+        super().__init__(layer, default, label="unit")
+        self._wide = wide
+        self.pointer = Pointer(
+            words="Click a map to choose its unit. Then the arrow keys move to its neighbours, "
+            "Page Up and Page Down to another layer."
+        )
+        self.pointer.observe(lambda change: self.point(change["new"]), "event")
+        self.shown = widgets.VBox([self.source, self.pointer])
+
+    def point(self, event: dict[str, Any]) -> None:
+        """What a click or a key does."""
+        if "x" in event:
+            unit = self._map().unit_at(float(event["x"]), float(event["y"]))
+            if unit is not None:
+                self.put(unit)
+        elif event.get("key") in ("PageUp", "PageDown"):
+            self._turn(-1 if event["key"] == "PageUp" else 1)
+        elif "key" in event:
+            self._move(str(event["key"]))
+
+    def _map(self) -> MosaicPlan:
+        return mosaic_plan(self._layer.network.layer(self._layer.value).shape, self._wide)
+
+    def _move(self, key: str) -> None:
+        last = int(self.source.max)
+        ends = {"Home": -last, "End": last}
+        steps = {"ArrowLeft": -1, "ArrowRight": 1, "ArrowUp": -1, "ArrowDown": 1}
+        step = ends.get(key, steps.get(key, 0))
+        if key in ("ArrowUp", "ArrowDown"):
+            step *= self._map().columns
+            if not 0 <= self.source.value + step <= last:
+                return
+        self.put(min(max(self.source.value + step, 0), last))
+
+    def _turn(self, step: int) -> None:
+        menu = self._layer.source
+        menu.index = min(max(menu.index + step, 0), len(menu.options) - 1)
+
+    def _close(self) -> None:
+        shut(self.pointer)
+        super()._close()
+
+
+def picked(wide: int) -> Any:
+    """A unit of the layer that the control `layer` has chosen, in a mosaic of this width."""
+    return declare.Declared(lambda _, at, made: UnitPicker(made["layer"], at, wide), 0)
+
+
+# The layer, live
+
+
+_UNIT = picked(WIDE)
+_DISTORTION = declare.together(
+    rotate=declare.whole(0, -180, 180, step=5, unit="°"),
+    right=declare.whole(0, -64, 64, step=2, unit="px", label="to the right"),
+    scale=declare.real(1.0, 0.5, 2.0, label="size"),
+    brightness=declare.real(1.0, 0.2, 2.0),
+    noise=declare.real(0.0, 0.0, 0.4, step=0.02),
+)
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """A picture as it was and as it is distorted, and what a layer answers to each."""
+
+    network: Network
+    layer: Layer
+    image: torch.Tensor
+    maps: torch.Tensor
+    clean: torch.Tensor
+    scores: torch.Tensor
+    distortion: Distortion
+
+
+def _responses(
+    network: Network, image: torch.Tensor, layer: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A layer's activations (C, ...) and the scores (1, classes), from one pass."""
+    with torch.no_grad():
+        part = network.part((network.node(layer), network.output))
+        maps, scores = part(network.send(image))
+    return maps[0].cpu().contiguous(), scores.cpu()
+
+
+@lru_cache(maxsize=1)
+def _undistorted(
+    image: torch.Tensor, network: Network, layer: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    standard = images.standard(image, network.input_size[0])
+    return standard, _responses(network, standard, layer)[0]
+
+
+def _view(
+    image: torch.Tensor = declare.photo("koala"),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire8", keep=has_maps),
+    distortion: Mapping[str, float] = _DISTORTION,
+) -> LayerView:
+    standard, clean = _undistorted(image, network, layer)
+    change = Distortion(**distortion)
+    changed = activations.distort(standard, change)
+    maps, scores = _responses(network, changed, layer)
+    return LayerView(network, network.layer(layer), changed, maps, clean, scores, change)
+
+
+@declare.panel(
+    "A layer, live",
+    compute=_view,
+    cost="instant",
+    first=("image", "network", "layer", "unit", "shared"),
+)
+def live_panel(
+    view: LayerView, unit: int = _UNIT, shared: bool = declare.choice(SCALES, label="scale")
+) -> tuple[Image.Image, str]:
+    """A layer's whole mosaic, which follows while the picture is turned, moved or dimmed.
+
+    A click in the mosaic chooses a unit; the arrow keys move from there.
+    """
+    tiles = mosaic_picture(view.maps, unit, shared=shared, reference=view.clean)
+    side = figures.side_by_side(
+        [
+            images.resize(view.image, (THUMB, THUMB)),
+            unit_over(view.image, view.maps[unit], THUMB),
+            _alone(view.maps[unit]),
+        ],
+        ["the picture", f"unit {unit} over it", f"unit {unit} alone"],
+        columns=1,
+        gap=10,
+    )
+    # the mosaic stands at the upper left, where clicks are counted from
+    picture = figures.side_by_side([tiles, side])
+    return picture, view_words(view, unit)
+
+
+def _alone(map_: torch.Tensor) -> Image.Image:
+    """A unit's map by itself, as large as a thumbnail may be."""
+    size = max(map_.shape)
+    if size > THUMB:
+        map_ = functional.adaptive_avg_pool2d(map_[None], THUMB)[0]
+    values = (map_ / map_.abs().max().clamp_min(1e-9)).numpy()
+    return figures.enlarge(glow(values, bool((map_ < 0).any())), max(1, THUMB // size))
+
+
+def view_words(view: LayerView, unit: int) -> str:
+    """What a unit answers, and how far the layer has moved from the undistorted picture."""
+    now, before = view.maps[unit], view.clean[unit]
+    words = (
+        f"{view.layer.title}, unit {unit} of {len(view.maps)}: mean {short(now.mean())}, "
+        f"largest {short(now.max())}."
+    )
+    silent = int((view.maps.flatten(1).amax(1) <= 0).sum())
+    if silent:
+        words += f" {silent} {'unit is' if silent == 1 else 'units are'} silent."
+    [[first]] = view.network.ranking(view.scores, k=1)
+    words += f" The network says {first.name}, {figures.per_cent(first.probability)}."
+    if view.distortion.words == "untouched":
+        return words
+    strict = float(activations.correlation(view.clean[None], view.maps[None]))
+    pooled = float(
+        activations.correlation(
+            view.clean.flatten(1).mean(1)[None], view.maps.flatten(1).mean(1)[None]
+        )
+    )
+    return (
+        f"{words} The picture is {view.distortion.words}; before, the unit's mean was "
+        f"{short(before.mean())}. All maps together correlate {strict:.2f} with those before, "
+        f"their means {pooled:.2f}."
+    )

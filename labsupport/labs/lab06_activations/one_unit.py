@@ -15,16 +15,8 @@ from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
 from labsupport.core.streams import Images, network_fingerprint
 from labsupport.labs.lab02_patches import field_side, unit_tiles
-from labsupport.labs.lab06_activations.mosaics import (
-    NARROW,
-    TILE,
-    has_maps,
-    mosaic_picture,
-    short,
-    tile_of,
-    unit_over,
-)
-from labsupport.labs.lab06_activations.pointing import picked
+from labsupport.labs.lab06_activations import mosaics
+from labsupport.labs.lab06_activations.mosaics import NARROW, TILE, short
 from labsupport.labs.lab07_deconv import RULE_WORDS, gradient_image
 from labsupport.methods.activations import PictureCache, UnitViews, Votes, unit_views
 from labsupport.methods.optimize import CLEAR, Recipe
@@ -100,7 +92,7 @@ def _draw(frame: UnitFrame, pictures: Images) -> tuple[Image.Image, str]:
     return views_picture(frame, pictures), views_words(frame)
 
 
-_UNIT = picked(NARROW)
+_UNIT = mosaics.picked(NARROW)
 
 
 @live("One unit, every view", draw=_draw, kind=UnitPanel)
@@ -108,7 +100,7 @@ def unit_panel(
     pictures: Images,
     image: torch.Tensor = photo("koala"),
     network: Network = network_of(),
-    layer: str = layer_of("network", "fire8", keep=has_maps),
+    layer: str = layer_of("network", "fire8", keep=mosaics.has_maps),
     unit: int = _UNIT,
     recipe: Recipe = CLEAR,
     cache: PictureCache | None = None,
@@ -141,10 +133,14 @@ def views_picture(frame: UnitFrame, pictures: Images) -> Image.Image:
     views, unit, drawings = frame.views, frame.views.target.index, frame.drawings
     # the mosaic stands at the upper left, where clicks are counted from
     tiles = drawings.get(
-        "mosaic", (frame.maps, views.map), lambda: mosaic_picture(frame.maps, unit, wide=NARROW)
+        "mosaic",
+        (frame.maps, views.map),
+        lambda: mosaics.mosaic_picture(frame.maps, unit, wide=NARROW),
     )
-    over = drawings.get("over", (views.image, views.map), lambda: unit_over(views.image, views.map))
-    grown = _empty("growing ...") if views.picture is None else tile_of(views.picture.image)
+    over = drawings.get(
+        "over", (views.image, views.map), lambda: mosaics.unit_over(views.image, views.map)
+    )
+    grown = _empty("growing ...") if views.picture is None else mosaics.tile_of(views.picture.image)
     above = figures.side_by_side(
         [over, grown], [f"unit {unit} over the picture", "what excites it most"]
     )
@@ -200,7 +196,7 @@ def _patches(frame: UnitFrame, pictures: Images) -> Image.Image:
 def _gradients(views: UnitViews) -> list[Image.Image]:
     if views.gradients is None:
         return [_empty("going back ...") for _ in RULE_WORDS]
-    return [tile_of(gradient_image(one.values[0])) for one in views.gradients.values()]
+    return [mosaics.tile_of(gradient_image(one.values[0])) for one in views.gradients.values()]
 
 
 def histogram(
