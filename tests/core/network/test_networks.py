@@ -324,22 +324,10 @@ def test_a_network_that_asserts_its_size_is_refused_like_any_other():
         network(torch.rand(1, 3, 40, 40))
 
 
-@pytest.mark.parametrize(
-    ("bad", "words"),
-    [
-        (torch.rand(3, 32, 32), "image[None]"),
-        (torch.rand(1, 1, 32, 32), "(N, 3, H, W)"),
-        (torch.rand(1, 3, 32, 32) * 255, "[0, 1]"),
-        (torch.full((1, 3, 32, 32), torch.nan), "NaN"),
-        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), "255"),
-        ("cat.png", "images.load"),
-    ],
-)
-def test_what_is_no_image(trained, bad, words):
+def test_what_is_no_image_is_refused_by_each_way_in(trained):
     for use in (trained, trained.predict, lambda x: trained.activations(x, ["conv1"])):
-        with pytest.raises(BadImage) as caught:
-            use(bad)
-        assert words in str(caught.value)
+        with pytest.raises(BadImage, match=r"\[0, 1\]"):
+            use(torch.rand(1, 3, 32, 32) * 255)
 
 
 # A network of one's own
@@ -432,63 +420,28 @@ def test_weights_from_a_file(saved):
             assert (bias[0], bias.dtype) == (7, torch.float32)
 
 
-class Stowaway:
-    """Runs when it is unpickled."""
-
-    opened = False
-
-    def __reduce__(self):
-        return (setattr, (Stowaway, "opened", True))
-
-
-def write_states(change):
-    """Write a changed copy of the module's state dict."""
-    return lambda module, path: torch.save(change(module.state_dict()), path)
-
-
-def write_bytes(content: bytes):
-    return lambda module, path: path.write_bytes(content)
-
-
 @pytest.mark.parametrize(
-    ("write", "ending", "words"),
+    ("content", "words"),
     [
-        (torch.save, "pt", ["state_dict()", "run any code"]),
+        (lambda module: module, ["state_dict()", "run any code"]),
+        (lambda module: {"model": module.state_dict(), "epoch": 3}, ["'model'", "state_dict()"]),
+        (lambda module: [1, 2], ["list", "state_dict()"]),
         (
-            write_bytes(pickle.dumps({"features.0.weight": Stowaway()}, protocol=2)),
-            "pt",
-            ["state_dict()"],
-        ),
-        (
-            write_states(lambda state: {"model": state, "epoch": 3}),
-            "pt",
-            ["'model'", "state_dict()"],
-        ),
-        (write_states(lambda state: [1, 2]), "pt", ["list", "state_dict()"]),
-        (
-            write_states(lambda state: {f"module.{k}": v for k, v in state.items()}),
-            "pt",
+            lambda module: {f"module.{k}": v for k, v in module.state_dict().items()},
             ["do not fit squeezenet1_1", "module.features.0"],
         ),
         (
-            write_states(lambda state: {k: v[..., :1] for k, v in state.items()}),
-            "pt",
+            lambda module: {k: v[..., :1] for k, v in module.state_dict().items()},
             ["do not fit squeezenet1_1", "(64, 3, 3, 1)"],
         ),
-        (write_bytes(b"these are no weights"), "pt", ["state_dict()"]),
-        (write_bytes(b"these are no weights"), "safetensors", ["cannot be read"]),
-        (write_bytes(b""), "pt", ["cannot be read"]),
-        (write_bytes(b""), "safetensors", ["cannot be read"]),
     ],
 )
-def test_a_file_that_holds_no_fitting_weights(saved, write, ending, words):
+def test_a_file_that_holds_no_fitting_weights(saved, content, words):
     module, folder = saved
-    path = folder / f"bad.{ending}"
-    write(module, path)
-    refusal = toys.refusal(networks.load, weights=path)
+    torch.save(content(module), folder / "bad.pt")
+    refusal = toys.refusal(networks.load, weights=folder / "bad.pt")
     assert refusal.startswith("WeightsUnavailable")
     assert [word for word in words if word not in refusal] == []
-    assert not Stowaway.opened
 
 
 def test_weights_that_are_neither_a_word_nor_a_file():
