@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 
 def _moving_average(row: torch.Tensor, width: int) -> torch.Tensor:
@@ -39,21 +39,18 @@ MOVING_AVERAGE = Exercise(
         "The window number `i` is `row[i : i + width]`.",
         "`torch.stack([... for i in range(len(row) - width + 1)])`",
     ),
-    mistakes=(
-        Mistake(
-            "the sum of each window; divide it by `width`.",
-            lambda row, width: row.unfold(0, width, 1).sum(dim=1),
+    mistakes={
+        "the sum of each window; divide it by `width`.": (
+            lambda row, width: row.unfold(0, width, 1).sum(dim=1)
         ),
-        Mistake(
-            "the average of the whole row, not of each window.",
-            lambda row, width: row.mean().expand(len(row) - width + 1),
+        "the average of the whole row, not of each window.": (
+            lambda row, width: row.mean().expand(len(row) - width + 1)
         ),
-        Mistake(
-            "the windows do not overlap: they must move by one place.",
-            lambda row, width: row.unfold(0, width, width).mean(dim=1),
+        "the windows do not overlap: they must move by one place.": (
+            lambda row, width: row.unfold(0, width, width).mean(dim=1)
         ),
-    ),
-    laws=(Law("A brighter row has a brighter average.", _shift_breaks),),
+    },
+    laws={"A brighter row has a brighter average.": _shift_breaks},
 )
 
 
@@ -81,20 +78,15 @@ STRONGEST = Exercise(
         "Look at every position and remember the best one so far.",
         "`response.max(dim=1).values` is the best value of each row.",
     ),
-    mistakes=(
-        Mistake(
-            "(column, row): the row comes first.",
-            lambda response: _strongest(response)[::-1],
+    mistakes={
+        "(column, row): the row comes first.": lambda response: _strongest(response)[::-1],
+        "the number of the place counted along all rows; turn it into (row, column).": (
+            lambda response: int(response.argmax())
         ),
-        Mistake(
-            "the number of the place counted along all rows; turn it into (row, column).",
-            lambda response: int(response.argmax()),
+        "the largest absolute value; a strong negative answer is no answer.": (
+            lambda response: _strongest(response.abs())
         ),
-        Mistake(
-            "the largest absolute value; a strong negative answer is no answer.",
-            lambda response: _strongest(response.abs()),
-        ),
-    ),
+    },
 )
 
 EXERCISES = (MOVING_AVERAGE, STRONGEST)

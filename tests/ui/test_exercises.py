@@ -21,8 +21,6 @@ from labsupport.labs.exercises import UnknownExercise
 from labsupport.ui.checking import (
     Case,
     Exercise,
-    Law,
-    Mistake,
     NotAsExpected,
     Session,
     cards,
@@ -55,7 +53,7 @@ def exercise(**changes) -> Exercise:
             Case("five more", torch.tensor([0.0, 1.0, 5.0, -3.0, 2.0])),
         ],
         "hints": ("Two of each.", "`*` works on whole tensors.", "`row * 2`"),
-        "mistakes": (Mistake("the square, not the double.", lambda row: row**2),),
+        "mistakes": {"the square, not the double.": lambda row: row**2},
         "seconds": 0.5,
     }
     return Exercise(**(settings | changes))
@@ -280,18 +278,18 @@ def test_a_law_that_does_not_hold_is_told():
     def broken(function):
         return None if function(torch.ones(1)).item() == 2 else "1 does not become 2."
 
-    laws = (Law("One becomes two.", broken),)
+    laws = {"One becomes two.": broken}
     only_small = lambda row: row * 2 if len(row) > 1 else row  # noqa: E731
     verdict = judge(exercise(laws=laws), only_small)
     assert (verdict.state, verdict.looks_like) == ("wrong", "1 does not become 2.")
     assert judge(exercise(laws=laws), double).state == "right"
-    raised = judge(exercise(laws=(Law("Fits.", lambda f: f(1, 2, 3)),)), double)
+    raised = judge(exercise(laws={"Fits.": lambda f: f(1, 2, 3)}), double)
     assert "TypeError" in raised.headline
 
 
 def test_a_declared_mistake_must_hold_for_all_cases():
-    first_only = Mistake("wrong guess.", lambda row: row * 3 if len(row) == 3 else row)
-    verdict = judge(exercise(mistakes=(first_only,)), lambda row: row * 3)
+    first_only = {"wrong guess.": lambda row: row * 3 if len(row) == 3 else row}
+    verdict = judge(exercise(mistakes=first_only), lambda row: row * 3)
     assert "1.5 times" in verdict.looks_like
 
 

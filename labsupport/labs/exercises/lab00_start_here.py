@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 
 def _probabilities(scores: torch.Tensor) -> torch.Tensor:
@@ -36,25 +36,17 @@ SOFTMAX = Exercise(
         "First make every score positive: `scores.exp()`.",
         "Then divide by the sum, so that all of them add up to 1.",
     ),
-    mistakes=(
-        Mistake(
-            "the powers of e are right; divide them by their sum.",
-            lambda scores: scores.exp(),
+    mistakes={
+        "the powers of e are right; divide them by their sum.": lambda scores: scores.exp(),
+        "the scores are divided by their sum without `exp`: negative ones stay negative.": (
+            lambda scores: scores / scores.sum()
         ),
-        Mistake(
-            "the scores are divided by their sum without `exp`: negative ones stay negative.",
-            lambda scores: scores / scores.sum(),
+        "divided by the largest one; divide by the sum.": (
+            lambda scores: scores.exp() / scores.exp().max()
         ),
-        Mistake(
-            "divided by the largest one; divide by the sum.",
-            lambda scores: scores.exp() / scores.exp().max(),
-        ),
-        Mistake(
-            "the logarithms of the probabilities.",
-            lambda scores: scores.log_softmax(dim=0),
-        ),
-    ),
-    laws=(Law("Probabilities add up to one.", _does_not_add_up),),
+        "the logarithms of the probabilities.": lambda scores: scores.log_softmax(dim=0),
+    },
+    laws={"Probabilities add up to one.": _does_not_add_up},
 )
 
 EXERCISES = (SOFTMAX,)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 
 def _output_side(side: int, kernel: int, stride: int, padding: int) -> int:
@@ -33,28 +33,23 @@ OUTPUT_SIDE = Exercise(
         "The first window starts at 0, the last one at `side + 2 * padding - kernel` or before.",
         "`//` rounds down: so many steps fit in, and the first window makes one more.",
     ),
-    mistakes=(
-        Mistake(
-            "the first window is missing: so many steps make one position more.",
-            lambda side, kernel, stride, padding: (side + 2 * padding - kernel) // stride,
+    mistakes={
+        "the first window is missing: so many steps make one position more.": (
+            lambda side, kernel, stride, padding: (side + 2 * padding - kernel) // stride
         ),
-        Mistake(
-            "padding is added once; it is there on both sides.",
-            lambda side, kernel, stride, padding: (side + padding - kernel) // stride + 1,
+        "padding is added once; it is there on both sides.": (
+            lambda side, kernel, stride, padding: (side + padding - kernel) // stride + 1
         ),
-        Mistake(
-            "it is rounded up: a window that does not fit in is left out.",
-            lambda side, kernel, stride, padding: -(-(side + 2 * padding - kernel) // stride) + 1,
+        "it is rounded up: a window that does not fit in is left out.": (
+            lambda side, kernel, stride, padding: -(-(side + 2 * padding - kernel) // stride) + 1
         ),
-        Mistake(
-            "the kernel is not subtracted.",
-            lambda side, _kernel, stride, padding: (side + 2 * padding) // stride,
+        "the kernel is not subtracted.": (
+            lambda side, _kernel, stride, padding: (side + 2 * padding) // stride
         ),
-        Mistake(
-            "a fraction is left; a map has a whole number of positions (`//`).",
-            lambda side, kernel, stride, padding: (side + 2 * padding - kernel) / stride + 1,
+        "a fraction is left; a map has a whole number of positions (`//`).": (
+            lambda side, kernel, stride, padding: (side + 2 * padding - kernel) / stride + 1
         ),
-    ),
+    },
 )
 
 
@@ -84,43 +79,38 @@ COSTS = Exercise(
         "Each output channel has one bias besides; it is a parameter.",
         "Every weight is used once at each of the `side * side` positions of the output.",
     ),
-    mistakes=(
-        Mistake(
-            "the biases are missing among the parameters.",
+    mistakes={
+        "the biases are missing among the parameters.": (
             lambda before, after, kernel, side: (
                 before * after * kernel**2,
                 before * after * kernel**2 * side**2,
-            ),
+            )
         ),
-        Mistake(
-            "a bias is added, not multiplied: it is no multiply-add.",
+        "a bias is added, not multiplied: it is no multiply-add.": (
             lambda before, after, kernel, side: (
                 after * (before * kernel**2 + 1),
                 after * (before * kernel**2 + 1) * side**2,
-            ),
+            )
         ),
-        Mistake(
-            "the kernel has one layer only; it needs one for each input channel.",
+        "the kernel has one layer only; it needs one for each input channel.": (
             lambda _before, after, kernel, side: (
                 after * (kernel**2 + 1),
                 after * kernel**2 * side**2,
-            ),
+            )
         ),
-        Mistake(
-            "there is one bias for each pair of channels; there is one for each output channel.",
+        "there is one bias for each pair of channels; there is one for each output channel.": (
             lambda before, after, kernel, side: (
                 before * after * (kernel**2 + 1),
                 before * after * kernel**2 * side**2,
-            ),
+            )
         ),
-        Mistake(
-            "the work is done once and not at every position.",
+        "the work is done once and not at every position.": (
             lambda before, after, kernel, _output_side: (
                 after * (before * kernel**2 + 1),
                 before * after * kernel**2,
-            ),
+            )
         ),
-    ),
+    },
 )
 
 
@@ -159,25 +149,21 @@ RECEPTIVE_FIELD = Exercise(
         "A kernel of k reads k neighbours, which lie `step` pixels apart: k - 1 steps are added.",
         "Then the stride makes the step longer: for the layers that follow, not for this one.",
     ),
-    mistakes=(
-        Mistake(
-            "the strides are forgotten: after a stride neighbours lie further apart.",
-            lambda layers: 1 + sum(kernel - 1 for kernel, _ in layers),
+    mistakes={
+        "the strides are forgotten: after a stride neighbours lie further apart.": (
+            lambda layers: 1 + sum(kernel - 1 for kernel, _ in layers)
         ),
-        Mistake(
-            "k steps are added for a kernel of k; k neighbours are k - 1 steps apart.",
-            lambda layers: _walk(layers, extra=1),
+        "k steps are added for a kernel of k; k neighbours are k - 1 steps apart.": (
+            lambda layers: _walk(layers, extra=1)
         ),
-        Mistake(
-            "a layer's own stride counts for itself; it counts from the next layer on.",
-            lambda layers: _walk(layers, own=True),
+        "a layer's own stride counts for itself; it counts from the next layer on.": (
+            lambda layers: _walk(layers, own=True)
         ),
-        Mistake(
-            "the kernels are multiplied.",
-            lambda layers: int(torch.tensor([kernel for kernel, _ in layers]).prod()),
+        "the kernels are multiplied.": (
+            lambda layers: int(torch.tensor([kernel for kernel, _ in layers]).prod())
         ),
-    ),
-    laws=(Law("A stride counts for what comes after it.", _order_does_not_matter),),
+    },
+    laws={"A stride counts for what comes after it.": _order_does_not_matter},
 )
 
 

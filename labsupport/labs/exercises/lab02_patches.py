@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 Layers = Sequence[tuple[int, int, int]]
 
@@ -59,18 +59,14 @@ SPAN = Exercise(
         "adds `kernel - 1` to it.",
         "At the end cut at the picture: `max(first, 0)` and `min(last + 1, length)`.",
     ),
-    mistakes=(
-        Mistake("the padding is left out: it moves the first place to the left.", _padless),
-        Mistake("one pixel is missing: the end is one past the last pixel.", _last),
-        Mistake(
-            "it reaches over the picture's border: cut it to 0 and `length`.",
-            _uncut,
+    mistakes={
+        "the padding is left out: it moves the first place to the left.": _padless,
+        "one pixel is missing: the end is one past the last pixel.": _last,
+        "it reaches over the picture's border: cut it to 0 and `length`.": _uncut,
+        "the layers are taken from the picture upwards; follow the unit down.": (
+            lambda layers, place, length: _span(list(reversed(layers)), place, length)
         ),
-        Mistake(
-            "the layers are taken from the picture upwards; follow the unit down.",
-            lambda layers, place, length: _span(list(reversed(layers)), place, length),
-        ),
-    ),
+    },
 )
 
 
@@ -133,25 +129,19 @@ KEEP = Exercise(
         "Keep a list `stay`. A patch joins it if it overlaps none of those in it too much.",
         "`all(overlaps[patch][better] <= most for better in stay)`",
     ),
-    mistakes=(
-        Mistake("in the order of the list; the best comes first.", lambda *a: sorted(_keep(*a))),
-        Mistake(
-            "a patch that was left out still pushes others out: compare with those that stay.",
-            _among,
+    mistakes={
+        "in the order of the list; the best comes first.": lambda *a: sorted(_keep(*a)),
+        "a patch that was left out still pushes others out: compare with those that stay.": _among,
+        "compared with the very best alone; every patch that stays counts.": (
+            lambda values, overlaps, most: _among(values, overlaps, most, rivals=1)
         ),
-        Mistake(
-            "compared with the very best alone; every patch that stays counts.",
-            lambda values, overlaps, most: _among(values, overlaps, most, rivals=1),
+        "an overlap of just `most` is still allowed.": (
+            lambda values, overlaps, most: _keep(values, overlaps, most - 1e-6)
         ),
-        Mistake(
-            "an overlap of just `most` is still allowed.",
-            lambda values, overlaps, most: _keep(values, overlaps, most - 1e-6),
+        "the values of the patches, not their numbers.": (
+            lambda values, overlaps, most: values[_keep(values, overlaps, most)].tolist()
         ),
-        Mistake(
-            "the values of the patches, not their numbers.",
-            lambda values, overlaps, most: values[_keep(values, overlaps, most)].tolist(),
-        ),
-    ),
+    },
 )
 
 
@@ -180,25 +170,22 @@ PRECISION = Exercise(
         "Precision at 3 is the share of the first three labels that are the wanted one.",
         "`labels[:k].count(wanted) / k` is the precision at k.",
     ),
-    mistakes=(
-        Mistake(
-            "the numbers of hits, not their shares.",
+    mistakes={
+        "the numbers of hits, not their shares.": (
             lambda labels, wanted: [
                 (place + 1) * share for place, share in enumerate(_precision(labels, wanted))
-            ],
+            ]
         ),
-        Mistake(
-            "each is divided by the whole length, not by k.",
+        "each is divided by the whole length, not by k.": (
             lambda labels, wanted: [
                 (place + 1) * share / len(labels)
                 for place, share in enumerate(_precision(labels, wanted))
-            ],
+            ]
         ),
-        Mistake(
-            "1 or 0 for each label, not the share so far.",
-            lambda labels, wanted: [float(label == wanted) for label in labels],
+        "1 or 0 for each label, not the share so far.": (
+            lambda labels, wanted: [float(label == wanted) for label in labels]
         ),
-    ),
+    },
 )
 
 EXERCISES = (SPAN, KEEP, PRECISION)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 
 def _as_picture(weights: torch.Tensor) -> torch.Tensor:
@@ -48,22 +48,19 @@ PICTURE = Exercise(
         "`largest = weights.abs().max()` is what must become 1 (or 0, if it is negative).",
         "`0.5 + weights / (2 * largest)`; a filter of zeros must not be divided by zero.",
     ),
-    mistakes=(
-        Mistake(
-            "stretched from the smallest to the largest weight: zero is no longer middle grey.",
-            lambda weights: (weights - weights.min()) / (weights.max() - weights.min()),
+    mistakes={
+        "stretched from the smallest to the largest weight: zero is no longer middle grey.": (
+            lambda weights: (weights - weights.min()) / (weights.max() - weights.min())
         ),
-        Mistake("cut off at 0: negative weights are lost.", lambda weights: weights.clamp(0, 1)),
-        Mistake(
-            "each colour has its own scale, so the colours are wrong.",
-            lambda weights: 0.5 + weights / (2 * weights.abs().amax((1, 2), keepdim=True)),
+        "cut off at 0: negative weights are lost.": lambda weights: weights.clamp(0, 1),
+        "each colour has its own scale, so the colours are wrong.": (
+            lambda weights: 0.5 + weights / (2 * weights.abs().amax((1, 2), keepdim=True))
         ),
-        Mistake(
-            "half of the range is left: divide by twice the largest weight, not by four times.",
-            lambda weights: 0.5 + (_as_picture(weights) - 0.5) / 2,
+        "half of the range is left: divide by twice the largest weight, not by four times.": (
+            lambda weights: 0.5 + (_as_picture(weights) - 0.5) / 2
         ),
-    ),
-    laws=(Law("Zero is middle grey.", _not_grey_at_zero),),
+    },
+    laws={"Zero is middle grey.": _not_grey_at_zero},
 )
 
 _SIDE, _HIGH = 64, 0.25
@@ -126,22 +123,19 @@ NOISE = Exercise(
         "High is where `(steps[:, None] ** 2 + steps**2).sqrt() > 0.25`; divide what lies there by "
         "the whole sum.",
     ),
-    mistakes=(
-        Mistake(
-            "the amplitude is summed, not the power: square it.",
-            lambda weights: _share(torch.fft.fft2(weights, s=(_SIDE, _SIDE)).abs().sum(0)),
+    mistakes={
+        "the amplitude is summed, not the power: square it.": (
+            lambda weights: _share(torch.fft.fft2(weights, s=(_SIDE, _SIDE)).abs().sum(0))
         ),
-        Mistake(
-            "no zeros stand around the filter: its spectrum has too few places.",
-            lambda weights: _share(_power(weights, weights.shape[-1])),
+        "no zeros stand around the filter: its spectrum has too few places.": (
+            lambda weights: _share(_power(weights, weights.shape[-1]))
         ),
-        Mistake(
-            "each axis by itself: a frequency is the length of (down, across).",
-            lambda weights: _share(_power(weights), square=True),
+        "each axis by itself: a frequency is the length of (down, across).": (
+            lambda weights: _share(_power(weights), square=True)
         ),
-        Mistake("the share below 0.25, not above it.", lambda weights: 1 - _noise_share(weights)),
-    ),
-    laws=(Law("Strength does not matter.", _depends_on_strength),),
+        "the share below 0.25, not above it.": lambda weights: 1 - _noise_share(weights),
+    },
+    laws={"Strength does not matter.": _depends_on_strength},
 )
 
 
@@ -196,25 +190,21 @@ COMPOSE = Exercise(
         "For each row and column, add `torch.einsum('m,mcij->cij', second[:, row, column], first)` "
         "to the part that begins there.",
     ),
-    mistakes=(
-        Mistake(
-            "the second filter is turned upside down: nothing is mirrored here.",
-            lambda first, second: _compose(first, second.flip(1, 2)),
+    mistakes={
+        "the second filter is turned upside down: nothing is mirrored here.": (
+            lambda first, second: _compose(first, second.flip(1, 2))
         ),
-        Mistake(
-            "rows and columns of the second filter are exchanged.",
-            lambda first, second: _compose(first, second.transpose(1, 2)),
+        "rows and columns of the second filter are exchanged.": (
+            lambda first, second: _compose(first, second.transpose(1, 2))
         ),
-        Mistake(
-            "every channel counts as much as its sum over the window: nothing is moved.",
-            lambda first, second: torch.einsum("mrs,mcij->cij", second, first),
+        "every channel counts as much as its sum over the window: nothing is moved.": (
+            lambda first, second: torch.einsum("mrs,mcij->cij", second, first)
         ),
-        Mistake(
-            "the mean over the first layer's filters, not their sum.",
-            lambda first, second: _compose(first, second) / len(first),
+        "the mean over the first layer's filters, not their sum.": (
+            lambda first, second: _compose(first, second) / len(first)
         ),
-    ),
-    laws=(Law("One filter does what two layers do.", _not_two_steps),),
+    },
+    laws={"One filter does what two layers do.": _not_two_steps},
 )
 
 EXERCISES = (PICTURE, NOISE, COMPOSE)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 
 def _seeded(*shape: int, seed: int) -> torch.Tensor:
@@ -58,29 +58,25 @@ NEAREST = Exercise(
         "`unit @ unit[number]` gives all cosines at once; the image's own is 1 and must not win.",
         "`cosines[number] = -1`, then `cosines.argsort(descending=True)[:k].tolist()`.",
     ),
-    mistakes=(
-        Mistake(
-            "the image is its own nearest neighbour: leave it out.",
+    mistakes={
+        "the image is its own nearest neighbour: leave it out.": (
             lambda codes, number, k: _by(
                 F.cosine_similarity(codes, codes[number : number + 1]), number, k, itself=True
-            ),
+            )
         ),
-        Mistake(
-            "the farthest come first: a large cosine is a small angle.",
+        "the farthest come first: a large cosine is a small angle.": (
             lambda codes, number, k: _by(
                 -F.cosine_similarity(codes, codes[number : number + 1]), number, k
-            ),
+            )
         ),
-        Mistake(
-            "the plain product: long codes win, whatever their direction.",
-            lambda codes, number, k: _by(codes @ codes[number], number, k),
+        "the plain product: long codes win, whatever their direction.": (
+            lambda codes, number, k: _by(codes @ codes[number], number, k)
         ),
-        Mistake(
-            "the straight distance, not the angle.",
-            lambda codes, number, k: _by(-(codes - codes[number]).norm(dim=1), number, k),
+        "the straight distance, not the angle.": (
+            lambda codes, number, k: _by(-(codes - codes[number]).norm(dim=1), number, k)
         ),
-    ),
-    laws=(Law("Only directions count.", _length_matters),),
+    },
+    laws={"Only directions count.": _length_matters},
 )
 
 
@@ -130,27 +126,23 @@ NEARNESS = Exercise(
         "`near.fill_diagonal_(0)`.",
         "Divide by the sum over *all* pairs, `near.sum()`.",
     ),
-    mistakes=(
-        Mistake(
-            "a Gaussian: that is the nearness in code, and SNE before the t came to it.",
-            lambda points: _shared(torch.exp(-_apart(points))),
+    mistakes={
+        "a Gaussian: that is the nearness in code, and SNE before the t came to it.": (
+            lambda points: _shared(torch.exp(-_apart(points)))
         ),
-        Mistake(
-            "each point is also near to itself: the diagonal must be 0.",
-            lambda points: 1 / (1 + _apart(points)) / (1 / (1 + _apart(points))).sum(),
+        "each point is also near to itself: the diagonal must be 0.": (
+            lambda points: 1 / (1 + _apart(points)) / (1 / (1 + _apart(points))).sum()
         ),
-        Mistake(
-            "each row adds up to 1; here all pairs together do.",
-            lambda points: _shared(1 / (1 + _apart(points))) / _shared(
-                1 / (1 + _apart(points))).sum(1, keepdim=True),
+        "each row adds up to 1; here all pairs together do.": (
+            lambda points: (
+                _shared(1 / (1 + _apart(points)))
+                / _shared(1 / (1 + _apart(points))).sum(1, keepdim=True)
+            )
         ),
-        Mistake(
-            "the distance is not squared.",
-            lambda points: _shared(1 / (1 + _apart(points).sqrt())),
-        ),
-    ),
-    laws=(Law("All pairs together make 1.", _not_one),),
-)  # fmt: skip
+        "the distance is not squared.": lambda points: _shared(1 / (1 + _apart(points).sqrt())),
+    },
+    laws={"All pairs together make 1.": _not_one},
+)
 
 
 # 04.3
@@ -187,25 +179,19 @@ SEAMS = Exercise(
         "`codes[cells]` puts each image's code into its cell: (rows, columns, numbers).",
         "Subtract the two parts and take the length over the last axis: `.norm(dim=-1)`.",
     ),
-    mistakes=(
-        Mistake(
-            "the neighbour below, not the one on the right.",
-            lambda cells, codes: (codes[cells[:-1]] - codes[cells[1:]]).norm(dim=2),
+    mistakes={
+        "the neighbour below, not the one on the right.": (
+            lambda cells, codes: (codes[cells[:-1]] - codes[cells[1:]]).norm(dim=2)
         ),
-        Mistake(
-            "the last column is compared with the first one: they do not touch.",
-            lambda cells, codes: (codes[cells] - codes[cells.roll(-1, 1)]).norm(dim=2),
+        "the last column is compared with the first one: they do not touch.": (
+            lambda cells, codes: (codes[cells] - codes[cells.roll(-1, 1)]).norm(dim=2)
         ),
-        Mistake(
-            "squared lengths: take the root.",
-            lambda cells, codes: _right_seams(cells, codes) ** 2,
+        "squared lengths: take the root.": lambda cells, codes: _right_seams(cells, codes) ** 2,
+        "the sum of the absolute differences, not the length.": (
+            lambda cells, codes: (codes[cells[:, :-1]] - codes[cells[:, 1:]]).abs().sum(2)
         ),
-        Mistake(
-            "the sum of the absolute differences, not the length.",
-            lambda cells, codes: (codes[cells[:, :-1]] - codes[cells[:, 1:]]).abs().sum(2),
-        ),
-    ),
-)  # fmt: skip
+    },
+)
 
 
 EXERCISES = (NEAREST, NEARNESS, SEAMS)

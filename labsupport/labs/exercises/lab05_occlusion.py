@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 Box = tuple[int, int, int, int]
 
@@ -42,30 +42,26 @@ HIDE = Exercise(
         "Work on a copy, `image.clone()`, so that the picture itself stays as it is.",
         "`copy[:, top:bottom, left:right] = ...`, with the colour as a tensor of shape (3, 1, 1).",
     ),
-    mistakes=(
-        Mistake(
-            "rows and columns are exchanged: the first index after the colours is the row.",
-            lambda image, box, colour: _hide(image, (box[1], box[0], box[3], box[2]), colour),
+    mistakes={
+        "rows and columns are exchanged: the first index after the colours is the row.": (
+            lambda image, box, colour: _hide(image, (box[1], box[0], box[3], box[2]), colour)
         ),
-        Mistake(
-            "one row and one column too many: right and bottom are one past the end.",
+        "one row and one column too many: right and bottom are one past the end.": (
             lambda image, box, colour: _hide(
                 image, (box[0], box[1], box[2] + 1, box[3] + 1), colour
-            ),
+            )
         ),
-        Mistake(
-            "everything but the box is hidden.",
+        "everything but the box is hidden.": (
             lambda image, box, colour: torch.where(
                 _hide(torch.zeros_like(image), box, (1.0,) * 3) > 0,
                 image,
                 torch.as_tensor(colour).view(3, 1, 1),
-            ),
+            )
         ),
-        Mistake(
-            "the hidden part is black, whatever the colour.",
-            lambda image, box, _: _hide(image, box, (0.0,) * 3),
+        "the hidden part is black, whatever the colour.": (
+            lambda image, box, _: _hide(image, box, (0.0,) * 3)
         ),
-    ),
+    },
 )
 
 
@@ -106,35 +102,33 @@ POSITIONS = Exercise(
         "Stop as soon as a window reaches the end: `range(0, length - window + stride, stride)`.",
         "A window ends at `start + window`, or at `length` if that comes first: `min(...)`.",
     ),
-    mistakes=(
-        Mistake(
-            "the windows that fit whole: the last pixels are never hidden.",
+    mistakes={
+        "the windows that fit whole: the last pixels are never hidden.": (
             lambda length, window, stride: [
                 (first, first + window) for first in range(0, length - window + 1, stride)
-            ],
+            ]
         ),
-        Mistake(
-            "the last window reaches over the border; clip it.",
+        "the last window reaches over the border; clip it.": (
             lambda length, window, stride: [
                 (first, first + window) for first, _ in _positions(length, window, stride)
-            ],
+            ]
         ),
-        Mistake(
+        (
             "a window at every stride to the end: the ones after the first that reaches the "
-            "border hide nothing new.",
+            "border hide nothing new."
+        ): (
             lambda length, window, stride: [
                 (first, min(first + window, length)) for first in range(0, length, stride)
-            ],
+            ]
         ),
-        Mistake(
-            "the last window is moved back to fit; clip it instead, so that all steps are equal.",
+        "the last window is moved back to fit; clip it instead, so that all steps are equal.": (
             lambda length, window, stride: [
                 (min(first, length - window), min(first, length - window) + window)
                 for first, _ in _positions(length, window, stride)
-            ],
+            ]
         ),
-    ),
-    laws=(Law("Every pixel is hidden at least once.", _misses_a_pixel),),
+    },
+    laws={"Every pixel is hidden at least once.": _misses_a_pixel},
 )
 
 
@@ -179,29 +173,24 @@ SIGN_DISTANCE = Exercise(
         "For one pair, `(signs[i] != signs[j]).float().mean()` is the share that differs.",
         "`itertools.combinations(signs, 2)` gives each pair once; average over the pairs.",
     ),
-    mistakes=(
-        Mistake(
-            "the numbers themselves are compared, not their signs.",
-            lambda changes: float(torch.pdist(changes, p=0).mean() / changes.shape[1]),
+    mistakes={
+        "the numbers themselves are compared, not their signs.": (
+            lambda changes: float(torch.pdist(changes, p=0).mean() / changes.shape[1])
         ),
-        Mistake(
-            "the number of features that differ, not their share.",
-            lambda changes: _sign_distance(changes) * changes.shape[1],
+        "the number of features that differ, not their share.": (
+            lambda changes: _sign_distance(changes) * changes.shape[1]
         ),
-        Mistake(
-            "each picture is compared with itself as well.",
-            lambda changes: _sign_distance(changes) * (len(changes) - 1) / len(changes),
+        "each picture is compared with itself as well.": (
+            lambda changes: _sign_distance(changes) * (len(changes) - 1) / len(changes)
         ),
-        Mistake(
-            "the share that agrees; the distance is the share that differs.",
-            lambda changes: 1 - _sign_distance(changes),
+        "the share that agrees; the distance is the share that differs.": (
+            lambda changes: 1 - _sign_distance(changes)
         ),
-        Mistake(
-            "the sum over the pairs, not their mean.",
-            lambda changes: _sign_distance(changes) * len(changes) * (len(changes) - 1) / 2,
+        "the sum over the pairs, not their mean.": (
+            lambda changes: _sign_distance(changes) * len(changes) * (len(changes) - 1) / 2
         ),
-    ),
-    laws=(Law("Only signs count.", _depends_on_size),),
+    },
+    laws={"Only signs count.": _depends_on_size},
 )
 
 EXERCISES = (HIDE, POSITIONS, SIGN_DISTANCE)

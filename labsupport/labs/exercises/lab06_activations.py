@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 
 def _mosaic(maps: torch.Tensor, columns: int, *, gap: int = 1) -> torch.Tensor:
@@ -51,25 +51,21 @@ MOSAIC = Exercise(
         "`row, column = divmod(channel, columns)` is where a channel's tile stands.",
         "With `-(-count // columns)` rows there is one for the tiles that are left over, too.",
     ),
-    mistakes=(
-        Mistake("the tiles run down the columns; they go row by row.", _by_columns),
-        Mistake(
-            "there are no lines between the tiles.",
-            lambda maps, columns: _mosaic(maps, columns, gap=0),
+    mistakes={
+        "the tiles run down the columns; they go row by row.": _by_columns,
+        "there are no lines between the tiles.": (
+            lambda maps, columns: _mosaic(maps, columns, gap=0)
         ),
-        Mistake(
-            "the last row is missing where it is not full: round up.",
-            lambda maps, columns: _mosaic(maps[: max(1, len(maps) // columns) * columns], columns),
+        "the last row is missing where it is not full: round up.": (
+            lambda maps, columns: _mosaic(maps[: max(1, len(maps) // columns) * columns], columns)
         ),
-        Mistake(
-            "the line at the right and at the bottom is missing.",
-            lambda maps, columns: _mosaic(maps, columns)[:-1, :-1],
+        "the line at the right and at the bottom is missing.": (
+            lambda maps, columns: _mosaic(maps, columns)[:-1, :-1]
         ),
-        Mistake(
-            "the line at the left and at the top is missing.",
-            lambda maps, columns: _mosaic(maps, columns)[1:, 1:],
+        "the line at the left and at the top is missing.": (
+            lambda maps, columns: _mosaic(maps, columns)[1:, 1:]
         ),
-    ),
+    },
 )
 
 
@@ -118,16 +114,13 @@ CORRELATION = Exercise(
         "Then multiply number by number, and add up.",
         "Divide by both lengths: `x.norm() * y.norm()`.",
     ),
-    mistakes=(
-        Mistake("the means are not taken away: that is the cosine.", _cosine),
-        Mistake("it is not divided by the lengths: that is the covariance.", _covariance),
-        Mistake("the square; the sign is lost.", lambda one, other: _correlation(one, other) ** 2),
-        Mistake(
-            "the distance, 1 minus the correlation.",
-            lambda one, other: 1 - _correlation(one, other),
-        ),
-    ),
-    laws=(Law("Neither a factor nor an offset matters.", _hears_an_offset),),
+    mistakes={
+        "the means are not taken away: that is the cosine.": _cosine,
+        "it is not divided by the lengths: that is the covariance.": _covariance,
+        "the square; the sign is lost.": lambda one, other: _correlation(one, other) ** 2,
+        "the distance, 1 minus the correlation.": lambda one, other: 1 - _correlation(one, other),
+    },
+    laws={"Neither a factor nor an offset matters.": _hears_an_offset},
 )
 
 
@@ -163,28 +156,23 @@ VOTES = Exercise(
         "What the classifier gets from a unit is one number: the mean of its map.",
         "`weights` is (classes, units): the column `weights[:, unit]` belongs to the unit.",
     ),
-    mistakes=(
-        Mistake(
-            "a row of the weights: that belongs to a class; a unit has a column.",
-            lambda maps, weights, unit: weights[unit] * maps[unit].mean(),
+    mistakes={
+        "a row of the weights: that belongs to a class; a unit has a column.": (
+            lambda maps, weights, unit: weights[unit] * maps[unit].mean()
         ),
-        Mistake(
-            "the sum over the map; the pool takes the mean.",
-            lambda maps, weights, unit: weights[:, unit] * maps[unit].sum(),
+        "the sum over the map; the pool takes the mean.": (
+            lambda maps, weights, unit: weights[:, unit] * maps[unit].sum()
         ),
-        Mistake(
-            "the largest activation; the pool takes the mean.",
-            lambda maps, weights, unit: weights[:, unit] * maps[unit].max(),
+        "the largest activation; the pool takes the mean.": (
+            lambda maps, weights, unit: weights[:, unit] * maps[unit].max()
         ),
-        Mistake(
-            "all units' votes together: those are the scores.",
-            lambda maps, weights, _: weights @ maps.mean((1, 2)),
+        "all units' votes together: those are the scores.": (
+            lambda maps, weights, _: weights @ maps.mean((1, 2))
         ),
-        Mistake(
-            "the weights alone; what the unit answers here is missing.",
-            lambda _, weights, unit: weights[:, unit],
+        "the weights alone; what the unit answers here is missing.": (
+            lambda _, weights, unit: weights[:, unit]
         ),
-    ),
+    },
 )
 
 
@@ -221,28 +209,23 @@ CHANGED = Exercise(
         "Going out is a change as well as coming on: the size of the difference counts, `.abs()`.",
         "`difference.topk(count).indices.tolist()` gives the largest first.",
     ),
-    mistakes=(
-        Mistake(
-            "only units that came on: one that went out has changed too.",
-            lambda first, second, count: _ranked((second - first).mean((1, 2)), count),
+    mistakes={
+        "only units that came on: one that went out has changed too.": (
+            lambda first, second, count: _ranked((second - first).mean((1, 2)), count)
         ),
-        Mistake(
-            "only units that went out: one that came on has changed too.",
-            lambda first, second, count: _ranked((first - second).mean((1, 2)), count),
+        "only units that went out: one that came on has changed too.": (
+            lambda first, second, count: _ranked((first - second).mean((1, 2)), count)
         ),
-        Mistake(
-            "position by position: a map that only moved seems to have changed.",
-            lambda first, second, count: _ranked((second - first).abs().mean((1, 2)), count),
+        "position by position: a map that only moved seems to have changed.": (
+            lambda first, second, count: _ranked((second - first).abs().mean((1, 2)), count)
         ),
-        Mistake(
-            "the units that changed least.",
-            lambda first, second, count: _ranked(-(second - first).mean((1, 2)).abs(), count),
+        "the units that changed least.": (
+            lambda first, second, count: _ranked(-(second - first).mean((1, 2)).abs(), count)
         ),
-        Mistake(
-            "the strongest units of the second picture; nothing is compared.",
-            lambda _, second, count: _ranked(second.mean((1, 2)), count),
+        "the strongest units of the second picture; nothing is compared.": (
+            lambda _, second, count: _ranked(second.mean((1, 2)), count)
         ),
-    ),
+    },
 )
 
 EXERCISES = (MOSAIC, CORRELATION, VOTES, CHANGED)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 GradientOf = Callable[[torch.Tensor], torch.Tensor]
 
@@ -49,32 +49,27 @@ RELU_BACKWARD = Exercise(
         "backprop looks at `f` alone, deconvnet at `above` alone, guided at both.",
         "All three give `above` times something: `(f > 0) * above`, and so on.",
     ),
-    mistakes=(
-        Mistake(
-            "every rule is computed as plain backprop.",
-            lambda f, above, _rule: _relu_backward(f, above, "backprop"),
+    mistakes={
+        "every rule is computed as plain backprop.": (
+            lambda f, above, _rule: _relu_backward(f, above, "backprop")
         ),
-        Mistake(
-            "a ReLU that is exactly at zero lets the gradient through; `>`, not `>=`.",
+        "a ReLU that is exactly at zero lets the gradient through; `>`, not `>=`.": (
             lambda f, above, rule: (
                 above * (f >= 0) if rule == "backprop" else _relu_backward(f, above, rule)
-            ),
+            )
         ),
-        Mistake(
-            "the deconvnet asks for f > 0 as well: that is the guided rule.",
+        "the deconvnet asks for f > 0 as well: that is the guided rule.": (
             lambda f, above, rule: _relu_backward(
                 f, above, "guided" if rule == "deconvnet" else rule
-            ),
+            )
         ),
-        Mistake(
-            "backprop and deconvnet are exchanged.",
-            lambda f, above, rule: _relu_backward(f, above, _EXCHANGED[rule]),
+        "backprop and deconvnet are exchanged.": (
+            lambda f, above, rule: _relu_backward(f, above, _EXCHANGED[rule])
         ),
-        Mistake(
-            "ones where the gradient passes, not the gradient itself.",
-            lambda f, above, rule: (_relu_backward(f, above, rule) != 0).float(),
+        "ones where the gradient passes, not the gradient itself.": (
+            lambda f, above, rule: (_relu_backward(f, above, rule) != 0).float()
         ),
-    ),
+    },
 )
 
 
@@ -125,17 +120,15 @@ UNPOOL = Exercise(
         "Place p of a map that is `width` wide lies in row `p // width`, column `p % width`.",
         "`placed.view(-1)` is the same map as one long row; add with `+=`.",
     ),
-    mistakes=(
-        Mistake(
-            "a value replaces the one before it; where windows overlap, values add up.",
+    mistakes={
+        "a value replaces the one before it; where windows overlap, values add up.": (
             lambda values, switches, size: (
                 torch.zeros(size[0] * size[1])
                 .index_put((switches.flatten(),), values.flatten())
                 .view(size)
-            ),
+            )
         ),
-        Mistake(
-            "places are counted column by column; they go row by row.",
+        "places are counted column by column; they go row by row.": (
             lambda values, switches, size: (
                 torch.zeros(size[0] * size[1])
                 .index_add(
@@ -144,14 +137,13 @@ UNPOOL = Exercise(
                     values.flatten(),
                 )
                 .view(size)
-            ),
+            )
         ),
-        Mistake(
-            "every pixel of a map gets the mean of all values; the switches are not used.",
-            lambda values, _switches, size: values.mean().expand(size).clone(),
+        "every pixel of a map gets the mean of all values; the switches are not used.": (
+            lambda values, _switches, size: values.mean().expand(size).clone()
         ),
-    ),
-    laws=(Law("What comes from above is all there below, no more and no less.", _loses_something),),
+    },
+    laws={"What comes from above is all there below, no more and no less.": _loses_something},
 )
 
 
@@ -205,43 +197,38 @@ INTEGRATE = Exercise(
         "At place a, the image is `baseline + a * (image - baseline)`; ask `gradient` there.",
         "Mean of the gradients, times `(image - baseline)`.",
     ),
-    mistakes=(
-        Mistake(
-            "the mean gradient, without the way `image - baseline`.",
+    mistakes={
+        "the mean gradient, without the way `image - baseline`.": (
             lambda gradient, image, baseline, steps: (
                 _integrate(gradient, image, baseline, steps) / (image - baseline)
-            ),
+            )
         ),
-        Mistake(
-            "the gradient at the image alone, times the way.",
-            lambda gradient, image, baseline, _steps: gradient(image) * (image - baseline),
+        "the gradient at the image alone, times the way.": (
+            lambda gradient, image, baseline, _steps: gradient(image) * (image - baseline)
         ),
-        Mistake(
-            "the gradients at the beginning of each part; take its middle.",
+        "the gradients at the beginning of each part; take its middle.": (
             lambda gradient, image, baseline, steps: (
                 torch.stack(
                     [gradient(torch.lerp(baseline, image, k / steps)) for k in range(steps)]
                 ).mean(0)
                 * (image - baseline)
-            ),
+            )
         ),
-        Mistake(
-            "the gradients at the end of each part; take its middle.",
+        "the gradients at the end of each part; take its middle.": (
             lambda gradient, image, baseline, steps: (
                 torch.stack(
                     [gradient(torch.lerp(baseline, image, (k + 1) / steps)) for k in range(steps)]
                 ).mean(0)
                 * (image - baseline)
-            ),
+            )
         ),
-        Mistake(
-            "the sum of the gradients, not their mean.",
+        "the sum of the gradients, not their mean.": (
             lambda gradient, image, baseline, steps: (
                 steps * _integrate(gradient, image, baseline, steps)
-            ),
+            )
         ),
-    ),
-    laws=(Law("The attributions add up to the change of the value.", _does_not_add_up),),
+    },
+    laws={"The attributions add up to the change of the value.": _does_not_add_up},
 )
 
 EXERCISES = (RELU_BACKWARD, UNPOOL, INTEGRATE)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 Box = tuple[int, int, int, int]
 
@@ -46,28 +46,23 @@ STEP = Exercise(
         "The penalty is decay times the sum of the squared pixels. What is its gradient?",
         "The derivative of x² is 2x, and the penalty is taken away: gradient - 2 * decay * image.",
     ),
-    mistakes=(
-        Mistake(
-            "downhill: the score becomes smaller. Add the gradient.",
-            lambda image, gradient, rate, decay: _step(image, -gradient, rate, decay),
+    mistakes={
+        "downhill: the score becomes smaller. Add the gradient.": (
+            lambda image, gradient, rate, decay: _step(image, -gradient, rate, decay)
         ),
-        Mistake(
-            "the penalty is added: the picture grows instead of decaying.",
-            lambda image, gradient, rate, decay: _step(image, gradient, rate, -decay),
+        "the penalty is added: the picture grows instead of decaying.": (
+            lambda image, gradient, rate, decay: _step(image, gradient, rate, -decay)
         ),
-        Mistake(
-            "the factor 2 is missing: the derivative of x² is 2x.",
-            lambda image, gradient, rate, decay: _step(image, gradient, rate, decay / 2),
+        "the factor 2 is missing: the derivative of x² is 2x.": (
+            lambda image, gradient, rate, decay: _step(image, gradient, rate, decay / 2)
         ),
-        Mistake(
-            "the decay is left out.",
-            lambda image, gradient, rate, _: _step(image, gradient, rate, 0.0),
+        "the decay is left out.": (
+            lambda image, gradient, rate, _: _step(image, gradient, rate, 0.0)
         ),
-        Mistake(
-            "the decay leaves the learning rate out: both gradients are multiplied by it.",
-            lambda image, gradient, rate, decay: _step(image, gradient, rate, decay / rate),
+        "the decay leaves the learning rate out: both gradients are multiplied by it.": (
+            lambda image, gradient, rate, decay: _step(image, gradient, rate, decay / rate)
         ),
-    ),
+    },
 )
 
 
@@ -114,29 +109,24 @@ CLIP = Exercise(
         "`torch.quantile(size, share)` is the size under which that share of the pixels lies.",
         "`image * (size >= level)` keeps the large ones: (H, W) fits to (3, H, W) by itself.",
     ),
-    mistakes=(
-        Mistake(
-            "the small pixels are kept and the large ones are gone.",
-            lambda image, share: image - _clip_small(image, share),
+    mistakes={
+        "the small pixels are kept and the large ones are gone.": (
+            lambda image, share: image - _clip_small(image, share)
         ),
-        Mistake(
-            "each colour is judged by itself; a pixel goes or stays as a whole.",
-            lambda image, share: _zeroed(image, image.abs(), share),
+        "each colour is judged by itself; a pixel goes or stays as a whole.": (
+            lambda image, share: _zeroed(image, image.abs(), share)
         ),
-        Mistake(
-            "the share is taken for a size: sizes are compared with the number itself.",
-            lambda image, share: image.where(_norm(image) >= share, torch.zeros(())),
+        "the share is taken for a size: sizes are compared with the number itself.": (
+            lambda image, share: image.where(_norm(image) >= share, torch.zeros(()))
         ),
-        Mistake(
-            "negative numbers count as small: the sum is not the length.",
-            lambda image, share: _zeroed(image, image.sum(0), share),
+        "negative numbers count as small: the sum is not the length.": (
+            lambda image, share: _zeroed(image, image.sum(0), share)
         ),
-        Mistake(
-            "the share of the pixels that stays, instead of the share that goes.",
-            lambda image, share: _clip_small(image, 1 - share),
+        "the share of the pixels that stays, instead of the share that goes.": (
+            lambda image, share: _clip_small(image, 1 - share)
         ),
-    ),
-    laws=(Law("A pixel goes or stays with all its colours.", _tears_pixels),),
+    },
+    laws={"A pixel goes or stays with all its colours.": _tears_pixels},
 )
 
 
@@ -195,25 +185,20 @@ OVERLAP = Exercise(
         "Boxes that are apart share nothing: `max(0, right - left)`, and the same for the height.",
         "Together they cover both areas, the shared one counted once: a + b - shared.",
     ),
-    mistakes=(
-        Mistake("boxes that lie apart must share nothing: keep both sides from 0 on.", _unclamped),
-        Mistake(
-            "the shared area is counted twice below the line.",
-            lambda one, other: _shared(one, other) / (_area(one) + _area(other)),
+    mistakes={
+        "boxes that lie apart must share nothing: keep both sides from 0 on.": _unclamped,
+        "the shared area is counted twice below the line.": (
+            lambda one, other: _shared(one, other) / (_area(one) + _area(other))
         ),
-        Mistake(
-            "divided by the smaller box: one inside the other would be perfect.",
-            lambda one, other: _shared(one, other) / min(_area(one), _area(other)),
+        "divided by the smaller box: one inside the other would be perfect.": (
+            lambda one, other: _shared(one, other) / min(_area(one), _area(other))
         ),
-        Mistake(
-            "one row and one column too many: right and bottom are one past the end.", _inclusive
+        "one row and one column too many: right and bottom are one past the end.": _inclusive,
+        "the shared area itself, in pixels: divide it by the area of both together.": (
+            lambda one, other: float(_shared(one, other))
         ),
-        Mistake(
-            "the shared area itself, in pixels: divide it by the area of both together.",
-            lambda one, other: float(_shared(one, other)),
-        ),
-    ),
-    laws=(Law("It does not matter which box comes first.", _has_sides),),
+    },
+    laws={"It does not matter which box comes first.": _has_sides},
 )
 
 EXERCISES = (STEP, CLIP, OVERLAP)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 
 def _code_distance(code: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -47,29 +47,24 @@ RELATIVE = Exercise(
         "Divide it by the squared length of the code that is wanted, not of the picture's own.",
         "`(code - wanted).square().sum() / wanted.square().sum()`",
     ),
-    mistakes=(
-        Mistake(
-            "the distance itself: divide it by the wanted code's squared length.",
-            lambda code, wanted: (code - wanted).square().sum(),
+    mistakes={
+        "the distance itself: divide it by the wanted code's squared length.": (
+            lambda code, wanted: (code - wanted).square().sum()
         ),
-        Mistake(
-            "divided by the picture's own code's size: a picture could win by loud activations.",
-            lambda code, wanted: (code - wanted).square().sum() / code.square().sum(),
+        "divided by the picture's own code's size: a picture could win by loud activations.": (
+            lambda code, wanted: (code - wanted).square().sum() / code.square().sum()
         ),
-        Mistake(
-            "the root of what is asked for: leave the distance squared.",
-            lambda code, wanted: (code - wanted).norm() / wanted.norm(),
+        "the root of what is asked for: leave the distance squared.": (
+            lambda code, wanted: (code - wanted).norm() / wanted.norm()
         ),
-        Mistake(
-            "absolute values: the paper squares the differences.",
-            lambda code, wanted: (code - wanted).abs().sum() / wanted.abs().sum(),
+        "absolute values: the paper squares the differences.": (
+            lambda code, wanted: (code - wanted).abs().sum() / wanted.abs().sum()
         ),
-        Mistake(
-            "a squared length above, a length below: square both.",
-            lambda code, wanted: (code - wanted).square().sum() / wanted.norm(),
+        "a squared length above, a length below: square both.": (
+            lambda code, wanted: (code - wanted).square().sum() / wanted.norm()
         ),
-    ),
-    laws=(Law("It does not depend on how loud a layer is.", _grows_with_the_code),),
+    },
+    laws={"It does not depend on how loud a layer is.": _grows_with_the_code},
 )
 
 
@@ -120,29 +115,22 @@ VARIATION = Exercise(
         "Their right neighbours are `image[:, :-1, 1:]`, those below `image[:, 1:, :-1]`.",
         "Square both steps, add them, and take the mean over all of these pixels and colours.",
     ),
-    mistakes=(
-        Mistake(
-            "only the steps to the right: steps down count too.",
-            lambda image: _steps(image)[0].square().mean(),
+    mistakes={
+        "only the steps to the right: steps down count too.": (
+            lambda image: _steps(image)[0].square().mean()
         ),
-        Mistake(
-            "absolute steps: the exponent is 2, so square them.",
-            lambda image: torch.stack(_steps(image)).abs().sum(0).mean(),
+        "absolute steps: the exponent is 2, so square them.": (
+            lambda image: torch.stack(_steps(image)).abs().sum(0).mean()
         ),
-        Mistake(
-            "the sum over the pixels: a large picture would be punished. Take the mean.",
-            lambda image: torch.stack(_steps(image)).square().sum(),
+        "the sum over the pixels: a large picture would be punished. Take the mean.": (
+            lambda image: torch.stack(_steps(image)).square().sum()
         ),
-        Mistake(
-            "the last column meets the first one: a picture does not go around its border.",
-            _around,
+        "the last column meets the first one: a picture does not go around its border.": _around,
+        "the steps are added before they are squared: a step up can hide a step down.": (
+            lambda image: torch.stack(_steps(image)).sum(0).square().mean()
         ),
-        Mistake(
-            "the steps are added before they are squared: a step up can hide a step down.",
-            lambda image: torch.stack(_steps(image)).sum(0).square().mean(),
-        ),
-    ),
-    laws=(Law("Rows and columns count alike.", _sees_both_ways),),
+    },
+    laws={"Rows and columns count alike.": _sees_both_ways},
 )
 
 
@@ -186,29 +174,22 @@ SPREAD = Exercise(
         "Or all at once: `codes[:, None] - codes[None]` is (N, N, D), each pair twice.",
         "A code's distance from itself is 0 and no pair: divide the sum by N (N - 1), not by N².",
     ),
-    mistakes=(
-        Mistake(
-            "each code's distance from itself, 0, is counted: divide by N (N - 1).",
-            lambda codes: _all_pairs(codes).mean(),
+    mistakes={
+        "each code's distance from itself, 0, is counted: divide by N (N - 1).": (
+            lambda codes: _all_pairs(codes).mean()
         ),
-        Mistake(
-            "the distances, not squared.",
-            lambda codes: torch.pdist(codes).mean(),
+        "the distances, not squared.": lambda codes: torch.pdist(codes).mean(),
+        "distances from the mean code: that is half of what two codes are apart.": (
+            lambda codes: (codes - codes.mean(0)).square().sum(1).mean()
         ),
-        Mistake(
-            "distances from the mean code: that is half of what two codes are apart.",
-            lambda codes: (codes - codes.mean(0)).square().sum(1).mean(),
+        "only neighbours in the list: take all pairs.": (
+            lambda codes: codes.diff(dim=0).square().sum(1).mean()
         ),
-        Mistake(
-            "only neighbours in the list: take all pairs.",
-            lambda codes: codes.diff(dim=0).square().sum(1).mean(),
+        "each pair is counted twice, and the sum is divided by the pairs.": (
+            lambda codes: 2 * torch.pdist(codes).square().mean()
         ),
-        Mistake(
-            "each pair is counted twice, and the sum is divided by the pairs.",
-            lambda codes: 2 * torch.pdist(codes).square().mean(),
-        ),
-    ),
-    laws=(Law("Only differences count.", _moves_along),),
+    },
+    laws={"Only differences count.": _moves_along},
 )
 
 
@@ -244,28 +225,21 @@ ERROR = Exercise(
         "`spread` is a mean of squared distances already: divide by it, and take no root.",
         "`(codes - wanted).square().sum(1) / spread`",
     ),
-    mistakes=(
-        Mistake(
-            "one number for all codes together: sum along the last axis alone.",
-            lambda codes, wanted, spread: (codes - wanted).square().sum() / spread,
+    mistakes={
+        "one number for all codes together: sum along the last axis alone.": (
+            lambda codes, wanted, spread: (codes - wanted).square().sum() / spread
         ),
-        Mistake(
-            "the root is taken: the error is a share of a squared distance.",
-            lambda codes, wanted, spread: (codes - wanted).norm(dim=1) / spread**0.5,
+        "the root is taken: the error is a share of a squared distance.": (
+            lambda codes, wanted, spread: (codes - wanted).norm(dim=1) / spread**0.5
         ),
-        Mistake(
-            "divided by the code's own size: that was exercise 09.1.",
-            lambda codes, wanted, _: (codes - wanted).square().sum(1) / wanted.square().sum(1),
+        "divided by the code's own size: that was exercise 09.1.": (
+            lambda codes, wanted, _: (codes - wanted).square().sum(1) / wanted.square().sum(1)
         ),
-        Mistake(
-            "the mean over the numbers of a code: the spread is a sum over them.",
-            lambda codes, wanted, spread: (codes - wanted).square().mean(1) / spread,
+        "the mean over the numbers of a code: the spread is a sum over them.": (
+            lambda codes, wanted, spread: (codes - wanted).square().mean(1) / spread
         ),
-        Mistake(
-            "the spread is left out.",
-            lambda codes, wanted, _: (codes - wanted).square().sum(1),
-        ),
-    ),
+        "the spread is left out.": lambda codes, wanted, _: (codes - wanted).square().sum(1),
+    },
 )
 
 EXERCISES = (RELATIVE, VARIATION, SPREAD, ERROR)

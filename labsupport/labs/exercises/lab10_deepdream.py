@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 
 def _seeded(*shape: int, seed: int) -> Tensor:
@@ -44,34 +44,28 @@ STEP = Exercise(
         "Divide the gradient by it, multiply by rate, and add: pixels move by rate on average.",
         "Pixels lie in [0, 1]: end with `.clamp(0, 1)`.",
     ),
-    mistakes=(
-        Mistake(
-            "the gradient is not divided by its mean absolute value.",
-            lambda image, gradient, rate: (image + rate * gradient).clamp(0, 1),
+    mistakes={
+        "the gradient is not divided by its mean absolute value.": (
+            lambda image, gradient, rate: (image + rate * gradient).clamp(0, 1)
         ),
-        Mistake(
-            "downhill: what the layer sees is wiped out. Add the gradient.",
-            lambda image, gradient, rate: _step(image, -gradient, rate),
+        "downhill: what the layer sees is wiped out. Add the gradient.": (
+            lambda image, gradient, rate: _step(image, -gradient, rate)
         ),
-        Mistake(
-            "the pixels are not clipped to [0, 1].",
-            lambda image, gradient, rate: image + rate * gradient / gradient.abs().mean(),
+        "the pixels are not clipped to [0, 1].": (
+            lambda image, gradient, rate: image + rate * gradient / gradient.abs().mean()
         ),
-        Mistake(
-            "divided by the mean itself: positive and negative gradients cancel. Take abs() first.",
-            lambda image, gradient, rate: (image + rate * gradient / gradient.mean()).clamp(0, 1),
+        "divided by the mean itself: positive and negative gradients cancel. Take abs() first.": (
+            lambda image, gradient, rate: (image + rate * gradient / gradient.mean()).clamp(0, 1)
         ),
-        Mistake(
-            "divided by the largest gradient: one pixel moves by rate, the others hardly.",
+        "divided by the largest gradient: one pixel moves by rate, the others hardly.": (
             lambda image, gradient, rate: torch.add(
                 image, gradient, alpha=rate / float(gradient.abs().max())
-            ).clamp(0, 1),
+            ).clamp(0, 1)
         ),
-        Mistake(
-            "only the sign of the gradient counts here; DeepDream keeps its size.",
-            lambda image, gradient, rate: (image + rate * gradient.sign()).clamp(0, 1),
+        "only the sign of the gradient counts here; DeepDream keeps its size.": (
+            lambda image, gradient, rate: (image + rate * gradient.sign()).clamp(0, 1)
         ),
-    ),
+    },
 )
 
 
@@ -122,36 +116,28 @@ JITTER = Exercise(
         "Then `change(...)` what was shifted.",
         "Roll the result by (-down, -right): every pixel must come back to where it was.",
     ),
-    mistakes=(
-        Mistake(
-            "the picture is not shifted back.",
-            lambda image, down, right, change: change(_rolled(image, down, right)),
+    mistakes={
+        "the picture is not shifted back.": (
+            lambda image, down, right, change: change(_rolled(image, down, right))
         ),
-        Mistake(
-            "shifted twice in the same direction: back means the opposite sign.",
+        "shifted twice in the same direction: back means the opposite sign.": (
             lambda image, down, right, change: _rolled(
                 change(_rolled(image, down, right)), down, right
-            ),
+            )
         ),
-        Mistake(
-            "nothing is shifted before the change.",
-            lambda image, _down, _right, change: change(image),
+        "nothing is shifted before the change.": lambda image, _down, _right, change: change(image),
+        "rows and columns are exchanged: down belongs to dimension -2, right to -1.": (
+            lambda image, down, right, change: _jittered(image, right, down, change)
         ),
-        Mistake(
-            "rows and columns are exchanged: down belongs to dimension -2, right to -1.",
-            lambda image, down, right, change: _jittered(image, right, down, change),
+        "shifted up and left first; down and right are meant.": (
+            lambda image, down, right, change: _jittered(image, -down, -right, change)
         ),
-        Mistake(
-            "shifted up and left first; down and right are meant.",
-            lambda image, down, right, change: _jittered(image, -down, -right, change),
-        ),
-        Mistake(
-            "the picture is changed, and then shifted there and back: shift before the change.",
+        "the picture is changed, and then shifted there and back: shift before the change.": (
             lambda image, down, right, change: _rolled(
                 _rolled(change(image), down, right), -down, right
-            ),
+            )
         ),
-    ),
+    },
 )
 
 
@@ -208,23 +194,20 @@ SIZES = Exercise(
         "Each is made from the one before: `round(height / scale), round(width / scale)`.",
         "The dream begins with the smallest: give the list in reverse.",
     ),
-    mistakes=(
-        Mistake("the largest comes first: the dream begins with the smallest.", _largest_first),
-        Mistake("the numbers are cut off; round them.", _cut),
-        Mistake(
-            "one octave too many: the picture's own size is one of them.",
-            lambda height, width, octaves, scale: _sizes(height, width, octaves + 1, scale),
+    mistakes={
+        "the largest comes first: the dream begins with the smallest.": _largest_first,
+        "the numbers are cut off; round them.": _cut,
+        "one octave too many: the picture's own size is one of them.": (
+            lambda height, width, octaves, scale: _sizes(height, width, octaves + 1, scale)
         ),
-        Mistake(
-            "one octave is missing: the picture's own size is one of them, the last.",
-            lambda height, width, octaves, scale: _sizes(height, width, octaves, scale)[:-1],
+        "one octave is missing: the picture's own size is one of them, the last.": (
+            lambda height, width, octaves, scale: _sizes(height, width, octaves, scale)[:-1]
         ),
-        Mistake("equal distances between the sizes; it is the ratio that is constant.", _shared),
-        Mistake(
-            "(width, height): sizes here are (height, width).",
-            lambda height, width, octaves, scale: _sizes(width, height, octaves, scale),
+        "equal distances between the sizes; it is the ratio that is constant.": _shared,
+        "(width, height): sizes here are (height, width).": (
+            lambda height, width, octaves, scale: _sizes(width, height, octaves, scale)
         ),
-    ),
+    },
 )
 
 
@@ -272,37 +255,31 @@ CARRY = Exercise(
         "Bring the detail, not the picture, to the size of the larger copy: `base.shape[2:]`.",
         "Add it to the larger copy and clip: `(base + detail).clamp(0, 1)`.",
     ),
-    mistakes=(
-        Mistake(
-            "the dreamed picture itself is enlarged: the photograph's fine detail is lost.",
-            lambda base, _small, dreamed, resize: resize(dreamed, base.shape[-2:]),
+    mistakes={
+        "the dreamed picture itself is enlarged: the photograph's fine detail is lost.": (
+            lambda base, _small, dreamed, resize: resize(dreamed, base.shape[-2:])
         ),
-        Mistake(
-            "the dreamed picture is added to the photograph, not just what is new in it.",
+        "the dreamed picture is added to the photograph, not just what is new in it.": (
             lambda base, _small, dreamed, resize: (base + resize(dreamed, base.shape[-2:])).clamp(
                 0, 1
-            ),
+            )
         ),
-        Mistake(
-            "the detail has the wrong sign: dreamed - small.",
-            lambda base, small, dreamed, resize: _carry(base, dreamed, small, resize),
+        "the detail has the wrong sign: dreamed - small.": (
+            lambda base, small, dreamed, resize: _carry(base, dreamed, small, resize)
         ),
-        Mistake(
-            "the result is not clipped to [0, 1].",
-            lambda base, small, dreamed, resize: base + resize(dreamed - small, base.shape[-2:]),
+        "the result is not clipped to [0, 1].": (
+            lambda base, small, dreamed, resize: base + resize(dreamed - small, base.shape[-2:])
         ),
-        Mistake(
-            "the detail alone is no picture: add it to the larger copy.",
+        "the detail alone is no picture: add it to the larger copy.": (
             lambda base, small, dreamed, resize: resize(dreamed - small, base.shape[-2:]).clamp(
                 0, 1
-            ),
+            )
         ),
-        Mistake(
-            "nothing is carried over: the larger copy comes back as it was.",
-            lambda base, _small, _dreamed, _resize: base,
+        "nothing is carried over: the larger copy comes back as it was.": (
+            lambda base, _small, _dreamed, _resize: base
         ),
-    ),
-    laws=(Law("Where nothing was dreamed, the larger copy stays as it is.", _loses_sharpness),),
+    },
+    laws={"Where nothing was dreamed, the larger copy stays as it is.": _loses_sharpness},
 )
 
 EXERCISES = (STEP, JITTER, SIZES, CARRY)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 
 def _seeded(seed: int, *shape: int) -> Tensor:
@@ -48,29 +48,24 @@ GRAM = Exercise(
         "`rows @ rows.T` has all of them.",
         "Divide by the number of numbers in the maps, C H W: `maps.numel()`.",
     ),
-    mistakes=(
-        Mistake(
-            "not divided by C H W: a larger picture would have a larger matrix.",
-            lambda maps: _gram_matrix(maps) * maps.numel(),
+    mistakes={
+        "not divided by C H W: a larger picture would have a larger matrix.": (
+            lambda maps: _gram_matrix(maps) * maps.numel()
         ),
-        Mistake(
-            "divided by the positions alone; the number of channels belongs to it too.",
-            lambda maps: _gram_matrix(maps) * len(maps),
+        "divided by the positions alone; the number of channels belongs to it too.": (
+            lambda maps: _gram_matrix(maps) * len(maps)
         ),
-        Mistake(
-            "the positions are compared and not the channels: (H W, H W) instead of (C, C).",
-            lambda maps: maps.flatten(1).T @ maps.flatten(1) / maps.numel(),
+        "the positions are compared and not the channels: (H W, H W) instead of (C, C).": (
+            lambda maps: maps.flatten(1).T @ maps.flatten(1) / maps.numel()
         ),
-        Mistake(
-            "each channel's mean is taken away first: that is the covariance.",
-            lambda maps: _gram_matrix(maps - maps.mean((1, 2), keepdim=True)),
+        "each channel's mean is taken away first: that is the covariance.": (
+            lambda maps: _gram_matrix(maps - maps.mean((1, 2), keepdim=True))
         ),
-        Mistake(
-            "the rows are brought to length 1 first: how strong a channel is gets lost.",
-            lambda maps: torch.corrcoef(maps.flatten(1)) if len(maps) > 1 else maps,
+        "the rows are brought to length 1 first: how strong a channel is gets lost.": (
+            lambda maps: torch.corrcoef(maps.flatten(1)) if len(maps) > 1 else maps
         ),
-    ),
-    laws=(Law("Where things lie does not matter.", _heeds_places),),
+    },
+    laws={"Where things lie does not matter.": _heeds_places},
 )
 
 
@@ -109,36 +104,31 @@ LOSS = Exercise(
         "Squared differences, summed: `(own - wanted).square().sum()`.",
         "Relative to the style: divide by `wanted.square().sum()`.",
     ),
-    mistakes=(
-        Mistake(
-            "not relative: divide by the sum of the squares of the style's own matrix.",
-            lambda maps, style: (_gram_matrix(maps) - _gram_matrix(style)).square().sum(),
+    mistakes={
+        "not relative: divide by the sum of the squares of the style's own matrix.": (
+            lambda maps, style: (_gram_matrix(maps) - _gram_matrix(style)).square().sum()
         ),
-        Mistake(
-            "divided by the picture's matrix instead of the style's.",
-            lambda maps, style: _style_loss(style, maps),
+        "divided by the picture's matrix instead of the style's.": (
+            lambda maps, style: _style_loss(style, maps)
         ),
-        Mistake(
-            "the differences are not squared.",
+        "the differences are not squared.": (
             lambda maps, style: (
                 (_gram_matrix(maps) - _gram_matrix(style)).abs().sum()
                 / _gram_matrix(style).abs().sum()
-            ),
+            )
         ),
-        Mistake(
-            "the root of the sum: a distance instead of a squared one.",
-            lambda maps, style: _style_loss(maps, style).sqrt(),
+        "the root of the sum: a distance instead of a squared one.": (
+            lambda maps, style: _style_loss(maps, style).sqrt()
         ),
-        Mistake(
-            "the maps are compared position by position: that is the content loss.",
+        "the maps are compared position by position: that is the content loss.": (
             lambda maps, style: (
                 (maps - style).square().sum() / style.square().sum()
                 if maps.shape == style.shape
                 else _style_loss(maps, style)
-            ),
+            )
         ),
-    ),
-    laws=(Law("The same things elsewhere are the same style.", _is_not_zero),),
+    },
+    laws={"The same things elsewhere are the same style.": _is_not_zero},
 )
 
 _EYE = (0.299, 0.587, 0.114)
@@ -183,31 +173,26 @@ COLOUR = Exercise(
         "What is left of the content without its luminance is its colour: `content - bright`.",
         "Add it to the picture's luminance, and `.clamp(0, 1)`.",
     ),
-    mistakes=(
-        Mistake(
-            "the luminance of the content with the colours of the painting: the other way round.",
-            lambda picture, content: _keep_colours(content, picture),
+    mistakes={
+        "the luminance of the content with the colours of the painting: the other way round.": (
+            lambda picture, content: _keep_colours(content, picture)
         ),
-        Mistake(
-            "the plain mean of the three channels: green looks brighter to an eye than blue.",
+        "the plain mean of the three channels: green looks brighter to an eye than blue.": (
             lambda picture, content: (
                 content + picture.mean(0, keepdim=True) - content.mean(0, keepdim=True)
-            ).clamp(0, 1),
+            ).clamp(0, 1)
         ),
-        Mistake(
-            "numbers outside [0, 1] are left: clamp them.",
-            lambda picture, content: content + _bright(picture) - _bright(content),
+        "numbers outside [0, 1] are left: clamp them.": (
+            lambda picture, content: content + _bright(picture) - _bright(content)
         ),
-        Mistake(
-            "the content's luminance is still there: take it away before you add the painting's.",
-            lambda picture, content: (content + _bright(picture)).clamp(0, 1),
+        "the content's luminance is still there: take it away before you add the painting's.": (
+            lambda picture, content: (content + _bright(picture)).clamp(0, 1)
         ),
-        Mistake(
-            "the painting's luminance alone: the colours of the content are missing.",
-            lambda picture, _: _bright(picture).expand(3, -1, -1),
+        "the painting's luminance alone: the colours of the content are missing.": (
+            lambda picture, _: _bright(picture).expand(3, -1, -1)
         ),
-    ),
-    laws=(Law("A picture with its own colours is itself.", _changes_itself),),
+    },
+    laws={"A picture with its own colours is itself.": _changes_itself},
 )
 
 EXERCISES = (GRAM, LOSS, COLOUR)

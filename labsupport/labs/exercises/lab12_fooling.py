@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
 
@@ -62,29 +62,28 @@ FGSM = Exercise(
         "`(gradient,) = torch.autograd.grad(loss(image), image)` has a number for each pixel.",
         "Only the signs count: `image + eps * gradient.sign()`, and then back into [0, 1].",
     ),
-    mistakes=(
-        Mistake(
-            "the result is not kept inside [0, 1].",
-            lambda loss, image, eps: image + eps * _gradient(loss, image).sign(),
+    mistakes={
+        "the result is not kept inside [0, 1].": (
+            lambda loss, image, eps: image + eps * _gradient(loss, image).sign()
         ),
-        Mistake(
-            "the loss falls: add the signs, do not take them away.",
-            lambda loss, image, eps: (image - eps * _gradient(loss, image).sign()).clamp(0, 1),
+        "the loss falls: add the signs, do not take them away.": (
+            lambda loss, image, eps: (image - eps * _gradient(loss, image).sign()).clamp(0, 1)
         ),
-        Mistake(
-            "each pixel moves by eps times its gradient; take the gradient's sign.",
-            lambda loss, image, eps: (image + eps * _gradient(loss, image)).clamp(0, 1),
+        "each pixel moves by eps times its gradient; take the gradient's sign.": (
+            lambda loss, image, eps: (image + eps * _gradient(loss, image)).clamp(0, 1)
         ),
-        Mistake(
-            "the gradient is divided by its length: the step is eps long in all, not eps a pixel.",
+        "the gradient is divided by its length: the step is eps long in all, not eps a pixel.": (
             lambda loss, image, eps: (
-                image + eps * torch.nn.functional.normalize(_gradient(loss, image).flatten(), dim=0)
-                .view_as(image)
-            ).clamp(0, 1),
+                image
+                + eps
+                * torch.nn.functional.normalize(_gradient(loss, image).flatten(), dim=0).view_as(
+                    image
+                )
+            ).clamp(0, 1)
         ),
-    ),
-    laws=(Law("No pixel moves by more than eps.", _moves_further),),
-)  # fmt: skip
+    },
+    laws={"No pixel moves by more than eps.": _moves_further},
+)
 
 
 def _into_ball(changed: torch.Tensor, image: torch.Tensor, eps: float) -> torch.Tensor:
@@ -126,31 +125,26 @@ INTO_BALL = Exercise(
         "`(changed - image).clamp(-eps, eps)` is that difference, cut.",
         "Add it to the image, and clamp the sum to [0, 1].",
     ),
-    mistakes=(
-        Mistake(
-            "pixels may leave [0, 1].",
-            lambda changed, image, eps: image + (changed - image).clamp(-eps, eps),
+    mistakes={
+        "pixels may leave [0, 1].": (
+            lambda changed, image, eps: image + (changed - image).clamp(-eps, eps)
         ),
-        Mistake(
-            "the result is kept inside [0, 1], but not within eps of the image.",
-            lambda changed, _, __: changed.clamp(0, 1),
+        "the result is kept inside [0, 1], but not within eps of the image.": (
+            lambda changed, _, __: changed.clamp(0, 1)
         ),
-        Mistake(
-            "the changed picture itself is cut to [-eps, eps]; cut its difference from the image.",
-            lambda changed, image, eps: (image + changed.clamp(-eps, eps)).clamp(0, 1),
+        "the changed picture itself is cut to [-eps, eps]; cut its difference from the image.": (
+            lambda changed, image, eps: (image + changed.clamp(-eps, eps)).clamp(0, 1)
         ),
-        Mistake(
-            "only the cut difference comes back; add it to the image.",
-            lambda changed, image, eps: (changed - image).clamp(-eps, eps),
+        "only the cut difference comes back; add it to the image.": (
+            lambda changed, image, eps: (changed - image).clamp(-eps, eps)
         ),
-        Mistake(
-            "the whole difference is made smaller; cut each pixel by itself.",
+        "the whole difference is made smaller; cut each pixel by itself.": (
             lambda changed, image, eps: (
                 image + eps * (changed - image) / (changed - image).abs().max()
-            ).clamp(0, 1),
+            ).clamp(0, 1)
         ),
-    ),
-    laws=(Law("The result is a picture.", _leaves),),
+    },
+    laws={"The result is a picture.": _leaves},
 )
 
 
@@ -192,23 +186,20 @@ STRAIGHTNESS = Exercise(
         "R² is 1 less the share left over: `1 - (y - slope * x).square().sum() / "
         "y.square().sum()`.",
     ),
-    mistakes=(
-        Mistake("the share that is left over; R² is 1 less that.", _left_over),
-        Mistake(
-            "the correlation, not its square.",
-            lambda eps, scores: float(torch.corrcoef(torch.stack([eps, scores]))[0, 1]),
+    mistakes={
+        "the share that is left over; R² is 1 less that.": _left_over,
+        "the correlation, not its square.": (
+            lambda eps, scores: float(torch.corrcoef(torch.stack([eps, scores]))[0, 1])
         ),
-        Mistake(
-            "the line goes through zero; take the means off first.",
-            lambda eps, scores: 1 - _left_over(eps, scores, through_zero=True),
+        "the line goes through zero; take the means off first.": (
+            lambda eps, scores: 1 - _left_over(eps, scores, through_zero=True)
         ),
-        Mistake(
-            "the slope of the line, not how well the line fits.",
+        "the slope of the line, not how well the line fits.": (
             lambda eps, scores: float(
                 ((eps - eps.mean()) * scores).sum() / (eps - eps.mean()).square().sum()
-            ),
+            )
         ),
-    ),
+    },
 )
 
 EXERCISES = (FGSM, INTO_BALL, STRAIGHTNESS)

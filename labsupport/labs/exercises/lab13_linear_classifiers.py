@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Law, Mistake, Question, Right
+from labsupport.ui.checking import Case, Exercise, Question, Right
 
 Numbers = Any  # an array of numbers, as NumPy's own annotations would say at length
 
@@ -61,24 +61,15 @@ ADVERSARIAL = Exercise(
         "Every number may move by `step`, however small its weight is: use all of it everywhere.",
         "`w.sign()` is 1, 0 or -1 for each weight: add `step` times it.",
     ),
-    mistakes=(
-        Mistake(
-            "the score falls: add where the weight is positive.",
-            lambda x, w, step: x - step * w.sign(),
+    mistakes={
+        "the score falls: add where the weight is positive.": (
+            lambda x, w, step: x - step * w.sign()
         ),
-        Mistake(
-            "each number moves by step times its weight, not by step.",
-            lambda x, w, step: x + step * w,
-        ),
-        Mistake(
-            "the sign of x decides; the sign of w should.",
-            lambda x, _, step: x + step * x.sign(),
-        ),
-        Mistake(
-            "every number grows, also where its weight is negative.", lambda x, _, step: x + step
-        ),
-    ),
-    laws=(Law("No number moves by more than the step.", _moves_too_far),),
+        "each number moves by step times its weight, not by step.": lambda x, w, step: x + step * w,
+        "the sign of x decides; the sign of w should.": lambda x, _, step: x + step * x.sign(),
+        "every number grows, also where its weight is negative.": lambda x, _, step: x + step,
+    },
+    laws={"No number moves by more than the step.": _moves_too_far},
 )
 
 
@@ -157,23 +148,16 @@ GRADIENT = Exercise(
         "`points.T @ (p - labels) / len(points)`. Then add `decay * weights`.",
         "The bias gets the mean of `p - labels`, and no decay.",
     ),
-    mistakes=(
-        Mistake("the decay is missing.", _by_hand(pull=0.0)),
-        Mistake(
-            "decay/2 times ||w||² has the gradient decay times w, not twice it.", _by_hand(pull=2)
+    mistakes={
+        "the decay is missing.": _by_hand(pull=0.0),
+        "decay/2 times ||w||² has the gradient decay times w, not twice it.": _by_hand(pull=2),
+        "the bias is pulled too; the decay is for the weights alone.": _by_hand(on_bias=1.0),
+        "the sum over the points, not their mean.": _by_hand(total=True),
+        "scores instead of probabilities: the sigmoid is missing.": _by_hand(sigmoid=False),
+        "the signs are turned round: it is probability minus label.": (
+            lambda *given: tuple(-part for part in _by_hand(pull=-1.0)(*given))
         ),
-        Mistake(
-            "the bias is pulled too; the decay is for the weights alone.", _by_hand(on_bias=1.0)
-        ),
-        Mistake("the sum over the points, not their mean.", _by_hand(total=True)),
-        Mistake(
-            "scores instead of probabilities: the sigmoid is missing.", _by_hand(sigmoid=False)
-        ),
-        Mistake(
-            "the signs are turned round: it is probability minus label.",
-            lambda *given: tuple(-part for part in _by_hand(pull=-1.0)(*given)),
-        ),
-    ),
+    },
 )
 
 
@@ -244,32 +228,26 @@ MIX = Exercise(
         "Divide it by its largest absolute value: `strength` is then a pixel's largest change.",
         "Add, and bring the result back into [0, 1] with `.clamp(0, 1)`.",
     ),
-    mistakes=(
-        Mistake("the result is not kept inside [0, 1].", _unclipped),
-        Mistake(
-            "the weights are not divided by the largest of them.",
-            lambda image, towards, away, strength: (image + strength * (towards - away)).clamp(
-                0, 1
-            ),
+    mistakes={
+        "the result is not kept inside [0, 1].": _unclipped,
+        "the weights are not divided by the largest of them.": (
+            lambda image, towards, away, strength: (image + strength * (towards - away)).clamp(0, 1)
         ),
-        Mistake(
-            "the other class is only added; the picture's own is not taken away.",
+        "the other class is only added; the picture's own is not taken away.": (
             lambda image, towards, away, strength: _mix(
                 image, towards, torch.zeros_like(away), strength
-            ),
+            )
         ),
-        Mistake(
-            "it goes the other way: away from the wanted class.",
-            lambda image, towards, away, strength: _mix(image, away, towards, strength),
+        "it goes the other way: away from the wanted class.": (
+            lambda image, towards, away, strength: _mix(image, away, towards, strength)
         ),
-        Mistake(
-            "the signs of the weights are mixed in, not the weights.",
+        "the signs of the weights are mixed in, not the weights.": (
             lambda image, towards, away, strength: (
                 image + strength * (towards - away).sign()
-            ).clamp(0, 1),
+            ).clamp(0, 1)
         ),
-    ),
-    laws=(Law("The result is a picture.", _leaves_the_range),),
+    },
+    laws={"The result is a picture.": _leaves_the_range},
 )
 
 EXERCISES = (ADVERSARIAL, GRADIENT, MIX)

@@ -4,8 +4,8 @@ import dis
 import inspect
 import linecache
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from labsupport.ui.checking.trying import Attempt, Stopped, attempt
 from labsupport.ui.checking.values import as_table, in_words
 
 Function = Callable[..., Any]
+Broken = Callable[[Function], str | None]
 State = Literal["right", "wrong", "not done"]
 _REFERENCE = object()
 
@@ -41,22 +42,6 @@ class Case:
         return attempt(reference, self.arguments, self.keywords, seconds=None).answer()
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """A typical wrong way, as a function, and the words for it: "looks like ..."."""
-
-    looks_like: str
-    wrong: Function
-
-
-@dataclass(frozen=True)
-class Law:
-    """What must hold for every right answer: `broken(function)` gives words when it does not."""
-
-    words: str
-    broken: Callable[[Function], str | None]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Exercise:
     """What one exercise asks for and how an answer is judged.
@@ -64,7 +49,9 @@ class Exercise:
     `cases` makes the cases anew for each check, always the same ones (seed what is random);
     put the smallest first, since the first that fails is the one that is shown. `reference` is
     the course's version and takes another way than the file in `notebooks/solutions`; its name,
-    after an underscore, is the one that the student's function has to have.
+    after an underscore, is the one that the student's function has to have. `mistakes` are typical
+    wrong ways, each under the words for it ("looks like ..."). `laws` are what must hold for every
+    right answer: a law's function gets the student's and gives words where it does not hold.
     """
 
     id: str
@@ -73,8 +60,8 @@ class Exercise:
     reference: Function
     cases: Callable[[], Sequence[Case]]
     hints: tuple[str, ...]
-    mistakes: tuple[Mistake, ...] = ()
-    laws: tuple[Law, ...] = ()
+    mistakes: Mapping[str, Function] = field(default_factory=dict)
+    laws: Mapping[str, Broken] = field(default_factory=dict)
     tolerance: Tolerance = (1e-4, 1e-5)
     seconds: float = 20.0
     solution: Path | None = None
@@ -121,10 +108,10 @@ def judge(exercise: Exercise, function: Any) -> Verdict:
         failure = _failure(exercise, function, case, attempts)
         if failure:
             return failure
-    for law in exercise.laws:
-        broken = _break(exercise, law, function)
-        if broken:
-            return broken
+    for law, broken in exercise.laws.items():
+        verdict = _break(exercise, law, broken, function)
+        if verdict:
+            return verdict
     printed = "".join(one.printed for one in attempts)
     headline = f"All {len(cases)} cases are right."
     if function is exercise.reference:
@@ -206,11 +193,11 @@ def _value_facts(
 
 def _diagnose(exercise: Exercise, function: Function, failed: Case) -> str:
     """The declared mistake that gives the student's answers on every case, if there is one."""
-    for mistake in exercise.mistakes:
-        if not _agree(exercise, function, mistake.wrong, failed):
+    for looks_like, wrong in exercise.mistakes.items():
+        if not _agree(exercise, function, wrong, failed):
             continue
-        if all(_agree(exercise, function, mistake.wrong, case) for case in exercise.cases()):
-            return mistake.looks_like
+        if all(_agree(exercise, function, wrong, case) for case in exercise.cases()):
+            return looks_like
     return ""
 
 
@@ -320,9 +307,9 @@ def _error_guess(error: BaseException | None) -> str:
 # ---- laws -----------------------------------------------------------------------------------
 
 
-def _break(exercise: Exercise, law: Law, function: Function) -> Verdict | None:
-    done = attempt(law.broken, (function,), {}, exercise.seconds, guard_input=False)
-    rule = ("Rule", law.words, "")
+def _break(exercise: Exercise, law: str, broken: Broken, function: Function) -> Verdict | None:
+    done = attempt(broken, (function,), {}, exercise.seconds, guard_input=False)
+    rule = ("Rule", law, "")
     if done.error is not None:
         return _stopped(function, done, (rule,))
     if done.value:

@@ -3,13 +3,14 @@ with words of its own: the exercise's declared mistakes, and those of `wrong_ans
 
 import importlib.util
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from labsupport.labs.exercises import all_exercises, find, solution_file
-from labsupport.ui.checking import Exercise, Law, Mistake, judge
+from labsupport.ui.checking import Exercise, judge
 from labsupport.ui.checking.comparing import difference
 
 EXERCISES = all_exercises()
@@ -31,17 +32,17 @@ def solution_of(exercise: Exercise):
     return getattr(load(path), exercise.function)
 
 
-def complaints(exercise: Exercise, mistakes: tuple[Mistake, ...]) -> list[str]:
+def complaints(exercise: Exercise, mistakes: Mapping[str, Callable]) -> list[str]:
     """What is the matter with an exercise's check, given typical mistakes."""
     if len(mistakes) < 3:
         return [f"{exercise.id} has {len(mistakes)} mistakes; it needs three"]
-    verdicts = [judge(exercise, mistake.wrong) for mistake in mistakes]
     answers = []
-    for mistake, verdict in zip(mistakes, verdicts, strict=True):
+    for looks_like, wrong in mistakes.items():
+        verdict = judge(exercise, wrong)
         if verdict.state != "wrong":
-            answers.append(f"{exercise.id} takes as {verdict.state}: {mistake.looks_like}")
-        elif verdict.looks_like != mistake.looks_like:
-            answers.append(f"{exercise.id} says '{verdict.message}', not: {mistake.looks_like}")
+            answers.append(f"{exercise.id} takes as {verdict.state}: {looks_like}")
+        elif verdict.looks_like != looks_like:
+            answers.append(f"{exercise.id} says '{verdict.message}', not: {looks_like}")
     return answers
 
 
@@ -72,8 +73,6 @@ def test_a_stub_is_not_done_and_makes_no_noise(exercise):
 @each
 def test_each_declared_mistake_is_refused_with_its_own_words(exercise):
     assert complaints(exercise, exercise.mistakes) == []
-    words = [mistake.looks_like for mistake in exercise.mistakes]
-    assert len(set(words)) == len(words)
 
 
 @each
@@ -89,15 +88,15 @@ def test_an_answer_of_another_hand_is_refused_with_the_right_words(exercise):
 
 @each
 def test_each_law_is_broken_by_a_wrong_answer(exercise):
-    wrong = [mistake.wrong for mistake in exercise.mistakes]
+    wrong = [*exercise.mistakes.values()]
     wrong += [answer for of, answer, _ in WRONG if of == exercise.id]
-    for law in exercise.laws:
-        assert any(breaks(law, answer) for answer in wrong), law.words
+    for words, broken in exercise.laws.items():
+        assert any(breaks(broken, answer) for answer in wrong), words
 
 
-def breaks(law: Law, answer) -> bool:
+def breaks(broken: Callable, answer) -> bool:
     try:
-        return bool(law.broken(answer))
+        return bool(broken(answer))
     except (TypeError, ValueError, RuntimeError):  # its answer is not even of the right kind
         return False
 
@@ -108,7 +107,7 @@ def test_the_reference_meets_its_own_cases_and_laws(exercise):
         got = exercise.reference(*case.arguments, **case.keywords)
         found = difference(case.expected(exercise.reference), got, tolerance=exercise.tolerance)
         assert found is None, f"{case.words}: {found}"
-    assert [law.broken(exercise.reference) for law in exercise.laws] == [None] * len(exercise.laws)
+    assert all(broken(exercise.reference) is None for broken in exercise.laws.values())
 
 
 @each
@@ -124,7 +123,7 @@ def test_the_words_are_complete(exercise):
     assert exercise.title
     assert 3 <= exercise.minutes <= 15
     assert len(exercise.hints) >= 2
-    assert all(mistake.looks_like.endswith(".") for mistake in exercise.mistakes)
+    assert all(words.endswith(".") for words in exercise.mistakes)
     assert len(exercise.cases()) >= 2
 
 
@@ -152,10 +151,10 @@ def test_a_check_that_takes_everything_is_found_out():
 
 
 def test_a_mistake_that_is_given_other_words_is_found_out():
-    first, second, third = find("90.2").mistakes
-    alike = (first, second, replace(third, wrong=second.wrong))
+    (first, second, third), wrong = find("90.2").mistakes, [*find("90.2").mistakes.values()]
+    alike = {first: wrong[0], second: wrong[1], third: wrong[1]}
     assert [one[:10] for one in complaints(find("90.2"), alike)] == ["90.2 says "]
 
 
 def test_too_few_mistakes_are_found_out():
-    assert any("needs three" in one for one in complaints(find("90.2"), ()))
+    assert any("needs three" in one for one in complaints(find("90.2"), {}))
