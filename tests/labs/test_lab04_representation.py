@@ -11,7 +11,7 @@ from PIL import Image
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.labs import lab04_representation as lab
-from labsupport.labs.lab04_representation import atlas, maps, pictures
+from labsupport.labs.lab04_representation import atlas, maps, tsne
 from labsupport.methods import codes as c
 from labsupport.ui import figures
 
@@ -42,8 +42,8 @@ def inked(picture) -> np.ndarray:
 def test_every_picture_is_decoded_once_and_gives_what_the_method_gives(network, monkeypatch):
     some = images.cutouts()[:5]
     calls = []
-    plain = pictures.decoded
-    monkeypatch.setattr(pictures, "decoded", lambda one: calls.append(one.name) or plain(one))
+    plain = maps.decoded
+    monkeypatch.setattr(maps, "decoded", lambda one: calls.append(one.name) or plain(one))
     result = lab.collection(network, some, layers=["fire2"])
     assert calls == some.names
     assert list(result.codes) == ["pixels", "fire2", "fire9"]
@@ -59,9 +59,9 @@ def test_photographs_may_be_collected_too(network):
 
 
 def test_layers_run_from_the_first_to_the_code(network):
-    assert lab.map_layers(network) == ["relu1", *(f"fire{n}" for n in range(2, 10))]
+    assert maps.map_layers(network) == ["relu1", *(f"fire{n}" for n in range(2, 10))]
     other = networks.load("lenet5")
-    assert lab.map_layers(other)[-1] == c.code_layer(other)
+    assert maps.map_layers(other)[-1] == c.code_layer(other)
 
 
 def test_a_small_picture_keeps_its_shape_and_opacity(things):
@@ -121,17 +121,17 @@ def test_the_chosen_one_is_framed_and_its_neighbours_are_numbered(things, points
 
 def test_dots_have_the_colour_of_their_group_and_a_legend_with_counts():
     spots = torch.tensor([[0.0, 0.0], [10.0, 10.0]])
-    picture = np.asarray(lab.dots(spots, [0, 1], ["a", "b"], size=200, radius=5))
+    picture = np.asarray(maps.dots(spots, [0, 1], ["a", "b"], size=200, radius=5))
     for number, corner in ((0, (20, 20)), (1, (180, 180))):
         rows, columns = (slice(edge - 14, edge + 14) for edge in corner)
         part = picture[rows, columns].reshape(-1, 3).tolist()
-        assert list(lab.COLOURS[number]) in part
-        assert list(lab.COLOURS[1 - number]) not in part
+        assert list(maps.COLOURS[number]) in part
+        assert list(maps.COLOURS[1 - number]) not in part
     assert picture.shape[1] > 200
 
 
 def test_the_colours_differ_in_lightness_or_clearly_in_hue():
-    colours = np.array(lab.COLOURS, dtype=float)
+    colours = np.array(maps.COLOURS, dtype=float)
     apart = np.linalg.norm(colours[:, None] - colours[None], axis=2) + 999 * np.eye(len(colours))
     assert apart.min() > 60
 
@@ -140,7 +140,7 @@ def test_a_map_is_turned_onto_another_and_no_distance_changes():
     one = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
     turn = torch.tensor([[math.cos(2.0), -math.sin(2.0)], [math.sin(2.0), math.cos(2.0)]])
     mirrored = (one @ turn) * torch.tensor([1.0, -1.0]) + 5
-    back = lab.procrustes(mirrored, one)
+    back = tsne.procrustes(mirrored, one)
     assert torch.allclose(back, one - one.mean(0), atol=1e-4)
 
 
@@ -192,11 +192,11 @@ def test_the_words_say_what_was_measured(things, points):
 def test_the_image_itself_is_not_its_own_neighbour(things):
     for layer in ("pixels", "fire9"):
         rows = things.codes[layer]
-        result = lab.nearest_others(rows, rows[4:5], 5, "cosine").numbers
+        result = atlas.nearest_others(rows, rows[4:5], 5, "cosine").numbers
         assert 4 not in result
         assert result == c.neighbours(rows, 4, k=5).numbers
         stranger = rows[4:5] + 0.3 * rows[9:10]
-        assert 4 in lab.nearest_others(rows, stranger, 5, "cosine").numbers
+        assert 4 in atlas.nearest_others(rows, stranger, 5, "cosine").numbers
 
 
 def test_neighbours_follow_the_picture_and_the_layer(things):
@@ -258,7 +258,7 @@ def test_the_live_map_stops_and_goes_on(things):
 
 
 def test_the_digits_are_there_in_all_sets():
-    counts = {data: len(lab.digits(data).labels) for data in lab.DIGITS.values()}
+    counts = {data: len(tsne.digits(data).labels) for data in tsne.DIGITS.values()}
     assert counts == {
         "small": 1797,
         "test": 2000,
@@ -266,17 +266,20 @@ def test_the_digits_are_there_in_all_sets():
         "computed": 10_000,
         "fashion": 2000,
     }
-    assert lab.digit_codes("small").shape == (1797, 64)
-    assert lab.digit_codes("test", "lenet5").shape == (2000, 84)
+    assert tsne.digit_codes("small").shape == (1797, 64)
+    assert tsne.digit_codes("test", "lenet5").shape == (2000, 84)
     assert (
-        0 <= float(lab.digits("small").images.min()) < float(lab.digits("small").images.max()) <= 1
+        0
+        <= float(tsne.digits("small").images.min())
+        < float(tsne.digits("small").images.max())
+        <= 1
     )
 
 
 def test_digits_are_drawn_where_they_lie_and_never_over_each_other():
-    result = lab.digits("small")
+    result = tsne.digits("small")
     places = torch.stack([torch.arange(1797.0) % 3, torch.zeros(1797)], 1)
-    picture = np.asarray(lab.digit_map(places, result, size=300, tile=18))
+    picture = np.asarray(tsne.digit_map(places, result, size=300, tile=18))
     inside = inked(Image.fromarray(picture))[:, :300]
     columns = np.flatnonzero(inside.any(0))
     assert len(np.split(columns, np.flatnonzero(np.diff(columns) > 20) + 1)) == 3
@@ -284,7 +287,7 @@ def test_digits_are_drawn_where_they_lie_and_never_over_each_other():
 
 def test_ten_thousand_digits_give_frames_soon_enough_to_stop():
     """Every frame but the first must come well before half a second on a quiet machine."""
-    rows = lab.digit_codes("all")
+    rows = tsne.digit_codes("all")
     frames = c.embed.frames(rows, metric="euclidean", steps=6, every=2)
     next(frames)
     stages = [next(frames).stage for _ in range(3)]
@@ -296,26 +299,26 @@ def test_ten_thousand_digits_give_frames_soon_enough_to_stop():
 def test_the_maps_that_were_made_before_are_of_these_digits(source, least):
     result = lab.bundled_map(source)
     assert result.points.shape == (10_000, 2)
-    labels = lab.digits("computed").labels
+    labels = tsne.digits("computed").labels
     share = c.label_agreement(result.points, labels, metric="euclidean", sample=500)
     assert share > least
-    rows = lab.digit_codes("computed", source)
+    rows = tsne.digit_codes("computed", source)
     assert c.trustworthiness(rows, result.points, metric="euclidean", sample=300) > 0.97
 
 
 def test_toys_are_what_their_names_say():
-    wide, groups, _ = lab.toy("two groups, one ten times as wide")
+    wide, groups, _ = tsne.toy("two groups, one ten times as wide")
     spread = [float(wide[groups == g].std(0).mean()) for g in (0, 1)]
     assert spread[1] / spread[0] == pytest.approx(10, rel=0.1)
-    three, groups, _ = lab.toy("three groups, one far away")
+    three, groups, _ = tsne.toy("three groups, one far away")
     middles = torch.stack([three[groups == g].mean(0)[0] for g in range(3)])
     assert torch.allclose(middles - middles[0], torch.tensor([0.0, 10.0, 60.0]), atol=1)
-    ring, _, _ = lab.toy("a ring")
+    ring, _, _ = tsne.toy("a ring")
     assert torch.allclose(ring.norm(dim=1), torch.ones(150), atol=0.1)
 
 
 def test_sizes_lie_as_the_notebook_says():
-    rows, groups, _ = lab.toy("two groups, one ten times as wide")
+    rows, groups, _ = tsne.toy("two groups, one ten times as wide")
     points = c.embed(rows, perplexity=30, metric="euclidean").points
     spread = [float((points[groups == g] - points[groups == g].mean(0)).norm(dim=1).mean())
               for g in (0, 1)]  # fmt: skip

@@ -44,10 +44,10 @@ def picker(network, layer="fire8", unit=30):
 
 def test_every_layer_fits_and_is_drawn_at_the_size_it_says(network):
     for layer in filter(mosaics.has_maps, network.layers):
-        sheet = lab.mosaic_plan(layer.shape)
+        sheet = mosaics.mosaic_plan(layer.shape)
         assert sheet.size[0] <= mosaics.WIDE
         assert sheet.shrink == 1 or sheet.times == 1
-        assert lab.mosaic_plan(layer.shape, mosaics.NARROW).size[0] <= mosaics.NARROW
+        assert mosaics.mosaic_plan(layer.shape, mosaics.NARROW).size[0] <= mosaics.NARROW
         maps = torch.rand(layer.shape)
         assert lab.mosaic_picture(maps, 3).size == sheet.size
 
@@ -55,7 +55,10 @@ def test_every_layer_fits_and_is_drawn_at_the_size_it_says(network):
 def test_each_map_is_bright_where_its_tile_is():
     maps = torch.zeros(10, 13, 13)
     maps[7] = 1.0
-    sheet, picture = lab.mosaic_plan((10, 13, 13)), np.asarray(lab.mosaic_picture(maps)).astype(int)
+    sheet, picture = (
+        mosaics.mosaic_plan((10, 13, 13)),
+        np.asarray(lab.mosaic_picture(maps)).astype(int),
+    )
     for unit in range(10):
         left, top, right, bottom = sheet.box(unit)
         tile = picture[top:bottom, left:right].sum(2)
@@ -66,7 +69,7 @@ def test_each_map_is_bright_where_its_tile_is():
 def test_the_chosen_unit_is_framed_in_white_and_pointed_at():
     maps = torch.zeros(64, 20, 20)
     plain, marked = (np.asarray(lab.mosaic_picture(maps, unit)) for unit in (None, 19))
-    left, top, right, bottom = lab.mosaic_plan((64, 20, 20)).box(19)
+    left, top, right, bottom = mosaics.mosaic_plan((64, 20, 20)).box(19)
     assert (marked[top - 1, left:right] == 255).all()
     assert (marked[top:bottom, right] == 255).all()
     changed = (plain != marked).any(2)
@@ -79,7 +82,7 @@ def test_the_chosen_unit_is_framed_in_white_and_pointed_at():
 def test_one_scale_for_all_tells_the_loud_from_the_soft():
     maps = torch.stack([torch.full((5, 5), 1.0), torch.full((5, 5), 100.0)])
     own, one = (np.asarray(lab.mosaic_picture(maps, shared=s)).astype(int) for s in (False, True))
-    soft, loud = (lab.mosaic_plan((2, 5, 5)).box(unit) for unit in (0, 1))
+    soft, loud = (mosaics.mosaic_plan((2, 5, 5)).box(unit) for unit in (0, 1))
 
     def light(picture, box):
         left, top, right, bottom = box
@@ -93,14 +96,14 @@ def test_the_scale_stays_that_of_the_undistorted_picture():
     before, now = torch.full((1, 6, 6), 8.0), torch.full((1, 6, 6), 2.0)
     alone = np.asarray(lab.mosaic_picture(now)).astype(int)
     beside = np.asarray(lab.mosaic_picture(now, reference=before)).astype(int)
-    left, top, right, bottom = lab.mosaic_plan((1, 6, 6)).box(0)
+    left, top, right, bottom = mosaics.mosaic_plan((1, 6, 6)).box(0)
     assert beside[top:bottom, left:right].mean() < 0.5 * alone[top:bottom, left:right].mean()
 
 
 def test_values_below_zero_are_blue_and_above_orange():
     maps = torch.stack([torch.full((5, 5), -1.0), torch.full((5, 5), 1.0)])
     picture = np.asarray(lab.mosaic_picture(maps)).astype(int)
-    (below, above) = (lab.mosaic_plan((2, 5, 5)).box(unit) for unit in (0, 1))
+    (below, above) = (mosaics.mosaic_plan((2, 5, 5)).box(unit) for unit in (0, 1))
     red, _, blue = picture[below[1] + 3, below[0] + 3]
     assert blue > red + 100
     red, _, blue = picture[above[1] + 3, above[0] + 3]
@@ -112,7 +115,7 @@ def test_values_below_zero_are_blue_and_above_orange():
 
 def test_a_click_chooses_the_unit_under_it(network):
     unit = picker(network)
-    left, top, right, bottom = lab.mosaic_plan((512, 13, 13)).box(491)
+    left, top, right, bottom = mosaics.mosaic_plan((512, 13, 13)).box(491)
     unit.pointer.event = {"x": (left + right) / 2, "y": (top + bottom) / 2, "number": 1}
     assert unit.value == 491
     unit.pointer.event = {"x": 2.0, "y": 2.0, "number": 2}  # in the margin: nothing there
@@ -179,20 +182,20 @@ def frames_of(panel, sheet):
 
 def test_clicks_are_counted_from_where_the_panels_show_the_mosaic(pictures, tmp_path):
     panel = lab.live_panel("koala", layer="fire8", unit=77)
-    assert frames_of(panel, lab.mosaic_plan((512, 13, 13))) == [77]
+    assert frames_of(panel, mosaics.mosaic_plan((512, 13, 13))) == [77]
     panel.controls["layer"].put(panel.controls["layer"].network.layer("conv1").name)
-    assert frames_of(panel, lab.mosaic_plan((64, 111, 111))) == [panel.controls["unit"].value]
+    assert frames_of(panel, mosaics.mosaic_plan((64, 111, 111))) == [panel.controls["unit"].value]
     panel.close()
     views = lab.unit_panel(
         pictures, "koala", layer="fire5", unit=77, recipe=QUICK, cache=PictureCache(tmp_path)
     )
-    assert frames_of(views, lab.mosaic_plan((256, 27, 27), mosaics.NARROW)) == [77]
+    assert frames_of(views, mosaics.mosaic_plan((256, 27, 27), mosaics.NARROW)) == [77]
     views.close()
 
 
 def test_the_mosaic_follows_the_distortion(network):
     panel = lab.live_panel("koala", layer="fire5", unit=126)
-    left, top, right, bottom = lab.mosaic_plan((256, 27, 27)).box(126)
+    left, top, right, bottom = mosaics.mosaic_plan((256, 27, 27)).box(126)
     before = np.asarray(panel.picture)
     panel.controls["right"].put(32)
     after = np.asarray(panel.picture)
@@ -222,7 +225,7 @@ def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(pictures, tmp_p
     panel = lab.unit_panel(
         pictures, "koala", layer="fire8", unit=0, recipe=QUICK, cache=PictureCache(tmp_path)
     )
-    left, top, right, bottom = lab.mosaic_plan((512, 13, 13), mosaics.NARROW).box(491)
+    left, top, right, bottom = mosaics.mosaic_plan((512, 13, 13), mosaics.NARROW).box(491)
     click = {"x": (left + right) / 2, "y": (top + bottom) / 2, "number": 1}
     panel.controls["unit"].pointer.event = click
     panel.run()
@@ -279,7 +282,7 @@ def test_what_is_not_there_yet_has_a_frame_that_says_so(network, pictures):
     bare = one_unit.UnitViews(whole.target, koala, whole.map)
     maps = network.activations(koala, ["fire8"])["fire8"][0]
     one, other = (
-        lab.views_picture(
+        one_unit.views_picture(
             one_unit.UnitFrame(network, network.layer("fire8"), maps, views), pictures
         )
         for views in (whole, bare)
@@ -305,14 +308,14 @@ def test_votes_are_signed_and_the_largest_come_first():
 
 def test_the_curves_are_the_similarities(network):
     koala = images.standard(images.sample("koala"))
-    curves = lab.similarity_by_depth(
+    curves = invariance.similarity_by_depth(
         network, koala, Distortion(right=4), layers=["conv1", "fire9", "flatten"]
     )
     assert curves.titles == ("conv1", "fire9", "scores")
     words = invariance.depth_words(curves)
     for name in invariance.MEASURES:
         assert f"{float(getattr(curves.after, name)[0]):.2f} and" in words
-    assert lab.depth_picture(curves).size == (620, 320)
+    assert invariance.depth_picture(curves).size == (620, 320)
 
 
 def test_every_kind_and_strength_is_a_distortion():
@@ -329,5 +332,5 @@ def test_the_units_that_changed_are_shown_with_their_signs(network):
     up, down = int(between.change.argmax()), int(between.change.argmin())
     assert f"unit {up} rose most" in words
     assert f"unit {down} fell most" in words
-    narrow, wide = (lab.changes_picture(pair, maps, between, count=n).width for n in (2, 6))
+    narrow, wide = (invariance.changes_picture(pair, maps, between, count=n).width for n in (2, 6))
     assert wide > 2.5 * narrow

@@ -8,9 +8,9 @@ from PIL import ImageColor
 from skimage.color import xyz2lab
 from skimage.color.colorconv import xyz_from_rgb
 
-from labsupport.labs import lab04_representation as codes
 from labsupport.labs import lab05_occlusion as occlusion
 from labsupport.labs.lab01_case_studies import anatomy
+from labsupport.labs.lab04_representation import maps
 from labsupport.ui import figures, ink
 
 # What somebody without one kind of cone sees, in linear RGB: Machado, Oliveira & Fernandes, "A
@@ -36,7 +36,7 @@ APART = 14.0  # in CIELAB, where about 2 can just be seen side by side
 PALETTES = {
     "series": ink.SERIES,
     "categories": ink.CATEGORIES,
-    "the map of categories": codes.COLOURS,
+    "the map of categories": maps.COLOURS,
     "the map of classes": (*occlusion._COLOURS, occlusion._OTHERS),
     "kinds of layers": tuple(set(anatomy.KIND_COLOURS.values())),
 }

@@ -10,31 +10,22 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.images.sets import ImageSet
-from labsupport.labs.lab04_representation.maps import Window, grid_picture, image_map
-from labsupport.labs.lab04_representation.pictures import (
-    PICTURE,
-    PIXELS,
-    Collection,
-    codes_of,
-    decoded,
-    layer_menu,
-    tile,
-)
+from labsupport.labs.lab04_representation import maps
+from labsupport.labs.lab04_representation.maps import PIXELS, Collection, codes_of, tile
 from labsupport.methods import codes as c
-from labsupport.ui import figures, ink
-from labsupport.ui.declare import choice, panel, real, whole
+from labsupport.ui import declare, figures, ink
 
 _VIEWS = {"map": "map", "grid": "grid", "grid with red borders": "borders"}
 _grid_of = lru_cache(maxsize=2)(c.grid)  # not anew for each zoom: of 2000 points it takes seconds
-_LAYERS = layer_menu(pixels=False)
+_LAYERS = maps.layer_menu(pixels=False)
 
 
-@panel("Nearest pictures", cost="quick")
+@declare.panel("Nearest pictures", cost="quick")
 def neighbours_panel(
     things: Collection,
-    image: torch.Tensor = PICTURE,
+    image: torch.Tensor = maps.PICTURE,
     layer: str = _LAYERS,
-    metric: str = choice(c.METRICS, label="distance"),
+    metric: str = declare.choice(c.METRICS, label="distance"),
     k: int = 5,
 ) -> tuple[Image.Image, str]:
     """A picture, or one of your own, and its nearest pictures by code and by pixels."""
@@ -72,15 +63,15 @@ def _counted(categories: list[str]) -> str:
 # The map, explored
 
 
-@panel("Atlas", cost="quick")
+@declare.panel("Atlas", cost="quick")
 def atlas_panel(
     things: Collection,
     points: torch.Tensor,
-    image: torch.Tensor = PICTURE,
-    view: str = choice(_VIEWS),
-    zoom: int = whole(1, 1, 5, unit="×"),
-    across: float = real(0.5, 0.0, 1.0, label="from left to right"),
-    down: float = real(0.5, 0.0, 1.0, label="from top to bottom"),
+    image: torch.Tensor = maps.PICTURE,
+    view: str = declare.choice(_VIEWS),
+    zoom: int = declare.whole(1, 1, 5, unit="×"),
+    across: float = declare.real(0.5, 0.0, 1.0, label="from left to right"),
+    down: float = declare.real(0.5, 0.0, 1.0, label="from top to bottom"),
 ) -> tuple[Image.Image, str]:
     """Zoom and pan over the map or the grid, and a picture with its neighbours.
 
@@ -93,7 +84,7 @@ def atlas_panel(
     else:
         grid = _grid_of(points)
         borders = c.u_matrix(grid, things.code) if view == "borders" else None
-        drawn = grid_picture(things, grid, tile=28 * zoom, borders=borders, chosen=number)
+        drawn = maps.grid_picture(things, grid, tile=28 * zoom, borders=borders, chosen=number)
         left = _part(drawn, zoom, across, down)
     who = "Your picture" if number is None else things.titles[number]
     words = f"{who}; nearest by code: {', '.join(things.titles[n] for n in near)}."
@@ -106,18 +97,18 @@ def _map_part(
     seen: torch.Tensor,
     number: int | None,
     near: Sequence[int],
-    window: Window,
+    window: maps.Window,
 ) -> Image.Image:
     if number is None:
         number = len(things)
         things, points = _with_more(things, points, [images.to_pil(seen)], codes_of(things, seen))
     side = round(44 / (window[2] - window[0]) ** 0.75)
-    return image_map(
+    return maps.image_map(
         things, points, size=640, tile=side, window=window, chosen=number, near=near, square=True
     )
 
 
-def _window(zoom: int, across: float, down: float) -> Window:
+def _window(zoom: int, across: float, down: float) -> maps.Window:
     """The part of the map around a place (0 to 1), moved so that it lies inside."""
     half = 0.5 / zoom
     left, top = (min(max(value, half), 1 - half) - half for value in (across, down))
@@ -152,7 +143,7 @@ def with_new_pictures(
     things: Collection, points: torch.Tensor, pictures: ImageSet[Any]
 ) -> tuple[Collection, torch.Tensor]:
     """A collection to show and its map, with further pictures where their nearest ones lie."""
-    shown = [decoded(picture)[1] for picture in pictures]
+    shown = [maps.decoded(picture)[1] for picture in pictures]
     return _with_more(things, points, shown, codes_of(things, pictures))
 
 

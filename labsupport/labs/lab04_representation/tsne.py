@@ -1,19 +1,24 @@
-"""Lab 04: t-SNE while it works, of the codes of one layer, and a finished map for each layer."""
+"""Lab 04: t-SNE while it works, of the codes of pictures, of made-up data and of digits; and a
+finished map for each layer."""
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
-from labsupport.labs.lab04_representation.maps import VIEWS, map_picture, map_words
-from labsupport.labs.lab04_representation.pictures import Collection, layer_menu
+from labsupport.core import bundled, images
+from labsupport.core import network as networks
+from labsupport.labs.lab04_representation import maps
+from labsupport.labs.lab04_representation.maps import PIXELS, Collection, dots
 from labsupport.methods import codes as c
-from labsupport.ui import controls, figures, ink
+from labsupport.ui import controls, declare, figures, ink
 from labsupport.ui.control import Control
-from labsupport.ui.declare import Declared, choice, live, panel, together, whole
 
 STARTS = {
     "principal components": -1,
@@ -27,11 +32,11 @@ _WATCHED = 2.5  # seconds that a map takes at least, to be seen growing
 
 def descent(*, perplexity: int) -> Any:
     """The controls of t-SNE, which `descend` takes."""
-    return together(
-        perplexity=whole(perplexity, 2, 100),
-        learning_rate=choice(RATES),
-        seed=choice(STARTS, label="start"),
-        steps=whole(750, 50, 1500, step=50),
+    return declare.together(
+        perplexity=declare.whole(perplexity, 2, 100),
+        learning_rate=declare.choice(RATES),
+        seed=declare.choice(STARTS, label="start"),
+        steps=declare.whole(750, 50, 1500, step=50),
     )
 
 
@@ -64,19 +69,19 @@ def _draw_map(
     things: Collection,
     layer: str,
     perplexity: int,
-    view: str = choice(VIEWS),
-    tile: int = whole(52, 24, 96, step=4, unit="px", label="picture size"),
+    view: str = declare.choice(maps.VIEWS),
+    tile: int = declare.whole(52, 24, 96, step=4, unit="px", label="picture size"),
     size: int = 760,
 ) -> tuple[Image.Image, str]:
-    quality = map_words(things.codes[layer], frame.points, things.categories)
-    picture = map_picture(things, frame.points, view, size=size, tile=tile)
+    quality = maps.map_words(things.codes[layer], frame.points, things.categories)
+    picture = maps.map_picture(things, frame.points, view, size=size, tile=tile)
     return picture, f"{step_words(frame, perplexity)} {quality}"
 
 
-_LAYERS, _DESCENT = layer_menu(pixels=True), descent(perplexity=12)
+_LAYERS, _DESCENT = maps.layer_menu(pixels=True), descent(perplexity=12)
 
 
-@live("t-SNE of the codes", draw=_draw_map)
+@declare.live("t-SNE of the codes", draw=_draw_map)
 def map_panel(
     things: Collection, layer: str = _LAYERS, how: Mapping[str, Any] = _DESCENT
 ) -> Iterator[c.Embedding]:
@@ -92,7 +97,7 @@ def _depth_slider(label: str, depth: int | None, made: Mapping[str, Any]) -> Con
     return controls.whole(label, last if depth is None else depth, 0, last)
 
 
-_DEPTH: Any = Declared(_depth_slider, None, "depth (0: pixels)")
+_DEPTH: Any = declare.Declared(_depth_slider, None, "depth (0: pixels)")
 
 
 def _layer_map(things: Collection, depth: int = _DEPTH) -> torch.Tensor:
@@ -102,17 +107,17 @@ def _layer_map(things: Collection, depth: int = _DEPTH) -> torch.Tensor:
     return procrustes(points, things.own_map)
 
 
-@panel("Layer by layer", compute=_layer_map, cost="quick")
+@declare.panel("Layer by layer", compute=_layer_map, cost="quick")
 def layers_panel(
     points: torch.Tensor,
     things: Collection,
     depth: int,
-    view: str = choice(VIEWS, "dots"),
+    view: str = declare.choice(maps.VIEWS, "dots"),
     size: int = 390,
 ) -> tuple[Image.Image, str]:
     """How the categories come apart from the pixels to the last layer: a map for each layer."""
     name = list(things.codes)[depth]
-    left = map_picture(things, points, view, size=size, tile=34)
+    left = maps.map_picture(things, points, view, size=size, tile=34)
     right = _agreement_curve(things.agreement, depth)
     words = f"{name}: {things.agreement[name]:.0%} of the 5 nearest pictures share the category."
     return figures.side_by_side([left, right], [f"map of {name}", ""]), words
@@ -139,3 +144,204 @@ def _agreement_curve(agreement: Mapping[str, float], depth: int) -> Image.Image:
         axes.set_ylabel("5 nearest of the same category (%)")
 
     return figures.drawn(plot, size=(300, 300))
+
+
+# Data whose truth is known
+
+
+def _two_sizes(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    small, wide = draw.normal(0, 1, (75, 10)), draw.normal(0, 10, (75, 10))
+    wide[:, 0] += 60
+    return np.concatenate([small, wide]), np.repeat([0, 1], 75)
+
+
+def _three_distances(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    values = draw.normal(0, 1, (150, 10))
+    values[50:100, 0] += 10
+    values[100:, 0] += 60
+    return values, np.repeat([0, 1, 2], 50)
+
+
+def _noise(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    return draw.normal(0, 1, (150, 50)), np.zeros(150, dtype=int)
+
+
+def _ring(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    turn = np.linspace(0, 2 * np.pi, 150, endpoint=False)
+    values = np.column_stack([np.cos(turn), np.sin(turn)]) + draw.normal(0, 0.02, (150, 2))
+    return values, (np.arange(150) * 4) // 150
+
+
+_TOYS = {
+    "two groups, one ten times as wide": (_two_sizes, ("narrow", "wide")),
+    "three groups, one far away": (_three_distances, ("left", "10 away", "60 away")),
+    "noise in 50 dimensions": (_noise, ("noise",)),
+    "a ring": (_ring, ("first quarter", "second", "third", "last")),
+}
+TOYS = tuple(_TOYS)
+
+
+def toy(name: str, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
+    """Made-up data (150, D), the group of each point and the groups' names."""
+    build, names = _TOYS[name]
+    values, groups = build(np.random.default_rng(seed))
+    return torch.tensor(values).float(), torch.tensor(groups), names
+
+
+def _draw_toy(
+    frame: c.Embedding,
+    data: str,
+    perplexity: int,
+    radius: float = declare.real(4.0, 2.0, 8.0, step=0.5, unit="px", digits=1, label="dot size"),
+) -> tuple[Image.Image, str]:
+    rows, groups, names = toy(data)
+    pair = [
+        dots(one, groups.tolist(), names, size=340, radius=radius, legend=one is frame.points)
+        for one in (rows[:, :2], frame.points)
+    ]
+    picture = figures.side_by_side(pair, ["the data (its first two numbers)", "its map"])
+    return picture, step_words(frame, perplexity)
+
+
+_TOY_DESCENT = descent(perplexity=30)
+
+
+@declare.live("Maps of what you know", draw=_draw_toy)
+def toys_panel(
+    data: str = declare.choice(TOYS), how: Mapping[str, Any] = _TOY_DESCENT
+) -> Iterator[c.Embedding]:
+    """t-SNE of data whose truth is known: what may and what may not be read from a map."""
+    return descend(toy(data)[0], metric="euclidean", **how)
+
+
+def toy_maps(data: str, settings: Sequence[Mapping[str, Any]]) -> Image.Image:
+    """Maps of one data set with different settings, side by side, each under its settings."""
+    rows, groups, names = toy(data)
+    made = [c.embed(rows, metric="euclidean", **one).points for one in settings]
+    titles = [", ".join(f"{key} {value}" for key, value in one.items()) for one in settings]
+    shown = [
+        dots(points, groups.tolist(), names, size=240, radius=3, legend=False)
+        for points in (rows[:, :2], *made)
+    ]
+    return figures.side_by_side(shown, ["the data", *titles], columns=4)
+
+
+# Digits and clothing
+
+
+COMPUTED = "computed"  # the bundled maps of all digits
+DIGITS = {
+    "1797 digits of 8 × 8 (scikit-learn)": "small",
+    "2000 MNIST digits": "test",
+    "10 000 MNIST digits": "all",
+    "10 000 MNIST digits, map computed before": COMPUTED,
+    "2000 pieces of clothing (Fashion-MNIST)": "fashion",
+}
+SOURCES = {"pixels": PIXELS, "LeNet-5's code (84 numbers)": "lenet5"}
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Small grey images (N, H, W), their labels (N,) and the names of the classes."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    names: tuple[str, ...]
+
+
+@lru_cache(maxsize=4)
+def digits(data: str) -> Digits:
+    """A set by the name that `DIGITS` gives it: 1797 to 10 000 small images with their labels."""
+    if data == "small":
+        from sklearn.datasets import load_digits
+
+        small = load_digits()
+        names = tuple(str(digit) for digit in range(10))
+        return Digits(torch.tensor(small.images).float() / 16, torch.tensor(small.target), names)
+    if data == "fashion":
+        clothes = images.fashion("test")
+        return Digits(clothes.images[:, 0], clothes.labels, clothes.categories)
+    sets = [
+        images.digits(split)
+        for split in (("train", "test") if data in ("all", COMPUTED) else ("test",))
+    ]
+    pixels = torch.cat([one.images[:, 0] for one in sets])
+    return Digits(pixels, torch.cat([one.labels for one in sets]), sets[0].categories)
+
+
+@lru_cache(maxsize=8)
+def digit_codes(data: str, source: str = PIXELS) -> torch.Tensor:
+    """The pixels of each digit as a vector, or its 84 numbers before LeNet-5's classifier."""
+    pixels = digits(data).images
+    if source == PIXELS:
+        return pixels.flatten(1)
+    network = networks.load("lenet5")
+    colour = pixels[:, None].expand(-1, 3, -1, -1)
+    return c.codes(network, images.resize(colour, network.input_size))
+
+
+def bundled_map(source: str = PIXELS) -> c.Embedding:
+    """The finished map of 10 000 digits that comes with the workbook: 750 steps, perplexity 30."""
+    path = bundled.path(f"maps/digits_{source}.csv")
+    points = torch.from_numpy(np.loadtxt(path, delimiter=",", skiprows=1, dtype=np.float32))
+    return c.Embedding(points, 750, 750, math.nan, "computed before", 1.0)
+
+
+def draw_digits(
+    frame: c.Embedding,
+    data: str,
+    source: str,
+    perplexity: int = 30,
+    view: str = declare.choice({"dots": "dots", "the digits themselves": "digits"}),
+    radius: float = declare.real(2.5, 1.0, 6.0, step=0.5, unit="px", digits=1, label="dot size"),
+) -> tuple[Image.Image, str]:
+    """The map of some digits, with words on how good it is; dots have this `radius`."""
+    shown = digits(data)
+    labels = shown.labels.tolist()
+    if view == "dots":
+        picture = dots(frame.points, labels, shown.names, radius=radius)
+    else:
+        picture = digit_map(frame.points, shown)
+    words = step_words(frame, 30 if data == COMPUTED else perplexity)
+    if frame.progress < 1 and len(labels) > 500:
+        return picture, words
+    quality = maps.map_words(
+        digit_codes(data, source), frame.points, labels, metric="euclidean", what="class"
+    )
+    return picture, f"{words} {quality}"
+
+
+@declare.live("Digits in a plane", draw=draw_digits, autostart=False)
+def digits_panel(
+    data: str = declare.choice(DIGITS, "small", label="images"),
+    source: str = declare.choice(SOURCES, label="code"),
+    perplexity: int = declare.whole(30, 5, 100, step=5),
+    steps: int = declare.whole(750, 100, 1500, step=50),
+) -> Iterator[c.Embedding]:
+    """t-SNE of handwritten digits while it works, coloured by what they are."""
+    if data == COMPUTED:
+        return iter([bundled_map(source)])
+    rows = digit_codes(data, source)
+    every = max(1, min(10, 20_000 // len(rows)))
+    return c.embed.frames(rows, perplexity=perplexity, metric="euclidean", steps=steps, every=every)
+
+
+def digit_map(
+    points: torch.Tensor, shown: Digits, *, size: int = 960, tile: int = 18
+) -> Image.Image:
+    """As many digits as fit without covering each other, at their places, in their colours."""
+    places = maps.on_sheet(points, size, tile)
+    sheet = np.full((size, size, 3), 255.0)
+    taken = np.zeros((size // 6 + 1, size // 6 + 1), dtype=bool)
+    strokes = images.resize(shown.images[:, None].expand(-1, 3, -1, -1), (tile, tile))[:, 0].numpy()
+    corners = (places - tile / 2).round().astype(int).clip(0, size - tile)
+    for number, (left, top) in enumerate(corners.tolist()):
+        cells = (slice(top // 6, top // 6 + 3), slice(left // 6, left // 6 + 3))
+        if taken[cells].any():
+            continue
+        taken[cells] = True
+        colour = np.array(maps.COLOURS[int(shown.labels[number]) % len(maps.COLOURS)])
+        part = sheet[top : top + tile, left : left + tile]
+        part += (colour - part) * strokes[number][..., None]
+    picture = Image.fromarray(sheet.round().astype(np.uint8))
+    return maps.with_legend(picture, shown.labels.numpy(), shown.names)
