@@ -111,7 +111,9 @@ def linear(weights: torch.Tensor, bias: torch.Tensor | None = None, **settings: 
     return networks.wrap(nn.Sequential(nn.Flatten(), layer), **settings)
 
 
-def chain(build: Callable[[], list[nn.Module]], classes: int = 0, **settings: object) -> Network:
+def chain(
+    build: Callable[[], list[nn.Module]], classes: int = 0, seed: int = 0, **settings: object
+) -> Network:
     """Layers with seeded weights, the mean of each map, and scores that weigh these means; with no
     classes the means are the scores."""
 
@@ -121,7 +123,7 @@ def chain(build: Callable[[], list[nn.Module]], classes: int = 0, **settings: ob
         head = [nn.Linear(width, classes)] if classes else []
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *head)
 
-    return networks.wrap(seeded(whole), **settings)
+    return networks.wrap(seeded(whole, seed), **settings)
 
 
 class Squeezed(nn.Module):
