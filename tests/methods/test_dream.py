@@ -14,7 +14,7 @@ from torch import nn
 
 from labsupport.core import network as networks
 from labsupport.methods import dream as d
-from labsupport.methods.dream.pyramid import laplacian_pyramid
+from labsupport.methods.dream.octaves import laplacian_pyramid
 from labsupport.methods.optimize import Energy, Gradient, Normalized, TargetValue, visualize
 from labsupport.methods.optimize.objectives import read
 

@@ -18,7 +18,6 @@ from labsupport.methods.saliency import (
     box_of,
     compare_methods,
     compose,
-    grabcut,
     largest_component,
     localization,
     mask_iou,
@@ -203,12 +202,12 @@ def test_a_seed_decides_and_nobody_elses_random_numbers_are_touched():
 def test_the_blur_leaves_the_maps_mean_and_spreads_a_point():
     point = torch.zeros(41, 41)
     point[20, 20] = 1
-    blurred = grabcut._smoothed(torch.zeros(1, 3, 41, 41), point, 3.0)
+    blurred = saliency._smoothed(torch.zeros(1, 3, 41, 41), point, 3.0)
     assert float(blurred.sum()) == pytest.approx(1, abs=1e-5)
     rows = torch.arange(41.0) - 20
     spread = float((blurred.sum(1) * rows**2).sum().sqrt())
     assert spread == pytest.approx(3.0, rel=0.15)  # the kernel ends at two deviations
-    assert torch.equal(grabcut._smoothed(torch.zeros(1, 3, 41, 41), point, 0), point)
+    assert torch.equal(saliency._smoothed(torch.zeros(1, 3, 41, 41), point, 0), point)
 
 
 def test_what_cannot_be_cut_out_is_refused():

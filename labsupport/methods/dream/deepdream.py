@@ -12,8 +12,12 @@ from labsupport.core.frames import framed
 from labsupport.core.network import Network
 from labsupport.core.network.operations import Pair
 from labsupport.methods.dream.objectives import DreamObjective, as_objective
-from labsupport.methods.dream.octaves import check_values, octave_sizes, resized
-from labsupport.methods.dream.pyramid import LaplacianNormalized
+from labsupport.methods.dream.octaves import (
+    LaplacianNormalized,
+    check_values,
+    octave_sizes,
+    resized,
+)
 from labsupport.methods.dream.tiles import Tiled
 from labsupport.methods.optimize import (
     Frame,
