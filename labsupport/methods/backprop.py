@@ -21,9 +21,8 @@ from labsupport.core import workers
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed, last_of
 from labsupport.core.images.similarity import rank_correlation, structural_similarity
-from labsupport.core.network import Network, TargetLike
+from labsupport.core.network import Network, Target, TargetLike
 from labsupport.core.network.rules import RULES, GradientRule, PartWithRules, part_with_rules
-from labsupport.core.network.targets import Target
 from labsupport.core.network.transposes import project
 from labsupport.methods.occlusion import Fill, fill_image
 

@@ -19,11 +19,9 @@ from labsupport.core import workers
 from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.frames import Shortcut, framed, last_of
 from labsupport.core.images.preparation import check
-from labsupport.core.network import Network, TargetLike
+from labsupport.core.network import Box, Network, Pair, Target, TargetLike
 from labsupport.core.network.incremental import Chunk, CleanImage, Output, Plan, Recomputer
-from labsupport.core.network.layers import Box, Layer
-from labsupport.core.network.operations import Pair
-from labsupport.core.network.targets import Target
+from labsupport.core.network.layers import Layer
 
 VIEWS = ("score", "probability", "best_class", "activity")
 Fill = str | tuple[float, float, float] | torch.Tensor

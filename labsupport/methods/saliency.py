@@ -22,8 +22,7 @@ from torchvision.transforms.v2 import functional as transforms
 from labsupport.core import images as pictures
 from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.images.sets import CutOut, Picture
-from labsupport.core.network import Network, TargetLike
-from labsupport.core.network.layers import Box
+from labsupport.core.network import Box, Network, TargetLike
 from labsupport.methods import backprop
 
 Progress = Callable[[float], object]

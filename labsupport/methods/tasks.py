@@ -13,10 +13,8 @@ from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.images.preparation import checked_size
-from labsupport.core.network import Network, TargetLike
+from labsupport.core.network import Box, Network, Pair, TargetLike
 from labsupport.core.network.detectors import Detection
-from labsupport.core.network.layers import Box
-from labsupport.core.network.operations import Pair
 from labsupport.methods.saliency import box_iou, box_of, largest_component
 
 _MOST_OVERLAP = 0.3  # of the boxes of two things

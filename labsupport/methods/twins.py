@@ -27,22 +27,11 @@ from labsupport.core import images as images_
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.frames import framed, last_of
 from labsupport.core.images.preparation import checked_size
-from labsupport.core.network import Network
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Network, Pair
+from labsupport.methods import optimize
 from labsupport.methods.evolution.encodings import in_255ths
 from labsupport.methods.inversion import Hog
-from labsupport.methods.optimize import (
-    LBFGS,
-    Adam,
-    CodeDistance,
-    Frame,
-    Penalty,
-    Pixels,
-    Recipe,
-    Step,
-    Transform,
-    visualize,
-)
+from labsupport.methods.optimize import Frame
 from labsupport.methods.optimize.objectives import node_of, read
 
 Representation = str | Hog
@@ -52,20 +41,20 @@ _EVERY = 4  # of the bundled photographs, this one is in the random pairs
 
 
 @dataclass(frozen=True)
-class PixelDistance(Penalty):
+class PixelDistance(optimize.Penalty):
     """The mean squared distance of the pixels from a picture (1, 3, H, W)."""
 
     picture: Tensor
     weight: float = 1.0
     name = "pixels apart"
 
-    def __call__(self, images: Tensor, _step: Step) -> Tensor:
+    def __call__(self, images: Tensor, _step: optimize.Step) -> Tensor:
         apart = images - self.picture.to(images.device)
         return apart.square().flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
-class FallingNoise(Transform):
+class FallingNoise(optimize.Transform):
     """Normal noise on what is described, `sd` at first and falling with the steps.
 
     A pixel's gradient counts for one direction alone, and its gradient does not tell that the next
@@ -74,7 +63,7 @@ class FallingNoise(Transform):
 
     sd: float = 0.03
 
-    def __call__(self, images: Tensor, step: Step) -> Tensor:
+    def __call__(self, images: Tensor, step: optimize.Step) -> Tensor:
         noise = torch.randn(images.shape[1:], generator=step.random).to(images.device)
         return images + float(self.sd * _FALL**step.share) * noise
 
@@ -146,8 +135,8 @@ def twin(
     with torch.no_grad():
         code = _described(network, other.detach(), layer)
     first = image.detach().float().cpu() if start is None else start
-    frames = visualize.frames(
-        network, CodeDistance(layer, code), recipe=recipe, start=first, seed=seed
+    frames = optimize.visualize.frames(
+        network, optimize.CodeDistance(layer, code), recipe=recipe, start=first, seed=seed
     )
     return _Search(frames, lambda last: measure(network, last, image, other, layer))
 
@@ -205,7 +194,7 @@ def pair_distances(network: Network, layer: Representation, size: Pair) -> PairD
 
 def _recipe(
     image: Tensor, layer: Representation, weight: float | None = None, steps: int = 150
-) -> Recipe:
+) -> optimize.Recipe:
     """For HOG Adam, whose steps fall to a hundredth; a network is smooth enough for L-BFGS."""
     if not isinstance(layer, Hog) and not (isinstance(layer, str) and layer):
         raise BadSetting(f'layer is Hog(...), "scores" or a layer\'s name, not {layer!r}')
@@ -215,13 +204,13 @@ def _recipe(
     if not weight >= 0:
         raise BadSetting(f"weight is 0 or more, not {weight}")
     fall = tuple(_FALL ** (place / 50) for place in range(51))
-    return Recipe(
+    return optimize.Recipe(
         "twin",
         "an image",
-        Pixels(),
+        optimize.Pixels(),
         (FallingNoise(),) if described else (),
         (PixelDistance(image, weight),) if weight else (),
-        Adam(0.03, fall, beta2=0.99) if described else LBFGS(0.01),
+        optimize.Adam(0.03, fall, beta2=0.99) if described else optimize.LBFGS(0.01),
         steps,
     )
 

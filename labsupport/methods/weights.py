@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting, nearest
-from labsupport.core.network import Network
-from labsupport.core.network.operations import Operation, Pair
+from labsupport.core.network import Network, Pair
+from labsupport.core.network.operations import Operation
 
 KEYS = ("number", "orientation", "frequency", "colour", "noise", "strength")
 KINDS = ("Gabor-like", "colour blob", "dead", "other")

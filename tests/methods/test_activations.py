@@ -445,7 +445,7 @@ def test_what_is_found_can_be_changed_without_harm(tmp_path):
 
 
 def test_the_cache_keeps_to_its_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("labsupport.methods.activations.picture_cache._MOST", 3)
+    monkeypatch.setattr("labsupport.methods.activations.views._MOST", 3)
     cache = PictureCache(tmp_path)
     for number in range(5):
         cache.put({"n": number}, toys.image(4))

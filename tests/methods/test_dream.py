@@ -365,7 +365,7 @@ def test_a_tiled_dream_is_the_dream(monkeypatch):
         seen.append(images.shape[2] * images.shape[3])
         return real(network, layers, images)
 
-    monkeypatch.setattr("labsupport.methods.dream.tiles.read", noting)
+    monkeypatch.setattr("labsupport.methods.dream.objectives.read", noting)
     tiled = d.dream(network, image, "conv2", recipe=replace(SHORT, tile=48)).image
     torch.testing.assert_close(tiled, plain, rtol=0, atol=1e-5)
     assert max(seen) < 90 * 120 / 2

@@ -13,8 +13,7 @@ from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, UnknownLayer
 from labsupport.methods import optimize as o
 from labsupport.methods.optimize import parameterization, regularizers
-from labsupport.methods.optimize.before_relu import before_relu
-from labsupport.methods.optimize.objectives import read
+from labsupport.methods.optimize.objectives import before_relu, read
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

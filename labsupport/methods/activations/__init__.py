@@ -10,5 +10,4 @@ from labsupport.methods.activations.correlations import Similarity, correlation,
 from labsupport.methods.activations.distortions import Distortion, distort
 from labsupport.methods.activations.effects import UnitChanges, Votes, class_votes, unit_changes
 from labsupport.methods.activations.mosaics import Layout, layout, mosaic
-from labsupport.methods.activations.picture_cache import PictureCache
-from labsupport.methods.activations.views import UnitPicture, UnitViews, unit_views
+from labsupport.methods.activations.views import PictureCache, UnitPicture, UnitViews, unit_views

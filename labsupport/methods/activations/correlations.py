@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting, UnknownLayer
-from labsupport.core.network import Network, receptive_box
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Network, Pair, receptive_box
 from labsupport.methods.activations.distortions import Distortion, distort, positions, sampled
 
 

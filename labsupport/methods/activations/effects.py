@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, fx
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network import Network, TargetLike
-from labsupport.core.network.targets import Target
+from labsupport.core.network import Network, Target, TargetLike
 from labsupport.methods.activations.correlations import pooled_means
 
 # Two pictures

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network.layers import Box
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Box, Pair
 from labsupport.methods.activations.correlations import real_numbers
 
 

@@ -12,9 +12,9 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from labsupport.core.network import Network, layers, tracing
+from labsupport.core.network import Network, Pair, layers, tracing
 from labsupport.core.network.layers import Size
-from labsupport.core.network.operations import Operation, Pair
+from labsupport.core.network.operations import Operation
 
 BYTES = 4  # a number in single precision
 WEIGHTED = frozenset({"conv", "linear"})

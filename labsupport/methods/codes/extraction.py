@@ -11,8 +11,7 @@ from labsupport.core import device, images, workers
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.images.preparation import checked_size
 from labsupport.core.images.sets import Picture
-from labsupport.core.network import Network
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Network, Pair
 from labsupport.core.streams import count_of
 
 Images: TypeAlias = torch.Tensor | Sequence[Picture] | Sequence[torch.Tensor]

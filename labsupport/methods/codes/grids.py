@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Pair
 from labsupport.methods.codes.distances import checked, normalized
 
 LARGEST_GRID = 4000  # points: the one-to-one assignment grows with their third power

@@ -12,13 +12,7 @@ from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.frames import Shortcut, framed, last_of
-from labsupport.methods.codes import tsne
-from labsupport.methods.codes.distances import (
-    checked,
-    distances_between,
-    nearest_in_parts,
-    normalized,
-)
+from labsupport.methods.codes import distances, tsne
 
 METHODS = ("tsne", "pca")
 
@@ -67,14 +61,14 @@ def embed(
     >>> embed(groups, perplexity=3).points.shape
     torch.Size([12, 2])
     """
-    codes = checked(codes)
+    codes = distances.checked(codes)
     if method == "pca":
         return iter([_principal(codes, metric)])
     if method != "tsne":
         near = nearest(str(method), METHODS, 1)[0]
         raise BadSetting(f"no method {method!r}; did you mean {near!r}?")
     _check_settings(len(codes), perplexity, learning_rate, steps, every)
-    start = _start(normalized(codes, metric), seed)
+    start = _start(distances.normalized(codes, metric), seed)
     descent = _Descent(codes, start, perplexity, metric, learning_rate, steps)
     return Shortcut(descent.frames(every), lambda: last_of(descent.frames(steps)))
 
@@ -101,11 +95,11 @@ class _Descent:
             forces: tsne.Forces = tsne.AllPairs(shares.numpy())
         else:
             k = min(len(self.codes) - 1, int(3 * self.perplexity))
-            for near in nearest_in_parts(self.codes, k, self.metric):
-                numbers, distances, share = near
+            for near in distances.nearest_in_parts(self.codes, k, self.metric):
+                numbers, lengths, share = near
                 words = f"looking for neighbours, {share:.0%}"
                 yield Embedding(start, 0, steps, math.nan, words, search * share)
-            one_way = tsne.conditional(distances.double().square().numpy(), self.perplexity)
+            one_way = tsne.conditional(lengths.double().square().numpy(), self.perplexity)
             forces = tsne.NeighboursAndGrid(numbers.numpy(), one_way)
         rate, early = self.learning_rate, min(tsne.EARLY, steps // 3)
         for step, positions, cost in tsne.descend(forces, self.start, rate, steps, every):
@@ -145,7 +139,7 @@ def _start(vectors: torch.Tensor, seed: int | None) -> tsne.Floats:
 
 def _principal(codes: torch.Tensor, metric: str) -> Embedding:
     _check_settings(len(codes), min(2.0, len(codes) - 0.5), None, 1, 1)
-    points = _components(normalized(codes, metric)).float()
+    points = _components(distances.normalized(codes, metric)).float()
     return Embedding(points, 1, 1, math.nan, "principal components", 1.0)
 
 
@@ -169,10 +163,10 @@ def affinities(
     p(j|i) is a Gaussian of the distance around i, so wide that it holds `perplexity` neighbours;
     p_ij is the mean of both ways, divided by N.
     """
-    codes = checked(codes)
+    codes = distances.checked(codes)
     _check_settings(len(codes), perplexity, None, 1, 1)
-    vectors = normalized(codes.double(), metric)
-    squared = distances_between(vectors, vectors, metric).square()
+    vectors = distances.normalized(codes.double(), metric)
+    squared = distances.distances_between(vectors, vectors, metric).square()
     squared.fill_diagonal_(math.inf)
     return torch.from_numpy(tsne.joint(squared.numpy(), perplexity))
 
@@ -187,7 +181,7 @@ def divergence(affinities: torch.Tensor, points: torch.Tensor) -> tuple[float, t
     if not bool(affinities.isfinite().all()):
         raise BadSetting("affinities are probabilities: these contain NaN or infinity")
     forces = tsne.AllPairs(affinities.detach().cpu().double().numpy())
-    places = checked(points).double().numpy()
+    places = distances.checked(points).double().numpy()
     return forces.cost(places), torch.from_numpy(forces.gradient(places))
 
 
@@ -204,7 +198,7 @@ def place_in_map(
     t-SNE has no formula for a new image: each goes to the mean place of its k nearest images in
     code, the nearer the heavier (1 / distance). If these lie apart, so does their mean from all.
     """
-    codes, new, points = checked(codes), checked(new), checked(points)
+    codes, new, points = distances.checked(codes), distances.checked(new), distances.checked(points)
     if new.shape[1] != codes.shape[1] or len(points) != len(codes):
         raise BadSetting(
             f"codes {tuple(codes.shape)}, points {tuple(points.shape)} and new codes "
@@ -212,9 +206,9 @@ def place_in_map(
         )
     if not 1 <= k <= len(codes):
         raise BadSetting(f"of {len(codes)} images 1 to {len(codes)} can be asked, not {k}")
-    vectors = normalized(torch.cat([codes, new]), metric)
+    vectors = distances.normalized(torch.cat([codes, new]), metric)
     old, added = vectors[: len(codes)], vectors[len(codes) :]
-    near = distances_between(added, old, metric).topk(k, largest=False)
+    near = distances.distances_between(added, old, metric).topk(k, largest=False)
     weights = 1 / near.values.clamp(min=1e-6)
     weights = weights / weights.sum(1, keepdim=True)
     return (points[near.indices] * weights[..., None]).sum(1)

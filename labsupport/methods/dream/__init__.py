@@ -20,6 +20,5 @@ A `DreamRecipe` says how: `CLASSIC` is that of 2015, `VIVID` evens out the gradi
 
 from labsupport.methods.dream.deepdream import CLASSIC, VIVID, DreamFrame, DreamRecipe, dream
 from labsupport.methods.dream.films import Feedback, FilmFrame, dream_film, feedback, zoom_film
-from labsupport.methods.dream.objectives import DreamObjective, Guided, balanced_weights
+from labsupport.methods.dream.objectives import DreamObjective, Guided, Tiled, balanced_weights
 from labsupport.methods.dream.octaves import LaplacianNormalized, octave_sizes, resized, zoom
-from labsupport.methods.dream.tiles import Tiled

@@ -9,26 +9,16 @@ from torch import Tensor
 
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.frames import framed
-from labsupport.core.network import Network
-from labsupport.core.network.operations import Pair
-from labsupport.methods.dream.objectives import DreamObjective, as_objective
+from labsupport.core.network import Network, Pair
+from labsupport.methods import optimize
+from labsupport.methods.dream.objectives import DreamObjective, Tiled, as_objective
 from labsupport.methods.dream.octaves import (
     LaplacianNormalized,
     check_values,
     octave_sizes,
     resized,
 )
-from labsupport.methods.dream.tiles import Tiled
-from labsupport.methods.optimize import (
-    Frame,
-    Jitter,
-    Normalized,
-    Objective,
-    Optimizer,
-    Pixels,
-    Recipe,
-    visualize,
-)
+from labsupport.methods.optimize import Frame
 
 
 @dataclass(frozen=True)
@@ -45,21 +35,23 @@ class DreamRecipe:
     octaves: int = 4
     scale: float = 1.4
     jitter: int = 32
-    optimizer: Optimizer = field(default_factory=Normalized)
+    optimizer: optimize.Optimizer = field(default_factory=optimize.Normalized)
     tile: int | None = None
     halo: int | None = None
 
     def __post_init__(self) -> None:
         if self.iterations < 1:
             raise BadSetting(f"an octave has 1 iteration or more, not {self.iterations}")
-        Jitter(self.jitter)  # these two refuse what cannot be
+        optimize.Jitter(self.jitter)  # these two refuse what cannot be
         octave_sizes((1, 1), self.octaves, self.scale)
 
     @property
-    def for_octave(self) -> Recipe:
+    def for_octave(self) -> optimize.Recipe:
         """The same for one octave, as the engine takes it."""
-        shift = (Jitter(self.jitter),)
-        return Recipe(self.name, "zeros", Pixels(), shift, (), self.optimizer, self.iterations)
+        shift = (optimize.Jitter(self.jitter),)
+        return optimize.Recipe(
+            self.name, "zeros", optimize.Pixels(), shift, (), self.optimizer, self.iterations
+        )
 
 
 CLASSIC = DreamRecipe()
@@ -154,7 +146,7 @@ class _Dream:
     """The arguments of a dream, in one piece; the sizes from small to large."""
 
     network: Network
-    objective: Objective
+    objective: optimize.Objective
     recipe: DreamRecipe
     base: Tensor
     sizes: Sequence[Pair]
@@ -179,7 +171,9 @@ def _octave_by_octave(run: _Dream, detail: Tensor) -> Iterator[DreamFrame]:
     for octave, base in enumerate(run.copies(), start=1):
         start = (base + resized(detail, run.sizes[octave - 1])).clamp(0, 1)
         seed = run.seed + octave - 1
-        frames = visualize.frames(run.network, run.objective, recipe=recipe, start=start, seed=seed)
+        frames = optimize.visualize.frames(
+            run.network, run.objective, recipe=recipe, start=start, seed=seed
+        )
         for frame in frames:
             detail = frame.image - base
             if octave == 1 or frame.step > 0:

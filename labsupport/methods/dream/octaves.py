@@ -8,7 +8,7 @@ from torch import Tensor
 from labsupport.core import images as pictures
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.images.preparation import checked_size
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Pair
 from labsupport.methods.optimize.optimizers import Gradient, Memory, Optimizer, Schedule, Update
 from labsupport.methods.optimize.regularizers import blurred
 

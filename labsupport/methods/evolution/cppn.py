@@ -17,13 +17,8 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network.operations import Pair
-from labsupport.methods.evolution.encodings import (
-    Encoding,
-    Shape,
-    in_255ths,
-    rgb,
-)
+from labsupport.core.network import Pair
+from labsupport.methods.evolution.encodings import Encoding, Shape, in_255ths, rgb
 
 INPUTS = ("x", "y", "r", "1")
 OUTPUTS = ("hue", "saturation", "value")  # a grey picture has the last one alone

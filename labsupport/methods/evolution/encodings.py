@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Pair
 
 Shape = tuple[int, int, int]
 Genome = Any  # what an encoding writes a picture down as; no genome is ever changed in place

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from labsupport.core.errors import BadSetting, UnknownClass, nearest
 from labsupport.core.frames import framed
-from labsupport.core.network import Network
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Network, Pair
 from labsupport.methods.evolution.cppn import Cppn
 from labsupport.methods.evolution.encodings import Direct, Encoding, Genome
 

@@ -8,11 +8,6 @@ and harnessing adversarial examples", 2014: `fgsm`, `sign_line`, `robustness`. M
 All attacks keep their promise to the last bit: no pixel changes by more than eps or leaves [0, 1].
 """
 
-from labsupport.methods.fooling.adversarial import (
-    AdversarialBatches,
-    AdversarialTraining,
-    adversarial_training,
-)
 from labsupport.methods.fooling.defences import (
     DEFENCES,
     DefenceTrial,
@@ -27,13 +22,15 @@ from labsupport.methods.fooling.digit_networks import (
     train_digits,
 )
 from labsupport.methods.fooling.evaluation import (
+    AdversarialBatches,
+    AdversarialTraining,
     Robustness,
+    adversarial_training,
     error_rate,
     noisy,
     robustness,
     transfer,
 )
-from labsupport.methods.fooling.gradient_signs import AttackFrame, fgsm, pgd
-from labsupport.methods.fooling.linearity import SignLine, sign_line
+from labsupport.methods.fooling.gradient_signs import AttackFrame, SignLine, fgsm, pgd, sign_line
 from labsupport.methods.fooling.minimal import SearchFrame, minimal_perturbation
 from labsupport.methods.fooling.results import AttackResult, Classes, concatenate

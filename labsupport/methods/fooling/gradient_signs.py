@@ -1,4 +1,4 @@
-"""Attacks along the signs of the gradient: one step, or many that stay inside a ball and [0, 1]."""
+"""Attacks along the signs of the gradient, in one step or many, and the scores along that line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,8 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.frames import Shortcut, framed, last_of
 from labsupport.core.images.perturbations import perturbed, signed_step
 from labsupport.core.network import Network
-from labsupport.methods.fooling.results import (
-    AttackResult,
-    Classes,
-    Targets,
-    at_once,
-    gradient_of,
-    scores_of,
-    targets_of,
-)
+from labsupport.methods.fooling import results
+from labsupport.methods.fooling.results import AttackResult, Classes, Targets
 
 # The changed images of a part, and the network's scores before and after, where it computes.
 Outcome = tuple[Tensor, Tensor, Tensor]
@@ -55,13 +48,13 @@ def fgsm(
     >>> result.images.flatten().tolist()
     [0.75, 0.25, 0.5]
     """
-    targets = targets_of(network, images, label, target)
+    targets = results.targets_of(network, images, label, target)
     _checked_steps(eps, None, 1)
 
     def one_step(part: Targets) -> Outcome:
-        gradient, before = gradient_of(network, part.images, part.wanted)
+        gradient, before = results.gradient_of(network, part.images, part.wanted)
         changed = signed_step(part.images, part.sign * gradient, eps)
-        return changed, before, scores_of(network, changed)
+        return changed, before, results.scores_of(network, changed)
 
     return _in_parts(network, targets, one_step, eps)
 
@@ -105,7 +98,7 @@ def pgd(
 
     Errors: `BadImage`, `UnknownClass`, `BadSetting`.
     """
-    targets = targets_of(network, images, label, target)
+    targets = results.targets_of(network, images, label, target)
     size = _checked_steps(eps, step, steps)
 
     def walk(part: Targets) -> Iterator[tuple[int, Outcome]]:
@@ -162,15 +155,15 @@ def _walk(
     """After each step its number, and the images with the scores before all and now."""
     images = targets.images
     if random_start:
-        images, before = ball.random(0), scores_of(network, images)
+        images, before = ball.random(0), results.scores_of(network, images)
     for step in range(steps):
-        gradient, scores = gradient_of(network, images, targets.wanted)
+        gradient, scores = results.gradient_of(network, images, targets.wanted)
         if not step and not random_start:
             before = scores
         yield step, (images, before, scores)
         change = targets.sign * size * gradient.sign()
         images = torch.clamp(images + change, ball.low, ball.high)
-    yield steps, (images, before, scores_of(network, images))
+    yield steps, (images, before, results.scores_of(network, images))
 
 
 # A few images at a time
@@ -202,8 +195,91 @@ def _share(network: Network, images: Tensor, steps: int) -> tuple[int, int]:
     thread keeps little memory, and fresh blocks are dear. One step is for all cores together: the
     calling thread keeps what it needs.
     """
-    room = at_once(network, images)
+    room = results.at_once(network, images)
     if network.device.type != "cpu" or steps == 1:
         return room, 1
     cores = torch.get_num_threads()
     return max(1, min(room // 2, math.ceil(len(images) / cores))), cores
+
+
+# How straight the scores are along the signs of the gradient
+
+
+@dataclass(frozen=True)
+class SignLine:
+    """The scores along one direction: x + eps * sign(gradient), for eps on both sides of zero.
+
+    `eps` is (P,), `scores` (P, classes); `direction` (1, 3, H, W) holds the signs. `label` is the
+    class to leave, `target` the one to reach or None. `derivative`
+    is by how much the log-odds of the wanted class change for each unit of eps, at eps 0.
+    """
+
+    eps: Tensor
+    scores: Tensor
+    direction: Tensor
+    label: int
+    target: int | None
+    derivative: float
+
+    def r_squared(self, within: float = math.inf) -> Tensor:
+        """How straight each class's scores are for |eps| up to `within`: R² of a line, (classes,).
+
+        1 is a straight line; a class whose score does not move at all counts as one.
+        """
+        near = self.eps.abs() <= within * (1 + 1e-6)
+        if int(near.sum()) < 3:
+            raise BadSetting(f"fewer than three points lie within {within}: ask for more points")
+        x, y = self.eps[near].double(), self.scores[near].double()
+        x, y = x - x.mean(), y - y.mean(0)
+        explained = (x @ y).square() / x.square().sum()
+        return torch.where(y.square().sum(0) > 0, explained / y.square().sum(0), 1.0).float()
+
+    @property
+    def linearized(self) -> Tensor:
+        """The wanted class's log-odds, (P,), if the network were linear."""
+        return self.derivative * self.eps + self.log_odds[self.eps.abs().argmin()]
+
+    @property
+    def log_odds(self) -> Tensor:
+        """log P / (1 - P) of the wanted class, (P,): what it is ahead of all others."""
+        wanted = self.label if self.target is None else self.target
+        return results.log_odds(self.scores, torch.full((len(self.scores),), wanted))
+
+
+def sign_line(
+    network: Network,
+    image: Tensor,
+    target: results.Classes | None = None,
+    *,
+    reach: float = 32 / 255,
+    points: int = 65,
+    clip: bool = False,
+    label: results.Classes | None = None,
+) -> SignLine:
+    """All scores along the fast gradient sign direction, for eps from -reach to reach.
+
+    Goodfellow et al. 2014, figure 4. `image` is (1, 3, H, W); the direction points away from its
+    `label`, or towards a `target`. Without `clip` pixels may leave [0, 1], as in the paper: only
+    then it is a straight line through the space of pictures.
+
+    Errors: `BadImage`, `UnknownClass`, `BadSetting`.
+    """
+    network.check(image, one=True)
+    if not 0 < reach < math.inf or not 3 <= points < math.inf or points != int(points):
+        raise BadSetting(f"reach is above 0 and points at least 3, not {reach} and {points}")
+    targets = results.targets_of(network, image, label, target)
+    gradient, _ = results.gradient_of(network, targets.images, targets.wanted)
+    direction = targets.sign * gradient.sign()
+    eps = torch.linspace(-reach, reach, int(points))
+    scores = []
+    for few in torch.split(eps.to(network.device), results.at_once(network, image)):
+        along = targets.images + few[:, None, None, None] * direction
+        scores.append(results.scores_of(network, along.clamp(0, 1) if clip else along))
+    return SignLine(
+        eps,
+        torch.cat(scores).cpu(),
+        direction.cpu().contiguous(),
+        int(targets.label),
+        None if targets.target is None else int(targets.target),
+        derivative=float((gradient * direction).sum()),
+    )

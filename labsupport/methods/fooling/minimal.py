@@ -18,14 +18,8 @@ from torch import Tensor
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed, last_of
 from labsupport.core.network import Network
-from labsupport.methods.fooling.results import (
-    AttackResult,
-    Classes,
-    Targets,
-    concatenate,
-    scores_of,
-    targets_of,
-)
+from labsupport.methods.fooling import results
+from labsupport.methods.fooling.results import AttackResult, Classes, Targets
 
 _START = 0.1  # the first c that is tried
 _FACTOR = 8.0  # how far apart the tried ones are, until one fools and another does not
@@ -60,7 +54,7 @@ class SearchFrame:
     @property
     def result(self) -> AttackResult:
         """The best change of each image so far; where none fools, the last one that was tried."""
-        return concatenate([*self.finished, self.now if self.best is None else self.best])
+        return results.concatenate([*self.finished, self.now if self.best is None else self.best])
 
 
 def _result(frames: Iterator[SearchFrame]) -> AttackResult:
@@ -90,14 +84,14 @@ def minimal_perturbation(
     for name, value in (("rounds", rounds), ("steps", steps)):
         if not 1 <= value < math.inf or value != int(value):
             raise BadSetting(f"{name} is a whole number from 1 upwards, not {value}")
-    targets = targets_of(network, images, label, target)
+    targets = results.targets_of(network, images, label, target)
     if target is None:
         targets = replace(targets, target=_second_class(network, targets))
     return _one_by_one(network, targets.split(1), int(rounds), int(steps))
 
 
 def _second_class(network: Network, targets: Targets) -> Tensor:
-    scores = scores_of(network, targets.images)
+    scores = results.scores_of(network, targets.images)
     mine = torch.nn.functional.one_hot(targets.label, scores.shape[1]).bool()
     return scores.masked_fill(mine, -math.inf).argmax(1)
 
@@ -115,7 +109,7 @@ def _one_by_one(
 
 def _search(network: Network, targets: Targets, rounds: int, steps: int) -> Iterator[SearchFrame]:
     """For one image: a minimum for each c that is tried, each from the best one so far."""
-    before = scores_of(network, targets.images)
+    before = results.scores_of(network, targets.images)
     if bool((before.argmax(1) == targets.wanted).all()):  # it is there already
         same = targets.result(targets.images, before, before)
         yield SearchFrame(rounds, rounds, math.inf, same, same)

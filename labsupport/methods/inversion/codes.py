@@ -12,8 +12,7 @@ from torch import Tensor
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.images import hog as hogs
-from labsupport.core.network import Network
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Network, Pair
 from labsupport.core.network.targets import checked_position
 from labsupport.methods.optimize import CodeDistance
 from labsupport.methods.optimize.objectives import read

@@ -10,24 +10,9 @@ from torch import Tensor
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed
 from labsupport.core.network import Network
+from labsupport.methods import optimize
 from labsupport.methods.inversion.codes import Code, Hog
-from labsupport.methods.optimize import (
-    LBFGS,
-    LOG_PROBABILITIES,
-    SCORES,
-    AlphaNorm,
-    Fourier,
-    Frame,
-    Jitter,
-    Optimizer,
-    Parameterization,
-    Penalty,
-    Range,
-    Recipe,
-    Regularizer,
-    TotalVariation,
-    visualize,
-)
+from labsupport.methods.optimize import Frame
 
 _WORTH = 0.01  # of the loss: a fall by less is not worth a code that is further away
 
@@ -49,24 +34,26 @@ class Setting:
     edge: float = 0.0
     jitter: int = 0
     until: float = 0.8
-    parameterization: Parameterization = field(default_factory=lambda: Fourier(sd=0.1))
-    optimizer: Optimizer = field(default_factory=lambda: LBFGS(0.02))
+    parameterization: optimize.Parameterization = field(
+        default_factory=lambda: optimize.Fourier(sd=0.1)
+    )
+    optimizer: optimize.Optimizer = field(default_factory=lambda: optimize.LBFGS(0.02))
     steps: int = 120
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> optimize.Recipe:
         """The same as the engine takes it."""
         for name, weight in (("tv", self.tv), ("alpha", self.alpha), ("edge", self.edge)):
             if not (weight >= 0 and math.isfinite(weight)):
                 raise BadSetting(f"{name} is 0 or more, not {weight}")
-        penalties: tuple[tuple[float, Regularizer], ...] = (
-            (self.tv, TotalVariation(self.tv, self.beta)),
-            (self.alpha, AlphaNorm(self.alpha, self.exponent)),
-            (self.edge, Range(self.edge)),
+        penalties: tuple[tuple[float, optimize.Regularizer], ...] = (
+            (self.tv, optimize.TotalVariation(self.tv, self.beta)),
+            (self.alpha, optimize.AlphaNorm(self.alpha, self.exponent)),
+            (self.edge, optimize.Range(self.edge)),
         )
         used = tuple(one for weight, one in penalties if weight > 0)
-        shifts = (Jitter(self.jitter, self.until),) if self.jitter else ()
-        return Recipe(
+        shifts = (optimize.Jitter(self.jitter, self.until),) if self.jitter else ()
+        return optimize.Recipe(
             "inversion", "noise", self.parameterization, shifts, used, self.optimizer, self.steps
         )
 
@@ -79,9 +66,9 @@ def setting_for(network: Network, code: Code) -> Setting:
     small weights are enough. They and HOG tell nothing of contrast: the start has to bring it.
     """
     if isinstance(code.layer, Hog):
-        return Setting(tv=0.3, parameterization=Fourier(sd=0.3))
-    if code.layer in (SCORES, LOG_PROBABILITIES) or code.values.ndim < 4:
-        return Setting(tv=0.1, parameterization=Fourier(sd=0.3))
+        return Setting(tv=0.3, parameterization=optimize.Fourier(sd=0.3))
+    if code.layer in (optimize.SCORES, optimize.LOG_PROBABILITIES) or code.values.ndim < 4:
+        return Setting(tv=0.1, parameterization=optimize.Fourier(sd=0.3))
     stride = max(network.stride(network.node(code.layer)))
     return Setting(tv=1.0 if stride <= 4 else 3.0 if stride <= 8 else 10.0)
 
@@ -124,7 +111,7 @@ def invert(
     setting = setting_for(network, code) if setting is None else setting
     setting = setting if tv is None else replace(setting, tv=tv)
     begin = setting.recipe.start if start is None else start
-    frames = visualize.frames(
+    frames = optimize.visualize.frames(
         network,
         code.distance,
         recipe=setting.recipe,
@@ -134,11 +121,11 @@ def invert(
         seed=seed,
         every=every,
     )
-    tries = isinstance(setting.optimizer, LBFGS) and not setting.jitter
+    tries = isinstance(setting.optimizer, optimize.LBFGS) and not setting.jitter
     return _best_so_far(frames, setting.recipe) if tries else frames
 
 
-def _best_so_far(frames: Iterator[Frame], recipe: Recipe) -> Iterator[Frame]:
+def _best_so_far(frames: Iterator[Frame], recipe: optimize.Recipe) -> Iterator[Frame]:
     """Each frame with the pictures that were best so far. They look at the same thing, so their
     losses compare; what is gone on from stays the frame's own."""
     lowest, best = None, None
@@ -154,9 +141,9 @@ def _best_so_far(frames: Iterator[Frame], recipe: Recipe) -> Iterator[Frame]:
         yield best
 
 
-def _loss(frame: Frame, recipe: Recipe) -> Tensor:
+def _loss(frame: Frame, recipe: optimize.Recipe) -> Tensor:
     """What is being lowered, (N,): the code distance and the penalties, with their weights."""
-    penalties = [one for one in recipe.regularizers if isinstance(one, Penalty)]
+    penalties = [one for one in recipe.regularizers if isinstance(one, optimize.Penalty)]
     values = list(frame.terms.values())[1:]  # the first one is the distance
     parts = [one.weight * value for one, value in zip(penalties, values, strict=True)]
     return torch.stack([-frame.score, *parts]).sum(0)

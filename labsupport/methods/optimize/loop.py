@@ -17,9 +17,7 @@ from torch import Tensor
 
 from labsupport.core import workers
 from labsupport.core.errors import BadSetting
-from labsupport.core.network import Network
-from labsupport.core.network.layers import Box
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Box, Network, Pair
 from labsupport.methods.optimize.objectives import SCORES, Objective, Term, Terms, free_name
 from labsupport.methods.optimize.optimizers import Gradient, Memory, Optimizer, mean_absolute
 from labsupport.methods.optimize.recipes import Recipe

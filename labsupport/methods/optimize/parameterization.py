@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Pair
 
 # The square root of the covariance of the colours (red, green, blue) of the bundled photographs,
 # one column for each principal colour, the first one's length 1. A test computes it again.

@@ -3,18 +3,10 @@
 from dataclasses import dataclass, field
 
 from labsupport.core.errors import BadSetting
+from labsupport.methods.optimize import regularizers
 from labsupport.methods.optimize.optimizers import Adam, Normalized, Optimizer
 from labsupport.methods.optimize.parameterization import Fourier, Parameterization, Pixels
-from labsupport.methods.optimize.regularizers import (
-    L2,
-    Blur,
-    ClipContribution,
-    ClipNorm,
-    Correction,
-    Decay,
-    Penalty,
-    Regularizer,
-)
+from labsupport.methods.optimize.regularizers import Correction, Penalty, Regularizer
 from labsupport.methods.optimize.transforms import Crop, Scale, Transform
 
 STARTS = ("zeros", "mean", "grey", "black", "noise")
@@ -51,18 +43,18 @@ class Recipe:
 
 CLEAR = Recipe()
 SIMONYAN = Recipe(
-    "Simonyan 2013", "zeros", Pixels(), (), (L2(10.0),), Normalized(1 / 255), steps=120
+    "Simonyan 2013", "zeros", Pixels(), (), (regularizers.L2(10.0),), Normalized(1 / 255), steps=120
 )
 # Table 1 of Yosinski et al. 2015. It does not give the size of a step: that is ours.
 _STEP = Normalized(4 / 255)
 _TABLE: tuple[tuple[tuple[Regularizer, ...], Optimizer, int], ...] = (
-    ((Blur(0.5, every=4), ClipNorm(0.5)), _STEP, 500),
+    ((regularizers.Blur(0.5, every=4), regularizers.ClipNorm(0.5)), _STEP, 500),
     # A decay of 30 % a step leaves little of small ones.
-    ((Decay(0.3), ClipNorm(0.2)), Normalized(16 / 255), 750),
-    ((Decay(1e-4), Blur(1.0, every=4)), _STEP, 1000),
-    ((Blur(0.5, every=4), ClipContribution(0.9)), _STEP, 1000),
+    ((regularizers.Decay(0.3), regularizers.ClipNorm(0.2)), Normalized(16 / 255), 750),
+    ((regularizers.Decay(1e-4), regularizers.Blur(1.0, every=4)), _STEP, 1000),
+    ((regularizers.Blur(0.5, every=4), regularizers.ClipContribution(0.9)), _STEP, 1000),
 )
 YOSINSKI = tuple(
-    Recipe(f"Yosinski {number}", "zeros", Pixels(), (), regularizers, optimizer, steps)
-    for number, (regularizers, optimizer, steps) in enumerate(_TABLE, start=1)
+    Recipe(f"Yosinski {number}", "zeros", Pixels(), (), prior, optimizer, steps)
+    for number, (prior, optimizer, steps) in enumerate(_TABLE, start=1)
 )

@@ -11,10 +11,7 @@ from torch import Tensor
 from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.frames import Shortcut, framed
 from labsupport.core.images.preparation import checked_size
-from labsupport.core.network import Network, TargetLike, receptive_box
-from labsupport.core.network.layers import Box
-from labsupport.core.network.operations import Pair
-from labsupport.core.network.targets import Target
+from labsupport.core.network import Box, Network, Pair, Target, TargetLike, receptive_box
 from labsupport.methods.optimize.loop import Frame, Problem, State, optimize
 from labsupport.methods.optimize.objectives import Objective, TargetValue
 from labsupport.methods.optimize.recipes import CLEAR, STARTS, Recipe

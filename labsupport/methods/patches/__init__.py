@@ -8,14 +8,12 @@ position of a layer, and all units of the layer rank theirs in one pass over the
 from labsupport.methods.patches.clusters import Cluster, scan
 from labsupport.methods.patches.results import TopPatches, merge
 from labsupport.methods.patches.search import (
+    UnitActivations,
+    precision_at_k,
     random_directions,
     several_scales,
     top_patches,
     top_patches_by_layer,
-)
-from labsupport.methods.patches.units import (
-    UnitActivations,
-    precision_at_k,
     unit_activations,
     units_for,
 )

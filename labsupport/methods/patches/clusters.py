@@ -24,17 +24,11 @@ from typing import Any
 import torch
 
 from labsupport.core import network as networks
+from labsupport.core import streams
 from labsupport.core.errors import BadImage, BadSetting, DamagedData, UnknownNetwork
 from labsupport.core.images.sets import Files, ImageSet
 from labsupport.core.network import Network, catalog
-from labsupport.core.streams import (
-    Images,
-    ScaledImages,
-    count_of,
-    image_fingerprint,
-    network_fingerprint,
-    numbered_images,
-)
+from labsupport.core.streams import Images, ScaledImages
 from labsupport.methods.patches.results import TopPatches, merge
 from labsupport.methods.patches.scanning import Channels, Ranking, Suppress, Units
 from labsupport.methods.patches.search import Progress, top_patches
@@ -148,7 +142,7 @@ def scan(
     (((0, 6),), (6, 2, 4))
     """
     cluster = cluster or Cluster()
-    count = count_of(images)
+    count = streams.count_of(images)
     search = _Search(network.layer(layer).name, channels, Ranking(k, suppress, order))
     Units(network, layer, channels)  # refuses what it must before anything is sent
     parts = _parts(images, cluster.part)
@@ -257,7 +251,7 @@ class _RemoteNetwork:
                 "Write a function that makes and wraps it into a file, make() in mine.py, call "
                 'client.upload_file("mine.py"), and name it: Cluster(client, maker="mine:make")'
             ) from None
-        expected = network_fingerprint(network, layer)
+        expected = streams.network_fingerprint(network, layer)
         return cls(network.name, cluster.weights, cluster.maker, layer, expected)
 
     def network(self) -> Network:
@@ -276,7 +270,7 @@ def _loaded(remote: _RemoteNetwork) -> Network:
         if remote.maker is None
         else _made(remote)
     )
-    if network_fingerprint(network, remote.layer) != remote.expected:
+    if streams.network_fingerprint(network, remote.layer) != remote.expected:
         raise BadSetting(
             f"a worker's {network.name} ({network.source}) has other weights below {remote.layer} "
             "than yours: Cluster(weights=...) says which, as networks.load does; maker= for a "
@@ -346,7 +340,7 @@ class _PartFiles:
         if cluster.keep is None:
             return cls(None, "")
         units = Units(network, search.layer, search.channels).chosen.tolist()
-        words = f"{network_fingerprint(network, search.layer)} {search.ranking} {units}"
+        words = f"{streams.network_fingerprint(network, search.layer)} {search.ranking} {units}"
         return cls(Path(cluster.keep).expanduser(), words)
 
     def read(self, part: _Part) -> TopPatches | None:
@@ -382,5 +376,5 @@ def _words(images: Images) -> Iterator[str]:
                 raise BadImage(f"{path} cannot be read ({error.strerror}).") from error
             yield f"{path} {status.st_size} {status.st_mtime_ns}\n"
     else:
-        for one in numbered_images(images):
-            yield f"{image_fingerprint(one.image, one.number):x}\n"
+        for one in streams.numbered_images(images):
+            yield f"{streams.image_fingerprint(one.image, one.number):x}\n"

@@ -13,27 +13,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from labsupport.core import streams
 from labsupport.core.errors import BadSetting, DamagedData
-from labsupport.core.network import Network
-from labsupport.core.network.operations import Pair
-from labsupport.core.streams import (
-    Images,
-    fingerprint_text,
-    image_fingerprint,
-    network_fingerprint,
-    numbered_images,
-    shifted_fingerprint,
-)
-from labsupport.methods.patches.scanning import (
-    BOX,
-    COLUMN,
-    IMAGE,
-    PICTURE,
-    ROW,
-    Lists,
-    Ranking,
-    Suppress,
-)
+from labsupport.core.network import Network, Pair
+from labsupport.core.streams import Images
+from labsupport.methods.patches import scanning
+from labsupport.methods.patches.scanning import Lists, Ranking, Suppress
 
 _FORMAT = "top patches 1"
 _TENSORS = ("units", "values", "images", "pictures", "positions", "boxes")
@@ -92,7 +77,9 @@ class TopPatches:
         """
         if count < 0:
             raise BadSetting(f"images are counted from 0: {count} is none")
-        moved = fingerprint_text(shifted_fingerprint(int(self.fingerprints["images"], 16), count))
+        moved = streams.fingerprint_text(
+            streams.shifted_fingerprint(int(self.fingerprints["images"], 16), count)
+        )
         return replace(
             self,
             images=torch.where(self.images < 0, -1, self.images + count),
@@ -147,7 +134,7 @@ class TopPatches:
     def _belongs_to(self, network: Network | None, images: Images | None, name: str) -> None:
         if (
             network is not None
-            and network_fingerprint(network, self.layer) != self.fingerprints["network"]
+            and streams.network_fingerprint(network, self.layer) != self.fingerprints["network"]
         ):
             raise BadSetting(
                 f"{name} was made with another network than {network.name}, or with other weights "
@@ -155,8 +142,11 @@ class TopPatches:
             )
         if images is None:
             return
-        fingerprint = fingerprint_text(
-            sum(image_fingerprint(one.image, one.number) for one in numbered_images(images))
+        fingerprint = streams.fingerprint_text(
+            sum(
+                streams.image_fingerprint(one.image, one.number)
+                for one in streams.numbered_images(images)
+            )
         )
         if self.scanned != ((0, len(images)),) or fingerprint != self.fingerprints["images"]:
             raise BadSetting(
@@ -180,7 +170,7 @@ def merge(first: TopPatches, second: TopPatches) -> TopPatches:
     images = sum(int(one.fingerprints["images"], 16) for one in (first, second))
     changes: dict[str, Any] = {
         "scanned": _connected(first.scanned + second.scanned),
-        "fingerprints": {**first.fingerprints, "images": fingerprint_text(images)},
+        "fingerprints": {**first.fingerprints, "images": streams.fingerprint_text(images)},
     }
     return replace(first, **changes, **published(lists, ranking.sign))
 
@@ -197,11 +187,11 @@ def published(lists: Lists, sign: int) -> dict[str, Any]:
     places = torch.from_numpy(lists.places.copy())
     values = torch.from_numpy(lists.values.copy()) * sign
     return {
-        "values": torch.where(places[..., IMAGE] < 0, torch.nan, values),
-        "images": places[..., IMAGE],
-        "pictures": places[..., PICTURE],
-        "positions": places[..., ROW : COLUMN + 1],
-        "boxes": places[..., BOX],
+        "values": torch.where(places[..., scanning.IMAGE] < 0, torch.nan, values),
+        "images": places[..., scanning.IMAGE],
+        "pictures": places[..., scanning.PICTURE],
+        "positions": places[..., scanning.ROW : scanning.COLUMN + 1],
+        "boxes": places[..., scanning.BOX],
     }
 
 

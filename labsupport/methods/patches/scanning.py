@@ -16,8 +16,7 @@ import torch
 
 from labsupport.core import device
 from labsupport.core.errors import BadSetting
-from labsupport.core.network import Network, receptive_box
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Network, Pair, receptive_box
 from labsupport.core.streams import Batch, Images, batches, image_fingerprint
 
 Channels: TypeAlias = Sequence[int] | torch.Tensor | None

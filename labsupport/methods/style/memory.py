@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from labsupport.core import device as devices
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.core.network import Network, tracing
-from labsupport.core.network.operations import Pair
+from labsupport.core.network import Network, Pair, tracing
 
 _BYTES = 8.0  # a float32 in the forward pass, one in the backward pass
 _PIXEL_BYTES = 400  # an image, and what the optimizer remembers of it

@@ -12,20 +12,9 @@ from labsupport.core import images
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import Shortcut, framed, last_of
 from labsupport.core.images.preparation import checked_size
-from labsupport.core.network import Network
-from labsupport.core.network.operations import Pair
-from labsupport.methods.optimize import (
-    Adam,
-    CodeDistance,
-    Fourier,
-    Frame,
-    GramDistance,
-    Objective,
-    Recipe,
-    Sum,
-    TotalVariation,
-    visualize,
-)
+from labsupport.core.network import Network, Pair
+from labsupport.methods import optimize
+from labsupport.methods.optimize import Frame
 from labsupport.methods.style.colours import luminance, match_colours, recolour
 from labsupport.methods.style.losses import strength
 from labsupport.methods.style.memory import check_memory, too_large
@@ -97,7 +86,7 @@ def stylize(
     transfer = _Transfer(network, recipe, content.detach(), styles, start)
     begin = transfer.begin()
     count = recipe.steps if steps is None else steps
-    optimized = visualize.frames(
+    optimized = optimize.visualize.frames(
         network,
         transfer.objective,
         recipe=transfer.optimization,
@@ -116,7 +105,7 @@ def stylize(
 
 # A photograph needs a prior that a texture brings along by itself.
 _CONTENT_ALONE = StyleRecipe(
-    tv=1.0, parameterization=Fourier(), optimizer=Adam(0.1, "cosine"), steps=100
+    tv=1.0, parameterization=optimize.Fourier(), optimizer=optimize.Adam(0.1, "cosine"), steps=100
 )
 _STYLE_ALONE = StyleRecipe(beta=1.0, tv=0.05, steps=100)
 
@@ -194,7 +183,7 @@ class _LayerLoss:
     name: str
     weight: float
     strength: float
-    distance: Objective
+    distance: optimize.Objective
 
 
 class _Transfer:
@@ -212,14 +201,14 @@ class _Transfer:
         self.shown, self.styles = self._with_kept_colours(styles)
         self.losses = self._layer_losses()
         parts = tuple(one.weight / one.strength * one.distance for one in self.losses)
-        self.objective: Objective = Sum((1.0,) * len(parts), parts)
+        self.objective: optimize.Objective = optimize.Sum((1.0,) * len(parts), parts)
 
     @property
-    def optimization(self) -> Recipe:
+    def optimization(self) -> optimize.Recipe:
         """The recipe as the engine takes it."""
         how = self.recipe
-        penalties = (TotalVariation(how.tv),) if how.tv else ()
-        return Recipe(
+        penalties = (optimize.TotalVariation(how.tv),) if how.tv else ()
+        return optimize.Recipe(
             "style", "zeros", how.parameterization, (), penalties, how.optimizer, how.steps
         )
 
@@ -244,16 +233,18 @@ class _Transfer:
                 losses.append(_LayerLoss(name, weight, strength(distance), distance))
         return losses
 
-    def _code(self, layer: str) -> CodeDistance:
-        return CodeDistance.to(self.network, layer, self.shown)
+    def _code(self, layer: str) -> optimize.CodeDistance:
+        return optimize.CodeDistance.to(self.network, layer, self.shown)
 
-    def _matrix(self, layer: str) -> GramDistance:
+    def _matrix(self, layer: str) -> optimize.GramDistance:
         """The styles' mean Gram matrix: squared distances to several, weighed and added, are the
         squared distance to their mean and a constant."""
         weights = self.recipe.mix or (1.0,) * len(self.styles)
-        matrices = [GramDistance.to(self.network, layer, one).wanted for one in self.styles]
+        matrices = [
+            optimize.GramDistance.to(self.network, layer, one).wanted for one in self.styles
+        ]
         mixed = sum(w * one for w, one in zip(weights, matrices, strict=True))
-        return GramDistance(layer, torch.as_tensor(mixed) / sum(weights))
+        return optimize.GramDistance(layer, torch.as_tensor(mixed) / sum(weights))
 
     def begin(self) -> str | Tensor | Frame:
         """What the optimization begins with."""
