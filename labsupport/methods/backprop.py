@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from labsupport.core import device as devices
 from labsupport.core import workers
@@ -40,15 +40,15 @@ class Gradient:
     gradient passed the ReLUs, `relus` how many of them lie on its way.
     """
 
-    values: torch.Tensor
-    scores: torch.Tensor
+    values: Tensor
+    scores: Tensor
     targets: tuple[Target, ...]
     rule: str
     relus: int
 
 
 def gradient(
-    network: Network, images: torch.Tensor, target: Targets, *, rule: str = "backprop"
+    network: Network, images: Tensor, target: Targets, *, rule: str = "backprop"
 ) -> Gradient:
     """The gradient of a target with respect to every pixel of images (N, 3, H, W), on the CPU.
 
@@ -71,7 +71,7 @@ def gradient(
 
 
 def gradients(
-    network: Network, images: torch.Tensor, target: Targets, *, rules: Sequence[str] = RULES
+    network: Network, images: Tensor, target: Targets, *, rules: Sequence[str] = RULES
 ) -> dict[str, Gradient]:
     """`gradient` by several rules, from a single forward pass."""
     backward = _BackwardPass.prepare(network, images, target, rules)
@@ -82,7 +82,7 @@ def gradients(
     }
 
 
-def deconvnet(network: Network, images: torch.Tensor, target: Targets) -> Gradient:
+def deconvnet(network: Network, images: Tensor, target: Targets) -> Gradient:
     """The reconstruction of Zeiler and Fergus' deconvnet, built as they describe it.
 
     The way up records for each max-pool where its maxima were (the switches); the way down
@@ -92,9 +92,9 @@ def deconvnet(network: Network, images: torch.Tensor, target: Targets) -> Gradie
     Errors: as `gradient`; `BadSetting` for a layer that has no transpose.
     """
     backward = _BackwardPass.prepare(network, images, target, ("deconvnet",))
-    scores: list[torch.Tensor] = []
+    scores: list[Tensor] = []
 
-    def start(activations: torch.Tensor) -> torch.Tensor:
+    def start(activations: Tensor) -> Tensor:
         scores.append(backward.read(activations, torch.arange(len(images))).cpu())
         return backward.one_hot(activations)
 
@@ -115,7 +115,7 @@ class SmoothFrame:
     """
 
     gradient: Gradient
-    noisy: torch.Tensor
+    noisy: Tensor
     samples: int
     progress: float
 
@@ -127,7 +127,7 @@ def _last_gradient(frames: Iterator[SmoothFrame]) -> Gradient:
 @framed(result=_last_gradient)
 def smooth_gradient(
     network: Network,
-    images: torch.Tensor,
+    images: Tensor,
     target: Targets,
     *,
     rule: str = "backprop",
@@ -149,7 +149,7 @@ def smooth_gradient(
 
 
 def _smooth(
-    backward: _BackwardPass, images: torch.Tensor, settings: tuple[float, int, int]
+    backward: _BackwardPass, images: Tensor, settings: tuple[float, int, int]
 ) -> Iterator[SmoothFrame]:
     noise, samples, seed = settings
     generator = torch.Generator().manual_seed(seed)
@@ -178,14 +178,14 @@ class Attribution:
     says how many gradients each image took.
     """
 
-    values: torch.Tensor
-    start: torch.Tensor
-    end: torch.Tensor
-    steps: torch.Tensor
+    values: Tensor
+    start: Tensor
+    end: Tensor
+    steps: Tensor
     targets: tuple[Target, ...]
 
     @property
-    def error(self) -> torch.Tensor:
+    def error(self) -> Tensor:
         """How far completeness is missed, (N,): 0.01 is one per cent."""
         whole = (self.end - self.start).double()
         return ((self.values.double().sum((1, 2, 3)) - whole).abs() / whole.abs()).float()
@@ -193,7 +193,7 @@ class Attribution:
 
 def integrated_gradients(
     network: Network,
-    images: torch.Tensor,
+    images: Tensor,
     target: Targets,
     *,
     baseline: Fill = "black",
@@ -248,7 +248,7 @@ class _Interval:
     low: float
     high: float
     middle: float
-    gradient: torch.Tensor
+    gradient: Tensor
     error: float  # of the value's change over this part, how much the gradient does not explain
 
 
@@ -259,8 +259,8 @@ class _Path:
         self,
         backward: _BackwardPass,
         number: int,
-        base: torch.Tensor,
-        image: torch.Tensor,
+        base: Tensor,
+        image: Tensor,
         count: int,
     ) -> None:
         self._backward, self._number = backward, number
@@ -285,14 +285,14 @@ class _Path:
             self.intervals = sorted([*left, *halves], key=lambda one: one.start)
             self.steps += len(halves)
 
-    def attribution(self) -> torch.Tensor:
+    def attribution(self) -> Tensor:
         """The sum over the intervals, (3, H, W)."""
         total = torch.zeros(self._way.shape, dtype=torch.float64)
         for one in self.intervals:
             total += one.gradient.double() * (one.end - one.start)
         return (total * self._way).float()
 
-    def _at(self, places: Sequence[float]) -> torch.Tensor:
+    def _at(self, places: Sequence[float]) -> Tensor:
         return self._base + torch.tensor(places).view(-1, 1, 1, 1) * self._way
 
     def _measured(self, spans: Sequence[tuple[float, float, float, float]]) -> list[_Interval]:
@@ -365,7 +365,7 @@ class Randomization:
 @framed(result=tuple)
 def cascading_randomization(
     network: Network,
-    image: torch.Tensor,
+    image: Tensor,
     target: TargetLike,
     *,
     rules: Sequence[str] = RULES,
@@ -385,7 +385,7 @@ def cascading_randomization(
 
 def _randomizations(
     network: Network,
-    image: torch.Tensor,
+    image: Tensor,
     target: Target,
     learned: Mapping[str, Gradient],
     seed: int,
@@ -403,7 +403,7 @@ def _randomizations(
             yield _compared(names[node.name], count, now, before, count / len(layers))
 
 
-def magnitude(attribution: Gradient | Attribution) -> torch.Tensor:
+def magnitude(attribution: Gradient | Attribution) -> Tensor:
     """How strongly each pixel counts, (N, H, W) in [0, 1]: the largest of its three colours,
     without its sign, as a share of the image's strongest but for one pixel in a hundred.
 
@@ -419,7 +419,7 @@ def _compared(
     layer: str,
     count: int,
     gradients: Mapping[str, Gradient],
-    before: Mapping[str, torch.Tensor],
+    before: Mapping[str, Tensor],
     progress: float,
 ) -> Randomization:
     now = {rule: magnitude(one) for rule, one in gradients.items()}
@@ -457,7 +457,7 @@ class _BackwardPass:
 
     @classmethod
     def prepare(
-        cls, network: Network, images: torch.Tensor, target: Targets, rules: Sequence[str]
+        cls, network: Network, images: Tensor, target: Targets, rules: Sequence[str]
     ) -> _BackwardPass:
         network.check(images)
         given = target if isinstance(target, list) else [target] * len(images)
@@ -471,26 +471,24 @@ class _BackwardPass:
         (node,) = nodes
         return cls(network, node, part_with_rules(network, node, rules), targets, _unique(rules))
 
-    def result(self, values: torch.Tensor, scores: torch.Tensor, rule: str) -> Gradient:
+    def result(self, values: Tensor, scores: Tensor, rule: str) -> Gradient:
         return Gradient(values, scores, self.targets, rule, self.part.relus)
 
-    def gradients(
-        self, images: torch.Tensor, which: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def gradients(self, images: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
         """The gradients (N, rules, 3, H, W) and the targets' values (N,), on the CPU.
 
         `which` (N,) says which of the targets each image has.
         """
         scores = torch.empty(len(images))
 
-        def back(places: torch.Tensor) -> torch.Tensor:
+        def back(places: Tensor) -> Tensor:
             chosen = places.cpu()
             gradients, scores[chosen] = self._back(images[chosen], which[chosen])
             return gradients
 
         return self._in_groups(back, len(images)), scores
 
-    def _in_groups(self, work: Callable[[torch.Tensor], torch.Tensor], count: int) -> torch.Tensor:
+    def _in_groups(self, work: Callable[[Tensor], Tensor], count: int) -> Tensor:
         """What `work` makes of the images' numbers, a few at a time; on a CPU, by all cores."""
         places, device = torch.arange(count), self.network.device
         if device.type != "cpu":
@@ -500,9 +498,9 @@ class _BackwardPass:
         done = workers.in_order(lambda: work, groups, threads=cores)
         return torch.cat([result for _, result in done])
 
-    def _back(self, images: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _back(self, images: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
         """One forward pass, and a backward pass for each rule."""
-        current, gradients = GradientRule(), list[torch.Tensor]()
+        current, gradients = GradientRule(), list[Tensor]()
         with torch.enable_grad():
             pixels = self.network.send(images).detach().requires_grad_(True)
             scores = self.read(self.part(pixels, current), which)
@@ -512,10 +510,10 @@ class _BackwardPass:
                 gradients += torch.autograd.grad(scores.sum(), pixels, retain_graph=again)
         return torch.stack(gradients, 1).cpu(), scores.detach().cpu()
 
-    def scores(self, images: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    def scores(self, images: Tensor, which: Tensor) -> Tensor:
         """The targets' values (N,) alone."""
 
-        def forward(places: torch.Tensor) -> torch.Tensor:
+        def forward(places: Tensor) -> Tensor:
             chosen = places.cpu()
             with torch.no_grad():
                 pixels = self.network.send(images[chosen])
@@ -523,14 +521,14 @@ class _BackwardPass:
 
         return self._in_groups(forward, len(images))
 
-    def read(self, activations: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    def read(self, activations: Tensor, which: Tensor) -> Tensor:
         """The targets' values (N,) from the activations of their layer."""
         if len(set(self.targets)) == 1:
             return self.targets[0].value(activations)
         chosen = [self.targets[place] for place in which.tolist()]
         return torch.cat([one.value(activations[i : i + 1]) for i, one in enumerate(chosen)])
 
-    def one_hot(self, activations: torch.Tensor) -> torch.Tensor:
+    def one_hot(self, activations: Tensor) -> Tensor:
         """Zeros, but for a one at each image's neuron; a whole channel shares the one evenly."""
         hot = torch.zeros_like(activations)
         for place, target in enumerate(self.targets):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import workers
@@ -24,7 +25,7 @@ from labsupport.core.network.incremental import Chunk, CleanImage, Output, Plan,
 from labsupport.core.network.layers import Layer
 
 VIEWS = ("score", "probability", "best_class", "activity")
-Fill = str | tuple[float, float, float] | torch.Tensor
+Fill = str | tuple[float, float, float] | Tensor
 
 _BATCH = 8  # larger plain batches are slower on a CPU
 _CHUNK_BYTES = 3 * 2**20  # of the largest layer's windows, so that they stay in the cache
@@ -44,12 +45,12 @@ class OcclusionMap:
     """
 
     target: Target
-    values: Mapping[str, torch.Tensor]
+    values: Mapping[str, Tensor]
     clean: Mapping[str, float]
     rows: tuple[Pair, ...]
     columns: tuple[Pair, ...]
     image_size: Pair
-    computed: torch.Tensor
+    computed: Tensor
     how: str
     units: Mapping[str, Target]  # the feature map of each view of activity
 
@@ -68,7 +69,7 @@ class OcclusionMap:
         place = int(self.values[view].argmin())
         return divmod(place, len(self.columns))
 
-    def pixels(self, view: str = "score") -> torch.Tensor:
+    def pixels(self, view: str = "score") -> Tensor:
         """The map in image pixels, (H, W): for each pixel the mean over the windows that hide it.
 
         A pixel that no window hides (there is one only where the stride is larger than the
@@ -88,7 +89,7 @@ class OcclusionMap:
 @framed
 def occlusion_map(
     network: Network,
-    image: torch.Tensor,
+    image: Tensor,
     target: TargetLike,
     *,
     window: int | Pair = 32,
@@ -133,7 +134,7 @@ def occlusion_map(
     return Shortcut(_map_frames(experiment, _COARSEST), lambda: last_of(_map_frames(experiment, 1)))
 
 
-def occlude(image: torch.Tensor, box: Box, fill: torch.Tensor) -> torch.Tensor:
+def occlude(image: Tensor, box: Box, fill: Tensor) -> Tensor:
     """The image with the part (left, top, right, bottom) of another image in its place.
 
     Both are (1, 3, H, W); `fill_image` makes the other one. The image itself is left as it is.
@@ -161,8 +162,8 @@ def occlude(image: torch.Tensor, box: Box, fill: torch.Tensor) -> torch.Tensor:
 
 
 def sign_changes(
-    network: Network, image: torch.Tensor, box: Box, layer: str, *, fill: Fill = "grey"
-) -> torch.Tensor:
+    network: Network, image: Tensor, box: Box, layer: str, *, fill: Fill = "grey"
+) -> Tensor:
     """Which features of a layer a hidden part lowers (1), raises (-1) or leaves alone (0).
 
     Zeiler and Fergus' correspondence test compares these between images: sign(clean - occluded),
@@ -173,11 +174,11 @@ def sign_changes(
     network.check(image, one=True)
     pair = torch.cat([image, occlude(image, box, fill_image(network, image, fill))])
     clean, hidden = network.activations(pair, [layer])[layer]
-    signs: torch.Tensor = (clean - hidden).sign()
+    signs: Tensor = (clean - hidden).sign()
     return signs.flatten()
 
 
-def correspondence(changes: torch.Tensor) -> float:
+def correspondence(changes: Tensor) -> float:
     """How differently the same hidden part acts in several images: 0 (in the same way) to 1.
 
     `changes` (images, features) holds one `sign_changes` per image. The result is the share of
@@ -200,14 +201,14 @@ def correspondence(changes: torch.Tensor) -> float:
 # Fills
 
 
-def fill_image(network: Network, image: torch.Tensor, fill: Fill = "mean") -> torch.Tensor:
+def fill_image(network: Network, image: Tensor, fill: Fill = "mean") -> Tensor:
     """What an occluding window of this fill shows, over the whole image, (1, 3, H, W).
 
     Errors: `BadImage`; `BadSetting` for an unknown fill, a colour outside [0, 1] or an image of
     another size.
     """
     check(image)
-    if isinstance(fill, torch.Tensor):
+    if isinstance(fill, Tensor):
         if fill.shape != image.shape:
             raise BadSetting(f"the fill is {tuple(fill.shape)}, the image {tuple(image.shape)}")
         network.check(fill)
@@ -222,7 +223,7 @@ def fill_image(network: Network, image: torch.Tensor, fill: Fill = "mean") -> to
     return FILLS[fill](network, image.detach())
 
 
-def _colored(image: torch.Tensor, color: Sequence[float]) -> torch.Tensor:
+def _colored(image: Tensor, color: Sequence[float]) -> Tensor:
     try:
         red, green, blue = (float(part) for part in color)
     except (TypeError, ValueError):
@@ -232,18 +233,18 @@ def _colored(image: torch.Tensor, color: Sequence[float]) -> torch.Tensor:
     return torch.empty_like(image).copy_(torch.tensor([red, green, blue]).view(1, 3, 1, 1))
 
 
-def _noise(_: Network, image: torch.Tensor) -> torch.Tensor:
+def _noise(_: Network, image: Tensor) -> Tensor:
     return torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
 
 
-def _blurred(_: Network, image: torch.Tensor) -> torch.Tensor:
+def _blurred(_: Network, image: Tensor) -> Tensor:
     side = max(3, min(image.shape[2:]) // 8) | 1  # odd
-    blurred: torch.Tensor = transforms.gaussian_blur(image, [side, side], [side / 4] * 2)
+    blurred: Tensor = transforms.gaussian_blur(image, [side, side], [side / 4] * 2)
     return blurred.clamp(0, 1)
 
 
 # The fills that have a name: each makes of an image another one of its size.
-FILLS: Mapping[str, Callable[[Network, torch.Tensor], torch.Tensor]] = {
+FILLS: Mapping[str, Callable[[Network, Tensor], Tensor]] = {
     "mean": lambda network, image: _colored(image, network.mean),
     "grey": lambda _, image: _colored(image, (0.5, 0.5, 0.5)),
     "black": lambda _, image: _colored(image, (0.0, 0.0, 0.0)),
@@ -261,8 +262,8 @@ class _Experiment:
     """What is hidden by what, and what is recorded: all that is known before the first pass."""
 
     network: Network
-    image: torch.Tensor
-    fill: torch.Tensor  # the image that shows through the window
+    image: Tensor
+    fill: Tensor  # the image that shows through the window
     target: Target
     views: tuple[str, ...]
     units: Mapping[str, Target]
@@ -288,10 +289,10 @@ class _Experiment:
     def _own_number(self) -> bool:
         return "score" in self.views and not (self._all_scores and self.target.layer is None)
 
-    def read(self, answers: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    def read(self, answers: Sequence[Tensor]) -> dict[str, Tensor]:
         """The views (N,) from the answers (N, channels) to `outputs`."""
         left = list(answers)
-        values: dict[str, torch.Tensor] = {}
+        values: dict[str, Tensor] = {}
         if self._all_scores:
             scores = left.pop(0)
             values["probability"] = scores.softmax(1)[:, self.target.index]
@@ -347,7 +348,7 @@ def _checked_views(views: Sequence[str], target: Target) -> tuple[str, ...]:
     return chosen
 
 
-def _unit(network: Network, image: torch.Tensor, view: str) -> Target:
+def _unit(network: Network, image: Tensor, view: str) -> Target:
     """The feature map of a view of activity: the one named, or the strongest of the layer."""
     _, layer, channel = (*view.split(":"), "", "")[:3]
     place = network.layer(layer) if layer else _last_maps(network)
@@ -385,7 +386,7 @@ def _map_frames(experiment: _Experiment, coarsest: int) -> Generator[OcclusionMa
     engine = _engine(experiment)
     map_ = _PartialMap(experiment, engine)
 
-    def reader() -> Callable[[Chunk], dict[str, torch.Tensor]]:
+    def reader() -> Callable[[Chunk], dict[str, Tensor]]:
         follow = engine.make()
         return lambda chunk: experiment.read(follow(chunk))
 
@@ -451,7 +452,7 @@ class _PartialMap:
         self._row = {span: place for place, span in enumerate(experiment.rows)}
         self._column = {span: place for place, span in enumerate(experiment.columns)}
 
-    def paint(self, chunk: Chunk, step: int, values: Mapping[str, torch.Tensor]) -> None:
+    def paint(self, chunk: Chunk, step: int, values: Mapping[str, Tensor]) -> None:
         """Each position paints a block of `step` x `step` around itself, until finer ones come."""
         before, after = step // 2, (step + 1) // 2
         places = [(self._row[r], self._column[c]) for r in chunk.rows for c in chunk.columns]
@@ -496,7 +497,7 @@ class _IncrementalEngine:
         self._image = CleanImage(plan, experiment.image, experiment.fill)
         self.clean = [_reduced(self._image.values[o.node], o).cpu() for o in plan.outputs]
 
-    def make(self) -> Callable[[Chunk], list[torch.Tensor]]:
+    def make(self) -> Callable[[Chunk], list[Tensor]]:
         return Recomputer(self._image).recompute
 
 
@@ -514,10 +515,10 @@ class _PlainEngine:
         )
         self.clean = self._answers(experiment.image)
 
-    def make(self) -> Callable[[Chunk], list[torch.Tensor]]:
+    def make(self) -> Callable[[Chunk], list[Tensor]]:
         return self._follow
 
-    def _follow(self, chunk: Chunk) -> list[torch.Tensor]:
+    def _follow(self, chunk: Chunk) -> list[Tensor]:
         image, fill = self._experiment.image, self._experiment.fill
         boxes = [
             (left, top, right, bottom)
@@ -526,7 +527,7 @@ class _PlainEngine:
         ]
         return self._answers(torch.cat([occlude(image, box, fill) for box in boxes]))
 
-    def _answers(self, images: torch.Tensor) -> list[torch.Tensor]:
+    def _answers(self, images: Tensor) -> list[Tensor]:
         network, outputs = self._experiment.network, self._experiment.outputs
         part = network.part(tuple(output.node for output in outputs))
         with torch.no_grad():
@@ -534,7 +535,7 @@ class _PlainEngine:
         return [_reduced(value, o).cpu() for value, o in zip(values, outputs, strict=True)]
 
 
-def _reduced(value: torch.Tensor, output: Output) -> torch.Tensor:
+def _reduced(value: Tensor, output: Output) -> Tensor:
     """A node's activations as what the output asks for, (N, channels)."""
     if output.position is not None:
         value = value[:, :, output.position[0], output.position[1]]
@@ -566,9 +567,9 @@ def _boxes_per_chunk(plan: Plan, experiment: _Experiment) -> int:
     return max(1, room // (4 * largest))
 
 
-def _covering(spans: Sequence[Pair], length: int) -> torch.Tensor:
+def _covering(spans: Sequence[Pair], length: int) -> Tensor:
     """Which pixels each span hides, (length, spans), as 0.0 and 1.0."""
     pixels = torch.arange(length)[:, None]
     first, end = torch.tensor(spans).T
-    hides: torch.Tensor = (pixels >= first) & (pixels < end)
+    hides: Tensor = (pixels >= first) & (pixels < end)
     return hides.double()

@@ -8,7 +8,7 @@ discriminative localization", CVPR 2016; Sermanet et al., "OverFeat", 2013, for 
 from collections.abc import Iterator
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting
@@ -20,7 +20,7 @@ from labsupport.methods.saliency import box_iou, box_of, largest_component
 _MOST_OVERLAP = 0.3  # of the boxes of two things
 
 
-def dense_scores(network: Network, images: torch.Tensor, *, window: int = 1) -> torch.Tensor:
+def dense_scores(network: Network, images: Tensor, *, window: int = 1) -> Tensor:
     """The scores of every class at every position, (N, classes, h, w), on the CPU.
 
     For images (N, 3, H, W) of any size. The mean over all positions is exactly the network's
@@ -40,7 +40,7 @@ def dense_scores(network: Network, images: torch.Tensor, *, window: int = 1) -> 
     return _averaged(_scores(network, images, slice(None)), window)
 
 
-def class_map(network: Network, images: torch.Tensor, target: TargetLike) -> torch.Tensor:
+def class_map(network: Network, images: Tensor, target: TargetLike) -> Tensor:
     """Where one class is seen: its score at every position, (N, h, w), on the CPU.
 
     Known as class activation map. The mean over the positions is exactly the class's score.
@@ -53,7 +53,7 @@ def class_map(network: Network, images: torch.Tensor, target: TargetLike) -> tor
     return _scores(network, images, slice(wanted.index, wanted.index + 1))[:, 0]
 
 
-def mask_of(values: torch.Tensor, image_size: Pair, *, share: float = 0.2) -> torch.Tensor:
+def mask_of(values: Tensor, image_size: Pair, *, share: float = 0.2) -> Tensor:
     """The pixels of an image (height, width) at which a map (h, w) is high, (height, width).
 
     The map is spread over the pixels bilinearly; high is `share` of its largest value.
@@ -69,7 +69,7 @@ def mask_of(values: torch.Tensor, image_size: Pair, *, share: float = 0.2) -> to
     return spread >= share * spread.max()
 
 
-def class_box(values: torch.Tensor, image_size: Pair, *, share: float = 0.2) -> Box:
+def class_box(values: Tensor, image_size: Pair, *, share: float = 0.2) -> Box:
     """The box (left, top, right, bottom) around the largest part of an image at which a class map
     (h, w) is high: Zhou et al.'s way from a map to a place, with their share.
 
@@ -82,7 +82,7 @@ def class_box(values: torch.Tensor, image_size: Pair, *, share: float = 0.2) -> 
 
 
 def detections(
-    network: Network, image: torch.Tensor, *, window: int = 13, threshold: float = 0.9
+    network: Network, image: Tensor, *, window: int = 13, threshold: float = 0.9
 ) -> tuple[Detection, ...]:
     """What is in one picture (1, 3, H, W), and where; the surest first.
 
@@ -113,7 +113,7 @@ def detections(
 # The head
 
 
-def _scores(network: Network, images: torch.Tensor, classes: slice) -> torch.Tensor:
+def _scores(network: Network, images: Tensor, classes: slice) -> Tensor:
     """The scores of some classes at each position, before the average over positions."""
     network.check(images)
     source, linear = network.remember(("the head of class maps",), lambda: _head(network))
@@ -121,7 +121,7 @@ def _scores(network: Network, images: torch.Tensor, classes: slice) -> torch.Ten
         maps = network.part((source,))(network.send(images))[0]
         if linear is None:
             return maps[:, classes].cpu()  # type: ignore[no-any-return]
-        weight: torch.Tensor = linear.weight[classes]
+        weight: Tensor = linear.weight[classes]
         bias = None if linear.bias is None else linear.bias[classes]
         return F.conv2d(maps, weight[:, :, None, None], bias).cpu()
 
@@ -145,7 +145,7 @@ def _head(network: Network) -> tuple[fx.Node, nn.Linear | None]:
     )
 
 
-def _averaged(scores: torch.Tensor, window: int) -> torch.Tensor:
+def _averaged(scores: Tensor, window: int) -> Tensor:
     height, width = scores.shape[2:]
     if not isinstance(window, int) or not 1 <= window <= min(height, width):
         raise BadSetting(
@@ -158,7 +158,7 @@ def _averaged(scores: torch.Tensor, window: int) -> torch.Tensor:
 # Places
 
 
-def _check_map(values: torch.Tensor, share: float) -> None:
+def _check_map(values: Tensor, share: float) -> None:
     if values.ndim != 2 or not values.numel():
         raise BadSetting(f"a map is (h, w), this one is {tuple(values.shape)}: take one of them")
     if not 0 < share <= 1:
@@ -167,7 +167,7 @@ def _check_map(values: torch.Tensor, share: float) -> None:
         raise BadSetting("this map is nowhere above zero: the class is not seen in the picture")
 
 
-def _parts(mask: torch.Tensor) -> Iterator[torch.Tensor]:
+def _parts(mask: Tensor) -> Iterator[Tensor]:
     """The connected parts of a mask (h, w), each a mask."""
     left = mask
     while bool(left.any()):
@@ -185,7 +185,7 @@ def _suppressed(boxes: list[Detection]) -> list[Detection]:
     return kept
 
 
-def _tightened(windows: Box, values: torch.Tensor, window: int, size: Pair) -> Box:
+def _tightened(windows: Box, values: Tensor, window: int, size: Pair) -> Box:
     """The place in pixels of what the map (h, w) of one class shows inside these windows."""
     left, top, right, bottom = windows
     right, bottom = right + window - 1, bottom + window - 1  # from windows to positions

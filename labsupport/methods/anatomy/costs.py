@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -172,7 +172,7 @@ def _multiply_adds(one: Operation, shape: Size) -> int:
 
 def _connections(module: nn.Module) -> int:
     """How many of a layer's weights are not zero by construction."""
-    weight: torch.Tensor = module.weight  # type: ignore[assignment]
+    weight: Tensor = module.weight  # type: ignore[assignment]
     if not parametrize.is_parametrized(module, "weight"):
         return weight.numel()
     made: Any = module.parametrizations["weight"]  # type: ignore[index]
@@ -211,7 +211,7 @@ def _value(network: Network, node: fx.Node, given: Any, named: Any) -> Any:
     return node.target(*given, **named)  # type: ignore[operator]
 
 
-def _on_meta(part: nn.Module) -> dict[str, torch.Tensor]:
+def _on_meta(part: nn.Module) -> dict[str, Tensor]:
     """A module's weights and buffers without their values."""
     weights = {n: torch.empty_like(v, device="meta") for n, v in part.named_parameters()}
     buffers = {n: torch.empty_like(v, device="meta") for n, v in part.named_buffers()}

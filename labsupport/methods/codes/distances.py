@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting, nearest
@@ -22,9 +23,7 @@ class Neighbours:
     distances: tuple[float, ...]
 
 
-def neighbours(
-    codes: torch.Tensor, number: int, *, k: int = 5, metric: str = "cosine"
-) -> Neighbours:
+def neighbours(codes: Tensor, number: int, *, k: int = 5, metric: str = "cosine") -> Neighbours:
     """The k images whose codes (N, D) are nearest to that of one image.
 
     `metric` is "cosine" (1 minus the cosine of the angle) or "euclidean".
@@ -43,7 +42,7 @@ def neighbours(
 
 
 def label_agreement(
-    codes: torch.Tensor,
+    codes: Tensor,
     labels: Sequence[Any],
     *,
     k: int = 5,
@@ -62,7 +61,7 @@ def label_agreement(
     if len(labels) != len(codes):
         raise BadSetting(f"{len(codes)} codes and {len(labels)} labels: one label for each code")
     _check_k(k, len(codes))
-    words = labels.tolist() if isinstance(labels, torch.Tensor) else list(labels)
+    words = labels.tolist() if isinstance(labels, Tensor) else list(labels)
     numbers = {label: number for number, label in enumerate(dict.fromkeys(words))}
     groups = torch.tensor([numbers[label] for label in words])
     vectors, same = normalized(codes, metric), []
@@ -73,8 +72,8 @@ def label_agreement(
 
 
 def trustworthiness(
-    codes: torch.Tensor,
-    points: torch.Tensor,
+    codes: Tensor,
+    points: Tensor,
     *,
     k: int = 5,
     metric: str = "cosine",
@@ -109,7 +108,7 @@ def trustworthiness(
 # The table of distances
 
 
-def _sample(count: int, sample: int | None, seed: int) -> torch.Tensor:
+def _sample(count: int, sample: int | None, seed: int) -> Tensor:
     """The numbers of all images, or of some."""
     if sample is None or sample >= count:
         return torch.arange(count)
@@ -121,8 +120,8 @@ def _check_k(k: int, count: int) -> None:
         raise BadSetting(f"of {count} images there are 1 to {count - 1} neighbours, not {k}")
 
 
-def checked(codes: torch.Tensor) -> torch.Tensor:
-    if not isinstance(codes, torch.Tensor) or codes.ndim != 2 or 0 in codes.shape:
+def checked(codes: Tensor) -> Tensor:
+    if not isinstance(codes, Tensor) or codes.ndim != 2 or 0 in codes.shape:
         shape = tuple(getattr(codes, "shape", ()))
         raise BadSetting(f"codes are a tensor (images, numbers); this is {shape or type(codes)}")
     values = codes.detach().to("cpu", torch.float32)
@@ -131,7 +130,7 @@ def checked(codes: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def normalized(codes: torch.Tensor, metric: str) -> torch.Tensor:
+def normalized(codes: Tensor, metric: str) -> Tensor:
     """Codes to measure between: of length 1 for "cosine", centred else."""
     if metric == "cosine":
         return F.normalize(codes, dim=1)
@@ -141,32 +140,30 @@ def normalized(codes: torch.Tensor, metric: str) -> torch.Tensor:
     raise BadSetting(f"no metric {metric!r}; did you mean {near!r}?")
 
 
-def distances_between(some: torch.Tensor, others: torch.Tensor, metric: str) -> torch.Tensor:
+def distances_between(some: Tensor, others: Tensor, metric: str) -> Tensor:
     """A table of distances (n, N); rounding must not make one negative."""
     if metric == "cosine":
         return (1 - some @ others.T).clamp_(min=0)
     return torch.cdist(some, others, compute_mode="use_mm_for_euclid_dist_if_necessary")
 
 
-def distances_to_others(vectors: torch.Tensor, some: torch.Tensor, metric: str) -> torch.Tensor:
+def distances_to_others(vectors: Tensor, some: Tensor, metric: str) -> Tensor:
     """The distances (n, N) of some vectors to all; infinite to themselves."""
     distances = distances_between(vectors[some], vectors, metric)
     distances[torch.arange(len(some)), some] = math.inf
     return distances
 
 
-def _nearest(vectors: torch.Tensor, some: torch.Tensor, k: int, metric: str) -> Any:
+def _nearest(vectors: Tensor, some: Tensor, k: int, metric: str) -> Any:
     """The k others nearest to some vectors: `indices` and `values` (n, k)."""
     return distances_to_others(vectors, some, metric).topk(k, dim=1, largest=False)
 
 
-def _chunks(numbers: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def _chunks(numbers: Tensor) -> tuple[Tensor, ...]:
     return torch.split(numbers, CHUNK)
 
 
-def nearest_in_parts(
-    codes: torch.Tensor, k: int, metric: str
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
+def nearest_in_parts(codes: Tensor, k: int, metric: str) -> Iterator[tuple[Tensor, Tensor, float]]:
     """Each image's k nearest others, numbers and distances (N, k), and the share that is done."""
     _check_k(k, len(codes))
     vectors = normalized(codes, metric)

@@ -5,7 +5,7 @@ from functools import partial
 from typing import TypeAlias, overload
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 
 from labsupport.core import device, images, workers
 from labsupport.core.errors import BadImage, BadSetting
@@ -14,7 +14,7 @@ from labsupport.core.images.sets import Picture
 from labsupport.core.network import Network, Pair
 from labsupport.core.streams import count_of
 
-Images: TypeAlias = torch.Tensor | Sequence[Picture] | Sequence[torch.Tensor]
+Images: TypeAlias = Tensor | Sequence[Picture] | Sequence[Tensor]
 Progress: TypeAlias = Callable[[float], object]
 
 _BATCH, _MOST_CORES = 8, 8  # images that a core takes at a time; each holds their activations
@@ -47,7 +47,7 @@ def codes(
     *,
     pooled: bool = True,
     progress: Progress | None = None,
-) -> torch.Tensor:
+) -> Tensor:
     """The codes (N, D) of images at a layer (by default `code_layer`), on the CPU.
 
     `pictures` are images (N, 3, H, W), or a sequence of pictures that are read as they are needed
@@ -71,12 +71,12 @@ def codes_by_layer(
     *,
     pooled: bool = True,
     progress: Progress | None = None,
-) -> dict[str, torch.Tensor]:
+) -> dict[str, Tensor]:
     """The same at several layers from one pass over the images, by the names asked for."""
     part = network.part(tuple(network.node(layer) for layer in layers))
     widths: list[int] = []
 
-    def all_codes(batch: torch.Tensor) -> torch.Tensor:
+    def all_codes(batch: Tensor) -> Tensor:
         network.check(batch)
         by_layer = [_as_codes(value, pooled) for value in part(network.send(batch))]
         widths[:] = [one.shape[1] for one in by_layer]
@@ -86,13 +86,11 @@ def codes_by_layer(
     return dict(zip(layers, torch.split(whole, widths, 1), strict=True))
 
 
-def _as_codes(value: torch.Tensor, pooled: bool) -> torch.Tensor:
+def _as_codes(value: Tensor, pooled: bool) -> Tensor:
     return value.flatten(2).mean(2) if pooled and value.ndim == 4 else value.flatten(1)
 
 
-def pixel_codes(
-    pictures: Images, *, side: int = 32, progress: Progress | None = None
-) -> torch.Tensor:
+def pixel_codes(pictures: Images, *, side: int = 32, progress: Progress | None = None) -> Tensor:
     """What there is without a network: the images themselves, shrunk, as vectors (N, 3 side side).
 
     >>> pixel_codes(torch.zeros(2, 3, 40, 60), side=8).shape
@@ -101,22 +99,22 @@ def pixel_codes(
     if side < 1:
         raise BadSetting(f"a side is at least 1 pixel, not {side}")
 
-    def shrunk(batch: torch.Tensor) -> torch.Tensor:
+    def shrunk(batch: Tensor) -> Tensor:
         return images.resize(batch.detach(), (side, side)).flatten(1)
 
-    if isinstance(pictures, torch.Tensor):
+    if isinstance(pictures, Tensor):
         images.check(pictures)
     return device.in_batches(shrunk, _resized(pictures, (224, 224)), progress=progress)
 
 
 def _for_all(
     network: Network,
-    fn: Callable[[torch.Tensor], torch.Tensor],
+    fn: Callable[[Tensor], Tensor],
     pictures: Images,
     progress: Progress | None,
-) -> torch.Tensor:
+) -> Tensor:
     """`fn` on all images, a batch at a time; on a CPU each core takes batches of its own."""
-    if isinstance(pictures, torch.Tensor):
+    if isinstance(pictures, Tensor):
         network.check(pictures)
     resized = _resized(pictures, network.input_size)
     cores = min(torch.get_num_threads(), _MOST_CORES)
@@ -134,35 +132,35 @@ def _for_all(
 
 
 def _batch(
-    fn: Callable[[torch.Tensor], torch.Tensor],
-    resized: torch.Tensor | Sequence[torch.Tensor],
+    fn: Callable[[Tensor], Tensor],
+    resized: Tensor | Sequence[Tensor],
     start: int,
-) -> torch.Tensor:
+) -> Tensor:
     chunk = resized[start : start + _BATCH]
     with torch.no_grad():
-        return fn(chunk if isinstance(chunk, torch.Tensor) else torch.stack(list(chunk)))
+        return fn(chunk if isinstance(chunk, Tensor) else torch.stack(list(chunk)))
 
 
-def _resized(pictures: Images, size: Pair) -> torch.Tensor | Sequence[torch.Tensor]:
+def _resized(pictures: Images, size: Pair) -> Tensor | Sequence[Tensor]:
     if count_of(pictures) == 0:
         raise BadImage("there is no image: an empty set has no codes")
-    return pictures if isinstance(pictures, torch.Tensor) else _ResizedPictures(pictures, size)
+    return pictures if isinstance(pictures, Tensor) else _ResizedPictures(pictures, size)
 
 
-class _ResizedPictures(Sequence[torch.Tensor]):
+class _ResizedPictures(Sequence[Tensor]):
     """Pictures as tensors (3, H, W) of one size, each read when it is asked for."""
 
-    def __init__(self, pictures: Sequence[Picture] | Sequence[torch.Tensor], size: Pair) -> None:
+    def __init__(self, pictures: Sequence[Picture] | Sequence[Tensor], size: Pair) -> None:
         self._pictures, self._size = pictures, size
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     @overload
-    def __getitem__(self, key: int) -> torch.Tensor: ...
+    def __getitem__(self, key: int) -> Tensor: ...
     @overload
-    def __getitem__(self, key: slice) -> list[torch.Tensor]: ...
-    def __getitem__(self, key: int | slice) -> torch.Tensor | list[torch.Tensor]:
+    def __getitem__(self, key: slice) -> list[Tensor]: ...
+    def __getitem__(self, key: int | slice) -> Tensor | list[Tensor]:
         if isinstance(key, slice):
             return [self[place] for place in range(*key.indices(len(self)))]
         picture = self._pictures[key]
@@ -170,7 +168,7 @@ class _ResizedPictures(Sequence[torch.Tensor]):
         return fitted(image, self._size)[0]
 
 
-def fitted(image: torch.Tensor, size: Pair) -> torch.Tensor:
+def fitted(image: Tensor, size: Pair) -> Tensor:
     """An image (1, 3, H, W) in a size (height, width): shrunk until it just covers it, then cut.
 
     Nothing of a square picture is cut off, which the networks' standard crop would do.

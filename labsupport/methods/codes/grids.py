@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Pair
@@ -21,7 +22,7 @@ class Grid:
     `left_out` are the images that have none.
     """
 
-    cells: torch.Tensor
+    cells: Tensor
     cost: float
     left_out: tuple[int, ...]
 
@@ -37,8 +38,8 @@ class UMatrix:
     (rows - 1, columns) to the one underneath.
     """
 
-    right: torch.Tensor
-    below: torch.Tensor
+    right: Tensor
+    below: Tensor
 
 
 def grid_shape(count: int) -> Pair:
@@ -60,7 +61,7 @@ def grid_shape(count: int) -> Pair:
     return max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
 
 
-def grid(points: torch.Tensor, *, shape: Pair | None = None, repeats: bool = False) -> Grid:
+def grid(points: Tensor, *, shape: Pair | None = None, repeats: bool = False) -> Grid:
     """A map (N, 2) as a grid of (rows, columns), by default `grid_shape`.
 
     Each image gets one cell so that the sum of squared distances between places and cells is the
@@ -89,7 +90,7 @@ def grid(points: torch.Tensor, *, shape: Pair | None = None, repeats: bool = Fal
     return _one_to_one(squared, (rows, columns))
 
 
-def u_matrix(grid: Grid, codes: torch.Tensor, *, metric: str = "cosine") -> UMatrix:
+def u_matrix(grid: Grid, codes: Tensor, *, metric: str = "cosine") -> UMatrix:
     """The distances in code between the images of cells that touch.
 
     In a plane not all that touches is near in code.
@@ -103,7 +104,7 @@ def u_matrix(grid: Grid, codes: torch.Tensor, *, metric: str = "cosine") -> UMat
     return UMatrix(right, _distances(vectors, cells[:-1], cells[1:], metric))
 
 
-def squared_distances_to_cells(points: torch.Tensor, shape: Pair) -> torch.Tensor:
+def squared_distances_to_cells(points: Tensor, shape: Pair) -> Tensor:
     """Squared distances (N, cells), in cells, from the map stretched over the grid."""
     low, high = points.min(0).values, points.max(0).values
     rows, columns = shape
@@ -114,7 +115,7 @@ def squared_distances_to_cells(points: torch.Tensor, shape: Pair) -> torch.Tenso
     return (places.double()[:, None] - centres[None]).square().sum(2)
 
 
-def _one_to_one(squared: torch.Tensor, shape: Pair) -> Grid:
+def _one_to_one(squared: Tensor, shape: Pair) -> Grid:
     from scipy.optimize import linear_sum_assignment
 
     numbers, chosen = linear_sum_assignment(squared.numpy())
@@ -125,9 +126,7 @@ def _one_to_one(squared: torch.Tensor, shape: Pair) -> Grid:
     return Grid(cells.view(shape), cost, tuple(left))
 
 
-def _distances(
-    vectors: torch.Tensor, one: torch.Tensor, other: torch.Tensor, metric: str
-) -> torch.Tensor:
+def _distances(vectors: Tensor, one: Tensor, other: Tensor, metric: str) -> Tensor:
     """The distance of each pair of images, whose numbers are given; nan where one is -1."""
     first, second = vectors[one.clamp(min=0)], vectors[other.clamp(min=0)]
     if metric == "cosine":

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting, nearest
@@ -26,7 +27,7 @@ class Embedding:
     0 to 1.
     """
 
-    points: torch.Tensor
+    points: Tensor
     step: int
     steps: int
     cost: float
@@ -36,7 +37,7 @@ class Embedding:
 
 @framed
 def embed(
-    codes: torch.Tensor,
+    codes: Tensor,
     *,
     method: str = "tsne",
     perplexity: float = 30.0,
@@ -77,7 +78,7 @@ def embed(
 class _Descent:
     """One run of t-SNE from its first positions (N, 2) on."""
 
-    codes: torch.Tensor
+    codes: Tensor
     start: tsne.Floats
     perplexity: float
     metric: str
@@ -125,7 +126,7 @@ def _check_settings(
         raise BadSetting(f"steps and every are at least 1, not {steps} and {every}")
 
 
-def _start(vectors: torch.Tensor, seed: int | None) -> tsne.Floats:
+def _start(vectors: Tensor, seed: int | None) -> tsne.Floats:
     """The first positions (N, 2): small, so that all repel all."""
     if seed is None:
         first = _components(vectors)
@@ -137,13 +138,13 @@ def _start(vectors: torch.Tensor, seed: int | None) -> tsne.Floats:
     return positions
 
 
-def _principal(codes: torch.Tensor, metric: str) -> Embedding:
+def _principal(codes: Tensor, metric: str) -> Embedding:
     _check_settings(len(codes), min(2.0, len(codes) - 0.5), None, 1, 1)
     points = _components(distances.normalized(codes, metric)).float()
     return Embedding(points, 1, 1, math.nan, "principal components", 1.0)
 
 
-def _components(vectors: torch.Tensor) -> torch.Tensor:
+def _components(vectors: Tensor) -> Tensor:
     """The first two principal components (N, 2), in double precision, each with a fixed sign."""
     centred = vectors.double() - vectors.double().mean(0)
     wide = centred.shape[1] > centred.shape[0]
@@ -155,9 +156,7 @@ def _components(vectors: torch.Tensor) -> torch.Tensor:
     return components * torch.where(signs == 0, 1.0, signs)
 
 
-def affinities(
-    codes: torch.Tensor, *, perplexity: float = 30.0, metric: str = "cosine"
-) -> torch.Tensor:
+def affinities(codes: Tensor, *, perplexity: float = 30.0, metric: str = "cosine") -> Tensor:
     """t-SNE's p_ij of all pairs of codes: (N, N), double, symmetric, with the sum 1.
 
     p(j|i) is a Gaussian of the distance around i, so wide that it holds `perplexity` neighbours;
@@ -171,7 +170,7 @@ def affinities(
     return torch.from_numpy(tsne.joint(squared.numpy(), perplexity))
 
 
-def divergence(affinities: torch.Tensor, points: torch.Tensor) -> tuple[float, torch.Tensor]:
+def divergence(affinities: Tensor, points: Tensor) -> tuple[float, Tensor]:
     """t-SNE's cost of a map (N, 2): the Kullback-Leibler divergence, and its gradient (N, 2).
 
     The similarity of two points in the map is 1 / (1 + squared distance), as a share of all pairs'.
@@ -186,13 +185,13 @@ def divergence(affinities: torch.Tensor, points: torch.Tensor) -> tuple[float, t
 
 
 def place_in_map(
-    codes: torch.Tensor,
-    points: torch.Tensor,
-    new: torch.Tensor,
+    codes: Tensor,
+    points: Tensor,
+    new: Tensor,
     *,
     k: int = 3,
     metric: str = "cosine",
-) -> torch.Tensor:
+) -> Tensor:
     """New codes (M, D) in a map (N, 2) of others: (M, 2), an out-of-sample extension.
 
     t-SNE has no formula for a new image: each goes to the mean place of its k nearest images in

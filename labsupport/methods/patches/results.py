@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from labsupport.core import streams
 from labsupport.core.errors import BadSetting, DamagedData
@@ -37,12 +38,12 @@ class TopPatches:
     """
 
     layer: str
-    units: torch.Tensor
-    values: torch.Tensor
-    images: torch.Tensor
-    pictures: torch.Tensor
-    positions: torch.Tensor
-    boxes: torch.Tensor
+    units: Tensor
+    values: Tensor
+    images: Tensor
+    pictures: Tensor
+    positions: Tensor
+    boxes: Tensor
     order: str
     suppress: Suppress
     scanned: tuple[Pair, ...]

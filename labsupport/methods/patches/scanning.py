@@ -13,13 +13,14 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from labsupport.core import device
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network, Pair, receptive_box
 from labsupport.core.streams import Batch, Images, batches, image_fingerprint
 
-Channels: TypeAlias = Sequence[int] | torch.Tensor | None
+Channels: TypeAlias = Sequence[int] | Tensor | None
 Suppress: TypeAlias = float | Literal["picture"]
 Numbers: TypeAlias = np.ndarray
 
@@ -118,17 +119,17 @@ class Units:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def maps(self, images: torch.Tensor) -> torch.Tensor:
+    def maps(self, images: Tensor) -> Tensor:
         """Activations (N, units, H, W), on the CPU; a layer without maps has one position.
 
         On a device that runs out of memory, fewer images at a time are computed.
         """
         return device.in_batches(self._maps, images, device=self.network.device, batch=len(images))
 
-    def _maps(self, images: torch.Tensor) -> torch.Tensor:
+    def _maps(self, images: Tensor) -> Tensor:
         return self.of(self._up_to(images))
 
-    def of(self, values: torch.Tensor) -> torch.Tensor:
+    def of(self, values: Tensor) -> Tensor:
         """The units' maps (N, units, H, W) from the layer's activations."""
         if values.ndim == 2:
             values = values[:, :, None, None]
@@ -139,14 +140,14 @@ class Units:
         return torch.nn.functional.conv2d(values, self._picked[:, :, None, None])
 
 
-def maps_together(units: Sequence[Units], images: torch.Tensor) -> list[torch.Tensor]:
+def maps_together(units: Sequence[Units], images: Tensor) -> list[Tensor]:
     """The maps of several layers' units, from one pass over the images."""
     if len(units) == 1:
         return [units[0].maps(images)]
     network, shapes = units[0].network, list[torch.Size]()
     part = network.part(tuple(network.node(one.layer) for one in units))
 
-    def flat(some: torch.Tensor) -> torch.Tensor:
+    def flat(some: Tensor) -> Tensor:
         values = [one.of(value) for one, value in zip(units, part(network.send(some)), strict=True)]
         shapes[:] = [value.shape[1:] for value in values]
         return torch.cat([value.flatten(1) for value in values], 1)
@@ -156,10 +157,10 @@ def maps_together(units: Sequence[Units], images: torch.Tensor) -> list[torch.Te
     return [piece.reshape(-1, *shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
-def _chosen(channels: Channels, count: int, title: str) -> torch.Tensor:
+def _chosen(channels: Channels, count: int, title: str) -> Tensor:
     if channels is None:
         return torch.arange(count)
-    if isinstance(channels, torch.Tensor) and channels.is_floating_point():
+    if isinstance(channels, Tensor) and channels.is_floating_point():
         if channels.ndim != 2 or channels.shape[1] != count or not len(channels):
             raise BadSetting(
                 f"directions are a matrix (units, {count}) for {title}, not "
@@ -189,12 +190,12 @@ class Scan:
         self.lists, self.fingerprint = Lists.empty(len(units), ranking.k), 0
         self._grids: dict[Pair, Grid] = {}
 
-    def take(self, maps: torch.Tensor, batch: Batch, fingerprint: int) -> None:
+    def take(self, maps: Tensor, batch: Batch, fingerprint: int) -> None:
         """A batch's maps (N, units, H, W), and the sum of its images' fingerprints."""
         self._compete(maps if self.ranking.sign > 0 else -maps, batch)
         self.fingerprint += fingerprint
 
-    def _compete(self, maps: torch.Tensor, batch: Batch) -> None:
+    def _compete(self, maps: Tensor, batch: Batch) -> None:
         """Search the maps whose largest value can still enter its unit's list."""
         grid = self._grid(batch.size, (maps.shape[2], maps.shape[3]))
         # Channels-last, the largest value is a maximum of whole rows of channels.
@@ -262,7 +263,7 @@ def scan_together(scans: Sequence[Scan], images: Images) -> Iterator[int]:
         yield batch.done
 
 
-def _greedy(maps: torch.Tensor, last: Numbers, rounds: int, grid: Grid) -> tuple[Numbers, Numbers]:
+def _greedy(maps: Tensor, last: Numbers, rounds: int, grid: Grid) -> tuple[Numbers, Numbers]:
     """From maps (M, cells), each one's largest values that do not overlap, (M, rounds).
 
     A map is left as soon as its next value lies below the last of its unit's list. Where there is
@@ -314,7 +315,7 @@ class Grid:
         places[there, BOX] = self.boxes(cells[there])
         return places
 
-    def overlapping(self, cells: Numbers) -> torch.Tensor:
+    def overlapping(self, cells: Numbers) -> Tensor:
         """For each of the cells (M,), which positions (M, cells) it suppresses, itself too."""
         compared = self._compare(cells) if self._table is None else self._table[cells]
         return torch.from_numpy(compared)

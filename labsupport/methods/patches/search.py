@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from labsupport.core import streams
 from labsupport.core.errors import BadSetting, nearest
@@ -113,7 +114,7 @@ def _result(scan: Scan, count: int) -> TopPatches:
     )
 
 
-def random_directions(channels: int, count: int = 8, *, seed: int = 0) -> torch.Tensor:
+def random_directions(channels: int, count: int = 8, *, seed: int = 0) -> Tensor:
     """Unit vectors (count, channels) that point anywhere in a layer's channel space.
 
     Szegedy et al. 2013 ask whether a unit is any more special than these: hand them to
@@ -126,7 +127,7 @@ def random_directions(channels: int, count: int = 8, *, seed: int = 0) -> torch.
         raise BadSetting("a direction needs at least one channel, and there is at least one")
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(count, channels, generator=generator)
-    unit: torch.Tensor = torch.nn.functional.normalize(directions)
+    unit: Tensor = torch.nn.functional.normalize(directions)
     return unit
 
 
@@ -159,11 +160,11 @@ class UnitActivations:
 
     layer: str
     channel: int
-    values: torch.Tensor
-    images: torch.Tensor
-    positions: torch.Tensor
+    values: Tensor
+    images: Tensor
+    positions: Tensor
 
-    def near(self, value: float, count: int = 9) -> torch.Tensor:
+    def near(self, value: float, count: int = 9) -> Tensor:
         """The places (count,) in `values` of other images each, as near to `value` as there are."""
         order = (self.values - value).abs().argsort(stable=True)
         _, first = np.unique(self.images[order].numpy(), return_index=True)
@@ -193,7 +194,7 @@ def unit_activations(
     )
 
 
-def precision_at_k(patches: TopPatches, labels: Sequence[str], wanted: str) -> torch.Tensor:
+def precision_at_k(patches: TopPatches, labels: Sequence[str], wanted: str) -> Tensor:
     """Precision at 1, 2, ... k: how many of a unit's best patches come from pictures of a label.
 
     `labels` has one word for each picture of the set. The result is (units, k), 0 to 1; a patch
@@ -217,7 +218,7 @@ def precision_at_k(patches: TopPatches, labels: Sequence[str], wanted: str) -> t
         raise BadSetting(f"{len(labels)} labels are too few: every picture of the set needs one")
     right = torch.tensor([label == wanted for label in labels])
     hits = right[patches.pictures.clamp_min(0)] & (patches.pictures >= 0)
-    share: torch.Tensor = hits.cumsum(1) / torch.arange(1, patches.k + 1)
+    share: Tensor = hits.cumsum(1) / torch.arange(1, patches.k + 1)
     return share
 
 
