@@ -36,21 +36,7 @@ from labsupport.methods.inversion import (
     some_channels,
 )
 from labsupport.methods.optimize import LBFGS, Adam, Fourier, Frame, Momentum, Pixels
-from labsupport.ui import controls, figures, ink
-from labsupport.ui.declare import (
-    Declared,
-    choice,
-    layer_of,
-    live,
-    logarithmic,
-    network_of,
-    panel,
-    photo,
-    real,
-    seed,
-    together,
-    whole,
-)
+from labsupport.ui import controls, declare, figures, ink
 
 _KEPT = {
     "the activations of the layer below": "layer",
@@ -174,24 +160,24 @@ def _named(now: InversionFrame) -> str:
     )
 
 
-@live("Back from the code", draw=_draw_return)
+@declare.live("Back from the code", draw=_draw_return)
 def invert_panel(
-    image: Tensor = photo("chelsea"),
-    network: Network = network_of(),
-    kept: str = choice(_KEPT, "layer", label="what is kept"),
-    layer: str = layer_of("network", "fire5", keep=has_channels),
-    part: str = choice(_PARTS, label="how much of it"),
-    prior: Mapping[str, Any] = together(
-        tv=logarithmic(3.0, 0.01, 10000, steps=60, label="total variation"),
-        alpha=real(0.0, 0.0, 10.0, step=0.5, digits=1, label="alpha-norm"),
+    image: Tensor = declare.photo("chelsea"),
+    network: Network = declare.network_of(),
+    kept: str = declare.choice(_KEPT, "layer", label="what is kept"),
+    layer: str = declare.layer_of("network", "fire5", keep=has_channels),
+    part: str = declare.choice(_PARTS, label="how much of it"),
+    prior: Mapping[str, Any] = declare.together(
+        tv=declare.logarithmic(3.0, 0.01, 10000, steps=60, label="total variation"),
+        alpha=declare.real(0.0, 0.0, 10.0, step=0.5, digits=1, label="alpha-norm"),
     ),
-    search: Mapping[str, Any] = together(
-        parameterization=choice(list(_PARAMETERIZATIONS)),
-        optimizer=choice(list(_OPTIMIZERS)),
-        start=choice(_STARTS),
-        size=whole(160, 96, 256, step=32, unit="px", label="picture"),
-        steps=whole(100, 20, 400, step=20),
-        seed=seed(),
+    search: Mapping[str, Any] = declare.together(
+        parameterization=declare.choice(list(_PARAMETERIZATIONS)),
+        optimizer=declare.choice(list(_OPTIMIZERS)),
+        start=declare.choice(_STARTS),
+        size=declare.whole(160, 96, 256, step=32, unit="px", label="picture"),
+        steps=declare.whole(100, 20, 400, step=20),
+        seed=declare.seed(),
     ),
 ) -> Iterator[InversionFrame]:
     """Any picture, from any layer of any network, from log-probabilities or HOG, or from a part."""
@@ -226,15 +212,15 @@ def _draw_four(now: InversionFrame) -> tuple[Image.Image, str]:
     return quadrants_picture(now.frame.image, now.image), words
 
 
-@live("All the same to the network", draw=_draw_four)
+@declare.live("All the same to the network", draw=_draw_four)
 def quadrants_panel(
-    image: Tensor = photo("chelsea"),
-    network: Network = network_of(),
-    kept: str = choice(_KEPT, "scores", label="what is kept"),
-    layer: str = layer_of("network", "fire9", keep=has_channels),
-    tv: float = logarithmic(10.0, 0.01, 10000, steps=60, label="total variation"),
-    steps: int = whole(80, 20, 400, step=20),
-    seed: int = seed(),
+    image: Tensor = declare.photo("chelsea"),
+    network: Network = declare.network_of(),
+    kept: str = declare.choice(_KEPT, "scores", label="what is kept"),
+    layer: str = declare.layer_of("network", "fire9", keep=has_channels),
+    tv: float = declare.logarithmic(10.0, 0.01, 10000, steps=60, label="total variation"),
+    steps: int = declare.whole(80, 20, 400, step=20),
+    seed: int = declare.seed(),
 ) -> Iterator[InversionFrame]:
     """Four pictures of one code at once, each from its own seed."""
     small = images.standard(image, 128)
@@ -332,15 +318,15 @@ def _draw_strip(strip: Strip) -> tuple[Image.Image, str]:
     return strip_picture(strip), "\n".join(words)
 
 
-@live("What a company keeps", draw=_draw_strip)
+@declare.live("What a company keeps", draw=_draw_strip)
 def strip_panel(
-    image: Tensor = photo("giant_panda"),
-    network: Network = network_of(),
-    layers: int = whole(7, 3, 10),
-    factor: float = logarithmic(1.0, 0.01, 100, steps=40, label="prior times"),
-    steps: int = whole(60, 20, 300, step=20),
-    size: int = whole(128, 96, 224, step=32, unit="px", label="picture"),
-    seed: int = seed(),
+    image: Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
+    layers: int = declare.whole(7, 3, 10),
+    factor: float = declare.logarithmic(1.0, 0.01, 100, steps=40, label="prior times"),
+    steps: int = declare.whole(60, 20, 300, step=20),
+    size: int = declare.whole(128, 96, 224, step=32, unit="px", label="picture"),
+    seed: int = declare.seed(),
 ) -> Iterator[Strip]:
     """A company keeps nothing but codes: what each layer's code gives back of any picture."""
     names = (*ends(network, layers - 1), LOG_PROBABILITIES)
@@ -439,14 +425,15 @@ def _spread_words(values: Sequence[float], digits: int) -> str:
     return f"{float(numbers.mean()):.{digits}f} ± {float(numbers.std()):.{digits}f}"
 
 
-_CODE: Any = Declared(
+_CODE: Any = declare.Declared(
     lambda label, at, _: controls.choice(label, list(_by_layer()), at), "fire5", "code"
 )
 
 
-@panel("Twelve photos, ten codes", cost="quick")
+@declare.panel("Twelve photos, ten codes", cost="quick")
 def errors_panel(
-    layer: str = _CODE, measure: str = choice({words: key for key, words in MEASURES.items()})
+    layer: str = _CODE,
+    measure: str = declare.choice({words: key for key, words in MEASURES.items()}),
 ) -> tuple[Image.Image, str]:
     """Twelve photos and what came back from each of ten codes, with the curve of the errors."""
     rows = _by_layer()[layer]
@@ -524,25 +511,27 @@ def hog_picture(code: Code, *, enlarge: int = 2) -> Image.Image:
     cells = hog.cells_of(
         code.values[:1], code.size[0] // cell, block=code.layer.block, bins=code.layer.bins
     )[0]
-    return strokes(cells, side=cell * enlarge)
-
-
-def strokes(cells: Tensor, *, side: int = 16) -> Image.Image:
-    """Histograms (rows, columns, bins) as strokes of `side` pixels a cell, drawn twice as large
-    and made smaller, so that they are smooth."""
-    fine, (rows, columns, bins) = 2 * side, cells.shape
-    sheet = Image.new("L", (columns * fine, rows * fine))
-    pen = ImageDraw.Draw(sheet)
     strength = (cells / cells.max().clamp_min(1e-9)).sqrt()
-    for place in strength.flatten().argsort().tolist():  # the strongest on top
+    strength[strength < 0.05] = 0
+    side, (rows, columns, _) = cell * enlarge, cells.shape
+    sheet = strokes(strength, 2 * side, reach=0.46, width=max(2, side // 6))
+    return sheet.resize((columns * side, rows * side), Image.Resampling.LANCZOS)
+
+
+def strokes(strengths: Tensor, side: float, *, reach: float, width: int) -> Image.Image:
+    """Strengths (rows, columns, bins) from 0 to 1 as strokes in cells of `side` pixels.
+
+    Each reaches so many sides from its cell's middle, and the strongest lie on top. An edge runs
+    across its gradient.
+    """
+    rows, columns, bins = strengths.shape
+    sheet = Image.new("L", (round(columns * side), round(rows * side)))
+    pen = ImageDraw.Draw(sheet)
+    for place in strengths.flatten().argsort().tolist():
         row, column, number = place // (columns * bins), place // bins % columns, place % bins
-        level = float(strength[row, column, number])
-        if level < 0.05:
-            continue
-        angle = math.pi * (number + 0.5) / bins + math.pi / 2  # along the edge
-        x, y = (column + 0.5) * fine, (row + 0.5) * fine
-        dx, dy = 0.46 * fine * math.cos(angle), 0.46 * fine * math.sin(angle)
-        pen.line(
-            (x - dx, y - dy, x + dx, y + dy), fill=round(255 * level), width=max(2, fine // 12)
-        )
-    return sheet.resize((columns * side, rows * side), Image.Resampling.LANCZOS).convert("RGB")
+        angle = math.pi * (number + 0.5) / bins + math.pi / 2
+        x, y = (column + 0.5) * side, (row + 0.5) * side
+        across, down = reach * side * math.cos(angle), reach * side * math.sin(angle)
+        ends = (x - across, y - down, x + across, y + down)
+        pen.line(ends, fill=round(255 * float(strengths[row, column, number])), width=width)
+    return sheet.convert("RGB")

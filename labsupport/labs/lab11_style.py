@@ -24,26 +24,11 @@ from labsupport.methods.style import (
     reconstruct_style,
     stylize,
 )
-from labsupport.ui import figures
-from labsupport.ui.declare import (
-    channel_of,
-    choice,
-    layer_of,
-    live,
-    logarithmic,
-    network_of,
-    panel,
-    photo,
-    real,
-    seed,
-    together,
-    toggle,
-    whole,
-)
+from labsupport.ui import declare, figures
 from labsupport.ui.panel import Live
 
 TEXTURES = ("ihc", "brick", "grass", "gravel", "coins", "hubble")
-START = choice(
+START = declare.choice(
     {
         "the content picture": "content",
         "noise": "noise",
@@ -51,7 +36,7 @@ START = choice(
         "grey": "grey",
     }
 )
-COLOURS = choice(
+COLOURS = declare.choice(
     {
         "the style's": "style",
         "the content's (luminance alone)": "luminance",
@@ -153,20 +138,20 @@ def _by_layer(losses: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in losses.items() if name != "total variation"}
 
 
-@live("Painting", draw=_draw)
+@declare.live("Painting", draw=_draw)
 def paint_panel(
-    content: Tensor = photo("china"),
-    style: Tensor = photo("church_at_auvers", styles),
-    network: Network = network_of(),
-    weight: float = logarithmic(SQUEEZENET.beta, 0.03, 300, label="style weight"),
-    size: int = whole(256, 128, 384, step=32, unit="px", label="picture"),
-    stroke: int = whole(320, 128, 512, step=32, unit="px", label="style picture"),
-    how: Mapping[str, Any] = together(
+    content: Tensor = declare.photo("china"),
+    style: Tensor = declare.photo("church_at_auvers", styles),
+    network: Network = declare.network_of(),
+    weight: float = declare.logarithmic(SQUEEZENET.beta, 0.03, 300, label="style weight"),
+    size: int = declare.whole(256, 128, 384, step=32, unit="px", label="picture"),
+    stroke: int = declare.whole(320, 128, 512, step=32, unit="px", label="style picture"),
+    how: Mapping[str, Any] = declare.together(
         colours=COLOURS,
         start=START,
-        optimizer=choice(list(_OPTIMIZERS), label="steps by"),
-        steps=whole(120, 20, 400, step=20),
-        seed=seed(),
+        optimizer=declare.choice(list(_OPTIMIZERS), label="steps by"),
+        steps=declare.whole(120, 20, 400, step=20),
+        seed=declare.seed(),
     ),
 ) -> Iterator[StyleView]:
     """Any picture in the manner of any other."""
@@ -193,25 +178,25 @@ def layers_panel(
     plain = recipe_for(network)
     deepest, names = next(iter(plain.content_layers)), list(plain.style_layers)
     weights = {
-        f"weight{place}": real(
+        f"weight{place}": declare.real(
             plain.style_layers[name], 0, 4, step=0.25, label=f"style at {network.layer(name).title}"
         )
         for place, name in enumerate(names)
     }
 
-    @live("Layers and weights", draw=_draw)
+    @declare.live("Layers and weights", draw=_draw)
     def panel(
         network: Network,
-        content: Tensor = photo(content),
-        style: Tensor = photo(style, styles),
-        layer: str = layer_of("network", deepest, keep=_whole, label="content layer"),
-        how: Mapping[str, Any] = together(
-            alpha=logarithmic(1.0, 1e-3, 10, label="its weight, alpha"),
+        content: Tensor = declare.photo(content),
+        style: Tensor = declare.photo(style, styles),
+        layer: str = declare.layer_of("network", deepest, keep=_whole, label="content layer"),
+        how: Mapping[str, Any] = declare.together(
+            alpha=declare.logarithmic(1.0, 1e-3, 10, label="its weight, alpha"),
             **weights,
-            beta=logarithmic(plain.beta, 0.03, 300, label="theirs, beta"),
-            tv=logarithmic(plain.tv, 0.05, 500, label="total variation"),
+            beta=declare.logarithmic(plain.beta, 0.03, 300, label="theirs, beta"),
+            tv=declare.logarithmic(plain.tv, 0.05, 500, label="total variation"),
             start=START,
-            pooling=choice(_POOLING),
+            pooling=declare.choice(_POOLING),
         ),
     ) -> Iterator[StyleView]:
         layers = {name: how[f"weight{place}"] for place, name in enumerate(names)}
@@ -222,7 +207,7 @@ def layers_panel(
         small, painting = images.resize(content, size), images.resize(style, size)
         return _views(network, small, [painting], recipe, how["start"])
 
-    return panel(network)
+    return declare.panel(network)
 
 
 def _whole(layer: Layer) -> bool:
@@ -231,14 +216,14 @@ def _whole(layer: Layer) -> bool:
     return output and ("/" not in layer.title or layer.title.endswith("/output"))
 
 
-@live("Two styles", draw=_draw)
+@declare.live("Two styles", draw=_draw)
 def mix_panel(
-    content: Tensor = photo("neuschwanstein"),
-    first: Tensor = photo("great_wave", styles, label="one style"),
-    second: Tensor = photo("cafe_terrace", styles, label="the other"),
-    share: float = real(0.5, 0, 1, step=0.1, label="share of the other"),
-    network: Network = network_of(),
-    size: int = whole(192, 128, 384, step=32, unit="px", label="picture"),
+    content: Tensor = declare.photo("neuschwanstein"),
+    first: Tensor = declare.photo("great_wave", styles, label="one style"),
+    second: Tensor = declare.photo("cafe_terrace", styles, label="the other"),
+    share: float = declare.real(0.5, 0, 1, step=0.1, label="share of the other"),
+    network: Network = declare.network_of(),
+    size: int = declare.whole(192, 128, 384, step=32, unit="px", label="picture"),
     colours: str = COLOURS,
     steps: int = 60,
 ) -> Iterator[StyleView]:
@@ -257,8 +242,8 @@ class _LayerMaps:
     def __init__(
         self,
         network: Network,
-        style: Tensor = photo("great_wave", styles, label="picture"),
-        layer: str = layer_of("network", "fire3", keep=_whole),
+        style: Tensor = declare.photo("great_wave", styles, label="picture"),
+        layer: str = declare.layer_of("network", "fire3", keep=_whole),
     ) -> None:
         self.image = images.resize(style, 192)
         self.title = network.layer(layer).title
@@ -267,11 +252,11 @@ class _LayerMaps:
         self.order = self.matrix.diagonal().argsort()
 
 
-@panel("Gram matrix", compute=_LayerMaps)
+@declare.panel("Gram matrix", compute=_LayerMaps)
 def gram_panel(
     layer: _LayerMaps,
-    channel: int = channel_of("layer", 5),
-    shuffled: bool = toggle(label="shuffle the positions"),
+    channel: int = declare.channel_of("layer", 5),
+    shuffled: bool = declare.toggle(label="shuffle the positions"),
 ) -> tuple[Image.Image, str]:
     """The Gram matrix of any picture at any layer, with its positions shuffled if you like."""
     maps = shuffled_positions(layer.maps) if shuffled else layer.maps

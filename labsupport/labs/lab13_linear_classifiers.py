@@ -20,9 +20,8 @@ from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network, Prediction
 from labsupport.methods import linear
 from labsupport.methods.linear import LinearClassifier
-from labsupport.ui import controls, figures, ink
+from labsupport.ui import controls, declare, figures, ink
 from labsupport.ui.control import Control
-from labsupport.ui.declare import Declared, Made, choice, live, panel, real, together, whole
 from labsupport.ui.panel import Panel
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ SETS = {
 }
 # Downloads: offered only to who asks for them by name.
 ELSEWHERE = {"CIFAR-10, 32 × 32": "CIFAR10", "Imagenette, 64 × 64": "Imagenette"}
-DECAY = choice(
+DECAY = declare.choice(
     {"none": 0.0, "0.01": 0.01, "0.1": 0.1, "1": 1.0, "10": 10.0}, 0.1, label="weight decay"
 )
 ALONG = {"the weights": "weights", "only their signs": "sign"}
@@ -128,24 +127,26 @@ def _signed(weight: float) -> str:
     return f"{weight:+.0f}".replace("-", "−")
 
 
-_INPUTS = together(
+_INPUTS = declare.together(
     **{
-        f"x{place}": real(value, -6, 6, step=0.25, label=f"x{place} (weight {_signed(weight)})")
+        f"x{place}": declare.real(
+            value, -6, 6, step=0.25, label=f"x{place} (weight {_signed(weight)})"
+        )
         for place, (value, weight) in enumerate(_SLIDE, start=1)
     }
 )
 
 
-@panel("Ten numbers", cost="instant")
+@declare.panel("Ten numbers", cost="instant")
 def numbers_panel(inputs: Mapping[str, float] = _INPUTS) -> tuple[Image.Image, str]:
     """The slide's ten inputs as sliders, and what the classifier says."""
     return _pushed_numbers(inputs, 0.0)
 
 
-@panel("Ten numbers and a step", cost="instant")
+@declare.panel("Ten numbers and a step", cost="instant")
 def attacked_numbers_panel(
     inputs: Mapping[str, float] = _INPUTS,
-    step: float = real(0.5, 0, 1, step=0.05, label="step along sign(w)"),
+    step: float = declare.real(0.5, 0, 1, step=0.05, label="step along sign(w)"),
 ) -> tuple[Image.Image, str]:
     """The slide's ten inputs as sliders, the attack, and what the classifier says to both."""
     return _pushed_numbers(inputs, step)
@@ -255,12 +256,12 @@ def learned_steps(decay: float = 0.001, pictures: int = 24) -> StepCurve:
     return StepCurve(inputs, tuple(reversed(theory)), tuple(reversed(measured)))
 
 
-@panel("How small the step may be", cost="quick")
+@declare.panel("How small the step may be", cost="quick")
 def steps_panel(
-    rule: str = choice(RULES, label="what stays"),
-    score: float = real(-3, -6, -0.5, step=0.5, label="score before"),
-    after: float = real(2, 0, 6, step=0.5, label="score wanted"),
-    place: int = choice(
+    rule: str = declare.choice(RULES, label="what stays"),
+    score: float = declare.real(-3, -6, -0.5, step=0.5, label="score before"),
+    after: float = declare.real(2, 0, 6, step=0.5, label="score wanted"),
+    place: int = declare.choice(
         {f"{count:,}".replace(",", " "): place for place, count in enumerate(DIMENSIONS)},
         label="inputs",
     ),
@@ -339,8 +340,8 @@ class _LearningFrame:
 
 def _draw_snapshot(
     scene: _LearningFrame,
-    shared: bool = choice({"own": False, "shared by all": True}, label="scale"),
-    size: int = whole(128, 64, 192, step=32, unit="px", label="tiles"),
+    shared: bool = declare.choice({"own": False, "shared by all": True}, label="scale"),
+    size: int = declare.whole(128, 64, 192, step=32, unit="px", label="tiles"),
 ) -> tuple[Image.Image, str]:
     one = scene.snapshot
     times = max(1, round(size / one.classifier.weights.shape[-1]))
@@ -356,21 +357,21 @@ def _draw_snapshot(
     return picture, words
 
 
-def _sets_menu(label: str, data: str, _: Made) -> Control:
+def _sets_menu(label: str, data: str, _: declare.Made) -> Control:
     """The bundled sets, and the download that is asked for."""
     asked = {name: key for name, key in ELSEWHERE.items() if key == data}
     return controls.choice(label, SETS | asked, data)
 
 
-def _epochs_slider(label: str, epochs: int | None, made: Made) -> Control:
+def _epochs_slider(label: str, epochs: int | None, made: declare.Made) -> Control:
     return controls.whole(label, epochs or epochs_for(made["data"].value), 1, 60)
 
 
-_DATA: Any = Declared(_sets_menu, "photos32", "learns from")
-_EPOCHS: Any = Declared(_epochs_slider, None)
+_DATA: Any = declare.Declared(_sets_menu, "photos32", "learns from")
+_EPOCHS: Any = declare.Declared(_epochs_slider, None)
 
 
-@live("Templates that are learned", draw=_draw_snapshot, autostart=False)
+@declare.live("Templates that are learned", draw=_draw_snapshot, autostart=False)
 def learning_panel(
     data: str = _DATA,
     decay: float = DECAY,
@@ -434,13 +435,13 @@ def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> 
     """Mix a class's weights into a picture: before, what is added, after, and the answers."""
     names = training_data(data)[0].categories
 
-    @panel(f"Mix in a little of another class ({_set_name(data)})", cost="quick")
+    @declare.panel(f"Mix in a little of another class ({_set_name(data)})", cost="quick")
     def mixing(
-        source: str = choice(names, source or names[0], label="from class"),
-        place: int = whole(0, 0, 5, label="picture"),
-        target: str = choice(names, target or names[1], label="to class"),
-        strength: float = real(*_strengths(data), step=0.5, unit="1/255", digits=1),
-        along: str = choice(ALONG, label="mix in"),
+        source: str = declare.choice(names, source or names[0], label="from class"),
+        place: int = declare.whole(0, 0, 5, label="picture"),
+        target: str = declare.choice(names, target or names[1], label="to class"),
+        strength: float = declare.real(*_strengths(data), step=0.5, unit="1/255", digits=1),
+        along: str = declare.choice(ALONG, label="mix in"),
         decay: float = DECAY,
     ) -> tuple[Image.Image, str]:
         pictures, classifier = chosen(data, source, decay), trained(data, decay)
@@ -517,15 +518,15 @@ def _bars(chances: torch.Tensor, classifier: LinearClassifier, count: int = 4) -
 
 
 def _matrix(
-    data: str = choice(SETS, "digits", label="pictures"),
+    data: str = declare.choice(SETS, "digits", label="pictures"),
     decay: float = DECAY,
-    along: str = choice(ALONG, "sign", label="mix in"),
+    along: str = declare.choice(ALONG, "sign", label="mix in"),
 ) -> torch.Tensor:
     _, test = training_data(data)
     return linear.strength_matrix(trained(data, decay), test.images, test.labels, along=along)
 
 
-@panel("Least strength for each pair of classes", compute=_matrix, cost="slow")
+@declare.panel("Least strength for each pair of classes", compute=_matrix, cost="slow")
 def matrix_panel(matrix: torch.Tensor, data: str) -> tuple[Image.Image, str]:
     """The least strength from every class to every other one."""
     names = training_data(data)[0].categories

@@ -29,8 +29,7 @@ from labsupport.methods import backprop, codes, dream, fooling, inversion, optim
 from labsupport.methods.occlusion import occlusion_map
 from labsupport.methods.patches import TopPatches, merge, top_patches
 from labsupport.methods.weights import filters
-from labsupport.ui import figures, ink
-from labsupport.ui.declare import channel_of, choice, class_of, layer_of, live, network_of, photo
+from labsupport.ui import declare, figures, ink
 from labsupport.ui.panel import Live
 
 SIDE = 240  # pixels of one answer on the sheet
@@ -404,16 +403,16 @@ def everything_panel(
     the menu (the photos, if none is given).
     """
 
-    @live("Every method, one question", draw=_draw)
+    @declare.live("Every method, one question", draw=_draw)
     def panel(
-        image: torch.Tensor = photo(
+        image: torch.Tensor = declare.photo(
             image, lambda: images.photos() if pictures is None else pictures
         ),
-        network: Network = network_of(network, own=own),
-        of: str = choice({"a class": "class", "a unit": "unit"}, label="asked is"),
-        target: int | None = class_of("network"),
-        layer: str = layer_of("network", keep=_is_unit_layer),
-        channel: int = channel_of("layer"),
+        network: Network = declare.network_of(network, own=own),
+        of: str = declare.choice({"a class": "class", "a unit": "unit"}, label="asked is"),
+        target: int | None = declare.class_of("network"),
+        layer: str = declare.layer_of("network", keep=_is_unit_layer),
+        channel: int = declare.channel_of("layer"),
     ) -> Iterator[AnswerSheet]:
         return ask.frames(network, image, target if of == "class" else (layer, channel))
 

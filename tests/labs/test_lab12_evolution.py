@@ -79,13 +79,15 @@ def test_only_new_champions_are_painted_again(run, monkeypatch):
 
 
 def test_the_archive_stands_in_its_order(run):
-    picture = np.asarray(lab.archive_picture(run[-1], 5, columns=5))
-    best = run[-1].best(5)
+    last = run[-1]
+    picture, words = lab._draw_evolving(lab.Evolving(last, 0.5, {}), "even", 5)
+    best = last.painted(last.ranking(5))
     tile = (lab._tile(best[0].image) * 255).round().byte().permute(1, 2, 0).numpy()
     assert tile.shape == (112, 112, 3)
-    top = picture.shape[0] - 112 - 8
+    top = picture.height - 112 - 8
     # the probability is written over the lower left corner
-    assert np.array_equal(picture[top : top + 80, 8:120], tile[:80])
+    assert np.array_equal(np.asarray(picture)[top : top + 80, 8:120], tile[:80])
+    assert words.endswith("Parents drawn evenly. 0.5 s.")
 
 
 def test_large_pictures_become_small_tiles_and_small_ones_large():
@@ -108,27 +110,3 @@ def test_three_kinds_are_measured(digits, run, noise):
     assert lab.kinds_picture(kinds).width > 3 * 112
     with pytest.raises(BadSetting, match="as many"):
         lab.kinds_picture(kinds[:5])
-
-
-def test_a_line_of_champions_begins_with_the_first(run):
-    name = run[-1].best(1)[0].name
-    whole = lab.lineage_picture(run, name)
-    assert whole.width > lab.lineage_picture(run[:1], name).width
-    with pytest.raises(BadSetting, match="no cell"):
-        lab.lineage_picture(list(evolve.frames(networks.load("lenet5"), classes=[1], budget=64)), 3)
-
-
-def test_the_rise_and_the_network_behind_a_picture(run, noise):
-    assert lab.rise_picture({"CPPN": run, "direct": noise}).size == (480, 300)
-    champion = run[-1].best(1)[0]
-    assert lab.genome_picture(champion).width > 700
-    with pytest.raises(BadSetting, match="pixel by pixel"):
-        lab.genome_picture(noise[-1].best(1)[0])
-
-
-def test_a_node_stands_above_what_it_reads(run):
-    for champion in run[-1].best(10):
-        links = champion.genome.links()
-        places = lab._places(links, champion.genome.names())
-        for source, target, _ in links:
-            assert places[source][1] < places[target][1]

@@ -1,24 +1,12 @@
 """Lab 08 and those after it: pictures that grow under a gradient, live, on boards, in galleries."""
 
 from labsupport.labs.lab08_optimization.saliency import (
-    REDUCTION_WORDS,
-    SAMPLES,
-    VIEWS,
-    CutObject,
-    MappedImage,
-    ScenePicture,
-    grabcut_seeds_picture,
     map_panel,
-    map_picture,
-    object_picture,
     opinion_panel,
-    opinions,
     reductions,
     scenes_picture,
     segment_panel,
-    spotlight,
     table,
-    view_of,
 )
 from labsupport.labs.lab08_optimization.visualization import (
     board,

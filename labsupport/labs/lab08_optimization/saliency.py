@@ -24,20 +24,8 @@ from labsupport.methods.saliency import (
     saliency_map,
     segment,
 )
-from labsupport.ui import controls, figures
+from labsupport.ui import controls, declare, figures
 from labsupport.ui.control import Control
-from labsupport.ui.declare import (
-    Declared,
-    Made,
-    choice,
-    class_of,
-    network_of,
-    panel,
-    photo,
-    real,
-    seen_and_class,
-    whole,
-)
 
 REDUCTION_WORDS = {
     "max": "max: the largest absolute value",
@@ -67,14 +55,14 @@ class MappedImage:
 
 
 def _standard_map(
-    image: torch.Tensor = photo("koala"),
-    network: Network = network_of(),
-    target: int | None = class_of(),
-    reduce: str = choice(REDUCTION_MENU, label="M ="),
-    samples: int = choice(SAMPLES, label="averaged over"),
-    noise: float = real(0.15, 0.0, 0.5),
+    image: torch.Tensor = declare.photo("koala"),
+    network: Network = declare.network_of(),
+    target: int | None = declare.class_of(),
+    reduce: str = declare.choice(REDUCTION_MENU, label="M ="),
+    samples: int = declare.choice(SAMPLES, label="averaged over"),
+    noise: float = declare.real(0.15, 0.0, 0.5),
 ) -> MappedImage:
-    seen, wanted = seen_and_class(image, network, target)
+    seen, wanted = declare.seen_and_class(image, network, target)
     return _map_of(seen, network, wanted, reduce=reduce, samples=samples, noise=noise)
 
 
@@ -85,9 +73,11 @@ def _map_of(seen: torch.Tensor, network: Network, wanted: int, **knobs: Any) -> 
     return MappedImage(seen, map_, network.categories[wanted], probability)
 
 
-@panel("Saliency map", compute=_standard_map, cost="quick")
+@declare.panel("Saliency map", compute=_standard_map, cost="quick")
 def map_panel(
-    mapped: MappedImage, reduce: str, opacity: float = real(0.0, 0.0, 1.0, label="photo under it")
+    mapped: MappedImage,
+    reduce: str,
+    opacity: float = declare.real(0.0, 0.0, 1.0, label="photo under it"),
 ) -> tuple[Image.Image, str]:
     """The saliency map of any picture, network and class, with every way from three to one."""
     painted = map_picture(mapped.map, signed=reduce == "signed", enlarge=2)
@@ -174,18 +164,18 @@ def _scene_map(scene: Scene, network: Network, target: int | None) -> MappedImag
     return replace(_map_of(seen, network, wanted), truth=scene.mask[rows][:, columns])
 
 
-def _photo_or_scene(label: str, start: str, made: Made) -> Control:
+def _photo_or_scene(label: str, start: str, made: declare.Made) -> Control:
     menu = ImageSet([*images.photos(), *_staged(made["count"])], "Photos and scenes")
     return controls.image_menu(menu, start, label=label)
 
 
-_IMAGE: Any = Declared(_photo_or_scene, "koala")
+_IMAGE: Any = declare.Declared(_photo_or_scene, "koala")
 
 
 def _photo_or_scene_map(
     image: torch.Tensor = _IMAGE,
-    network: Network = network_of(),
-    target: int | None = class_of(),
+    network: Network = declare.network_of(),
+    target: int | None = declare.class_of(),
     count: int = 12,
 ) -> MappedImage:
     for one in _staged(count):
@@ -194,12 +184,12 @@ def _photo_or_scene_map(
     return _standard_map(image, network, target, "max", 1, 0.0)
 
 
-@panel("From map to object", compute=_photo_or_scene_map, cost="quick")
+@declare.panel("From map to object", compute=_photo_or_scene_map, cost="quick")
 def segment_panel(
     mapped: MappedImage,
-    foreground: float = real(0.95, 0.60, 0.99, step=0.01, label="object: above"),
-    background: float = real(0.50, 0.05, 0.59, step=0.01, label="rest: below"),
-    smooth: int = whole(6, 0, 12, unit="px", label="blur"),
+    foreground: float = declare.real(0.95, 0.60, 0.99, step=0.01, label="object: above"),
+    background: float = declare.real(0.50, 0.05, 0.59, step=0.01, label="rest: below"),
+    smooth: int = declare.whole(6, 0, 12, unit="px", label="blur"),
 ) -> tuple[Image.Image, str]:
     """GrabCut from the map of any picture, with the quantiles that seed it.
 
@@ -329,11 +319,11 @@ def opinions(
     return figures.side_by_side(rows, columns=1, gap=4)
 
 
-@panel("A second opinion", cost="quick")
+@declare.panel("A second opinion", cost="quick")
 def opinion_panel(
     pictures: Mapping[str, torch.Tensor],
-    network: Network = network_of(label="second network"),
-    target: int | None = class_of(),
+    network: Network = declare.network_of(label="second network"),
+    target: int | None = declare.class_of(),
 ) -> tuple[Image.Image, str]:
     """Pictures that were made for one network, in every view, as any other network sees them."""
     first = next(iter(pictures.values()))

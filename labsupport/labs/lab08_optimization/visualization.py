@@ -22,18 +22,7 @@ from labsupport.methods.optimize import (
     TargetValue,
     visualize,
 )
-from labsupport.ui import figures, ink
-from labsupport.ui.declare import (
-    channel_of,
-    choice,
-    class_of,
-    layer_of,
-    live,
-    network_of,
-    seed,
-    together,
-    whole,
-)
+from labsupport.ui import declare, figures, ink
 
 # The lecture's class images: Simonyan's two rows, then Yosinski's.
 LECTURE = (
@@ -166,19 +155,19 @@ def _so_far(shown: PanelFrame) -> str:
     return words
 
 
-SETTING = together(
-    recipe=choice(list(RECIPES), "ours", label="setting"),
-    start=choice(_STARTS),
-    steps=whole(60, 20, 400, step=20),
-    seed=seed(),
+SETTING = declare.together(
+    recipe=declare.choice(list(RECIPES), "ours", label="setting"),
+    start=declare.choice(_STARTS),
+    steps=declare.whole(60, 20, 400, step=20),
+    seed=declare.seed(),
 )
 
 
-@live("An image for a class", draw=_draw_class, autostart=False)
+@declare.live("An image for a class", draw=_draw_class, autostart=False)
 def class_panel(
-    network: Network = network_of(),
-    target: int | None = class_of(start="flamingo"),
-    raised: str = choice(_RAISED, "both", label="what is raised"),
+    network: Network = declare.network_of(),
+    target: int | None = declare.class_of(start="flamingo"),
+    raised: str = declare.choice(_RAISED, "both", label="what is raised"),
     how: Mapping[str, Any] = SETTING,
 ) -> Iterator[PanelFrame]:
     """An image for any class, network and setting, step by step.
@@ -190,12 +179,12 @@ def class_panel(
     return _panel_frames(network, objective, network.categories[index], **how)
 
 
-@live("An image for a unit", draw=_draw_unit, autostart=False)
+@declare.live("An image for a unit", draw=_draw_unit, autostart=False)
 def unit_panel(
-    network: Network = network_of(),
-    layer: str = layer_of("network", "fire8", keep=has_channels),
-    channel: int = channel_of("layer"),
-    extent: str = choice(_EXTENTS, label="of the channel"),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire8", keep=has_channels),
+    channel: int = declare.channel_of("layer"),
+    extent: str = declare.choice(_EXTENTS, label="of the channel"),
     how: Mapping[str, Any] = SETTING,
 ) -> Iterator[PanelFrame]:
     """An image for any channel of any layer, or for one neuron in the middle of its map."""
@@ -300,13 +289,13 @@ def _draw_gallery(gallery: GalleryFrame) -> tuple[Image.Image, str]:
     return _named(gallery.images, gallery.names, gallery.chances, 4), words
 
 
-@live("Class gallery", draw=_draw_gallery, autostart=False)
+@declare.live("Class gallery", draw=_draw_gallery, autostart=False)
 def gallery_panel(
     names: Sequence[str] = LECTURE,
-    network: Network = network_of(),
-    recipe: str = choice(list(RECIPES), label="setting"),
-    steps: int = whole(60, 20, 200, step=20),
-    seed: int = seed(),
+    network: Network = declare.network_of(),
+    recipe: str = declare.choice(list(RECIPES), label="setting"),
+    steps: int = declare.whole(60, 20, 200, step=20),
+    seed: int = declare.seed(),
 ) -> Iterator[GalleryFrame]:
     """The class gallery, a few classes at a time, growing."""
     known = [name for name in names if name in network.categories]

@@ -24,21 +24,10 @@ from labsupport.methods.dream import (
     feedback,
     resized,
 )
-from labsupport.ui import figures
-from labsupport.ui.declare import (
-    choice,
-    layer_of,
-    live,
-    network_of,
-    photo,
-    real,
-    seed,
-    together,
-    whole,
-)
+from labsupport.ui import declare, figures
 
 DOGS = range(151, 269)  # ImageNet's breeds, Chihuahua to Mexican hairless
-GRADIENT = choice({"in bands (vivid)": "vivid", "as it is (2015)": "2015"}, "vivid")
+GRADIENT = declare.choice({"in bands (vivid)": "vivid", "as it is (2015)": "2015"}, "vivid")
 _RECIPES = {recipe.name: recipe for recipe in (CLASSIC, VIVID)}
 
 
@@ -124,31 +113,31 @@ def _answer(frame: DreamFrame, network: Network) -> str:
     return f" The network says: {first.name}, {figures.per_cent(first.probability)}."
 
 
-RECIPE = together(
+RECIPE = declare.together(
     gradient=GRADIENT,
-    octaves=whole(4, 1, 5),
-    scale=real(1.4, 1.2, 2.0, step=0.1, digits=1),
-    iterations=whole(10, 2, 40),
-    strength=real(1.5, 0.5, 4.0, step=0.25, unit="of 255", label="step"),
-    jitter=whole(32, 0, 64, step=4, unit="px"),
+    octaves=declare.whole(4, 1, 5),
+    scale=declare.real(1.4, 1.2, 2.0, step=0.1, digits=1),
+    iterations=declare.whole(10, 2, 40),
+    strength=declare.real(1.5, 0.5, 4.0, step=0.25, unit="of 255", label="step"),
+    jitter=declare.whole(32, 0, 64, step=4, unit="px"),
 )
 
 
 def longer_side(start: int) -> Any:
     """The control for a dream's size."""
-    return whole(start, 240, 640, step=80, unit="px", label="longer side")
+    return declare.whole(start, 240, 640, step=80, unit="px", label="longer side")
 
 
-@live("Dream", draw=_draw_dream)
+@declare.live("Dream", draw=_draw_dream)
 def dream_panel(
-    image: torch.Tensor = photo("china", pictures),
-    network: Network = network_of(),
-    layer: str = layer_of("network", "fire7", keep=has_map),
-    second: str = layer_of("network", "fire4", keep=has_map, label="mixed with"),
-    share: float = real(0.0, 0.0, 1.0, step=0.1, digits=1, label="of the second"),
+    image: torch.Tensor = declare.photo("china", pictures),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire7", keep=has_map),
+    second: str = declare.layer_of("network", "fire4", keep=has_map, label="mixed with"),
+    share: float = declare.real(0.0, 0.0, 1.0, step=0.1, digits=1, label="of the second"),
     how: Mapping[str, Any] = RECIPE,
     side: int = longer_side(480),
-    seed: int = seed(),
+    seed: int = declare.seed(),
 ) -> Iterator[DreamView]:
     """Any picture, any layer of any network, two layers mixed; frames as they come."""
     picture = fitted(image, side)
@@ -248,15 +237,17 @@ def _draw_sheet(sheet: ContactSheet) -> tuple[Image.Image, str]:
     return picture, words
 
 
-@live("Contact sheet", draw=_draw_sheet)
+@declare.live("Contact sheet", draw=_draw_sheet)
 def contact_panel(
-    image: torch.Tensor = photo("china", pictures),
-    network: Network = network_of(),
-    layers: str = choice({"ends of blocks": "ends", "every layer": "every"}),
-    how: Mapping[str, Any] = together(
-        gradient=GRADIENT, iterations=whole(10, 2, 30, step=2), octaves=whole(4, 1, 5)
+    image: torch.Tensor = declare.photo("china", pictures),
+    network: Network = declare.network_of(),
+    layers: str = declare.choice({"ends of blocks": "ends", "every layer": "every"}),
+    how: Mapping[str, Any] = declare.together(
+        gradient=GRADIENT,
+        iterations=declare.whole(10, 2, 30, step=2),
+        octaves=declare.whole(4, 1, 5),
     ),
-    side: int = whole(200, 160, 320, step=40, unit="px", label="longer side"),
+    side: int = declare.whole(200, 160, 320, step=40, unit="px", label="longer side"),
 ) -> Iterator[ContactSheet]:
     """One picture, dreamed on at one layer after the other."""
     picture, recipe = fitted(image, side), recipe_of(**how)
@@ -278,13 +269,13 @@ def _draw_feedback(rows: Feedback, network: Network) -> tuple[Image.Image, str]:
     return feedback_picture(rows, network), feedback_words(rows, network)
 
 
-@live("Feedback loop", draw=_draw_feedback)
+@declare.live("Feedback loop", draw=_draw_feedback)
 def feedback_panel(
-    image: torch.Tensor = photo("pont_du_gard"),
-    network: Network = network_of(),
-    layer: str = layer_of("network", "fire7", keep=has_map),
+    image: torch.Tensor = declare.photo("pont_du_gard"),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire7", keep=has_map),
     gradient: str = GRADIENT,
-    steps: int = whole(30, 10, 100, step=10),
+    steps: int = declare.whole(30, 10, 100, step=10),
 ) -> Iterator[Feedback]:
     """A dream in one octave, and what the network says after each step."""
     picture = images.standard(image, network.input_size[0])
@@ -361,12 +352,12 @@ def _draw_guided(view: DreamView, guide: torch.Tensor) -> tuple[Image.Image, str
     return figures.side_by_side(parts, ["the dream", "the guide"]), _so_far(view)
 
 
-@live("Guided dream", draw=_draw_guided)
+@declare.live("Guided dream", draw=_draw_guided)
 def guided_panel(
-    image: torch.Tensor = photo("china", pictures),
-    guide: torch.Tensor = photo("flower", pictures),
-    network: Network = network_of(),
-    layer: str = layer_of("network", "fire5", keep=has_map),
+    image: torch.Tensor = declare.photo("china", pictures),
+    guide: torch.Tensor = declare.photo("flower", pictures),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire5", keep=has_map),
     how: Mapping[str, Any] = RECIPE,
     side: int = longer_side(400),
 ) -> Iterator[DreamView]:

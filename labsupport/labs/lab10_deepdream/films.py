@@ -19,9 +19,8 @@ from labsupport.core.images.films import Film
 from labsupport.core.network import Network
 from labsupport.labs.lab10_deepdream.dream import GRADIENT, fitted, has_map, pictures, recipe_of
 from labsupport.methods.dream import FilmFrame, dream_film, zoom_film
-from labsupport.ui import controls, figures
+from labsupport.ui import controls, declare, figures
 from labsupport.ui.control import Step
-from labsupport.ui.declare import Declared, layer_of, live, network_of, photo, real, together, whole
 from labsupport.ui.panel import Live
 
 
@@ -111,18 +110,20 @@ def _draw_film(film: FilmFrame) -> tuple[Image.Image, str]:
     return picture, f"Picture {number} of {film.count}; {how}{extra or kept or ''}."
 
 
-RECIPE = together(gradient=GRADIENT, octaves=whole(2, 1, 4), iterations=whole(6, 2, 20))
-SIDE = whole(240, 160, 480, step=80, unit="px", label="longer side")
-CLIP: Any = Declared(lambda _, name, __: ClipMenu(name), "china")
+RECIPE = declare.together(
+    gradient=GRADIENT, octaves=declare.whole(2, 1, 4), iterations=declare.whole(6, 2, 20)
+)
+SIDE = declare.whole(240, 160, 480, step=80, unit="px", label="longer side")
+CLIP: Any = declare.Declared(lambda _, name, __: ClipMenu(name), "china")
 
 
-@live("Zoom film", draw=_draw_film, kind=FilmLive)
+@declare.live("Zoom film", draw=_draw_film, kind=FilmLive)
 def zoom_panel(
-    image: torch.Tensor = photo("neuschwanstein", pictures),
-    network: Network = network_of(),
-    layer: str = layer_of("network", "fire7", keep=has_map),
-    count: int = whole(16, 4, 120, step=4, label="pictures"),
-    zoom: int = whole(5, 1, 20, unit="%"),
+    image: torch.Tensor = declare.photo("neuschwanstein", pictures),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire7", keep=has_map),
+    count: int = declare.whole(16, 4, 120, step=4, label="pictures"),
+    zoom: int = declare.whole(5, 1, 20, unit="%"),
     how: Mapping[str, Any] = RECIPE,
     side: int = SIDE,
 ) -> Iterator[FilmFrame]:
@@ -131,12 +132,12 @@ def zoom_panel(
     return zoom_film.frames(network, picture, layer, count=count, share=zoom / 100, recipe=recipe)
 
 
-@live("Dreamed film", draw=_draw_film, kind=FilmLive)
+@declare.live("Dreamed film", draw=_draw_film, kind=FilmLive)
 def film_panel(
     clip: Film = CLIP,
-    network: Network = network_of(),
-    layer: str = layer_of("network", "fire5", keep=has_map),
-    carry: float = real(0.5, 0.0, 1.0, step=0.1, digits=1, label="kept detail"),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire5", keep=has_map),
+    carry: float = declare.real(0.5, 0.0, 1.0, step=0.1, digits=1, label="kept detail"),
     how: Mapping[str, Any] = RECIPE,
     side: int = SIDE,
 ) -> Iterator[FilmFrame]:

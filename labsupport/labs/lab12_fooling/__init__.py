@@ -11,15 +11,7 @@ from labsupport.labs.lab12_fooling.digits import (
     tables,
     transfer_picture,
 )
-from labsupport.labs.lab12_fooling.evolution import (
-    archive_picture,
-    evolution_panel,
-    genome_picture,
-    kinds_picture,
-    lineage_picture,
-    rise_picture,
-    three_kinds,
-)
+from labsupport.labs.lab12_fooling.evolution import evolution_panel, kinds_picture, three_kinds
 from labsupport.labs.lab12_fooling.fooling import (
     defence_panel,
     defences_compared,

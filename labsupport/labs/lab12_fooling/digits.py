@@ -17,8 +17,7 @@ from labsupport.labs.lab01_case_studies.anatomy import bar_table
 from labsupport.labs.lab12_fooling.fooling import plot_lines
 from labsupport.methods import fooling
 from labsupport.methods.fooling import DIGIT_NETWORKS, AdversarialTraining, AttackResult, Robustness
-from labsupport.ui import figures
-from labsupport.ui.declare import choice, live, real, whole
+from labsupport.ui import declare, figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +78,7 @@ class _Becoming:
 
 
 def _draw_becoming(
-    now: _Becoming, factor: int = whole(3, 1, 12, unit="times", label="enlarged")
+    now: _Becoming, factor: int = declare.whole(3, 1, 12, unit="times", label="enlarged")
 ) -> tuple[Image.Image, str]:
     picture = becoming_picture(now.image, now.results, now.network, factor=factor)
     there = [one for one in now.results if one is not None and bool(one.success)]
@@ -96,11 +95,11 @@ def _draw_becoming(
     return picture, words
 
 
-@live("The smallest change", draw=_draw_becoming, autostart=False)
+@declare.live("The smallest change", draw=_draw_becoming, autostart=False)
 def minimal_perturbation_panel(
-    name: str = choice(list(DIGIT_NETWORKS), "FC100-100-10", label="network"),
-    digit: int = whole(3, 0, 9),
-    place: int = whole(0, 0, 19, label="whose hand"),
+    name: str = declare.choice(list(DIGIT_NETWORKS), "FC100-100-10", label="network"),
+    digit: int = declare.whole(3, 0, 9),
+    place: int = declare.whole(0, 0, 19, label="whose hand"),
 ) -> Iterator[_Becoming]:
     """One digit, and the smallest changes that make it each of the nine others."""
     image, network = handwritten(digit, place), trained(name)
@@ -235,8 +234,8 @@ def who_fools_whom(rows: Sequence[Row], clean: torch.Tensor, labels: torch.Tenso
 
 def draw_tables(
     now: Tables,
-    show: str = choice(["error and distortion", "who fools whom", "the fooled digits"]),
-    columns: int = whole(8, 4, 14, label="digits shown"),
+    show: str = declare.choice(["error and distortion", "who fools whom", "the fooled digits"]),
+    columns: int = declare.whole(8, 4, 14, label="digits shown"),
 ) -> tuple[Image.Image, str]:
     """One of the three views of the tables, and what is going on."""
     if show == "who fools whom":
@@ -249,10 +248,10 @@ def draw_tables(
     return picture, f"{done}; {now.doing}."
 
 
-@live("Szegedy's tables", draw=draw_tables)
+@declare.live("Szegedy's tables", draw=draw_tables)
 def table_panel(
-    pictures: int = whole(20, 5, 100, step=5, label="test pictures"),
-    epochs: int = whole(EPOCHS, 1, 20),
+    pictures: int = declare.whole(20, 5, 100, step=5, label="test pictures"),
+    epochs: int = declare.whole(EPOCHS, 1, 20),
 ) -> Iterator[Tables]:
     """Train all six networks, fool each, and try each one's images on the others."""
     return tables(pictures, epochs)
@@ -340,17 +339,17 @@ def _best(scores: torch.Tensor, count: int) -> list[int]:
 
 def _draw_training(
     now: AdversarialTraining,
-    show: str = choice({"errors": "errors", "confidence when wrong": "confidence"}),
+    show: str = declare.choice({"errors": "errors", "confidence when wrong": "confidence"}),
 ) -> tuple[Image.Image, str]:
     return adversarial_training_picture(now, show=show), adversarial_training_words(now)
 
 
-@live("Learning to resist", draw=_draw_training)
+@declare.live("Learning to resist", draw=_draw_training)
 def adversarial_training_panel(
-    name: str = choice(_WITHOUT_AUTOENCODER, "ReLU 200-200-10", label="network"),
-    eps: float = real(0.25, 0.05, 0.4, label="step ε"),
-    epochs: float = whole(3, 1, 20),
-    share: float = real(0.5, 0.0, 1.0, label="share fooled"),
+    name: str = declare.choice(_WITHOUT_AUTOENCODER, "ReLU 200-200-10", label="network"),
+    eps: float = declare.real(0.25, 0.05, 0.4, label="step ε"),
+    epochs: float = declare.whole(3, 1, 20),
+    share: float = declare.real(0.5, 0.0, 1.0, label="share fooled"),
     count: int = 300,
 ) -> Iterator[AdversarialTraining]:
     """Two copies of one network learn side by side, one of them from fooled pictures too; both are

@@ -1,11 +1,9 @@
 """Lab 12: pictures that evolve until the network is sure of them, live, and how they came about."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -14,13 +12,9 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
-from labsupport.methods.evolution import OUTPUTS, Champion, CppnGenome, Generation, evolve
+from labsupport.methods.evolution import Generation, evolve
 from labsupport.methods.optimize import SIMONYAN, visualize
-from labsupport.ui import figures, ink
-from labsupport.ui.declare import choice, live, network_of, seed, whole
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from labsupport.ui import declare, figures
 
 ENCODED = {"a network that paints (CPPN)": "CPPN", "a number for each pixel (direct)": "direct"}
 DRAWN_FROM = {"promising champions first": "promising", "all champions alike": "even"}
@@ -47,26 +41,29 @@ class Evolving:
 def _draw_evolving(
     evolving: Evolving,
     parents: str,
-    champions: int = whole(20, 5, 40, step=5, label="champions shown"),
+    champions: int = declare.whole(20, 5, 40, step=5, label="champions shown"),
 ) -> tuple[Image.Image, str]:
     generation = evolving.generation
     cells = generation.ranking(champions)
-    picture = _mosaic(
+    chances = generation.confidence[cells].clamp_min(0).tolist()
+    picture = figures.mosaic(
         _kept_tiles(generation, cells, evolving.tiles),
-        [generation.plan.categories[generation.classes[cell]] for cell in cells],
-        [float(generation.confidence[cell]) for cell in cells],
+        titles=[generation.plan.categories[generation.classes[cell]] for cell in cells],
+        values=[figures.per_cent(chance) for chance in chances],
+        columns=min(5, len(cells)),
+        gap=8,
     )
     drawn = "Parents drawn by promise." if parents == "promising" else "Parents drawn evenly."
     return picture, f"{_in_words(generation)} {drawn} {evolving.seconds:.1f} s."
 
 
-@live("Evolution of pictures", draw=_draw_evolving)
+@declare.live("Evolution of pictures", draw=_draw_evolving)
 def evolution_panel(
-    network: Network = network_of(names=networks.names),
-    encoding: str = choice(ENCODED, label="written down as"),
-    parents: str = choice(DRAWN_FROM, label="parents are"),
-    budget: int = whole(2000, 500, 20_000, step=500, unit="pictures"),
-    seed: int = seed(),
+    network: Network = declare.network_of(names=networks.names),
+    encoding: str = declare.choice(ENCODED, label="written down as"),
+    parents: str = declare.choice(DRAWN_FROM, label="parents are"),
+    budget: int = declare.whole(2000, 500, 20_000, step=500, unit="pictures"),
+    seed: int = declare.seed(),
 ) -> Iterator[Evolving]:
     """MAP-Elites at work: the archive's best champions, each with its class and probability.
 
@@ -107,29 +104,6 @@ def _in_words(generation: Generation) -> str:
 
 
 # Pictures
-
-
-def archive_picture(generation: Generation, count: int = 20, *, columns: int = 5) -> Image.Image:
-    """The archive's best champions, each picture once, under its class and with its probability."""
-    best = generation.best(count)
-    return _mosaic(
-        [_tile(champion.image) for champion in best],
-        [champion.name for champion in best],
-        [champion.confidence for champion in best],
-        columns=columns,
-    )
-
-
-def _mosaic(
-    tiles: Sequence[torch.Tensor],
-    names: Sequence[str],
-    chances: Sequence[float],
-    *,
-    columns: int = 5,
-) -> Image.Image:
-    values = [figures.per_cent(max(chance, 0.0)) for chance in chances]
-    columns = min(columns, len(tiles))
-    return figures.mosaic(tiles, titles=names, values=values, columns=columns, gap=8)
 
 
 def _tile(image: torch.Tensor) -> torch.Tensor:
@@ -187,100 +161,3 @@ def kinds_picture(kinds: Sequence[Kind]) -> Image.Image:
         columns=len(rows[0]),
         gap=8,
     )
-
-
-def lineage_picture(
-    generations: Sequence[Generation], name: str | int, *, count: int = 6
-) -> Image.Image:
-    """One class's champions in the order in which they held the cell, evenly chosen."""
-    reigns: list[tuple[int, Champion]] = []
-    cell = generations[0].classes.index(generations[0].champion(name).index)
-    births = [int(one.births[cell]) for one in generations]
-    firsts = [place for place, born in enumerate(births) if place == 0 or born != births[place - 1]]
-    chosen = torch.linspace(0, len(firsts) - 1, min(count, len(firsts))).round().int().tolist()
-    for place in (firsts[index] for index in chosen):
-        reigns.append((births[place] + 1, generations[place].painted([cell])[0]))
-    return figures.mosaic(
-        [_tile(champion.image) for _, champion in reigns],
-        titles=[f"child {born}" for born, _ in reigns],
-        values=[figures.per_cent(champion.confidence) for _, champion in reigns],
-        columns=len(reigns),
-        gap=8,
-    )
-
-
-def rise_picture(runs: Mapping[str, Sequence[Generation]], threshold: float = 0.99) -> Image.Image:
-    """How many classes have a champion above the threshold, against the pictures shown."""
-    lines = {
-        title: ([one.children for one in run], [one.count_above(threshold) for one in run])
-        for title, run in runs.items()
-    }
-    return figures.curve(
-        lines, across="pictures shown to the network", up=f"classes above {100 * threshold:g} %"
-    )
-
-
-# The network behind a picture
-
-
-def genome_picture(champion: Champion) -> Image.Image:
-    """A champion beside the little network that paints it.
-
-    Inputs stand below, hue, saturation and value above, each with the function that it computes. A
-    link is the thicker the larger its weight, blue and solid where that is positive, orange and
-    dashed where it is negative.
-    """
-    genome = champion.genome
-    if not isinstance(genome, CppnGenome):
-        raise BadSetting(f"{champion.name}'s picture is written down pixel by pixel: no network")
-    graph = figures.drawn(lambda axes: _plot_network(axes, genome), size=(460, 336))
-    title = f"{champion.name}, {figures.per_cent(champion.confidence)}"
-    times = max(1, 336 // max(champion.image.shape[1:]))
-    return figures.side_by_side(
-        [figures.enlarge(champion.image[None], times), graph], [title, "the network that paints it"]
-    )
-
-
-def _plot_network(axes: Axes, genome: CppnGenome) -> None:
-    links = genome.links()
-    places = _places(links, genome.names())
-    for source, target, weight in links:
-        (x, y), (across, up) = places[source], places[target]
-        axes.plot(
-            [x, across],
-            [y, up],
-            color=ink.SERIES[0] if weight > 0 else ink.SERIES[1],
-            linestyle="-" if weight > 0 else "--",
-            linewidth=0.6 + 2.4 * min(abs(weight), 3) / 3,
-            zorder=1,
-        )
-    computed = dict(zip(OUTPUTS[-genome.outputs :], genome.output_functions(), strict=True))
-    for name, (x, y) in places.items():
-        words = f"{name}\n({computed[name]})" if name in computed else name.rsplit(" ", 1)[0]
-        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "#333333"}
-        text = axes.text(x, y, words, ha="center", va="center", fontsize=9, bbox=box, zorder=2)
-        text.set_in_layout(False)
-    axes.set_axis_off()
-    axes.margins(0.14, 0.16)
-
-
-def _places(
-    links: Sequence[tuple[str, str, float]], names: Sequence[str]
-) -> dict[str, tuple[float, float]]:
-    """Where each node stands: as high as its longest way from the inputs, the outputs on top."""
-    used = [name for name in names if any(name in link[:2] for link in links)]
-    height = dict.fromkeys(used, 0)
-    for name in used:  # in the order of computing, so what a node reads is placed before it
-        below = [height[source] for source, target, _ in links if target == name]
-        height[name] = 1 + max(below) if below else 0
-    outputs = [name for name in used if name in OUTPUTS]
-    top = max(height.values(), default=0)
-    height |= dict.fromkeys(outputs, max(top, 1))
-    rows: dict[int, list[str]] = {}
-    for name in used:
-        rows.setdefault(height[name], []).append(name)
-    return {
-        name: ((place + 0.5) / len(row) + 0.03 * (level % 2), float(level))
-        for level, row in rows.items()
-        for place, name in enumerate(row)
-    }

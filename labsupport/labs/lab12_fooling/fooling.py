@@ -18,18 +18,7 @@ from labsupport.core.images.perturbations import signed_step
 from labsupport.core.network import Network, Prediction
 from labsupport.methods import fooling
 from labsupport.methods.fooling import DEFENCES, AttackResult, SignLine
-from labsupport.ui import figures, ink
-from labsupport.ui.declare import (
-    choice,
-    class_of,
-    live,
-    network_of,
-    panel,
-    photo,
-    photograph_networks,
-    real,
-    whole,
-)
+from labsupport.ui import declare, figures, ink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,12 +39,12 @@ _SERIES_WORDS = 26  # letters of a class's name in a legend
 
 def target_of(start: str = "") -> Any:
     """The control for the class to be taken for."""
-    return class_of(start=start, label="towards the class")
+    return declare.class_of(start=start, label="towards the class")
 
 
 def eps_of(start: float) -> Any:
     """The control for the largest change of a pixel value."""
-    return real(start, 0, 16, step=0.5, unit="1/255", digits=1, label="change ε")
+    return declare.real(start, 0, 16, step=0.5, unit="1/255", digits=1, label="change ε")
 
 
 def push(
@@ -77,17 +66,17 @@ def push(
 
 
 def _pushed(
-    image: torch.Tensor = photo("giant_panda"),
-    network: Network = network_of(),
+    image: torch.Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
     target: int | None = target_of(),
-    attack: str = choice(ATTACKS, label="direction"),
+    attack: str = declare.choice(ATTACKS, label="direction"),
     eps: float = eps_of(4),
 ) -> AttackResult:
     seen = images.standard(image, network.input_size[0])
     return push(network, seen, target, attack=attack, eps=eps)
 
 
-@panel("Push a picture", compute=_pushed, cost="quick")
+@declare.panel("Push a picture", compute=_pushed, cost="quick")
 def push_panel(result: AttackResult, network: Network) -> tuple[Image.Image, str]:
     """A picture, what is added to it, their sum, and the network's answers before and after."""
     return fooled_picture(result, network), fooled_words(result, network)
@@ -171,20 +160,20 @@ class _Line:
 
 
 def _line(
-    image: torch.Tensor = photo("giant_panda"),
-    network: Network = network_of(),
+    image: torch.Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
     target: int | None = target_of(),
-    reach: int = whole(16, 2, 64, step=2, unit="1/255", label="ε up to"),
-    clip: bool = choice({"leave [0, 1]": False, "not": True}, label="pixels may"),
+    reach: int = declare.whole(16, 2, 64, step=2, unit="1/255", label="ε up to"),
+    clip: bool = declare.choice({"leave [0, 1]": False, "not": True}, label="pixels may"),
 ) -> _Line:
     seen = images.standard(image, network.input_size[0])
     line = fooling.sign_line(network, seen, target, reach=reach / 255, points=41, clip=clip)
     return _Line(line, seen, network)
 
 
-@panel("Along the sign direction", compute=_line, cost="slow")
+@declare.panel("Along the sign direction", compute=_line, cost="slow")
 def line_panel(
-    along: _Line, within: float = real(0.25, 0.1, 1.0, step=0.05, label="R² within share")
+    along: _Line, within: float = declare.real(0.25, 0.1, 1.0, step=0.05, label="R² within share")
 ) -> tuple[Image.Image, str]:
     """The scores along the sign direction on both sides of the picture, and how straight they
     are."""
@@ -296,14 +285,14 @@ def _draw_step(walked: _Walked) -> tuple[Image.Image, str]:
     return picture, f"Step {walked.step.step} of {walked.step.steps}. {words}"
 
 
-@live("Step by step", draw=_draw_step)
+@declare.live("Step by step", draw=_draw_step)
 def steps_panel(
-    image: torch.Tensor = photo("giant_panda"),
-    network: Network = network_of(),
+    image: torch.Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
     target: int | None = target_of("gibbon"),
     eps: float = eps_of(2),
-    size: float = real(0.25, 0.05, 2, step=0.05, unit="1/255", label="one step"),
-    steps: int = whole(40, 5, 100, step=5),
+    size: float = declare.real(0.25, 0.05, 2, step=0.05, unit="1/255", label="one step"),
+    steps: int = declare.whole(40, 5, 100, step=5),
 ) -> Iterator[_Walked]:
     """Small sign steps, one after the other, never further than ε from the picture."""
     seen = images.standard(image, network.input_size[0])
@@ -357,7 +346,7 @@ def second_opinion(network: Network, result: AttackResult) -> str:
     there = [
         name
         for name in networks.offline_names()
-        if name in photograph_networks() and name != network.name
+        if name in declare.photograph_networks() and name != network.name
     ]
     if not there:
         return (
@@ -379,10 +368,10 @@ _DEFENCE_NAMES = {"8 bits": "save as PNG", "jpeg": "JPEG", "blur": "blur", "nois
 
 
 def _attacked(
-    image: torch.Tensor = photo("giant_panda"),
-    network: Network = network_of(),
+    image: torch.Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
     target: int | None = target_of("gibbon"),
-    attack: str = choice(dict(list(ATTACKS.items())[1:]), "pgd"),
+    attack: str = declare.choice(dict(list(ATTACKS.items())[1:]), "pgd"),
     eps: float = eps_of(1),
 ) -> AttackResult:
     return _pushed(image, network, target, attack, eps)
@@ -395,12 +384,12 @@ def strength_at(defence: str, harsh: float) -> float:
     return float(mild * (wild / mild) ** harsh)
 
 
-@panel("Defend the network", compute=_attacked, cost="quick")
+@declare.panel("Defend the network", compute=_attacked, cost="quick")
 def defence_panel(
     result: AttackResult,
     network: Network,
-    defence: str = choice({_DEFENCE_NAMES[one]: one for one in DEFENCES}, "jpeg"),
-    harsh: float = real(0.25, 0, 1, label="how harsh"),
+    defence: str = declare.choice({_DEFENCE_NAMES[one]: one for one in DEFENCES}, "jpeg"),
+    harsh: float = declare.real(0.25, 0, 1, label="how harsh"),
 ) -> tuple[Image.Image, str]:
     """Do something to the fooled picture before the network sees it; the clean one is the
     control."""

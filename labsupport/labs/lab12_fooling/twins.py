@@ -1,31 +1,20 @@
 """Lab 12: a picture on its way to another one's description, and how they are described."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.images.hog import cells_of
 from labsupport.core.network import Network
+from labsupport.labs.lab09_reconstruction import strokes
+from labsupport.methods import twins
 from labsupport.methods.inversion import Hog
 from labsupport.methods.optimize import Frame
-from labsupport.methods.twins import (
-    HOG16,
-    PairDistances,
-    Representation,
-    Twin,
-    measure,
-    pair_distances,
-    twin,
-)
-from labsupport.ui import figures
-from labsupport.ui.declare import choice, live, network_of, photo, real, whole
+from labsupport.methods.twins import HOG16, Representation, Twin
+from labsupport.ui import declare, figures
 
 DESCRIBED: dict[str, Representation] = {
     "HOG, cells of 16 pixels": HOG16,
@@ -46,8 +35,7 @@ class Becoming:
     image: torch.Tensor
     other: torch.Tensor
     layer: Representation
-    network: Network
-    pairs: PairDistances
+    pairs: twins.PairDistances
 
     @property
     def progress(self) -> float:
@@ -75,28 +63,21 @@ def fitted(image: torch.Tensor, layer: Representation, network: Network) -> torc
     return square[:, :, top : top + height, left : left + width]
 
 
-def _draw_becoming(becoming: Becoming) -> tuple[Image.Image, str]:
-    result = measure(
-        becoming.network,
-        becoming.frame.image,
-        becoming.image,
-        becoming.other,
-        becoming.layer,
-        pairs=becoming.pairs,
-    )
-    picture = twins_picture(result, becoming.image, becoming.other)
-    step = f"Step {becoming.frame.step} of {becoming.frame.steps}."
-    return picture, f"{in_words(result)} {step}"
+def _draw_becoming(becoming: Becoming, network: Network) -> tuple[Image.Image, str]:
+    frame, image, other = becoming.frame, becoming.image, becoming.other
+    result = twins.measure(network, frame.image, image, other, becoming.layer, pairs=becoming.pairs)
+    words = f"{in_words(result)} Step {frame.step} of {frame.steps}."
+    return twins_picture(result, image, other), words
 
 
-@live("Twins by description", draw=_draw_becoming)
+@declare.live("Twins by description", draw=_draw_becoming)
 def twins_panel(
-    image: torch.Tensor = photo("koala", label="picture"),
-    other: torch.Tensor = photo("colosseum", label="described as"),
-    described: str = choice(list(DESCRIBED), label="described by"),
-    weight: float = real(0.7, 0.0, 5.0, step=0.1, label="held near itself"),
-    network: Network = network_of(),
-    steps: int = whole(150, 50, 600, step=50),
+    image: torch.Tensor = declare.photo("koala", label="picture"),
+    other: torch.Tensor = declare.photo("colosseum", label="described as"),
+    described: str = declare.choice(list(DESCRIBED), label="described by"),
+    weight: float = declare.real(0.7, 0.0, 5.0, step=0.1, label="held near itself"),
+    network: Network = declare.network_of(),
+    steps: int = declare.whole(150, 50, 600, step=50),
 ) -> Iterator[Becoming]:
     """One picture takes on the other's description, and stays what it was to our eyes.
 
@@ -104,11 +85,11 @@ def twins_panel(
     """
     layer = description(described, network)
     first, second = (fitted(one, layer, network) for one in (image, other))
-    pairs = pair_distances(network, layer, (first.shape[2], first.shape[3]))
+    pairs = twins.pair_distances(network, layer, (first.shape[2], first.shape[3]))
     every = _STEPS_A_FRAME if isinstance(layer, Hog) else 1
-    for frame in twin.frames(network, first, second, layer, weight=weight, steps=steps):
+    for frame in twins.twin.frames(network, first, second, layer, weight=weight, steps=steps):
         if frame.step % every == 0 or frame.step == steps:
-            yield Becoming(frame, first, second, layer, network, pairs)
+            yield Becoming(frame, first, second, layer, pairs)
 
 
 def in_words(one: Twin) -> str:
@@ -147,22 +128,5 @@ def _strokes(picture: torch.Tensor, layer: Hog) -> Image.Image:
     rows = picture.shape[2] // layer.cell
     with torch.no_grad():
         cells = cells_of(layer(picture.cpu()), rows, block=layer.block, bins=layer.bins)[0]
-    strongest = float(cells.max()) or 1.0
-    side = layer.cell * _SHOWN / max(picture.shape[2:])
-    return _drawn_strokes(cells.numpy() / strongest, 2 * side).reduce(2)
-
-
-def _drawn_strokes(cells: NDArray[Any], side: float) -> Image.Image:
-    """Strengths (rows, columns, bins) from 0 to 1 as strokes in cells of `side` pixels."""
-    rows, columns, bins = cells.shape
-    sheet = Image.new("L", (round(columns * side), round(rows * side)))
-    pen = ImageDraw.Draw(sheet)
-    strongest_last = np.dstack(np.unravel_index(cells.argsort(axis=None), cells.shape))[0]
-    for row, column, number in strongest_last.tolist():
-        # an edge runs across its gradient
-        angle = math.radians((number + 0.5) * 180 / bins + 90)
-        x, y = (column + 0.5) * side, (row + 0.5) * side
-        across, down = 0.44 * side * math.cos(angle), 0.44 * side * math.sin(angle)
-        ends = (x - across, y - down, x + across, y + down)
-        pen.line(ends, fill=round(255 * float(cells[row, column, number])), width=3)
-    return sheet.convert("RGB")
+    side = 2 * layer.cell * _SHOWN / max(picture.shape[2:])
+    return strokes(cells / (float(cells.max()) or 1.0), side, reach=0.44, width=3).reduce(2)
