@@ -379,9 +379,11 @@ def measured() -> tuple[Measured, ...]:
     """The bundled table of twelve photos and ten codes, which `data/build/reconstruction.py`
     made. Errors: `DamagedData`."""
     text = bundled.path("reconstruction/errors.csv").read_text("utf-8")
-    readers: dict[str, Any] = {"str": str, "int": int, "float": float, "bool": "1".__eq__}
+    readers: dict[Any, Any] = {bool: "1".__eq__}  # the others read their own words
     return tuple(
-        Measured(**{one.name: readers[str(one.type)](row[one.name]) for one in fields(Measured)})
+        Measured(
+            **{one.name: readers.get(one.type, one.type)(row[one.name]) for one in fields(Measured)}
+        )
         for row in csv.DictReader(text.splitlines())
     )
 

@@ -207,7 +207,7 @@ def layers_panel(
         small, painting = images.resize(content, size), images.resize(style, size)
         return _views(network, small, [painting], recipe, how["start"])
 
-    return declare.panel(network)
+    return panel(network)
 
 
 def _whole(layer: Layer) -> bool:
