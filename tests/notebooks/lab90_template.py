@@ -1,17 +1,15 @@
 """The exercises of the template notebook: what a module in `labsupport/exercises` looks like."""
 
-from collections.abc import Sequence
-
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
 def _moving_average(row: torch.Tensor, width: int) -> torch.Tensor:
     return row.unfold(0, width, 1).mean(dim=1)
 
 
-def _rows() -> Sequence[Case]:
+def _rows() -> Cases:
     seeded = torch.Generator().manual_seed(90)
     return [
         Case("an edge", torch.tensor([0.0, 0.0, 3.0, 3.0]), 2, expected=torch.tensor([0, 1.5, 3])),
@@ -21,7 +19,7 @@ def _rows() -> Sequence[Case]:
     ]
 
 
-def _shift_breaks(function) -> str | None:
+def _shift_breaks(function: Function) -> str | None:
     row = torch.tensor([1.0, 4.0, 2.0, 0.0])
     if torch.allclose(function(row + 10, 2), function(row, 2) + 10):
         return None
@@ -59,7 +57,7 @@ def _strongest(response: torch.Tensor) -> tuple[int, int]:
     return row, column
 
 
-def _maps() -> Sequence[Case]:
+def _maps() -> Cases:
     seeded = torch.Generator().manual_seed(91)
     return [
         Case("a small map", torch.tensor([[0.0, 1.0, 9.0], [2.0, 3.0, 4.0]]), expected=(0, 2)),

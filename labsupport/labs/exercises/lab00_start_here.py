@@ -1,18 +1,15 @@
 """Lab 00: one exercise, to see how exercises work."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
 def _probabilities(scores: torch.Tensor) -> torch.Tensor:
     return torch.softmax(scores, dim=0)
 
 
-def _scores() -> Sequence[Case]:
+def _scores() -> Cases:
     seeded = torch.Generator().manual_seed(1)
     return [
         Case("two equal scores", torch.tensor([3.0, 3.0]), expected=torch.tensor([0.5, 0.5])),
@@ -21,7 +18,7 @@ def _scores() -> Sequence[Case]:
     ]
 
 
-def _does_not_add_up(function: Callable[..., Any]) -> str | None:
+def _does_not_add_up(function: Function) -> str | None:
     total = float(function(torch.tensor([1.0, 2.0, 3.0, 4.0])).sum())
     return None if abs(total - 1) < 1e-5 else f"for scores 1, 2, 3, 4 they add up to {total:.3f}."
 

@@ -1,18 +1,17 @@
 """Lab 01: sizes, costs and receptive fields of convolutions; and its questions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
 def _output_side(side: int, kernel: int, stride: int, padding: int) -> int:
     return len(range(0, side + 2 * padding - kernel + 1, stride))
 
 
-def _windows() -> Sequence[Case]:
+def _windows() -> Cases:
     return [
         Case("no padding, stride 1", 6, 3, 1, 0, expected=4),
         Case("LeNet-5's conv1", 28, 5, 1, 2, expected=28),
@@ -59,7 +58,7 @@ def _costs(before: int, after: int, kernel: int, side: int) -> tuple[int, int]:
     return parameters, layer.weight.numel() * side * side
 
 
-def _convolutions() -> Sequence[Case]:
+def _convolutions() -> Cases:
     return [
         Case("one channel to one, 1 x 1", 1, 1, 1, 2, expected=(2, 4)),
         Case("LeNet-5's conv1", 1, 6, 5, 28, expected=(156, 117_600)),
@@ -121,7 +120,7 @@ def _receptive_field(layers: Sequence[tuple[int, int]]) -> int:
     return field
 
 
-def _stacks() -> Sequence[Case]:
+def _stacks() -> Cases:
     alexnet = [(11, 4), (3, 2), (5, 1), (3, 2), (3, 1), (3, 1), (3, 1), (3, 2)]
     return [
         Case("one layer", [(5, 1)], expected=5),
@@ -132,7 +131,7 @@ def _stacks() -> Sequence[Case]:
     ]
 
 
-def _order_does_not_matter(function: Callable[..., Any]) -> str | None:
+def _order_does_not_matter(function: Function) -> str | None:
     if function([(3, 2), (5, 1)]) != function([(5, 1), (3, 2)]):
         return None
     return "a stride before a convolution and after it give the same field."

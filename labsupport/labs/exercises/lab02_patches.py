@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Question, Right
 
 Layers = Sequence[tuple[int, int, int]]
 
@@ -22,7 +22,7 @@ def _span(layers: Layers, place: int, length: int) -> tuple[int, int]:
     return min(inside), max(inside) + 1
 
 
-def _stacks() -> Sequence[Case]:
+def _stacks() -> Cases:
     return [
         Case("a convolution of 11, stride 4", [(11, 4, 0)], 2, 227, expected=(8, 19)),
         Case("a stride below", [(3, 2, 0), (3, 1, 0)], 1, 20, expected=(2, 9)),
@@ -100,7 +100,7 @@ def _table(*pairs: tuple[int, int, float], count: int) -> torch.Tensor:
     return table
 
 
-def _patches() -> Sequence[Case]:
+def _patches() -> Cases:
     seeded = torch.Generator().manual_seed(22)
     shares = torch.rand(12, 12, generator=seeded) * 0.8
     shares = torch.maximum(shares, shares.T).fill_diagonal_(1)
@@ -150,7 +150,7 @@ def _precision(labels: Sequence[str], wanted: str) -> list[float]:
     return [float(share) for share in hits / torch.arange(1, len(labels) + 1)]
 
 
-def _lists() -> Sequence[Case]:
+def _lists() -> Cases:
     mixed = ["cat", "dog", "cat", "cat"]
     return [
         Case("cat, dog, cat, cat", mixed, "cat", expected=[1.0, 1 / 2, 2 / 3, 3 / 4]),

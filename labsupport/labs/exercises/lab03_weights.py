@@ -1,13 +1,11 @@
 """Lab 03: show a filter, measure its noise, see through two layers; and the lab's questions."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
 def _as_picture(weights: torch.Tensor) -> torch.Tensor:
@@ -15,7 +13,7 @@ def _as_picture(weights: torch.Tensor) -> torch.Tensor:
     return torch.nan_to_num(weights / largest).mul(0.5).add(0.5)
 
 
-def _filters() -> Sequence[Case]:
+def _filters() -> Cases:
     seeded = torch.Generator().manual_seed(31)
     red = torch.zeros(3, 3, 3)
     red[0, 1, 1], red[2, 0, 0] = 0.2, -0.1
@@ -29,7 +27,7 @@ def _filters() -> Sequence[Case]:
     ]
 
 
-def _not_grey_at_zero(function: Callable[..., Any]) -> str | None:
+def _not_grey_at_zero(function: Function) -> str | None:
     picture = function(torch.tensor([0.0, 3.0, -1.0]).expand(3, 3, 3).clone())
     if torch.allclose(picture[:, :, 0], torch.tensor(0.5)):
         return None
@@ -85,7 +83,7 @@ def _share(power: torch.Tensor, *, square: bool = False) -> float:
     return float((power * high).sum() / power.sum())
 
 
-def _patterns() -> Sequence[Case]:
+def _patterns() -> Cases:
     seeded = torch.Generator().manual_seed(32)
     single = torch.zeros(3, 5, 5)
     single[1, 2, 2] = 1.0
@@ -102,7 +100,7 @@ def _patterns() -> Sequence[Case]:
     ]
 
 
-def _depends_on_strength(function: Callable[..., Any]) -> str | None:
+def _depends_on_strength(function: Function) -> str | None:
     weights = torch.randn(3, 5, 5, generator=torch.Generator().manual_seed(33))
     if abs(float(function(weights * 9)) - float(function(weights))) < 1e-4:
         return None
@@ -143,7 +141,7 @@ def _compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return F.conv_transpose2d(second[None], first)[0]
 
 
-def _pairs() -> Sequence[Case]:
+def _pairs() -> Cases:
     seeded = torch.Generator().manual_seed(34)
     corner = torch.zeros(1, 3, 3)
     corner[0, 0, 1] = 2.0
@@ -164,7 +162,7 @@ def _pairs() -> Sequence[Case]:
     ]
 
 
-def _not_two_steps(function: Callable[..., Any]) -> str | None:
+def _not_two_steps(function: Function) -> str | None:
     seeded = torch.Generator().manual_seed(35)
     image = torch.randn(1, 3, 9, 9, generator=seeded)
     first, second = (torch.randn(*s, generator=seeded) for s in ((4, 3, 3, 3), (4, 3, 3)))

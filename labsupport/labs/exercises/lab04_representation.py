@@ -1,12 +1,9 @@
 """Lab 04: neighbours in code, nearness in a map, seams of a grid; and the lab's questions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import torch
 from torch.nn import functional as F
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
 def _seeded(*shape: int, seed: int) -> torch.Tensor:
@@ -28,7 +25,7 @@ def _by(closeness: torch.Tensor, number: int, k: int, *, itself: bool = False) -
     return [one for one in order if itself or one != number][:k]
 
 
-def _codes_to_search() -> Sequence[Case]:
+def _codes_to_search() -> Cases:
     plain = torch.tensor([[1.0, 0.0], [0.0, 1.0], [5.0, 1.0], [1.0, 2.0]])
     return [
         Case("four codes of two numbers", plain, 0, 2, expected=[2, 3]),
@@ -38,7 +35,7 @@ def _codes_to_search() -> Sequence[Case]:
     ]  # fmt: skip
 
 
-def _length_matters(function: Callable[..., Any]) -> str | None:
+def _length_matters(function: Function) -> str | None:
     codes = _seeded(8, 4, seed=43)
     longer = codes * torch.linspace(0.5, 4, 8)[:, None]
     if list(function(codes, 2, 3)) == list(function(longer, 2, 3)):
@@ -97,7 +94,7 @@ def _apart(points: torch.Tensor) -> torch.Tensor:
     return (points[:, None] - points[None]).square().sum(2)
 
 
-def _maps() -> Sequence[Case]:
+def _maps() -> Cases:
     corner = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
     sides = torch.tensor([[0.0, 1 / 2, 1 / 5], [1 / 2, 0.0, 1 / 6], [1 / 5, 1 / 6, 0.0]])
     return [
@@ -108,7 +105,7 @@ def _maps() -> Sequence[Case]:
     ]  # fmt: skip
 
 
-def _not_one(function: Callable[..., Any]) -> str | None:
+def _not_one(function: Function) -> str | None:
     total = float(function(_seeded(15, 2, seed=46) * 5).sum())
     return None if abs(total - 1) < 1e-4 else f"all of them together make {total:.3g}, not 1."
 
@@ -156,7 +153,7 @@ def _right_seams(cells: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
     return seams
 
 
-def _grids() -> Sequence[Case]:
+def _grids() -> Cases:
     plain = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 0.0], [0.0, 4.0]])
     return [
         Case("four images in a square", torch.tensor([[0, 1], [2, 3]]), plain,

@@ -1,11 +1,10 @@
 """Lab 05: hide a part, place the windows, compare what changes; and its questions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 Box = tuple[int, int, int, int]
 
@@ -18,7 +17,7 @@ def _hide(image: torch.Tensor, box: Box, colour: Sequence[float]) -> torch.Tenso
     return torch.where(inside, torch.as_tensor(colour).view(3, 1, 1), image)
 
 
-def _pictures() -> Sequence[Case]:
+def _pictures() -> Cases:
     seeded = torch.Generator().manual_seed(51)
     small = torch.zeros(3, 3, 4)
     hidden = small.clone()
@@ -71,7 +70,7 @@ def _positions(length: int, window: int, stride: int) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
-def _lengths() -> Sequence[Case]:
+def _lengths() -> Cases:
     return [
         Case("they fit exactly", 8, 4, 2, expected=[(0, 4), (2, 6), (4, 8)]),
         Case("the last one is clipped", 10, 4, 4, expected=[(0, 4), (4, 8), (8, 10)]),
@@ -81,7 +80,7 @@ def _lengths() -> Sequence[Case]:
     ]
 
 
-def _misses_a_pixel(function: Callable[..., Any]) -> str | None:
+def _misses_a_pixel(function: Function) -> str | None:
     for length, window, stride in ((17, 5, 3), (30, 7, 7), (12, 3, 2)):
         spans = function(length, window, stride)
         seen = {pixel for first, end in spans for pixel in range(first, end)}
@@ -137,7 +136,7 @@ def _sign_distance(changes: torch.Tensor) -> float:
     return float(apart.mean() / changes.shape[1])
 
 
-def _changes() -> Sequence[Case]:
+def _changes() -> Cases:
     seeded = torch.Generator().manual_seed(53)
     return [
         Case(
@@ -154,7 +153,7 @@ def _changes() -> Sequence[Case]:
     ]
 
 
-def _depends_on_size(function: Callable[..., Any]) -> str | None:
+def _depends_on_size(function: Function) -> str | None:
     changes = torch.tensor([[1.0, -2.0, 0.0, 3.0], [-1.0, -2.0, 1.0, 0.5]])
     if abs(float(function(changes * 7)) - float(function(changes))) < 1e-6:
         return None

@@ -1,11 +1,8 @@
 """Lab 06: lay out a mosaic, correlate, count a unit's votes, find what changed; its questions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
 def _mosaic(maps: torch.Tensor, columns: int, *, gap: int = 1) -> torch.Tensor:
@@ -28,7 +25,7 @@ def _by_columns(maps: torch.Tensor, columns: int) -> torch.Tensor:
     return _mosaic(filled[order], columns)
 
 
-def _layers() -> Sequence[Case]:
+def _layers() -> Cases:
     seeded = torch.Generator().manual_seed(61)
     row = torch.zeros(3, 5)
     row[1, 1], row[1, 3] = 4.0, 7.0
@@ -81,7 +78,7 @@ def _covariance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(((one - one.mean()) * (other - other.mean())).mean())
 
 
-def _pairs() -> Sequence[Case]:
+def _pairs() -> Cases:
     seeded = torch.Generator().manual_seed(62)
     row = torch.tensor([1.0, 2.0, 4.0, 7.0])
     maps = torch.rand(2, 4, 5, 5, generator=seeded)
@@ -93,7 +90,7 @@ def _pairs() -> Sequence[Case]:
     ]
 
 
-def _hears_an_offset(function: Callable[..., Any]) -> str | None:
+def _hears_an_offset(function: Function) -> str | None:
     seeded = torch.Generator().manual_seed(7)
     one, other = torch.rand(2, 40, generator=seeded)
     before, after = float(function(one, other)), float(function(one, 5 * other + 2))
@@ -130,7 +127,7 @@ def _votes(maps: torch.Tensor, weights: torch.Tensor, unit: int) -> torch.Tensor
     return torch.einsum("kc,chw->k", weights, only) / maps[0].numel()
 
 
-def _heads() -> Sequence[Case]:
+def _heads() -> Cases:
     seeded = torch.Generator().manual_seed(63)
     weights = torch.tensor([[2.0, 0.0], [-1.0, 5.0], [0.5, 1.0]])
     maps = torch.tensor([[[1.0, 3.0]], [[0.0, 8.0]]])
@@ -185,7 +182,7 @@ def _ranked(size: torch.Tensor, count: int) -> list[int]:
     return [int(unit) for unit in size.argsort(descending=True)[:count]]
 
 
-def _pictures() -> Sequence[Case]:
+def _pictures() -> Cases:
     seeded = torch.Generator().manual_seed(64)
     first, second = torch.zeros(4, 2, 2), torch.zeros(4, 2, 2)
     first[1], second[3], first[0, 0, 0], second[0, 1, 1] = 3.0, 2.0, 9.0, 9.0

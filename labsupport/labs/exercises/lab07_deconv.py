@@ -1,11 +1,10 @@
 """Lab 07: the three rules, the way back through a max-pool, integrated gradients; questions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 GradientOf = Callable[[torch.Tensor], torch.Tensor]
 
@@ -21,7 +20,7 @@ def _relu_backward(f: torch.Tensor, above: torch.Tensor, rule: str) -> torch.Ten
 _EXCHANGED = {"backprop": "deconvnet", "deconvnet": "backprop", "guided": "guided"}
 
 
-def _slides() -> Sequence[Case]:
+def _slides() -> Cases:
     seeded = torch.Generator().manual_seed(71)
     random = torch.randn(2, 4, 5, generator=seeded), torch.randn(2, 4, 5, generator=seeded)
     below = {
@@ -78,7 +77,7 @@ def _unpool(values: torch.Tensor, switches: torch.Tensor, size: tuple[int, int])
     return empty.index_add(0, switches.flatten(), values.flatten()).view(size)
 
 
-def _pools() -> Sequence[Case]:
+def _pools() -> Cases:
     seeded = torch.Generator().manual_seed(72)
     values, switches = torch.tensor([[9.0, 8.0]]), torch.tensor([[3, 5]])
     there = torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 8.0]])
@@ -99,7 +98,7 @@ def _pools() -> Sequence[Case]:
     ]
 
 
-def _loses_something(function: Callable[..., Any]) -> str | None:
+def _loses_something(function: Function) -> str | None:
     seeded = torch.Generator().manual_seed(73)
     maps = torch.rand(1, 1, 7, 9, generator=seeded)
     values, places = torch.nn.functional.max_pool2d(maps, 3, 2, return_indices=True)
@@ -165,7 +164,7 @@ def _integrate(
     return gradients.mean(0) * (image - baseline)
 
 
-def _ways() -> Sequence[Case]:
+def _ways() -> Cases:
     seeded = torch.Generator().manual_seed(74)
     image, base = (torch.rand(3, 4, 5, generator=seeded) for _ in range(2))
     one = torch.ones(1)
@@ -177,7 +176,7 @@ def _ways() -> Sequence[Case]:
     ]
 
 
-def _does_not_add_up(function: Callable[..., Any]) -> str | None:
+def _does_not_add_up(function: Function) -> str | None:
     image, base = torch.tensor([0.9, 0.2]), torch.tensor([0.1, 0.5])
     total = float(function(squared, image, base, 200).sum())
     whole = float((image**3).sum() - (base**3).sum())

@@ -1,11 +1,8 @@
 """Lab 08: one step uphill, small pixels, the overlap of boxes; and its questions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 Box = tuple[int, int, int, int]
 
@@ -16,7 +13,7 @@ def _step(
     return torch.add(image.mul(1 - 2 * learning_rate * decay), gradient, alpha=learning_rate)
 
 
-def _steps() -> Sequence[Case]:
+def _steps() -> Cases:
     seeded = torch.Generator().manual_seed(81)
     row = torch.tensor([0.0, 1.0, -2.0])
     gradient = torch.tensor([1.0, 1.0, 0.0])
@@ -79,7 +76,7 @@ def _clip_small(image: torch.Tensor, share: float) -> torch.Tensor:
     return _zeroed(image, _norm(image), share)
 
 
-def _small_pictures() -> Sequence[Case]:
+def _small_pictures() -> Cases:
     seeded = torch.Generator().manual_seed(82)
     tiny = torch.tensor([[[0.0, 3.0, 0.0, 1.0]], [[2.0, 0.0, 0.0, 1.0]], [[0.0, 0.0, 1.5, 1.0]]])
     kept = tiny * torch.tensor([1.0, 1.0, 0.0, 0.0])
@@ -90,7 +87,7 @@ def _small_pictures() -> Sequence[Case]:
     ]
 
 
-def _tears_pixels(function: Callable[..., Any]) -> str | None:
+def _tears_pixels(function: Function) -> str | None:
     image = torch.randn(3, 9, 9, generator=torch.Generator().manual_seed(5))
     zero = function(image, 0.4) == 0
     if torch.equal(zero.any(0), zero.all(0)):
@@ -156,7 +153,7 @@ def _inclusive(one: Box, other: Box) -> float:
     return _overlap(larger[0], larger[1])
 
 
-def _boxes() -> Sequence[Case]:
+def _boxes() -> Cases:
     return [
         Case("one upon the other", (2, 1, 6, 5), (2, 1, 6, 5), expected=1.0),
         Case("half of each", (0, 0, 4, 2), (2, 0, 6, 2), expected=1 / 3),
@@ -167,7 +164,7 @@ def _boxes() -> Sequence[Case]:
     ]
 
 
-def _has_sides(function: Callable[..., Any]) -> str | None:
+def _has_sides(function: Function) -> str | None:
     one, other = (1, 2, 9, 6), (3, 0, 5, 20)
     if abs(float(function(one, other)) - float(function(other, one))) < 1e-9:
         return None

@@ -1,11 +1,8 @@
 """Lab 09: how near a code is, total variation, the spread of codes, the paper's error."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
 def _code_distance(code: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -14,7 +11,7 @@ def _code_distance(code: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return squared
 
 
-def _code_pairs() -> Sequence[Case]:
+def _code_pairs() -> Cases:
     seeded = torch.Generator().manual_seed(91)
     maps = torch.rand(2, 4, 3, 5, generator=seeded)
     return [
@@ -27,7 +24,7 @@ def _code_pairs() -> Sequence[Case]:
     ]  # fmt: skip
 
 
-def _grows_with_the_code(function: Callable[..., Any]) -> str | None:
+def _grows_with_the_code(function: Function) -> str | None:
     seeded = torch.Generator().manual_seed(2)
     code, wanted = torch.rand(2, 12, generator=seeded)
     small, large = (float(function(size * code, size * wanted)) for size in (1.0, 100.0))
@@ -84,7 +81,7 @@ def _around(image: torch.Tensor) -> torch.Tensor:
     return (right.square() + down.square()).mean()
 
 
-def _images() -> Sequence[Case]:
+def _images() -> Cases:
     seeded = torch.Generator().manual_seed(92)
     tiny = torch.tensor([[[0.0, 1.0, 0.0], [0.0, 0.0, 0.5]]])
     picture = torch.rand(3, 6, 8, generator=seeded)
@@ -96,7 +93,7 @@ def _images() -> Sequence[Case]:
     ]
 
 
-def _sees_both_ways(function: Callable[..., Any]) -> str | None:
+def _sees_both_ways(function: Function) -> str | None:
     stripes = torch.tensor([0.0, 1.0]).repeat(3, 8, 4)
     standing, lying = (float(function(one)) for one in (stripes, stripes.transpose(1, 2)))
     if abs(standing - lying) < 1e-6:
@@ -145,7 +142,7 @@ def _all_pairs(codes: torch.Tensor) -> torch.Tensor:
     return (codes[:, None] - codes).square().sum(2)
 
 
-def _some_codes() -> Sequence[Case]:
+def _some_codes() -> Cases:
     seeded = torch.Generator().manual_seed(93)
     line = torch.tensor([[0.0], [1.0], [3.0]])
     return [
@@ -155,7 +152,7 @@ def _some_codes() -> Sequence[Case]:
     ]
 
 
-def _moves_along(function: Callable[..., Any]) -> str | None:
+def _moves_along(function: Function) -> str | None:
     codes = torch.randn(6, 5, generator=torch.Generator().manual_seed(4))
     here, there = float(function(codes)), float(function(codes + 3))
     if abs(here - there) < 1e-3 * abs(here):
@@ -198,7 +195,7 @@ def _normalised_error(codes: torch.Tensor, wanted: torch.Tensor, spread: float) 
     return squared / spread
 
 
-def _reconstructions() -> Sequence[Case]:
+def _reconstructions() -> Cases:
     seeded = torch.Generator().manual_seed(94)
     codes, wanted = torch.randn(2, 5, 9, generator=seeded)
     return [

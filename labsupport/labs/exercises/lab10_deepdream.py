@@ -1,12 +1,11 @@
 """Lab 10: the normalized step, jitter and back, octave sizes, detail transfer; its questions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
 def _seeded(*shape: int, seed: int) -> Tensor:
@@ -20,7 +19,7 @@ def _step(image: Tensor, gradient: Tensor, rate: float) -> Tensor:
     return torch.add(image, gradient, alpha=rate / float(gradient.abs().mean())).clamp(0, 1)
 
 
-def _steps() -> Sequence[Case]:
+def _steps() -> Cases:
     row = torch.tensor([0.5, 0.5, 0.5, 0.5])
     gradient = torch.tensor([2.0, -6.0, 0.0, 4.0])
     moved = torch.tensor([0.6, 0.2, 0.5, 0.7])
@@ -95,7 +94,7 @@ def _same(image: Tensor) -> Tensor:
     return image.clone()
 
 
-def _jitters() -> Sequence[Case]:
+def _jitters() -> Cases:
     image = _seeded(1, 3, 6, 8, seed=103)
     return [
         Case("no change: the picture comes back", image, 2, 3, _same, expected=image),
@@ -174,7 +173,7 @@ def _shared(height: int, width: int, octaves: int, scale: float) -> list[tuple[i
     ]
 
 
-def _size_cases() -> Sequence[Case]:
+def _size_cases() -> Cases:
     return [
         Case("halves", 80, 120, 3, 2.0, expected=[(20, 30), (40, 60), (80, 120)]),
         Case("one octave", 80, 120, 1, 1.4, expected=[(80, 120)]),
@@ -224,7 +223,7 @@ def _carry(base: Tensor, small: Tensor, dreamed: Tensor, resize: Callable[..., T
     return torch.clamp(added.add(base), min=0, max=1)
 
 
-def _carries() -> Sequence[Case]:
+def _carries() -> Cases:
     base = _seeded(1, 3, 9, 12, seed=104)
     small = _linear(base, (6, 8))
     dreamed = (small + 0.6 * (_seeded(1, 3, 6, 8, seed=105) - 0.5)).clamp(0, 1)
@@ -236,7 +235,7 @@ def _carries() -> Sequence[Case]:
     ]
 
 
-def _loses_sharpness(function: Callable[..., Any]) -> str | None:
+def _loses_sharpness(function: Function) -> str | None:
     base = _seeded(1, 3, 16, 16, seed=106)
     small = _linear(base, (4, 4))
     if torch.allclose(function(base, small, small, _linear), base, atol=1e-5):

@@ -1,12 +1,11 @@
 """Lab 11: the Gram matrix, the style loss of one layer, colours that are kept; its questions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
 def _seeded(seed: int, *shape: int) -> Tensor:
@@ -17,7 +16,7 @@ def _gram_matrix(maps: Tensor) -> Tensor:
     return torch.einsum("ihw,jhw->ij", maps, maps) / maps.numel()
 
 
-def _maps() -> Sequence[Case]:
+def _maps() -> Cases:
     tiny = torch.tensor([[[1.0, 2.0], [0.0, 1.0]], [[3.0, 0.0], [1.0, 1.0]]])
     by_hand = torch.tensor([[6.0, 4.0], [4.0, 11.0]]) / 8
     return [
@@ -27,7 +26,7 @@ def _maps() -> Sequence[Case]:
     ]
 
 
-def _heeds_places(function: Callable[..., Any]) -> str | None:
+def _heeds_places(function: Function) -> str | None:
     maps = _seeded(5, 3, 4, 4)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
     shuffled = maps.flatten(1)[:, order].view_as(maps)
@@ -75,7 +74,7 @@ def _style_loss(maps: Tensor, style: Tensor) -> Tensor:
     return apart.square()
 
 
-def _pairs() -> Sequence[Case]:
+def _pairs() -> Cases:
     one = torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]]])
     other = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
     # Gram matrices [[1/2, 0], [0, 0]] and [[1/4, 0], [0, 1/4]]
@@ -86,7 +85,7 @@ def _pairs() -> Sequence[Case]:
     ]
 
 
-def _is_not_zero(function: Callable[..., Any]) -> str | None:
+def _is_not_zero(function: Function) -> str | None:
     maps = _seeded(6, 3, 4, 6)
     if abs(float(function(maps, maps.flip(2)))) < 1e-6:
         return None
@@ -143,7 +142,7 @@ def _keep_colours(picture: Tensor, content: Tensor) -> Tensor:
     return torch.clamp(content.add(_bright(picture) - _bright(content)), min=0.0, max=1.0)
 
 
-def _pictures() -> Sequence[Case]:
+def _pictures() -> Cases:
     grey = torch.full((3, 1, 1), 0.5)
     red = torch.tensor([0.6, 0.2, 0.2]).view(3, 1, 1)
     # red's luminance is 0.2 + 0.299 * 0.4 = 0.3196
@@ -155,7 +154,7 @@ def _pictures() -> Sequence[Case]:
     ]
 
 
-def _changes_itself(function: Callable[..., Any]) -> str | None:
+def _changes_itself(function: Function) -> str | None:
     image = _seeded(8, 3, 5, 4)
     if torch.allclose(torch.as_tensor(function(image, image)), image, atol=1e-5):
         return None

@@ -1,11 +1,10 @@
 """Lab 12: one signed step, back into the ball, how straight a line is; and its questions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
 
@@ -32,7 +31,7 @@ def _bent(image: torch.Tensor) -> torch.Tensor:
     return (weights * image).sum().tanh() + (weights * image.square()).sum()
 
 
-def _pictures() -> Sequence[Case]:
+def _pictures() -> Cases:
     random = torch.Generator().manual_seed(122)
     six = torch.tensor([0.5, 0.5, 0.5, 0.25, 0.9, 1.0]).view(3, 1, 2)
     moved = torch.tensor([0.75, 0.25, 0.5, 0.0, 1.0, 1.0]).view(3, 1, 2)
@@ -43,7 +42,7 @@ def _pictures() -> Sequence[Case]:
     ]
 
 
-def _moves_further(function: Callable[..., Any]) -> str | None:
+def _moves_further(function: Function) -> str | None:
     image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(123))
     result = function(_bent, image, 0.05)
     far = float((result - image).abs().max())
@@ -91,7 +90,7 @@ def _into_ball(changed: torch.Tensor, image: torch.Tensor, eps: float) -> torch.
     return torch.minimum(torch.maximum(changed, low), high)
 
 
-def _changes() -> Sequence[Case]:
+def _changes() -> Cases:
     random = torch.Generator().manual_seed(124)
     image = torch.tensor([0.5, 0.5, 0.5, 0.05, 0.95, 0.2]).view(3, 1, 2)
     changed = torch.tensor([0.55, 0.9, 0.1, -0.3, 1.4, 0.2]).view(3, 1, 2)
@@ -104,7 +103,7 @@ def _changes() -> Sequence[Case]:
     ]
 
 
-def _leaves(function: Callable[..., Any]) -> str | None:
+def _leaves(function: Function) -> str | None:
     random = torch.Generator().manual_seed(125)
     image = torch.rand(3, 9, 9, generator=random)
     result = function(torch.randn(3, 9, 9, generator=random), image, 0.3)
@@ -161,7 +160,7 @@ def _left_over(eps: torch.Tensor, scores: torch.Tensor, *, through_zero: bool = 
     return float(off.square().sum() / (scores.double() - scores.double().mean()).square().sum())
 
 
-def _lines() -> Sequence[Case]:
+def _lines() -> Cases:
     random = torch.Generator().manual_seed(126)
     eps = torch.linspace(-1, 1, 41)
     noise = torch.randn(41, generator=random)

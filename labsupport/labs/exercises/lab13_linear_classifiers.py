@@ -1,12 +1,12 @@
 """Lab 13: the adversarial x, logistic regression's gradient, the mixing step; and its questions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from labsupport.ui.checking import Case, Exercise, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 Numbers = Any  # an array of numbers, as NumPy's own annotations would say at length
 
@@ -20,7 +20,7 @@ def _adversarial(x: torch.Tensor, w: torch.Tensor, step: float) -> torch.Tensor:
     return torch.add(x, up - down, alpha=step)
 
 
-def _inputs() -> Sequence[Case]:
+def _inputs() -> Cases:
     seeded = torch.Generator().manual_seed(131)
     x, w = torch.tensor(SLIDE_X), torch.tensor(SLIDE_W)
     return [
@@ -41,7 +41,7 @@ def _inputs() -> Sequence[Case]:
     ]
 
 
-def _moves_too_far(function: Callable[..., Any]) -> str | None:
+def _moves_too_far(function: Function) -> str | None:
     seeded = torch.Generator().manual_seed(132)
     x, w = (torch.randn(200, generator=seeded) * 3 for _ in range(2))
     far = float((function(x, w, 0.1) - x).abs().max())
@@ -102,7 +102,7 @@ def _by_hand(
     return gradient
 
 
-def _points() -> Sequence[Case]:
+def _points() -> Cases:
     random = np.random.default_rng(133)
     two = np.array([[1.0, 0.0], [0.0, 2.0]])
     return [
@@ -175,7 +175,7 @@ def _unclipped(
     return image + strength * way / way.abs().max()
 
 
-def _mixtures() -> Sequence[Case]:
+def _mixtures() -> Cases:
     seeded = torch.Generator().manual_seed(134)
     picture = torch.tensor([0.5, 0.9, 0.1]).view(3, 1, 1)
     towards = torch.tensor([2.0, 4.0, 0.0]).view(3, 1, 1)
@@ -206,7 +206,7 @@ def _mixtures() -> Sequence[Case]:
     ]
 
 
-def _leaves_the_range(function: Callable[..., Any]) -> str | None:
+def _leaves_the_range(function: Function) -> str | None:
     seeded = torch.Generator().manual_seed(135)
     picture = torch.rand(3, 8, 8, generator=seeded)
     towards, away = (torch.randn(3, 8, 8, generator=seeded) for _ in range(2))

@@ -42,6 +42,9 @@ class Case:
         return attempt(reference, self.arguments, self.keywords, seconds=None).answer()
 
 
+Cases = Sequence[Case]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exercise:
     """What one exercise asks for and how an answer is judged.
@@ -58,7 +61,7 @@ class Exercise:
     title: str
     minutes: int
     reference: Function
-    cases: Callable[[], Sequence[Case]]
+    cases: Callable[[], Cases]
     hints: tuple[str, ...]
     mistakes: Mapping[str, Function] = field(default_factory=dict)
     laws: Mapping[str, Broken] = field(default_factory=dict)
