@@ -278,33 +278,6 @@ class Board:
         return place / f"{self.slug}-{number}.png"
 
 
-class Remembered:
-    """The last `size` results by key; the one that was not asked for longest goes first."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self.hits = size, 0
-        self._kept: dict[Hashable, Any] = {}
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._kept
-
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What is kept under `key`; made and kept if there is nothing."""
-        if key in self._kept:
-            self.hits += 1
-            self._kept[key] = self._kept.pop(key)
-            return self._kept[key]
-        made = make()
-        while self._kept and len(self._kept) >= self.size:
-            del self._kept[next(iter(self._kept))]
-        if self.size:
-            self._kept[key] = made
-        return made
-
-    def clear(self) -> None:
-        self._kept.clear()
-
-
 def names_of(function: Callable[..., Any], controls: Iterable[str], *, skip: int = 0) -> list[str]:
     """The controls that a function takes by name; all of them, if it takes **anything."""
     parameters = list(inspect.signature(function).parameters.values())[skip:]

@@ -167,6 +167,33 @@ class Control:
             hear(words, kind)
 
 
+class Remembered:
+    """The last `size` results by key; the one that was not asked for longest goes first."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.hits = size, 0
+        self._kept: dict[Hashable, Any] = {}
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What is kept under `key`; made and kept if there is nothing."""
+        if key in self._kept:
+            self.hits += 1
+            self._kept[key] = self._kept.pop(key)
+            return self._kept[key]
+        made = make()
+        while self._kept and len(self._kept) >= self.size:
+            del self._kept[next(iter(self._kept))]
+        if self.size:
+            self._kept[key] = made
+        return made
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
 def shut(widget: Any) -> None:
     """Close a widget with its layout and style, which are widgets too and would stay otherwise."""
     parts = [getattr(widget, name, None) for name in ("layout", "style")]

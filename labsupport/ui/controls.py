@@ -13,15 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from labsupport.core.errors import (
-    BadSetting,
-    LabError,
-    UnknownClass,
-    UnknownLayer,
-    WeightsUnavailable,
-    nearest,
-)
-from labsupport.ui.control import MANY, Control, Step, shut, spaced
+from labsupport.core import errors
+from labsupport.core.errors import BadSetting, LabError, UnknownLayer, nearest
+from labsupport.ui.control import MANY, Control, Remembered, Step, shut, spaced
 
 if TYPE_CHECKING:
     import torch
@@ -168,7 +162,7 @@ class UploadMenu(Control):
     ) -> None:
         self._titles = titles
         self._own: dict[str, tuple[str, Any]] = {}
-        self._made: dict[str, Any] = {}
+        self._made = Remembered(MANY)
         menu = widgets.Dropdown(options=self._options(), value=default, **_look(label))
         layout = {"width": "224px", "margin": "2px 2px 2px 138px"}
         self.upload = widgets.FileUpload(layout=layout, **button)
@@ -187,11 +181,7 @@ class UploadMenu(Control):
         name = str(self.source.value)
         if name in self._own:
             return self._own[name][1]
-        if name not in self._made:
-            while len(self._made) >= MANY:
-                del self._made[next(iter(self._made))]
-            self._made[name] = self._make(name)
-        return self._made[name]
+        return self._made.get(name, lambda: self._make(name))
 
     @property
     def words(self) -> str:
@@ -247,7 +237,12 @@ class UploadMenu(Control):
 
 
 class ImageMenu(UploadMenu):
-    """A menu of pictures and an upload; the value is an image (1, 3, H, W) in [0, 1]."""
+    """A menu over an `ImageSet`, with *Open your own image* below it.
+
+    The value is an image (1, 3, H, W) in [0, 1]. `prepare` makes each image what the lab works on,
+    say `lambda x: images.standard(x, 224)`. A file that is no picture gives a message in the panel,
+    and the picture before it stays.
+    """
 
     def __init__(
         self,
@@ -297,22 +292,6 @@ def _test_picture() -> bytes:
     return file.getvalue()
 
 
-def image_menu(
-    images: ImageSet[Any],
-    default: str,
-    *,
-    label: str = "image",
-    prepare: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    upload: bool = True,
-) -> ImageMenu:
-    """A menu over an `ImageSet`, with *Open your own image* below it.
-
-    `prepare` makes each image what the lab works on, say `lambda x: images.standard(x, 224)`.
-    A file that is no picture gives a message in the panel, and the picture before it stays.
-    """
-    return ImageMenu(images, default, label=label, prepare=prepare, upload=upload)
-
-
 # ---------------------------------------------------------------- networks
 
 
@@ -334,9 +313,8 @@ class LoadingMenu(Control):
         most: int,
         label: str,
     ) -> None:
-        self._load, self._own, self._here, self._most = load, dict(own), {*own, *here}, most
-        self._titles = titles
-        self._loaded: dict[str, Any] = {}
+        self._load, self._own, self._here = load, dict(own), {*own, *here}
+        self._titles, self._loaded = titles, Remembered(most)
         self._get(default)
         pairs = [(title, name) for name, title in titles.items()]
         super().__init__(widgets.Dropdown(options=pairs, value=default, **_look(label)))
@@ -358,7 +336,7 @@ class LoadingMenu(Control):
 
         def load_offline(name: str) -> Any:
             if name not in self._here:
-                raise WeightsUnavailable(f"{name} is not on this computer.")
+                raise errors.WeightsUnavailable(f"{name} is not on this computer.")
             return load(name)
 
         self._load = load_offline
@@ -381,20 +359,19 @@ class LoadingMenu(Control):
     def _get(self, name: str) -> Any:
         if name in self._own:
             return self._own[name]
-        if name not in self._loaded:
-            loaded = self._load(name)
-            while len(self._loaded) >= self._most:
-                del self._loaded[next(iter(self._loaded))]
-            self._loaded[name] = loaded
-        return self._loaded[name]
+        return self._loaded.get(name, lambda: self._load(name))
 
 
 class NetworkMenu(LoadingMenu):
-    """A menu of networks; the value is the loaded `Network`, which stays if the next one fails."""
+    """A menu of the course's networks (or of `names`), those that need no download first.
+
+    The value is the loaded `Network`. `own` adds a student's own networks by name. One that cannot
+    be had gives its `WeightsUnavailable` as a message in the panel, and the one before stays.
+    """
 
     def __init__(
         self,
-        default: str,
+        default: str = "squeezenet1_1",
         *,
         names: Sequence[str] | None = None,
         own: Mapping[str, Network] | None = None,
@@ -416,21 +393,6 @@ class NetworkMenu(LoadingMenu):
         return f"{self.source.value}, {self.value.source}"
 
 
-def network_menu(
-    default: str = "squeezenet1_1",
-    *,
-    names: Sequence[str] | None = None,
-    own: Mapping[str, Network] | None = None,
-    label: str = "network",
-) -> NetworkMenu:
-    """A menu of the course's networks (or of `names`), those that need no download first.
-
-    `own` adds a student's own networks by name. A network that cannot be had gives its
-    `WeightsUnavailable` as a message in the panel, and the menu goes back to the one before.
-    """
-    return NetworkMenu(default, names=names, own=own, label=label)
-
-
 class _Following(Control):
     """A control that reads its choices from a network: a fixed one, or a menu's."""
 
@@ -450,9 +412,15 @@ def _network(network: Network | Control) -> Network:
 
 
 class ClassBox(_Following):
-    """A class to type, with suggestions; the value is its index, or None for the own answer."""
+    """A box to type a class into: a name (suggestions appear), an index, or nothing.
 
-    def __init__(self, network: Network | Control, default: str = "", *, label: str) -> None:
+    The value is the class's index; None, for an empty box, means the network's own answer. A name
+    that the network does not know gives the nearest ones as a message in the panel.
+    """
+
+    def __init__(
+        self, network: Network | Control, default: str = "", *, label: str = "class"
+    ) -> None:
         box = widgets.Combobox(
             value=default,
             options=_suggestions(_network(network)),
@@ -494,7 +462,7 @@ class ClassBox(_Following):
         self.source.options = _suggestions(self.network)
         try:
             self.value  # noqa: B018  # asked only whether the new network knows it
-        except UnknownClass:
+        except errors.UnknownClass:
             self._say(
                 f"{self.network.name} does not know the class {self.source.value!r}: "
                 f"now {OWN_ANSWER} is taken."
@@ -511,25 +479,20 @@ def _suggestions(network: Network) -> list[str]:
     return [f"{name} ({place})" if name in twice else name for place, name in enumerate(names)]
 
 
-def class_box(network: Network | Control, default: str = "", *, label: str = "class") -> ClassBox:
-    """A box to type a class into: a name (suggestions appear), an index, or nothing.
-
-    The value is the class's index; None, for an empty box, means the network's own answer. A name
-    that the network does not know gives the nearest ones as a message in the panel.
-    """
-    return ClassBox(network, default, label=label)
-
-
 class LayerMenu(_Following):
-    """A menu of a network's layers; the value is the layer's name."""
+    """A menu of the layers (those that `keep` wants), by slide name, with their shapes.
+
+    The value is the layer's name. After a change of network it is the layer of the same name, or
+    the one that is equally deep.
+    """
 
     def __init__(
         self,
         network: Network | Control,
-        default: str | None,
+        default: str | None = None,
         *,
-        keep: Callable[[Layer], bool] | None,
-        label: str,
+        keep: Callable[[Layer], bool] | None = None,
+        label: str = "layer",
     ) -> None:
         self._keep = keep or (lambda _: True)
         layers = self._layers(_network(network))
@@ -572,25 +535,10 @@ def _layer_options(layers: Sequence[Layer]) -> list[tuple[str, str]]:
     ]
 
 
-def layer_menu(
-    network: Network | Control,
-    default: str | None = None,
-    *,
-    keep: Callable[[Layer], bool] | None = None,
-    label: str = "layer",
-) -> LayerMenu:
-    """A menu of the layers (those that `keep` wants), by slide name, with their shapes.
-
-    The value is the layer's name. After a change of network it is the layer of the same name, or
-    the one that is equally deep.
-    """
-    return LayerMenu(network, default, keep=keep, label=label)
-
-
 class ChannelSlider(Control):
-    """A slider over the channels of the layer that a layer menu has chosen."""
+    """A slider over the channels of the chosen layer; it ends where that layer's channels end."""
 
-    def __init__(self, layer: LayerMenu, default: int, *, label: str) -> None:
+    def __init__(self, layer: LayerMenu, default: int = 0, *, label: str = "channel") -> None:
         self._layer = layer
         slider = widgets.IntSlider(value=default, min=0, max=self._last(), **_look(label))
         super().__init__(slider)
@@ -603,6 +551,6 @@ class ChannelSlider(Control):
         self.source.max = self._last()
 
 
-def channel_slider(layer: LayerMenu, default: int = 0, *, label: str = "channel") -> ChannelSlider:
-    """A slider over the channels of the chosen layer; it ends where that layer's channels end."""
-    return ChannelSlider(layer, default, label=label)
+# as functions, whose call makes one
+image_menu, network_menu, class_box = ImageMenu, NetworkMenu, ClassBox
+layer_menu, channel_slider = LayerMenu, ChannelSlider

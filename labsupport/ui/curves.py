@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,20 +111,13 @@ class Curve:
             self._view = view
 
 
-_curves: dict[tuple[Any, ...], Curve] = {}
-_canvases: dict[Size, Any] = {}
 _lock = threading.Lock()
 
 
+@lru_cache(maxsize=_MOST)
 def curve_for(*, across: str, up: str, size: Size, log: bool, points: bool) -> Curve:
     """The kept axes of that kind, or new ones; a few kinds are kept."""
-    key = (across, up, size, log, points)
-    with _lock:
-        if key not in _curves:
-            if len(_curves) >= _MOST:
-                _curves.clear()
-            _curves[key] = Curve(across=across, up=up, size=size, log=log, points=points)
-        return _curves[key]
+    return Curve(across=across, up=up, size=size, log=log, points=points)
 
 
 def drawn(plot: Callable[[Axes], None], size: Size) -> Image.Image:
@@ -133,11 +127,7 @@ def drawn(plot: Callable[[Axes], None], size: Size) -> Image.Image:
     thread ever meets another inside it.
     """
     with _lock:
-        if size not in _canvases:
-            if len(_canvases) >= _MOST:
-                _canvases.clear()
-            _canvases[size] = _canvas(size)
-        canvas = _canvases[size]
+        canvas = _kept_canvas(size)
         try:
             axes = canvas.figure.add_subplot()
             house_style(axes)
@@ -154,6 +144,9 @@ def _canvas(size: Size) -> Any:
 
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, layout="constrained")
     return FigureCanvasAgg(figure)
+
+
+_kept_canvas = lru_cache(maxsize=_MOST)(_canvas)
 
 
 def _pixels(canvas: Any) -> Image.Image:

@@ -44,30 +44,17 @@ class Declared:
     label: str = ""
 
 
-def whole(
-    start: int, low: int, high: int, *, label: str = "", step: int = 1, unit: str = ""
-) -> Any:
-    """A slider over whole numbers."""
-    return Declared(
-        lambda name, at, _: controls.whole(name, at, low, high, step=step, unit=unit), start, label
-    )
+def _between(control: Callable[..., Control]) -> Callable[..., Any]:
+    """For a control of a number from `low` to `high`; `look` is what that control takes by name."""
+
+    def declared(start: float, low: float, high: float, *, label: str = "", **look: Any) -> Any:
+        return Declared(lambda name, at, _: control(name, at, low, high, **look), start, label)
+
+    return declared
 
 
-def real(start: float, low: float, high: float, *, label: str = "", **look: Any) -> Any:
-    """A slider over real numbers; `step`, `unit` and `digits` as in `controls.real`."""
-    return Declared(lambda name, at, _: controls.real(name, at, low, high, **look), start, label)
-
-
-def logarithmic(start: float, low: float, high: float, *, label: str = "", **look: Any) -> Any:
-    """A slider whose equal moves multiply; `steps` and `unit` as in `controls.logarithmic`."""
-    return Declared(
-        lambda name, at, _: controls.logarithmic(name, at, low, high, **look), start, label
-    )
-
-
-def number(start: float, low: float, high: float, *, label: str = "", **look: Any) -> Any:
-    """A number to type; `step` and `unit` as in `controls.number`."""
-    return Declared(lambda name, at, _: controls.number(name, at, low, high, **look), start, label)
+whole, real = _between(controls.whole), _between(controls.real)
+logarithmic, number = _between(controls.logarithmic), _between(controls.number)
 
 
 def choice(

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import ipywidgets as widgets
 
 from labsupport.core.errors import LabError
-from labsupport.ui.board import Board, Drawn, Reading, Remembered, check_all_used, names_of
-from labsupport.ui.control import Control
+from labsupport.ui.board import Board, Drawn, Reading, check_all_used, names_of
+from labsupport.ui.control import Control, Remembered
 from labsupport.ui.interrupts import deferred_interrupts
 from labsupport.ui.live import Live
 from labsupport.ui.walks import WalkReport, walk
