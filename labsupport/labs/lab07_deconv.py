@@ -1,6 +1,6 @@
 """Lab 07: gradients as pictures, the three rules side by side, and what units look for."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,24 +21,8 @@ from labsupport.labs.lab02_patches import cut_around, field_side
 from labsupport.methods import backprop
 from labsupport.methods.backprop import Attribution, Gradient, Randomization, SmoothFrame
 from labsupport.methods.patches import TopPatches
-from labsupport.ui import figures, ink
+from labsupport.ui import declare, figures, ink
 from labsupport.ui.control import Control, Step, shut
-from labsupport.ui.declare import (
-    Declared,
-    channel_of,
-    choice,
-    class_of,
-    layer_of,
-    live,
-    network_of,
-    panel,
-    photo,
-    real,
-    seed,
-    seen_and_class,
-    toggle,
-    whole,
-)
 
 VIEWS = {
     "colours, zero is grey": "colours",
@@ -97,71 +81,54 @@ def rules_picture(
     `box` is what the target sees: it is drawn in white, or, with `zoom`, all that is shown.
     """
     left, top, right, bottom = box if box and zoom else (0, 0, image.shape[3], image.shape[2])
-    pictures = [
-        gradient_image(one.values[0, :, top:bottom, left:right], view) for one in gradients.values()
-    ]
-    shown = figures.boxes(image[:, :, top:bottom, left:right], [box] if box and not zoom else [])
+    part = (..., slice(top, bottom), slice(left, right))
+    shown = figures.boxes(image[part], [box] if box and not zoom else [])
+    pictures = [gradient_image(one.values[0][part], view) for one in gradients.values()]
     times = max(1, figures.PLAIN_SIZE // max(shown.size))
+    titles = ["what it sees" if zoom and box else "image", *(RULE_WORDS[r] for r in gradients)]
     parts = [figures.enlarge(shown, times), *(figures.enlarge(one, times) for one in pictures)]
-    titles = [RULE_WORDS[rule] for rule in gradients]
-    first = "what it sees" if zoom and box else "image"
-    return figures.side_by_side(parts, [first, *titles], columns=columns)
+    return figures.side_by_side(parts, titles, columns=columns)
 
 
 # The three rules on numbers
 
 
-_ROWS = (0, 3, 6)  # where the rows of three begin
-
-
 class MatrixBox(Control):
-    """Three rows of three numbers to type into; the value is a tensor (3, 3).
-
-    The cells write into one hidden text, which is what a panel watches.
-    """
+    """Three rows of three numbers to type into; the value is a tensor (3, 3)."""
 
     def __init__(self, label: str, numbers: Sequence[float]) -> None:
-        text = widgets.Text(
-            value=_matrix_text(numbers), description=label, layout={"display": "none"}
-        )
+        self._places = [f"{label}, row {row}, column {column}" for row, column in _NINE]
         cell = {"width": "58px"}
         self.cells = [
-            widgets.FloatText(value=number, description="", layout=cell, tooltip=_place(label, i))
-            for i, number in enumerate(numbers)
+            widgets.FloatText(value=number, description="", layout=cell, tooltip=place)
+            for number, place in zip(numbers, self._places, strict=True)
         ]
+        lines = [widgets.HBox(self.cells[first : first + 3]) for first in (0, 3, 6)]
+        all_nine = widgets.ValueWidget(value=tuple(numbers))
+        shown = widgets.VBox([widgets.Label(value=label), *lines])
+        super().__init__(all_nine, shown=shown, words=label)
         for one in self.cells:
             one.observe(self._typed, "value")
-        lines = [widgets.HBox(self.cells[first : first + 3]) for first in _ROWS]
-        name = widgets.Label(value=label)
-        super().__init__(text, shown=widgets.VBox([name, *lines, text]), words=label)
 
     @property
     def value(self) -> torch.Tensor:
         """The numbers, (3, 3)."""
-        return torch.tensor(_numbers_in(self.source.value)).reshape(3, 3)
-
-    @property
-    def key(self) -> Hashable:
-        """The numbers as text."""
-        return str(self.source.value)
+        return torch.tensor(self.source.value, dtype=torch.float32).reshape(3, 3)
 
     def steps(self) -> list[Step]:
         """One cell after the other gets another number."""
         return [
-            Step(f"{_place(self.label, i)} = {number}", partial(self._type, i, number))
+            Step(f"{self._places[i]} = {number}", partial(self.cells[i].set_trait, "value", number))
             for i, number in ((0, 7.0), (4, -1.5), (8, 0.0))
         ]
 
-    def put(self, raw: Any) -> None:
-        """Type a whole matrix: rows with a semicolon between them."""
-        for one, number in zip(self.cells, _numbers_in(raw), strict=True):
+    def put(self, raw: Sequence[float]) -> None:
+        """Type a whole matrix, row by row."""
+        for one, number in zip(self.cells, raw, strict=True):
             one.value = number
 
-    def _type(self, place: int, number: float) -> None:
-        self.cells[place].value = number
-
     def _typed(self, _change: Any) -> None:
-        self.source.value = _matrix_text([one.value for one in self.cells])
+        self.source.value = tuple(one.value for one in self.cells)
 
     def _close(self) -> None:
         for one in self.cells:
@@ -169,28 +136,16 @@ class MatrixBox(Control):
         super()._close()
 
 
-def _matrix_text(numbers: Sequence[float]) -> str:
-    words = [f"{number:g}" for number in numbers]
-    return "; ".join(" ".join(words[first : first + 3]) for first in _ROWS)
-
-
-def _numbers_in(text: Any) -> list[float]:
-    return [float(word) for word in str(text).replace(";", " ").split()]
-
-
-def _place(label: str, index: int) -> str:
-    return f"{label}, row {index // 3 + 1}, column {index % 3 + 1}"
-
-
 def _matrix(label: str, *numbers: float) -> Any:
-    return Declared(lambda name, at, _: MatrixBox(name, at), numbers, label)
+    return declare.Declared(lambda name, at, _: MatrixBox(name, at), numbers, label)
 
 
+_NINE = [(row, column) for row in (1, 2, 3) for column in (1, 2, 3)]
 FORWARD = _matrix("f, into the ReLU", 1, -1, 5, 2, -5, -7, -3, 2, 4)
 ARRIVES = _matrix("R', from above", -2, 3, -1, 6, -3, 1, 2, -1, 3)
 
 
-@panel("Three rules for nine numbers", cost="instant")
+@declare.panel("Three rules for nine numbers", cost="instant")
 def matrix_panel(
     f: torch.Tensor = FORWARD, above: torch.Tensor = ARRIVES
 ) -> tuple[Image.Image, str]:
@@ -264,11 +219,11 @@ class _UnitGradients:
 
 
 def _unit_gradients(
-    image: torch.Tensor = photo("koala"),
-    network: Network = network_of(),
-    layer: str = layer_of("network", "fire8", keep=_is_shown),
-    channel: int = channel_of("layer", 491),
-    where: str = choice(_PLACES, label="neuron"),
+    image: torch.Tensor = declare.photo("koala"),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire8", keep=_is_shown),
+    channel: int = declare.channel_of("layer", 491),
+    where: str = declare.choice(_PLACES, label="neuron"),
 ) -> _UnitGradients:
     seen = images.standard(image, network.input_size[0])
     if where == "channel":
@@ -286,11 +241,11 @@ def strongest(network: Network, image: torch.Tensor, layer: str, channel: int) -
     return row, column
 
 
-@panel("Any neuron", compute=_unit_gradients, cost="quick")
+@declare.panel("Any neuron", compute=_unit_gradients, cost="quick")
 def rules_panel(
     unit: _UnitGradients,
-    view: str = choice(VIEWS),
-    zoom: bool = toggle(label="only what the neuron sees"),
+    view: str = declare.choice(VIEWS),
+    zoom: bool = declare.toggle(label="only what the neuron sees"),
 ) -> tuple[Image.Image, str]:
     """Any neuron of any layer, in any picture: its gradient by the three rules, from one forward
     pass."""
@@ -355,15 +310,15 @@ def aligned_tiles(
     """A unit's top patches twice, tile by tile: the gradients, and the crops of the images."""
     gradients = unit_gradients(network, patches, shown, unit, rule=rule, count=count)
     row, side = patches.row(unit), field_side(network, patches.layer)
-    drawn, crops = [], []
+    times, drawn, crops = max(1, tile // side), [], []
     for place, values in enumerate(gradients.values):
         left, top, right, bottom = patches.boxes[row, place].tolist()
         image = image_of(shown, int(patches.images[row, place]))
-        both = [_cut(one, (left, top, right, bottom), side, tile) for one in (values[None], image)]
-        both[0] = gradient_image(both[0][0])
-        times = max(1, tile // side)
-        drawn.append(figures.enlarge(both[0], times))
-        crops.append(figures.enlarge(both[1].clamp(0, 1), times))
+        gradient, crop = (
+            _cut(one, (left, top, right, bottom), side, tile) for one in (values[None], image)
+        )
+        drawn.append(figures.enlarge(gradient_image(gradient[0]), times))
+        crops.append(figures.enlarge(crop.clamp(0, 1), times))
     return drawn, crops
 
 
@@ -424,7 +379,7 @@ class SmoothView:
 
 
 def _draw_smooth(
-    shown: SmoothView, view: str = choice(VIEWS, "magnitude")
+    shown: SmoothView, view: str = declare.choice(VIEWS, "magnitude")
 ) -> tuple[Image.Image, str]:
     smooth = shown.frame.gradient
     plain, mean = (gradient_image(one.values[0], view) for one in (shown.plain, smooth))
@@ -434,17 +389,17 @@ def _draw_smooth(
     return row, f"{smooth.targets[0]}, {smooth.rule}: the mean of {count} gradients."
 
 
-@live("SmoothGrad", draw=_draw_smooth)
+@declare.live("SmoothGrad", draw=_draw_smooth)
 def smooth_panel(
-    image: torch.Tensor = photo("giant_panda"),
-    network: Network = network_of(),
-    target: int | None = class_of("network"),
-    rule: str = choice(RULES),
-    noise: float = real(0.15, 0.0, 0.5, label="noise, of the range"),
-    samples: int = whole(16, 2, 64, step=2, label="noisy copies"),
+    image: torch.Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
+    target: int | None = declare.class_of("network"),
+    rule: str = declare.choice(RULES),
+    noise: float = declare.real(0.15, 0.0, 0.5, label="noise, of the range"),
+    samples: int = declare.whole(16, 2, 64, step=2, label="noisy copies"),
 ) -> Iterator[SmoothView]:
     """The mean over noisy copies as it grows: any picture, class and rule."""
-    seen, chosen = seen_and_class(image, network, target)
+    seen, chosen = declare.seen_and_class(image, network, target)
     plain = backprop.gradient(network, seen, chosen, rule=rule)
     settings: dict[str, Any] = {"rule": rule, "noise": noise, "samples": samples}
     for frame in backprop.smooth_gradient.frames(network, seen, chosen, **settings):
@@ -458,34 +413,28 @@ BASELINES = {"black": "black", "the mean colour": "mean", "white": "white", "a b
 
 
 def _integrate(
-    image: torch.Tensor = photo("giant_panda"),
-    network: Network = network_of(),
-    target: int | None = class_of("network"),
-    baseline: str = choice(BASELINES),
-    steps: int = whole(16, 4, 64, step=4, label="steps at first"),
+    image: torch.Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
+    target: int | None = declare.class_of("network"),
+    baseline: str = declare.choice(BASELINES),
+    steps: int = declare.whole(16, 4, 64, step=4, label="steps at first"),
 ) -> tuple[torch.Tensor, Gradient, Attribution]:
-    seen, chosen = seen_and_class(image, network, target)
+    seen, chosen = declare.seen_and_class(image, network, target)
     plain = backprop.gradient(network, seen, chosen)
-    settings: dict[str, Any] = {"baseline": baseline, "steps": steps}
-    return seen, plain, backprop.integrated_gradients(network, seen, chosen, **settings)
+    how: dict[str, Any] = {"baseline": baseline, "steps": steps}
+    return seen, plain, backprop.integrated_gradients(network, seen, chosen, **how)
 
 
-@panel("Integrated gradients", compute=_integrate, cost="slow")
+@declare.panel("Integrated gradients", compute=_integrate, cost="slow")
 def integrated_panel(
-    done: tuple[torch.Tensor, Gradient, Attribution], view: str = choice(VIEWS, "signed")
+    done: tuple[torch.Tensor, Gradient, Attribution], view: str = declare.choice(VIEWS, "signed")
 ) -> tuple[Image.Image, str]:
     """What each pixel adds on the way from a baseline to the picture, and the check that it adds
     up."""
-    return attribution_picture(*done, view), attribution_words(done[2])
-
-
-def attribution_picture(
-    image: torch.Tensor, plain: Gradient, attribution: Attribution, view: str = "signed"
-) -> Image.Image:
-    """The image, its plain gradient, and what integrated gradients say each pixel adds."""
+    image, plain, attribution = done
     pictures = [gradient_image(one.values[0], view) for one in (plain, attribution)]
     titles = ["image", "gradient", "integrated gradients"]
-    return figures.side_by_side([image, *pictures], titles)
+    return figures.side_by_side([image, *pictures], titles), attribution_words(attribution)
 
 
 def attribution_words(attribution: Attribution) -> str:
@@ -515,17 +464,6 @@ class CascadeView:
         return self.steps[-1].progress
 
 
-def cascade_views(
-    network: Network, image: torch.Tensor, target: int, *, seed: int = 0
-) -> Iterator[CascadeView]:
-    """A class's cascade, step by step, from the score before any last ReLU."""
-    steps: list[Randomization] = []
-    unit, total = last_unit(network, target), len(backprop.weighted_layers(network))
-    for step in backprop.cascading_randomization.frames(network, image, unit, seed=seed):
-        steps.append(step)
-        yield CascadeView(tuple(steps), total)
-
-
 def last_unit(network: Network, index: int) -> Any:
     """A class as (layer, channel) of the last layer with weights.
 
@@ -537,8 +475,10 @@ def last_unit(network: Network, index: int) -> Any:
 
 def _draw_cascade(
     shown: CascadeView,
-    view: str = choice(VIEWS, "magnitude"),
-    measure: str = choice({"rank correlation": "rank_correlation", "structure (SSIM)": "ssim"}),
+    view: str = declare.choice(VIEWS, "magnitude"),
+    measure: str = declare.choice(
+        {"rank correlation": "rank_correlation", "structure (SSIM)": "ssim"}
+    ),
 ) -> tuple[Image.Image, str]:
     last = shown.steps[-1]
     row = figures.side_by_side(
@@ -552,15 +492,24 @@ def _draw_cascade(
     return picture, f"{where}. How like the learned network's: {said}."
 
 
-@live("Forgetting from the top", draw=_draw_cascade, autostart=False)
+@declare.live("Forgetting from the top", draw=_draw_cascade, autostart=False)
 def cascade_panel(
-    image: torch.Tensor = photo("koala"),
-    network: Network = network_of(),
-    target: int | None = class_of("network"),
-    seed: int = seed(),
+    image: torch.Tensor = declare.photo("koala"),
+    network: Network = declare.network_of(),
+    target: int | None = declare.class_of("network"),
+    seed: int = declare.seed(),
 ) -> Iterator[CascadeView]:
-    """A network forgets its layers one by one from the top: what becomes of the gradients?"""
-    yield from cascade_views(network, *seen_and_class(image, network, target), seed=seed)
+    """A network forgets its layers one by one from the top: what becomes of the gradients?
+
+    They are those of the score before any last ReLU.
+    """
+    seen, chosen = declare.seen_and_class(image, network, target)
+    unit, total = last_unit(network, chosen), len(backprop.weighted_layers(network))
+    frames = backprop.cascading_randomization.frames(network, seen, unit, seed=seed)
+    steps: tuple[Randomization, ...] = ()
+    for step in frames:
+        steps = (*steps, step)
+        yield CascadeView(steps, total)
 
 
 def similarity_strips(shown: CascadeView, measure: str = "rank_correlation") -> Image.Image:

@@ -71,7 +71,7 @@ def test_the_slides_panel_says_what_gets_through():
     panel = lab.matrix_panel()
     assert "backprop 5, deconvnet 5, guided 2 of 9" in panel.words
     before = panel.picture
-    panel.controls["f"].put("1 1 1; 1 1 1; 1 1 1")
+    panel.controls["f"].put([1.0] * 9)
     assert "backprop 9, deconvnet 5, guided 5 of 9" in panel.words
     assert panel.picture.tobytes() != before.tobytes()
     panel.controls["above"].cells[1].value = -3.0
@@ -180,7 +180,7 @@ def test_smoothgrad_draws_each_frame(tiny):
 
 
 def test_the_cascade_is_measured_and_drawn(tiny):
-    views = list(lab.cascade_views(tiny, spot(4, 4), 1, seed=2))
+    views = list(lab.cascade_panel.function(spot(4, 4), tiny, 1, seed=2))
     assert [len(one.steps) for one in views] == [1, 2, 3, 4]
     picture, words = lab._draw_cascade(views[0], "magnitude", "rank_correlation")
     assert "as learned" in words
