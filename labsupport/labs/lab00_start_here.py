@@ -5,16 +5,15 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.network import Network
-from labsupport.ui import figures
-from labsupport.ui.declare import network_of, panel, photo, real, whole
+from labsupport.ui import declare, figures
 
 
-@panel("What is this?", cost="instant")
+@declare.panel("What is this?", cost="instant")
 def answer_panel(
-    image: torch.Tensor = photo("giant_panda"),
-    network: Network = network_of(),
-    light: float = real(1.0, 0.1, 1.0, label="brightness"),
-    count: int = whole(5, 1, 10, label="answers"),
+    image: torch.Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
+    light: float = declare.real(1.0, 0.1, 1.0, label="brightness"),
+    count: int = declare.whole(5, 1, 10, label="answers"),
 ) -> tuple[Image.Image, str]:
     """Any picture, a student's own too, and the most probable classes."""
     size = network.input_size[0]
@@ -22,7 +21,7 @@ def answer_panel(
     shown = images.standard(image, 2 * size) * light
     first = answers[0]
     words = f"{first.name}, {figures.per_cent(first.probability)}, says {network.name}."
-    return figures.side_by_side([figures.mosaic(shown, gap=0), figures.bars(answers)]), words
+    return figures.side_by_side([shown, figures.bars(answers)]), words
 
 
 def wall(names: list[str], network: Network) -> Image.Image:

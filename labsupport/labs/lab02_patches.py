@@ -24,19 +24,8 @@ from labsupport.methods.patches import (
     top_patches,
     units_for,
 )
-from labsupport.ui import controls, figures, ink
+from labsupport.ui import controls, declare, figures, ink
 from labsupport.ui.control import Control, Step
-from labsupport.ui.declare import (
-    Declared,
-    Made,
-    channel_of,
-    choice,
-    layer_of,
-    network_of,
-    panel,
-    real,
-    whole,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,16 +138,11 @@ def mean_region(patches: TopPatches, shown: Images, unit: int, *, side: int) -> 
     Each patch is the square of a whole receptive field around its box, moved into the image.
     """
     row, cuts = patches.row(unit), []
-    for place in range(patches.k):
-        number = int(patches.images[row, place])
-        if number < 0:
-            continue
-        image = image_of(shown, number)
-        window = min(side, *image.shape[2:])
-        left, top, right, bottom = patches.boxes[row, place].tolist()
-        x = min(max((left + right - window) // 2, 0), image.shape[3] - window)
-        y = min(max((top + bottom - window) // 2, 0), image.shape[2] - window)
-        cuts.append(images.resize(image[:, :, y : y + window, x : x + window], (side, side)))
+    for number, box in zip(patches.images[row].tolist(), patches.boxes[row].tolist(), strict=True):
+        if number >= 0:
+            image = image_of(shown, number)
+            cut, _ = cut_around(image, box, min(side, *image.shape[2:]))
+            cuts.append(images.resize(cut, (side, side)))
     return torch.cat(cuts).mean(0, keepdim=True)
 
 
@@ -201,28 +185,29 @@ def _is_shown(layer: Layer) -> bool:
     )
 
 
+_ORDERS = {"the largest activations": "most", "the smallest activations": "least"}
 Searched = tuple[TopPatches, int, str]  # with the side of the field and the layer's title
 
 
 def _search(
     shown: Images,
-    network: Network = network_of(),
-    layer: str = layer_of("network", "fire8", keep=_is_shown),
-    order: str = choice({"the largest activations": "most", "the smallest activations": "least"}),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire8", keep=_is_shown),
+    order: str = declare.choice(_ORDERS),
 ) -> Searched:
     patches = top_patches(network, layer, shown, k=16, suppress="picture", order=order)
     return patches, field_side(network, layer), network.layer(layer).title
 
 
-@panel(
+@declare.panel(
     "What a unit likes", compute=_search, cost="slow", first=("shown", "network", "layer", "unit")
 )
 def leaf_panel(
     searched: Searched,
     shown: Images,
-    unit: int = channel_of("layer"),
-    count: int = whole(9, 1, 16, label="patches"),
-    context: float = real(0.25, 0.0, 1.0, step=0.25),
+    unit: int = declare.channel_of("layer"),
+    count: int = declare.whole(9, 1, 16, label="patches"),
+    context: float = declare.real(0.25, 0.0, 1.0, step=0.25),
 ) -> tuple[Image.Image, str]:
     """Leaf through the units of any layer: each one's top patches among these images.
 
@@ -268,19 +253,23 @@ class ConceptBox(Control):
         return [*(self._step(word) for word in good), wrong]
 
 
-def _layer_of_best(label: str, start: str | None, made: Made) -> Control:
+def _layer_of_best(label: str, start: str | None, made: declare.Made) -> Control:
     start = start or made["best"].layer
     return controls.layer_menu(made["network"], start, label=label, keep=_is_shown)
 
 
-_LAYER: Any = Declared(_layer_of_best, None)
-_CONCEPT: Any = Declared(lambda _, at, made: ConceptBox(made["pictures"], at), "road vehicles")
+def _concept_box(_label: str, start: str, made: declare.Made) -> Control:
+    return ConceptBox(made["pictures"], start)
+
+
+_LAYER: Any = declare.Declared(_layer_of_best, None)
+_CONCEPT: Any = declare.Declared(_concept_box, "road vehicles")
 
 
 def _search_unless_known(
     shown: Images,
     best: TopPatches,
-    network: Network = network_of(),
+    network: Network = declare.network_of(),
     layer: str = _LAYER,
 ) -> Searched:
     if best.fingerprints["network"] == network_fingerprint(network, layer):
@@ -288,14 +277,14 @@ def _search_unless_known(
     return _search(shown, network, layer, "most")
 
 
-@panel("Name this unit", compute=_search_unless_known, cost="slow", first=("pictures",))
+@declare.panel("Name this unit", compute=_search_unless_known, cost="slow", first=("pictures",))
 def naming_panel(
     searched: Searched,
     pictures: Sequence[images.Picture],
     shown: Images,
-    unit: int = channel_of("layer", 318),
+    unit: int = declare.channel_of("layer", 318),
     concept: str = _CONCEPT,
-    count: int = whole(9, 1, 16, label="patches k"),
+    count: int = declare.whole(9, 1, 16, label="patches k"),
 ) -> tuple[Image.Image, str]:
     """Name a unit: write a concept, and see how often the labels of its top patches agree.
 

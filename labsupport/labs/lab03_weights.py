@@ -1,8 +1,8 @@
 """Lab 03: filters as tiles, sorted; a network that learns while its filters are watched."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,11 @@ from labsupport.core import images, training
 from labsupport.core import network as networks
 from labsupport.core.frames import framed
 from labsupport.core.images.crops import crops
-from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network
 from labsupport.core.network.architectures import convnetjs
 from labsupport.core.network.architectures.lenet import LeNet5
 from labsupport.methods import weights as w
-from labsupport.ui import controls, figures
-from labsupport.ui.declare import (
-    Declared,
-    choice,
-    live,
-    logarithmic,
-    network_of,
-    panel,
-    seed,
-    together,
-    whole,
-)
+from labsupport.ui import controls, declare, figures
 
 KEY_WORDS = {
     "number": "number of the filter",
@@ -41,10 +29,7 @@ KEY_WORDS = {
     "strength": "strength, strongest first",
 }
 SCALES = {"own: each tile's largest weight is full": False, "shared by all tiles": True}
-SETS = {
-    "colour crops (ConvNetJS)": "crops",
-    "digits (LeNet-5)": "digits",
-}
+SETS = {"colour crops (ConvNetJS)": "crops", "digits (LeNet-5)": "digits"}
 CIFAR = {"CIFAR-10 (ConvNetJS)": "CIFAR10"}  # a download of 170 MB: only for who asks for it
 DECAYS = {"none": 0.0, "0.0001": 1e-4, "0.001": 1e-3, "0.01": 1e-2, "0.1": 0.1}
 _TILE = 44  # pixels that a first-layer filter is enlarged to, or nearly
@@ -70,8 +55,9 @@ def tiles(
     numbers = list(range(len(weights)) if numbers is None else numbers)
     chosen = figures.spread(weights, shared=shared)[numbers]
     shown = chosen if chosen.shape[1] == 3 else chosen.mean(1)
-    titles = [f"{n}" if values is None else f"{n}: {v}" for n, v in zip(
-        numbers, values or numbers, strict=True)]  # fmt: skip
+    titles = [str(number) for number in numbers]
+    if values is not None:
+        titles = [f"{title}: {value}" for title, value in zip(titles, values, strict=True)]
     return figures.mosaic(shown, columns=columns, enlarge=_enlargement(weights), titles=titles)
 
 
@@ -123,11 +109,11 @@ def effective(network: Network, layer: str, channels: Sequence[int]) -> Image.Im
 # The panel of sorted filters
 
 
-@panel("Filters of the first layer", cost="quick")
+@declare.panel("Filters of the first layer", cost="quick")
 def filters_panel(
-    network: Network = network_of("convnetjs", networks.names),
-    key: str = choice({KEY_WORDS[key]: key for key in w.KEYS}, label="sorted by"),
-    shared: bool = choice(SCALES, label="scale"),
+    network: Network = declare.network_of("convnetjs", networks.names),
+    key: str = declare.choice({KEY_WORDS[key]: key for key in w.KEYS}, label="sorted by"),
+    shared: bool = declare.choice(SCALES, label="scale"),
 ) -> tuple[Image.Image, str]:
     """The first layer of any network, sorted as is asked, each tile with its number."""
     first = w.filters(network)
@@ -178,12 +164,11 @@ def training_data(
     if data == "digits":
         digits = images.digits("train")
         return digits.images[:2000].contiguous(), digits.labels[:2000], digits.categories
-    chosen = crops("train", per_class=per_class) if data == "crops" else _cifar(per_class)
+    if data == "crops":
+        chosen = crops("train", per_class=per_class)
+    else:
+        chosen = images.torchvision_set("CIFAR10", count=10 * per_class)
     return (chosen.images - 0.5) / 0.25, chosen.labels, chosen.categories
-
-
-def _cifar(per_class: int) -> LabelledImages:
-    return images.torchvision_set("CIFAR10", count=10 * per_class)
 
 
 @framed
@@ -200,7 +185,8 @@ def train_filters(
     `train_filters.frames` gives them all the way; the first ones are before any step.
     """
     batch, labels, categories = training_data(data)
-    module = training.seeded(_builder(data, len(categories)), seed)
+    convolutional = LeNet5 if data == "digits" else partial(convnetjs.ConvNetJS, len(categories))
+    module = training.seeded(convolutional, seed)
     settings = f"learning rate {learning_rate:.3g}, weight decay {weight_decay:g}, seed {seed}"
     frames = training.train.frames(
         module,
@@ -221,10 +207,6 @@ def train_filters(
         )
 
 
-def _builder(data: str, classes: int) -> Callable[[], nn.Module]:
-    return LeNet5 if data == "digits" else lambda: convnetjs.ConvNetJS(classes)
-
-
 def _layers(module: nn.Module) -> dict[str, torch.Tensor]:
     return {
         name: part.weight.detach().cpu().clone()
@@ -235,8 +217,8 @@ def _layers(module: nn.Module) -> dict[str, torch.Tensor]:
 
 def _draw_snapshot(
     snapshot: Snapshot,
-    shared: bool = choice(SCALES, label="scale"),
-    size: int = whole(3, 2, 5, unit="×", label="zoom"),
+    shared: bool = declare.choice(SCALES, label="scale"),
+    size: int = declare.whole(3, 2, 5, unit="×", label="zoom"),
 ) -> tuple[Image.Image, str]:
     """All layers side by side, the first in colour if it has any, and how the training goes.
 
@@ -255,7 +237,7 @@ def _draw_snapshot(
     return figures.side_by_side(pictures, titles), words
 
 
-_SETS_MENU: Any = Declared(
+_SETS_MENU: Any = declare.Declared(
     lambda label, data, _: controls.choice(
         label, SETS | CIFAR if data == "CIFAR10" else SETS, data
     ),
@@ -264,14 +246,14 @@ _SETS_MENU: Any = Declared(
 )
 
 
-@live("Filters that learn", draw=_draw_snapshot, autostart=False)
+@declare.live("Filters that learn", draw=_draw_snapshot, autostart=False)
 def learning_panel(
     data: str = _SETS_MENU,
-    how: Mapping[str, Any] = together(
-        learning_rate=logarithmic(0.04, 0.0005, 0.2),
-        weight_decay=choice(DECAYS, 1e-3),
-        epochs=whole(30, 1, 60),
-        seed=seed(),
+    how: Mapping[str, Any] = declare.together(
+        learning_rate=declare.logarithmic(0.04, 0.0005, 0.2),
+        weight_decay=declare.choice(DECAYS, 1e-3),
+        epochs=declare.whole(30, 1, 60),
+        seed=declare.seed(),
     ),
 ) -> Iterator[Snapshot]:
     """Training, live: the filters of all layers, redrawn while they change.

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 
 from labsupport.core import images
 from labsupport.core.network import Network
@@ -19,18 +20,7 @@ from labsupport.methods.occlusion import (
     occlude,
     occlusion_map,
 )
-from labsupport.ui import figures, ink
-from labsupport.ui.declare import (
-    choice,
-    class_of,
-    live,
-    network_of,
-    panel,
-    photo,
-    real,
-    seen_and_class,
-    whole,
-)
+from labsupport.ui import declare, figures, ink
 
 SHOWN = 448  # pixels: twice the networks' 224, so that a map's pixels fall on whole ones
 VIEW_WORDS = {
@@ -48,14 +38,14 @@ VIEW_MENU = {words: view for view, words in VIEW_WORDS.items()}
 FILL_MENU = {"mean (zero for the network)" if fill == "mean" else fill: fill for fill in FILLS}
 
 
-@panel("Hide a part", cost="instant")
+@declare.panel("Hide a part", cost="instant")
 def hide_panel(
-    image: torch.Tensor = photo("giant_panda"),
-    network: Network = network_of(),
-    left: int = whole(16, 0, 208, step=8, unit="px", label="from the left"),
-    top: int = whole(16, 0, 208, step=8, unit="px", label="from the top"),
-    side: int = whole(64, 16, 160, step=8, unit="px"),
-    fill: str = choice(FILL_MENU, "mean"),
+    image: torch.Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
+    left: int = declare.whole(16, 0, 208, step=8, unit="px", label="from the left"),
+    top: int = declare.whole(16, 0, 208, step=8, unit="px", label="from the top"),
+    side: int = declare.whole(64, 16, 160, step=8, unit="px"),
+    fill: str = declare.choice(FILL_MENU, "mean"),
 ) -> tuple[Image.Image, str]:
     """A square to push about: the picture with the square, and the network's answer to it."""
     size = network.input_size[0]
@@ -78,43 +68,35 @@ def hide_panel(
     return picture, words
 
 
-@dataclass(frozen=True)
-class MapFrame:
-    """A map on its way, and the picture that belongs to it."""
-
-    map: OcclusionMap
-    image: torch.Tensor
-    network: Network
-
-    @property
-    def progress(self) -> float:
-        return self.map.progress
+@lru_cache(maxsize=1)  # a run has many frames of one picture
+def _ground(image: torch.Tensor, network: Network) -> torch.Tensor:
+    return images.standard(image, 2 * network.input_size[0])
 
 
-def _draw_frame(
-    frame: MapFrame,
-    view: str = choice(VIEW_MENU, "score"),
-    opacity: float = real(0.8, 0.0, 1.0, label="opacity of the map"),
+def _draw_map(
+    occluded: OcclusionMap,
+    image: torch.Tensor,
+    network: Network,
+    view: str = declare.choice(VIEW_MENU, "score"),
+    opacity: float = declare.real(0.8, 0.0, 1.0, label="opacity of the map"),
 ) -> tuple[Image.Image, str]:
-    picture = map_picture(frame.image, frame.map, view, frame.network, opacity=opacity)
-    return picture, map_words(frame.map, view, frame.network)
+    picture = map_picture(_ground(image, network), occluded, view, network, opacity=opacity)
+    return picture, map_words(occluded, view, network)
 
 
-@live("Occlusion map", draw=_draw_frame)
+@declare.live("Occlusion map", draw=_draw_map)
 def map_panel(
-    image: torch.Tensor = photo("giant_panda"),
-    network: Network = network_of(),
-    target: int | None = class_of("network"),
-    window: int = whole(32, 8, 112, step=8, unit="px"),
-    stride: int = whole(8, 4, 32, step=4, unit="px"),
-    fill: str = choice(FILL_MENU, "mean"),
-) -> Iterator[MapFrame]:
+    image: torch.Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
+    target: int | None = declare.class_of("network"),
+    window: int = declare.whole(32, 8, 112, step=8, unit="px"),
+    stride: int = declare.whole(8, 4, 32, step=4, unit="px"),
+    fill: str = declare.choice(FILL_MENU, "mean"),
+) -> Iterator[OcclusionMap]:
     """The whole map, coarse at once and then finer, of any picture, network and class."""
-    seen, target = seen_and_class(image, network, target)
-    shown = images.standard(image, 2 * network.input_size[0])
+    seen, target = declare.seen_and_class(image, network, target)
     settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill, "views": VIEWS}
-    for occluded in occlusion_map.frames(network, seen, target, **settings):
-        yield MapFrame(occluded, shown, network)
+    return occlusion_map.frames(network, seen, target, **settings)
 
 
 # Pictures and words
@@ -169,7 +151,8 @@ def _class_picture(
     """Each pixel has the colour of the class that wins when the nearest window hides it."""
     classes = occluded.values["best_class"]
     colours = class_colours([occluded])
-    cells = np.array([_rgb(colours.get(int(one), _OTHERS)) for one in classes.flatten()])
+    winners = [colours.get(one, _OTHERS) for one in classes.flatten().tolist()]
+    cells = np.array([ImageColor.getrgb(colour) for colour in winners])
     rows = _nearest(occluded.rows, image.shape[2], occluded.image_size[0])
     columns = _nearest(occluded.columns, image.shape[3], occluded.image_size[1])
     painted = cells.reshape(*classes.shape, 3)[rows][:, columns]
@@ -193,10 +176,6 @@ def class_colours(maps: Sequence[OcclusionMap]) -> dict[int, str]:
     return {index: _COLOURS[place] for place, index in enumerate(order) if wins[index] > 0}
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return (int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16))
-
-
 def _with_names(
     picture: Image.Image, colours: Mapping[int, str], network: Network, classes: torch.Tensor
 ) -> Image.Image:
@@ -205,14 +184,12 @@ def _with_names(
     if others:
         lines.append((_OTHERS, f"{len(others)} others"))
     width = 200
-    sheet = Image.new("RGB", (picture.width + 12 + width, picture.height), "white")
-    sheet.paste(picture, (0, 0))
+    legend = Image.new("RGB", (width, picture.height), "white")
     for place, (colour, name) in enumerate(lines):
         top = 4 + 24 * place
-        sheet.paste(_rgb(colour), (picture.width + 12, top, picture.width + 28, top + 16))
-        words = ink.fit(name, width - 24)
-        ink.write(sheet, (picture.width + 36, top + 8), words, anchor="lm")
-    return sheet
+        legend.paste(ImageColor.getrgb(colour), (0, top, 16, top + 16))
+        ink.write(legend, (24, top + 8), ink.fit(name, width - 24), anchor="lm")
+    return figures.side_by_side([picture, legend], gap=12)
 
 
 def map_words(occluded: OcclusionMap, view: str, network: Network) -> str:
@@ -242,7 +219,7 @@ def three_views(image: torch.Tensor, occluded: OcclusionMap, network: Network) -
     probability of the class, the most probable class."""
     views = ("activity", "probability", "best_class")
     return figures.side_by_side(
-        [figures.mosaic(image, gap=0), *(value_picture(occluded, v, network) for v in views)],
+        [image, *(value_picture(occluded, view, network) for view in views)],
         [str(occluded.target), *(VIEW_WORDS[view] for view in views)],
     )
 
@@ -269,8 +246,7 @@ def maps_together(
         )
         for change in changes
     ]
-    clean = figures.mosaic(image, gap=0)
-    return figures.side_by_side([clean, *pictures], ["untouched", *maps], columns=3)
+    return figures.side_by_side([image, *pictures], ["untouched", *maps], columns=3)
 
 
 # The same part of several faces

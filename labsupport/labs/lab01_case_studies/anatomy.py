@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw
 
 from labsupport.core.network import blueprints
-from labsupport.methods.anatomy import (
-    Anatomy,
-    Design,
-    LayerCost,
-    Published,
-    anatomy,
-    design,
-    published,
-)
+from labsupport.methods import anatomy as costs
+from labsupport.methods.anatomy import Anatomy, LayerCost, Published, anatomy
 from labsupport.methods.anatomy.designs import Head, Padding
-from labsupport.ui import figures, ink
-from labsupport.ui.declare import choice, panel, whole
+from labsupport.ui import declare, figures, ink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,16 +49,9 @@ def count(number: float) -> str:
     """
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(number) >= size:
-            return (
-                f"{number / size:.1f} {unit}"
-                if number < 100 * size
-                else f"{number / size:.0f} {unit}"
-            )
+            digits = 1 if number < 100 * size else 0
+            return f"{number / size:.{digits}f} {unit}"
     return f"{number:.0f}"
-
-
-def _size(layer: LayerCost) -> str:
-    return " × ".join(map(str, layer.shape))
 
 
 def _window(layer: LayerCost) -> str:
@@ -125,26 +110,35 @@ def bar_table(
 def layer_table(measured: Anatomy) -> Image.Image:
     """The blocks of a network: what each gives, what it costs, what it sees."""
     blocks = measured.blocks
-    heads = ("layer", "window", "output", "parameters", "multiply-adds", "memory", "sees")
-    most = {key: max(getattr(layer, key) for layer in blocks) or 1 for key in _COSTS}
-    cells = [
+    heads = ("layer", "window", "output", *_COSTS, "sees")
+    cells: list[list[Cell]] = [
         [
             (layer.name, None),
             (_window(layer), None),
-            (_size(layer), None),
-            *(_bar(getattr(layer, key), most[key], unit) for key, unit in _COSTS.items()),
+            (" × ".join(map(str, layer.shape)), None),
+            *barred,
             (_field(layer, measured.image_size), None),
         ]
-        for layer in blocks
+        for layer, barred in zip(blocks, _costs(blocks), strict=True)
     ]
     return bar_table(heads, cells, [_colour(layer) for layer in blocks])
 
 
-_COSTS = {"parameters": "", "multiply_adds": "", "memory": "B"}
+_COSTS = {
+    "parameters": ("parameters", ""),
+    "multiply-adds": ("multiply_adds", ""),
+    "memory": ("memory", "B"),
+}
 
 
-def _bar(value: float, most: float, unit: str = "") -> Cell:
-    return (f"{count(value)}{unit}".replace(" B", " B") if value else "", value / most)
+def _costs(measured: Sequence[Anatomy | LayerCost]) -> list[tuple[Cell, ...]]:
+    """What each of these costs; the bars are shares of the most that one of them does."""
+    columns: list[list[Cell]] = []
+    for key, unit in _COSTS.values():
+        values = [getattr(one, key) for one in measured]
+        most = max(values) or 1
+        columns.append([(f"{count(v)}{unit}" if v else "", v / most) for v in values])
+    return list(zip(*columns, strict=True))
 
 
 def _colour(layer: LayerCost) -> ink.Colour:
@@ -193,29 +187,25 @@ def totals(measured: Anatomy) -> str:
     """A network in one sentence."""
     top = max(measured.blocks, key=lambda layer: layer.parameters)
     busy = max(measured.blocks, key=lambda layer: layer.multiply_adds)
+    exactly = f"{measured.parameters:,}".replace(",", " ")
     return (
         f"{measured.depth} layers with weights on the longest way; {count(measured.parameters)} "
-        f"parameters ({measured.parameters:,}), {count(measured.multiply_adds)} multiply-adds, "
+        f"parameters ({exactly}), {count(measured.multiply_adds)} multiply-adds, "
         f"{count(measured.memory)}B of activations. Most parameters: {top.name} "
         f"({top.parameters / max(measured.parameters, 1):.0%}); most work: {busy.name} "
         f"({busy.multiply_adds / max(measured.multiply_adds, 1):.0%})."
-    ).replace(",", " ", measured.parameters >= 1000 and f"{measured.parameters:,}".count(","))
+    )
 
 
 def comparison(names: Sequence[str]) -> Image.Image:
     """Several networks, a row each: their depth and what they cost."""
     measured = [anatomy(blueprints.blueprint(name)) for name in names]
-    most = {key: max(getattr(one, key) for one in measured) for key in ("depth", *_COSTS)}
-    rows = [
-        [
-            (blueprints.TITLES.get(name, name), None),
-            (str(one.depth), one.depth / most["depth"]),
-            *(_bar(getattr(one, key), most[key], unit) for key, unit in _COSTS.items()),
-        ]
-        for name, one in zip(names, measured, strict=True)
+    deepest = max(one.depth for one in measured)
+    rows: list[list[Cell]] = [
+        [(blueprints.TITLES.get(name, name), None), (str(one.depth), one.depth / deepest), *barred]
+        for name, one, barred in zip(names, measured, _costs(measured), strict=True)
     ]
-    heads = ("network", "depth", "parameters", "multiply-adds", "memory")
-    return bar_table(heads, rows)
+    return bar_table(("network", "depth", *_COSTS), rows)
 
 
 # Panels over networks
@@ -224,10 +214,10 @@ def comparison(names: Sequence[str]) -> Image.Image:
 _BY_TITLE = {title: name for name, title in blueprints.TITLES.items()}
 
 
-@panel("Layer by layer", cost="instant")
+@declare.panel("Layer by layer", cost="instant")
 def layers_panel(
-    network: str = choice(_BY_TITLE, "alexnet_2012"),
-    scale: int = whole(100, 50, 200, step=25, unit="%", label="image size"),
+    network: str = declare.choice(_BY_TITLE, "alexnet_2012"),
+    scale: int = declare.whole(100, 50, 200, step=25, unit="%", label="image size"),
 ) -> tuple[Image.Image, str]:
     """Any network of the lecture, layer by layer."""
     blueprint = blueprints.blueprint(network)
@@ -241,20 +231,20 @@ def _laid_open(measured: Anatomy) -> Image.Image:
     return figures.side_by_side([tower(measured), layer_table(measured)], columns=1, gap=8)
 
 
-@panel("Build a network", cost="instant")
+@declare.panel("Build a network", cost="instant")
 def design_panel(
-    image: int = whole(224, 16, 320, step=16, unit="px", label="image side"),
-    depth: int = whole(8, 1, 14, label="convolutions"),
-    first_kernel: int = whole(7, 1, 13, unit="px", label="conv1 kernel"),
-    first_stride: int = whole(2, 1, 4, unit="px", label="conv1 stride"),
-    kernel: int = whole(3, 1, 7, unit="px", label="other kernels"),
-    padding: Padding = choice({"half the kernel": "same", "none": "none"}),
-    channels: int = whole(64, 8, 128, step=8, label="conv1 channels"),
-    head: Head = choice(["fully connected", "average"]),
+    image: int = declare.whole(224, 16, 320, step=16, unit="px", label="image side"),
+    depth: int = declare.whole(8, 1, 14, label="convolutions"),
+    first_kernel: int = declare.whole(7, 1, 13, unit="px", label="conv1 kernel"),
+    first_stride: int = declare.whole(2, 1, 4, unit="px", label="conv1 stride"),
+    kernel: int = declare.whole(3, 1, 7, unit="px", label="other kernels"),
+    padding: Padding = declare.choice({"half the kernel": "same", "none": "none"}),
+    channels: int = declare.whole(64, 8, 128, step=8, label="conv1 channels"),
+    head: Head = declare.choice(["fully connected", "average"]),
 ) -> tuple[Image.Image, str]:
     """A chain to rebuild: each slider changes shapes, costs and receptive fields at once."""
-    plan = Design(image, depth, first_kernel, first_stride, kernel, padding, channels, head)
-    measured = anatomy(design(plan))
+    plan = costs.Design(image, depth, first_kernel, first_stride, kernel, padding, channels, head)
+    measured = anatomy(costs.design(plan))
     return _laid_open(measured), totals(measured)
 
 
@@ -279,11 +269,11 @@ _NAMED = {
 }
 
 
-@panel("Accuracy and cost", cost="quick")
+@declare.panel("Accuracy and cost", cost="quick")
 def accuracy_panel(
-    across: str = choice(ACROSS, label="cost"),
-    recipe: int = choice(RECIPES, label="weights"),
-    up: str = choice({"top-1": "top1", "top-5": "top5"}, label="accuracy"),
+    across: str = declare.choice(ACROSS, label="cost"),
+    recipe: int = declare.choice(RECIPES, label="weights"),
+    up: str = declare.choice({"top-1": "top1", "top-5": "top5"}, label="accuracy"),
 ) -> tuple[Image.Image, str]:
     """Accuracy against cost of torchvision's classifiers."""
     return accuracy_picture(across, recipe, up)
@@ -321,7 +311,7 @@ def accuracy_picture(
 def _chosen(recipe: int) -> list[Published]:
     """One entry for each network: its first recipe, or its best."""
     by_name: dict[str, Published] = {}
-    for one in published():
+    for one in costs.published():
         before = by_name.get(one.network)
         if before is None or (recipe > 1 and one.top1 > before.top1):
             by_name[one.network] = one

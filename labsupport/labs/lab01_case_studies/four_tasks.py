@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch.nn import functional as F
+from torch.nn import functional
 
 from labsupport.core import images
 from labsupport.core import network as networks
@@ -14,8 +14,7 @@ from labsupport.core.network import Network, detectors
 from labsupport.core.network.detectors import Detection, Detector
 from labsupport.methods.saliency import Segmentation, segment
 from labsupport.methods.tasks import class_box, class_map, dense_scores, detections
-from labsupport.ui import controls, figures
-from labsupport.ui.declare import Declared, panel, photo, real
+from labsupport.ui import controls, declare, figures
 
 TASKS = ("classification", "localization", "detection", "segmentation")
 ANSWERS = {
@@ -59,14 +58,14 @@ class TaskMenu(controls.LoadingMenu):
         )
 
 
-_TASK_MENU: Any = Declared(lambda _, start, __: TaskMenu(start), "localization")
+_TASK_MENU: Any = declare.Declared(lambda _, start, __: TaskMenu(start), "localization")
 
 
-@panel("One picture, four tasks", cost="quick")
+@declare.panel("One picture, four tasks", cost="quick")
 def tasks_panel(
-    image: torch.Tensor = photo("polar_bear"),
+    image: torch.Tensor = declare.photo("polar_bear"),
     task: str | Detector = _TASK_MENU,
-    share: float = real(0.2, 0.1, 0.8, step=0.1, digits=1, label="box from share"),
+    share: float = declare.real(0.2, 0.1, 0.8, step=0.1, digits=1, label="box from share"),
 ) -> tuple[Image.Image, str]:
     """Any picture and one of the four tasks."""
     if isinstance(task, Detector):
@@ -79,7 +78,7 @@ def tasks_panel(
     first = answers[0]
     words = f"{first.name}, {figures.per_cent(first.probability)}"
     if task == "classification":
-        picture = figures.side_by_side([figures.mosaic(seen, gap=0), figures.bars(answers)])
+        picture = figures.side_by_side([seen, figures.bars(answers)])
         return picture, f"{words}. The answer: {ANSWERS[task]}."
     if task == "localization":
         return located(network, seen, first.index, share=share)
@@ -118,49 +117,45 @@ def detected(
     network: Network, image: torch.Tensor, *, threshold: float = 0.9
 ) -> tuple[Image.Image, str]:
     """Everything that a sliding network is sure of, each in its box."""
-    boxes = detections(network, image, threshold=threshold)
-    return _in_boxes(image, boxes), _named(boxes)
+    return _in_boxes(image, detections(network, image, threshold=threshold))
 
 
 def found_by(
     detector: Detector, image: torch.Tensor, *, threshold: float = 0.5
 ) -> tuple[Image.Image, str]:
     """What a network that was trained to detect finds, each in its box with name and score."""
-    boxes = detector(image, threshold=threshold)
-    return _in_boxes(image, boxes), _named(boxes)
+    return _in_boxes(image, detector(image, threshold=threshold))
 
 
-def _in_boxes(image: torch.Tensor, boxes: Sequence[Detection]) -> Image.Image:
-    titles = [f"{one.name} {figures.per_cent(one.probability)}" for one in boxes]
-    return figures.boxes(image, [one.box for one in boxes], titles)
-
-
-def _named(boxes: Sequence[Detection]) -> str:
-    named = ", ".join(one.name for one in boxes) or "nothing that it is sure of"
-    return f"{len(boxes)} found: {named}. The answer: {ANSWERS['detection']}."
+def _in_boxes(image: torch.Tensor, found: Sequence[Detection]) -> tuple[Image.Image, str]:
+    titles = [f"{one.name} {figures.per_cent(one.probability)}" for one in found]
+    named = ", ".join(one.name for one in found) or "nothing that it is sure of"
+    words = f"{len(found)} found: {named}. The answer: {ANSWERS['detection']}."
+    return figures.boxes(image, [one.box for one in found], titles), words
 
 
 def cut_out(network: Network, image: torch.Tensor, target: int) -> Segmentation:
     """The pixels of one thing: GrabCut, told by the class map where to begin."""
     values = class_map(network, image, target).clamp(min=0)
     size = (image.shape[2], image.shape[3])
-    spread = F.interpolate(values[None], size, mode="bilinear")[0, 0]
+    spread = functional.interpolate(values[None], size, mode="bilinear")[0, 0]
     return segment(image, spread, foreground=0.85, background=0.4)
 
 
 def segmented(network: Network, image: torch.Tensor, target: int) -> tuple[Image.Image, str]:
     """The picture, and the pixels that belong to the class on white."""
     mask = cut_out(network, image, target).mask
-    cut = torch.where(mask, image, torch.ones(()))
-    shares = float(mask.float().mean())
+    name, share = network.categories[target], f"{float(mask.float().mean()):.0%}"
     picture = figures.side_by_side(
-        [figures.mosaic(image, gap=0), figures.mosaic(cut, gap=0)],
-        ["the picture", f"the pixels of {network.categories[target]}"],
+        [image, _on_white(image, mask)], ["the picture", f"the pixels of {name}"]
     )
     return picture, (
-        f"{network.categories[target]}: {shares:.0%} of the pixels. ".replace("%", " %")
-        + f"The answer: {ANSWERS['segmentation']}."
+        f"{name}: {share.replace('%', ' %')} of the pixels. The answer: {ANSWERS['segmentation']}."
     )
+
+
+def _on_white(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return torch.where(mask, image, torch.ones(()))
 
 
 def dense_picture(network: Network, image: torch.Tensor, names: Sequence[str]) -> Image.Image:
@@ -183,14 +178,11 @@ def applications(network: Network) -> Image.Image:
     digits = images.digits("test")
     read = networks.load("lenet5").predict(digits.images[:15], k=1)
     box = class_box(class_map(network, bear, target)[0], (224, 224))
-    cut = torch.where(cut_out(network, bear, target).mask, bear, torch.ones(()))
-    tiles = [
-        figures.mosaic(bear, gap=0),
+    tiles: list[figures.Pixels] = [
+        bear,
         figures.boxes(bear, [box], ["ice bear"]),
-        figures.mosaic(cut, gap=0),
-        figures.mosaic(
-            1 - digits.images[:15], columns=5, titles=[one[0].name for one in read], enlarge=1
-        ),
+        _on_white(bear, cut_out(network, bear, target).mask),
+        figures.mosaic(1 - digits.images[:15], columns=5, titles=[one[0].name for one in read]),
     ]
     titles = ["name it: ice bear", "find it", "cut it out", "read digits"]
     several, _ = detected(network, scene())

@@ -14,8 +14,7 @@ from labsupport.core.frames import framed
 from labsupport.core.network.architectures.lenet import LeNet5
 from labsupport.core.network.architectures.lenet1998 import LeNet5Of1998
 from labsupport.labs.lab01_case_studies.anatomy import Cell, bar_table
-from labsupport.ui import figures, ink
-from labsupport.ui.declare import choice, live, logarithmic, seed, together, whole
+from labsupport.ui import declare, figures, ink
 
 # The scores of 1998 are sums of 84 squares, and so are their gradients: its steps are shorter.
 _STEP_SHARE = {"LeNet-5 of 1998": 0.04}
@@ -104,7 +103,7 @@ def train_reader(
 
     `train_reader.frames` gives one after every few steps, with a part of the test digits.
     """
-    pictures, labels = _digits("train", shuffled)
+    (pictures, labels), (shown, answers) = _digits("train", shuffled), _digits("test", False)
     module = training.seeded(READERS[reader], seed)
     rate = learning_rate * _STEP_SHARE.get(reader, 1.0)
     settings = f"{reader}, learning rate {rate:.3g}, shifts up to {shift} px, seed {seed}"
@@ -127,7 +126,7 @@ def train_reader(
         rows.append((frame.epoch, frame.loss, frame.accuracy))
         if not tests or frame.epoch - tests[-1][0] >= 0.5 or last:
             scores = _test_scores(frame.module, shuffled, None if last else _TESTED)
-            right = scores.argmax(1) == labels_of_test(shuffled)[: len(scores)]
+            right = scores.argmax(1) == answers[: len(scores)]
             tests.append((frame.epoch, float(right.float().mean())))
         yield ReadingFrame(
             frame.step,
@@ -135,8 +134,8 @@ def train_reader(
             torch.tensor(rows),
             torch.tensor(tests),
             scores,
-            labels_of_test(shuffled)[: len(scores)],
-            _digits("test", False)[0][: len(scores)],
+            answers[: len(scores)],
+            shown[: len(scores)],
             settings,
         )
 
@@ -158,11 +157,6 @@ def _single_threaded(frames: Iterator[training.TrainingFrame]) -> Iterator[train
         yield frame
 
 
-def labels_of_test(shuffled: bool) -> torch.Tensor:
-    """The labels of the 2000 test digits."""
-    return _digits("test", shuffled)[1]
-
-
 def _test_scores(module: nn.Module, shuffled: bool, count: int | None) -> torch.Tensor:
     pictures = _digits("test", shuffled)[0][:count]
     before = module.training
@@ -175,8 +169,8 @@ def _test_scores(module: nn.Module, shuffled: bool, count: int | None) -> torch.
 
 def draw_reading(
     frame: ReadingFrame,
-    view: str = choice(VIEWS),
-    lowest: int = whole(0, 0, 95, step=5, unit="%", label="curve from"),
+    view: str = declare.choice(VIEWS),
+    lowest: int = declare.whole(0, 0, 95, step=5, unit="%", label="curve from"),
 ) -> tuple[Image.Image, str]:
     """One of the three views, and how the training goes; accuracies are drawn from `lowest` on."""
     wrong = int((frame.scores.argmax(1) != frame.labels).sum())
@@ -190,15 +184,15 @@ def draw_reading(
     return (confusion(frame) if view == "confusion matrix" else mistakes(frame)), words
 
 
-@live("Learning to read", draw=draw_reading, autostart=False)
+@declare.live("Learning to read", draw=draw_reading, autostart=False)
 def reading_panel(
-    how: Mapping[str, Any] = together(
-        reader=choice(list(READERS), label="network"),
-        shuffled=choice(PIXELS, label="pixels"),
-        learning_rate=logarithmic(0.05, 0.001, 0.2),
-        epochs=whole(12, 1, 20),
-        shift=whole(2, 0, 4, unit="px", label="random shifts"),
-        seed=seed(),
+    how: Mapping[str, Any] = declare.together(
+        reader=declare.choice(list(READERS), label="network"),
+        shuffled=declare.choice(PIXELS, label="pixels"),
+        learning_rate=declare.logarithmic(0.05, 0.001, 0.2),
+        epochs=declare.whole(12, 1, 20),
+        shift=declare.whole(2, 0, 4, unit="px", label="random shifts"),
+        seed=declare.seed(),
     ),
 ) -> Iterator[ReadingFrame]:
     """LeNet-5 and others learn the digits, live: curves, confusion matrix, worst mistakes."""

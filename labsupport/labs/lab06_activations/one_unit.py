@@ -21,8 +21,7 @@ from labsupport.labs.lab07_deconv import RULE_WORDS, gradient_image
 from labsupport.methods.activations import PictureCache, UnitViews, Votes, unit_views
 from labsupport.methods.optimize import CLEAR, Recipe
 from labsupport.methods.patches import TopPatches
-from labsupport.ui import figures, ink
-from labsupport.ui.declare import layer_of, live, network_of, photo
+from labsupport.ui import declare, figures, ink
 from labsupport.ui.panel import Live
 
 
@@ -95,12 +94,12 @@ def _draw(frame: UnitFrame, pictures: Images) -> tuple[Image.Image, str]:
 _UNIT = mosaics.picked(NARROW)
 
 
-@live("One unit, every view", draw=_draw, kind=UnitPanel)
+@declare.live("One unit, every view", draw=_draw, kind=UnitPanel)
 def unit_panel(
     pictures: Images,
-    image: torch.Tensor = photo("koala"),
-    network: Network = network_of(),
-    layer: str = layer_of("network", "fire8", keep=mosaics.has_maps),
+    image: torch.Tensor = declare.photo("koala"),
+    network: Network = declare.network_of(),
+    layer: str = declare.layer_of("network", "fire8", keep=mosaics.has_maps),
     unit: int = _UNIT,
     recipe: Recipe = CLEAR,
     cache: PictureCache | None = None,
