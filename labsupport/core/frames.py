@@ -22,6 +22,18 @@ class Framed(Protocol[P, F_co, R_co]):
         """One frame after another; the last one is, or holds, the result."""
 
 
+class Stepwise:
+    """What knows how far it has come: after `step` of `steps`."""
+
+    step: int
+    steps: int
+
+    @property
+    def progress(self) -> float:
+        """The share of the steps that is done, 0 to 1."""
+        return self.step / self.steps if self.steps else 1.0
+
+
 class Shortcut(Iterator[F]):
     """Frames that know a cheaper way to the last one: a call takes that way.
 

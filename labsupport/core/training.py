@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.frames import framed
+from labsupport.core.frames import Stepwise, framed
 
 BATCH = 64
 _MOMENTUM = 0.9
@@ -36,7 +36,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class TrainingFrame:
+class TrainingFrame(Stepwise):
     """Where the training stands after `step` of `steps`.
 
     `epoch` counts the passes over the data; `loss` and `accuracy` are of the last batches, as they
@@ -50,11 +50,6 @@ class TrainingFrame:
     loss: float
     accuracy: float
     module: nn.Module
-
-    @property
-    def progress(self) -> float:
-        """The share of the steps that is done, 0 to 1."""
-        return self.step / self.steps
 
 
 Augmentation = Callable[[Batch], Tensor]

@@ -469,7 +469,8 @@ class _BackwardPass:
         if len(nodes) > 1:
             raise BadSetting("the targets of one call lie in one layer; call once for each layer")
         (node,) = nodes
-        return cls(network, node, part_with_rules(network, node, rules), targets, _unique(rules))
+        part, unique = part_with_rules(network, node, rules), tuple(dict.fromkeys(rules))
+        return cls(network, node, part, targets, unique)
 
     def result(self, values: Tensor, scores: Tensor, rule: str) -> Gradient:
         return Gradient(values, scores, self.targets, rule, self.part.relus)
@@ -538,7 +539,3 @@ class _BackwardPass:
             else:
                 channel[target.position] = 1
         return hot
-
-
-def _unique(rules: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(rules))

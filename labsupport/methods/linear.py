@@ -19,7 +19,7 @@ from labsupport.core import device as devices
 from labsupport.core import network as networks
 from labsupport.core import training
 from labsupport.core.errors import BadImage, BadSetting, UnknownClass, nearest
-from labsupport.core.frames import framed
+from labsupport.core.frames import Stepwise, framed
 from labsupport.core.images.perturbations import Bounds, perturbed
 from labsupport.core.images.preparation import check
 from labsupport.core.images.sets import LabelledImages
@@ -31,9 +31,7 @@ ALONG = ("weights", "sign")
 
 _FRAME = 8  # steps of a training between two snapshots
 _RATE = 10.0  # the learning rate, times the mean squared length of what is learned from
-_LARGEST_DECAY = (
-    0.05  # the largest learning rate times weight_decay: beyond about 1 a step overshoots zero
-)
+_LARGEST_DECAY = 0.05  # learning rate times weight_decay: beyond about 1 a step overshoots zero
 _NEWTON = 100  # steps, at most
 _BLOCK = 8192  # columns of a Gram matrix at a time
 _SCAN = 24  # strengths that are tried before the search halves
@@ -132,7 +130,7 @@ class LinearClassifier:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Stepwise):
     """A linear classifier at one moment of its training, after `step` of `steps`."""
 
     classifier: LinearClassifier
@@ -140,11 +138,6 @@ class Snapshot:
     steps: int
     loss: float
     accuracy: float
-
-    @property
-    def progress(self) -> float:
-        """The share of the steps that is done, 0 to 1."""
-        return self.step / self.steps
 
 
 @dataclass(frozen=True)
@@ -276,7 +269,10 @@ def fit_logistic(points: Tensor, labels: Tensor, *, weight_decay: float = 0.01) 
         shares, bias = solution[:-1], solution[-1]
         scores = reduced @ shares + bias
         loss = nn.functional.binary_cross_entropy_with_logits(scores, labels.to(scores))
-        weights = shares if back is None else _from_span(points, back @ shares)
+        weights = shares
+        if back is not None:
+            blocks = torch.split(points, _BLOCK, 1)
+            weights = torch.cat([block.to(shares).T @ (back @ shares) for block in blocks])
     return Logistic(weights.cpu(), float(bias), float(loss), steps)
 
 
@@ -287,19 +283,13 @@ def _coordinates(points: Tensor, exact: torch.dtype) -> tuple[Tensor, Tensor | N
     if size <= count:
         return points.to(exact), None
     gram = torch.zeros(count, count, dtype=exact, device=points.device)
-    for block in torch.split(
-        points, _BLOCK, 1
-    ):  # (N, 8192): the whole in double precision is too much
+    for block in torch.split(points, _BLOCK, 1):  # (N, 8192): all in double precision is too much
         exact_block = block.to(exact)
         gram.addmm_(exact_block, exact_block.T)
     values, vectors = torch.linalg.eigh(gram)
     kept = values > values[-1] * 1e-12
     roots = values[kept].sqrt()
     return vectors[:, kept] * roots, vectors[:, kept] / roots
-
-
-def _from_span(points: Tensor, shares: Tensor) -> Tensor:
-    return torch.cat([block.to(shares).T @ shares for block in torch.split(points, _BLOCK, 1)])
 
 
 def _newton(points: Tensor, labels: Tensor, weight_decay: float) -> tuple[Tensor, int]:
@@ -377,8 +367,10 @@ def train(
     if learning_rate is None:
         length = float(centred[:500].square().sum((1, 2, 3)).mean())
         learning_rate = min(_RATE / max(length, 1e-6), _LARGEST_DECAY / max(weight_decay, 1e-9))
-    device = devices.pick()
-    module = _zero_module(images[0].numel(), len(examples.categories)).to(device)
+    layer = _layer(images[0].numel(), len(examples.categories))
+    for numbers in layer.parameters():  # convex: any start ends at the same place, zero too
+        nn.init.zeros_(numbers)
+    module = nn.Sequential(nn.Flatten(), layer).to(devices.pick())
     frames = training.train.frames(
         module,
         centred,
@@ -408,14 +400,6 @@ class _Folding:
         return LinearClassifier(weights, bias, self.categories)
 
 
-def _zero_module(size: int, classes: int) -> nn.Module:
-    """Convex: any start ends at the same place, and zero needs no random numbers."""
-    layer = _layer(size, classes)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return nn.Sequential(nn.Flatten(), layer)
-
-
 def _layer(size: int, classes: int) -> nn.Linear:
     """A layer whose first weights, which nobody reads, cost no global random numbers."""
     return nn.utils.skip_init(nn.Linear, size, classes)  # type: ignore[no-any-return, no-untyped-call]
@@ -424,13 +408,10 @@ def _layer(size: int, classes: int) -> nn.Linear:
 def _snapshots(
     module: nn.Module, frames: Iterator[training.TrainingFrame], fold: _Folding
 ) -> Iterator[Snapshot]:
-    chance = 1 / len(fold.categories)
-    start = fold.classifier(module)
-    first = True
+    start, count = fold.classifier(module), len(fold.categories)
     for frame in frames:
-        if first:
-            yield Snapshot(start, 0, frame.steps, math.log(len(fold.categories)), chance)
-            first = False
+        if frame.step == 1:
+            yield Snapshot(start, 0, frame.steps, math.log(count), 1 / count)
         if frame.step % _FRAME == 0 or frame.step == frame.steps:
             now = fold.classifier(frame.module)
             yield Snapshot(now, frame.step, frame.steps, frame.loss, frame.accuracy)

@@ -81,7 +81,6 @@ class OcclusionMap:
         across = _covering(self.columns, self.image_size[1])
         total = down @ self.values[view].double() @ across.T
         count = down.sum(1)[:, None] * across.sum(1)[None, :]
-
         covered = torch.where(count > 0, total / count.clamp_min(1), self.clean[view])
         return covered.to(torch.float32)
 
@@ -390,7 +389,7 @@ def _map_frames(experiment: _Experiment, coarsest: int) -> Generator[OcclusionMa
         follow = engine.make()
         return lambda chunk: experiment.read(follow(chunk))
 
-    for step in _halved(coarsest):
+    for step in (coarsest >> halvings for halvings in range(coarsest.bit_length())):
         chunks = _chunks(experiment, step, coarsest, engine)
         jobs = workers.in_order(reader, chunks, threads=engine.threads)
         with contextlib.closing(jobs):  # type: ignore[type-var]
@@ -400,12 +399,6 @@ def _map_frames(experiment: _Experiment, coarsest: int) -> Generator[OcclusionMa
                     yield map_.frame()
         if step == coarsest:
             yield map_.frame()
-
-
-def _halved(step: int) -> Iterator[int]:
-    while step >= 1:
-        yield step
-        step //= 2
 
 
 def _chunks(

@@ -30,9 +30,8 @@ from labsupport.core.images.preparation import checked_size
 from labsupport.core.network import Network, Pair
 from labsupport.methods import optimize
 from labsupport.methods.evolution.encodings import in_255ths
-from labsupport.methods.inversion import Hog
+from labsupport.methods.inversion import Hog, encode
 from labsupport.methods.optimize import Frame
-from labsupport.methods.optimize.objectives import node_of, read
 
 Representation = str | Hog
 HOG16 = Hog(cell=16)  # cells of 16 pixels leave a picture of 128 pixels the room it needs
@@ -132,8 +131,7 @@ def twin(
     """
     _check_alike(network, image, other)
     recipe = _recipe(image.detach().float().cpu(), layer, weight, steps)
-    with torch.no_grad():
-        code = _described(network, other.detach(), layer)
+    code = encode(network, other.detach().float(), layer).values
     first = image.detach().float().cpu() if start is None else start
     frames = optimize.visualize.frames(
         network, optimize.CodeDistance(layer, code), recipe=recipe, start=first, seed=seed
@@ -161,8 +159,7 @@ def measure(
     pairs = pair_distances(network, layer, size) if pairs is None else pairs
     kept = in_255ths(changed.detach().float().cpu())
     pictures = [one.detach().float().cpu() for one in (kept, image, other)]
-    with torch.no_grad():
-        own, first, goal = (_described(network, one, layer).flatten() for one in pictures)
+    own, first, goal = (encode(network, one, layer).values.flatten() for one in pictures)
     return Twin(
         kept,
         float((own - goal).norm()) / pairs.code,
@@ -182,9 +179,7 @@ def pair_distances(network: Network, layer: Representation, size: Pair) -> PairD
 
     def ask() -> PairDistances:
         some = torch.cat([_photograph(name, size) for name in images_.photos().names[::_EVERY]])
-        network.check(some[:1])
-        with torch.no_grad():
-            codes = torch.cat([_described(network, one[None], layer).flatten(1) for one in some])
+        codes = torch.cat([encode(network, one[None], layer).values.flatten(1) for one in some])
         return PairDistances(
             float(torch.pdist(codes).mean()), float(torch.pdist(some.flatten(1)).mean())
         )
@@ -224,14 +219,6 @@ def _check_alike(network: Network, image: Tensor, other: Tensor) -> None:
             f"one image and another one of its size, not {tuple(image.shape)} and "
             f"{tuple(other.shape)}: images.resize(picture, 128, crop=128) makes them alike"
         )
-
-
-def _described(network: Network, images: Tensor, layer: Representation) -> Tensor:
-    """Codes (N, ...) on the CPU."""
-    if isinstance(layer, Hog):
-        return layer(images.detach().float().cpu())
-    node_of(network, layer)
-    return read(network, (layer,), images)[layer].cpu()
 
 
 def _photograph(name: str, size: Pair) -> Tensor:

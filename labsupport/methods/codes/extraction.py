@@ -78,7 +78,10 @@ def codes_by_layer(
 
     def all_codes(batch: Tensor) -> Tensor:
         network.check(batch)
-        by_layer = [_as_codes(value, pooled) for value in part(network.send(batch))]
+        by_layer = [
+            value.flatten(2).mean(2) if pooled and value.ndim == 4 else value.flatten(1)
+            for value in part(network.send(batch))
+        ]
         widths[:] = [one.shape[1] for one in by_layer]
         return torch.cat(by_layer, 1)
 
@@ -86,11 +89,7 @@ def codes_by_layer(
     return dict(zip(layers, torch.split(whole, widths, 1), strict=True))
 
 
-def _as_codes(value: Tensor, pooled: bool) -> Tensor:
-    return value.flatten(2).mean(2) if pooled and value.ndim == 4 else value.flatten(1)
-
-
-def pixel_codes(pictures: Images, *, side: int = 32, progress: Progress | None = None) -> Tensor:
+def pixel_codes(pictures: Images, *, side: int = 32) -> Tensor:
     """What there is without a network: the images themselves, shrunk, as vectors (N, 3 side side).
 
     >>> pixel_codes(torch.zeros(2, 3, 40, 60), side=8).shape
@@ -104,7 +103,7 @@ def pixel_codes(pictures: Images, *, side: int = 32, progress: Progress | None =
 
     if isinstance(pictures, Tensor):
         images.check(pictures)
-    return device.in_batches(shrunk, _resized(pictures, (224, 224)), progress=progress)
+    return device.in_batches(shrunk, _resized(pictures, (224, 224)))
 
 
 def _for_all(

@@ -56,7 +56,7 @@ def balanced_weights(network: Network, image: Tensor, layers: Sequence[str]) -> 
 
 
 @dataclass(frozen=True)
-class Guided(objectives.Objective):
+class Guided(objectives.LayerObjective):
     """At each position of a layer, the dot product with the guide's feature that fits best there.
 
     Its gradient at that position is that feature: the 2015 notebook sets it so by hand. `features`
@@ -75,10 +75,6 @@ class Guided(objectives.Objective):
         with torch.no_grad():
             maps = objectives.read(network, (layer,), guide)[layer]  # (N, C, H, W)
         return cls(layer, maps.permute(0, 2, 3, 1).flatten(0, 2).cpu())
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        return (self.layer,)
 
     def bound(self, network: Network) -> objectives.Objective:
         _needs_map(network, self.layer)

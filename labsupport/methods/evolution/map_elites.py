@@ -241,16 +241,14 @@ def _next(network: Network, old: Generation) -> Generation:
     champions = list(old.champions)
     for cell in won.nonzero().flatten().tolist():
         champions[cell] = children[int(child[cell])]
-    return Generation(
-        old.classes,
-        torch.maximum(probabilities.amax(0), old.confidence),
-        tuple(champions),
-        torch.where(won, old.children + child, old.births),
-        old.children + plan.batch,
-        old.budget,
-        old.number + 1,
-        plan,
-        random.get_state(),
+    return replace(
+        old,
+        confidence=torch.maximum(probabilities.amax(0), old.confidence),
+        champions=tuple(champions),
+        births=torch.where(won, old.children + child, old.births),
+        children=old.children + plan.batch,
+        number=old.number + 1,
+        random=random.get_state(),
     )
 
 

@@ -66,25 +66,6 @@ DEFENCES: Mapping[str, Defence] = {
 }
 
 
-def _known(defence: str) -> str:
-    if defence not in DEFENCES:
-        close = ", ".join(repr(one) for one in nearest(str(defence), DEFENCES))
-        raise BadSetting(f"no defence {defence!r}; the nearest are {close}")
-    return defence
-
-
-def _checked_strength(defence: str, strength: float | None) -> float:
-    chosen = DEFENCES[_known(defence)]
-    if strength is None:
-        return chosen.usual
-    low, high = chosen.limits
-    if not low <= strength <= high:
-        raise BadSetting(
-            f"{defence}: the strength lies between {low:g} and {high:g}, not {strength}"
-        )
-    return float(strength)
-
-
 def quantize(network: Network, attack: AttackResult) -> AttackResult:
     """The changed images as a PNG file holds them, in 256 steps, with what the network says then.
 
@@ -112,8 +93,16 @@ def defend(images: Tensor, defence: str, strength: float | None = None, *, seed:
     Errors: `BadImage`, `BadSetting`.
     """
     images_.check(images)
-    chosen = DEFENCES[_known(defence)]
-    return chosen.act(images.detach().cpu(), _checked_strength(defence, strength), seed)
+    if defence not in DEFENCES:
+        close = ", ".join(repr(one) for one in nearest(str(defence), DEFENCES))
+        raise BadSetting(f"no defence {defence!r}; the nearest are {close}")
+    chosen = DEFENCES[defence]
+    (low, high), strength = chosen.limits, chosen.usual if strength is None else float(strength)
+    if not low <= strength <= high:
+        raise BadSetting(
+            f"{defence}: the strength lies between {low:g} and {high:g}, not {strength}"
+        )
+    return chosen.act(images.detach().cpu(), strength, seed)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from labsupport.core import network as networks
 from labsupport.core import training
 from labsupport.core.errors import BadSetting, nearest
-from labsupport.core.frames import framed, last_of
+from labsupport.core.frames import Stepwise, framed, last_of
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network
 from labsupport.core.network.architectures.lenet import LeNet5
@@ -66,7 +66,7 @@ class Grey(nn.Module):
 
 
 @dataclass(frozen=True)
-class DigitFrame:
+class DigitFrame(Stepwise):
     """A digit network on its way, after `step` of `steps`.
 
     `module` goes on changing with the next frame; `network()` is a copy as it is now.
@@ -77,11 +77,6 @@ class DigitFrame:
     steps: int
     module: nn.Module
     categories: tuple[str, ...]
-
-    @property
-    def progress(self) -> float:
-        """The share of the steps that is done, 0 to 1."""
-        return self.step / self.steps
 
     def network(self) -> Network:
         """What has been learned so far, for all methods that take a network."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from labsupport.core import training
 from labsupport.core.errors import BadSetting
-from labsupport.core.frames import framed
+from labsupport.core.frames import Stepwise, framed
 from labsupport.core.images import check
 from labsupport.core.images.perturbations import signed_step
 from labsupport.core.images.sets import LabelledImages
@@ -128,7 +128,7 @@ class AdversarialBatches:
 
 
 @dataclass(frozen=True)
-class AdversarialTraining:
+class AdversarialTraining(Stepwise):
     """Two copies of one network, after `step` of `steps`: one learns plainly, one adversarially.
 
     `measured` holds the robustness to steps of size `eps` so far, from step to (plain,
@@ -141,11 +141,6 @@ class AdversarialTraining:
     measured: Mapping[int, tuple[Robustness, Robustness]]
     plain: Network
     adversarial: Network
-
-    @property
-    def progress(self) -> float:
-        """The share of the steps that is done, 0 to 1."""
-        return self.step / self.steps
 
 
 @framed

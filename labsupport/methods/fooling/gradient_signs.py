@@ -11,11 +11,12 @@ from torch import Tensor
 
 from labsupport.core import workers
 from labsupport.core.errors import BadSetting
-from labsupport.core.frames import Shortcut, framed, last_of
+from labsupport.core.frames import Shortcut, Stepwise, framed, last_of
 from labsupport.core.images.perturbations import perturbed, signed_step
 from labsupport.core.network import Network
 from labsupport.methods.fooling import results
 from labsupport.methods.fooling.results import AttackResult, Classes, Targets
+from labsupport.methods.optimize.objectives import log_odds
 
 # The changed images of a part, and the network's scores before and after, where it computes.
 Outcome = tuple[Tensor, Tensor, Tensor]
@@ -60,17 +61,12 @@ def fgsm(
 
 
 @dataclass(frozen=True)
-class AttackFrame:
+class AttackFrame(Stepwise):
     """Where many small steps stand, after `step` of `steps`."""
 
     step: int
     steps: int
     result: AttackResult
-
-    @property
-    def progress(self) -> float:
-        """The share of the steps that is done, 0 to 1."""
-        return self.step / self.steps
 
 
 def _result(frames: Iterator[AttackFrame]) -> AttackResult:
@@ -243,7 +239,7 @@ class SignLine:
     def log_odds(self) -> Tensor:
         """log P / (1 - P) of the wanted class, (P,): what it is ahead of all others."""
         wanted = self.label if self.target is None else self.target
-        return results.log_odds(self.scores, torch.full((len(self.scores),), wanted))
+        return log_odds(self.scores, torch.full((len(self.scores),), wanted))
 
 
 def sign_line(

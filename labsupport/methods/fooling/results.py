@@ -12,6 +12,7 @@ from torch import Tensor
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
+from labsupport.methods.optimize.objectives import log_odds
 
 Classes = str | int | Sequence[int] | Tensor
 _AT_ONCE = {"cpu": 8 * 3 * 224 * 224}  # numbers in one pass: eight photographs, 512 digits
@@ -170,16 +171,6 @@ def gradient_of(network: Network, images: Tensor, wanted: Tensor) -> tuple[Tenso
         scores = network.scores(images)
         (gradient,) = torch.autograd.grad(log_odds(scores, wanted).sum(), images)
     return gradient, scores.detach()
-
-
-def log_odds(scores: Tensor, wanted: Tensor) -> Tensor:
-    """log P / (1 - P) of the wanted classes (N,), without ever rounding P.
-
-    It is the score less the logarithm of the sum of the others' exponentials.
-    """
-    mine = torch.nn.functional.one_hot(wanted, scores.shape[1]).bool()
-    others = scores.masked_fill(mine, -math.inf)
-    return scores.gather(1, wanted[:, None])[:, 0] - others.logsumexp(1)
 
 
 def at_once(network: Network, images: Tensor) -> int:

@@ -14,8 +14,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.images import hog as hogs
 from labsupport.core.network import Network, Pair
 from labsupport.core.network.targets import checked_position
-from labsupport.methods.optimize import CodeDistance
-from labsupport.methods.optimize.objectives import read
+from labsupport.methods.optimize.distances import CodeDistance, codes_of
 
 HOG = "HOG"
 
@@ -91,10 +90,7 @@ def encode(network: Network, images: Tensor, layer: str | Hog) -> Code:
     >>> encode(network, torch.rand(2, 3, 8, 8), "1").values.shape
     torch.Size([2, 5])
     """
-    network.check(images)
-    with torch.no_grad():
-        values = read(network, (layer,), images.detach())[layer].cpu()
-    return Code(layer, values, (images.shape[2], images.shape[3]))
+    return Code(layer, codes_of(network, layer, images), (images.shape[2], images.shape[3]))
 
 
 def neighbourhood(code: Code, position: Pair, *, size: int = 5) -> Code:

@@ -1,7 +1,7 @@
 """How near a reconstruction is: to its code, to its image, and for another network."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +11,7 @@ from labsupport.core import images as pictures
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.network import Network
 from labsupport.methods.inversion.codes import Code, Hog, encode
-from labsupport.methods.inversion.search import Setting, invert, setting_for
+from labsupport.methods.inversion.search import invert
 
 
 def code_distance(network: Network, images: Tensor, code: Code) -> Tensor:
@@ -139,25 +139,22 @@ def errors_by_layer(
     layers: Sequence[str | Hog],
     *,
     others: Tensor | None = None,
-    settings: Mapping[str, Setting] | None = None,
     steps: int | None = None,
     seed: int = 0,
 ) -> Iterator[LayerError]:
     """Invert each image's code at each layer; a `LayerError` when a layer is done.
 
     The spread of codes is that of `images` and `others` (N, 3, H, W) together: the paper takes
-    100 images. `settings` has a setting by layer's name, where it is not `setting_for`'s.
+    100 images.
 
     Errors: those of `encode` and `invert`.
     """
-    known = settings or {}
     network.check(images)
     pool = images if others is None else _concatenated(images, others)
     for place, layer in enumerate(layers, start=1):
         code = encode(network, images, layer)
         spread = mean_pairwise(encode(network, pool, layer).values)
-        setting = known.get(code.title) or setting_for(network, code)
-        last = invert(network, code, setting=setting, steps=steps, seed=seed)
+        last = invert(network, code, steps=steps, seed=seed)
         reached = encode(network, last.image, layer).values
         yield LayerError(
             code.title,

@@ -167,7 +167,6 @@ def weight_sweep(
     code: Code,
     weights: Sequence[float],
     *,
-    setting: Setting | None = None,
     steps: int | None = None,
     seed: int = 0,
 ) -> Iterator[tuple[float, Frame]]:
@@ -176,5 +175,4 @@ def weight_sweep(
     Errors: those of `invert`.
     """
     for weight in weights:
-        chosen = replace(setting or setting_for(network, code), tv=weight)
-        yield weight, invert(network, code, setting=chosen, steps=steps, seed=seed)
+        yield weight, invert(network, code, tv=weight, steps=steps, seed=seed)

@@ -51,7 +51,7 @@ class CodeDistance(Distance):
         cls, network: Network, layer: Representation, images: Tensor, mask: Tensor | None = None
     ) -> CodeDistance:
         """The distance to the codes of these images (N, 3, H, W)."""
-        return cls(layer, _codes(network, layer, images), mask)
+        return cls(layer, codes_of(network, layer, images), mask)
 
     def bound(self, network: Network) -> Objective:
         if isinstance(self.layer, str):
@@ -93,7 +93,7 @@ class GramDistance(Distance):
     @classmethod
     def to(cls, network: Network, layer: str, images: Tensor) -> GramDistance:
         """The distance to the Gram matrices of these images (N, 3, H, W)."""
-        return cls(layer, _gram(_codes(network, layer, images)).cpu())
+        return cls(layer, _gram(codes_of(network, layer, images)).cpu())
 
     def bound(self, network: Network) -> Objective:
         layer = network.layer(str(self.layer))
@@ -160,7 +160,8 @@ def _rows(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).reshape(count, height * width, channels)
 
 
-def _codes(network: Network, layer: Representation, images: Tensor) -> Tensor:
+def codes_of(network: Network, layer: Representation, images: Tensor) -> Tensor:
+    """What images (N, 3, H, W) have at a layer, checked, without a gradient, on the CPU."""
     network.check(images)
     with torch.no_grad():
-        return read(network, (layer,), images)[layer].cpu()
+        return read(network, (layer,), images.detach())[layer].cpu()

@@ -7,7 +7,7 @@ them through several steps, so what they need stays in its cache and no core wai
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from labsupport.core import workers
 from labsupport.core.errors import BadSetting
+from labsupport.core.frames import Stepwise
 from labsupport.core.network import Box, Network, Pair
 from labsupport.methods.optimize.objectives import SCORES, Objective, Term, Terms, free_name
 from labsupport.methods.optimize.optimizers import Gradient, Memory, Optimizer, mean_absolute
@@ -30,7 +31,7 @@ _NOTHING: Memory = {}
 
 
 @dataclass(frozen=True)
-class Frame:
+class Frame(Stepwise):
     """A picture on its way, after `step` of `steps` steps; everything is on the CPU.
 
     `image` is (N, 3, H, W) in [0, 1]. `score` (N,) is what is being raised: of a class the score
@@ -53,11 +54,6 @@ class Frame:
     box: Box | None
     settings: Mapping[str, Any]
     state: State = field(repr=False)
-
-    @property
-    def progress(self) -> float:
-        """The share of the steps that is done, 0 to 1."""
-        return self.step / self.steps if self.steps else 1.0
 
 
 @dataclass(frozen=True)
@@ -172,18 +168,15 @@ def _cores(device: torch.device) -> int:
 
 def _all_to(problem: Problem, groups: list[_Group], step: int) -> list[_Group]:
     """All groups, evaluated at this step."""
-    if min(_cores(problem.network.device), len(groups)) == 1:
+    cores = _cores(problem.network.device)
+    if min(cores, len(groups)) == 1:
         return [_to(problem, step, group) for group in groups]
     while True:
         soon = min(step, groups[0].state.step + _STRETCH)
-        groups = _by_cores(partial(_to, problem, soon), groups)
+        there = workers.in_order(partial(partial, _to, problem, soon), groups, threads=cores)
+        groups = [group for _, group in there]
         if soon == step:
             return groups
-
-
-def _by_cores(go: Callable[[_Group], _Group], groups: list[_Group]) -> list[_Group]:
-    threads = torch.get_num_threads()
-    return [there for _, there in workers.in_order(lambda: go, groups, threads=threads)]
 
 
 def _to(problem: Problem, step: int, group: _Group) -> _Group:

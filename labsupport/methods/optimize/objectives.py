@@ -6,6 +6,7 @@ raised is the sum of weight times value. A distance has a negative weight, so it
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -266,9 +267,17 @@ class LogOdds(Objective):
 
     def terms(self, activations: Activations) -> Terms:
         scores = activations[SCORES]
-        wanted = torch.tensor(self.classes, device=scores.device).expand(len(scores))[:, None]
-        others = scores.scatter(1, wanted, float("-inf")).logsumexp(1)
-        return {"log-odds": Term(scores.gather(1, wanted)[:, 0] - others, 1.0)}
+        wanted = torch.tensor(self.classes, device=scores.device).expand(len(scores))
+        return {"log-odds": Term(log_odds(scores, wanted), 1.0)}
+
+
+def log_odds(scores: Tensor, wanted: Tensor) -> Tensor:
+    """log p / (1 - p) of the wanted classes (N,), from scores (N, classes), without rounding p.
+
+    It is the score less the logarithm of the sum of the others' exponentials.
+    """
+    others = scores.scatter(1, wanted[:, None], -math.inf).logsumexp(1)
+    return scores.gather(1, wanted[:, None])[:, 0] - others
 
 
 @dataclass(frozen=True)

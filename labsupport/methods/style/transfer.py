@@ -10,10 +10,11 @@ from torch import Tensor
 from labsupport.core import device as devices
 from labsupport.core import images
 from labsupport.core.errors import BadSetting
-from labsupport.core.frames import Shortcut, framed, last_of
+from labsupport.core.frames import Shortcut, Stepwise, framed, last_of
 from labsupport.core.images.preparation import checked_size
 from labsupport.core.network import Network, Pair
 from labsupport.methods import optimize
+from labsupport.methods.codes import fitted
 from labsupport.methods.optimize import Frame
 from labsupport.methods.style.colours import luminance, match_colours, recolour
 from labsupport.methods.style.losses import strength
@@ -23,7 +24,7 @@ from labsupport.methods.style.recipe import StyleRecipe, recipe_for
 
 
 @dataclass(frozen=True)
-class StyleFrame:
+class StyleFrame(Stepwise):
     """A picture on its way, after `step` of `steps` steps; everything is on the CPU.
 
     `image` is (1, 3, H, W) in [0, 1], with the content's colours where they are kept. `losses` has
@@ -39,11 +40,6 @@ class StyleFrame:
     steps: int
     settings: Mapping[str, Any]
     frame: Frame = field(repr=False)
-
-    @property
-    def progress(self) -> float:
-        """The share of the steps that is done, 0 to 1."""
-        return self.frame.progress
 
 
 @framed
@@ -116,7 +112,6 @@ def reconstruct_content(
     image: Tensor,
     layer: str,
     *,
-    recipe: StyleRecipe = _CONTENT_ALONE,
     steps: int | None = None,
     seed: int = 0,
 ) -> Iterator[StyleFrame]:
@@ -124,7 +119,7 @@ def reconstruct_content(
 
     Errors: those of `stylize`.
     """
-    alone = replace(recipe, content_layers={layer: 1.0}, style_layers={})
+    alone = replace(_CONTENT_ALONE, content_layers={layer: 1.0}, style_layers={})
     return stylize.frames(network, image, (), recipe=alone, start="noise", steps=steps, seed=seed)
 
 
@@ -135,7 +130,6 @@ def reconstruct_style(
     layers: Sequence[str],
     *,
     size: int | Pair | None = None,
-    recipe: StyleRecipe = _STYLE_ALONE,
     steps: int | None = None,
     seed: int = 0,
 ) -> Iterator[StyleFrame]:
@@ -149,7 +143,7 @@ def reconstruct_style(
     shape = (size, size) if isinstance(size, int) else _size(style) if size is None else size
     blank = style.new_full((1, 3, *checked_size(shape)), 0.5)
     weights = dict.fromkeys(layers, 1 / max(1, len(layers)))
-    alone = replace(recipe, content_layers={}, style_layers=weights)
+    alone = replace(_STYLE_ALONE, content_layers={}, style_layers=weights)
     return stylize.frames(
         network, blank, style, recipe=alone, start="noise", steps=steps, seed=seed
     )
@@ -256,7 +250,7 @@ class _Transfer:
         if self.start == "content":
             return self.shown
         if self.start == "style":
-            return _covering(self.styles[0], _size(self.content))
+            return fitted(self.styles[0], _size(self.content)).contiguous()
         return self.start
 
     def frames(self, optimized: Iterator[Frame]) -> Generator[StyleFrame]:
@@ -304,13 +298,3 @@ def _single_colour(recipe: StyleRecipe, step: int) -> str:
 
 def _size(image: Tensor) -> Pair:
     return (image.shape[2], image.shape[3])
-
-
-def _covering(image: Tensor, size: Pair) -> Tensor:
-    """The image as large as it must be to cover this size, and the middle of it."""
-    share = max(size[0] / image.shape[2], size[1] / image.shape[3])
-    grown = (
-        max(size[0], round(image.shape[2] * share)),
-        max(size[1], round(image.shape[3] * share)),
-    )
-    return images.resize(image, grown, crop=size).contiguous()
