@@ -59,5 +59,18 @@ def nearest(word: str, words: Iterable[str], count: int = 3) -> list[str]:
     return sorted(unique, key=closeness, reverse=True)[:count]
 
 
+def one_of(value: object, known: Iterable[str], what: str, hint: str = "") -> str:
+    """The value, where it is one of the known words; else `BadSetting` with the nearest of them.
+
+    >>> one_of("mean", ("max", "mean"), "reduce")
+    'mean'
+    """
+    words = list(known)
+    if isinstance(value, str) and value in words:
+        return value
+    listed, close = ", ".join(map(repr, words)), nearest(str(value), words, 1)[0]
+    raise BadSetting(f"{what} is one of {listed}, not {value!r}; did you mean {close!r}?{hint}")
+
+
 def _plain(word: object) -> str:
     return "".join(letter for letter in str(word).casefold() if letter.isalnum())

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from labsupport.core import device as devices
 from labsupport.core import network as networks
 from labsupport.core import training
-from labsupport.core.errors import BadImage, BadSetting, UnknownClass, nearest
+from labsupport.core.errors import BadImage, BadSetting, UnknownClass, nearest, one_of
 from labsupport.core.frames import Stepwise, framed
+from labsupport.core.images import check
 from labsupport.core.images.perturbations import Bounds, perturbed
-from labsupport.core.images.preparation import check
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network
 
@@ -494,11 +494,7 @@ def _direction(
     classifier: LinearClassifier, now: Tensor, target: int, along: str, subtract_current: bool
 ) -> Tensor:
     """One for each image that is in class `now` (N,): (N, 3, H, W), its largest number 1."""
-    if along not in ALONG:
-        raise BadSetting(
-            f"along is 'weights' or 'sign', not {along!r}; the nearest is "
-            f"{nearest(along, ALONG, 1)[0]!r}"
-        )
+    one_of(along, ALONG, "along")
     towards = classifier.weights[target].expand(len(now), -1, -1, -1)
     if subtract_current:
         towards = towards - classifier.weights[now]

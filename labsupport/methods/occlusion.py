@@ -17,9 +17,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import workers
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.frames import Shortcut, framed, last_of
-from labsupport.core.images.preparation import check
+from labsupport.core.images import check
 from labsupport.core.network import Box, Network, Pair, Target, TargetLike
 from labsupport.core.network.incremental import Chunk, CleanImage, Output, Plan, Recomputer
 from labsupport.core.network.layers import Layer
@@ -214,11 +214,7 @@ def fill_image(network: Network, image: Tensor, fill: Fill = "mean") -> Tensor:
         return fill.detach()
     if not isinstance(fill, str):
         return _colored(image, fill)
-    if fill not in FILLS:
-        raise BadSetting(
-            f"no fill {fill!r}; did you mean {nearest(fill, FILLS, 1)[0]!r}? "
-            "A colour is (red, green, blue) in [0, 1]"
-        )
+    one_of(fill, FILLS, "fill", " A colour is (red, green, blue) in [0, 1]")
     return FILLS[fill](network, image.detach())
 
 
@@ -230,10 +226,6 @@ def _colored(image: Tensor, color: Sequence[float]) -> Tensor:
     if not all(0 <= part <= 1 for part in (red, green, blue)):
         raise BadSetting(f"a colour is (red, green, blue) in [0, 1], not {color!r}")
     return torch.empty_like(image).copy_(torch.tensor([red, green, blue]).view(1, 3, 1, 1))
-
-
-def _noise(_: Network, image: Tensor) -> Tensor:
-    return torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
 
 
 def _blurred(_: Network, image: Tensor) -> Tensor:
@@ -248,7 +240,7 @@ FILLS: Mapping[str, Callable[[Network, Tensor], Tensor]] = {
     "grey": lambda _, image: _colored(image, (0.5, 0.5, 0.5)),
     "black": lambda _, image: _colored(image, (0.0, 0.0, 0.0)),
     "white": lambda _, image: _colored(image, (1.0, 1.0, 1.0)),
-    "noise": _noise,
+    "noise": lambda _, image: torch.rand(image.shape, generator=torch.Generator().manual_seed(0)),
     "blur": _blurred,
 }
 
@@ -336,8 +328,8 @@ def _positions(size: Pair, window: Pair, stride: Pair) -> tuple[tuple[Pair, ...]
 def _checked_views(views: Sequence[str], target: Target) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(views))
     for view in chosen:
-        if view not in VIEWS and not view.startswith("activity:"):
-            raise BadSetting(f"no view {view!r}; did you mean {nearest(view, VIEWS, 1)[0]!r}?")
+        if not view.startswith("activity:"):
+            one_of(view, VIEWS, "a view")
     if not chosen:
         raise BadSetting(f"name at least one view: {', '.join(VIEWS)}")
     if "probability" in chosen and target.layer is not None:

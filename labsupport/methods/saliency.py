@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import images as pictures
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.images.sets import CutOut, Picture
 from labsupport.core.network import Box, Network, TargetLike
 from labsupport.methods import backprop
@@ -72,9 +72,7 @@ def saliency_map(
     tensor([[[2., 2.], [2., 2.]]])
     """
     network.check(images)
-    if reduce not in REDUCTIONS:
-        near = nearest(str(reduce), REDUCTIONS, 1)[0]
-        raise BadSetting(f"there is no reduction {reduce!r}; did you mean {near!r}?")
+    one_of(reduce, REDUCTIONS, "reduce")
     if samples != int(samples):
         raise BadSetting(f"samples is {samples}; it is a whole number from 1 upwards")
     if samples == 1:

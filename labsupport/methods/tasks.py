@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.images.preparation import checked_size
+from labsupport.core.images import checked_size
 from labsupport.core.network import Box, Network, Pair, TargetLike
 from labsupport.core.network.detectors import Detection
 from labsupport.methods.saliency import box_iou, box_of, largest_component

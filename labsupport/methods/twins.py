@@ -26,7 +26,6 @@ from torch import Tensor
 from labsupport.core import images as images_
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.frames import framed, last_of
-from labsupport.core.images.preparation import checked_size
 from labsupport.core.network import Network, Pair
 from labsupport.methods import optimize
 from labsupport.methods.evolution.encodings import in_255ths
@@ -175,7 +174,7 @@ def pair_distances(network: Network, layer: Representation, size: Pair) -> PairD
 
     Errors: `UnknownLayer`, `BadSetting` for what is no size, and `BadImage` where it does not fit.
     """
-    size = checked_size(size)
+    size = images_.checked_size(size)
 
     def ask() -> PairDistances:
         some = torch.cat([_photograph(name, size) for name in images_.photos().names[::_EVERY]])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting, nearest, one_of
 from labsupport.core.network import Network, Pair
 from labsupport.core.network.operations import Operation
 
@@ -236,8 +236,7 @@ def argsort(weights: Tensor, key: str) -> list[int]:
 
     Errors: `BadSetting` for an unknown key.
     """
-    if key not in KEYS:
-        raise BadSetting(f"no sorting key {key!r}; did you mean {nearest(key, KEYS, 1)[0]!r}?")
+    one_of(key, KEYS, "key")
     measured = measure(weights)
     values = {
         "number": torch.arange(len(weights)).float(),

@@ -253,7 +253,7 @@ def test_a_design_is_the_network_that_torch_would_build(plan):
         ({"image": 48, "kernel": 7, "padding": "none", "first_stride": 2}, "conv4 has a kernel"),
         ({"channels": 0}, "channels is a whole number"),
         ({"depth": 2.5}, "depth is a whole number"),
-        ({"padding": "valid"}, '"same" or "none"'),
+        ({"padding": "valid"}, "padding is one of 'same', 'none'"),
         ({"head": "none"}, "head is"),
     ],
 )

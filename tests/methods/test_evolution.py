@@ -326,13 +326,13 @@ def test_parents_are_drawn_evenly_or_where_there_is_promise():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"encoding": "cppn"}, "'CPPN' or 'direct'"),
+        ({"encoding": "cppn"}, "encoding is one of 'CPPN', 'direct'"),
         ({"encoding": evolution.Direct(rate=0.0)}, "rate lies above 0"),
         ({"encoding": evolution.Cppn(link=1.5)}, "probabilities"),
         ({"encoding": evolution.Cppn(hidden=99)}, "hidden is 0 to 20"),
         ({"budget": 0}, "budget is 1 or more"),
         ({"batch": 0}, "batch is 1 or more"),
-        ({"parents": "best"}, "'promising' or 'even'"),
+        ({"parents": "best"}, "parents is one of 'promising', 'even'"),
         ({"classes": []}, "at least one class"),
         ({"classes": ["a", 0]}, "none twice"),
         ({"classes": "a"}, "is a list"),

@@ -328,7 +328,7 @@ def test_what_cannot_be_painted_is_refused(tiny, content, painted):
         ("BadImage: .*lies in", begin, tiny, content * 2, painted),
         ("one picture at a time", begin, tiny, pair, painted),
         ("there is no style", begin, tiny, content, ()),
-        ("no start", begin, tiny, content, painted, {"start": "contents"}),
+        ("start is one of", begin, tiny, content, painted, {"start": "contents"}),
         ("silent at 1", begin, unseeing, content, content, unseen),
         ("no number any more", s.stylize, tiny, toys.image(*SIZE, seed=3), painted, noisy),
         *(

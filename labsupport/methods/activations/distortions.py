@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.images.preparation import check
+from labsupport.core.images import check
 
 LIMITS = {
     "rotate": (-180.0, 180.0),
@@ -118,9 +118,5 @@ def sampled(maps: Tensor, places: Tensor) -> Tensor:
 
 def positions(height: int, width: int) -> Tensor:
     """The (x, y) of every pixel, (height, width, 2)."""
-    rows, columns = torch.meshgrid(
-        torch.arange(height, dtype=torch.float32),
-        torch.arange(width, dtype=torch.float32),
-        indexing="ij",
-    )
-    return torch.stack([columns, rows], 2)
+    sides = (torch.arange(side, dtype=torch.float32) for side in (width, height))
+    return torch.stack(torch.meshgrid(*sides, indexing="xy"), 2)

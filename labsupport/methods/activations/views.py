@@ -29,13 +29,15 @@ from labsupport.methods.patches import TopPatches, merge, top_patches
 _FORMAT = "unit picture 1"
 _KEPT = 64  # pictures in memory
 _MOST = 500  # files in the folder, 40 to 100 kB each
+_CHUNK = 8  # pictures that are scanned for patches between two frames
 
 
 class PictureCache:
     """Pictures (1, 3, H, W) by what made them, in memory and in a folder of PNG files.
 
     The folder is made when the first picture is kept; by default it lies beside PyTorch's own
-    downloads. Each file holds in words what made it, and counts only if those words agree.
+    downloads. Each file holds in words what made it, and counts only if those words agree. A folder
+    that cannot be written, or a damaged file, costs no more than making the picture again.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -97,9 +99,6 @@ def _words(made_by: Mapping[str, Any]) -> str:
 
 
 # One unit from every side
-
-
-_CHUNK = 8  # pictures that are scanned for patches between two frames
 
 
 @dataclass(frozen=True)

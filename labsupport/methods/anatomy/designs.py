@@ -3,11 +3,11 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
-from labsupport.core.errors import BadSetting
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.network import Network, blueprints
 
 Padding = Literal["same", "none"]
@@ -84,10 +84,8 @@ def _check(plan: Design) -> None:
         value = getattr(plan, name)
         if not isinstance(value, int) or value < 1:
             raise BadSetting(f"{name} is a whole number from 1 upwards, not {value!r}")
-    if plan.padding not in ("same", "none"):
-        raise BadSetting(f'padding is "same" or "none", not {plan.padding!r}')
-    if plan.head not in ("fully connected", "average"):
-        raise BadSetting(f'head is "fully connected" or "average", not {plan.head!r}')
+    one_of(plan.padding, get_args(Padding), "padding")
+    one_of(plan.head, get_args(Head), "head")
 
 
 def _window(plan: Design, number: int) -> tuple[int, int, int]:

@@ -81,6 +81,7 @@ def configuration_table(networks: Mapping[str, Network]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+@functools.cache
 def published() -> tuple[Published, ...]:
     """What torchvision's classifiers cost and reach, from the data that its weights carry.
 
@@ -89,7 +90,8 @@ def published() -> tuple[Published, ...]:
     >>> {one.network: one.top1 for one in published() if one.recipe == 1}["resnet50"]
     76.13
     """
-    return _published()
+    names = torchvision.models.list_models(module=torchvision.models)
+    return tuple(entry for name in names for entry in _entries(name))
 
 
 def _word(one: Operation, units: int) -> str:
@@ -103,12 +105,6 @@ def _blocks_of(rows: Sequence[str]) -> list[tuple[str, ...]]:
     """The lines between the pools, and each pool by itself."""
     groups = itertools.groupby(rows, key=lambda row: "pool" in row)
     return [tuple(lines) for _, lines in groups]
-
-
-@functools.cache
-def _published() -> tuple[Published, ...]:
-    names = torchvision.models.list_models(module=torchvision.models)
-    return tuple(entry for name in names for entry in _entries(name))
 
 
 def _entries(name: str) -> Iterator[Published]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting, one_of
 
 METRICS = ("cosine", "euclidean")
 CHUNK = 512  # rows of a table of distances that are held at a time
@@ -132,12 +132,9 @@ def checked(codes: Tensor) -> Tensor:
 
 def normalized(codes: Tensor, metric: str) -> Tensor:
     """Codes to measure between: of length 1 for "cosine", centred else."""
-    if metric == "cosine":
+    if one_of(metric, METRICS, "metric") == "cosine":
         return F.normalize(codes, dim=1)
-    if metric == "euclidean":
-        return codes - codes.mean(0)
-    near = nearest(str(metric), METRICS, 1)[0]
-    raise BadSetting(f"no metric {metric!r}; did you mean {near!r}?")
+    return codes - codes.mean(0)
 
 
 def distances_between(some: Tensor, others: Tensor, metric: str) -> Tensor:

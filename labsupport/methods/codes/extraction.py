@@ -1,7 +1,6 @@
 """From images to codes: the activations of a layer as one vector for each image."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeAlias, overload
 
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor, fx
 
 from labsupport.core import device, images, workers
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.core.images.preparation import checked_size
 from labsupport.core.images.sets import Picture
 from labsupport.core.network import Network, Pair
 from labsupport.core.streams import count_of
@@ -119,25 +117,18 @@ def _for_all(
     cores = min(torch.get_num_threads(), _MOST_CORES)
     if network.device.type != "cpu" or cores == 1:
         return device.in_batches(fn, resized, device=network.device, progress=progress)
-    parts = []
-    starts = range(0, len(resized), _BATCH)
-    for start, part in workers.in_order(
-        lambda: partial(_batch, fn, resized), starts, threads=cores
-    ):
+
+    def batch(start: int) -> Tensor:
+        chunk = resized[start : start + _BATCH]
+        with torch.no_grad():
+            return fn(chunk if isinstance(chunk, Tensor) else torch.stack(list(chunk)))
+
+    parts, starts = [], range(0, len(resized), _BATCH)
+    for start, part in workers.in_order(lambda: batch, starts, threads=cores):
         parts.append(part)
         if progress is not None:
             progress(min(start + _BATCH, len(resized)) / len(resized))
     return torch.cat(parts)
-
-
-def _batch(
-    fn: Callable[[Tensor], Tensor],
-    resized: Tensor | Sequence[Tensor],
-    start: int,
-) -> Tensor:
-    chunk = resized[start : start + _BATCH]
-    with torch.no_grad():
-        return fn(chunk if isinstance(chunk, Tensor) else torch.stack(list(chunk)))
 
 
 def _resized(pictures: Images, size: Pair) -> Tensor | Sequence[Tensor]:
@@ -176,7 +167,7 @@ def fitted(image: Tensor, size: Pair) -> Tensor:
     torch.Size([1, 3, 50, 50])
     """
     images.check(image)
-    size = checked_size(size)
+    size = images.checked_size(size)
     height, width = image.shape[2:]
     scale = max(size[0] / height, size[1] / width)
     covering = (max(round(height * scale), size[0]), max(round(width * scale), size[1]))

@@ -1,7 +1,4 @@
-"""Maps: codes laid out in a plane, by t-SNE or by their principal components.
-
-van der Maaten and Hinton, "Visualizing data using t-SNE", JMLR 2008.
-"""
+"""Maps: codes laid out in a plane, by t-SNE or by their principal components."""
 
 import math
 from collections.abc import Generator, Iterator
@@ -11,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.frames import Shortcut, framed, last_of
 from labsupport.methods.codes import distances, tsne
 
@@ -63,11 +60,10 @@ def embed(
     torch.Size([12, 2])
     """
     codes = distances.checked(codes)
-    if method == "pca":
-        return iter([_principal(codes, metric)])
-    if method != "tsne":
-        near = nearest(str(method), METHODS, 1)[0]
-        raise BadSetting(f"no method {method!r}; did you mean {near!r}?")
+    if one_of(method, METHODS, "method") == "pca":
+        _check_settings(len(codes), min(2.0, len(codes) - 0.5), None, 1, 1)
+        points = _components(distances.normalized(codes, metric)).float()
+        return iter([Embedding(points, 1, 1, math.nan, "principal components", 1.0)])
     _check_settings(len(codes), perplexity, learning_rate, steps, every)
     start = _start(distances.normalized(codes, metric), seed)
     descent = _Descent(codes, start, perplexity, metric, learning_rate, steps)
@@ -136,12 +132,6 @@ def _start(vectors: Tensor, seed: int | None) -> tsne.Floats:
         first = torch.randn(len(vectors), 2, generator=generator, dtype=torch.float64)
     positions: tsne.Floats = (first * tsne.SCALE).numpy()
     return positions
-
-
-def _principal(codes: Tensor, metric: str) -> Embedding:
-    _check_settings(len(codes), min(2.0, len(codes) - 0.5), None, 1, 1)
-    points = _components(distances.normalized(codes, metric)).float()
-    return Embedding(points, 1, 1, math.nan, "principal components", 1.0)
 
 
 def _components(vectors: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsupport.core.errors import BadImage, BadSetting
+from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed
 from labsupport.core.network import Network
 from labsupport.methods.dream.deepdream import CLASSIC, DreamFrame, DreamRecipe, dream
@@ -50,10 +50,9 @@ def zoom_film(
     """
     if count < 1:
         raise BadSetting(f"a film has one picture or more, not {count}")
+    network.check(image, one=True)
     first = dream.frames(network, image, objective, recipe=recipe, seed=seed)
-    if len(image) != 1:
-        raise BadImage(f"a zoom film begins with one image, (1, 3, H, W), not with {len(image)}")
-    zoom(image, share)
+    zoom(image, share)  # refuses a share that cannot be
 
     def following(number: int, last: Tensor) -> Iterator[DreamFrame]:
         seen = zoom(last, share).clamp(0, 1)
@@ -154,10 +153,9 @@ def feedback(
 
     Errors: those of `dream`.
     """
+    network.check(image, one=True)
     single = replace(recipe, octaves=1, iterations=steps)
     frames = dream.frames(network, image, objective, recipe=single, seed=seed)
-    if len(image) != 1:
-        raise BadImage(f"a feedback loop has one image, (1, 3, H, W), not {len(image)}")
     return _rows(network, frames, steps)
 
 

@@ -15,23 +15,21 @@ from labsupport.core.network import Box, Network, Pair, receptive_box
 from labsupport.methods.optimize import objectives
 from labsupport.methods.optimize.objectives import Energy, Objective, Sum, Term, Terms, read
 
-DreamObjective = str | Sequence[str] | Mapping[str, float] | objectives.Objective
+DreamObjective = str | Sequence[str] | Mapping[str, float] | Objective
 _PRODUCTS = 1 << 23  # dot products at a time: 32 MiB
 
 
-def as_objective(objective: DreamObjective) -> objectives.Objective:
+def as_objective(objective: DreamObjective) -> Objective:
     """A layer, several, or layers with weights as the energy of the layers; others as they are."""
-    if isinstance(objective, objectives.Objective):
+    if isinstance(objective, Objective):
         return objective
     layers = [objective] if isinstance(objective, str) else objective
     weights = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
     if not weights:
         raise BadSetting("no layer to dream of: give one, a list of them, or {layer: weight}")
     if list(weights.values()) == [1.0]:
-        return objectives.Energy(*weights)
-    return objectives.Sum(
-        tuple(float(w) for w in weights.values()), tuple(map(objectives.Energy, weights))
-    )
+        return Energy(*weights)
+    return Sum(tuple(float(w) for w in weights.values()), tuple(map(Energy, weights)))
 
 
 def balanced_weights(network: Network, image: Tensor, layers: Sequence[str]) -> dict[str, float]:
@@ -43,10 +41,10 @@ def balanced_weights(network: Network, image: Tensor, layers: Sequence[str]) -> 
     network.check(image)
     weights = {}
     for layer in layers:
-        energy = objectives.Energy(layer).bound(network)
+        energy = Energy(layer).bound(network)
         with torch.enable_grad():
             moving = image.detach().float().to(network.device).requires_grad_(True)
-            (term,) = energy.terms(objectives.read(network, energy.layers, moving)).values()
+            (term,) = energy.terms(read(network, energy.layers, moving)).values()
             (gradient,) = torch.autograd.grad(term.value.sum(), moving)
         size = float(gradient.abs().mean())
         if not size > 0:
@@ -73,10 +71,10 @@ class Guided(objectives.LayerObjective):
         network.check(guide)
         _needs_map(network, layer)
         with torch.no_grad():
-            maps = objectives.read(network, (layer,), guide)[layer]  # (N, C, H, W)
+            maps = read(network, (layer,), guide)[layer]  # (N, C, H, W)
         return cls(layer, maps.permute(0, 2, 3, 1).flatten(0, 2).cpu())
 
-    def bound(self, network: Network) -> objectives.Objective:
+    def bound(self, network: Network) -> Objective:
         _needs_map(network, self.layer)
         channels = network.layer(self.layer).shape[0]
         if self.features.ndim != 2 or self.features.shape[1] != channels:
@@ -86,10 +84,10 @@ class Guided(objectives.LayerObjective):
             )
         return replace(self, features=objectives.on_device(network, self.features))
 
-    def terms(self, activations: Mapping[str, Tensor]) -> objectives.Terms:
+    def terms(self, activations: Mapping[str, Tensor]) -> Terms:
         rows = activations[self.layer].flatten(2).transpose(1, 2)  # (N, P, C)
         value = (rows * self.features[self._best(rows)]).flatten(1).sum(1)
-        return {f"guide at {self.layer}": objectives.Term(value, 1.0)}
+        return {f"guide at {self.layer}": Term(value, 1.0)}
 
     def _best(self, rows: Tensor) -> Tensor:
         """Which feature of the guide has the largest product with each row: (..., C) to (...)."""
@@ -189,19 +187,16 @@ def tiles(
     network: Network, layers: Sequence[str], size: Pair, side: int, halo: int | None
 ) -> tuple[Tile, ...]:
     """Tiles that cover an image of this size, so that each position counts in just one of them."""
-    key = ("tiles", tuple(layers), size, side, halo)
-    return network.remember(key, lambda: _planned(network, layers, size, side, halo))
 
+    def planned() -> tuple[Tile, ...]:
+        spans = [_spans(network, layers, size, axis, side, halo) for axis in (0, 1)]
+        return tuple(
+            Tile((left, top, right, bottom), rows, columns)
+            for (top, bottom), rows in spans[0]
+            for (left, right), columns in spans[1]
+        )
 
-def _planned(
-    network: Network, layers: Sequence[str], size: Pair, side: int, halo: int | None
-) -> tuple[Tile, ...]:
-    spans = [_spans(network, layers, size, axis, side, halo) for axis in (0, 1)]
-    return tuple(
-        Tile((left, top, right, bottom), rows, columns)
-        for (top, bottom), rows in spans[0]
-        for (left, right), columns in spans[1]
-    )
+    return network.remember(("tiles", tuple(layers), size, side, halo), planned)
 
 
 _Span = tuple[Pair, dict[str, Pair]]

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from labsupport.core import images as pictures
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.core.images.preparation import checked_size
 from labsupport.core.network import Pair
 from labsupport.methods.optimize.optimizers import Gradient, Memory, Optimizer, Schedule, Update
 from labsupport.methods.optimize.regularizers import blurred
@@ -25,7 +24,7 @@ def octave_sizes(size: Pair, octaves: int = 4, scale: float = 1.4) -> tuple[Pair
         raise BadSetting(
             f"there are 1 octave or more, with a scale above 1 up to 4; not {octaves}, {scale}"
         )
-    sizes = [checked_size(size)]
+    sizes = [pictures.checked_size(size)]
     for _ in range(octaves - 1):
         height, width = sizes[-1]
         sizes.append((max(1, round(height / scale)), max(1, round(width / scale))))
@@ -43,7 +42,7 @@ def resized(values: Tensor, size: Pair) -> Tensor:
     tensor([[[[0., 1., 2., 3.]]]])
     """
     check_values(values)
-    for axis, count in zip((2, 3), checked_size(size), strict=True):
+    for axis, count in zip((2, 3), pictures.checked_size(size), strict=True):
         length = values.shape[axis]
         if length != count:
             ends = torch.linspace(0, length - 1, count, dtype=torch.float64)

@@ -1,8 +1,4 @@
-"""How a picture is written down so that it can have children: the encodings of an evolution.
-
-Nguyen, Yosinski and Clune, "Deep neural networks are easily fooled", CVPR 2015, have two: a number
-for each pixel (`Direct`), and a small network that paints (`Cppn`).
-"""
+"""How a picture is written down so that it can have children: the encodings of an evolution."""
 
 import math
 from abc import ABC, abstractmethod

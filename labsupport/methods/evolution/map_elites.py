@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from labsupport.core.errors import BadSetting, UnknownClass, nearest
+from labsupport.core.errors import BadSetting, UnknownClass, nearest, one_of
 from labsupport.core.frames import framed
 from labsupport.core.network import Network, Pair
 from labsupport.methods.evolution.cppn import Cppn
@@ -278,12 +277,9 @@ def _plan(
     network: Network, encoding: str | Encoding, batch: int | None, parents: str, seed: int
 ) -> EvolutionPlan:
     if isinstance(encoding, str):
-        if encoding not in ENCODINGS:
-            raise BadSetting(f"encoding is {_either(ENCODINGS)}, not {encoding!r}")
-        encoding = ENCODINGS[encoding]
+        encoding = ENCODINGS[one_of(encoding, ENCODINGS, "encoding")]
     encoding.check()
-    if parents not in PARENTS:
-        raise BadSetting(f"parents is {_either(PARENTS)}, not {parents!r}")
+    one_of(parents, PARENTS, "parents")
     if batch is not None and batch < 1:
         raise BadSetting(f"batch is 1 or more children, not {batch}")
     size = network.input_size
@@ -298,10 +294,6 @@ def _plan(
         network.name,
         network.categories,
     )
-
-
-def _either(words: Mapping[str, Any] | Sequence[str]) -> str:
-    return " or ".join(repr(word) for word in words)
 
 
 def _cells(network: Network, classes: Sequence[str | int] | None) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import images as images_
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.network import Network
 from labsupport.methods.fooling.results import AttackResult, scores_of
 
@@ -28,10 +28,6 @@ class Defence:
     limits: tuple[float, float]
     words: str
     act: Callable[[Tensor, float, int], Tensor]
-
-
-def _rounded(images: Tensor, _: float, __: int) -> Tensor:
-    return (images * 255).round() / 255
 
 
 def _jpeg(images: Tensor, quality: float, _: int) -> Tensor:
@@ -59,7 +55,7 @@ def _noise(images: Tensor, spread: float, seed: int) -> Tensor:
 
 
 DEFENCES: Mapping[str, Defence] = {
-    "8 bits": Defence(1, (1, 1), "a PNG file", _rounded),
+    "8 bits": Defence(1, (1, 1), "a PNG file", lambda images, *_: (images * 255).round() / 255),
     "jpeg": Defence(75, (5, 95), "JPEG, quality {:.0f}", _jpeg),
     "blur": Defence(1.0, (0.3, 4.0), "blur, σ = {:.1f} px", _blur),
     "noise": Defence(8, (1, 64), "noise, σ = {:.0f}/255", _noise),
@@ -93,10 +89,7 @@ def defend(images: Tensor, defence: str, strength: float | None = None, *, seed:
     Errors: `BadImage`, `BadSetting`.
     """
     images_.check(images)
-    if defence not in DEFENCES:
-        close = ", ".join(repr(one) for one in nearest(str(defence), DEFENCES))
-        raise BadSetting(f"no defence {defence!r}; the nearest are {close}")
-    chosen = DEFENCES[defence]
+    chosen = DEFENCES[one_of(defence, DEFENCES, "defence")]
     (low, high), strength = chosen.limits, chosen.usual if strength is None else float(strength)
     if not low <= strength <= high:
         raise BadSetting(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from labsupport.core import network as networks
 from labsupport.core import training
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import one_of
 from labsupport.core.frames import Stepwise, framed, last_of
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network
@@ -108,10 +108,7 @@ def train_digits(
 
 
 def recipe(name: str) -> DigitRecipe:
-    if name not in DIGIT_NETWORKS:
-        close = ", ".join(nearest(str(name), DIGIT_NETWORKS))
-        raise BadSetting(f"no digit network {name!r}; the nearest are {close}")
-    return DIGIT_NETWORKS[name]
+    return DIGIT_NETWORKS[one_of(name, DIGIT_NETWORKS, "a digit network")]
 
 
 def fresh(name: str, seed: int = 0) -> nn.Module:

@@ -1,8 +1,4 @@
-"""How often networks err on attacked images, and adversarial training, after which they err less.
-
-Szegedy et al., "Intriguing properties of neural networks", 2013 (`transfer`); Goodfellow, Shlens
-and Szegedy, "Explaining and harnessing adversarial examples", 2014 (`robustness`, and section 6).
-"""
+"""How often networks err on attacked images, and adversarial training, which makes it rarer."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +16,9 @@ from labsupport.core.network import Network
 from labsupport.methods.fooling import digit_networks
 from labsupport.methods.fooling.gradient_signs import fgsm
 from labsupport.methods.fooling.results import classes_of, scores_of
+
+_SHARE = 0.5  # of a batch is changed in adversarial training: the paper's alpha
+_MEASURED = 25  # steps of a training between two measurements
 
 
 def error_rate(network: Network, images: Tensor, labels: Tensor) -> float:
@@ -92,10 +91,6 @@ def robustness(
 
 
 # Adversarial training: a network that learns from attacked images too resists them better
-
-
-_SHARE = 0.5  # of a batch is changed in adversarial training: the paper's alpha
-_MEASURED = 25  # steps of a training between two measurements
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,4 @@
-"""The smallest change that fools: L-BFGS inside the box [0, 1], and a search for its price c.
-
-Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow and Fergus, "Intriguing properties of neural
-networks", 2013.
-"""
+"""The smallest change that fools: L-BFGS inside the box [0, 1], and a search for its price c."""
 
 from __future__ import annotations
 
@@ -117,7 +113,7 @@ def _search(network: Network, targets: Targets, rounds: int, steps: int) -> Iter
     bracket, start, best = _Bracket(), targets.images, None
     for done in range(1, rounds + 1):
         c = bracket.next()
-        image, scores = _minimum(_Problem(network, targets, c), start, steps)
+        image, scores = _minimum(network, targets, c, start, steps)
         now = targets.result(image, before, scores)
         fools = bool(now.success)
         if fools:
@@ -156,47 +152,40 @@ class _Bracket:
         return bool(self.fooling) and self.honest / self.fooling < _CLOSE
 
 
-def _minimum(problem: _Problem, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Minimize c ||r||² + cross-entropy(x + r, target) with x + r in [0, 1]: image and scores."""
+def _minimum(
+    network: Network, targets: Targets, c: float, start: Tensor, steps: int
+) -> tuple[Tensor, Tensor]:
+    """Minimize c ||r||² + cross-entropy(x + r, target) with x + r in [0, 1]: image and scores.
+
+    One image, as scipy wants it: flat, in double precision.
+    """
     from scipy.optimize import Bounds, minimize
 
-    count = start.numel()
+    x, count = _flat(targets.images), start.numel()
+
+    def image_of(flat: np.ndarray[Any, Any]) -> Tensor:
+        image = torch.from_numpy(flat.astype(np.float32)).view(targets.images.shape)
+        return network.send(image)
+
+    def value_and_gradient(flat: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
+        change = flat - x
+        with torch.enable_grad():
+            image = image_of(flat).requires_grad_(True)
+            loss = torch.nn.functional.cross_entropy(network.scores(image), targets.wanted)
+            (gradient,) = torch.autograd.grad(loss, image)
+        value = c * float(change @ change) + float(loss.detach())
+        return value, 2 * c * change + _flat(gradient)
+
     solution = minimize(
-        problem.value_and_gradient,
+        value_and_gradient,
         _flat(start),
         jac=True,
         method="L-BFGS-B",
         bounds=Bounds(np.zeros(count), np.ones(count)),
         options={"maxiter": steps, "maxcor": 10, "ftol": _SETTLED},
     )
-    return problem.image_and_scores(solution.x)
-
-
-class _Problem:
-    """One image, one target and one c, as scipy wants it: flat, in double precision."""
-
-    def __init__(self, network: Network, targets: Targets, c: float) -> None:
-        self._network, self._targets, self._c = network, targets, c
-        self._x = _flat(targets.images)
-
-    def value_and_gradient(self, flat: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
-        change = flat - self._x
-        with torch.enable_grad():
-            image = self._image(flat).requires_grad_(True)
-            scores = self._network.scores(image)
-            loss = torch.nn.functional.cross_entropy(scores, self._targets.wanted)
-            (gradient,) = torch.autograd.grad(loss, image)
-        value = self._c * float(change @ change) + float(loss.detach())
-        return value, 2 * self._c * change + _flat(gradient)
-
-    def image_and_scores(self, flat: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
-        image = self._image(flat)
-        with torch.no_grad():
-            return image, self._network.scores(image)
-
-    def _image(self, flat: np.ndarray[Any, Any]) -> Tensor:
-        image = torch.from_numpy(flat.astype(np.float32)).view(self._targets.images.shape)
-        return self._network.send(image)
+    image = image_of(solution.x)
+    return image, results.scores_of(network, image)
 
 
 def _flat(images: Tensor) -> np.ndarray[Any, Any]:

@@ -94,12 +94,10 @@ class Targets:
 
     def split(self, size: int) -> list[Targets]:
         """The same in parts of so many images."""
-        parts = zip(torch.split(self.images, size), torch.split(self.label, size), strict=True)
-        targets = None if self.target is None else torch.split(self.target, size)
-        return [
-            Targets(images, label, None if targets is None else targets[place])
-            for place, (images, label) in enumerate(parts)
-        ]
+        images, label = torch.split(self.images, size), torch.split(self.label, size)
+        whole = self.target
+        target = [None] * len(images) if whole is None else list(torch.split(whole, size))
+        return list(map(Targets, images, label, target))
 
     def result(
         self, images: Tensor, before: Tensor, after: Tensor, eps: float | None = None

@@ -22,15 +22,6 @@ each seed ends at another one, and they are all the same to the network.
   sees in what it was given back.
 """
 
-from labsupport.methods.inversion.codes import (
-    HOG,
-    Code,
-    Hog,
-    encode,
-    last_pooling,
-    neighbourhood,
-    some_channels,
-)
 from labsupport.methods.inversion.errors import (
     Comparison,
     LayerError,
@@ -43,5 +34,17 @@ from labsupport.methods.inversion.errors import (
     pixel_distance,
     recognition,
 )
-from labsupport.methods.inversion.search import Setting, invert, setting_for, weight_sweep
+from labsupport.methods.inversion.search import (
+    HOG,
+    Code,
+    Hog,
+    Setting,
+    encode,
+    invert,
+    last_pooling,
+    neighbourhood,
+    setting_for,
+    some_channels,
+    weight_sweep,
+)
 from labsupport.methods.optimize import LOG_PROBABILITIES, SCORES

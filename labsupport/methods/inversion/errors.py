@@ -10,8 +10,7 @@ from torch import Tensor
 from labsupport.core import images as pictures
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.network import Network
-from labsupport.methods.inversion.codes import Code, Hog, encode
-from labsupport.methods.inversion.search import invert
+from labsupport.methods.inversion.search import Code, Hog, encode, invert
 
 
 def code_distance(network: Network, images: Tensor, code: Code) -> Tensor:

@@ -11,21 +11,11 @@ from torch.autograd.function import FunctionCtx
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
-from labsupport.methods.optimize.objectives import (
-    Activations,
-    LayerObjective,
-    Objective,
-    Representation,
-    Term,
-    Terms,
-    node_of,
-    on_device,
-    read,
-)
+from labsupport.methods.optimize import objectives
 
 
 @dataclass(frozen=True)
-class Distance(LayerObjective):
+class Distance(objectives.LayerObjective):
     """How far something at a layer is from the one that is `wanted`: (1, ...), or one for each
     image. It is lowered."""
 
@@ -48,16 +38,20 @@ class CodeDistance(Distance):
 
     @classmethod
     def to(
-        cls, network: Network, layer: Representation, images: Tensor, mask: Tensor | None = None
+        cls,
+        network: Network,
+        layer: objectives.Representation,
+        images: Tensor,
+        mask: Tensor | None = None,
     ) -> CodeDistance:
         """The distance to the codes of these images (N, 3, H, W)."""
         return cls(layer, codes_of(network, layer, images), mask)
 
-    def bound(self, network: Network) -> Objective:
+    def bound(self, network: Network) -> objectives.Objective:
         if isinstance(self.layer, str):
-            node_of(network, self.layer)
-        mask = None if self.mask is None else on_device(network, self.mask)
-        code = on_device(network, self.wanted)
+            objectives.node_of(network, self.layer)
+        mask = None if self.mask is None else objectives.on_device(network, self.mask)
+        code = objectives.on_device(network, self.wanted)
         if code.ndim == 4:  # as the network's own maps lie in memory
             code = code.contiguous(memory_format=torch.channels_last)
         bound = replace(self, wanted=code, mask=mask)
@@ -67,7 +61,7 @@ class CodeDistance(Distance):
             )
         return bound
 
-    def terms(self, activations: Activations) -> Terms:
+    def terms(self, activations: objectives.Activations) -> objectives.Terms:
         code = activations[self.layer]
         if code.shape[1:] != self.wanted.shape[1:]:
             raise BadSetting(
@@ -75,7 +69,7 @@ class CodeDistance(Distance):
                 f"{tuple(code.shape[1:])}: the image must have the size of the code's own"
             )
         value = self._squared(code - self.wanted) / self._squared(self.wanted)
-        return {f"code distance at {self.layer}": Term(value, -1.0)}
+        return {f"code distance at {self.layer}": objectives.Term(value, -1.0)}
 
     def _squared(self, code: Tensor) -> Tensor:
         kept = code if self.mask is None else code * self.mask
@@ -95,7 +89,7 @@ class GramDistance(Distance):
         """The distance to the Gram matrices of these images (N, 3, H, W)."""
         return cls(layer, _gram(codes_of(network, layer, images)).cpu())
 
-    def bound(self, network: Network) -> Objective:
+    def bound(self, network: Network) -> objectives.Objective:
         layer = network.layer(str(self.layer))
         if not layer.has_map:
             raise BadSetting(f"{layer.title} has no map, so it has no Gram matrix")
@@ -104,12 +98,12 @@ class GramDistance(Distance):
                 f"a Gram matrix of {layer.title} is {layer.shape[0]} x {layer.shape[0]}, "
                 f"not {tuple(self.wanted.shape[1:])}"
             )
-        return replace(self, wanted=on_device(network, self.wanted))
+        return replace(self, wanted=objectives.on_device(network, self.wanted))
 
-    def terms(self, activations: Activations) -> Terms:
+    def terms(self, activations: objectives.Activations) -> objectives.Terms:
         apart = _gram(activations[self.layer]) - self.wanted
         value = apart.square().flatten(1).sum(1)
-        return {f"Gram distance at {self.layer}": Term(value, -1.0)}
+        return {f"Gram distance at {self.layer}": objectives.Term(value, -1.0)}
 
 
 def gram(maps: Tensor) -> Tensor:
@@ -160,8 +154,8 @@ def _rows(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).reshape(count, height * width, channels)
 
 
-def codes_of(network: Network, layer: Representation, images: Tensor) -> Tensor:
+def codes_of(network: Network, layer: objectives.Representation, images: Tensor) -> Tensor:
     """What images (N, 3, H, W) have at a layer, checked, without a gradient, on the CPU."""
     network.check(images)
     with torch.no_grad():
-        return read(network, (layer,), images.detach())[layer].cpu()
+        return objectives.read(network, (layer,), images.detach())[layer].cpu()

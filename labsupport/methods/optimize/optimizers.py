@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting, one_of
 
 Memory = Mapping[str, Tensor]
 Update = tuple[Tensor, Memory]
@@ -46,11 +46,8 @@ class Optimizer(ABC):
         name, rate = type(self).__name__, self.learning_rate
         if not rate > 0 or not math.isfinite(rate):
             raise BadSetting(f"{name}: learning_rate is a number above 0, not {rate}")
-        if isinstance(self.schedule, str) and self.schedule not in SCHEDULES:
-            raise BadSetting(
-                f"no schedule {self.schedule!r}; the nearest is "
-                f"{nearest(self.schedule, SCHEDULES, 1)[0]!r} (or give factors: (1, 0.1, 0.01))"
-            )
+        if isinstance(self.schedule, str):
+            one_of(self.schedule, SCHEDULES, "schedule", " Or give factors: (1, 0.1, 0.01)")
         if not self.schedule:
             raise BadSetting("a schedule of factors has one at least")
 

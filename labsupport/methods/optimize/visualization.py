@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.frames import Shortcut, framed
-from labsupport.core.images.preparation import checked_size
+from labsupport.core.images import checked_size
 from labsupport.core.network import Box, Network, Pair, Target, TargetLike, receptive_box
 from labsupport.methods.optimize.loop import Frame, Problem, State, optimize
 from labsupport.methods.optimize.objectives import Objective, TargetValue
@@ -53,8 +53,11 @@ def visualize(
     steps = recipe.steps if steps is None else steps
     if steps < 0 or every < 1:
         raise BadSetting(f"steps is 0 or more and every 1 or more, not {steps} and {every}")
+    seeds = (seed,) if isinstance(seed, int) else tuple(seed)
+    if not seeds:
+        raise BadSetting("an empty list has no seed: give one for each image")
     whole = objective if isinstance(objective, Objective) else TargetValue(objective)
-    wanted = _Wanted(recipe, recipe.start if start is None else start, size, steps, _seeds(seed))
+    wanted = _Wanted(recipe, recipe.start if start is None else start, size, steps, seeds)
     problem, state = _prepare(network, whole, wanted)
     due = [*range(state.step + -state.step % every, steps, every), steps]
     return Shortcut(optimize(problem, state, due), lambda: next(optimize(problem, state, [steps])))
@@ -94,11 +97,7 @@ def _size(network: Network, wanted: _Wanted) -> Pair:
     if asked is not None:
         checked_size(asked)
     if isinstance(start, str):
-        if start not in STARTS:
-            close = ", ".join(repr(one) for one in nearest(start, STARTS))
-            raise BadSetting(
-                f"no start {start!r}; the nearest are {close} (or an image (N, 3, H, W))"
-            )
+        one_of(start, STARTS, "start", " Images (N, 3, H, W) do as well")
         return asked or network.input_size
     image = start.image if isinstance(start, Frame) else start
     network.check(image)
@@ -120,13 +119,6 @@ def _count(objective: Objective, wanted: _Wanted) -> int:
         words = ", ".join(f"{count} {name}" for name, count in several.items())
         raise BadSetting(f"{words} do not fit together: one for each image, or one for all")
     return max(counts.values())
-
-
-def _seeds(seed: int | Sequence[int]) -> tuple[int, ...]:
-    seeds = (seed,) if isinstance(seed, int) else tuple(seed)
-    if not seeds:
-        raise BadSetting("an empty list has no seed: give one for each image")
-    return seeds
 
 
 def _window(network: Network, target: TargetValue, size: Pair) -> tuple[Box, TargetValue]:

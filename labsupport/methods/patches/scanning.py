@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core import device
-from labsupport.core.errors import BadSetting
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.network import Network, Pair, receptive_box
 from labsupport.core.streams import Batch, Images, batches, image_fingerprint
 
@@ -51,8 +51,7 @@ class Ranking:
             raise BadSetting(
                 f"suppress is the overlap that is allowed, 0 to 1, or 'picture', not {suppress!r}"
             )
-        if order not in ORDERS:
-            raise BadSetting(f"order is one of {', '.join(ORDERS)}, not {order!r}")
+        one_of(order, ORDERS, "order")
 
     @property
     def sign(self) -> int:

@@ -12,15 +12,9 @@ from labsupport.core import streams
 from labsupport.core.errors import BadSetting, nearest
 from labsupport.core.network import Network
 from labsupport.core.streams import Images, ScaledImages, batches
+from labsupport.methods.patches import scanning
 from labsupport.methods.patches.results import TopPatches, published
-from labsupport.methods.patches.scanning import (
-    Channels,
-    Ranking,
-    Scan,
-    Suppress,
-    Units,
-    scan_together,
-)
+from labsupport.methods.patches.scanning import Channels, Suppress
 
 Progress: TypeAlias = Callable[[float], object]
 
@@ -85,19 +79,22 @@ def top_patches_by_layer(
     Errors: as `top_patches`; `BadSetting` for no layers.
     """
     wanted = layers if isinstance(layers, Mapping) else dict.fromkeys(layers)
-    ranking = Ranking(k, suppress, order)
-    scans = {name: Scan(Units(network, name, chosen), ranking) for name, chosen in wanted.items()}
+    ranking = scanning.Ranking(k, suppress, order)
+    scans = {
+        name: scanning.Scan(scanning.Units(network, name, chosen), ranking)
+        for name, chosen in wanted.items()
+    }
     if not scans:
         raise BadSetting("there are no layers to look for patches in: name one at least")
     if streams.count_of(images) == 0:
         raise BadSetting("there are no images to look for patches in")
-    for done in scan_together(list(scans.values()), images):
+    for done in scanning.scan_together(list(scans.values()), images):
         if progress is not None:
             progress(done / len(images))
     return {name: _result(scan, len(images)) for name, scan in scans.items()}
 
 
-def _result(scan: Scan, count: int) -> TopPatches:
+def _result(scan: scanning.Scan, count: int) -> TopPatches:
     network, layer = scan.units.network, scan.units.layer
     prints = {
         "network": streams.network_fingerprint(network, layer),
@@ -178,7 +175,7 @@ def unit_activations(
 
     Errors: `UnknownLayer`; `BadSetting` for a channel that the layer does not have or no images.
     """
-    unit = Units(network, layer, [channel])
+    unit = scanning.Units(network, layer, [channel])
     values, numbers, cells = [], [], []
     for batch in batches(network, images):
         maps = unit.maps(batch.images)[:, 0]  # (N, H, W)

@@ -22,8 +22,6 @@ So weights mean the same at every layer and in every network.
 
 from labsupport.methods.style.colours import luminance, match_colours, recolour
 from labsupport.methods.style.losses import content_losses, style_losses
-from labsupport.methods.style.memory import largest_size, memory_needed
-from labsupport.methods.style.pooling import with_average_pooling
 from labsupport.methods.style.recipe import (
     COLOURS,
     GATYS,
@@ -31,9 +29,12 @@ from labsupport.methods.style.recipe import (
     STARTS,
     StyleRecipe,
     recipe_for,
+    with_average_pooling,
 )
 from labsupport.methods.style.transfer import (
     StyleFrame,
+    largest_size,
+    memory_needed,
     reconstruct_content,
     reconstruct_style,
     stylize,
