@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 from labsupport.core.network import Network, Pair, layers, tracing
 from labsupport.core.network.layers import Size
@@ -190,9 +189,9 @@ def _counted(network: Network, size: Pair) -> Mapping[fx.Node, int]:
     with torch.enable_grad():
         for node in network.graph.graph.nodes:
             given = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
-            with _FlopCounter() as work:
+            with FlopCounterMode(display=False) as work:
                 values[node] = image if node.op == "placeholder" else _value(network, node, *given)
-            counted[node] = work.flops // 2
+            counted[node] = work.get_total_flops() // 2
     return counted
 
 
@@ -218,21 +217,6 @@ def _on_meta(part: nn.Module) -> dict[str, Tensor]:
     return {**{name: value.requires_grad_() for name, value in weights.items()}, **buffers}
 
 
-class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the operations of matrix products, as PyTorch's own counter knows them."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.flops = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = kwargs or {}
-        value = func(*args, **given)
-        count = flop_registry.get(func._overloadpacket)
-        self.flops += count(*args, **given, out_val=value) if count else 0
-        return value
-
-
 def depth_of(network: Network) -> int:
     """The number of convolutions and linear layers on the longest path."""
     deep: dict[fx.Node, int] = {}
@@ -246,7 +230,7 @@ def depth_of(network: Network) -> int:
 
 
 def _block_name(name: str) -> str:
-    """The module that a layer _is_part_of to: `layer1.0`, `inception3a`, `features.3`."""
+    """The module that a layer belongs to: `layer1.0`, `inception3a`, `features.3`."""
     parts = name.split(".")
     two = parts[0] == "features" or (len(parts) > 1 and parts[1].isdigit())
     return ".".join(parts[: 2 if two else 1])
