@@ -20,21 +20,16 @@ def machine(monkeypatch, *, cuda: int = 0, mps: bool = False) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 
-@pytest.mark.parametrize(
-    ("hardware", "kind"),
-    [
+def test_the_fastest_device_is_picked(monkeypatch):
+    for hardware, kind in (
         ({}, "cpu"),
         ({"mps": True}, "mps"),
         ({"cuda": 1}, "cuda"),
         ({"cuda": 1, "mps": True}, "cuda"),
-    ],
-)
-def test_the_fastest_device_is_picked(monkeypatch, hardware, kind):
-    machine(monkeypatch, **hardware)
-    assert devices.pick().type == kind
-    assert devices.pick("auto").type == kind
-    assert devices.available()[0] == kind
-    assert devices.available()[-1] == "cpu"
+    ):
+        machine(monkeypatch, **hardware)
+        assert devices.pick().type == devices.pick("auto").type == kind
+        assert (devices.available()[0], devices.available()[-1]) == (kind, "cpu")
 
 
 def test_the_variable_overrides_and_a_name_overrides_the_variable(monkeypatch):
@@ -49,17 +44,14 @@ def test_the_variable_overrides_and_a_name_overrides_the_variable(monkeypatch):
     assert devices.pick().type == "cuda"
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda", "cuda:0", "mps", "meta", "xla", "CPU!"])
-def test_a_device_that_is_not_there(monkeypatch, name):
+def test_a_device_that_is_not_there(monkeypatch):
     machine(monkeypatch)
-    with pytest.raises(BadSetting, match=rf"no device '{name}'.*has cpu.*LABS_DEVICE"):
-        devices.pick(name)
-    monkeypatch.setenv(devices.VARIABLE, name)
-    with pytest.raises(BadSetting, match="no device"):
-        networks.load(weights="random")
-
-
-def test_a_gpu_number_that_is_not_there(monkeypatch):
+    for name in ("gpu", "cuda", "cuda:0", "mps", "meta", "xla", "CPU!"):
+        with pytest.raises(BadSetting, match=rf"no device '{name}'.*has cpu.*LABS_DEVICE"):
+            devices.pick(name)
+        monkeypatch.setenv(devices.VARIABLE, name)
+        with pytest.raises(BadSetting, match="no device"):
+            networks.load("lenet5")
     machine(monkeypatch, cuda=1)
     assert devices.pick("cuda:0").index == 0
     with pytest.raises(BadSetting, match="cuda:1"):
@@ -67,10 +59,9 @@ def test_a_gpu_number_that_is_not_there(monkeypatch):
 
 
 def test_devices_in_words(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert "1 thread)" in devices.describe(torch.device("cpu"))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert "2 threads)" in devices.describe(torch.device("cpu"))
+    for threads, words in ((1, "1 thread)"), (2, "2 threads)")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert words in devices.describe(torch.device("cpu"))
     assert "MPS" in devices.describe(torch.device("mps"))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla")
     assert devices.describe(torch.device("cuda")) == "GPU (Tesla)"
@@ -103,18 +94,14 @@ OUT_OF_MEMORY = [
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY)
 def test_out_of_memory_halves_the_batch_and_changes_nothing(error):
-    items = toys.image(4, count=21)
-    small = Small(3, error)
-    result = devices.in_batches(small, items, batch=16)
+    items, small, shares = toys.image(4, count=21), Small(3, error), []
+    result = devices.in_batches(small, items, batch=16, progress=shares.append)
     assert torch.equal(result, items.flatten(1).sum(1) * 2)
     assert small.sizes == [16, 8, 4, 2, *[2] * 9, 1]
-
-
-@pytest.mark.parametrize("error", OUT_OF_MEMORY)
-def test_a_single_item_that_does_not_fit_raises(error):
+    assert shares == [*(done / 21 for done in range(2, 21, 2)), 1.0]
     small = Small(0, error)
     with pytest.raises(BadSetting, match=r"a single item of 3 x 4 x 4 .*smaller images") as raised:
-        devices.in_batches(small, toys.image(4, count=3), batch=4)
+        devices.in_batches(small, items[:3], batch=4)
     assert raised.value.__cause__ is error
     assert small.sizes == [3, 1]  # what does not fit is not tried twice
 
@@ -126,23 +113,6 @@ def test_what_this_machines_cpu_says_counts_as_a_lack_of_memory():
     assert not devices.out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def test_a_network_that_does_not_fit_gives_the_same_scores_in_smaller_batches(monkeypatch):
-    network, shown = networks.load("lenet5"), toys.image(28, count=7)
-    expected, real, sizes = network(shown), torch.nn.functional.conv2d, []
-
-    def small(given, *rest, **named):
-        sizes.append(len(given))
-        if len(given) > 2:
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(given, *rest, **named)
-
-    monkeypatch.setattr(torch.nn.functional, "conv2d", small)
-    result = devices.in_batches(network.scores, shown, batch=8)
-    assert sizes[:2] == [7, 3]
-    assert max(sizes[2:]) == 1
-    torch.testing.assert_close(result, expected)
-
-
 def test_other_errors_are_not_taken_for_a_lack_of_memory():
     small = Small(0, RuntimeError("size mismatch"))
     with pytest.raises(RuntimeError, match="size mismatch"):
@@ -150,44 +120,24 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
     assert small.sizes == [3]
 
 
-@pytest.mark.parametrize("batch", [1, 2, 5, 100, None])
-def test_batches_cover_everything_in_order(batch):
+def test_batches_cover_everything_in_order_and_progress_rises_to_one():
     items = toys.image(4, count=7)
-    result = devices.in_batches(lambda x: x.flatten(1), items, batch=batch)
-    assert torch.equal(result, items.flatten(1))
-    listed = devices.in_batches(lambda x: x.flatten(1), list(items), batch=batch)
-    assert torch.equal(listed, result)
-
-
-def test_nothing_gives_nothing():
-    assert devices.in_batches(lambda x: x, toys.image(4)[:0]).numel() == 0
-
-
-def test_progress_rises_to_one():
+    for batch in (1, 2, 5, 100, None):
+        for given in (items, list(items)):
+            result = devices.in_batches(lambda x: x.flatten(1), given, batch=batch)
+            assert torch.equal(result, items.flatten(1)), batch
     shares: list[float] = []
-    devices.in_batches(lambda x: x, toys.image(4, count=5), batch=2, progress=shares.append)
+    devices.in_batches(lambda x: x, items[:5], batch=2, progress=shares.append)
     assert shares == [0.4, 0.8, 1.0]
+    assert devices.in_batches(lambda x: x, items[:0]).numel() == 0
 
 
-def test_progress_after_an_error_never_falls():
-    shares: list[float] = []
-    small = Small(2, OUT_OF_MEMORY[0])
-    devices.in_batches(small, toys.image(4, count=5), batch=4, progress=shares.append)
-    assert shares == [0.4, 0.8, 1.0]
-
-
-def test_no_graph_is_kept_and_the_grad_mode_comes_back():
-    weight = torch.ones(1, requires_grad=True)
-    result = devices.in_batches(lambda x: x * weight, toys.image(4, count=2))
-    assert not result.requires_grad
+def test_no_graph_is_kept_and_results_come_back_in_single_precision():
+    items, weight = toys.image(4, 5, count=2), torch.ones(1, requires_grad=True)
+    assert not devices.in_batches(lambda x: x * weight, items).requires_grad
     assert torch.is_grad_enabled()
-
-
-def test_half_precision_results_come_back_in_single():
-    result = devices.in_batches(lambda x: x.bfloat16(), toys.image(4, count=2))
-    assert result.dtype == torch.float32
-    counts = devices.in_batches(lambda x: x.flatten(1).argmax(1), toys.image(4, count=2))
-    assert counts.dtype == torch.int64
+    assert devices.in_batches(lambda x: x.bfloat16(), items).dtype == torch.float32
+    assert devices.in_batches(lambda x: x.flatten(1).argmax(1), items).dtype == torch.int64
 
 
 def test_images_travel_channels_last_and_vectors_as_they_are():

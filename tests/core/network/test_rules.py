@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import toys
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,21 +18,33 @@ BELOW = {
     "deconvnet": [[0.0, 3, 0], [6, 0, 1], [2, 0, 3]],
     "guided": [[0.0, 0, 0], [6, 0, 0], [0, 0, 3]],
 }
+AT_ZERO = {"backprop": [0.0], "deconvnet": [1.0], "guided": [0.0]}
+BELOW_SIX = {
+    "backprop": [0.0, 2, 0, 0, -5],
+    "deconvnet": [1.0, 2, 3, 4, 0],
+    "guided": [0.0, 2, 0, 0, 0],
+}
+
+
+def passed_back(x: torch.Tensor, ceiling: float | None, rule: str, above: torch.Tensor):
+    """What a ReLU with a rule gives for x, and what of `above` arrives below it."""
+    x = x.clone().requires_grad_()
+    y = (
+        rules._relu_with_rule(x, ceiling, rules.GradientRule(rule))
+        if ceiling
+        else rules.relu(x, rule)
+    )
+    return y, torch.autograd.grad(y, x, above)[0].tolist()
 
 
 @pytest.mark.parametrize("rule", rules.RULES)
-def test_the_slides_example(rule):
-    x = F_IN.clone().requires_grad_()
-    y = rules.relu(x, rule)
+def test_the_slides_example_and_the_formulas(rule):
+    y, below = passed_back(F_IN, None, rule, ABOVE)
     assert torch.equal(y, F_IN.clamp(min=0))
-    (result,) = torch.autograd.grad(y, x, ABOVE)
-    assert result.tolist() == BELOW[rule]
-
-
-def test_nothing_passes_at_zero_but_the_deconvnets():
-    for rule, expected in {"backprop": 0.0, "guided": 0.0, "deconvnet": 1.0}.items():
-        x = torch.zeros(1, requires_grad=True)
-        assert torch.autograd.grad(rules.relu(x, rule), x, torch.ones(1))[0].item() == expected
+    assert below == BELOW[rule]
+    assert passed_back(torch.zeros(1), None, rule, torch.ones(1))[1] == AT_ZERO[rule]
+    x, above = torch.tensor([-1.0, 3, 6, 7, 3]), torch.tensor([1.0, 2, 3, 4, -5])
+    assert passed_back(x, 6.0, rule, above)[1] == BELOW_SIX[rule]
 
 
 def test_an_unknown_rule_is_refused_with_the_nearest():
@@ -84,75 +97,57 @@ class Twice(nn.Module):
 
 
 def built(way, *, wide: float = 1.0) -> networks.Network:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = Twice(way)
+    module = toys.seeded(lambda: Twice(way))
     module.first.weight.data *= wide
     return networks.wrap(module, input_size=9)
 
 
-def passed(network: networks.Network, rule: str, names=("deconvnet", "guided")):
+def passed(network: networks.Network, rule: str):
+    """The scores, a gradient at the image, and how many ReLUs follow the rule."""
     part = rules.part_with_rules(network, network.output, (rule,))
     image = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(1)).requires_grad_()
     scores = part(image, rules.GradientRule(rule))
     return scores.detach(), torch.autograd.grad(scores[:, 0].sum(), image)[0], part.relus
 
 
-@pytest.mark.parametrize("rule", rules.RULES)
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_to_write_a_relu_is_the_same(way, rule):
-    expected = passed(built(WAYS["module"]), rule)
-    result = passed(built(WAYS[way]), rule)
-    torch.testing.assert_close(result[0], expected[0])
-    torch.testing.assert_close(result[1], expected[1])
-    assert result[2] == 2
+def same_by_every_way(ways, rule, **settings):
+    """All ways to write a ReLU pass the same on: the first one's result."""
+    scores, gradient, _ = passed(built(ways["module"], **settings), rule)
+    for name, way in ways.items():
+        result = passed(built(way, **settings), rule)
+        torch.testing.assert_close(result[0], scores, msg=name)
+        torch.testing.assert_close(result[1], gradient, msg=name)
+        assert result[2] == 2, name
+    return gradient
 
 
-@pytest.mark.parametrize("way", WAYS_TO_SIX)
 @pytest.mark.parametrize("rule", rules.RULES)
-def test_a_relu6_also_stops_what_is_above_six(way, rule):
-    """Against the same network with 6 - relu(6 - relu(x)) by hand where gradients are plain."""
-    network = built(WAYS_TO_SIX[way], wide=30)
-    scores, result, relus = passed(network, rule)
-    module = built(WAYS_TO_SIX["module"], wide=30)
-    assert relus == 2
-    assert torch.equal(scores, passed(module, rule)[0])
-    torch.testing.assert_close(result, passed(module, rule)[1])
+def test_every_way_to_write_a_relu_is_the_same(rule):
+    same_by_every_way(WAYS, rule)
+
+
+@pytest.mark.parametrize("rule", rules.RULES)
+def test_a_relu6_also_stops_what_is_above_six(rule):
+    """Against the traced network's own gradient where gradients are plain."""
+    result = same_by_every_way(WAYS_TO_SIX, rule, wide=30)
     if rule == "backprop":
         image = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(1)).requires_grad_()
-        (plain,) = torch.autograd.grad(network(image)[:, 0].sum(), image)
-        torch.testing.assert_close(result, plain)
+        scores = built(WAYS_TO_SIX["module"], wide=30)(image)
+        torch.testing.assert_close(result, torch.autograd.grad(scores[:, 0].sum(), image)[0])
 
 
-def test_a_relu6_by_the_formulas():
-    x = torch.tensor([-1.0, 3, 6, 7, 3], requires_grad=True)
-    above = torch.tensor([1.0, 2, 3, 4, -5])
-    expected = {
-        "backprop": [0.0, 2, 0, 0, -5],
-        "deconvnet": [1.0, 2, 3, 4, 0],
-        "guided": [0.0, 2, 0, 0, 0],
-    }
-    for rule, below in expected.items():
-        y = rules._relu_with_rule(x, 6.0, rules.GradientRule(rule))
-        assert torch.autograd.grad(y, x, above)[0].tolist() == below
-
-
-def test_other_clamps_are_no_relus():
+def test_a_network_without_relus_has_only_the_plain_rule():
     for way in (
         lambda self, x: x.clamp(min=0.1),
         lambda self, x: x.clamp(-1, 1),
         lambda self, x: x.clamp(max=0),
+        lambda self, x: torch.tanh(x),
     ):
-        with pytest.raises(BadSetting, match="no ReLU"):
-            passed(built(way), "guided")
-
-
-def test_a_network_without_relus_has_only_the_plain_rule():
-    network = built(lambda self, x: torch.tanh(x))
-    assert passed(network, "backprop")[2] == 0
-    for rule in ("deconvnet", "guided"):
-        with pytest.raises(BadSetting, match=r"has no ReLU.*rule='backprop'"):
-            passed(network, rule)
+        network = built(way)
+        assert passed(network, "backprop")[2] == 0
+        for rule in ("deconvnet", "guided"):
+            with pytest.raises(BadSetting, match=r"has no ReLU.*rule='backprop'"):
+                passed(network, rule)
 
 
 class Whole(nn.Module):
