@@ -1,7 +1,6 @@
 """`Live`: runs, stops, continues, ends; never two at once in one panel, never one left behind."""
 
 import inspect
-import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -69,6 +68,11 @@ def begun(live: Live, steps: int = 10_000) -> Live:
     return live
 
 
+def in_background(live: Live) -> None:
+    live.start()
+    live.wait(10)
+
+
 @pytest.fixture
 def work() -> Work:
     return Work()
@@ -98,15 +102,11 @@ def make(work):
 def test_run_gives_the_last_frame_and_shows_it(make, work):
     live = make()
     assert live.run().number == 5
-    assert (live.words, live.state) == ("step 5", "finished")
+    assert (live.words, live.state, live._bar.value) == ("step 5", "finished", 1)
     assert (work.opened, work.closed) == (1, 1)
-    assert live._bar.value == 1
     assert live.settings == {"panel": "live 0", "steps": 5, "shade": 0}
-
-
-def test_the_first_frame_is_there_before_anybody_presses_run(make, work):
-    live = make(preview=True)
-    assert (live.words, live.state, work.closed) == ("step 1", "idle", 1)
+    live = make(preview=True)  # the first frame is there before anybody presses Run
+    assert (live.words, live.state, work.closed) == ("step 1", "idle", 2)
     assert live.static().width == 20
 
 
@@ -127,23 +127,40 @@ def test_an_interrupt_gives_back_the_last_frame_and_closes_the_generator(make):
     assert closed == [True]
 
 
-def test_settings_that_give_no_frame_say_so(make):
-    live = make(lambda steps: iter(()))
+@pytest.mark.parametrize("run", [Live.run, in_background])
+def test_settings_that_give_no_frame_say_so(make, run):
     with pytest.raises(BadSetting, match="no frame"):
-        live.run()
-    live.start()
-    with pytest.raises(BadSetting, match="no frame"):
-        live.wait(10)
+        run(make(lambda steps: iter(())))
 
 
-def test_errors_of_run_are_raised_and_shown(make, work):
-    work.fail_at = 3
+@pytest.mark.parametrize("run", [Live.run, in_background])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("broken on purpose"), "RuntimeError: broken on purpose"),
+        (BadSetting("The step is too large."), "The step is too large."),
+    ],
+)
+def test_an_error_is_shown_and_raised_and_the_next_run_works(
+    make, work, caplog, run, error, message
+):
+    work.fail_at, work.error = 3, error
     live = make()
-    with pytest.raises(RuntimeError, match="on purpose"):
-        live.run()
-    assert live.state == "failed"
-    assert "broken on purpose" in live.message
-    assert work.closed == 1
+    with pytest.raises(type(error), match=str(error)):
+        run(live)
+    assert (live.state, live.message, work.closed) == ("failed", message, 1)
+    # nobody catches what a thread raises; and words to the student are no fault
+    assert ("live 0" in caplog.text) == (run is in_background and isinstance(error, RuntimeError))
+    work.fail_at = None
+    run(live)
+    assert (live.state, live.message) == ("finished", "")
+
+
+def test_a_drawing_that_fails_in_the_thread_is_an_error_too(make):
+    live = make(draw=lambda frame, shade: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        in_background(live)
+    assert "ZeroDivisionError" in live.message
 
 
 # -- in the background
@@ -174,22 +191,21 @@ def test_stop_answers_within_half_a_second_and_keeps_the_last_frame(make, work):
     assert work.closed == 0
 
 
-def slow(live: Live, drawn: list[int], seconds: float) -> None:
-    """Let the panel's drawings take so long; `drawn` notes the frame of each."""
-    quick = live._draw
+def slow(drawn: list[int], seconds: float):
+    """A drawing that takes so long; `drawn` notes the frame of each."""
 
-    def draw(frame, **values):
+    def drawing(frame, shade):
         drawn.append(frame.number)
         time.sleep(seconds)
-        return quick(frame, **values)
+        return draw(frame, shade)
 
-    live._draw = draw
+    return drawing
 
 
 @pytest.mark.parametrize("pause", [0, 60], ids=["its turn to be shown", "too soon to be shown"])
 def test_stop_while_a_frame_is_computed_draws_that_frame_and_no_other(make, monkeypatch, pause):
     monkeypatch.setattr("labsupport.ui.live.pause_after", lambda took: pause)
-    ready = threading.Event()
+    ready, drawn = threading.Event(), []
 
     def frames(steps):
         yield Frame(1)
@@ -197,8 +213,7 @@ def test_stop_while_a_frame_is_computed_draws_that_frame_and_no_other(make, monk
         yield Frame(2)
         yield Frame(3)
 
-    live, drawn = make(frames), []
-    slow(live, drawn, 0.0)
+    live = make(frames, draw=slow(drawn, 0.0))
     live.start()
     assert until(lambda: "step 1" in live._readout.value)
     live.stop()
@@ -209,9 +224,9 @@ def test_stop_while_a_frame_is_computed_draws_that_frame_and_no_other(make, monk
     assert (drawn, live.words, live.state) == ([1, 2], "step 2", "stopped")
 
 
-def test_stop_while_a_frame_is_drawn_draws_no_other(make, work):
-    live, drawn = make(), []
-    slow(live, drawn, 0.2)
+def test_stop_while_a_frame_is_drawn_draws_no_other(make):
+    drawn: list[int] = []
+    live = make(draw=slow(drawn, 0.2))
     live.start()
     assert until(lambda: drawn == [1])
     live.stop()
@@ -221,7 +236,7 @@ def test_stop_while_a_frame_is_drawn_draws_no_other(make, work):
     assert live._said_progress.value.endswith("(stopped)")
 
 
-def test_continue_goes_on_from_the_frame_it_was_stopped_at_in_the_same_thread(make, work):
+def test_continue_goes_on_from_the_frame_it_was_stopped_at_and_run_from_the_beginning(make, work):
     live = begun(make(), 60)
     live.stop()
     live.stop_button.click()
@@ -229,6 +244,12 @@ def test_continue_goes_on_from_the_frame_it_was_stopped_at_in_the_same_thread(ma
     assert live.wait(20) == "finished"
     assert live.frame.number == 60
     assert (work.opened, work.closed, len(work.threads)) == (1, 1, 1)
+    begun(live).stop()
+    live.controls["steps"].put(3)
+    assert "press Run" in live.message
+    in_background(live)
+    assert (live.state, live.frame.number, live.message) == ("finished", 3, "")
+    assert work.closed == 3
 
 
 def test_grad_mode_holds_over_stop_and_continue(make):
@@ -291,27 +312,6 @@ def test_run_again_ends_the_old_run_first_and_closes_its_generator(make, work):
     assert work.opened == work.closed
 
 
-def test_a_stopped_run_can_be_run_again_from_the_beginning(make, work):
-    live = begun(make())
-    live.stop()
-    live.controls["steps"].put(3)
-    assert "press Run" in live.message
-    live.start()
-    assert live.wait(10) == "finished"
-    assert live.frame.number == 3
-    assert live.message == ""
-    assert work.closed == 2
-
-
-def test_two_panels_run_at_once(make):
-    both = [make(Work().frames, title=name) for name in ("one", "two")]
-    for live in both:
-        live.controls["steps"].put(30)
-        live.start()
-    assert [live.wait(20) for live in both] == ["finished", "finished"]
-    assert [live.frame.number for live in both] == [30, 30]
-
-
 @pytest.mark.parametrize("stopped", [False, True])
 def test_no_thread_outlives_close(make, work, stopped):
     before = threading.active_count()
@@ -324,62 +324,22 @@ def test_no_thread_outlives_close(make, work, stopped):
     assert work.closed == 1
 
 
-def test_an_error_in_the_thread_is_shown_logged_and_raised_by_wait(make, work, caplog):
-    work.fail_at = 3
-    live = make()
-    with caplog.at_level(logging.ERROR):
-        live.start()
-        with pytest.raises(RuntimeError, match="on purpose"):
-            live.wait(10)
-    assert live.state == "failed"
-    assert live.message == "RuntimeError: broken on purpose"
-    assert "live 0" in caplog.text
-    work.fail_at = None
-    live.start()
-    assert live.wait(10) == "finished"
-    assert live.message == ""
-
-
-def test_a_drawing_that_fails_in_the_thread_is_an_error_too(make):
-    def bad(frame, shade):
-        raise ZeroDivisionError("in the drawing")
-
-    live = make(draw=bad)
-    live.start()
-    with pytest.raises(ZeroDivisionError):
-        live.wait(10)
-    assert "in the drawing" in live.message
-
-
-def test_a_message_to_the_student_from_the_thread_is_no_fault(make, work, caplog):
-    work.fail_at, work.error = 2, BadSetting("The step is too large.")
-    live = make()
-    live.start()
-    with pytest.raises(BadSetting):
-        live.wait(10)
-    assert live.message == "The step is too large."
-    assert not caplog.records
-
-
 # -- the picture
 
 
-def test_a_control_of_the_drawing_alone_changes_the_last_frame_at_once(make, work):
+def test_a_control_of_the_drawing_changes_the_last_frame_and_one_of_the_work_waits_for_run(
+    make, work
+):
     live = make()
     live.run()
     live.controls["shade"].put(77)
     assert live.picture.getpixel((0, 0)) == (77, 5, 0)
-    assert work.opened == 1
-
-
-def test_a_control_of_the_work_keeps_the_picture_until_run(make, work):
-    live = make()
-    live.run()
     live.controls["steps"].put(9)
     assert live.settings["steps"] == 5
     assert "press Run" in live.message
     live.controls["steps"].put(5)
     assert live.message == ""
+    assert work.opened == 1
 
 
 def test_autostart_begins_anew_by_itself(make, work):
@@ -388,44 +348,28 @@ def test_autostart_begins_anew_by_itself(make, work):
     assert live.wait(10) == "finished"
     assert live.frame.number == 7
     live.controls["shade"].put(9)
-    assert live.state == "finished"
-    assert work.opened == 1
+    assert (live.state, work.opened) == ("finished", 1)
 
 
 def test_a_burst_of_frames_is_drawn_seldom_and_the_last_one_always(make, work):
-    drawn = []
-
-    def count(frame, shade):
-        drawn.append(frame.number)
-        return draw(frame, shade)
-
-    work.pause = 0.0
-    live = make(draw=count)
+    drawn, work.pause = [], 0.0
+    live = make(draw=slow(drawn, 0.0))
     live.controls["steps"].put(3000)
     start = time.perf_counter()
     live.run()
-    seconds = time.perf_counter() - start
-    assert drawn[0] == 1
-    assert drawn[-1] == 3000
-    assert len(drawn) <= seconds / 0.1 + 3
+    assert (drawn[0], drawn[-1]) == (1, 3000)
+    assert len(drawn) <= (time.perf_counter() - start) / 0.1 + 3
 
 
 @pytest.mark.parametrize(("seconds", "share"), [(0.02, 0.15), (0.08, 1 / 3)])
-def test_a_slow_drawing_leaves_most_of_the_time_to_the_work(make, work, seconds, share):
-    spent = []
-
-    def slow(frame, shade):
-        start = time.perf_counter()
-        time.sleep(seconds)
-        spent.append(time.perf_counter() - start)
-        return draw(frame, shade)
-
-    live = make(draw=slow)
+def test_a_slow_drawing_leaves_most_of_the_time_to_the_work(make, seconds, share):
+    drawn: list[int] = []
+    live = make(draw=slow(drawn, seconds))
     live.controls["steps"].put(200)
     start = time.perf_counter()
     live.run()
     # two drawings more than the rule: the first and the last one
-    assert sum(spent[1:-1]) <= share * (time.perf_counter() - start)
+    assert (len(drawn) - 2) * seconds <= share * (time.perf_counter() - start)
 
 
 # -- progress
@@ -444,18 +388,11 @@ def test_progress_is_the_frames_own_or_counted_or_unknown(make):
     assert unknown._said_progress.value == "frame 2 (finished)"
 
 
-def test_the_time_left_is_said_while_it_runs(make, work):
+def test_while_it_runs_the_time_left_is_said_and_nothing_read_aloud(make, work):
     work.pause = 0.05
-    live = make()
-    live.controls["steps"].put(200)
-    live.start()
+    live = begun(make(), 200)
+    assert 'aria-live="off"' in live._readout.value
     assert until(lambda: " s left (running)" in live._said_progress.value)
     live.stop()
     assert live._said_progress.value.endswith("(stopped)")
-
-
-def test_the_readout_is_not_read_aloud_ten_times_a_second(make, work):
-    live = begun(make())
-    assert 'aria-live="off"' in live._readout.value
-    live.stop()
     assert until(lambda: 'aria-live="polite"' in live._readout.value)

@@ -50,18 +50,15 @@ def test_the_default_is_drawn_at_once_and_a_change_follows_in_its_own_width_on_t
         assert f"{side} pixels" in panel._readout.value
         layout = panel.image.layout
         assert (layout.width, layout.min_width) == (f"{side}px", f"{side}px")
-
-
-def test_the_browser_finds_each_part_by_its_class():
-    panel = make_panel()
+    # the browser finds each part by its class
     assert set(panel.widget._dom_classes) >= {"lab-panel", "lab-a-square"}
-    assert "lab-picture" in panel.image._dom_classes
-    assert "lab-readout" in panel._readout._dom_classes
-    assert "lab-message" in panel._message._dom_classes
+    for part, name in (
+        (panel.image, "lab-picture"),
+        (panel._readout, "lab-readout"),
+        (panel._message, "lab-message"),
+    ):
+        assert name in part._dom_classes
     assert 'aria-live="polite"' in panel._readout.value
-
-
-def test_words_are_shown_as_words_and_not_as_html():
     panel = make_panel(lambda side: (square(side)[0], "<script>1 < 2</script>"))
     assert "<script>" not in panel._readout.value
     assert "&lt;script&gt;" in panel._readout.value
@@ -103,30 +100,19 @@ def test_only_what_computes_is_computed_anew():
     assert drawn == [(8, 10), (8, 200), (5, 200), (5, 10)]
 
 
-def test_a_control_that_nothing_takes_is_refused():
-    with pytest.raises(BadSetting, match="shade"):
-        make_panel(lambda side: square(side), shaded=True)
-
-
-def test_settings_belong_to_the_picture_that_is_shown():
-    panel = make_panel(cost="slow")
-    panel.controls["side"].put(30)
+def test_costs_choose_how_sliders_and_the_button_behave():
+    for cost, moving, button in (
+        ("instant", True, "none"),
+        ("quick", False, "none"),
+        ("slow", False, None),
+    ):
+        panel = make_panel(cost=cost)
+        assert panel.controls["side"].source.continuous_update is moving, cost
+        assert panel.run_button.layout.display == button, cost
+    panel.controls["side"].put(30)  # settings belong to the picture that is shown
     assert panel.settings == {"panel": "A square", "side": 8, "shade": 10}
     panel.run_button.click()
     assert panel.settings["side"] == 30
-
-
-# -- cost
-
-
-@pytest.mark.parametrize(
-    ("cost", "moving", "button"),
-    [("instant", True, "none"), ("quick", False, "none"), ("slow", False, None)],
-)
-def test_costs_choose_how_sliders_and_the_button_behave(cost, moving, button):
-    panel = make_panel(cost=cost)
-    assert panel.controls["side"].source.continuous_update is moving
-    assert panel.run_button.layout.display == button
 
 
 def test_cost_is_measured_and_a_slow_first_time_is_forgiven():
@@ -137,6 +123,9 @@ def test_cost_is_measured_and_a_slow_first_time_is_forgiven():
         return square(side)
 
     assert make_panel(draw).cost == "instant"
+
+
+# -- cost
 
 
 def test_slow_work_with_a_quick_drawing_lets_the_drawing_follow_the_slider():
@@ -197,14 +186,14 @@ def test_only_one_drawing_at_a_time_from_many_threads():
         return square(side)
 
     panel = make_panel(draw, remember=0, cost="instant")
+    slider = panel.controls["side"]
     threads = [
-        in_thread(lambda n=n: [panel.controls["side"].put(1 + (n * k) % 64) for k in range(20)])
-        for n in (3, 5, 7)
+        in_thread(lambda n=n: [slider.put(1 + (n * k) % 64) for k in range(20)]) for n in (3, 5, 7)
     ]
     for thread in threads:
         thread.join(30)
     assert max(most) == 1
-    assert panel.picture.width == panel.controls["side"].value
+    assert panel.picture.width == slider.value
 
 
 def test_a_drawing_that_moves_its_own_control_does_not_lock_up():
@@ -221,46 +210,44 @@ def test_a_drawing_that_moves_its_own_control_does_not_lock_up():
 # -- errors
 
 
-def test_a_message_to_the_student_is_shown_and_the_lab_goes_on():
+def broken_at_40(error: Exception) -> Panel:
     def draw(side):
-        if side > 32:
-            raise BadSetting("The window <b>is</b> too large; 32 is the most.")
+        if side == 40:
+            raise error
         return square(side)
 
-    panel = make_panel(draw, cost="instant")
+    return make_panel(draw, cost="instant")
+
+
+def test_a_message_to_the_student_is_shown_and_the_lab_goes_on():
+    panel = broken_at_40(BadSetting("The window <b>is</b> too large; 32 is the most."))
     panel.controls["side"].put(40)
     assert panel.words == "8 pixels, shade 0"
     assert panel.message == "The window <b>is</b> too large; 32 is the most."
     assert 'role="alert"' in panel._message.value
     assert "&lt;b&gt;" in panel._message.value
     panel.controls["side"].put(12)
-    assert panel.message == ""
-    assert panel._message.value == ""
-    assert panel.words == "12 pixels, shade 0"
+    assert (panel.message, panel._message.value, panel.words) == ("", "", "12 pixels, shade 0")
 
 
 def test_a_fault_is_shown_in_words_and_raised_again():
-    def draw(side):
-        if side == 40:
-            raise RuntimeError("broken on purpose")
-        return square(side)
-
-    panel = make_panel(draw, cost="instant")
+    panel = broken_at_40(RuntimeError("broken on purpose"))
     with pytest.raises(RuntimeError, match="on purpose"):
         panel.controls["side"].put(40)
     assert panel.message == "RuntimeError: broken on purpose"
     assert isinstance(panel.error, RuntimeError)
     panel.controls["side"].put(41)
-    assert panel.words == "41 pixels, shade 0"
-    assert panel.message == ""
+    assert (panel.message, panel.words) == ("", "41 pixels, shade 0")
 
 
 def test_called_from_code_every_error_is_raised():
     def draw(side):
         raise BadSetting("no")
 
-    with pytest.raises(BadSetting):
+    with pytest.raises(BadSetting, match="no"):
         make_panel(draw)
+    with pytest.raises(BadSetting, match="shade"):  # a control that nothing takes
+        make_panel(lambda side: square(side), shaded=True)
 
 
 # -- saving
@@ -271,13 +258,12 @@ def test_saved_pictures_are_numbered_lossless_and_carry_their_settings(tmp_path,
     panel = make_panel()
     panel.save_button.click()
     panel.save_button.click()
-    files = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    assert files == ["a-square-1.png", "a-square-2.png"]
+    files = sorted((tmp_path / "pictures").iterdir())
+    assert [file.name for file in files] == ["a-square-1.png", "a-square-2.png"]
     assert "a-square-2.png" in panel.message
-    first = tmp_path / "pictures" / files[0]
-    assert Image.open(first).tobytes() == panel.picture.tobytes()
-    assert images.saved_settings(first) == {"panel": "A square", "side": 8, "shade": 10}
-    assert json.loads(Image.open(first).text["settings"])["side"] == 8
+    assert Image.open(files[0]).tobytes() == panel.picture.tobytes()
+    assert images.saved_settings(files[0]) == {"panel": "A square", "side": 8, "shade": 10}
+    assert json.loads(Image.open(files[0]).text["settings"])["side"] == 8
 
 
 def test_a_typed_place_is_a_file_or_a_folder_and_nothing_is_overwritten(tmp_path):
@@ -285,20 +271,15 @@ def test_a_typed_place_is_a_file_or_a_folder_and_nothing_is_overwritten(tmp_path
     assert panel.save(tmp_path / "mine") == tmp_path / "mine.png"
     assert panel.save(tmp_path) == tmp_path / "a-square-1.png"
     assert panel.save(f"{tmp_path}/new/") == tmp_path / "new" / "a-square-1.png"
-    panel.save_into(str(tmp_path / "mine.png"))
-    panel.save_button.click()
-    assert "there already" in panel.message
-
-
-def test_a_place_that_cannot_be_written_to_is_said_in_words(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    panel = make_panel()
-    for place in (tmp_path / "file" / "x.png", tmp_path / "file" / "deeper" / "x.png"):
+    below_a_file = tmp_path / "mine.png" / "x.png"
+    for place in (below_a_file, below_a_file / "deeper.png"):
         with pytest.raises(BadSetting):
             panel.save(place)
-    panel.save_into(str(tmp_path / "file" / "x.png"))
-    panel.save_button.click()
-    assert panel.complaint
+    for place, words in ((tmp_path / "mine.png", "there already"), (below_a_file, "")):
+        panel.save_into(str(place))
+        panel.save_button.click()
+        assert panel.complaint
+        assert words in panel.message
     assert panel.error is None
 
 
@@ -333,22 +314,17 @@ def test_closed_panels_leave_no_widget_and_no_picture_behind():
     assert not any(reference() for reference in gone)
 
 
-def test_a_shared_control_outlives_one_of_its_panels():
+def test_a_shared_control_outlives_a_panel_and_running_a_cell_again_closes_its_older_one(
+    monkeypatch,
+):
     slider = controls.whole("side", 8, 1, 64)
-    one = Panel(square, {"side": slider}, title="one")
-    two = Panel(square, {"side": slider}, title="two")
-    one.close()
-    slider.put(9)
-    assert (one.words, two.words) == ("8 pixels, shade 0", "9 pixels, shade 0")
-
-
-def test_running_a_cell_again_closes_the_panel_it_made_before(monkeypatch):
-    slider = controls.whole("side", 8, 1, 64)
+    closed = Panel(square, {"side": slider}, title="closed")
     monkeypatch.setattr(board, "_current_cell", lambda: "cell-1")
-    first = Panel(square, {"side": slider}, title="again")
-    other = Panel(square, {"side": slider}, title="another")
-    second = Panel(square, {"side": slider}, title="again")
+    first, other, second = (
+        Panel(square, {"side": slider}, title=title) for title in ("again", "another", "again")
+    )
+    closed.close()
     slider.put(9)
     assert first.controls == {}
-    assert first.words == "8 pixels, shade 0"
+    assert first.words == closed.words == "8 pixels, shade 0"
     assert other.words == second.words == "9 pixels, shade 0"
