@@ -51,15 +51,16 @@ def test_parameters_are_controls_with_their_names_as_labels():
     assert isinstance(made, Panel)
     assert list(made.controls) == ["side", "light_or_dark"]
     assert made.controls["light_or_dark"].label == "light or dark"
-    assert made.picture.size == (8, 8)
     made.controls["side"].put(20)
     assert made.words == "20 pixels"
-
-
-@pytest.mark.parametrize("made", [lambda: square(16), lambda: square(side=16)])
-def test_a_start_is_given_by_place_or_by_name_and_only_for_that_panel(made):
-    assert made().picture.size == (16, 16)
-    assert square().picture.size == (8, 8)
+    # a start is given by place or by name, and only for that panel
+    for made, side in ((square(16), 16), (square(side=16), 16), (square(), 8)):
+        assert made.picture.size == (side, side)
+    picture, words = square.function(4, "dark")
+    assert (picture.size, words) == ((4, 4), "4 pixels")
+    assert square.__doc__ == "A square."
+    made = twice(shade=99, side=5)  # what computes is declared beside what draws
+    assert (made.picture.size, made.picture.getpixel((0, 0))) == ((10, 10), (99, 99, 99))
 
 
 def test_a_live_panel_takes_settled_values_and_its_drawings_controls():
@@ -71,9 +72,6 @@ def test_a_live_panel_takes_settled_values_and_its_drawings_controls():
     made.controls["double"].put(True)
     assert made.picture.size == (8, 8)
     made.close()
-
-
-def test_a_call_may_say_the_title_and_whether_a_panel_begins_by_itself():
     assert square(16, title="Another").title == "Another"
     for wanted in (False, True):
         made = growing(1, autostart=wanted)
@@ -81,10 +79,13 @@ def test_a_call_may_say_the_title_and_whether_a_panel_begins_by_itself():
         made.close()
 
 
-def test_what_computes_is_declared_beside_what_draws():
-    made = twice(shade=99, side=5)
-    assert made.picture.size == (10, 10)
-    assert made.picture.getpixel((0, 0)) == (99, 99, 99)
+def test_a_panel_of_ones_own_kind_is_declared_like_any_other():
+    class Mine(Live):
+        """Another one."""
+
+    made = live("Mine", draw=shown, kind=Mine)(growing.function)(1)
+    assert isinstance(made, Mine)
+    made.close()
 
 
 @pytest.mark.parametrize(
@@ -101,12 +102,6 @@ def test_what_computes_is_declared_beside_what_draws():
 def test_what_cannot_be_is_refused_in_words(call, words):
     with pytest.raises(BadSetting, match=words):
         call()
-
-
-def test_the_function_behind_a_panel_can_be_called():
-    picture, words = square.function(4, "dark")
-    assert (picture.size, words) == ((4, 4), "4 pixels")
-    assert square.__doc__ == "A square."
 
 
 def test_each_kind_of_control_follows_the_one_it_names():
@@ -164,19 +159,6 @@ def test_all_functions_of_a_panel_get_settled_values_and_so_do_controls():
     assert list(made.controls) == ["layer", "unit"]
     assert made.words == f"{2 * network.layer('fire4').shape[0] + 5} of {network.name}"
     assert made.picture.getpixel((0, 0)) == (2, 2, 2)
-
-
-def test_a_panel_of_ones_own_kind_is_declared_like_any_other():
-    class Mine(Live):
-        """Another one."""
-
-    @live("Mine", draw=shown, kind=Mine)
-    def mine(most: int = whole(3, 1, 9)) -> Iterator[int]:
-        yield from range(1, most + 1)
-
-    made = mine()
-    assert isinstance(made, Mine)
-    made.close()
 
 
 def test_an_empty_class_is_the_networks_own_answer_to_what_it_sees():

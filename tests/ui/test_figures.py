@@ -62,46 +62,37 @@ def test_enlarging_repeats_pixels_and_invents_none():
 # -- colours
 
 
+def signed(*values: float, **limits) -> np.ndarray:
+    return figures.paint(np.array(values), colours="signed", **limits)
+
+
 def test_zero_is_the_middle_of_a_signed_map_whatever_the_values():
-    middle = figures.paint(np.array([0.0]), colours="signed", limits=(-1, 1))[0]
+    middle = signed(0.0, limits=(-1, 1))[0]
     assert middle.min() > 240  # white, or nearly
     for values in ([-1.0, 0, 5], [-3.0, 0, 0.1], [0.0, 0, 2], [0.0, 0, 0]):
-        painted = figures.paint(np.array(values), colours="signed")
-        assert np.array_equal(painted[1], middle)
-    lower, _, upper = figures.paint(np.array([-2.0, 0, 2]), colours="signed").astype(int)
+        assert np.array_equal(signed(*values)[1], middle)
+    # the step around zero reaches equally far to both sides
+    assert (signed(-0.0038, 0, 0.0038, limits=(-1, 1)) == middle).all()
+    lower, _, upper = signed(-2.0, 0, 2).astype(int)
     assert lower[2] > lower[0]
     assert upper[0] > upper[2]
-
-
-def test_the_step_around_zero_reaches_equally_far_to_both_sides():
-    nearly = figures.paint(np.array([-0.0038, 0, 0.0038]), colours="signed", limits=(-1, 1))
-    assert (nearly == nearly[1]).all()
-
-
-def test_signed_ends_are_equally_far_from_zero():
-    blue, red = figures.paint(np.array([-1.0, 4.0]), colours="signed", limits=(-4, 1))
-    full_blue, full_red = figures.paint(np.array([-4.0, 4.0]), colours="signed")
+    # and the ends are equally far from zero
+    blue, red = signed(-1.0, 4.0, limits=(-4, 1))
+    full_blue, full_red = signed(-4.0, 4.0)
     assert np.array_equal(red, full_red)
     assert not np.array_equal(blue, full_blue)
 
 
-def test_limits_are_the_ends_of_the_scale_and_values_beyond_are_clipped():
+def test_limits_are_the_ends_of_the_scale_and_what_was_not_computed_is_grey():
     painted = figures.paint(np.array([-1.0, 0, 10, 11]), limits=(0, 10))
     assert np.array_equal(painted[0], painted[1])
     assert np.array_equal(painted[2], painted[3])
     assert tuple(painted[1]) == (68, 1, 84)  # viridis' first colour
-
-
-def test_what_was_not_computed_is_grey_and_moves_no_limit():
     painted = figures.paint(np.array([np.nan, 0, 1, np.inf]))
     assert tuple(painted[0]) == tuple(painted[3]) == ink.MISSING
     assert np.array_equal(painted[1:3], figures.paint(np.array([0.0, 1])))
-
-
-@pytest.mark.parametrize("colours", figures.COLOURS)
-def test_a_constant_map_has_a_scale_too(colours):
-    picture = figures.heat_map(np.full((3, 3), 7.0), colours=colours)
-    assert picture.width > 224
+    for colours in figures.COLOURS:  # a constant map has a scale too
+        assert figures.heat_map(np.full((3, 3), 7.0), colours=colours).width > 224
 
 
 def test_spread_keeps_zero_in_the_middle_and_the_scale_own_or_shared():
@@ -126,20 +117,17 @@ def test_each_tile_stands_at_its_place_with_white_between():
     assert (area(picture, 14, 8, 20, 14) == 255).all()  # the place of the missing sixth
 
 
-def test_enlarged_tiles_stay_sharp():
-    tile = np.random.default_rng(0).random((1, 3, 3, 3))
-    picture = figures.mosaic(tile, gap=0, enlarge=5)
-    assert np.array_equal(np.asarray(picture), np.asarray(figures.enlarge(tile[0], 5)))
-
-
 def test_tensors_grey_maps_and_lists_of_unequal_pictures_make_mosaics():
     assert figures.mosaic(torch.rand(4, 3, 8, 8)).size == figures.mosaic(torch.rand(4, 8, 8)).size
     picture = figures.mosaic([flat(0, side=4), flat(0, side=8)], columns=2, gap=2)
     assert (area(picture, 4, 4, 8, 8) == 0).all()  # the smaller one in its cell's middle
     assert (area(picture, 2, 2, 10, 4) == 255).all()
+    tile = np.random.default_rng(0).random((1, 3, 3, 3))
+    sharp = figures.mosaic(tile, gap=0, enlarge=5)
+    assert np.array_equal(np.asarray(sharp), np.asarray(figures.enlarge(tile[0], 5)))
 
 
-def test_titles_stay_inside_their_cells():
+def test_titles_stay_inside_their_cells_and_values_on_their_tiles():
     plain = figures.mosaic([flat(1, side=96)] * 3, columns=3)
     titled = figures.mosaic([flat(1, side=96)] * 3, titles=[LONG * 3, "kite", ""], columns=3)
     assert titled.height == plain.height + 2 * ink.LINE + 4 + 2 * (8 - 2)
@@ -147,13 +135,12 @@ def test_titles_stay_inside_their_cells():
     assert dark[:, 8:104].any()
     assert not dark[:, :8].any()
     assert not dark[:, 104:112].any()  # the gap between the first two cells
-
-
-def test_values_are_written_in_white_on_the_tile():
-    picture = np.asarray(figures.mosaic([flat(0.5, side=60)], values=[12.34]))
+    picture, plain = (
+        np.asarray(figures.mosaic([flat(0.5, side=60)], values=values))
+        for values in ([12.34], None)
+    )
     assert (picture[40:, :40] == 255).all(axis=2).any()
     assert (picture[30:60, :50] < 80).all(axis=2).any()  # the outline
-    plain = np.asarray(figures.mosaic([flat(0.5, side=60)]))
     assert np.array_equal(picture[:30], plain[:30])
 
 
@@ -161,9 +148,9 @@ def test_rows_are_named_and_the_chosen_tile_is_framed():
     tiles = [flat(1.0, side=20)] * 4
     named = figures.mosaic(tiles, columns=2, rows=["unit 1", "unit 2"])
     assert named.width > figures.mosaic(tiles, columns=2).width
-    framed = np.asarray(figures.mosaic(tiles, columns=2, chosen=3))
-    assert (framed == ink.ACCENT).all(axis=2).any()
-    assert not (framed[:20, :20] == ink.ACCENT).all(axis=2).any()
+    framed = (np.asarray(figures.mosaic(tiles, columns=2, chosen=3)) == ink.ACCENT).all(axis=2)
+    assert framed.any()
+    assert not framed[:20, :20].any()
 
 
 def shaped(*shape: int) -> np.ndarray:
@@ -206,37 +193,40 @@ def test_what_cannot_be_drawn_is_refused_in_words(words, call):
 # -- maps
 
 
-def test_a_heat_map_shows_each_number_as_a_square_of_its_colour():
+def test_a_heat_map_shows_each_number_as_a_square_of_its_colour_beside_its_scale():
     numbers = np.arange(6.0).reshape(2, 3)
     picture = np.asarray(figures.heat_map(numbers, enlarge=50))
-    centres = picture[25:100:50, 25:150:50]
-    assert np.array_equal(centres, figures.paint(numbers))
+    assert np.array_equal(picture[25:100:50, 25:150:50], figures.paint(numbers))
+    bar = picture[:, 150 + 10 + 5]  # from high at the top to low
+    assert np.array_equal(bar[[0, -1]], figures.paint(numbers).reshape(6, 3)[[5, 0]])
     assert figures.heat_map(numbers, enlarge=50, bar=False).size == (150, 100)
     assert figures.heat_map(np.zeros((13, 13)), bar=False).size == (221, 221)
 
 
-def test_the_scale_runs_from_high_at_the_top_to_low():
-    picture = np.asarray(figures.heat_map(np.array([[0.0, 1.0]]), enlarge=100, label="score"))
-    bar = picture[:, 200 + 10 + 5]
-    assert tuple(bar[0]) == tuple(figures.paint(np.array([0.0, 1.0]))[1])
-    assert tuple(bar[-1]) == tuple(figures.paint(np.array([0.0, 1.0]))[0])
-
-
 def test_an_overlay_at_zero_is_the_image_and_at_one_the_map():
-    image = np.random.default_rng(0).random((3, 8, 8))
-    heat = np.arange(4.0).reshape(2, 2)
-    alone = np.asarray(figures.overlay(image, heat, opacity=0, bar=False))
-    assert np.array_equal(alone, figures.pixels(image))
-    whole = np.asarray(figures.overlay(image, heat, opacity=1, bar=False))
+    image, heat = np.random.default_rng(0).random((3, 8, 8)), np.arange(4.0).reshape(2, 2)
+    none, whole, half = (
+        np.asarray(figures.overlay(image, heat, opacity=opacity, bar=False))
+        for opacity in (0, 1, 0.5)
+    )
+    assert np.array_equal(none, figures.pixels(image))
     assert np.array_equal(whole, figures.paint(heat).repeat(4, 0).repeat(4, 1))
+    heat[0, 0] = np.nan  # where nothing was computed, the image stays
+    missing = np.asarray(figures.overlay(image, heat, opacity=0.5, bar=False))
+    assert np.array_equal(missing[:4, :4], none[:4, :4])
+    assert not np.array_equal(half[:4, :4], none[:4, :4])
+    assert not np.array_equal(missing[:4, 4:], none[:4, 4:])
 
 
-def test_an_overlay_leaves_the_image_where_nothing_was_computed():
-    image = np.random.default_rng(0).random((3, 4, 4))
-    heat = np.array([[np.nan, 1.0], [0.0, 0.5]])
-    half = np.asarray(figures.overlay(image, heat, opacity=0.5, bar=False))
-    assert np.array_equal(half[:2, :2], figures.pixels(image)[:2, :2])
-    assert not np.array_equal(half[:2, 2:], figures.pixels(image)[:2, 2:])
+def test_a_faded_overlay_shows_the_image_where_nothing_happens():
+    ground, heat = torch.full((1, 3, 8, 8), 0.5), torch.zeros(8, 8)
+    heat[0, 0], heat[0, 1] = 4.0, 1.0
+    faded = np.asarray(figures.overlay(ground, heat, colours="signed", fade=True, bar=False))
+    covered = np.asarray(figures.overlay(ground, heat, colours="signed", bar=False))
+    assert (np.abs(faded[4, 4].astype(int) - 127) <= 1).all()
+    assert (covered[4, 4] > 180).all()
+    assert (faded[0, 0] == covered[0, 0]).all()
+    assert np.abs(faded[0, 1].astype(int) - faded[4, 4]).max() > 20
 
 
 def test_boxes_are_white_between_dark_lines_and_stay_in_the_picture():
@@ -252,36 +242,30 @@ def test_boxes_are_white_between_dark_lines_and_stay_in_the_picture():
 # -- compositions, bars, curves
 
 
-def test_pictures_side_by_side_share_their_top_edge_under_one_or_two_lines_of_title():
+def test_pictures_side_by_side_share_their_top_edge_and_line_up_in_columns():
     parts = [flat(0, side=100), flat(0, side=60)]
     picture = np.asarray(figures.side_by_side(parts, [LONG, "kite"], gap=10))
     black = (picture == 0).all(axis=2)
     assert black.any(axis=1).argmax() == black[:, picture.shape[1] - 100 :].any(axis=1).argmax()
     assert black.sum() == 100 * 100 + 60 * 60
+    rows = figures.side_by_side([flat(0, side=10)] * 3, columns=2, gap=4)
+    assert rows.size == (24, 24)
+    assert (area(rows, 14, 14, 24, 24) == 255).all()
 
 
-def test_rows_of_pictures_line_up_in_columns():
-    picture = figures.side_by_side([flat(0, side=10)] * 3, columns=2, gap=4)
-    assert picture.size == (24, 24)
-    assert (area(picture, 14, 14, 24, 24) == 255).all()
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.25, 0.5, 1.0])
-def test_a_bar_is_as_long_as_its_probability(probability):
+def test_a_bar_is_as_long_as_its_probability_and_the_highlighted_row_has_the_accent():
     def length(value: float) -> int:
         picture = np.asarray(figures.bars([Guess("kite", value), Guess("x", 0.1)], width=300))
         return int((picture[12] == ink.ACCENT).all(axis=1).sum())
 
-    assert abs(length(probability) - probability * length(1.0)) <= 1
-
-
-def test_the_highlighted_row_has_the_accent_and_long_names_take_two_lines():
+    for probability in (0.0, 0.25, 0.5, 1.0):
+        assert abs(length(probability) - probability * length(1.0)) <= 1
     rows = [Guess("kite", 0.5), Guess(LONG, 0.5)]
     picture = np.asarray(figures.bars(rows, width=260, highlight=LONG))
-    first = 24
-    assert not (picture[:first] == ink.ACCENT).all(axis=2).any()
-    assert (picture[first:] == ink.ACCENT).all(axis=2).any()
-    assert picture.shape == (24 + 40, 260, 3)
+    accent = (picture == ink.ACCENT).all(axis=2)
+    assert not accent[:24].any()
+    assert accent[24:].any()
+    assert picture.shape == (24 + 40, 260, 3)  # long names take two lines
 
 
 def test_a_curve_has_its_size_and_its_lines_in_their_colours():
@@ -303,10 +287,11 @@ def test_the_reused_figure_remembers_nothing_also_after_an_error():
     assert draw() == before
 
 
-def test_threads_draw_the_same_curves_as_one_after_the_other():
-    def draw(seed: int) -> bytes:
+def test_threads_draw_the_same_as_one_after_the_other():
+    def draw(seed: int) -> tuple[bytes, bytes]:
         line = np.random.default_rng(seed).random(20)
-        return figures.curve({str(seed): line}, across="x", up="y").tobytes()
+        curve = figures.curve({str(seed): line}, across="x", up="y")
+        return curve.tobytes(), figures.bars([Guess(LONG, 0.1 * seed)] * 5).tobytes()
 
     alone = [draw(seed) for seed in range(6)]
     with ThreadPoolExecutor(3) as pool:
@@ -325,54 +310,32 @@ def test_nothing_here_touches_pyplot():
 # -- text
 
 
-@pytest.mark.parametrize("limit", [0, 10, 40, 100, 400])
-def test_fitted_and_wrapped_text_is_never_too_wide(limit):
-    for text in (LONG, "x" * 80, "", "kite"):
-        for line in [ink.fit(text, limit), *ink.wrap(text, limit)]:
-            assert ink.measure(line) <= limit or line == "…"
+def test_fitted_and_wrapped_text_is_never_too_wide():
+    for limit in (0, 10, 40, 100, 400):
+        for text in (LONG, "x" * 80, "", "kite"):
+            for line in [ink.fit(text, limit), *ink.wrap(text, limit)]:
+                assert ink.measure(line) <= limit or line == "…", (text, limit)
     assert ink.fit("kite", 400) == "kite"
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.003, 0.008), (0, 1e-9), (980, 1020.5)])
-def test_ticks_are_round_inside_and_different(low, high):
-    marks = ink.ticks(low, high)
-    assert len(marks) >= 2
-    assert all(low - 1e-12 <= value <= high + 1e-12 for value, _ in marks)
-    assert len({words for _, words in marks}) == len(marks)
+def test_ticks_are_round_inside_and_different():
+    for low, high in ((0, 1), (-0.003, 0.008), (0, 1e-9), (980, 1020.5)):
+        marks = ink.ticks(low, high)
+        assert len(marks) >= 2
+        assert all(low - 1e-12 <= value <= high + 1e-12 for value, _ in marks), (low, high)
+        assert len({words for _, words in marks}) == len(marks)
 
 
 # -- out of here
 
 
-def test_show_gives_a_png_with_its_words_and_exactly_its_pixels():
+def test_show_gives_a_lossless_png_with_its_words_and_exactly_its_pixels():
     shown = figures.show(flat(0.5), alt="a grey square", scale=3)
     data, metadata = shown._repr_mimebundle_()
     assert shown.width == 12
     assert "a grey square" in str(metadata)
     assert Image.open(BytesIO(shown.data)).size == (12, 12)
     assert data
-
-
-def test_a_png_is_lossless():
     picture = figures.mosaic(torch.rand(6, 3, 9, 9))
     again = Image.open(BytesIO(figures.to_png(picture)))
-    assert again.format == "PNG"
-    assert again.tobytes() == picture.tobytes()
-
-
-def test_fonts_work_from_several_threads():
-    with ThreadPoolExecutor(8) as pool:
-        drawn = pool.map(lambda _: figures.bars([Guess(LONG, 0.5)] * 5).tobytes(), range(8))
-        assert len(set(drawn)) == 1
-
-
-def test_a_faded_overlay_shows_the_image_where_nothing_happens():
-    ground = torch.full((1, 3, 8, 8), 0.5)
-    heat = torch.zeros(8, 8)
-    heat[0, 0], heat[0, 1] = 4.0, 1.0
-    faded = np.asarray(figures.overlay(ground, heat, colours="signed", fade=True, bar=False))
-    covered = np.asarray(figures.overlay(ground, heat, colours="signed", bar=False))
-    assert (np.abs(faded[4, 4].astype(int) - 127) <= 1).all()
-    assert (covered[4, 4] > 180).all()
-    assert (faded[0, 0] == covered[0, 0]).all()
-    assert np.abs(faded[0, 1].astype(int) - faded[4, 4]).max() > 20
+    assert (again.format, again.tobytes()) == ("PNG", picture.tobytes())

@@ -95,28 +95,21 @@ def test_a_slider_that_reaches_where_it_must_not_is_found(error, cost, words):
         assert not walk(panel, may_complain=["side"]).failures
 
 
-def test_a_bad_upload_that_gets_no_message_is_found(pictures, monkeypatch):
-    knobs = {"image": controls.image_menu(pictures, "shade50")}
-    panel = Panel(lambda image: (square(4), str(image.mean())), knobs, title="u")
-    monkeypatch.setattr(knobs["image"], "_send", lambda content: None)
+def test_a_step_without_its_message_or_its_file_is_found(pictures, monkeypatch):
+    photo = controls.image_menu(pictures, "shade50")
+    monkeypatch.setattr(photo, "_send", lambda content: None)
+    panel = Panel(lambda image: (square(4), str(image.mean())), {"image": photo}, title="u")
     with pytest.raises(WalkFailed, match="text file: no message"):
         walk(panel)
-
-
-def test_a_network_that_breaks_without_words_is_found(monkeypatch):
     menu = controls.network_menu(names=["squeezenet1_1", "alexnet"])
     panel = Panel(lambda network: (square(4), network.name), {"network": menu}, title="n")
     monkeypatch.setattr(menu, "_accept", lambda: None)
     monkeypatch.setattr(type(menu), "value", property(lambda self: networks.load("lenet5")))
     with pytest.raises(WalkFailed, match="network = alexnet: no message"):
         walk(panel)
-
-
-def test_a_save_button_that_writes_nothing_is_found(monkeypatch):
-    panel = Panel(square, sliders(), title="s")
     monkeypatch.setattr(board.Board, "save", lambda self, place=None: place)
     with pytest.raises(WalkFailed, match="Save picture: no file"):
-        walk(panel)
+        walk(Panel(square, sliders(), title="s"))
 
 
 # -- live panels
