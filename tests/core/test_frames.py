@@ -38,32 +38,25 @@ def sum_to(end: int) -> Iterator[int]:
     return Shortcut((sum(range(number + 1)) for number in range(end)), lambda: end * (end - 1) // 2)
 
 
-def test_a_call_takes_the_cheaper_way_to_the_last_frame():
+def test_the_call_gives_the_last_frame_and_frames_all():
+    assert counted(4) == 6
+    assert list(counted.frames(4, steps=2)) == [4, 5]
     frames = sum_to.frames(4)
     assert next(frames) == 0
     assert list(frames) == [1, 3, 6]
-    assert sum_to(10**9) == 10**9 * (10**9 - 1) // 2
+    assert sum_to(10**9) == 10**9 * (10**9 - 1) // 2  # a call takes the cheaper way
     frames = sum_to.frames(4)
     frames.close()
     assert list(frames) == []
 
 
-def test_the_call_gives_the_last_frame_and_frames_all():
-    assert counted(4) == 6
-    assert list(counted.frames(4, steps=2)) == [4, 5]
-
-
-def test_the_result_may_be_made_of_the_frames_and_closes_them():
+def test_frames_are_closed_by_a_result_that_is_made_of_some_and_when_one_raises():
     events.clear()
     assert first_two(3) == [3, 4]
     assert events == ["closed"]
-
-
-def test_frames_are_closed_when_one_raises():
-    events.clear()
     with pytest.raises(ArithmeticError):
         counted(98)
-    assert events == ["closed"]
+    assert events == ["closed", "closed"]
 
 
 def test_it_is_a_function_with_its_own_words():

@@ -63,15 +63,11 @@ def test_it_learns_and_counts(points):
     assert frames[-1].loss < frames[0].loss / 3
     assert accuracy(frames[-1].module, images, labels) > 0.97
     assert frames[-1].accuracy > 0.95
-
-
-def test_the_first_frames_numbers_are_the_first_batchs(points):
-    images, labels = points
-    start = toy()
-    first = next(iter(train.frames(start, images[:64], labels[:64])))
-    expected = functional.cross_entropy(start(images[:64]), labels[:64])
+    start, some = toy(), (images[:64], labels[:64])  # one batch: the first frame's numbers
+    first = next(iter(train.frames(start, *some)))
+    expected = functional.cross_entropy(start(some[0]), some[1])
     assert first.loss == pytest.approx(expected.item(), rel=1e-5)
-    assert first.accuracy == pytest.approx(accuracy(start, images[:64], labels[:64]))
+    assert first.accuracy == pytest.approx(accuracy(start, *some))
 
 
 def test_the_same_seed_gives_the_same_weights(points):
@@ -101,14 +97,10 @@ def test_nothing_around_it_changes(points):
     assert torch.equal(images, pixels)
 
 
-def test_between_two_frames_the_grad_mode_is_the_callers(points):
-    for _ in train.frames(toy(), *points, epochs=1):
-        assert torch.is_grad_enabled()
-
-
 def test_it_can_be_stopped_after_any_frame(points):
     frames = train.frames(toy(), *points, epochs=1000)
     second = [next(frames), next(frames)][1]
+    assert torch.is_grad_enabled()  # between two frames the mode is the caller's
     frames.close()
     assert second.step == 2
     assert next(frames, None) is None
@@ -129,52 +121,38 @@ def test_decay_shrinks_the_weights_and_no_bias(points):
     assert float(frame.module[1].bias.detach().mean()) == pytest.approx(3.0, abs=1e-3)
 
 
-def test_a_loss_beyond_all_numbers_is_a_message(points):
+def test_what_cannot_be_trained_is_a_message(points):
     images, labels = points
     with pytest.raises(BadSetting, match="learning rate 1e\\+30 is too large"):
         list(train.frames(toy(), images * 1e10, labels, learning_rate=1e30))
+    for given, settings, words in (
+        (labels, {"epochs": 0}, "epochs"),
+        (labels, {"epochs": math.nan}, "epochs"),
+        (labels, {"learning_rate": 0}, "learning_rate"),
+        (labels, {"weight_decay": -1}, "weight_decay"),
+        (labels[:3], {}, "150 images need as many labels"),
+        (labels.float(), {}, r"labels\.long"),
+    ):
+        with pytest.raises(BadSetting, match=words):
+            train(toy(), images, given, **settings)
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"epochs": 0}, "epochs"),
-        ({"epochs": math.nan}, "epochs"),
-        ({"learning_rate": 0}, "learning_rate"),
-        ({"weight_decay": -1}, "weight_decay"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused_at_once(points, settings, words):
-    with pytest.raises(BadSetting, match=words):
-        train(toy(), *points, **settings)
+def shifted(images: torch.Tensor, most: int) -> torch.Tensor:
+    random = torch.Generator().manual_seed(0)
+    return random_shifts(most)(Batch(images, torch.zeros(len(images)), nn.Identity(), random))
 
 
-def test_labels_must_fit(points):
-    images, labels = points
-    with pytest.raises(BadSetting, match="150 images need as many labels"):
-        train(toy(), images, labels[:3])
-    with pytest.raises(BadSetting, match=r"labels\.long"):
-        train(toy(), images, labels.float())
-
-
-def test_a_shift_moves_each_image_by_itself():
+def test_a_shift_moves_each_image_by_itself_and_lets_zeros_in():
     images = torch.zeros(40, 2, 7, 9)
     images[:, 0, 3, 4], images[:, 1, 3, 4] = 1.0, 2.0
-    random = torch.Generator().manual_seed(0)
-    moved = random_shifts(2)(Batch(images, torch.zeros(40), nn.Identity(), random))
+    moved = shifted(images, 2)
     assert moved.shape == images.shape
     places = [divmod(int(image[0].argmax()), 9) for image in moved]
-    assert (
-        {row - 3 for row, _ in places} == {column - 4 for _, column in places} == set(range(-2, 3))
-    )
+    assert {row - 3 for row, _ in places} == set(range(-2, 3))
+    assert {column - 4 for _, column in places} == set(range(-2, 3))
     assert torch.equal(moved.sum((2, 3)), images.sum((2, 3)))
     assert all(int(one[1].argmax()) == int(one[0].argmax()) for one in moved)
-
-
-def test_a_shift_lets_zeros_in():
-    random = torch.Generator().manual_seed(0)
-    moved = random_shifts(1)(Batch(torch.ones(30, 1, 3, 3), torch.zeros(30), nn.Identity(), random))
-    assert {int(one.sum()) for one in moved} == {4, 6, 9}
+    assert {int(one.sum()) for one in shifted(torch.ones(30, 1, 3, 3), 1)} == {4, 6, 9}
 
 
 def test_accuracy_is_counted_in_eval_mode_and_leaves_the_modes():

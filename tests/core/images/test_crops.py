@@ -9,18 +9,18 @@ from labsupport.core.images import crops as module
 from labsupport.core.images.crops import CATEGORIES, crops
 
 
-def test_every_category_has_as_many():
+def test_every_category_has_as_many_and_the_seed_decides():
     data = crops("test", per_class=5, size=24)
     assert data.images.shape == (35, 3, 24, 24)
     assert data.labels.bincount().tolist() == [5] * 7
     assert data.categories == CATEGORIES == tuple(sorted(set(images.cutouts().categories)))
     images.check(data.images)
-
-
-def test_the_seed_decides():
     one, again, other = (crops("test", per_class=2, seed=seed).images for seed in (1, 1, 2))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
+    for wrong in ({"split": "all"}, {"per_class": 0}, {"size": 4}):
+        with pytest.raises(BadSetting):
+            crops(**wrong)
 
 
 def test_no_picture_and_no_background_is_in_both_splits():
@@ -57,9 +57,3 @@ def test_a_cut_out_stands_on_its_background():
     from_photo = [torch.allclose(ground, plain[:, 0, 0], atol=1e-4) for ground in grounds]
     assert any(from_photo)
     assert not all(from_photo)
-
-
-@pytest.mark.parametrize("wrong", [{"split": "all"}, {"per_class": 0}, {"size": 4}])
-def test_what_cannot_be_is_refused(wrong):
-    with pytest.raises(BadSetting):
-        crops(**wrong)

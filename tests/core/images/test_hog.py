@@ -34,15 +34,14 @@ def test_every_bundled_photo_is_scikit_images():
         assert np.allclose(hog(image)[0].numpy(), theirs(image), atol=1e-5), picture.name
 
 
-@pytest.mark.parametrize("name", ["coffee", "giant_panda", "chelsea"])
 @pytest.mark.parametrize(
     "settings",
     [{"cell": 6, "block": 2, "bins": 8}, {"cell": 8, "block": 1, "bins": 12}, {"cell": 7}],
 )
-def test_other_settings_and_grey_too(name, settings):
-    image = photo(name)
-    for one in (image, image.mean(1, keepdim=True), (image * 8).round() / 8):
-        assert np.allclose(hog(one, **settings)[0].numpy(), theirs(one, **settings), atol=1e-5)
+def test_other_settings_and_grey_too(settings):
+    for image in map(photo, ("coffee", "giant_panda", "chelsea")):
+        for one in (image, image.mean(1, keepdim=True), (image * 8).round() / 8):
+            assert np.allclose(hog(one, **settings)[0].numpy(), theirs(one, **settings), atol=1e-5)
 
 
 def test_slopes_at_the_edge_of_a_bin_belong_to_the_next():
@@ -95,46 +94,29 @@ def test_gradients_are_those_of_finite_differences():
         assert slope == pytest.approx(float(gradient[0, 1, row, column]), abs=1e-4)
 
 
-@pytest.mark.parametrize("shade", [0.0, 0.5, 1.0])
-def test_flat_images_have_a_finite_code_and_gradient(shade):
-    flat = torch.full((1, 3, 32, 32), shade, requires_grad=True)
-    code = hog(flat)
-    assert torch.equal(code, torch.zeros_like(code))
-    (gradient,) = torch.autograd.grad(code.sum(), flat)
-    assert torch.equal(gradient, torch.zeros_like(gradient))
-
-
-def test_a_half_flat_image_has_a_finite_gradient():
-    generator = torch.Generator().manual_seed(2)
-    image = torch.zeros(1, 3, 32, 32)
-    image[:, :, :, 16:] = torch.rand(1, 3, 32, 16, generator=generator)
-    image.requires_grad_()
-    target = hog(torch.rand(1, 3, 32, 32, generator=generator))
-    (gradient,) = torch.autograd.grad((hog(image) - target).square().sum(), image)
+def test_flat_images_have_a_finite_code_and_gradient():
+    for shade in (0.0, 0.5, 1.0):
+        flat = torch.full((1, 3, 32, 32), shade, requires_grad=True)
+        code = hog(flat)
+        assert not code.any()
+        assert not torch.autograd.grad(code.sum(), flat)[0].any()
+    half = torch.zeros(1, 3, 32, 32)
+    half[:, :, :, 16:] = photo("coffee")[:, :, :32, :16]
+    half.requires_grad_()
+    loss = (hog(half) - hog(photo("chelsea")[:, :, :32, :32])).square().sum()
+    (gradient,) = torch.autograd.grad(loss, half)
     assert gradient.isfinite().all()
     assert gradient.abs().max() > 0
 
 
-def test_descent_brings_one_code_to_anothers():
-    goal = hog(photo("coffee")[:, :, :48, :48])
-    generator = torch.Generator().manual_seed(1)
-    image = (0.5 + 0.1 * torch.randn(1, 3, 48, 48, generator=generator)).requires_grad_()
-    step = torch.optim.Adam([image], lr=0.02)
-    for _ in range(60):
-        step.zero_grad()
-        loss = (hog(image) - goal).square().sum() / goal.square().sum()
-        loss.backward()
-        step.step()
-    assert loss < 0.1
-
-
 def test_what_cannot_be_described_is_refused():
-    with pytest.raises(BadImage, match=r"\(N, 3, H, W\)"):
-        hog(torch.rand(3, 32, 32))
-    with pytest.raises(BadImage, match="24 x 24 pixels at least"):
-        hog(torch.rand(1, 3, 32, 20))
-    with pytest.raises(BadImage, match="no cell"):
-        hog(torch.rand(1, 3, 32, 5))
+    for image, words in (
+        (torch.rand(3, 32, 32), r"\(N, 3, H, W\)"),
+        (torch.rand(1, 3, 32, 20), "24 x 24 pixels at least"),
+        (torch.rand(1, 3, 32, 5), "no cell"),
+    ):
+        with pytest.raises(BadImage, match=words):
+            hog(image)
     for name in ("cell", "block", "bins"):
         with pytest.raises(BadSetting, match=name):
             hog(torch.rand(1, 3, 32, 32), **{name: 0})

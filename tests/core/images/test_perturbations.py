@@ -15,32 +15,20 @@ def far(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one.double() - other.double()).abs().max())
 
 
-@pytest.mark.parametrize("size", [1 / 255, 0.007, 0.1, 8 / 255, 0.3, 1.0])
-def test_no_pixel_goes_further_than_promised(size):
+def test_no_pixel_goes_further_than_promised():
     images = torch.rand(4, 3, 50, 40, generator=seeded(1))
     gradient = torch.randn(4, 3, 50, 40, generator=seeded(2))
-    result = signed_step(images, gradient, size)
-    assert far(result, images) <= size
-    assert result.min() >= 0
-    assert result.max() <= 1
-    assert far(result, (images + size * gradient.sign()).clamp(0, 1)) < 1e-6
-
-
-def test_adding_alone_would_go_too_far():
-    """Without the care the promise is broken: the test above can fail."""
-    images = torch.rand(4, 3, 50, 40, generator=seeded(1))
-    assert far(images + 0.1, images) > 0.1
+    for size in (1 / 255, 0.007, 0.1, 8 / 255, 0.3, 1.0):
+        result = signed_step(images, gradient, size)
+        assert far(result, images) <= size
+        assert result.min() >= 0
+        assert result.max() <= 1
+        assert far(result, (images + size * gradient.sign()).clamp(0, 1)) < 1e-6
+    assert far(images + 0.1, images) > 0.1  # adding alone would go too far
     assert far(perturbed(images, torch.ones_like(images), 0.1, bounds=None), images) <= 0.1
-
-
-def test_nothing_moves_by_nothing():
-    images = torch.rand(2, 3, 5, 4, generator=seeded(3))
-    assert torch.equal(signed_step(images, torch.randn(2, 3, 5, 4), 0.0), images)
+    assert torch.equal(signed_step(images, gradient, 0.0), images)
     assert torch.equal(signed_step(images, torch.zeros_like(images), 0.5), images)
-
-
-def test_numbers_that_are_no_pixels_have_no_bounds():
-    numbers = torch.tensor([2.0, -1.0, 3.0])
+    numbers = torch.tensor([2.0, -1.0, 3.0])  # no pixels, so without bounds
     result = signed_step(numbers, torch.tensor([-1.0, -1.0, 1.0]), 0.5, bounds=None)
     assert result.tolist() == [1.5, -1.5, 3.5]
 
@@ -52,17 +40,15 @@ def test_a_direction_may_be_shared_by_a_batch():
     assert torch.allclose(result - images, (0.25 * direction).expand(3, -1, -1, -1), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("direction", "size", "words"),
-    [
-        (torch.zeros(1, 3, 4, 4), -0.1, "from 0 upwards"),
-        (torch.zeros(1, 3, 4, 4), float("nan"), "from 0 upwards"),
+def test_what_cannot_work_is_said():
+    none, nan = torch.zeros(1, 3, 4, 4), float("nan")
+    for direction, size, words in (
+        (none, -0.1, "from 0 upwards"),
+        (none, nan, "from 0 upwards"),
         (torch.zeros(1, 3, 4, 5), 0.1, r"\(1, 3, 4, 4\)"),
         (torch.zeros(2, 3, 4, 4), 0.1, r"\(2, 3, 4, 4\)"),
-        (torch.full((1, 3, 4, 4), 1.5), 0.1, r"\[-1, 1\]"),
-        (torch.full((1, 3, 4, 4), float("nan")), 0.1, r"\[-1, 1\]"),
-    ],
-)
-def test_what_cannot_work_is_said(direction, size, words):
-    with pytest.raises(BadSetting, match=words):
-        perturbed(torch.zeros(1, 3, 4, 4), direction, size)
+        (none + 1.5, 0.1, r"\[-1, 1\]"),
+        (none + nan, 0.1, r"\[-1, 1\]"),
+    ):
+        with pytest.raises(BadSetting, match=words):
+            perturbed(torch.zeros(1, 3, 4, 4), direction, size)

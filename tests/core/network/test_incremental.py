@@ -3,6 +3,7 @@
 import concurrent.futures
 import itertools
 
+import numpy as np
 import pytest
 import random_networks
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from labsupport.core import network as networks
+from labsupport.core.network.cones import Window
 from labsupport.core.network.incremental import Chunk, CleanImage, Output, Plan, Recomputer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -68,27 +70,22 @@ def largest_of(network, image, output: Output) -> float:
 
 
 def spans(length: int):
-    return st.builds(
-        lambda first, side: (first, min(length, first + side)),
-        st.integers(0, length - 1),
-        st.integers(1, length),
+    """A first index, and one past the last."""
+    return st.tuples(st.integers(0, length - 1), st.integers(1, length)).map(
+        lambda pair: (pair[0], min(length, sum(pair)))
     )
 
 
 def chunks(size: tuple[int, int]):
-    border = st.sampled_from([0, 1])
+    """One or two spans along each axis, and in half of them two at the border."""
 
     def grid(rows, columns, at_border):
         if at_border:
             rows, columns = [*rows, (0, 3)], [*columns, (size[1] - 2, size[1])]
         return Chunk(tuple(rows), tuple(columns))
 
-    return st.builds(
-        grid,
-        st.lists(spans(size[0]), min_size=1, max_size=2),
-        st.lists(spans(size[1]), min_size=1, max_size=2),
-        border,
-    )
+    sides = [st.lists(spans(side), min_size=1, max_size=2) for side in size]
+    return st.builds(grid, *sides, st.booleans())
 
 
 SIZES = st.sampled_from([(24, 24), (23, 31), (32, 19)])
@@ -131,25 +128,24 @@ def test_random_networks(spec, size, data):
 
 
 NETWORKS = {
-    "squeezenet1_1": (97, 80),
-    "alexnet": (97, 80),
-    "resnet18": (97, 80),
-    "googlenet": (97, 80),
-    "densenet121": (70, 64),
+    # name: image size, an inner layer
+    "squeezenet1_1": ((97, 80), "fire5"),
+    "alexnet": ((97, 80), "pool2"),
+    "resnet18": ((97, 80), "res3b"),
+    "googlenet": ((97, 80), "inception4c.branch2.1.conv"),
+    "densenet121": ((70, 64), "features.denseblock3.denselayer11.relu2"),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_score_and_inner_layers_of_real_networks(name):
-    network, size = toys.random(name), NETWORKS[name]
-    layer = {"squeezenet1_1": "fire5", "alexnet": "pool2", "resnet18": "res3b"}.get(
-        name, network.layers[len(network.layers) // 2].name
-    )
+    network, (size, layer) = toys.random(name), NETWORKS[name]
     node = network.node(layer)
     outputs = (Output(network.output), Output(node, 3), Output(node, 1, (0, 1)))
+    last = (size[0] - 20, size[0])
     grid = [
-        Chunk(((0, 20), (8, 28), (77 if size[0] > 90 else 50, size[0])), ((0, 20), (60, size[1]))),
+        Chunk(((0, 20), (8, 28), last), ((0, 20), (60, size[1]))),
         Chunk(((33, 34),), ((40, 42), (41, 43))),
     ]
     assert_followed(network, outputs, size, grid)
@@ -183,17 +179,13 @@ def test_one_plan_in_several_threads():
         assert torch.equal(one, other)
 
 
-def test_a_follower_may_follow_larger_chunks_after_smaller_ones_and_back():
-    network, size = toys.random("squeezenet1_1"), (80, 80)
+def test_larger_chunks_after_smaller_ones_and_a_box_that_hides_everything_or_one_pixel():
+    network = toys.random("squeezenet1_1")
     small = Chunk(((0, 8),), ((0, 8),))
     large = Chunk(((0, 30), (20, 50)), ((8, 60), (1, 2), (70, 80)))
-    assert_followed(network, (Output(network.output, 5),), size, [small, large, small])
-
-
-def test_a_box_that_hides_everything_or_one_pixel():
-    network, size = toys.random("squeezenet1_1"), (64, 50)
+    assert_followed(network, (Output(network.output, 5),), (80, 80), [small, large, small])
     whole, pixel = Chunk(((0, 64),), ((0, 50),)), Chunk(((63, 64),), ((0, 1), (49, 50)))
-    assert_followed(network, (Output(network.output),), size, [whole, pixel])
+    assert_followed(network, (Output(network.output),), (64, 50), [whole, pixel])
 
 
 def test_only_the_asked_channel_is_computed():
@@ -230,37 +222,33 @@ class Broadcast(nn.Module):
         return self.head((self.all(x) + self.each(x)).relu().mean((2, 3)))
 
 
+class Average(nn.Module):
+    """`F.avg_pool2d` with its settings by place."""
+
+    def __init__(self, *settings_):
+        super().__init__()
+        self.settings = settings_
+
+    def forward(self, x):
+        return F.avg_pool2d(x, *self.settings)
+
+
 def between(part: nn.Module) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 4, 3), part, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
     )
 
 
-class Positional(nn.Module):
-    """`F.avg_pool2d` with its settings by place."""
-
-    def __init__(self, *settings_):
-        super().__init__()
-        self.conv, self.head, self.settings = nn.Conv2d(3, 4, 3), nn.Linear(4, 3), settings_
-
-    def forward(self, x):
-        return self.head(F.avg_pool2d(self.conv(x), *self.settings).mean((2, 3)))
-
-
 IMPOSSIBLE = {
     "squeeze and excitation": toys.Squeezed,
     "attention": Attention,
-    "group norm": lambda: between(nn.GroupNorm(2, 4)),
-    "instance norm": lambda: between(nn.InstanceNorm2d(4)),
-    "batch norm without statistics": lambda: between(nn.BatchNorm2d(4, track_running_stats=False)),
-    "softmax over channels": lambda: between(nn.Softmax2d()),
-    "reflecting padding": lambda: between(nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")),
+    "a layer that sees the whole map": lambda: between(nn.GroupNorm(2, 4)),
     "average that counts no padding": lambda: between(
         nn.AvgPool2d(3, 2, 1, count_include_pad=False)
     ),
     "average with ceil_mode": lambda: between(nn.AvgPool2d(3, 2, ceil_mode=True)),
-    "average with ceil_mode by place": lambda: Positional(3, 2, 0, True),
-    "average with another divisor": lambda: Positional(2, 2, 0, False, True, 3),
+    "average with ceil_mode by place": lambda: between(Average(3, 2, 0, True)),
+    "average with another divisor": lambda: between(Average(2, 2, 0, False, True, 3)),
     "broadcast": Broadcast,
     "inner global pool": lambda: nn.Sequential(
         nn.AdaptiveAvgPool2d(4), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 3)
@@ -278,3 +266,103 @@ def test_what_lies_before_the_trouble_can_be_followed():
     network = networks.wrap(toys.seeded(toys.Squeezed), input_size=16)
     plan = Plan(network, (Output(network.node("first"), 1),), (16, 16))
     assert plan.possible
+
+
+# Cones: windows that hold everything a box can change, hardly more, and never reach over a map
+
+
+def planned(module: nn.Module, size: tuple[int, int]) -> Plan:
+    network = networks.wrap(module, input_size=size)
+    return Plan(network, (Output(network.output),), size)
+
+
+def changes(plan: Plan, rows, columns) -> dict[object, torch.Tensor]:
+    """For each node of the windowed part where its map changes, (H, W), by computing it twice."""
+    height, width = plan.size
+    clean = toys.image(height, width)
+    other = clean.clone()
+    box = (..., slice(*rows), slice(*columns))
+    other[box] = toys.image(height, width, seed=1)[box]
+    nodes = tuple(operation.node for operation in plan.windowed)
+    part = plan.network.part(nodes)
+    with torch.no_grad():
+        before, after = (part(plan.network.send(image)) for image in (clean, other))
+    return {node: (a != b)[0].any(0) for node, a, b in zip(nodes, before, after, strict=True)}
+
+
+@settings(phases=random_networks.PHASES)
+@given(spec=random_networks.networks_, size=SIZES, data=st.data())
+def test_everything_that_changes_lies_inside_the_windows(spec, size, data):
+    module = random_networks.build(spec, size)
+    assume(module is not None)
+    plan = planned(module, size)
+    rows = data.draw(st.lists(spans(size[0]), min_size=1, max_size=3, unique=True))
+    columns = data.draw(st.lists(spans(size[1]), min_size=1, max_size=2, unique=True))
+    windows = plan.cones(Chunk(tuple(rows), tuple(columns)))
+    for operation in plan.windowed:
+        for axis in (0, 1):
+            window = windows[axis][operation.node]
+            length = plan.shapes[operation.node][2 + axis]
+            assert window.size >= 1
+            assert (window.start >= 0).all()
+            assert (window.start + window.size <= length).all()
+    place = data.draw(st.integers(0, len(rows) - 1)), data.draw(st.integers(0, len(columns) - 1))
+    for node, changed in changes(plan, rows[place[0]], columns[place[1]]).items():
+        for axis in (0, 1):
+            window = windows[axis][node]
+            inside = np.zeros(changed.shape[axis], dtype=bool)
+            start = int(window.start[place[axis]])
+            inside[start : start + window.size] = True
+            touched = changed.any(1 - axis).numpy()
+            assert not (touched & ~inside).any(), (node, axis)
+
+
+CHAINS = {
+    "convolution": [nn.Conv2d(3, 2, 3, padding=1)],
+    "strided": [nn.Conv2d(3, 2, 5, 2, 1), nn.Conv2d(2, 2, 3, 2, 1)],
+    "average pool": [nn.Conv2d(3, 2, 3), nn.AvgPool2d(3, 2, 1)],
+    "uneven": [nn.Conv2d(3, 2, (1, 5), (2, 1), (0, 2))],
+}
+
+
+@pytest.mark.parametrize("parts", CHAINS.values(), ids=CHAINS.keys())
+@pytest.mark.parametrize("box", [((0, 4), (0, 4)), ((9, 15), (11, 14)), ((20, 24), (0, 30))])
+def test_one_boxs_window_is_no_larger_than_what_changes(parts, box):
+    module = nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, 0.5, 1)
+    plan = planned(module, (24, 30))
+    windows = plan.cones(Chunk((box[0],), (box[1],)))
+    for node, changed in changes(plan, *box).items():
+        for axis in (0, 1):
+            touched = changed.any(1 - axis).nonzero().flatten()
+            result = windows[axis][node]
+            assert (int(result.start[0]), result.size) == (
+                int(touched[0]),
+                int(touched[-1] - touched[0]) + 1,
+            )
+
+
+def row_window(layer: nn.Module, size: tuple[int, int], rows, columns) -> Window:
+    """The rows of one convolution's window for these boxes."""
+    plan = planned(nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten()), size)
+    (conv,) = [operation.node for operation in plan.windowed if operation.kind == "conv"]
+    return plan.cones(Chunk(rows, columns))[0][conv]
+
+
+def test_boxes_together_have_one_size_and_keep_to_the_map():
+    rows = ((0, 4), (8, 12), (18, 20))
+    window = row_window(nn.Conv2d(3, 2, 3, padding=1), (20, 20), rows, rows)
+    assert window.size == 6  # 4 and one on each side
+    assert window.start.tolist() == [0, 7, 14]  # the last is moved back into the map
+    # pixels that no strided window reads keep a window of one
+    window = row_window(nn.Conv2d(3, 2, 1, 4), (16, 16), ((1, 3),), ((5, 6),))
+    assert window.size == 1
+    assert 0 <= window.start[0] < 4
+
+
+def test_windows_that_cover_the_same():
+    one = Window(np.array([1, 2]), 3)
+    assert one.same_as(Window(np.array([1, 2]), 3))
+    assert not one.same_as(Window(np.array([1, 2]), 4))
+    assert not one.same_as(Window(np.array([1, 3]), 3))

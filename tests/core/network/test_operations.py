@@ -96,6 +96,12 @@ WINDOWS = [
     (lambda x: F.avg_pool2d(x, 3, 2, 1), "avg_pool", (3, 3), (2, 2), (1, 1), (1, 1)),
     (nn.AvgPool2d(2, 1), "avg_pool", (2, 2), (1, 1), (0, 0), (1, 1)),
 ]
+COUNTS_PADDING = [
+    (nn.AvgPool2d(3, 2, 1), True),
+    (nn.AvgPool2d(3, 2, 1, count_include_pad=False), False),
+    (lambda x: F.avg_pool2d(x, 3, 2, 1, False, False), False),
+    (lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), False),
+]
 
 
 @pytest.mark.parametrize(("apply", "kind", "kernel", "stride", "padding", "dilation"), WINDOWS)
@@ -105,21 +111,11 @@ def test_windows(apply, kind, kernel, stride, padding, dilation):
     assert (result.padding, result.dilation) == (padding, dilation)
 
 
-def test_reach_is_what_one_output_spans():
+def test_reach_is_what_one_output_spans_and_whether_padding_counts():
     assert read(nn.Conv2d(4, 4, (3, 5), dilation=(2, 3))).reach == (5, 13)
-
-
-@pytest.mark.parametrize(
-    ("apply", "counts"),
-    [
-        (nn.AvgPool2d(3, 2, 1), True),
-        (nn.AvgPool2d(3, 2, 1, count_include_pad=False), False),
-        (lambda x: F.avg_pool2d(x, 3, 2, 1, False, False), False),
-        (lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), False),
-    ],
-)
-def test_average_pools_say_whether_padding_counts(apply, counts):
-    assert read(apply).count_padding is counts
+    assert [read(apply).count_padding for apply, _ in COUNTS_PADDING] == [
+        counts for _, counts in COUNTS_PADDING
+    ]
 
 
 class _Placing(nn.Module):
