@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import labsupport
-from labsupport import door, labs
+from labsupport import door, labs, ui
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 METHODS = Path(labsupport.__file__).parent / "methods"
@@ -14,8 +14,9 @@ METHODS = Path(labsupport.__file__).parent / "methods"
 
 def test_every_name_that_completion_shows_is_there():
     assert dir(labsupport) == sorted(door.__all__)
-    for name in dir(labsupport):
-        assert getattr(labsupport, name).__doc__, name
+    for module in (labsupport, ui):
+        for name in dir(module):
+            assert getattr(module, name).__doc__, name
 
 
 def test_every_method_of_the_lecture_is_among_them():
@@ -43,7 +44,7 @@ def test_each_lab_has_a_short_name():
         assert getattr(labs, name).__name__.startswith(f"labsupport.labs.{name}_")
 
 
-@pytest.mark.parametrize("module", [labsupport, labs])
+@pytest.mark.parametrize("module", [labsupport, labs, ui])
 def test_a_name_that_is_not_there_is_an_attribute_error(module):
     with pytest.raises(AttributeError, match="no_such_lab"):
         _ = module.no_such_lab

@@ -46,6 +46,7 @@ def test_reach_leaves_room_for_what_is_to_come():
 
 def test_one_number_is_seen_and_each_line_has_its_colour():
     picture = figures.curve({"one": [0.1], "other": [0.9]}, **HOW, limits=(0, 1), reach=5)
+    assert picture.size == HOW["size"]
     assert len(rows(picture, 0))
     assert len(rows(picture, 1))
 

@@ -268,14 +268,6 @@ def test_a_bar_is_as_long_as_its_probability_and_the_highlighted_row_has_the_acc
     assert picture.shape == (24 + 40, 260, 3)  # long names take two lines
 
 
-def test_a_curve_has_its_size_and_its_lines_in_their_colours():
-    picture = np.asarray(figures.curve({"a": [0, 1], "b": [1, 0]}, across="step", up="loss"))
-    assert picture.shape == (300, 480, 3)
-    for colour in ink.SERIES[:2]:
-        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-        assert (np.abs(picture.astype(int) - wanted).max(axis=2) < 4).sum() > 100
-
-
 def test_the_reused_figure_remembers_nothing_also_after_an_error():
     def draw() -> bytes:
         return figures.curve({"a": [3, 1, 2]}, across="x", up="y").tobytes()

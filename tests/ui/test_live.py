@@ -110,23 +110,6 @@ def test_run_gives_the_last_frame_and_shows_it(make, work):
     assert live.static().width == 20
 
 
-def test_an_interrupt_gives_back_the_last_frame_and_closes_the_generator(make):
-    closed = []
-
-    def frames(steps):
-        try:
-            yield Frame(1)
-            yield Frame(2)
-            raise KeyboardInterrupt
-        finally:
-            closed.append(True)
-
-    live = make(frames)
-    assert live.run().number == 2
-    assert live.words == "step 2"
-    assert closed == [True]
-
-
 @pytest.mark.parametrize("run", [Live.run, in_background])
 def test_settings_that_give_no_frame_say_so(make, run):
     with pytest.raises(BadSetting, match="no frame"):

@@ -27,12 +27,6 @@ from labsupport.core.errors import (
 from labsupport.core.network import catalog
 from labsupport.core.network.targets import Target
 
-IMAGENET = (catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
-
-
-def normalized(images_, mean=IMAGENET[0], std=IMAGENET[1]):
-    return transforms.normalize(images_, list(mean), list(std))
-
 
 @pytest.fixture(scope="module")
 def trained() -> networks.Network:
@@ -74,7 +68,8 @@ def hooked(module: nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, dict[s
 def test_scores_and_activations_are_the_bare_modules_on_normalized_images(name):
     network, (size, settings) = toys.random(name), FAMILIES[name]
     batch = toys.image(*size, count=2)
-    scores, expected = hooked(toys.bare(name, network, **settings), normalized(batch))
+    normal = transforms.normalize(batch, catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
+    scores, expected = hooked(toys.bare(name, network, **settings), normal)
     torch.testing.assert_close(network(batch), scores, rtol=1e-4, atol=1e-5)
     names = [layer.name for layer in network.layers if layer.name in expected]
     assert len(names) > 10
@@ -107,9 +102,6 @@ def test_a_batch_is_its_images_and_gradients_reach_them_and_not_the_weights(trai
     for number in (scores[0, 1], trained.up_to("fire5")(batch).sum()):
         assert torch.autograd.grad(number, batch)[0].abs().sum() > 0
     assert all(p.grad is None and not p.requires_grad for p in trained.graph.parameters())
-
-
-# Must-show 2
 
 
 def test_predictions_are_the_softmax_best_first(trained):
@@ -240,69 +232,31 @@ def test_activations_come_by_the_names_that_were_asked_for(trained):
         trained.activations(batch, ["fire5", "fire99"])
 
 
-def count_convolutions(monkeypatch) -> list[int]:
-    """The number of kernels of every convolution that is computed from now on."""
-    calls: list[int] = []
-    real = F.conv2d
+def test_nothing_behind_a_layer_is_computed(trained, monkeypatch):
+    batch, real = toys.image(64), F.conv2d
+    trained.check(batch)  # finding the shapes is not computing
+    squeeze, early = trained.up_to("fire3/squeeze1x1"), trained.up_to("fire2/expand1x1")
+    calls: list[int] = []  # the number of kernels of every convolution
 
     def counted(given, weight, *rest, **named):
         calls.append(len(weight))
         return real(given, weight, *rest, **named)
 
     monkeypatch.setattr(F, "conv2d", counted)
-    return calls
-
-
-def test_nothing_behind_a_layer_is_computed(trained, monkeypatch):
-    batch = toys.image(64)
-    trained.check(batch)  # finding the shapes is not computing
-    squeeze, early = trained.up_to("fire3/squeeze1x1"), trained.up_to("fire2/expand1x1")
-    calls = count_convolutions(monkeypatch)
-    squeeze(batch)
-    assert calls == [64, 16, 64, 64, 16]
-    calls.clear()
-    early(batch)
-    assert calls == [64, 16, 64]  # not even the branch beside it
-    calls.clear()
-    trained.activations(batch, ["conv1", "fire2/squeeze1x1"])
-    assert calls == [64, 16]
+    for compute, kernels in (
+        (squeeze, [64, 16, 64, 64, 16]),
+        (early, [64, 16, 64]),  # not even the branch beside it
+        (lambda x: trained.activations(x, ["conv1", "fire2/squeeze1x1"]), [64, 16]),
+    ):
+        calls.clear()
+        compute(batch)
+        assert calls == kernels
     calls.clear()
     trained(batch)
     assert len(calls) == 26
 
 
-def test_up_to_stops_before_a_module_that_counts():
-    module = nn.Sequential(
-        nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Softplus(), nn.Flatten(), nn.Linear(72, 2)
-    )
-    network = networks.wrap(module, input_size=8)
-    hits: list[str] = []
-    network.graph.get_submodule("2").register_forward_hook(lambda *_: hits.append("softplus"))
-    assert network.up_to("1")(toys.image(8)).shape == (1, 2, 6, 6)
-    assert hits == []
-    network.up_to("2")(toys.image(8))
-    assert hits == ["softplus"]
-
-
 # Images that do not fit
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "layer"),
-    [
-        ("squeezenet1_1", (3, 3), "features.2"),
-        ("alexnet", (24, 224), "features.5"),
-        ("lenet5", (224, 224), "fc1"),
-        ("lenet5", (27, 32), "fc1"),
-    ],
-)
-def test_an_image_that_does_not_fit_names_the_layer_and_the_way_out(name, size, layer):
-    network = toys.random(name) if name != "lenet5" else networks.load(name, weights="random")
-    with pytest.raises(BadImage) as caught:
-        network(toys.image(*size))
-    height, width = network.input_size
-    for word in (f"{size[0]} x {size[1]}", f"'{layer}'", f"{height} x {width}", "images.resize"):
-        assert word in str(caught.value)
 
 
 class OneSize(nn.Module):
@@ -317,11 +271,20 @@ class OneSize(nn.Module):
         return self.layer(x.flatten(1))
 
 
-def test_a_network_that_asserts_its_size_is_refused_like_any_other():
-    network = networks.wrap(OneSize(), input_size=32)
-    assert network(torch.rand(1, 3, 32, 32)).shape == (1, 2)
-    with pytest.raises(BadImage, match=r"40 x 40.*'_assert'.*32 x 32.*images.resize"):
-        network(torch.rand(1, 3, 40, 40))
+def test_an_image_that_does_not_fit_names_the_layer_and_the_way_out(trained):
+    lenet, one_size = networks.load("lenet5"), networks.wrap(OneSize(), input_size=32)
+    assert one_size(toys.image(32)).shape == (1, 2)
+    for network, size, layer in (
+        (trained, (3, 3), "features.2"),
+        (toys.random("alexnet"), (24, 224), "features.5"),
+        (lenet, (224, 224), "fc1"),
+        (lenet, (27, 32), "fc1"),
+        (one_size, (40, 40), "_assert"),
+    ):
+        refusal = toys.refusal(network, toys.image(*size))
+        sizes = [f"{height} x {width}" for height, width in (size, network.input_size)]
+        for word in ("BadImage", f"'{layer}'", *sizes, "images.resize"):
+            assert word in refusal
 
 
 def test_what_is_no_image_is_refused_by_each_way_in(trained):

@@ -1,6 +1,5 @@
 """Tracing takes in-place operations out, keeps every number, and leaves the module alone."""
 
-import copy
 import re
 
 import pytest
@@ -364,9 +363,3 @@ def test_what_cannot_be_traced_says_why(build, words):
     assert refusal.startswith("CannotTrace")
     assert [word for word in words if word not in refusal] == []
     assert snapshot(module) == before
-
-
-def test_tracing_a_copy_of_a_copy_is_no_different():
-    module = toys.seeded(lambda: Toy(forgotten(IN_PLACE["module"])))
-    one, two = (networks.wrap(m, input_size=12) for m in (module, copy.deepcopy(module)))
-    assert torch.equal(one(toys.image(12)), two(toys.image(12)))
