@@ -244,26 +244,19 @@ def test_the_layer_menu_shows_shapes_and_follows_the_network(menu, pets):
     assert layer.source.label == "relu1   4 × 6 × 6"
     menu.put("birds")
     assert (layer.value, layer.source.label) == ("1", "relu1   2 × 6 × 6")
-    maps = controls.layer_menu(pets, keep=lambda known: known.has_map)
-    assert [value for _, value in maps.source.options] == ["0", "1"]
-    assert maps.value == "1"
-
-
-def test_after_a_change_of_network_the_layer_is_as_deep_as_before(pets):
-    deep = networks.wrap(
-        nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(9)], nn.Flatten(), nn.Linear(192, 2)),
-        input_size=8,
-    )
+    has_map = {"keep": lambda known: known.has_map}
+    maps = controls.layer_menu(pets, **has_map)
+    assert ([value for _, value in maps.source.options], maps.value) == (["0", "1"], "1")
+    # after a change of network the layer is as deep as before
+    module = nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(9)], nn.Flatten(), nn.Linear(192, 2))
+    deep = networks.wrap(module, input_size=8)
     menu = controls.network_menu("deep", names=[], own={"deep": deep, "pets": pets})
-    layer = controls.layer_menu(menu, "8", keep=lambda known: known.has_map)
+    layer = controls.layer_menu(menu, "8", **has_map)
     menu.put("pets")
     assert layer.value == "1"
-
-
-def test_a_layer_menu_without_layers_or_with_an_unknown_default_is_refused(pets):
     with pytest.raises(UnknownLayer):
         controls.layer_menu(pets, keep=lambda known: False)
     with pytest.raises(UnknownLayer):
         controls.layer_menu(pets, "conv9")
     with pytest.raises(UnknownLayer, match="Nearest"):
-        controls.layer_menu(pets, "3", keep=lambda known: known.has_map)
+        controls.layer_menu(pets, "3", **has_map)
