@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from labsupport.core import network as networks
-from labsupport.core.network import rewrites, rules, tracing
+from labsupport.core.network import rewrites, tracing
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -146,38 +146,6 @@ def test_windows_without_a_positive_number_pass_nothing_on():
     windows = F.unfold(first[:, 2:3], 3, stride=2)
     assert bool(((windows == windows.amax(1, keepdim=True)).sum(1) > 1).any())
     assert_as_traced(network, images)
-
-
-class _PositiveBack(torch.autograd.Function):
-    """The deconvnet's ReLU, by hand."""
-
-    @staticmethod
-    def forward(_, x):
-        return x.relu()
-
-    @staticmethod
-    def backward(_, above):
-        return above.relu()
-
-
-class Overlapping(nn.Module):
-    def __init__(self, relu=F.relu) -> None:
-        super().__init__()
-        self.conv, self.relu, self.head = nn.Conv2d(3, 4, 3), relu, nn.Linear(4 * 36, 2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(F.max_pool2d(self.relu(self.conv(x)), 3, 1).flatten(1))
-
-
-def test_a_deconvnet_keeps_its_relus_where_they_were():
-    """Where windows overlap, the positive part of a sum is not the sum of the positive parts."""
-    by_hand = toys.seeded(lambda: Overlapping(_PositiveBack.apply))
-    network = networks.wrap(toys.seeded(Overlapping), input_size=10, **toys.PLAIN)
-    images, rule = toys.image(10).requires_grad_(True), rules.GradientRule("deconvnet")
-    part = rules.part_with_rules(network, network.output, ["deconvnet"])
-    (result,) = torch.autograd.grad(part(images, rule)[0, 0], images)
-    (expected,) = torch.autograd.grad(by_hand(images)[0, 0], images)
-    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-6)
 
 
 # Means for pools
