@@ -62,7 +62,7 @@ def running_panels() -> dict[str, Callable[[], Live]]:
                 if one.default is one.empty and one.kind is not one.VAR_KEYWORD
             ]
             key = f"{module.name}.{name}"
-            makes = str(value.__annotations__.get("return", "")).endswith("Live")
+            makes = value.__annotations__.get("return") in (Live, "Live")
             if makes and not needs and not name.startswith("_"):
                 found.setdefault(key, value)
     return found
