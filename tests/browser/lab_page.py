@@ -219,7 +219,7 @@ class PanelOnPage:
         """Stop a live panel, so that only the key press can bring a picture."""
         stop = self.button("Stop")
         if self.is_live and stop.count() and stop.first.is_enabled():
-            stop.first.click()
+            stop.first.evaluate("button => button.click()")  # it may be over by now
             self.desk.page.wait_for_timeout(300)
 
     @staticmethod

@@ -186,7 +186,8 @@ def test_a_killed_worker_changes_nothing(lenet, files, local):
     patches = scan(lenet, "conv2", files, replace(local, part=1, progress=kill_one))
     toys.assert_same_patches(patches, top_patches(lenet, "conv2", files))
     local.client.wait_for_workers(2, timeout=120)  # another one takes its place
-    assert killed[0] not in local.client.run(os.getpid).values()
+    now = local.client.run(os.getpid, on_error="ignore")  # a slow machine may still be closing one
+    assert killed[0] not in now.values()
 
 
 @pytest.mark.slow
