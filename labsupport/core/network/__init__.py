@@ -5,9 +5,8 @@ its first layer. It is traced once, so its layers are the nodes of a graph, and 
 be computed without the rest.
 """
 
-from labsupport.core.network.catalog import offline_names
+from labsupport.core.network.catalog import load, names, offline_names, wrap
 from labsupport.core.network.layers import Box
-from labsupport.core.network.loading import load, names, wrap
 from labsupport.core.network.network import Network, Prediction, TargetLike
 from labsupport.core.network.operations import Pair
 from labsupport.core.network.receptive_boxes import receptive_box

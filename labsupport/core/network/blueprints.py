@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from labsupport.core.errors import UnknownNetwork, nearest
 from labsupport.core.network import catalog, tracing
-from labsupport.core.network.architectures import alexnet, lenet1998, zfnet
+from labsupport.core.network.architectures import alexnet, lenet
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import Pair
 
@@ -35,9 +35,9 @@ TITLES = {
     "squeezenet1_1": "SqueezeNet 1.1 (2016)",
 }
 _HISTORIC: dict[str, tuple[Callable[[], nn.Module], Pair]] = {
-    "lenet5_1998": (lenet1998.LeNet5Of1998, lenet1998.INPUT_SIZE),
+    "lenet5_1998": (lenet.LeNet5Of1998, lenet.INPUT_SIZE),
     "alexnet_2012": (alexnet.AlexNet2012, alexnet.INPUT_SIZE),
-    "zfnet": (zfnet.ZFNet, zfnet.INPUT_SIZE),
+    "zfnet": (alexnet.ZFNet, alexnet.ZFNET_INPUT_SIZE),
 }
 
 

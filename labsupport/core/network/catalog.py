@@ -1,10 +1,10 @@
-"""The networks that can be had by name, and where their weights come from."""
+"""Networks by name, where their weights come from, and students' own modules as networks."""
 
 import os
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from torch import nn
 from labsupport.core import bundled
 from labsupport.core.errors import BadSetting, LabError, UnknownNetwork, WeightsUnavailable, nearest
 from labsupport.core.images import crops
+from labsupport.core.network import tracing
 from labsupport.core.network.architectures import convnetjs, lenet
+from labsupport.core.network.network import Network
+from labsupport.core.network.operations import Pair
 
 State = dict[str, torch.Tensor]
 Three = tuple[float, float, float]
@@ -58,31 +61,9 @@ COURSE = (
 )
 
 
-def recipe(name: str) -> Recipe:
-    """The recipe of a network, by the name that torchvision uses.
-
-    Errors: `UnknownNetwork` with the nearest names.
-    """
-    if name == "lenet5":
-        return _lenet5()
-    if name == "convnetjs":
-        return _convnetjs()
-    known = _torchvision_names()
-    if name not in known:
-        close = nearest(name, [*COURSE, *known])
-        raise UnknownNetwork(
-            f"no network is called {name!r}; the nearest names are {', '.join(close)} "
-            "(networks.names() lists those of the course)"
-        )
-    return _torchvision(name)
-
-
-def _torchvision_names() -> list[str]:
-    return list(torchvision.models.list_models(module=torchvision.models))
-
-
-def _lenet5() -> Recipe:
-    return Recipe(
+# built with the course, beside torchvision's
+_OWN = {
+    "lenet5": Recipe(
         "lenet5",
         lenet.LeNet5,
         lambda: lenet.CATEGORIES,
@@ -90,11 +71,8 @@ def _lenet5() -> Recipe:
         (0.0, 0.0, 0.0),
         (1.0, 1.0, 1.0),
         bundled="weights/lenet5.safetensors",
-    )
-
-
-def _convnetjs() -> Recipe:
-    return Recipe(
+    ),
+    "convnetjs": Recipe(
         "convnetjs",
         convnetjs.ConvNetJS,
         lambda: crops.CATEGORIES,
@@ -102,7 +80,25 @@ def _convnetjs() -> Recipe:
         convnetjs.MEAN,
         convnetjs.STD,
         bundled="weights/convnetjs.safetensors",
-    )
+    ),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of a network, by the name that torchvision uses.
+
+    Errors: `UnknownNetwork` with the nearest names.
+    """
+    if name in _OWN:
+        return _OWN[name]
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        close = nearest(name, [*COURSE, *known])
+        raise UnknownNetwork(
+            f"no network is called {name!r}; the nearest names are {', '.join(close)} "
+            "(networks.names() lists those of the course)"
+        )
+    return _torchvision(name)
 
 
 def _torchvision(name: str) -> Recipe:
@@ -269,3 +265,83 @@ def offline_names() -> list[str]:
     """The course's networks that need no download: bundled, or in torchvision's cache."""
     recipes = [recipe(name) for name in COURSE]
     return [r.name for r in recipes if r.bundled or (r.published and cached(r).is_file())]
+
+
+# Loading
+
+
+def names() -> tuple[str, ...]:
+    """The course's networks, the bundled ones first. `load` takes torchvision's others as well."""
+    return COURSE
+
+
+def load(
+    name: str = "squeezenet1_1",
+    *,
+    weights: str | os.PathLike[str] = "auto",
+    device: str | torch.device | None = None,
+) -> Network:
+    """A trained classifier by name.
+
+    `weights`: "auto" (bundled, else torchvision's from its cache or a download), "bundled",
+    "torchvision", "random" (the same ones every time), or the path of a state dict. Nothing is
+    unpickled.
+
+    Errors: `UnknownNetwork`, `WeightsUnavailable`, `DamagedData`, `BadSetting`.
+
+    >>> network = load()
+    >>> network.source
+    'bundled (weights/squeezenet1_1.safetensors)'
+    """
+    made = recipe(name)
+    given, source = state(made, weights)
+    module = build(made, given, source)
+    return Network(
+        tracing.trace(module, made.mean, made.std),
+        name=name,
+        architecture=type(module).__name__,
+        source=source,
+        categories=made.categories(),
+        input_size=made.input_size,
+        device=device,
+    )
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    categories: Sequence[str] | None = None,
+    input_size: int | Pair = 224,
+    name: str | None = None,
+    source: str = "your own module",
+    device: str | torch.device | None = None,
+) -> Network:
+    """A student's own classifier as a `Network`.
+
+    The module takes images (N, 3, H, W), normalized by `mean` and `std`, and gives scores
+    (N, classes). It is copied; the module itself is never changed.
+
+    Errors: `CannotTrace` says why the forward pass cannot be followed, `BadSetting` what does not
+    fit together.
+
+    >>> tiny = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    >>> network = wrap(tiny, categories=["cat", "dog"], input_size=8)
+    >>> network(torch.rand(5, 3, 8, 8)).shape
+    torch.Size([5, 2])
+    """
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise BadSetting("mean and std are three numbers each (red, green, blue), std above 0")
+    size = (input_size, input_size) if isinstance(input_size, int) else input_size
+    example = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(0))
+    traced = tracing.trace(module, tuple(mean), tuple(std), example)
+    return Network(
+        traced,
+        name=name or type(module).__name__,
+        architecture=type(module).__name__,
+        source=source,
+        categories=categories,
+        input_size=size,
+        device=device,
+    )

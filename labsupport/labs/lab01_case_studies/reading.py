@@ -11,8 +11,7 @@ from torch import nn
 
 from labsupport.core import images, training
 from labsupport.core.frames import framed
-from labsupport.core.network.architectures.lenet import LeNet5
-from labsupport.core.network.architectures.lenet1998 import LeNet5Of1998
+from labsupport.core.network.architectures.lenet import LeNet5, LeNet5Of1998
 from labsupport.labs.lab01_case_studies.anatomy import Cell, bar_table
 from labsupport.ui import declare, figures, ink
 

@@ -10,9 +10,9 @@ from labsupport.core import bundled, images
 from labsupport.core import network as networks
 from labsupport.core.images import crops
 from labsupport.core.network import blueprints
-from labsupport.core.network.architectures import convnetjs, lenet, lenet1998
+from labsupport.core.network.architectures import convnetjs, lenet
 from labsupport.core.network.architectures.alexnet import AlexNet2012, response_normalization
-from labsupport.core.network.architectures.lenet1998 import (
+from labsupport.core.network.architectures.lenet import (
     C3_TABLE,
     LeNet5Of1998,
     ScaledTanh,
@@ -192,7 +192,7 @@ def test_only_the_allowed_weights_learn():
     connections = module.c3.parametrizations["weight"]
     assert connections.original.shape == (60, 5, 5)
     assert connections.original.grad.abs().sum() > 0
-    assert isinstance(connections[0], lenet1998.Connections)
+    assert isinstance(connections[0], lenet.Connections)
 
 
 def test_the_response_normalization_is_the_papers_formula():
