@@ -2,7 +2,7 @@
 
 `test --all` runs more of them, one after the other, and closes with the sum: all labs in the
 browser, every cell with its exercises solved, each method with each family of networks (the tests
-read `LABS_TESTS`); then the numbers once under each of kernels.py's settings, and the notebooks
+read `LABS_TESTS`); then the numbers once under each of machine.py's kernels, and the notebooks
 under one that is not the machine's own.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
-from labsupport.commands import environment, interpreters, kernels, machine, notebooks
+from labsupport.commands import environment, interpreters, machine, notebooks
 
 MOST_WORKERS = 4
 MEMORY_OF_A_WORKER = 3 * 2**30  # bytes: its networks, and beside it a kernel or a browser
@@ -61,7 +61,7 @@ def main(options: Namespace) -> int:
     """Make the environment ready, the test tools with it, then become pytest, or start several."""
     python = environment.ready("test", python=options.python, newest=options.newest)
     if options.all:
-        return one_after_the_other(python, list(matrix(kernels.best(python))), options.rest)
+        return one_after_the_other(python, list(matrix(machine.best(python))), options.rest)
     chosen = [f"--ignore={path}" for path in SLOW if options.quick]
     if options.lab:
         chosen = ["-k", words_of(options.lab)]
@@ -140,10 +140,10 @@ def matrix(own: str) -> Iterator[Stage]:
     'everything'
     """
     yield Stage("everything", spread(workers()), {"LABS_TESTS": "all"})
-    others = kernels.foreign(own)
+    others = machine.foreign(own)
     for count in THREADS:
         sharing = spread(max(1, workers() // count))
-        for setting in (one.with_threads(count) for one in (kernels.OWN, *others)):
+        for setting in (one.with_threads(count) for one in (machine.OWN, *others)):
             yield Stage(f"numbers: {setting.name}", [*sharing, *NUMERIC], setting.variables)
     for setting in others[:1]:
         yield Stage(

@@ -4,15 +4,22 @@ Packages get the versions of constraints.txt, with which all tests have passed. 
 fit the Python that is here, or the newest are asked for, pyproject.toml alone decides.
 """
 
+from __future__ import annotations
+
 import os
+import platform
 import re
 import shutil
 import subprocess
+import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from labsupport.commands import faults, wheels
+from labsupport.commands import faults
 from labsupport.commands.faults import Fault
 from labsupport.commands.interpreters import Interpreter, inside
 from labsupport.commands.machine import in_words
@@ -26,6 +33,16 @@ UNREACHABLE = re.compile(
     r"|ConnectTimeout|ReadTimeout|timed out|RemoteDisconnected|Connection reset|ProxyError"
 )
 PIP_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:,]+ ")
+
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+PATIENCE = 3.0  # seconds for that index to answer
+
+# About so much with PyTorch 2.14 on Linux (the CUDA build is measured): megabytes to download,
+# gigabytes on the disk.
+LABS_DOWNLOAD, LABS_DISK = 150, 0.8
+TESTS_DOWNLOAD, TESTS_DISK = 90, 0.3
+CPU_DOWNLOAD, CPU_DISK = 200, 0.8
+CUDA_DOWNLOAD, CUDA_DISK = 3000, 5.3
 
 
 def install(
@@ -67,14 +84,14 @@ def make_venv(home: Path, base: Interpreter) -> None:
         raise Fault(faults.VENV_FAILED, python=base.path, last_words=last_line(words))
 
 
-def choose_source(home: Path, extras: Sequence[str]) -> wheels.TorchSource | None:
+def choose_source(home: Path, extras: Sequence[str]) -> TorchSource | None:
     """Which PyTorch to take (None: it is there already), said aloud; a full disk is a `Fault`."""
     interpreter = Interpreter.at(inside(home))
     lacking = {lack.name for lack in interpreter.lacking(*extras)} if interpreter else set()
-    source = wheels.choose(inside(home)) if lacking & {"torch", "torchvision"} else None
+    source = choose_torch(inside(home)) if lacking & {"torch", "torchvision"} else None
     words = source.words if source else "PyTorch is there already"
-    print(f"[2/3] {words}; {wheels.download_words(source, extras)}", flush=True)
-    needed, free = wheels.disk_needed(source, extras), shutil.disk_usage(home).free
+    print(f"[2/3] {words}; {download_words(source, extras)}", flush=True)
+    needed, free = disk_needed(source, extras), shutil.disk_usage(home).free
     if lacking and free < needed:
         amount = f"{in_words(needed)} are needed and {in_words(free)} are free"
         raise Fault(faults.NO_SPACE, folder=home, amount=amount)
@@ -172,3 +189,97 @@ def last_line(words: str) -> str:
     """
     lines = [line.strip().removeprefix("ERROR: ") for line in words.splitlines() if line.strip()]
     return lines[-1][:200] if lines else "no word"
+
+
+# Which build of PyTorch an install takes, and about how much it downloads
+
+
+@dataclass(frozen=True)
+class TorchSource:
+    """Where PyTorch comes from: an index of its own, or (None) pip's usual one.
+
+    `download` is in megabytes, `disk` in gigabytes, both about, and both for PyTorch alone.
+    """
+
+    index: str | None
+    words: str
+    download: int
+    disk: float
+
+
+def choose_torch(python: Path) -> TorchSource:
+    """The smallest build of PyTorch that serves this machine."""
+    if not sys.platform.startswith("linux"):
+        return TorchSource(None, "PyTorch: the usual build for this system", 200, CPU_DISK)
+    if has_nvidia():
+        words = "PyTorch: the build for NVIDIA GPUs, since this machine has one"
+        return TorchSource(None, words, CUDA_DOWNLOAD, CUDA_DISK)
+    if has_own_index(python):
+        words = "PyTorch: from the package index that pip is set to use here"
+        return TorchSource(None, words, CUDA_DOWNLOAD, CUDA_DISK)
+    if answers(CPU_INDEX + "/torch/"):
+        words = "PyTorch: the small build without GPU support, since this machine has no NVIDIA GPU"
+        return TorchSource(CPU_INDEX, words, CPU_DOWNLOAD, CPU_DISK)
+    return default_source(f"its index of small CPU builds did not answer within {PATIENCE:.0f} s")
+
+
+def default_source(reason: str) -> TorchSource:
+    """What plain pip takes on Linux: with the libraries for NVIDIA GPUs, working without one too.
+
+    >>> default_source("nothing else is there").index is None
+    True
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return TorchSource(None, f"PyTorch: the usual build ({reason})", CPU_DOWNLOAD, CUDA_DISK)
+    words = f"PyTorch: the usual build, with libraries for NVIDIA GPUs ({reason})"
+    return TorchSource(None, words, CUDA_DOWNLOAD, CUDA_DISK)
+
+
+def has_nvidia() -> bool:
+    """Whether an NVIDIA driver is there."""
+    return Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
+
+
+def has_own_index(python: Path) -> bool:
+    """Whether the environment or pip's configuration names, or forbids, a package index."""
+    if any(os.environ.get(name) for name in ("PIP_INDEX_URL", "PIP_NO_INDEX")):
+        return True
+    settings = subprocess.run(
+        [str(python), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    )
+    names = [line.partition("=")[0].replace("_", "-") for line in settings.stdout.splitlines()]
+    return any(name.endswith((".index-url", ".no-index")) for name in names)
+
+
+def answers(address: str, patience: float = PATIENCE) -> bool:
+    """Whether the address answers in time; looking its name up counts as waiting."""
+    replies = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(address, timeout=patience) as reply:
+                replies.append(reply.status == 200)
+        except (OSError, ValueError):
+            return
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(patience)
+    return replies == [True]
+
+
+def download_words(source: TorchSource | None, extras: Sequence[str] = ()) -> str:
+    """About how much will be downloaded, for a person to read.
+
+    >>> download_words(TorchSource(None, "", 3000, 5.0))
+    'about 3.1 GB to download'
+    """
+    amount = LABS_DOWNLOAD + (TESTS_DOWNLOAD if extras else 0) + (source.download if source else 0)
+    size = f"{amount / 1000:.1f} GB" if amount >= 1000 else f"{amount} MB"
+    return f"{'about' if source else 'at most about'} {size} to download"
+
+
+def disk_needed(source: TorchSource | None, extras: Sequence[str] = ()) -> int:
+    """Bytes that the installed packages take, and a fifth more for unpacking them."""
+    disk = LABS_DISK + (TESTS_DISK if extras else 0) + (source.disk if source else 0)
+    return int(disk * 1.2e9)

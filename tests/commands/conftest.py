@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.commands import environment, installation, interpreters, wheels
+from labsupport.commands import environment, installation, interpreters
 from labsupport.commands.interpreters import Interpreter
 from labsupport.commands.requirements import wanted
 
@@ -107,16 +107,16 @@ def workbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workbook:
     monkeypatch.setattr(environment, "HOME", made.home)
     monkeypatch.setattr(environment, "running", lambda: Interpreter.at(made.python))
     monkeypatch.setattr(interpreters, "base_executable", lambda: str(made.python))
-    source = wheels.TorchSource(None, "PyTorch: a stand-in", 10, 0.0)
-    monkeypatch.setattr(wheels, "choose", lambda python: source)
+    source = installation.TorchSource(None, "PyTorch: a stand-in", 10, 0.0)
+    monkeypatch.setattr(installation, "choose_torch", lambda python: source)
     return made
 
 
 @pytest.fixture
 def small_index(monkeypatch: pytest.MonkeyPatch) -> str:
     """An index of small builds that answers."""
-    source = wheels.TorchSource("https://small.invalid/cpu", "PyTorch: a small one", 10, 0.0)
-    monkeypatch.setattr(wheels, "choose", lambda python: source)
+    source = installation.TorchSource("https://small.invalid/cpu", "PyTorch: a small one", 10, 0.0)
+    monkeypatch.setattr(installation, "choose_torch", lambda python: source)
     return "https://small.invalid/cpu"
 
 

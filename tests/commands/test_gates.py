@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.commands import environment, gates, kernels, main
+from labsupport.commands import environment, gates, machine, main
 from labsupport.commands.requirements import ROOT
 
 WORKERS = gates.workers
@@ -76,7 +76,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, str
         return 0
 
     monkeypatch.setattr(gates.interpreters, "wait_for", wait_for)
-    monkeypatch.setattr(gates.kernels, "best", lambda python: "AVX512")
+    monkeypatch.setattr(gates.machine, "best", lambda python: "AVX512")
     return calls
 
 
@@ -116,18 +116,18 @@ def test_a_processor_without_plainer_kernels_shows_its_own_alone():
     names = [run.name for run in gates.matrix("DEFAULT")]
     assert len(names) == 3
     assert not [name for name in names if "notebooks" in name or "AVX2" in name]
-    assert [one.name for one in kernels.foreign("AVX2")] == ["plain kernels"]
-    assert kernels.foreign("SVE256") == (kernels.PLAIN,)
+    assert [one.name for one in machine.foreign("AVX2")] == ["plain kernels"]
+    assert machine.foreign("SVE256") == (machine.PLAIN,)
 
 
 def test_torch_obeys_each_setting(monkeypatch):
-    own = kernels.best(sys.executable)
+    own = machine.best(sys.executable)
     assert own
-    told = {kernels.PLAIN.name: "DEFAULT", kernels.AVX2.name: "AVX2"}
-    for setting in kernels.foreign(own):
+    told = {machine.PLAIN.name: "DEFAULT", machine.AVX2.name: "AVX2"}
+    for setting in machine.foreign(own):
         for name, value in setting.variables.items():
             monkeypatch.setenv(name, value)
-        assert kernels.best(sys.executable) == told[setting.name]
+        assert machine.best(sys.executable) == told[setting.name]
 
 
 NEEDS = "import os\ndef test_e():\n    assert os.environ['RUN'] == 'third'\n"

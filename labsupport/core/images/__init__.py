@@ -6,7 +6,6 @@ whether a tensor is an image, and `save` keeps one, with the settings that made 
 """
 
 from labsupport.core.images.decoding import PIXEL_LIMIT, load
-from labsupport.core.images.downloads import torchvision_set
 from labsupport.core.images.preparation import check, checked_size, resize, standard, to_pil
 from labsupport.core.images.saving import save, saved_settings
 from labsupport.core.images.sets import (
@@ -23,4 +22,5 @@ from labsupport.core.images.sets import (
     paintings,
     photos,
     sample,
+    torchvision_set,
 )

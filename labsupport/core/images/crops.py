@@ -11,14 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.images.sets import (
-    SPLITS,
-    CutOut,
-    LabelledImages,
-    Picture,
-    cutouts,
-    photos,
-)
+from labsupport.core.images import sets
+from labsupport.core.images.sets import SPLITS, CutOut, LabelledImages, Picture, check_split
 
 CATEGORIES = ("animals", "food", "instruments", "plants", "space", "things", "vehicles")
 _BACKGROUNDS = ("places", "textures")
@@ -40,8 +34,7 @@ def crops(
     >>> small.images.shape, len(small.categories)
     (torch.Size([14, 3, 32, 32]), 7)
     """
-    if split not in SPLITS:
-        raise BadSetting(f"A split is 'train' or 'test', not {split!r}.")
+    check_split(split)
     if per_class < 1 or not 8 <= size <= _DRAFT:
         raise BadSetting(f"per_class is 1 or more, size 8 to {_DRAFT} pixels.")
     random = torch.Generator().manual_seed(seed + 1000 * SPLITS.index(split))
@@ -61,7 +54,7 @@ def crops(
 def _drafts(split: str) -> tuple[dict[str, list[Tensor]], list[Tensor]]:
     """Each category's pictures, colour times opacity and opacity, (4, H, W); the backgrounds."""
     everything: dict[str, list[Picture]] = {}
-    for picture in (*cutouts(), *photos()):
+    for picture in (*sets.cutouts(), *sets.photos()):
         everything.setdefault(picture.category, []).append(picture)
     chosen = {
         category: [

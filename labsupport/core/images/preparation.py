@@ -1,6 +1,7 @@
 """From a picture to what a network expects: checked, resized, cropped."""
 
 import math
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
@@ -9,9 +10,15 @@ from torch.nn import functional
 
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.images.decoding import PIXEL_LIMIT, load
-from labsupport.core.images.sets import Picture
 
 _TOLERANCE = 1e-5  # float rounding at the ends of [0, 1]
+
+
+class HasImage(Protocol):
+    """What a picture of a set is to the preparation."""
+
+    @property
+    def image(self) -> Tensor: ...
 
 
 def check(images: Tensor, *, one: bool = False) -> None:
@@ -100,7 +107,7 @@ def _centre(image: Tensor, crop: int | tuple[int, int]) -> Tensor:
     return image[:, :, top : top + height, left : left + width]
 
 
-def standard(picture: Picture | Tensor, size: int = 224) -> Tensor:
+def standard(picture: HasImage | Tensor, size: int = 224) -> Tensor:
     """Torchvision's standard preprocessing without the normalization: (N, 3, size, size).
 
     The shorter side becomes size * 256 / 224, then the middle is taken. It goes through 8 bits,
@@ -110,7 +117,7 @@ def standard(picture: Picture | Tensor, size: int = 224) -> Tensor:
     >>> standard(torch.zeros(1, 3, 400, 600)).shape
     torch.Size([1, 3, 224, 224])
     """
-    image = picture.image if isinstance(picture, Picture) else picture
+    image: Any = getattr(picture, "image", picture)
     check(image)
     if size < 1:
         raise BadSetting(f"A size is at least 1 pixel, not {size}.")

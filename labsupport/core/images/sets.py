@@ -7,21 +7,26 @@ small pictures of one size come as `LabelledImages`, one tensor and one label fo
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor
 
 from labsupport.core import bundled
-from labsupport.core.errors import BadImage, BadSetting, nearest
+from labsupport.core.errors import BadImage, BadSetting, LabError, nearest
 from labsupport.core.images.decoding import decode, load
+from labsupport.core.images.preparation import standard
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 SPLITS = ("train", "test")
+PATIENCE = 15.0  # seconds without an answer from the network, for torchvision's sets
+_MEGABYTES = {"Imagenette": 340, "CIFAR10": 170, "MNIST": 12}
 
 
 @dataclass(frozen=True)
@@ -213,10 +218,15 @@ def fashion(split: str = "train") -> LabelledImages:
     return _sheet("fashion", split)
 
 
-def _sheet(name: str, split: str) -> LabelledImages:
-    """Tiles of one grey sheet, row by row, with a line of `labels.csv` for each."""
+def check_split(split: str) -> None:
+    """`BadSetting` unless this is "train" or "test"."""
     if split not in SPLITS:
         raise BadSetting(f"A split is 'train' or 'test', not {split!r}.")
+
+
+def _sheet(name: str, split: str) -> LabelledImages:
+    """Tiles of one grey sheet, row by row, with a line of `labels.csv` for each."""
+    check_split(split)
     sheet, table = bundled.path(f"{name}/{split}.webp"), bundled.path(f"{name}/{split}.csv")
     rows = _rows(table, table.stat().st_mtime_ns)
     labels = torch.tensor([int(row["label"]) for row in rows])
@@ -272,3 +282,83 @@ def _from_folder(file: Path, root: Path) -> Picture:
     group = file.resolve().parent.name
     title = file.stem.replace("_", " ").replace("-", " ")
     return Picture(inside.with_suffix("").as_posix(), title, group, group, None, lambda: file)
+
+
+# Sets beyond the bundled ones: torchvision brings them where there is a network
+
+
+def torchvision_set(
+    name: str, *, split: str = "train", count: int = 200, folder: str | Path | None = None
+) -> LabelledImages:
+    """`count` pictures of "Imagenette", "CIFAR10" or "MNIST", spread evenly over the set.
+
+    What is not in `folder` yet (default: beside torch's own downloads) is downloaded. Imagenette's
+    photographs come as `standard` makes them, (count, 3, 224, 224); the others in their own size.
+    Raises `LabError`, with the way out, when there is no network.
+    """
+    if name not in _MEGABYTES:
+        near = ", ".join(nearest(name, _MEGABYTES))
+        raise BadSetting(f"No set is called {name!r}. The nearest names: {near}.")
+    check_split(split)
+    if count < 1:
+        raise BadSetting(f"Ask for at least one picture, not {count}.")
+    root = Path(folder).expanduser() if folder else Path(torch.hub.get_dir()).parent / "datasets"
+    try:
+        with _impatient_network():
+            dataset = _open(name, split, root)
+    except (OSError, RuntimeError) as error:
+        raise LabError(
+            f"{name} is not in {root} and cannot be downloaded ({_first_line(error)}). With a "
+            f"network it comes by itself, {_MEGABYTES[name]} MB. Without one, use images.photos(), "
+            "images.cutouts(), images.digits() or images.fashion(), or copy the folder from a "
+            "machine that has it and name it with folder=. If a download was broken off, remove "
+            "its folder there first."
+        ) from error
+    return _chosen(dataset, name, count)
+
+
+def _open(name: str, split: str, root: Path) -> Any:
+    from torchvision import datasets
+
+    openers: dict[str, Callable[[], Any]] = {
+        "Imagenette": lambda: datasets.Imagenette(
+            root, split="train" if split == "train" else "val", size="320px", download=True
+        ),
+        "CIFAR10": lambda: datasets.CIFAR10(root, train=split == "train", download=True),
+        "MNIST": lambda: datasets.MNIST(root, train=split == "train", download=True),
+    }
+    root.mkdir(parents=True, exist_ok=True)
+    return openers[name]()
+
+
+def _chosen(dataset: Any, name: str, count: int) -> LabelledImages:
+    total = len(dataset)
+    places = torch.linspace(0, total - 1, min(count, total)).round().long().tolist()
+    images, labels = [], []
+    for place in places:
+        picture, label = dataset[place]
+        image = load(picture)
+        images.append(standard(image) if name == "Imagenette" else image)
+        labels.append(int(label))
+    names = tuple(_category(entry) for entry in dataset.classes)
+    return LabelledImages(torch.cat(images), torch.tensor(labels), names)
+
+
+def _category(entry: str | tuple[str, ...]) -> str:
+    """Imagenette has several names for a class, MNIST says '0 - zero'."""
+    return entry.split(" - ")[0] if isinstance(entry, str) else entry[0]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0].rstrip(".:") or type(error).__name__
+
+
+@contextmanager
+def _impatient_network() -> Iterator[None]:
+    """Sockets that give up, for this block: torchvision's downloads would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

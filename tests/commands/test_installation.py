@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.commands import wheels
+from labsupport.commands import installation
 
 PYTHON = Path(sys.executable)
 
@@ -48,17 +48,17 @@ def plain_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PIP_INDEX_URL", "PIP_NO_INDEX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(wheels.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(wheels, "has_nvidia", lambda: False)
-    monkeypatch.setattr(wheels, "has_own_index", lambda python: False)
-    monkeypatch.setattr(wheels, "answers", lambda address: True)
+    monkeypatch.setattr(installation.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(installation, "has_nvidia", lambda: False)
+    monkeypatch.setattr(installation, "has_own_index", lambda python: False)
+    monkeypatch.setattr(installation, "answers", lambda address: True)
 
 
 @pytest.mark.usefixtures("plain_linux")
 @pytest.mark.parametrize(
     ("changes", "index", "words", "download"),
     [
-        ({}, wheels.CPU_INDEX, "the small build", "350 MB"),
+        ({}, installation.CPU_INDEX, "the small build", "350 MB"),
         ({"has_nvidia": True}, None, "has one", "3.1 GB"),
         ({"answers": False}, None, "did not answer within 3 s", "3.1 GB"),
         # An index of the user's own is respected, and ours is not asked.
@@ -74,18 +74,18 @@ def test_each_machine_gets_the_smallest_build_that_serves_it(
         if name == "platform":
             monkeypatch.setattr(sys, "platform", answer)
         elif answer is None:
-            monkeypatch.setattr(wheels, name, lambda *_: pytest.fail("asked"))
+            monkeypatch.setattr(installation, name, lambda *_: pytest.fail("asked"))
         else:
-            monkeypatch.setattr(wheels, name, lambda *_, answer=answer: answer)
-    source = wheels.choose(PYTHON)
+            monkeypatch.setattr(installation, name, lambda *_, answer=answer: answer)
+    source = installation.choose_torch(PYTHON)
     assert source.index == index
     assert words in source.words
-    assert wheels.download_words(source) == f"about {download} to download"
+    assert installation.download_words(source) == f"about {download} to download"
 
 
 def test_the_test_tools_are_counted_too():
-    source = wheels.TorchSource(None, "", 3000, 5.0)
-    assert wheels.download_words(source, ["test"]) == "about 3.2 GB to download"
+    source = installation.TorchSource(None, "", 3000, 5.0)
+    assert installation.download_words(source, ["test"]) == "about 3.2 GB to download"
 
 
 @pytest.mark.parametrize(
@@ -108,43 +108,43 @@ def test_the_environment_and_pips_configuration_can_name_or_forbid_an_index(
     if variable:
         monkeypatch.setenv(variable, "1")
     reply = subprocess.CompletedProcess([], 0, stdout=settings)
-    monkeypatch.setattr(wheels.subprocess, "run", lambda *_, **__: reply)
-    assert wheels.has_own_index(PYTHON) == own
+    monkeypatch.setattr(installation.subprocess, "run", lambda *_, **__: reply)
+    assert installation.has_own_index(PYTHON) == own
 
 
 def test_an_answer_is_an_answer_and_nothing_else_is(index: str):
-    assert wheels.answers(index + "/there")
-    assert not wheels.answers(index + "/absent")
-    assert not wheels.answers("http://127.0.0.1:9/")
-    assert not wheels.answers("no address at all")
+    assert installation.answers(index + "/there")
+    assert not installation.answers(index + "/absent")
+    assert not installation.answers("http://127.0.0.1:9/")
+    assert not installation.answers("no address at all")
 
 
 def test_neither_a_late_answer_nor_a_slow_name_server_is_waited_for(index: str, monkeypatch):
     begun = time.monotonic()
-    assert not wheels.answers(index + "/late", patience=0.3)
+    assert not installation.answers(index + "/late", patience=0.3)
     closed = threading.Event()
 
     def look_up(*_: object, **__: object) -> None:
         closed.wait(30)
         raise OSError("no such name")
 
-    monkeypatch.setattr(wheels.urllib.request, "urlopen", look_up)
-    assert not wheels.answers("http://anywhere.invalid", patience=0.2)
+    monkeypatch.setattr(installation.urllib.request, "urlopen", look_up)
+    assert not installation.answers("http://anywhere.invalid", patience=0.2)
     assert time.monotonic() - begun < 5.0
     closed.set()
 
 
 def test_the_disk_needed_grows_with_the_build():
-    small = wheels.TorchSource("x", "", 200, wheels.CPU_DISK)
-    large = wheels.TorchSource(None, "", 3000, wheels.CUDA_DISK)
-    needed = [wheels.disk_needed(source) for source in (None, small, large)]
+    small = installation.TorchSource("x", "", 200, installation.CPU_DISK)
+    large = installation.TorchSource(None, "", 3000, installation.CUDA_DISK)
+    needed = [installation.disk_needed(source) for source in (None, small, large)]
     assert needed == sorted(needed)
     assert 6e9 < needed[2] < 9e9
-    assert wheels.disk_needed(small, ["test"]) > needed[1]
+    assert installation.disk_needed(small, ["test"]) > needed[1]
 
 
 def test_processors_other_than_a_pcs_are_not_promised_three_gigabytes(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(wheels.platform, "machine", lambda: "aarch64")
-    assert wheels.default_source("so it is").download == wheels.CPU_DOWNLOAD
+    monkeypatch.setattr(installation.platform, "machine", lambda: "aarch64")
+    assert installation.default_source("so it is").download == installation.CPU_DOWNLOAD
