@@ -8,37 +8,21 @@ import importlib
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import ModuleType
 
 from labsupport.core.errors import LabError, nearest
 
-
-@dataclass(frozen=True)
-class Command:
-    """A word to type, the module that knows what to do, and what it is for.
-
-    The module has `main` and `add_arguments`.
-    """
-
-    module: str
-    purpose: str
-
-    def load(self) -> ModuleType:
-        """The module."""
-        return importlib.import_module(f"labsupport.commands.{self.module}")
-
-
+# By the word to type: the module that knows what to do, with `main` and `add_arguments`; and what
+# it is for.
 COMMANDS = {
-    "lab": Command("lab", "make the environment if need be, and open the notebooks"),
-    "test": Command("gates", "check everything: lint, types, tests, notebooks, browser"),
-    "doctor": Command("doctor", "what is there, what is wrong, and what fixes it"),
-    "solve": Command("solve", "write the notebooks with all exercises solved"),
-    "handout": Command("handout", "write the folder that an instructor gives to a class"),
-    "render": Command("render", "write the labs as pages to read, executed, with their pictures"),
-    "present": Command("present", "show one lab to a room: code hidden, panels live"),
-    "gallery": Command("gallery", "make the README's pictures anew, one from each lab"),
-    "bench": Command("bench", "time our way and other ways side by side"),
+    "lab": ("lab", "make the environment if need be, and open the notebooks"),
+    "test": ("gates", "check everything: lint, types, tests, notebooks, browser"),
+    "doctor": ("doctor", "what is there, what is wrong, and what fixes it"),
+    "solve": ("solve", "write the notebooks with all exercises solved"),
+    "handout": ("handout", "write the folder that an instructor gives to a class"),
+    "render": ("render", "write the labs as pages to read, executed, with their pictures"),
+    "present": ("present", "show one lab to a room: code hidden, panels live"),
+    "gallery": ("gallery", "make the README's pictures anew, one from each lab"),
+    "bench": ("bench", "time our way and other ways side by side"),
 }
 
 
@@ -65,10 +49,11 @@ def dispatch(arguments: Sequence[str]) -> int:
         raise LabError(
             f"There is no command '{name}'; the nearest is: python3 -m labsupport {close}"
         )
-    module = COMMANDS[name].load()
+    home, purpose = COMMANDS[name]
+    module = importlib.import_module(f"labsupport.commands.{home}")
     parser = ArgumentParser(
         prog=f"python3 -m labsupport {name}",
-        description=COMMANDS[name].purpose,
+        description=purpose,
         formatter_class=RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
@@ -87,7 +72,7 @@ def overview() -> str:
     python3 -m labsupport COMMAND
     """
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {command.purpose}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items()]
     return "\n".join(
         ["python3 -m labsupport COMMAND", "", *lines, "", "COMMAND --help tells more."]
     )

@@ -10,15 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from labsupport.commands import environment, interpreters, machine
-from labsupport.commands.requirements import (
-    ROOT,
-    Requirement,
-    installed,
-    oldest_python,
-    unmet,
-    wanted,
-)
+from labsupport.commands import environment, interpreters, machine, requirements
+from labsupport.commands.requirements import ROOT, Requirement, unmet, wanted
 from labsupport.core import bundled
 from labsupport.core.errors import DamagedData
 
@@ -86,7 +79,8 @@ def table(findings: Iterable[Finding]) -> str:
 
 def look_at_python() -> list[Finding]:
     """The interpreter and its environment."""
-    words = f"{platform.python_version()} ({sys.executable}), {oldest_python()} or newer is needed"
+    needed = f"{requirements.oldest_python()} or newer is needed"
+    words = f"{platform.python_version()} ({sys.executable}), {needed}"
     stamp = environment.Stamp.read(environment.HOME)
     findings = [Finding("Python", words)]
     if stamp is not None and not stamp.finished:
@@ -106,7 +100,7 @@ def look_at_packages() -> list[Finding]:
 def package(requirement: Requirement) -> Finding:
     """One package: required and found."""
     bounds = str(requirement).removeprefix(requirement.name) or "any version"
-    version = installed(requirement.name)
+    version = requirements.installed(requirement.name)
     if version is None:
         return Finding(requirement.name, f"missing ({bounds} is needed)", INSTALL)
     good = requirement.admits(version)

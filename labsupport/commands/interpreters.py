@@ -11,16 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labsupport.commands import faults
+from labsupport.commands import faults, requirements
 from labsupport.commands.faults import Fault
-from labsupport.commands.requirements import (
-    ROOT,
-    Requirement,
-    oldest_python,
-    order,
-    unmet,
-    wanted,
-)
+from labsupport.commands.requirements import ROOT, Requirement, order, unmet, wanted
 
 # Understood by any Python 3, so that one that is too old can still say how old it is.
 QUESTION = """
@@ -57,7 +50,7 @@ class Interpreter:
         interpreter = cls.at(path) if path else None
         if interpreter is None:
             raise Fault(faults.NO_SUCH_PYTHON, python=name or sys.executable)
-        version, needed = interpreter.version, oldest_python()
+        version, needed = interpreter.version, requirements.oldest_python()
         if order(version) < order(needed):
             raise Fault(faults.PYTHON_TOO_OLD, python=path, version=version, needed=needed)
         return interpreter

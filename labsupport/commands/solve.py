@@ -7,16 +7,9 @@ import ast
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from labsupport.commands import notebooks
 from labsupport.commands.faults import Fault
-from labsupport.commands.notebooks import (
-    Cell,
-    chosen,
-    exercise_cells,
-    in_lines,
-    read,
-    text_of,
-    write,
-)
+from labsupport.commands.notebooks import Cell, exercise_cells, text_of
 from labsupport.commands.requirements import ROOT
 
 
@@ -28,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> int:
     """Write the solved notebooks; a solution that is missing or does not fit is a `Fault`."""
-    for path in options.notebooks or chosen([]):
+    for path in options.notebooks or notebooks.chosen([]):
         count = solve(path, options.to / path.name)
         print(f"{options.to / path.name}: {count} exercises solved")
     return 0
@@ -36,14 +29,14 @@ def main(options: Namespace) -> int:
 
 def solve(source: Path, target: Path) -> int:
     """Write a notebook with its exercises solved; gives how many there were."""
-    notebook = read(source)
+    notebook = notebooks.read(source)
     exercises = list(exercise_cells(notebook))
     known = {name for cell in notebook["cells"] for name in imported(cell)}
     for name, cell in exercises:
         code = _solution(source, name)
         solved = solved_cell(text_of(cell), code, name)
-        cell["source"] = in_lines(_missing_imports(code, known) + solved)
-    write(notebook, target)
+        cell["source"] = notebooks.in_lines(_missing_imports(code, known) + solved)
+    notebooks.write(notebook, target)
     return len(exercises)
 
 

@@ -15,9 +15,8 @@ from labsupport.core import images
 from labsupport.core.errors import LabError
 from labsupport.core.frames import framed
 from labsupport.core.network import Network, Prediction, TargetLike
-from labsupport.core.network.layers import Layer
+from labsupport.core.network.layers import Layer, Target
 from labsupport.core.network.operations import Pair
-from labsupport.core.network.targets import Target
 from labsupport.labs.lab02_patches import field_side, region
 from labsupport.labs.lab03_weights import tiles
 from labsupport.labs.lab06_activations import mosaic_picture

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 
 class deferred_interrupts:  # noqa: N801 - a context, read as words
@@ -36,7 +37,7 @@ class deferred_interrupts:  # noqa: N801 - a context, read as words
         self._mode = True
 
     def __enter__(self) -> deferred_interrupts:
-        self._mode = _grad_mode()
+        self._mode = torch.is_grad_enabled()
         if threading.current_thread() is threading.main_thread():
             self._before = signal.getsignal(signal.SIGINT)
         if self._before is not None:  # None also where it was not set by Python
@@ -44,7 +45,7 @@ class deferred_interrupts:  # noqa: N801 - a context, read as words
         return self
 
     def __exit__(self, *_: object) -> None:
-        _set_grad_mode(self._mode)
+        torch.set_grad_enabled(self._mode)
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
             if self.came:
@@ -74,14 +75,3 @@ class deferred_interrupts:  # noqa: N801 - a context, read as words
         self.forget()
         if callable(self._before):  # or SIG_IGN, SIG_DFL
             self._before(signal.SIGINT, None)
-
-
-def _grad_mode() -> bool:
-    torch = sys.modules.get("torch")
-    return torch.is_grad_enabled() if torch else True
-
-
-def _set_grad_mode(enabled: bool) -> None:
-    torch = sys.modules.get("torch")
-    if torch:
-        torch.set_grad_enabled(enabled)

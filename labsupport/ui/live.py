@@ -8,13 +8,13 @@ Continue lets it go on.
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Literal
 
 import ipywidgets as widgets
+import torch
 
 from labsupport.core.errors import BadSetting, LabError
 from labsupport.ui.board import Board, Drawn, Reading, check_all_used, names_of
@@ -77,7 +77,7 @@ class Live(Board):
         self._done = ""
         self.autostart = autostart
         self._work: _Work | None = None
-        self._threads = _torch_threads()
+        self._threads = torch.get_num_threads()
         self._make_buttons()
         for name, control in self.controls.items():
             control.redraw_while_moving(name not in self._framed_from)
@@ -410,7 +410,8 @@ class _Work:
     def _in_thread(self) -> None:
         _join(self._after)
         self._after = None
-        _set_torch_threads(self._live._threads)
+        # a new thread starts with PyTorch's default, not with what was set for the notebook
+        torch.set_num_threads(self._live._threads)
         try:
             if not self._over:
                 self.compute()
@@ -430,15 +431,3 @@ def _join(work: _Work | None, timeout: float | None = None) -> None:
 
 def _seconds(left: float) -> str:
     return f"{left / 60:.1f} min" if left >= 90 else f"{left:.0f} s" if left >= 1 else "under 1 s"
-
-
-def _torch_threads() -> int | None:
-    torch = sys.modules.get("torch")
-    return torch.get_num_threads() if torch else None
-
-
-def _set_torch_threads(count: int | None) -> None:
-    """A new thread starts with PyTorch's default, not with what was set for the notebook."""
-    torch = sys.modules.get("torch")
-    if torch and count:
-        torch.set_num_threads(count)

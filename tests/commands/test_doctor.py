@@ -68,7 +68,7 @@ def test_a_fault_or_a_look_that_fails_makes_the_status_1_and_is_followed_by_its_
     ],
 )
 def test_packages_are_compared_with_pyproject(version, words, fix, monkeypatch):
-    monkeypatch.setattr(doctor, "installed", lambda name: version)
+    monkeypatch.setattr(doctor.requirements, "installed", lambda name: version)
     assert doctor.package(Requirement.parse("torch>=2.9")) == Finding("torch", words, fix)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labsupport import commands
-from labsupport.commands import Command, main
+from labsupport.commands import main
 from labsupport.commands.requirements import ROOT, oldest_python
 from labsupport.core.errors import LabError
 
@@ -103,20 +103,20 @@ class Stub:
     ],
 )
 def test_a_fault_is_one_sentence_without_a_traceback(error, status, words, monkeypatch, capsys):
-    monkeypatch.setattr(Command, "load", lambda self: Stub(error))
+    monkeypatch.setattr(commands.importlib, "import_module", lambda _: Stub(error))
     assert main(["lab"]) == status
     assert capsys.readouterr().err.strip() == words
 
 
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
-    monkeypatch.setattr(Command, "load", lambda self: Stub(ZeroDivisionError()))
+    monkeypatch.setattr(commands.importlib, "import_module", lambda _: Stub(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         main(["lab"])
 
 
 def test_the_commands_start_with_nothing_but_the_standard_library(tmp_path: Path):
     """-S leaves out everything that is installed; -I everything that the environment adds."""
-    names = sorted({command.module for command in commands.COMMANDS.values()})
+    names = sorted({module for module, _ in commands.COMMANDS.values()})
     question = (
         f"import importlib, sys; sys.path.insert(0, {str(ROOT)!r})\n"
         f"for name in {names}: importlib.import_module('labsupport.commands.' + name)"

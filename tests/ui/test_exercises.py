@@ -30,10 +30,9 @@ from labsupport.ui.checking import (
     reveal,
 )
 from labsupport.ui.checking import session as session_module
-from labsupport.ui.checking.code import fingerprint
 from labsupport.ui.checking.comparing import difference
 from labsupport.ui.checking.judging import is_stub
-from labsupport.ui.checking.memory import Memory, Record
+from labsupport.ui.checking.memory import Memory, Record, fingerprint
 from labsupport.ui.checking.values import as_table, in_words, kind
 
 SOLUTION = "def double(row):\n    return torch.stack([2 * one for one in row])\n"
@@ -543,7 +542,7 @@ def test_memory_goes_on_where_nothing_can_be_written(place, tmp_path, monkeypatc
 
     (tmp_path / "a file").write_text("no folder")
     if place == "read-only":
-        monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+        monkeypatch.setattr("pathlib.Path.write_text", refuse)
     memory = Memory(tmp_path / place)
     memory.keep("05.1", Record("right", "abc"))
     assert memory.recall("05.1") == Record("right", "abc")

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from IPython.core.events import EventManager, available_events
 
-from labsupport.ui import memory
+from labsupport import ui
 
 HOLES = """
-from labsupport.ui.memory import give_back
+from labsupport.ui import give_back
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
@@ -35,9 +35,9 @@ def test_it_happens_once_after_each_cell(monkeypatch):
     shell, done = SimpleNamespace(), []
     shell.events = EventManager(shell, available_events)
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
-    monkeypatch.setattr(memory, "give_back", done.append)
-    memory.after_each_cell()
-    memory.after_each_cell()
+    monkeypatch.setattr(ui, "give_back", done.append)
+    ui.after_each_cell()
+    ui.after_each_cell()
     for cell in ("first", "second"):
         shell.events.trigger("post_run_cell", cell)
     assert done == ["first", "second"]
@@ -45,4 +45,4 @@ def test_it_happens_once_after_each_cell(monkeypatch):
 
 def test_outside_of_a_notebook_nothing_happens(monkeypatch):
     monkeypatch.setattr("IPython.get_ipython", lambda: None)
-    memory.after_each_cell()
+    ui.after_each_cell()

@@ -6,8 +6,7 @@ be computed without the rest.
 """
 
 from labsupport.core.network.catalog import load, names, offline_names, wrap
-from labsupport.core.network.layers import Box
+from labsupport.core.network.layers import Box, Target
 from labsupport.core.network.network import Network, Prediction, TargetLike
 from labsupport.core.network.operations import Pair
 from labsupport.core.network.receptive_boxes import receptive_box
-from labsupport.core.network.targets import Target

@@ -18,19 +18,11 @@ import torch
 from torch import fx
 
 from labsupport.core import device as devices
-from labsupport.core import images
-from labsupport.core.errors import (
-    BadImage,
-    BadSetting,
-    CannotTrace,
-    UnknownClass,
-    UnknownLayer,
-    nearest,
-)
+from labsupport.core import errors, images
+from labsupport.core.errors import BadSetting, UnknownClass, nearest
 from labsupport.core.network import layers, rewrites, slide_names, tracing
-from labsupport.core.network.layers import Fields, Layer, Size
+from labsupport.core.network.layers import Fields, Layer, Size, Target, checked_position
 from labsupport.core.network.operations import Operation, Pair, operation
-from labsupport.core.network.targets import Target, checked_position
 
 T = TypeVar("T")
 _REFUSALS = (RuntimeError, ValueError, AssertionError)  # how a layer says that shapes do not fit
@@ -326,7 +318,7 @@ class Network:
         if node is None:
             titles = [name for known in self.layers for name in (known.name, *known.aliases)]
             close = ", ".join(nearest(str(layer), titles))
-            raise UnknownLayer(
+            raise errors.UnknownLayer(
                 f"{self.name} has no layer {layer!r}; the nearest names are {close} "
                 "(network.layers lists all)"
             )
@@ -391,7 +383,7 @@ class Network:
         try:
             values = self._without_computing(nodes, image_size)
         except _REFUSALS as error:
-            raise BadImage(self._refusal(nodes, image_size, error)) from None
+            raise errors.BadImage(self._refusal(nodes, image_size, error)) from None
         return {
             node: tuple(value.shape) if isinstance(value, torch.Tensor) else ()
             for node, value in zip(nodes, values, strict=True)
@@ -417,7 +409,7 @@ class Network:
                 fails = middle
         refusing = nodes[fails - 1].meta.get(tracing.LAYER_NAME, nodes[fails - 1].name)
         if size == self.input_size:
-            raise CannotTrace(
+            raise errors.CannotTrace(
                 f"{self.name} does not take RGB images of {size[0]} x {size[1]} pixels: its layer "
                 f"{refusing!r} says: {error}. Images have three channels (average them in forward "
                 "for a grey network: x.mean(1, keepdim=True)); input_size= names another size"
@@ -432,7 +424,7 @@ class Network:
     def _count_classes(self) -> int:
         shape = self.shapes(self.input_size)[self.output]
         if len(shape) != 2:
-            raise CannotTrace(
+            raise errors.CannotTrace(
                 f"{self.name} gives back {shape or 'no tensor'}; a classifier gives (N, classes)"
             )
         return shape[1]

@@ -14,7 +14,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed
 from labsupport.core.images import hog as hogs
 from labsupport.core.network import Network, Pair
-from labsupport.core.network.targets import checked_position
+from labsupport.core.network.layers import checked_position
 from labsupport.methods import optimize
 from labsupport.methods.optimize import Frame
 from labsupport.methods.optimize.distances import CodeDistance, codes_of

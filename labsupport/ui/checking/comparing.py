@@ -8,16 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from labsupport.ui.checking.values import (
-    Numbers,
-    in_words,
-    is_array,
-    is_number,
-    is_truth,
-    kind,
-    number,
-    to_numpy,
-)
+from labsupport.ui.checking import values
+from labsupport.ui.checking.values import Numbers, is_array, is_number, is_truth, kind, to_numpy
 
 Tolerance = tuple[float, float]
 
@@ -140,11 +132,11 @@ def _compare_mappings(expected: Any, got: Any, tolerance: Tolerance) -> Differen
         return Difference(_other_kind(got, "a dict"))
     if set(expected) != set(got):
         missing, extra = set(expected) - set(got), set(got) - set(expected)
-        words = f"missing: {in_words(sorted(missing, key=str))}" if missing else ""
-        more = f"not expected: {in_words(sorted(extra, key=str))}" if extra else ""
+        words = f"missing: {values.in_words(sorted(missing, key=str))}" if missing else ""
+        more = f"not expected: {values.in_words(sorted(extra, key=str))}" if extra else ""
         return Difference("The keys are not right.", "; ".join(filter(None, (words, more))))
     return _first_of(
-        ((f"at the key {in_words(k)}", expected[k], got[k]) for k in expected), tolerance
+        ((f"at the key {values.in_words(k)}", expected[k], got[k]) for k in expected), tolerance
     )
 
 
@@ -314,11 +306,15 @@ def _scaled(wanted: Numbers, given: Numbers, near: Near) -> str:
         factor = float(given[largest] / wanted[largest])
         plausible = wanted.size > 1 or factor in (0.5, 2.0, 10.0, 100.0, 255.0)
         if plausible and factor and near(wanted * factor, given):
-            size = f"{number(factor)} times" if factor > 1 else f"{number(1 / factor)} times"
+            size = (
+                f"{values.number(factor)} times"
+                if factor > 1
+                else f"{values.number(1 / factor)} times"
+            )
             return f"everything is {size} too {'large' if factor > 1 else 'small'}."
     gap = float((given - wanted).flat[0])
     if wanted.size > 1 and near(wanted + gap, given):
-        return f"everything is too {'large' if gap > 0 else 'small'} by {number(abs(gap))}."
+        return f"everything is too {'large' if gap > 0 else 'small'} by {values.number(abs(gap))}."
     return ""
 
 
@@ -343,6 +339,6 @@ def _first(wanted: Numbers, given: Numbers, tolerance: Tolerance = (0.0, 0.0)) -
     places = np.argwhere(~same)
     index = tuple(int(i) for i in places[0])
     at = ", ".join(str(i) for i in index)
-    one, other = in_words(wanted[index].item()), in_words(given[index].item())
+    one, other = values.in_words(wanted[index].item()), values.in_words(given[index].item())
     count = f"{len(places)} of {wanted.size}"
     return f"{count} differ; the first at [{at}]: expected {one}, got {other}"

@@ -8,17 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from labsupport.core.errors import BadSetting, LabError
-from labsupport.ui.checking.cards import Card, show
-from labsupport.ui.checking.code import fingerprint
-from labsupport.ui.checking.exercise_cards import (
-    Standing,
-    hint_card,
-    progress_card,
-    solution_card,
-    verdict_card,
-)
+from labsupport.ui.checking import cards
+from labsupport.ui.checking.cards import Card, Standing, show
 from labsupport.ui.checking.judging import Exercise, State, Verdict, judge
-from labsupport.ui.checking.memory import Memory, Record
+from labsupport.ui.checking.memory import Memory, Record, fingerprint
 from labsupport.ui.checking.quiz import Question
 
 _EXPECTED_BY_THE_TESTS: dict[str, State] = {"1": "right", "solved": "right", "student": "not done"}
@@ -58,7 +51,7 @@ class Session:
             verdict = Verdict("wrong", "There is no such exercise.")
         else:
             verdict = self._verdict(one, _given(one, function), anew=True)
-            show(verdict_card(one, verdict))
+            show(cards.verdict_card(one, verdict))
         wanted = _EXPECTED_BY_THE_TESTS.get(os.environ.get("LABS_STRICT", ""))
         if wanted is not None and verdict.state != wanted:
             state = f'check("{exercise}") is "{verdict.state}", not "{wanted}"'
@@ -83,7 +76,7 @@ class Session:
         if one is not None:
             seen = min(self._hints_seen.get(one.id, 0) + 1, len(one.hints))
             self._hints_seen[one.id] = seen
-            show(hint_card(one, seen))
+            show(cards.hint_card(one, seen))
 
     def solution(self, exercise: str, *, anyway: bool = False) -> None:
         """Show the course's solution, at once if the exercise is solved, else after a question."""
@@ -93,12 +86,12 @@ class Session:
             code = file.read_text(encoding="utf-8") if file else None
             shown = anyway or self._standing(one) == "right"
             seen = self._hints_seen.get(one.id, 0)
-            show(solution_card(one, code, shown=shown, hints_seen=seen))
+            show(cards.solution_card(one, code, shown=shown, hints_seen=seen))
 
     def progress(self) -> None:
         """Show which exercises of all labs are solved; an edited function counts as unchecked."""
         exercises = self._exercises.all_exercises()
-        show(progress_card([(one, self._standing(one)) for one in exercises]))
+        show(cards.progress_card([(one, self._standing(one)) for one in exercises]))
 
     def predict(
         self,

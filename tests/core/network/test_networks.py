@@ -25,7 +25,7 @@ from labsupport.core.errors import (
     WeightsUnavailable,
 )
 from labsupport.core.network import catalog
-from labsupport.core.network.targets import Target
+from labsupport.core.network.layers import Target
 
 
 @pytest.fixture(scope="module")
