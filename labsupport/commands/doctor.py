@@ -180,7 +180,7 @@ def look_at_device() -> list[Finding]:
 
 def look_at_room() -> list[Finding]:
     """Memory and disk."""
-    memory, disk = machine.total_memory(), machine.free_disk(ROOT)
+    memory, disk = machine.total_memory(), shutil.disk_usage(ROOT).free
     findings = []
     if memory is None:
         findings.append(Finding("memory", "this system does not say"))

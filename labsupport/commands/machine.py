@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -50,11 +49,6 @@ def windows_memory() -> int | None:
     if library is None or not library.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
         return None
     return int(status.total)
-
-
-def free_disk(folder: Path) -> int:
-    """Bytes that can still be written in the folder."""
-    return shutil.disk_usage(folder).free
 
 
 def in_words(size: int) -> str:

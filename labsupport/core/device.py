@@ -3,8 +3,9 @@
 import contextlib
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -152,13 +153,9 @@ def _single_precision(result: torch.Tensor) -> torch.Tensor:
     return result.float() if result.dtype in {torch.bfloat16, torch.float16} else result
 
 
-@contextlib.contextmanager
-def _half_precision(device: torch.device, wanted: bool) -> Iterator[None]:
-    if wanted and device.type == "cuda":
-        with torch.autocast("cuda", dtype=torch.bfloat16):
-            yield
-    else:
-        yield
+def _half_precision(device: torch.device, wanted: bool) -> contextlib.AbstractContextManager[Any]:
+    half = wanted and device.type == "cuda"
+    return torch.autocast("cuda", dtype=torch.bfloat16) if half else contextlib.nullcontext()
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -120,9 +120,10 @@ def curve_for(*, across: str, up: str, size: Size, log: bool, points: bool) -> C
     return Curve(across=across, up=up, size=size, log=log, points=points)
 
 
-def drawn(plot: Callable[[Axes], None], size: Size) -> Image.Image:
-    """A picture of what `plot` draws on empty axes in the house style.
+def drawn(plot: Callable[[Axes], None], *, size: Size = (480, 300)) -> Image.Image:
+    """A picture of `size` pixels from one pair of matplotlib axes in the house style.
 
+    `plot` gets the empty axes and draws on them.
     One figure per size is kept and used again, which is several times faster than a new one, and no
     thread ever meets another inside it.
     """
@@ -155,10 +156,7 @@ def _pixels(canvas: Any) -> Image.Image:
 
 def house_style(axes: Axes) -> None:
     """Two spines, a quiet grid, small labels, all in the colours of `ink`."""
-    ink_colour, rule = (
-        "#{:02x}{:02x}{:02x}".format(*ink.INK),
-        "#{:02x}{:02x}{:02x}".format(*ink.RULE),
-    )
+    ink_colour, rule = ("#{:02x}{:02x}{:02x}".format(*rgb) for rgb in (ink.INK, ink.RULE))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

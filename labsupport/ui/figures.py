@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -23,7 +23,6 @@ from labsupport.ui import curves, ink
 if TYPE_CHECKING:
     import torch
     from IPython.display import Image as ShownImage
-    from matplotlib.axes import Axes
 
 Picture: TypeAlias = Image.Image
 Pixels: TypeAlias = "Picture | NDArray[Any] | torch.Tensor"
@@ -208,7 +207,7 @@ def mosaic(
     _same_count("rows", rows, math.ceil(len(arrays) / columns))
     grid = _Grid(arrays, columns=columns, gap=gap, enlarge=enlarge, titles=titles, rows=rows)
     sheet = grid.sheet(arrays)
-    grid.label(sheet, titles=titles, rows=rows)
+    grid.label(sheet)
     for index, words in enumerate(_in_words(values)):
         left, _, _, bottom = grid.box(index, arrays[index])
         ink.write_over(sheet, (left + 4, bottom - 4), words, anchor="ls")
@@ -270,7 +269,7 @@ class _Grid:
         titles: Sequence[str] | None,
         rows: Sequence[str] | None,
     ) -> None:
-        self.columns, self.times = columns, enlarge
+        self.columns, self.times, self.rows = columns, enlarge, rows or ()
         self.gap = max(gap, 8) if titles else gap
         self.count = len(arrays)
         self.lines = math.ceil(self.count / columns)
@@ -305,16 +304,14 @@ class _Grid:
             sheet[top:foot, left:end] = _repeat(array, self.times)
         return Image.fromarray(sheet)
 
-    def label(
-        self, sheet: Picture, *, titles: Sequence[str] | None, rows: Sequence[str] | None
-    ) -> None:
-        for index in range(len(titles or ())):
+    def label(self, sheet: Picture) -> None:
+        for index, lines in enumerate(self.words):
             left, top = self.corner(index)
-            first = top - 4 - ink.LINE * len(self.words[index])
-            for line, words in enumerate(self.words[index]):
+            first = top - 4 - ink.LINE * len(lines)
+            for line, words in enumerate(lines):
                 middle = (left + self.width / 2, first + ink.LINE * (line + 0.5))
                 ink.write(sheet, middle, words, anchor="mm")
-        for line, row in enumerate(rows or ()):
+        for line, row in enumerate(self.rows):
             _, top = self.corner(line * self.columns)
             place = (self.side - 4, top + self.height / 2)
             ink.write(sheet, place, ink.fit(row, self.side - 4), anchor="rm")
@@ -613,12 +610,7 @@ def _pair(line: ArrayLike | tuple[ArrayLike, ArrayLike]) -> tuple[NDArray[Any], 
     return np.arange(len(row)), row
 
 
-def drawn(plot: Callable[[Axes], None], *, size: tuple[int, int] = (480, 300)) -> Picture:
-    """A picture of `size` pixels from one pair of matplotlib axes in the house style.
-
-    `plot` gets the empty axes and draws on them.
-    """
-    return curves.drawn(plot, size)
+drawn = curves.drawn
 
 
 # ---------------------------------------------------------------- out of here

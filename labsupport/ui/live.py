@@ -269,7 +269,8 @@ class Live(Board):
     def _redraw(self, work: _Work, reading: Reading, *, aloud: bool = True) -> None:
         """Draw the last frame: the values that it was computed from go before the newest."""
         with self.lock:
-            values = {**reading.some(self._drawn_from), **work.values_for(self._drawn_from)}
+            computed = {name: work.values[name] for name in self._drawn_from if name in work.values}
+            values = reading.some(self._drawn_from) | computed
             words = {**reading.words, **work.words}
             self.put(self._draw(self.frame, **values), words, aloud=aloud)
 
@@ -353,9 +354,6 @@ class _Work:
         self._go.set()
         self._worked, self._since = 0.0, time.perf_counter()
         self.thread = threading.Thread(target=self._in_thread, name=live.title, daemon=True)
-
-    def values_for(self, names: Iterable[str]) -> dict[str, Any]:
-        return {name: self.values[name] for name in names if name in self.values}
 
     @property
     def seconds(self) -> float:

@@ -4,6 +4,7 @@ import shutil
 import sys
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_a_device_or_a_pytorch_that_does_not_start_is_a_fault(monkeypatch: pytes
 
 def test_too_little_memory_and_disk_are_faults(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor.machine, "total_memory", lambda: 10**9)
-    monkeypatch.setattr(doctor.machine, "free_disk", lambda folder: 10**8)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**8))
     assert all(found.fix for found in doctor.look_at_room())
 
 

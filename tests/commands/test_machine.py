@@ -1,7 +1,6 @@
 """Memory and disk, on each system in its own way."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +10,9 @@ import pytest
 from labsupport.commands import machine
 
 
-def test_this_computer_has_memory_and_disk():
+def test_this_computer_has_memory():
     memory = machine.total_memory()
     assert memory is None or 10**8 < memory < 10**14
-    assert machine.free_disk(Path.cwd()) == pytest.approx(shutil.disk_usage(".").free, rel=0.1)
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows has no sysconf")

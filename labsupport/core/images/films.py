@@ -94,21 +94,16 @@ def pan(
     """
     check(image)
     height, width = image.shape[2:]
-    views = []
+    photograph, views = to_pil(image), []
     for place in range(frames):
         share = place / max(1, frames - 1)
         seen = (1 + share * (closer - 1)) * 0.8
         high = min(height * seen, width * seen * size[0] / size[1])
         wide = high * size[1] / size[0]
         left, top = (width - wide) * share, (height - high) * (0.5 - 0.2 * share)
-        views.append(_view(image, (left, top, left + wide, top + high), size))
+        box = (left, top, left + wide, top + high)
+        views.append(load(photograph.resize(size[::-1], Image.Resampling.BICUBIC, box=box)))
     return Film(torch.cat(views), fps)
-
-
-def _view(image: Tensor, box: tuple[float, float, float, float], size: tuple[int, int]) -> Tensor:
-    """The part of an image (1, 3, H, W) in a box of real numbers, in another size."""
-    width_and_height = (size[1], size[0])
-    return load(to_pil(image).resize(width_and_height, Image.Resampling.BICUBIC, box=box))
 
 
 def from_pictures(images: Sequence[Tensor], *, fps: float = 8, side: int = 360) -> Film:

@@ -35,8 +35,8 @@ def hog(images: Tensor, *, cell: int = CELL, block: int = BLOCK, bins: int = BIN
     >>> codes.shape, codes.nonzero().shape[0]  # in 9 cells, one of nine directions
     (torch.Size([1, 81]), 9)
     """
-    blocks = _normalized(_blocks(cell_histograms(images, cell=cell, bins=bins), block, cell))
-    return blocks.flatten(1)
+    blocks = _blocks(cell_histograms(images, cell=cell, bins=bins), block, cell)
+    return _unit(_unit(blocks).clamp_max(_CLIP)).flatten(1)
 
 
 def cell_histograms(images: Tensor, *, cell: int = CELL, bins: int = BINS) -> Tensor:
@@ -122,13 +122,8 @@ def _blocks(cells: Tensor, block: int, cell: int) -> Tensor:
     return cells.unfold(1, block, 1).unfold(2, block, 1).permute(0, 1, 2, 4, 5, 3)
 
 
-def _normalized(blocks: Tensor) -> Tensor:
-    """Each block at length 1, cut off, and at length 1 again."""
-    cut = _unit(blocks).clamp_max(_CLIP)
-    return _unit(cut)
-
-
 def _unit(blocks: Tensor) -> Tensor:
+    """Each block at length 1."""
     squared = blocks.square().sum((-3, -2, -1), keepdim=True)
     return blocks / (squared + _TINY**2).sqrt()
 

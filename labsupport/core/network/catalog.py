@@ -5,7 +5,7 @@ import socket
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,6 @@ class Recipe:
     std: Three = IMAGENET_STD
     bundled: str | None = None  # the file under data/
     published: Any = None  # torchvision's weights entry
-    note: str = field(default="", compare=False)
 
 
 COURSE = (

@@ -91,7 +91,8 @@ def _image_indices(
             continue
         asked = wanted[operation.node]
         if operation.kind == "placeholder":
-            return asked if asked is not None else _all(shapes[operation.node], axis)
+            whole = np.arange(shapes[operation.node][2 + axis])
+            return whole if asked is None else asked
         for source in operation.inputs:
             indices = _read(operation, asked, source, shapes, axis)
             if indices is not None and clip:
@@ -101,10 +102,6 @@ def _image_indices(
             both = before is not None and indices is not None
             wanted[source] = np.union1d(before, indices) if both else indices  # type: ignore[arg-type]
     raise BadSetting("that layer does not depend on the image")
-
-
-def _all(shape: Size, axis: int) -> np.ndarray:
-    return np.arange(shape[2 + axis])
 
 
 def _read(

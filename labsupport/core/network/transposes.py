@@ -143,10 +143,6 @@ def _through_linear(work: Operation, signal: Signal, _: _ForwardPass) -> Signal:
     return below
 
 
-def _through_relu(_: Operation, signal: Signal, __: _ForwardPass) -> Signal:
-    return signal.relu()
-
-
 def _through_max_pool(work: Operation, signal: Signal, passed: _ForwardPass) -> Signal:
     height, width = passed.sizes[work.inputs[0]][2:]
     return unpool(signal, passed.switches[work.node], (height, width))
@@ -191,25 +187,17 @@ def _through_normalization(work: Operation, signal: Signal, _: _ForwardPass) -> 
     return signal / work.module.std if isinstance(work.module, Normalize) else signal
 
 
-def _through_flatten(work: Operation, signal: Signal, passed: _ForwardPass) -> Signal:
-    return signal.reshape(passed.sizes[work.inputs[0]])
-
-
-def _unchanged(_: Operation, signal: Signal, __: _ForwardPass) -> Signal:
-    return signal
-
-
 _STEPS: dict[str, Callable[[Operation, Signal, _ForwardPass], Signal]] = {
     "conv": _through_convolution,
     "linear": _through_linear,
-    "relu": _through_relu,
-    "relu6": _through_relu,
+    "relu": lambda _, signal, __: signal.relu(),
+    "relu6": lambda _, signal, __: signal.relu(),
     "max_pool": _through_max_pool,
     "avg_pool": _through_average,
     "adaptive_pool": _through_average,
     "norm": _through_norm,
     "normalize": _through_normalization,
-    "flatten": _through_flatten,
-    "dropout": _unchanged,
-    "identity": _unchanged,
+    "flatten": lambda work, signal, passed: signal.reshape(passed.sizes[work.inputs[0]]),
+    "dropout": lambda _, signal, __: signal,
+    "identity": lambda _, signal, __: signal,
 }
