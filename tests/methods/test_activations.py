@@ -15,19 +15,7 @@ from torch import nn
 
 from labsupport.core import images
 from labsupport.core import network as networks
-from labsupport.methods.activations import (
-    Distortion,
-    PictureCache,
-    UnitPicture,
-    class_votes,
-    correlation,
-    distort,
-    layout,
-    mosaic,
-    similarity,
-    unit_changes,
-    unit_views,
-)
+from labsupport.methods import activations as a
 from labsupport.methods.activations.correlations import _aligned
 from labsupport.methods.backprop import gradients
 from labsupport.methods.optimize import Adam, Pixels, Recipe
@@ -50,12 +38,9 @@ def colours():
     )
 
 
-# The mosaic
-
-
 def test_a_mosaic_is_its_tiles_row_by_row():
     maps = torch.arange(7 * 2 * 3.0).view(7, 2, 3)
-    sheet = mosaic(maps, columns=3, gap=1)
+    sheet = a.mosaic(maps, columns=3, gap=1)
     assert sheet.shape == (3 * 3 + 1, 3 * 4 + 1)
     by_hand = torch.full_like(sheet, math.nan)
     for channel, (row, column) in enumerate(itertools.product(range(3), range(3))):
@@ -63,6 +48,7 @@ def test_a_mosaic_is_its_tiles_row_by_row():
             top, left = 1 + row * 3, 1 + column * 4
             by_hand[top : top + 2, left : left + 3] = maps[channel]
     torch.testing.assert_close(sheet, by_hand, equal_nan=True, rtol=0, atol=0)
+    assert a.layout(5, 2, 2, columns=3, gap=1).channel_at(8, 5) is None  # after the last
 
 
 @given(
@@ -74,8 +60,8 @@ def test_a_mosaic_is_its_tiles_row_by_row():
 )
 def test_every_tile_lies_where_the_layout_says(count, height, width, gap, columns):
     maps = torch.arange(1.0, count + 1)[:, None, None].expand(count, height, width)
-    where = layout(count, height, width, columns=columns, gap=gap)
-    sheet = mosaic(maps, columns=columns, gap=gap)
+    where = a.layout(count, height, width, columns=columns, gap=gap)
+    sheet = a.mosaic(maps, columns=columns, gap=gap)
     assert sheet.shape == where.size
     for channel in range(count):
         left, top, right, bottom = where.box(channel)
@@ -86,73 +72,60 @@ def test_every_tile_lies_where_the_layout_says(count, height, width, gap, column
         assert where.channel_at(*point) is None
 
 
-def test_a_layer_of_one_row_has_no_channel_after_its_last():
-    assert layout(5, 2, 2, columns=3, gap=1).channel_at(8, 5) is None
-
-
 def test_each_map_on_its_own_scale_or_all_on_one():
     maps = torch.tensor([[[4.0, -2.0]], [[1.0, 0.5]], [[0.0, 0.0]]])
-    own, one = (mosaic(maps, columns=1, gap=0, shared=shared) for shared in (False, True))
+    own, one = (a.mosaic(maps, columns=1, gap=0, shared=shared) for shared in (False, True))
     assert own.tolist() == [[1.0, -0.5], [1.0, 0.5], [0.0, 0.0]]
     assert one.tolist() == [[1.0, -0.5], [0.25, 0.125], [0.0, 0.0]]
-    whole = mosaic(torch.tensor([[[4, -2]]]), gap=1)
+    whole = a.mosaic(torch.tensor([[[4, -2]]]), gap=1)
     assert whole[1, 1:3].tolist() == [4.0, -2.0]
     assert int(whole.isnan().sum()) == whole.numel() - 2
 
 
-# Distortions
-
-
 def test_whole_pixels_are_shifted_exactly_and_the_border_is_mirrored():
     image = toys.image(8, 10)
-    moved = distort(image, Distortion(right=3, down=-2))
+    moved = a.distort(image, a.Distortion(right=3, down=-2))
     torch.testing.assert_close(moved[..., :6, 3:], image[..., 2:, :7])
     torch.testing.assert_close(moved[..., :6, :3], image[..., 2:, :3].flip(3))
-    assert distort(image, Distortion()).equal(image)
-    assert Distortion().words == "untouched"
-    assert Distortion(rotate=-10, noise=0.1).words == "turned by −10°, noise 0.1"
+    assert a.distort(image, a.Distortion()).equal(image)
+    assert a.Distortion().words == "untouched"
+    assert a.Distortion(rotate=-10, noise=0.1).words == "turned by −10°, noise 0.1"
 
 
 @pytest.mark.parametrize("side", [8, 9])
-def test_a_quarter_turn_is_clockwise_about_the_middle(side):
+def test_a_quarter_turn_is_clockwise_about_the_middle_and_before_a_shift(side):
     image = toys.image(side)
-    torch.testing.assert_close(
-        distort(image, Distortion(rotate=90)), torch.rot90(image, -1, (2, 3)), atol=1e-4, rtol=0
-    )
-
-
-def test_it_is_turned_first_and_shifted_then():
-    image = toys.image(10)
-    turned = distort(distort(image, Distortion(rotate=90)), Distortion(right=2))
-    both = distort(image, Distortion(rotate=90, right=2))
-    torch.testing.assert_close(both, turned, atol=1e-4, rtol=0)
+    turned = torch.rot90(image, -1, (2, 3))
+    for change, expected in (
+        ({}, turned),
+        ({"right": 2}, a.distort(turned, a.Distortion(right=2))),
+    ):
+        found = a.distort(image, a.Distortion(rotate=90, **change))
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
 def test_twice_as_large_shows_the_middle():
     ramp = torch.linspace(0, 1, 21).view(1, 1, 1, 21).expand(1, 3, 21, 21)
-    large = distort(ramp, Distortion(scale=2))[0, 0, 10]
+    large = a.distort(ramp, a.Distortion(scale=2))[0, 0, 10]
     torch.testing.assert_close(large, torch.linspace(0.25, 0.75, 21), atol=1e-5, rtol=0)
 
 
 def test_light_and_noise_stay_in_the_range_and_noise_has_its_size():
     image = torch.full((2, 3, 64, 64), 0.5)
-    assert distort(image, Distortion(brightness=3)).max() == 1
-    noisy = distort(image, Distortion(noise=0.05), seed=3)
+    assert a.distort(image, a.Distortion(brightness=3)).max() == 1
+    noisy = a.distort(image, a.Distortion(noise=0.05), seed=3)
     assert float((noisy - 0.5).std()) == pytest.approx(0.05, rel=0.03)
     assert noisy[0].equal(noisy[1])
-    assert not noisy.equal(distort(image, Distortion(noise=0.05), seed=4))
-
-
-# Correlations
+    assert not noisy.equal(a.distort(image, a.Distortion(noise=0.05), seed=4))
 
 
 def test_correlation_is_pearsons():
     one, other = toys.image(5, 7, count=4), toys.image(5, 7, count=4, seed=1)
-    ours = correlation(one, other)
+    ours = a.correlation(one, other)
     for row, (x, y) in enumerate(zip(one.numpy(), other.numpy(), strict=True)):
         assert float(ours[row]) == pytest.approx(np.corrcoef(x.ravel(), y.ravel())[0, 1], abs=1e-6)
-    assert correlation(one, 3 * one + 2).tolist() == pytest.approx([1.0] * 4, abs=1e-6)
-    assert correlation(one, -one).tolist() == pytest.approx([-1.0] * 4, abs=1e-6)
+    assert a.correlation(one, 3 * one + 2).tolist() == pytest.approx([1.0] * 4, abs=1e-6)
+    assert a.correlation(one, -one).tolist() == pytest.approx([-1.0] * 4, abs=1e-6)
 
 
 def test_what_is_not_known_is_left_out_and_what_never_varies_has_no_correlation():
@@ -160,21 +133,23 @@ def test_what_is_not_known_is_left_out_and_what_never_varies_has_no_correlation(
     holes = other.clone()
     holes[0, [2, 5]] = math.nan
     kept = [0, 1, 3, 4, 6, 7, 8]
-    torch.testing.assert_close(correlation(one, holes), correlation(one[:, kept], other[:, kept]))
-    assert correlation(torch.ones(1, 9), other).isnan().all()
+    torch.testing.assert_close(
+        a.correlation(one, holes), a.correlation(one[:, kept], other[:, kept])
+    )
+    assert a.correlation(torch.ones(1, 9), other).isnan().all()
     endless = torch.where(holes.isnan(), math.inf, holes)
     toys.assert_refused(
-        ("infinite", correlation, one, endless),
-        ("infinite", correlation, endless, one),
-        ("real numbers", correlation, one, None),
-        ("one shape", correlation, torch.zeros(1, 4), torch.zeros(1, 5)),
+        ("infinite", a.correlation, one, endless),
+        ("infinite", a.correlation, endless, one),
+        ("real numbers", a.correlation, one, None),
+        ("one shape", a.correlation, torch.zeros(1, 4), torch.zeros(1, 5)),
     )
 
 
 def test_maps_that_moved_are_similar_only_when_they_are_aligned(colours):
     image = torch.zeros(1, 3, 12, 16)
     image[..., 4:8, 4:10] = toys.image(4, 6)
-    shifted = similarity(colours, image, Distortion(right=4), ["conv1", "3"])
+    shifted = a.similarity(colours, image, a.Distortion(right=4), ["conv1", "3"])
     assert float(shifted.aligned[0, 0]) == pytest.approx(1, abs=1e-4)
     assert float(shifted.pooled[0, 0]) == pytest.approx(1, abs=1e-4)
     assert float(shifted.maps[0, 0]) < 0.6
@@ -185,9 +160,9 @@ def test_maps_that_moved_are_similar_only_when_they_are_aligned(colours):
 @pytest.mark.parametrize(
     ("channels", "kernel", "change"),
     [
-        (4, 1, Distortion(rotate=90)),  # one pixel has no sense of direction
-        (4, 1, Distortion(rotate=180, right=2)),
-        (1, 5, Distortion(rotate=180)),  # equal weights look the same upside down
+        (4, 1, a.Distortion(rotate=90)),  # one pixel has no sense of direction
+        (4, 1, a.Distortion(rotate=180, right=2)),
+        (1, 5, a.Distortion(rotate=180)),  # equal weights look the same upside down
     ],
 )
 def test_maps_turn_with_the_picture_about_its_middle(channels, kernel, change):
@@ -195,7 +170,7 @@ def test_maps_turn_with_the_picture_about_its_middle(channels, kernel, change):
     if kernel > 1:
         nn.init.constant_(filters.weight, 1 / 75)
     network = toys.chain(lambda: [filters, nn.ReLU()], input_size=11)
-    turned = similarity(network, toys.image(11), change, ["conv1"])
+    turned = a.similarity(network, toys.image(11), change, ["conv1"])
     assert float(turned.aligned) == pytest.approx(1, abs=1e-3)
     assert kernel > 1 or float(turned.maps) < 0.9
 
@@ -205,7 +180,7 @@ def test_maps_are_aligned_by_the_middle_of_what_they_see():
     coarse = toys.chain(lambda: [nn.Conv2d(3, 2, 7, stride=4)], input_size=23)
     image = toys.image(23)
     maps = coarse.activations(image, ["conv1"])["conv1"]
-    moved = _aligned(coarse, "conv1", maps, Distortion(right=4, down=-4), (23, 23))
+    moved = _aligned(coarse, "conv1", maps, a.Distortion(right=4, down=-4), (23, 23))
     torch.testing.assert_close(moved[..., :4, 1:], maps[..., 1:, :4])
     assert moved[..., 4, :].isnan().all()
     assert moved[..., 0].isnan().all()
@@ -213,9 +188,9 @@ def test_maps_are_aligned_by_the_middle_of_what_they_see():
 
 def test_other_pictures_take_the_place_of_a_distortion(colours):
     one, other = toys.image(12, 16, count=3), toys.image(12, 16, count=3, seed=5)
-    compared = similarity(colours, one, other, ["conv1"])
+    compared = a.similarity(colours, one, other, ["conv1"])
     maps = [colours.activations(x, ["conv1"])["conv1"] for x in (one, other)]
-    torch.testing.assert_close(compared.maps[0], correlation(*maps))
+    torch.testing.assert_close(compared.maps[0], a.correlation(*maps))
     assert compared.aligned.equal(compared.maps)
 
 
@@ -223,32 +198,28 @@ def test_invariance_to_a_small_shift_grows_with_depth():
     """What the lab shows, on the bundled network."""
     network = networks.load()
     koala = images.standard(images.sample("koala"))
-    shifted = similarity(network, koala, Distortion(right=4), ["conv1", "fire5", "fire9", "pool10"])
+    shifted = a.similarity(
+        network, koala, a.Distortion(right=4), ["conv1", "fire5", "fire9", "pool10"]
+    )
     assert shifted.maps[:, 0].tolist() == sorted(shifted.maps[:, 0].tolist())
     assert float(shifted.aligned[0]) > 0.98
-
-
-# Two pictures
 
 
 def test_the_unit_that_changed_most_is_the_one_that_was_made_to(colours):
     dark = torch.zeros(1, 3, 12, 16)
     first, second = dark.clone(), dark.clone()
     first[:, 0], second[:, 0], second[:, 2] = 0.5, 0.4, 0.8
-    changes = unit_changes(colours, first, second, "1")
+    changes = a.unit_changes(colours, first, second, "1")
     assert changes.order.tolist() == [2, 0, 1]
     torch.testing.assert_close(changes.change, torch.tensor([-0.1, 0.0, 0.8]))
     larger = nn.functional.interpolate(second, (24, 20))
-    torch.testing.assert_close(unit_changes(colours, first, larger, "1").change, changes.change)
-
-
-# Votes
+    torch.testing.assert_close(a.unit_changes(colours, first, larger, "1").change, changes.change)
 
 
 def test_a_vote_is_weight_times_mean_where_nothing_stands_between(colours):
     batch = toys.image(12, 16, count=3)
     for channel in range(3):
-        votes = class_votes(colours, batch, ("1", channel))
+        votes = a.class_votes(colours, batch, ("1", channel))
         weights = torch.tensor([[2.0, -1.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 5.0]])[:, channel]
         torch.testing.assert_close(votes.values, batch[:, channel].mean((1, 2))[:, None] * weights)
         torch.testing.assert_close(votes.clean, colours(batch))
@@ -256,12 +227,9 @@ def test_a_vote_is_weight_times_mean_where_nothing_stands_between(colours):
 
 def test_a_neurons_vote_is_its_share_of_the_channels(colours):
     image = torch.full((1, 3, 12, 16), 0.6)
-    whole, one = (class_votes(colours, image, ("1", 2, *place)) for place in ((), ((0, 3),)))
+    whole, one = (a.class_votes(colours, image, ("1", 2, *place)) for place in ((), ((0, 3),)))
     # One position's vote is the difference of two scores of 3, each right to some 2e-7, times 48.
     torch.testing.assert_close(one.values * 48, whole.values, rtol=0, atol=1e-4)
-
-
-# Every view of one unit
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +245,7 @@ def pictures():
 def test_all_views_are_of_the_same_unit(colours, pictures, channel):
     """The colour tells: nothing but this unit's own may be in any of its views."""
     image = toys.image(12, 16)
-    views = unit_views(colours, image, ("1", channel), pictures, recipe=QUICK)
+    views = a.unit_views(colours, image, ("1", channel), pictures, recipe=QUICK)
     others = [other for other in range(3) if other != channel]
     pooled = nn.functional.avg_pool2d(image[:, channel], 2)[0]
     torch.testing.assert_close(views.map, pooled)
@@ -299,12 +267,12 @@ def test_all_views_are_of_the_same_unit(colours, pictures, channel):
 
 def test_views_of_different_units_are_refused(colours, pictures):
     image = toys.image(12, 16)
-    views = unit_views(colours, image, ("1", 0), pictures, recipe=QUICK)
+    views = a.unit_views(colours, image, ("1", 0), pictures, recipe=QUICK)
     other, some = colours.target(("1", 1)), top_patches(colours, "1", pictures, channels=[1, 2])
     toys.assert_refused(
-        ("not of", replace, views, {"votes": class_votes(colours, image, ("1", 1))}),
+        ("not of", replace, views, {"votes": a.class_votes(colours, image, ("1", 1))}),
         ("not of", replace, views, {"gradients": gradients(colours, image, ("1", 1))}),
-        ("not of", replace, views, {"picture": UnitPicture(other, image, 0.0, 1, 1)}),
+        ("not of", replace, views, {"picture": a.UnitPicture(other, image, 0.0, 1, 1)}),
         ("not of", replace, views, {"patches": top_patches(colours, "conv1", pictures)}),
         ("not of", replace, views, {"target": other}),
         ("not among", replace, views, {"patches": some}),
@@ -312,7 +280,9 @@ def test_views_of_different_units_are_refused(colours, pictures):
 
 
 def test_the_frames_bring_the_quick_views_first_and_end_with_all(colours, pictures):
-    frames = list(unit_views.frames(colours, toys.image(12, 16), ("1", 1), pictures, recipe=QUICK))
+    frames = list(
+        a.unit_views.frames(colours, toys.image(12, 16), ("1", 1), pictures, recipe=QUICK)
+    )
     shares = [one.progress for one in frames]
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -328,7 +298,7 @@ def test_the_frames_bring_the_quick_views_first_and_end_with_all(colours, pictur
 
 def test_patches_that_are_known_are_not_looked_for_again(colours, pictures):
     known = top_patches(colours, "1", pictures, suppress="picture")
-    frames = list(unit_views.frames(colours, toys.image(12, 16), ("1", 1), known, recipe=QUICK))
+    frames = list(a.unit_views.frames(colours, toys.image(12, 16), ("1", 1), known, recipe=QUICK))
     assert len(frames) == 8
     assert frames[2].patches is known
     assert frames[2].scanned == 20
@@ -338,7 +308,7 @@ def test_without_a_relu_there_is_the_plain_gradient_alone_and_without_a_map_one_
     colours, pictures
 ):
     before, mean = (
-        unit_views(colours, toys.image(12, 16), unit, pictures, recipe=QUICK)
+        a.unit_views(colours, toys.image(12, 16), unit, pictures, recipe=QUICK)
         for unit in (("conv1", 1), ("3", 1))
     )
     assert list(before.gradients) == ["backprop"]
@@ -347,54 +317,51 @@ def test_without_a_relu_there_is_the_plain_gradient_alone_and_without_a_map_one_
 
 def test_what_cannot_work_is_refused(colours, pictures):
     image, two, maps = toys.image(12, 16), toys.image(12, 16, count=2), torch.zeros(2, 3, 3)
-    views = unit_views.frames
+    views = a.unit_views.frames
     toys.assert_refused(
-        (r"maps\[0\]", mosaic, maps[None]),
-        ("at least one tile", mosaic, maps[:0]),
-        ("gap", mosaic, maps, {"gap": -1}),
-        ("contain NaN", mosaic, maps / 0),
-        ("contain NaN", mosaic, maps / 0, {"shared": True}),
-        ("real numbers.*NoneType", mosaic, None),
-        ("real numbers", mosaic, maps.to(torch.complex64)),
-        ("column", layout, 4, 3, 3, {"columns": 0}),
-        ("0 to 3, not 4", layout(4, 3, 3).box, 4),
-        ("scale", Distortion, {"scale": 0.0}),
-        ("noise", Distortion, {"noise": -0.1}),
-        ("right", Distortion, {"right": math.nan}),
-        ("rotate", Distortion, {"rotate": 200.0}),
-        ("brightness", Distortion, {"brightness": -1.0}),
+        (r"maps\[0\]", a.mosaic, maps[None]),
+        ("at least one tile", a.mosaic, maps[:0]),
+        ("gap", a.mosaic, maps, {"gap": -1}),
+        ("contain NaN", a.mosaic, maps / 0),
+        ("contain NaN", a.mosaic, maps / 0, {"shared": True}),
+        ("real numbers.*NoneType", a.mosaic, None),
+        ("real numbers", a.mosaic, maps.to(torch.complex64)),
+        ("column", a.layout, 4, 3, 3, {"columns": 0}),
+        ("0 to 3, not 4", a.layout(4, 3, 3).box, 4),
+        ("scale", a.Distortion, {"scale": 0.0}),
+        ("noise", a.Distortion, {"noise": -0.1}),
+        ("right", a.Distortion, {"right": math.nan}),
+        ("rotate", a.Distortion, {"rotate": 200.0}),
+        ("brightness", a.Distortion, {"brightness": -1.0}),
         *(
-            ("UnknownLayer", similarity, colours, image, Distortion(), wrong)
+            ("UnknownLayer", a.similarity, colours, image, a.Distortion(), wrong)
             for wrong in ([], "conv1", ["conv9"])
         ),
-        ("one for one", similarity, colours, two, image, ["conv1"]),
-        ("BadImage: .*one image", unit_changes, colours, image, two, "1"),
+        ("one for one", a.similarity, colours, two, image, ["conv1"]),
+        ("BadImage: .*one image", a.unit_changes, colours, image, two, "1"),
         *(
-            ("BadSetting|UnknownLayer", class_votes, colours, image, unit)
+            ("BadSetting|UnknownLayer", a.class_votes, colours, image, unit)
             for unit in ("red", 1, ("1", 3), ("1", 0, (6, 0)), ("nowhere", 0))
         ),
         ("class", views, colours, image, "red", pictures[:3]),
         ("one neuron", views, colours, image, ("1", 0, (1, 1)), pictures[:3]),
         ("no pictures", views, colours, image, ("1", 0), pictures[:0]),
-        ("BadImage: .*no set of images", unit_views, colours, image, ("1", 0), None),
+        ("BadImage: .*no set of images", a.unit_views, colours, image, ("1", 0), None),
     )
-
-
-# The cache
 
 
 def made(network, pictures, cache, **settings):
     settings = {"recipe": QUICK, "cache": cache, **settings}
-    return unit_views(network, toys.image(12, 16), ("1", 1), pictures, **settings).picture
+    return a.unit_views(network, toys.image(12, 16), ("1", 1), pictures, **settings).picture
 
 
 def test_a_picture_is_made_once_and_found_again(colours, pictures, tmp_path):
     folder = tmp_path / "not yet there"
-    first = made(colours, pictures, PictureCache(folder))
+    first = made(colours, pictures, a.PictureCache(folder))
     assert not first.cached
     (file,) = folder.glob("*.png")
     assert images.saved_settings(file)["channel"] == 1
-    cache = PictureCache(folder)
+    cache = a.PictureCache(folder)
     for again in (made(colours, pictures, cache), made(colours, pictures, cache)):
         assert again.cached
         assert again.image.equal(first.image)
@@ -403,7 +370,7 @@ def test_a_picture_is_made_once_and_found_again(colours, pictures, tmp_path):
 
 
 def test_another_network_unit_or_recipe_has_another_picture(colours, pictures, tmp_path):
-    cache = PictureCache(tmp_path)
+    cache = a.PictureCache(tmp_path)
     made(colours, pictures, cache)
     other = networks.wrap(
         nn.Sequential(nn.Conv2d(3, 3, 2, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)),
@@ -416,29 +383,29 @@ def test_another_network_unit_or_recipe_has_another_picture(colours, pictures, t
 
 @pytest.mark.parametrize("rubbish", [b"", b"no picture", "a half", "another picture"])
 def test_a_damaged_file_is_made_again(colours, pictures, tmp_path, rubbish):
-    first = made(colours, pictures, PictureCache(tmp_path))
+    first = made(colours, pictures, a.PictureCache(tmp_path))
     (file,) = tmp_path.glob("*.png")
     if rubbish == "another picture":
         images.save(torch.zeros(1, 3, 12, 16), file, {"made by": "somebody else"})
     else:
         file.write_bytes(file.read_bytes()[:200] if rubbish == "a half" else rubbish)
-    again = made(colours, pictures, PictureCache(tmp_path))
+    again = made(colours, pictures, a.PictureCache(tmp_path))
     assert not again.cached
     assert again.image.equal(first.image)
-    assert made(colours, pictures, PictureCache(tmp_path)).cached
+    assert made(colours, pictures, a.PictureCache(tmp_path)).cached
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing(colours, pictures, tmp_path):
     blocked = tmp_path / "a file"
     blocked.write_text("in the way")
-    cache = PictureCache(blocked / "folder")
+    cache = a.PictureCache(blocked / "folder")
     assert not made(colours, pictures, cache).cached
     assert made(colours, pictures, cache).cached  # from memory
     assert blocked.read_text() == "in the way"
 
 
 def test_what_is_found_can_be_changed_without_harm(tmp_path):
-    cache, picture = PictureCache(tmp_path), toys.image(4)
+    cache, picture = a.PictureCache(tmp_path), toys.image(4)
     cache.put({"n": 1}, picture).zero_()
     cache.get({"n": 1}).zero_()
     torch.testing.assert_close(cache.get({"n": 1}), picture, atol=0.5 / 255 + 1e-6, rtol=0)
@@ -446,7 +413,7 @@ def test_what_is_found_can_be_changed_without_harm(tmp_path):
 
 def test_the_cache_keeps_to_its_size(tmp_path, monkeypatch):
     monkeypatch.setattr("labsupport.methods.activations.views._MOST", 3)
-    cache = PictureCache(tmp_path)
+    cache = a.PictureCache(tmp_path)
     for number in range(5):
         cache.put({"n": number}, toys.image(4))
     assert len(list(tmp_path.glob("*.png"))) == 3
@@ -454,4 +421,4 @@ def test_the_cache_keeps_to_its_size(tmp_path, monkeypatch):
 
 def test_the_cache_lies_beside_pytorchs_downloads(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch" / "hub"))
-    assert PictureCache().folder == tmp_path / "torch" / "unit_pictures"
+    assert a.PictureCache().folder == tmp_path / "torch" / "unit_pictures"

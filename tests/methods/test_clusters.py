@@ -15,15 +15,8 @@ from hypothesis import strategies as st
 
 from labsupport.core import images
 from labsupport.core import network as networks
-from labsupport.core.errors import BadImage, BadSetting
-from labsupport.methods.patches import (
-    Cluster,
-    clusters,
-    random_directions,
-    scan,
-    several_scales,
-    top_patches,
-)
+from labsupport.core.errors import BadSetting
+from labsupport.methods import patches as p
 
 MINE = """
 import os
@@ -78,7 +71,7 @@ def mine(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local(mine):
     """Two processes, which know the student's file."""
-    with Cluster.local(2, part=7) as cluster:
+    with p.Cluster.local(2, part=7) as cluster:
         cluster.client.upload_file(str(mine))
         yield cluster
 
@@ -92,18 +85,12 @@ def own(mine, monkeypatch):
     return module.make()
 
 
-# Files
-
-
 def test_the_paths_alone_are_the_pictures_of_the_folder(folder, files):
     shown = images.folder(folder)
     assert len(files) == len(shown) == 40
     assert [str(one.locate()) for one in shown] == list(files.paths)
     assert torch.equal(files[3], shown[3].image)
     assert files[10:20].paths == files.paths[10:20]
-
-
-# In this process
 
 
 @given(
@@ -114,10 +101,10 @@ def test_the_paths_alone_are_the_pictures_of_the_folder(folder, files):
 )
 def test_the_parts_find_what_one_scan_finds(lenet, files, part, sizes, suppress, order):
     few = files[:12]
-    shown = few if sizes is None else several_scales(few, sizes)
+    shown = few if sizes is None else p.several_scales(few, sizes)
     settings = {"k": 5, "suppress": suppress, "order": order}
-    whole = top_patches(lenet, "conv1", shown, **settings)
-    patches = scan(lenet, "conv1", shown, Cluster(part=part), **settings)
+    whole = p.top_patches(lenet, "conv1", shown, **settings)
+    patches = p.scan(lenet, "conv1", shown, p.Cluster(part=part), **settings)
     torch.testing.assert_close(patches.values, whole.values, rtol=1e-5, atol=1e-6, equal_nan=True)
     assert patches.scanned == whole.scanned == ((0, len(shown)),)
     assert patches.fingerprints == whole.fingerprints
@@ -129,45 +116,50 @@ def test_the_parts_find_what_one_scan_finds(lenet, files, part, sizes, suppress,
 
 def test_sets_tensors_and_directions_are_scanned_in_parts(lenet, folder):
     shown = images.folder(folder)[:9]
-    directions = random_directions(lenet.layer("conv2").shape[0], 3)
-    whole = top_patches(lenet, "conv2", shown, channels=directions)
+    directions = p.random_directions(lenet.layer("conv2").shape[0], 3)
+    whole = p.top_patches(lenet, "conv2", shown, channels=directions)
     together = torch.cat([one.image for one in shown])
     for given_ in (shown, together, [one.image for one in shown]):
         toys.assert_same_patches(
-            scan(lenet, "conv2", given_, Cluster(part=4), channels=directions), whole
+            p.scan(lenet, "conv2", given_, p.Cluster(part=4), channels=directions), whole
         )
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda network, files: scan(network, "conv1", files[:0]), "no images"),
-        (lambda network, files: scan(network, "conv1", files, k=0), "k is how many"),
-        (lambda network, files: Cluster(part=0), "a part is a number"),
-        (lambda network, files: Cluster(keep="nowhere at all"), "no folder"),
-    ],
-)
-def test_what_cannot_be_scanned_is_refused(lenet, files, call, words):
-    with pytest.raises(BadSetting, match=words):
-        call(lenet, files)
+def start(*given, **settings):
+    with p.Cluster.local(*given, **settings):
+        pass
 
 
-def test_a_broken_file_is_named(lenet, files, tmp_path):
+def test_what_cannot_be_scanned_is_refused(lenet, own, files, tmp_path, monkeypatch):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    with pytest.raises(BadImage, match=r"broken\.png"):
-        scan(lenet, "conv1", images.Files([*files.paths, str(broken)]))
+    with_broken = images.Files([*files.paths, str(broken)])
+    monkeypatch.setattr(distributed, "LocalCluster", lambda **_: pytest.fail("started"))
+    ways_out = 'module of your own.*maker="mine:make"'
+    toys.assert_refused(
+        ("no images", p.scan, lenet, "conv1", files[:0]),
+        ("k is how many", p.scan, lenet, "conv1", files, {"k": 0}),
+        (r"BadImage: .*broken\.png", p.scan, lenet, "conv1", with_broken),
+        (ways_out, p.scan, own, "relu1", files, p.Cluster("never asked")),
+        ("a part is a number", p.Cluster, {"part": 0}),
+        ("no folder", p.Cluster, {"keep": "nowhere at all"}),
+        ("a part is", start, 2, {"part": 0}),
+        *(("number of processes", start, wrong, {"part": 9}) for wrong in (0, -1, 1.5, "two")),
+    )
 
 
-# On workers
+def test_code_is_never_sent(lenet):
+    asked = p.clusters._Search("conv1", None, p.clusters.Ranking(3, 0.3, "most"))
+    sent = p.clusters._RemoteNetwork.of(lenet, "conv1", p.Cluster())
+    assert len(pickle.dumps((sent, asked))) < 1000
 
 
 @pytest.mark.slow
 def test_workers_find_what_one_process_finds(lenet, files, local):
     seen = []
     watched = replace(local, progress=seen.append)
-    patches = scan(lenet, "conv2", files, watched, suppress="picture", k=4)
-    with_one_thread = top_patches(lenet, "conv2", files, suppress="picture", k=4)
+    patches = p.scan(lenet, "conv2", files, watched, suppress="picture", k=4)
+    with_one_thread = p.top_patches(lenet, "conv2", files, suppress="picture", k=4)
     toys.assert_same_patches(patches, with_one_thread)
     assert seen == sorted(seen)
     assert (len(seen), seen[-1]) == (6, 1.0)
@@ -183,8 +175,8 @@ def test_a_killed_worker_changes_nothing(lenet, files, local):
             killed.append(min(processes.values()))
             os.kill(killed[0], signal.SIGKILL)
 
-    patches = scan(lenet, "conv2", files, replace(local, part=1, progress=kill_one))
-    toys.assert_same_patches(patches, top_patches(lenet, "conv2", files))
+    patches = p.scan(lenet, "conv2", files, replace(local, part=1, progress=kill_one))
+    toys.assert_same_patches(patches, p.top_patches(lenet, "conv2", files))
     local.client.wait_for_workers(2, timeout=120)  # another one takes its place
     now = local.client.run(os.getpid, on_error="ignore")  # a slow machine may still be closing one
     assert killed[0] not in now.values()
@@ -194,7 +186,7 @@ def test_a_killed_worker_changes_nothing(lenet, files, local):
 def test_a_part_that_ends_every_worker_is_named(own, files, local, monkeypatch):
     monkeypatch.setattr(local.client.cluster.scheduler, "allowed_failures", 0)
     with pytest.raises(BadSetting, match="memory"):
-        scan(own, "conv1", files[:3], replace(local, maker="mine:deadly"))
+        p.scan(own, "conv1", files[:3], replace(local, maker="mine:deadly"))
     local.client.wait_for_workers(1, timeout=120)
 
 
@@ -205,50 +197,33 @@ def test_a_cluster_that_forgets_its_work_is_gone(lenet, files, local):
         client.cancel([distributed.Future(key, client) for key in list(client.futures)])
 
     with pytest.raises(BadSetting, match="cluster is gone"):
-        scan(lenet, "conv1", files, replace(local, part=1, progress=forget))
+        p.scan(lenet, "conv1", files, replace(local, part=1, progress=forget))
 
 
 @pytest.mark.slow
 def test_a_network_of_ones_own_is_made_by_the_workers(own, files, local):
-    patches = scan(own, "relu1", files, replace(local, maker="mine:make"))
-    toys.assert_same_patches(patches, top_patches(own, "relu1", files))
+    patches = p.scan(own, "relu1", files, replace(local, maker="mine:make"))
+    toys.assert_same_patches(patches, p.top_patches(own, "relu1", files))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("maker", "words"),
-    [
-        ("mine:other", "other weights"),
-        ("mine:nothing", "has to give a Network"),
-        ("mine:missing", "finds no 'mine:missing'"),
-        ("nowhere:make", "upload_file"),
-        ("", "finds no ''"),
-    ],
-)
-def test_what_makes_another_network_is_refused(own, files, local, maker, words):
-    with pytest.raises(BadSetting, match=words):
-        scan(own, "relu1", files, replace(local, maker=maker))
-
-
-@pytest.mark.slow
-def test_other_weights_are_refused(files, local):
+def test_what_makes_another_network_is_refused(own, files, local):
     chance = networks.load("lenet5", weights="random")
-    with pytest.raises(BadSetting, match="other weights below"):
-        scan(chance, "conv1", files, local)
-    patches = scan(chance, "conv1", files, replace(local, weights="random"))
-    toys.assert_same_patches(patches, top_patches(chance, "conv1", files))
-
-
-def test_code_is_never_sent(own, files, lenet):
-    asked = clusters._Search("conv1", None, clusters.Ranking(3, 0.3, "most"))
-    sent = clusters._RemoteNetwork.of(lenet, "conv1", Cluster())
-    assert len(pickle.dumps((sent, asked))) < 1000
-    with pytest.raises(BadSetting, match="module of your own") as caught:
-        scan(own, "relu1", files, Cluster("never asked"))
-    assert 'maker="mine:make"' in str(caught.value)
-
-
-# Parts that are kept
+    toys.assert_refused(
+        *(
+            (words, p.scan, own, "relu1", files, replace(local, maker=maker))
+            for words, maker in (
+                ("other weights", "mine:other"),
+                ("has to give a Network", "mine:nothing"),
+                ("finds no 'mine:missing'", "mine:missing"),
+                ("upload_file", "nowhere:make"),
+                ("finds no ''", ""),
+            )
+        ),
+        ("other weights below", p.scan, chance, "conv1", files, local),
+    )
+    patches = p.scan(chance, "conv1", files, replace(local, weights="random"))
+    toys.assert_same_patches(patches, p.top_patches(chance, "conv1", files))
 
 
 @pytest.fixture
@@ -258,9 +233,9 @@ def counted(monkeypatch):
 
     def counting(network, layer, shown, **settings):
         seen.append(len(shown))
-        return top_patches(network, layer, shown, **settings)
+        return p.top_patches(network, layer, shown, **settings)
 
-    monkeypatch.setattr(clusters, "top_patches", counting)
+    monkeypatch.setattr(p.clusters, "top_patches", counting)
     return seen
 
 
@@ -269,14 +244,14 @@ def test_a_scan_that_was_broken_off_goes_on(lenet, files, tmp_path, counted):
         if share >= 0.5:
             raise KeyboardInterrupt
 
-    kept = Cluster(part=10, keep=tmp_path)
+    kept = p.Cluster(part=10, keep=tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        scan(lenet, "conv1", files, replace(kept, progress=break_off))
+        p.scan(lenet, "conv1", files, replace(kept, progress=break_off))
     assert counted == [10, 10]
-    patches = scan(lenet, "conv1", files, kept)
+    patches = p.scan(lenet, "conv1", files, kept)
     assert counted == [10] * 4
-    toys.assert_same_patches(patches, top_patches(lenet, "conv1", files))
-    toys.assert_same_patches(scan(lenet, "conv1", files, kept), patches)
+    toys.assert_same_patches(patches, p.top_patches(lenet, "conv1", files))
+    toys.assert_same_patches(p.scan(lenet, "conv1", files, kept), patches)
     assert counted == [10] * 4
     assert len(list(tmp_path.iterdir())) == 4
 
@@ -287,51 +262,39 @@ def test_only_what_fits_is_taken_from_the_folder(lenet, tmp_path, counted):
         images.save(toys.image(28, seed=number), path)
     keep = tmp_path / "kept"
     keep.mkdir()
-    kept, files = Cluster(part=1, keep=keep), images.Files(few)
+    kept, files = p.Cluster(part=1, keep=keep), images.Files(few)
     together = torch.cat(list(files))
     chance = networks.load("lenet5", weights="random")
 
     def scanned(network=lenet, layer="conv1", shown=files, **settings) -> int:
         """How many images are really scanned."""
         before = sum(counted)
-        scan(network, layer, shown, kept, **settings)
+        p.scan(network, layer, shown, kept, **settings)
         return sum(counted) - before
 
     assert scanned() == 3
     for other in (
         {"layer": "conv2"}, {"k": 2}, {"channels": [1]}, {"suppress": 0.5}, {"order": "least"},
-        {"network": chance}, {"shown": several_scales(files, (28,))}, {"shown": together},
+        {"network": chance}, {"shown": p.several_scales(files, (28,))}, {"shown": together},
     ):  # fmt: skip
         assert (scanned(**other), scanned(**other)) == (3, 0), other
     images.save(toys.image(28, seed=9), few[1])  # another picture under the same name
     assert scanned() == 1
-    toys.assert_same_patches(scan(lenet, "conv1", files, kept), top_patches(lenet, "conv1", files))
+    toys.assert_same_patches(
+        p.scan(lenet, "conv1", files, kept), p.top_patches(lenet, "conv1", files)
+    )
 
 
 def test_a_damaged_part_is_scanned_again(lenet, files, tmp_path, counted):
-    kept = Cluster(part=20, keep=tmp_path)
-    patches = scan(lenet, "conv1", files, kept)
+    kept = p.Cluster(part=20, keep=tmp_path)
+    patches = p.scan(lenet, "conv1", files, kept)
     damaged = sorted(tmp_path.iterdir())[0]
     damaged.write_bytes(damaged.read_bytes()[:100])
-    toys.assert_same_patches(scan(lenet, "conv1", files, kept), patches)
+    toys.assert_same_patches(p.scan(lenet, "conv1", files, kept), patches)
     assert counted == [20, 20, 20]
-
-
-# The extra
 
 
 @pytest.mark.parametrize("missing", ["distributed", "cryptography"])
 def test_a_missing_extra_tells_the_way_out(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(BadSetting, match=r"pip install -e '.\[scale\]'"), Cluster.local(2):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("processes", "part", "words"),
-    [*((wrong, 9, "number of processes") for wrong in (0, -1, 1.5, "two")), (2, 0, "a part is")],
-)
-def test_wrong_settings_show_before_a_cluster_starts(processes, part, words, monkeypatch):
-    monkeypatch.setattr(distributed, "LocalCluster", lambda **_: pytest.fail("started"))
-    with pytest.raises(BadSetting, match=words), Cluster.local(processes, part=part):
-        pass
+    toys.assert_refused((r"pip install -e '.\[scale\]'", start, 2))

@@ -29,11 +29,6 @@ def groups(each: int = 20, count: int = 3, width: int = 10, apart: float = 12.0)
 
 
 @pytest.fixture(scope="module")
-def network():
-    return networks.load()
-
-
-@pytest.fixture(scope="module")
 def small():
     """Two convolutions and two linear layers; its classifier reads the seventh layer's output."""
     module = toys.seeded(
@@ -43,9 +38,6 @@ def small():
         )
     )  # fmt: skip
     return networks.wrap(module, input_size=8, name="small")
-
-
-# Codes
 
 
 @pytest.mark.parametrize(
@@ -65,12 +57,12 @@ def test_the_code_is_what_the_classifier_reads(name, title, width):
     assert network.layer(title).shape[0] == width
 
 
-def test_codes_are_the_mean_of_each_map(network):
+def test_codes_are_the_mean_of_each_map(squeezenet):
     batch = torch.cat([images.cutouts()[name].image for name in ("owl", "lemon")])
     with torch.no_grad():
-        wanted = network.activations(batch, ["fire9"])["fire9"].mean((2, 3))
-    assert torch.allclose(c.codes(network, batch), wanted, atol=1e-5)
-    whole = c.codes(network, batch, "fire9", pooled=False)
+        wanted = squeezenet.activations(batch, ["fire9"])["fire9"].mean((2, 3))
+    assert torch.allclose(c.codes(squeezenet, batch), wanted, atol=1e-5)
+    whole = c.codes(squeezenet, batch, "fire9", pooled=False)
     assert whole.shape == (2, 512 * 13 * 13)
     assert torch.allclose(whole.view(2, 512, -1).mean(2), wanted, atol=1e-5)
 
@@ -91,7 +83,7 @@ def test_several_layers_in_one_pass_are_the_same_as_one_by_one(small):
         assert torch.equal(value, c.codes(small, batch, name))
 
 
-def test_pictures_are_read_once_each(network):
+def test_pictures_are_read_once_each(squeezenet):
     pictures = images.cutouts()[:3]
     read = []
 
@@ -101,21 +93,21 @@ def test_pictures_are_read_once_each(network):
             return super().__getitem__(key)
 
     done = []
-    result = c.codes(network, Watched(pictures), progress=done.append)
+    result = c.codes(squeezenet, Watched(pictures), progress=done.append)
     assert sorted(read) == [0, 1, 2]
     assert done == [1.0]
-    alone = torch.cat([c.codes(network, one.image) for one in pictures])
+    alone = torch.cat([c.codes(squeezenet, one.image) for one in pictures])
     assert torch.allclose(result, alone, atol=1e-4)
 
 
-def test_several_cores_give_the_same_codes_in_the_same_order(network, monkeypatch):
+def test_several_cores_give_the_same_codes_in_the_same_order(squeezenet, monkeypatch):
     pictures = images.cutouts()[:19]
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    alone, shares = c.codes(network, pictures, "fire2"), []
+    alone, shares = c.codes(squeezenet, pictures, "fire2"), []
     monkeypatch.undo()
     before = torch.get_num_threads()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    together = c.codes(network, pictures, "fire2", progress=shares.append)
+    together = c.codes(squeezenet, pictures, "fire2", progress=shares.append)
     monkeypatch.undo()
     assert torch.allclose(alone, together, atol=1e-5)
     assert shares == [8 / 19, 16 / 19, 1.0]
@@ -135,9 +127,6 @@ def test_pixels_are_the_shrunk_image():
     assert torch.equal(c.pixel_codes(image, side=64), image.flatten(1))
     flat = c.pixel_codes(torch.full((2, 3, 50, 70), 0.25), side=4)
     assert torch.allclose(flat, torch.full((2, 48), 0.25))
-
-
-# Neighbours
 
 
 @pytest.mark.parametrize("metric", c.METRICS)
@@ -198,11 +187,11 @@ def test_a_perfect_map_is_trusted_and_a_sample_says_nearly_the_same():
     assert part != whole
 
 
-def test_what_cannot_work_is_refused(network):
+def test_what_cannot_work_is_refused(squeezenet):
     five, grid = seeded(5, 2), c.grid(seeded(9, 2))
     linear = networks.wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), input_size=8)
     toys.assert_refused(
-        ("BadImage: .*no image", c.codes, network, []),
+        ("BadImage: .*no image", c.codes, squeezenet, []),
         ("no code", c.code_layer, linear),
         ("side", c.pixel_codes, toys.image(8), {"side": 0}),
         ("0 to 4", c.neighbours, five, 5),
@@ -228,9 +217,6 @@ def test_what_cannot_work_is_refused(network):
         ("of 5 codes", c.u_matrix, grid, five),
         ("4 x 4", c.divergence, torch.eye(3), seeded(4, 2)),
     )
-
-
-# t-SNE
 
 
 def test_each_row_has_the_perplexity_that_was_asked_for():
@@ -346,6 +332,7 @@ def test_frames_come_in_order_keep_their_points_and_the_last_is_the_map(monkeypa
     assert math.isnan(frames[0].cost)
     assert [f.stage for f in frames] == ["start", "fine", "fine", "fine"]
     assert torch.equal(frames[-1].points, c.embed(rows, **settings).points)
+    assert not torch.allclose(frames[-1].points, c.embed(rows, **settings, seed=1).points)
     shares = [frame.progress for frame in frames]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
@@ -353,12 +340,6 @@ def test_frames_come_in_order_keep_their_points_and_the_last_is_the_map(monkeypa
     monkeypatch.setattr(distances, "CHUNK", 8)
     stages = [frame.stage for frame in c.embed.frames(rows, every=20, **settings)]
     assert stages[1:5] == [f"looking for neighbours, {n}%" for n in (27, 53, 80, 100)]
-
-
-def test_a_seed_starts_at_random():
-    rows = groups(each=10)
-    one, other = (c.embed(rows, perplexity=6, steps=60, seed=seed).points for seed in (1, 2))
-    assert not torch.allclose(one, other)
 
 
 def test_principal_components_are_those_of_the_singular_values():
@@ -379,9 +360,6 @@ def test_images_that_are_all_the_same_do_not_break_a_map():
     assert bool(result.points.isfinite().all())
 
 
-# Newcomers
-
-
 def test_a_copy_goes_to_its_original_and_a_stranger_to_the_mean():
     rows, points = torch.eye(4), torch.tensor([[0.0, 0], [4, 0], [0, 4], [9, 9]])
     result = c.place_in_map(rows, points, rows[1:2], k=2, metric="euclidean")
@@ -390,9 +368,6 @@ def test_a_copy_goes_to_its_original_and_a_stranger_to_the_mean():
     assert torch.allclose(
         c.place_in_map(rows, points, between, k=2), torch.tensor([[2.0, 0]]), atol=1e-5
     )
-
-
-# Grids
 
 
 def test_the_assignment_is_the_cheapest_of_all():
@@ -418,6 +393,8 @@ def test_every_cell_is_filled_and_few_are_left_out():
     assert (int(result.cells.min()), result.cells.shape) == (0, (3, 4))
     assert len(result.left_out) == 1
     assert set(result.left_out) | set(result.cells.flatten().tolist()) == set(range(13))
+    more = c.grid(seeded(5, 2), shape=(2, 4))
+    assert (int((more.cells == -1).sum()), more.left_out) == (3, ())
 
 
 def test_rows_run_down_and_columns_to_the_right():
@@ -426,11 +403,6 @@ def test_rows_run_down_and_columns_to_the_right():
     points = torch.stack([across.flatten(), down.flatten()], 1)
     assert c.grid(points).cells.flatten().tolist() == list(range(12))
     assert c.grid(points).cost == pytest.approx(0)
-
-
-def test_more_cells_than_images_leave_some_empty():
-    result = c.grid(seeded(5, 2), shape=(2, 4))
-    assert (int((result.cells == -1).sum()), result.left_out) == (3, ())
 
 
 def test_with_repeats_each_cell_has_its_nearest():
@@ -458,11 +430,8 @@ def test_the_u_matrix_holds_the_distances_of_touching_cells(metric):
     torch.testing.assert_close(result.below, below, equal_nan=True, atol=1e-5, rtol=0)
 
 
-# What the lab says
-
-
-def test_codes_know_the_categories_and_pixels_do_not(network):
+def test_codes_know_the_categories_and_pixels_do_not(squeezenet):
     pictures = images.cutouts()[::2]
-    by_code = c.label_agreement(c.codes(network, pictures), pictures.categories)
+    by_code = c.label_agreement(c.codes(squeezenet, pictures), pictures.categories)
     by_pixels = c.label_agreement(c.pixel_codes(pictures), pictures.categories)
     assert by_code > by_pixels + 0.25

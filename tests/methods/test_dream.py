@@ -1,6 +1,5 @@
 """DeepDream: the recipe of 2015 in numpy, the loop by hand, tiles without seams, films."""
 
-import itertools
 import json
 import math
 from dataclasses import replace
@@ -47,9 +46,6 @@ def silent() -> networks.Network:
     for parameter in dead.parameters():
         nn.init.constant_(parameter, -1.0)
     return toys.chain(lambda: [dead, nn.ReLU()], input_size=24, **toys.PLAIN)
-
-
-# The recipe of 2015, once more, in numpy
 
 
 class InNumpy:
@@ -127,7 +123,7 @@ def test_octaves_have_the_sizes_that_scipy_gives(size):
 
 @pytest.mark.parametrize("size", [(21, 40), (40, 21), (9, 9), (1, 5)])
 def test_resizing_is_scipys_zoom_of_order_one(size):
-    image = toys.image(17, 30)
+    image = toys.image(17, 30) - 0.5  # detail lies on both sides of zero
     factors = (1, size[0] / 17, size[1] / 30)
     expected = scipy.ndimage.zoom(image[0].double().numpy(), factors, order=1)
     np.testing.assert_allclose(d.resized(image, size)[0].numpy(), expected, atol=1e-6)
@@ -148,32 +144,6 @@ def test_zooming_is_the_affine_transform_of_2015():
     assert torch.equal(d.zoom(image, 0), image)
 
 
-# One octave
-
-
-def by_hand(network, layer, image, draws):
-    """One step as on the slide: jitter, forward, backward from the activation, step, back, clip."""
-    oy, ox = (int(torch.randint(-32, 33, (), generator=draws)) for _ in range(2))
-    shifted = image.roll((oy, ox), (2, 3)).requires_grad_(True)
-    activations = network.up_to(layer)(shifted)
-    activations.backward(activations.detach())  # the gradient there is the activation
-    moved = shifted.detach() + 1.5 / 255 / shifted.grad.abs().mean() * shifted.grad
-    return moved.roll((-oy, -ox), (2, 3)).clamp(0, 1)
-
-
-@pytest.mark.parametrize("layer", ["fire5", "fire7", "conv10"])
-def test_one_octave_is_the_loop_by_hand(layer):
-    network, image = networks.load(), toys.image(70, 90)
-    recipe, draws = replace(d.CLASSIC, octaves=1), torch.Generator().manual_seed(3)
-    frames = [one.image for one in d.dream.frames(network, image, layer, recipe=recipe, seed=3)]
-    assert len(frames) == 11
-    for now, then in itertools.pairwise(frames):
-        # from frame to frame: where a maximum changes its place, rounding does not stay small
-        expected = by_hand(network, layer, now, draws)
-        torch.testing.assert_close(then, expected, rtol=0, atol=1e-5)
-        assert float((then - now).abs().mean()) > 1 / 255
-
-
 def test_one_octave_is_an_ascent():
     network, image = deep(), toys.image(64, 50)
     recipe = replace(SHORT, octaves=1, iterations=5)
@@ -188,9 +158,6 @@ def test_a_constant_picture_without_gradient_stays_as_it_is():
     image = torch.full((1, 3, 30, 40), 0.5)
     for recipe in (SHORT, replace(SHORT, optimizer=d.LaplacianNormalized())):
         assert torch.equal(d.dream(silent(), image, "relu1", recipe=recipe).image, image)
-
-
-# Frames
 
 
 def test_frames_tell_where_the_dream_is():
@@ -211,6 +178,8 @@ def test_frames_tell_where_the_dream_is():
     whole = (image + d.resized(frames[2].detail, (60, 80))).clamp(0, 1)
     assert torch.equal(frames[2].image, whole)
     assert torch.equal(frames[-1].detail, frames[-1].image - image)
+    other = d.dream(network, image, "conv2", recipe=SHORT, seed=1)
+    assert not torch.equal(frames[-1].image, other.image)
     settings = json.loads(json.dumps(frames[-1].settings))
     assert settings["recipe"]["octaves"] == 2
     assert settings["recipe"]["optimizer"]["kind"] == "Normalized"
@@ -226,15 +195,6 @@ def test_detail_is_there_from_the_beginning():
     smaller = next(d.dream.frames(network, image, "conv2", recipe=SHORT, detail=detail))
     expected = d.resized(image, (50, 67)) + d.resized(detail, (50, 67))
     torch.testing.assert_close(d.resized(image, (50, 67)) + smaller.detail, expected.clamp(0, 1))
-
-
-def test_another_seed_dreams_another_picture():
-    network, image = deep(), toys.image(60, 80)
-    one, other = (d.dream(network, image, "conv2", recipe=SHORT, seed=s).image for s in (0, 1))
-    assert not torch.equal(one, other)
-
-
-# What is dreamed of
 
 
 def test_several_layers_and_weights_are_sums():
@@ -287,9 +247,6 @@ def test_a_guide_of_many_features_is_searched_in_parts(monkeypatch):
         assert torch.equal(term.value, parts[name].value)
 
 
-# Steps
-
-
 def test_bands_add_up_to_the_picture_and_are_coarser_and_coarser():
     image = toys.image(48, 64)
     parts = laplacian_pyramid(image, 4)
@@ -315,9 +272,6 @@ def test_bands_make_every_frequency_count_and_move_by_the_rate():
     )
     along = [float((one * coarse).mean()) / float(one.std()) for one in (even, plain)]
     assert along[0] > 4 * abs(along[1])
-
-
-# Tiles
 
 
 def value_and_gradient(network, objective, image):
@@ -374,9 +328,6 @@ def test_a_tiled_dream_is_the_dream(monkeypatch):
     assert len(seen) == count  # a picture that fits into a tile is computed as ever
 
 
-# The feedback loop
-
-
 def test_feedback_tells_every_step_of_one_octave():
     network, image = networks.load(), toys.image(96, 96)
     rows = d.feedback(network, image, "fire8", steps=4, seed=2)
@@ -389,9 +340,6 @@ def test_feedback_tells_every_step_of_one_octave():
     for row, frame in zip(rows.probabilities, frames, strict=True):
         torch.testing.assert_close(row[None], network(frame.image).softmax(1))
     assert rows.last_class == int(network(frames[-1].image).argmax())
-
-
-# Films
 
 
 def test_a_zoom_film_dreams_zooms_and_dreams():
@@ -425,9 +373,6 @@ def test_a_film_carries_its_detail_on():
     assert torch.equal(torch.cat(last.images), torch.cat([one, two]))
     anew = d.dream_film(network, pictures, "conv2", carry=0, recipe=SHORT)
     assert torch.equal(anew.images[1], d.dream(network, pictures[1:], "conv2", recipe=SHORT).image)
-
-
-# What cannot be
 
 
 def test_what_cannot_work_is_refused_at_once():
@@ -476,22 +421,3 @@ def test_what_cannot_work_is_refused_at_once():
             for spoilt in (None, image[0], image[:0], (image * 255).byte(), image * math.nan)
         ),
     )
-
-
-def test_detail_lies_on_both_sides_of_zero_as_no_image_does():
-    assert d.resized(toys.image(20, 30) - 2, (10, 15)).shape == (1, 3, 10, 15)
-
-
-@pytest.mark.parametrize(
-    ("layer", "channels"),
-    [
-        ("inception_4c/output", 512),
-        ("inception_3b/5x5_output", 96),
-        ("inception_3b/5x5_reduce", 32),
-    ],
-)
-def test_the_layers_of_the_slides_are_dreamed_of_in_googlenet(layer, channels):
-    network, image = toys.random("googlenet"), toys.image(64, 80)
-    first = next(d.dream.frames(network, image, layer, recipe=replace(SHORT, octaves=1)))
-    assert float(first.value) > 0
-    assert network.layer(layer).shape[0] == channels

@@ -50,9 +50,6 @@ def softmax(digits):
     return fooling.train_digits("FC10(1e-4)", digits[0], epochs=3)
 
 
-# ---- one step
-
-
 def test_on_a_linear_network_the_step_is_eps_times_the_sign_of_the_weights():
     weights = random_weights(classes=2)
     weights[0, 0, 0, 0] = weights[1, 0, 0, 0]  # and where they are equal nothing moves
@@ -145,16 +142,12 @@ def test_the_frames_end_where_the_call_does(small):
     assert frames[3].progress == 0.5
 
 
-def test_a_random_start_lies_in_the_ball_and_is_the_same_each_time(small):
+def test_a_random_start_lies_in_the_ball(small):
     image = random_images(2, 12)
-    starts = [
-        next(fooling.pgd.frames(small, image, eps=0.1, random_start=True)).result for _ in range(2)
-    ]
-    assert torch.equal(starts[0].images, starts[1].images)
-    change = starts[0].perturbation
-    assert 0.09 < float(change.abs().max()) <= 0.1
-    assert abs(float(change.mean())) < 0.02
-    assert torch.equal(starts[0].before, fooling.fgsm(small, image, eps=0).before)
+    start = next(fooling.pgd.frames(small, image, eps=0.1, random_start=True)).result
+    assert 0.09 < float(start.perturbation.abs().max()) <= 0.1
+    assert abs(float(start.perturbation.mean())) < 0.02
+    assert torch.equal(start.before, fooling.fgsm(small, image, eps=0).before)
 
 
 def test_large_batches_go_in_parts(small, monkeypatch):
@@ -200,9 +193,6 @@ def test_what_cannot_work_is_refused(small):
     )
 
 
-# ---- the line
-
-
 def test_a_linear_network_is_a_straight_line_with_the_promised_slope():
     weights = random_weights(classes=2)
     network = toys.linear(weights)
@@ -243,9 +233,6 @@ def test_what_is_bent_is_less_straight():
     assert (line.r_squared(0.005 + 0.2) >= straight - 1e-6).all()
     with pytest.raises(BadSetting, match="fewer than three"):
         line.r_squared(0.001)
-
-
-# ---- as little as possible
 
 
 def test_on_a_linear_network_the_smallest_change_is_the_distance_to_the_plane():
@@ -327,9 +314,6 @@ def test_a_target_that_cannot_be_reached_is_told():
     assert not shortest.success.any()
 
 
-# ---- another network
-
-
 def test_noise_has_the_size_that_is_asked_for():
     grey = torch.full((3, 3, 30, 30), 0.5)
     noisy = fooling.noisy(grey, torch.tensor([0.0, 0.05, 0.1]))
@@ -350,9 +334,6 @@ def test_the_table_of_transfers_holds_the_errors():
     assert float(table[0, 0]) == pytest.approx(float(attacked.success.float().mean()))
     assert float(table[0, 1]) == pytest.approx(fooling.error_rate(other, attacked.images, labels))
     assert fooling.error_rate(network, image, labels) == 0
-
-
-# ---- digits
 
 
 def test_the_table_names_the_papers_networks():
@@ -407,9 +388,6 @@ def test_the_change_of_adversarial_training_is_fgsm(softmax, digits):
 
     with pytest.raises(BadSetting, match="two parts"):
         fooling.adversarial_training("AE400-10", *digits)
-
-
-# ---- files and defences
 
 
 @pytest.mark.parametrize("eps", [0.7 / 255, 2 / 255, 8 / 255, 0.11])

@@ -15,18 +15,7 @@ from labsupport.core import images, streams
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import receptive_box
-from labsupport.methods.patches import (
-    TopPatches,
-    merge,
-    precision_at_k,
-    random_directions,
-    scanning,
-    several_scales,
-    top_patches,
-    top_patches_by_layer,
-    unit_activations,
-    units_for,
-)
+from labsupport.methods import patches as p
 
 
 class Branches(nn.Module):
@@ -48,14 +37,9 @@ class Branches(nn.Module):
 
 def chain() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 5, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2, ceil_mode=True),
-        nn.Conv2d(5, 4, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(4, 2),
+        *(nn.Conv2d(3, 5, 3, stride=2, padding=1), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)),
+        *(nn.Conv2d(5, 4, 3, padding=1), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)),
     )
 
 
@@ -86,9 +70,6 @@ def eighths(count: int, *, sizes=((20, 24),), seed: int = 0) -> list[torch.Tenso
         torch.randint(0, 9, (1, 3, *sizes[place % len(sizes)]), generator=generator) / 8
         for place in range(count)
     ]
-
-
-# By hand
 
 
 def overlap(a, b) -> float:
@@ -126,7 +107,7 @@ def by_hand(network, layer, shown, unit, k, suppress, order="most", weights=None
     return best[:k]
 
 
-def listed(patches: TopPatches, row: int) -> list:
+def listed(patches: p.TopPatches, row: int) -> list:
     return [
         (
             float(patches.values[row, place]),
@@ -147,7 +128,7 @@ SIZES = ((20, 24), (33, 18), (20, 24), (15, 40))
 def test_the_patches_are_those_of_a_search_through_all_positions(case, suppress, order):
     network, layer = case
     shown = eighths(7, sizes=SIZES)
-    patches = top_patches(network, layer, shown, k=6, suppress=suppress, order=order)
+    patches = p.top_patches(network, layer, shown, k=6, suppress=suppress, order=order)
     for unit in range(network.layer(layer).shape[0]):
         assert listed(patches, unit) == by_hand(network, layer, shown, unit, 6, suppress, order)
     assert patches.scanned == ((0, 7),)
@@ -158,16 +139,16 @@ def test_the_patches_are_those_of_a_search_through_all_positions(case, suppress,
 def test_how_the_work_is_cut_changes_nothing(case, small, pixels, monkeypatch):
     network, layer = case
     shown = eighths(9, sizes=SIZES, seed=2)
-    whole = top_patches(network, layer, shown, k=5)
+    whole = p.top_patches(network, layer, shown, k=5)
     for name, value in small.items():
-        monkeypatch.setattr(scanning, name, value)
+        monkeypatch.setattr(p.scanning, name, value)
     monkeypatch.setattr(streams, "BATCH_PIXELS", pixels)
-    toys.assert_same_patches(top_patches(network, layer, shown, k=5), whole)
+    toys.assert_same_patches(p.top_patches(network, layer, shown, k=5), whole)
 
 
 def test_more_patches_than_there_are_leave_gaps(case):
     network, layer = case
-    patches = top_patches(network, layer, eighths(2), k=5, suppress="picture", channels=[1])
+    patches = p.top_patches(network, layer, eighths(2), k=5, suppress="picture", channels=[1])
     assert patches.images[0].tolist().count(-1) == 3
     assert patches.values[0, 2:].isnan().all()
     assert (patches.boxes[0, 2:] == -1).all()
@@ -176,8 +157,8 @@ def test_more_patches_than_there_are_leave_gaps(case):
 def test_chosen_channels_are_rows_of_the_whole(case):
     network, layer = case
     shown = eighths(5)
-    every = top_patches(network, layer, shown)
-    some = top_patches(network, layer, shown, channels=[3, 1])
+    every = p.top_patches(network, layer, shown)
+    some = p.top_patches(network, layer, shown, channels=[3, 1])
     assert [listed(some, 0), listed(some, 1)] == [listed(every, 3), listed(every, 1)]
     assert (some.row(3), some.row(1), every.row(3)) == (0, 1, 3)
     with pytest.raises(BadSetting, match=r"channel 2 is not among the 2 .* nearest are 3, 1"):
@@ -189,22 +170,19 @@ def test_a_direction_is_a_weighted_sum_of_channels(case):
     channels = network.layer(layer).shape[0]
     shown = eighths(5)
     weights = torch.tensor([[1.0, -2.0, 0.5, 1.0, 2.0, -1.0][:channels]])
-    patches = top_patches(network, layer, shown, k=4, channels=weights)
+    patches = p.top_patches(network, layer, shown, k=4, channels=weights)
     assert listed(patches, 0) == by_hand(network, layer, shown, 0, 4, 0.3, weights=weights[0])
     assert patches.row(0) == 0
     with pytest.raises(BadSetting, match="direction 1 is not among the 1"):
         patches.row(1)
-    axes = top_patches(network, layer, shown, channels=torch.eye(channels))
-    assert torch.equal(axes.images, top_patches(network, layer, shown).images)
+    axes = p.top_patches(network, layer, shown, channels=torch.eye(channels))
+    assert torch.equal(axes.images, p.top_patches(network, layer, shown).images)
 
 
 def test_directions_have_length_one_and_a_seed():
-    directions = random_directions(40, 5, seed=1)
+    directions = p.random_directions(40, 5, seed=1)
     torch.testing.assert_close(directions.norm(dim=1), torch.ones(5))
-    assert not torch.equal(directions, random_directions(40, 5, seed=2))
-
-
-# Planted
+    assert not torch.equal(directions, p.random_directions(40, 5, seed=2))
 
 
 def test_a_planted_patch_is_found_in_its_box():
@@ -216,7 +194,7 @@ def test_a_planted_patch_is_found_in_its_box():
     plants = {3: (10, 5, 1.0), 17: (35, 25, 0.9), 38: (0, 0, 0.8)}  # image: left, top, how red
     for image, (left, top, red) in plants.items():
         shown[image, :, top : top + 5, left : left + 5] = torch.tensor([red, 0, 0]).view(3, 1, 1)
-    patches = top_patches(network, "conv1", shown, k=3)
+    patches = p.top_patches(network, "conv1", shown, k=3)
     assert patches.images[0].tolist() == list(plants)
     expected = [[left, top, left + 5, top + 5] for left, top, _ in plants.values()]
     assert patches.boxes[0].tolist() == expected
@@ -227,13 +205,10 @@ def test_a_layer_without_maps_sees_the_whole_image(case):
     network, _ = case
     layer = network.layers[-1].name
     shown = eighths(4)
-    patches = top_patches(network, layer, shown, k=4)
+    patches = p.top_patches(network, layer, shown, k=4)
     scores = torch.cat([network(image) for image in shown])
     torch.testing.assert_close(patches.values, scores.sort(0, descending=True).values.T)
     assert tuple(patches.boxes[0, 0].tolist()) == receptive_box(network, layer, None, (20, 24))
-
-
-# Merging, keeping
 
 
 @settings(max_examples=15)
@@ -244,27 +219,29 @@ def test_any_split_in_any_order_gives_the_whole(cuts, seed, data):
     shown = eighths(11, sizes=SIZES, seed=seed)
     edges = [0, *sorted(cuts), 11]
     parts = [
-        top_patches(network, layer, shown[first:end], k=4, suppress=suppress).shifted(first)
+        p.top_patches(network, layer, shown[first:end], k=4, suppress=suppress).shifted(first)
         for first, end in itertools.pairwise(edges)
     ]
     parts = data.draw(st.permutations(parts))
     while len(parts) > 1:  # merged in any order, two neighbours at a time
         place = data.draw(st.integers(0, len(parts) - 2))
-        parts[place : place + 2] = [merge(parts[place], parts[place + 1])]
-    toys.assert_same_patches(parts[0], top_patches(network, layer, shown, k=4, suppress=suppress))
+        parts[place : place + 2] = [p.merge(parts[place], parts[place + 1])]
+    toys.assert_same_patches(parts[0], p.top_patches(network, layer, shown, k=4, suppress=suppress))
 
 
 def test_what_does_not_fit_together_is_refused():
     def patches(layer="relu2", *, first=4, k=2, **settings):
-        return top_patches(exact(chain, "relu2"), layer, eighths(4), k=k, **settings).shifted(first)
+        return p.top_patches(exact(chain, "relu2"), layer, eighths(4), k=k, **settings).shifted(
+            first
+        )
 
     toys.assert_refused(
-        ("seen image 0", merge, patches(first=0), patches(first=0)),
-        ("k is 2 and 3", merge, patches(first=0), patches(k=3)),
-        ("order is", merge, patches(first=0), patches(order="least")),
-        ("suppress is", merge, patches(first=0), patches(suppress=0.5)),
-        ("other units", merge, patches(first=0), patches(channels=[1])),
-        ("layer is", merge, patches(first=0), patches("0")),
+        ("seen image 0", p.merge, patches(first=0), patches(first=0)),
+        ("k is 2 and 3", p.merge, patches(first=0), patches(k=3)),
+        ("order is", p.merge, patches(first=0), patches(order="least")),
+        ("suppress is", p.merge, patches(first=0), patches(suppress=0.5)),
+        ("other units", p.merge, patches(first=0), patches(channels=[1])),
+        ("layer is", p.merge, patches(first=0), patches("0")),
         ("counted from 0", patches, {"first": -1}),
     )
 
@@ -272,55 +249,52 @@ def test_what_does_not_fit_together_is_refused():
 def test_what_was_saved_is_loaded_for_the_same_weights_and_images(case, tmp_path):
     network, layer = case
     shown, file = eighths(4), tmp_path / "top.safetensors"
-    patches = top_patches(network, layer, shown, k=9, suppress="picture")
+    patches = p.top_patches(network, layer, shown, k=9, suppress="picture")
     assert patches.save(file) == file
-    toys.assert_same_patches(TopPatches.load(file, network, shown), patches)
+    toys.assert_same_patches(p.TopPatches.load(file, network, shown), patches)
     assert [one.name for one in tmp_path.iterdir()] == ["top.safetensors"]
 
-    file = top_patches(exact(chain, "relu2"), "relu2", shown).save(tmp_path / "chain.safetensors")
+    file = p.top_patches(exact(chain, "relu2"), "relu2", shown).save(tmp_path / "chain.safetensors")
     other, later = exact(chain, "relu2"), exact(chain, "relu2")
     later.graph.get_submodule("7").weight.data += 1  # after the layer: it does not matter
-    TopPatches.load(file, later, shown)
+    p.TopPatches.load(file, later, shown)
     other.graph.get_submodule("3").weight.data[0, 0, 0, 0] += 1
     damaged = [tmp_path / f"{number}.safetensors" for number in range(3)]
     for path, content in zip(damaged, (b"", b"no patches at all", b"\x00" * 64), strict=True):
         path.write_bytes(content)
     toys.assert_refused(
-        ("another network", TopPatches.load, file, other),
+        ("another network", p.TopPatches.load, file, other),
         *(
-            ("other images", TopPatches.load, file, later, wrong)
+            ("other images", p.TopPatches.load, file, later, wrong)
             for wrong in (shown[:3], shown[::-1], eighths(4, seed=5))
         ),
-        *((rf"DamagedData: .*{path.name}", TopPatches.load, path) for path in damaged),
-        ("DamagedData", TopPatches.load, tmp_path / "nothing"),
+        *((rf"DamagedData: .*{path.name}", p.TopPatches.load, path) for path in damaged),
+        ("DamagedData", p.TopPatches.load, tmp_path / "nothing"),
         ("no folder", patches.save, tmp_path / "none" / "x"),
     )
-
-
-# Images of all kinds
 
 
 def test_sets_sequences_and_tensors_are_the_same(case):
     network, layer = case
     shown = eighths(5)
-    from_list = top_patches(network, layer, shown)
-    toys.assert_same_patches(top_patches(network, layer, torch.cat(shown)), from_list)
-    toys.assert_same_patches(top_patches(network, layer, [one[0] for one in shown]), from_list)
+    from_list = p.top_patches(network, layer, shown)
+    toys.assert_same_patches(p.top_patches(network, layer, torch.cat(shown)), from_list)
+    toys.assert_same_patches(p.top_patches(network, layer, [one[0] for one in shown]), from_list)
     cut_outs = images.cutouts()[:3]
     plain = [one.image for one in cut_outs]
     toys.assert_same_patches(
-        top_patches(network, layer, cut_outs), top_patches(network, layer, plain)
+        p.top_patches(network, layer, cut_outs), p.top_patches(network, layer, plain)
     )
 
 
 def test_scales_compete_and_are_one_picture(case):
     network, layer = case
     shown = eighths(3, sizes=((40, 60), (50, 44)))
-    scaled = several_scales(shown, (20, 33))
+    scaled = p.several_scales(shown, (20, 33))
     assert [tuple(one.shape[2:]) for one in scaled] == [(20, 20)] * 3 + [(33, 33)] * 3
     torch.testing.assert_close(scaled[4], images.resize(shown[1], 33, crop=33))
-    patches = top_patches(network, layer, scaled, k=3, suppress="picture")
-    plain = top_patches(network, layer, list(scaled), k=20, suppress="picture")
+    patches = p.top_patches(network, layer, scaled, k=3, suppress="picture")
+    plain = p.top_patches(network, layer, list(scaled), k=20, suppress="picture")
     assert torch.equal(patches.pictures, patches.images % 3)
     for row in range(len(patches.units)):
         assert sorted(patches.pictures[row].tolist()) == [0, 1, 2]
@@ -365,7 +339,7 @@ def test_memory_does_not_grow_with_the_number_of_images(case, sizes, search, mon
     network, layer = case
     monkeypatch.setattr(streams, "BATCH_PIXELS", 4 * 31**2)
     maps, most = weakref.WeakSet(), []
-    real = scanning.Units.maps
+    real = p.scanning.Units.maps
 
     def watched(self, shown):
         answer = real(self, shown)
@@ -373,15 +347,15 @@ def test_memory_does_not_grow_with_the_number_of_images(case, sizes, search, mon
         most.append(len(maps))
         return answer
 
-    monkeypatch.setattr(scanning.Units, "maps", watched)
+    monkeypatch.setattr(p.scanning.Units, "maps", watched)
     peaks = []
     for count in (80, 200):
         shown = Counted(count, sizes)
         if search == "top_patches":
-            top_patches(network, layer, shown, k=2)
+            p.top_patches(network, layer, shown, k=2)
             assert max(most) <= 2  # the maps of the batch before, and of this one
         else:
-            unit_activations(network, layer, shown, 0)
+            p.unit_activations(network, layer, shown, 0)
         peaks.append(shown.most)
         assert shown.alive == 0
     assert peaks[0] == peaks[1] < 50
@@ -390,8 +364,8 @@ def test_memory_does_not_grow_with_the_number_of_images(case, sizes, search, mon
 def test_a_device_without_room_for_a_batch_gets_smaller_ones(case, monkeypatch):
     network, layer = case
     shown = eighths(12)
-    expected = top_patches(network, layer, shown)
-    real = scanning.Units._maps
+    expected = p.top_patches(network, layer, shown)
+    real = p.scanning.Units._maps
     refused = []
 
     def little_room(self, images):
@@ -400,62 +374,56 @@ def test_a_device_without_room_for_a_batch_gets_smaller_ones(case, monkeypatch):
             raise torch.OutOfMemoryError("out of memory")
         return real(self, images)
 
-    monkeypatch.setattr(scanning.Units, "_maps", little_room)
-    toys.assert_same_patches(top_patches(network, layer, shown), expected)
+    monkeypatch.setattr(p.scanning.Units, "_maps", little_room)
+    toys.assert_same_patches(p.top_patches(network, layer, shown), expected)
     assert refused
-
-
-# One unit, and labels
 
 
 def test_all_activations_of_a_unit(case):
     network, layer = case
     shown = eighths(5, sizes=SIZES)
-    activations = unit_activations(network, layer, shown, 2)
+    activations = p.unit_activations(network, layer, shown, 2)
     expected = [network.activations(image, [layer])[layer][0, 2] for image in shown]
     assert len(activations.values) == sum(one.numel() for one in expected)
     for value, number, (row, column) in zip(
         activations.values, activations.images, activations.positions.tolist(), strict=True
     ):
         assert float(value) == float(expected[number][row, column])
-    best = top_patches(network, layer, shown, k=1).values[2, 0]
+    best = p.top_patches(network, layer, shown, k=1).values[2, 0]
     assert activations.values.max() == best
     near = activations.near(float(best), 3)
     assert len(set(activations.images[near].tolist())) == 3
     assert activations.values[near[0]] == best
 
 
-def fabricated(rows: list[list[int]]) -> TopPatches:
+def fabricated(rows: list[list[int]]) -> p.TopPatches:
     """Patches from these pictures, for what looks at nothing else."""
     numbers = torch.tensor(rows)
     blank = torch.zeros(*numbers.shape, 4, dtype=torch.int64)
     units = torch.arange(len(rows))
-    return TopPatches(
+    return p.TopPatches(
         "toy", units, numbers.float(), numbers, numbers, blank[..., :2], blank, "most", 0.3, (), {}
     )
 
 
 def test_precision_counts_the_labels_so_far():
     labels = ["cat", "dog", "cat", "hat"]
-    precision = precision_at_k(
+    precision = p.precision_at_k(
         fabricated([[0, 1, 2, -1], [1, 1, 3, 3], [2, 2, 1, 3]]), labels, "cat"
     )
     expected = [[1, 1 / 2, 2 / 3, 2 / 4], [0, 0, 0, 0], [1, 1, 2 / 3, 2 / 4]]
     torch.testing.assert_close(precision, torch.tensor(expected))
     with pytest.raises(BadSetting, match="nearest are cat"):
-        precision_at_k(fabricated([[0]]), labels, "cats")
+        p.precision_at_k(fabricated([[0]]), labels, "cats")
     with pytest.raises(BadSetting, match="too few"):
-        precision_at_k(fabricated([[4]]), labels, "cat")
+        p.precision_at_k(fabricated([[4]]), labels, "cat")
 
 
 def test_the_units_for_a_label_come_by_precision_then_by_early_hits():
     labels = ["cat", "dog"]
     patches = fabricated([[1, 1, 0], [1, 0, 1], [0, 0, 1], [0, 1, 1], [1, 1, 1]])
-    assert units_for(patches, labels, "cat", 4) == [2, 3, 1, 0]
-    assert units_for(patches, labels, "dog", 1) == [4]
-
-
-# Refusals
+    assert p.units_for(patches, labels, "cat", 4) == [2, 3, 1, 0]
+    assert p.units_for(patches, labels, "dog", 1) == [4]
 
 
 def test_what_cannot_be_searched_is_refused():
@@ -471,38 +439,35 @@ def test_what_cannot_be_searched_is_refused():
     )
     toys.assert_refused(
         *(
-            (words, top_patches, network, "relu2", shown, wrong)
+            (words, p.top_patches, network, "relu2", shown, wrong)
             for words, *several in settings
             for wrong in several
         ),
-        ("no images", top_patches, network, "relu2", []),
-        ("BadImage: .*go from", top_patches, network, "relu2", [outside]),
-        ("batch of 2", top_patches, network, "relu2", [two]),
-        ("UnknownLayer: .*no such layer", top_patches, network, "no such layer", shown),
-        ("does not fit", top_patches, exact(Branches, "pool"), "pool", [two[:1, :, :1, :1]]),
-        ("no images", unit_activations, network, "relu2", [], 0),
-        ("sizes are", several_scales, shown, ()),
-        ("at least one channel", random_directions, 0),
-        ("no layers", top_patches_by_layer, network, [], shown),
+        ("no images", p.top_patches, network, "relu2", []),
+        ("BadImage: .*go from", p.top_patches, network, "relu2", [outside]),
+        ("batch of 2", p.top_patches, network, "relu2", [two]),
+        ("UnknownLayer: .*no such layer", p.top_patches, network, "no such layer", shown),
+        ("does not fit", p.top_patches, exact(Branches, "pool"), "pool", [two[:1, :, :1, :1]]),
+        ("no images", p.unit_activations, network, "relu2", [], 0),
+        ("sizes are", p.several_scales, shown, ()),
+        ("at least one channel", p.random_directions, 0),
+        ("no layers", p.top_patches_by_layer, network, [], shown),
     )
-
-
-# Several layers in one pass
 
 
 @pytest.mark.parametrize("suppress", [0.3, "picture"])
 def test_one_pass_over_several_layers_finds_what_a_pass_for_each_finds(case, suppress):
     network, _ = case
     shown = eighths(7, sizes=((20, 24), (16, 31)))
-    directions = random_directions(network.layers[1].shape[0], 3)
+    directions = p.random_directions(network.layers[1].shape[0], 3)
     wanted = {layer.name: None for layer in network.layers if layer.has_map}
     last = network.layers[-1].name  # scores have no map
     wanted |= {network.layers[1].name: directions, last: [1]}
     settings = {"k": 3, "suppress": suppress, "order": "least"}
-    together = top_patches_by_layer(network, wanted, shown, **settings)
+    together = p.top_patches_by_layer(network, wanted, shown, **settings)
     assert list(together) == list(wanted)
     for layer, chosen in wanted.items():
-        alone = top_patches(network, layer, shown, channels=chosen, **settings)
+        alone = p.top_patches(network, layer, shown, channels=chosen, **settings)
         toys.assert_same_patches(together[layer], alone)
 
 
@@ -514,9 +479,9 @@ def test_progress_rises_to_the_end_and_the_network_computes_once_for_all_layers(
     )
     layers, shown = [one.name for one in network.layers if one.has_map], eighths(40, sizes=SIZES)
     shares: list[float] = []
-    top_patches_by_layer(network, layers, shown, progress=shares.append)
+    p.top_patches_by_layer(network, layers, shown, progress=shares.append)
     assert calls.count(3) == len(shares) > 1
-    unit_activations(network, layer, shown, 0, progress=shares.append)
+    p.unit_activations(network, layer, shown, 0, progress=shares.append)
     half = len(shares) // 2
     for part in (shares[:half], shares[half:]):
         assert part == sorted(part)

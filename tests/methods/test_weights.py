@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from labsupport.core import network as networks
-from labsupport.core.errors import BadSetting, UnknownLayer
 from labsupport.methods import weights as w
 
 RED_GREEN = (1.0, -1.0, 0.0)
@@ -55,9 +54,6 @@ def linear_network(*modules: nn.Module, size=24):
     return networks.wrap(toys.seeded(drawn_anew), input_size=size, **toys.PLAIN)
 
 
-# Reading
-
-
 def test_the_filters_are_the_layers_own_weights():
     network = networks.load()
     result = w.filters(network)
@@ -79,20 +75,6 @@ def test_deeper_filters_read_feature_maps():
     assert not w.filters(network, "conv1").colour  # it reads grey
 
 
-def test_what_has_no_filters_is_refused():
-    network = networks.load("lenet5", weights="random")
-    with pytest.raises(BadSetting, match="relu1 is no convolution; the nearest ones are conv"):
-        w.filters(network, "relu1")
-    with pytest.raises(UnknownLayer, match="conv1"):
-        w.filters(network, "convolution1")
-    flat = networks.wrap(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), input_size=4)
-    with pytest.raises(BadSetting, match="no convolution"):
-        w.filters(flat)
-
-
-# Measures
-
-
 @pytest.mark.parametrize("side", [7, 11])
 @pytest.mark.parametrize("orientation", [0, 20, 45, 90, 110, 160])
 @pytest.mark.parametrize("frequency", [0.18, 0.25])
@@ -108,23 +90,15 @@ def test_stripes_that_rise_to_the_right_are_at_45_degrees():
     assert float(w.measure(rising).orientation) == pytest.approx(45, abs=0.1)
 
 
-def test_white_noise_has_the_share_of_the_area():
-    """Its spectrum is flat: what lies outside the circle of radius 1/4 is 1 - pi / 16."""
-    result = w.measure(noise(400, 3, 5, 5)).noise
-    assert float(result.mean()) == pytest.approx(1 - math.pi / 16, abs=0.01)
-    smooth = w.measure(torch.ones(1, 3, 5, 5)).noise
-    checkered = (-1.0) ** (torch.arange(5)[:, None] + torch.arange(5))
-    assert float(smooth) < 0.2
-    assert float(w.measure(checkered.expand(1, 3, 5, 5)).noise) > 0.95
-
-
 def test_noise_is_the_spectrum_of_a_plain_transform():
-    one = noise(1, 2, 5, 5)
-    power = torch.fft.fft2(F.pad(one, (0, 59, 0, 59))).abs().square().sum((0, 1))
+    checkered = (-1.0) ** (torch.arange(5)[:, None] + torch.arange(5))
+    some = torch.stack([*noise(3, 2, 5, 5), torch.ones(2, 5, 5), checkered.expand(2, 5, 5)])
+    power = torch.fft.fft2(F.pad(some, (0, 59, 0, 59))).abs().square().sum(1)
     steps = torch.fft.fftfreq(64)
     high = (steps[:, None].square() + steps.square()).sqrt() > 0.25
-    expected = float(power[high].sum() / power.sum())
-    assert float(w.measure(one).noise) == pytest.approx(expected, abs=1e-5)
+    expected = power[:, high].sum(1) / power.sum((1, 2))
+    torch.testing.assert_close(w.measure(some).noise, expected, rtol=0, atol=1e-5)
+    assert w.measure(torch.full((1, 3, 2, 2), 2.0)).strength.tolist() == [pytest.approx(48**0.5)]
 
 
 def test_opponency_is_the_share_that_is_not_grey():
@@ -134,10 +108,6 @@ def test_opponency_is_the_share_that_is_not_grey():
         one = (bell * torch.tensor(colour).view(3, 1, 1))[None]
         assert float(w.measure(one).opponency) == pytest.approx(share, abs=1e-5)
     assert float(w.measure(noise(1, 6, 5, 5)).opponency) == 0
-
-
-def test_strength_is_the_length_of_the_filter():
-    assert w.measure(torch.full((1, 3, 2, 2), 2.0)).strength.tolist() == [pytest.approx(48**0.5)]
 
 
 def test_scale_and_sign_change_nothing_but_strength():
@@ -165,22 +135,6 @@ def test_the_order_is_sorted_and_complete(key):
     assert torch.equal(values, values.sort().values)
 
 
-def test_an_unknown_key_is_refused():
-    with pytest.raises(BadSetting, match="did you mean 'colour'"):
-        w.argsort(noise(2, 3, 5, 5), "color")
-
-
-@pytest.mark.parametrize("shape", [(3, 5, 5), (0, 3, 5, 5)])
-def test_what_are_no_filters_is_refused(shape):
-    with pytest.raises(BadSetting, match="filters are"):
-        w.measure(torch.zeros(shape))
-    with pytest.raises(BadSetting, match="NaN"):
-        w.measure(torch.full((1, 3, 5, 5), math.nan))
-
-
-# Dead ones, and the same one twice
-
-
 def test_planted_dead_and_duplicate_filters_are_found():
     some = noise(12, 3, 5, 5)
     assert (w.dead(some), w.duplicates(some)) == ([], [])
@@ -194,15 +148,8 @@ def test_planted_dead_and_duplicate_filters_are_found():
     assert [(one, two) for one, two, _ in pairs] == [(0, 11), (2, 9)]
     assert pairs[0][2] < -0.99
     assert pairs[1][2] == pytest.approx(1.0)
-
-
-def test_two_dead_filters_are_no_pair():
-    some = noise(5, 3, 5, 5)
-    some[0], some[1] = 0.001 * some[4], 0.002 * some[4]
-    assert w.duplicates(some) == []
-
-
-# Gabors
+    some[0], some[11] = 0.001 * some[4], 0.002 * some[4]
+    assert [(one, two) for one, two, _ in w.duplicates(some)] == [(2, 9)]  # not of dead ones
 
 
 @pytest.mark.parametrize(
@@ -249,24 +196,17 @@ def test_noise_seldom_falls_below_its_floor():
     below = w.gabor_fit(noise(100, 3, 5, 5, seed=5)).error < floor
     assert 0 < int(below.sum()) < 15
     assert w.noise_floor((1, 3, 3), count=30) < 0.1  # nine pixels say nothing
-    with pytest.raises(BadSetting, match="channels, rows, columns"):
-        w.noise_floor((5, 5))
 
 
 def test_each_kind_is_told():
-    some = torch.cat(
-        [
-            gabor(5, 30, 0.25),
-            gabor(5, 0, 0.0, 0.0, colour=RED_GREEN),
-            noise(1, 3, 5, 5),
-            gabor(5, 30, 0.25) * 0.01,
-            gabor(5, 0, 0.0, 0.0, width=2.0),  # a grey blob
-        ]
-    )
-    assert w.kinds(some) == ("Gabor-like", "colour blob", "other", "dead", "other")
-
-
-# Back to the pixels
+    drawn = {
+        "Gabor-like": gabor(5, 30, 0.25),
+        "colour blob": gabor(5, 0, 0.0, 0.0, colour=RED_GREEN),
+        "other": noise(1, 3, 5, 5),
+        "dead": gabor(5, 30, 0.25) * 0.01,
+    }
+    grey_blob = gabor(5, 0, 0.0, 0.0, width=2.0)
+    assert w.kinds(torch.cat([*drawn.values(), grey_blob])) == (*drawn, "other")
 
 
 def impulse_response(network, layer, channel) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -310,20 +250,6 @@ def test_strides_pools_groups_and_norms_are_followed():
     assert result.through == ("conv2", "pool1", "norm1 as a factor", "conv1")
 
 
-def test_it_is_the_layer_itself_where_all_is_linear():
-    network = linear_network(
-        nn.Conv2d(3, 6, 5, padding=2, bias=False),
-        nn.AvgPool2d(2),
-        nn.Conv2d(6, 3, 5, padding=2, bias=False),
-        size=32,
-    )
-    image = toys.image(32)
-    result = w.effective_filter(network, "conv2", 1)
-    mine = F.conv2d(image, result.weights, stride=result.stride, padding=result.padding)
-    theirs = network.activations(image, ["conv2"])["conv2"][:, 1:2]
-    torch.testing.assert_close(mine[..., 3:-3, 3:-3], theirs[..., 3:-3, 3:-3], rtol=0, atol=1e-5)
-
-
 def test_a_relu_is_left_out_and_a_max_pool_is_a_mean():
     def pair(*between):
         first = nn.Conv2d(3, 4, 3, bias=False)
@@ -340,10 +266,20 @@ def test_a_relu_is_left_out_and_a_max_pool_is_a_mean():
     assert bent.through == ("conv2", "pool1 as a mean", "relu1 left out", "conv1")
 
 
-def test_where_branches_join_it_stops_with_a_word():
-    network = networks.load(weights="random")
+def test_what_cannot_work_is_refused():
+    network, lenet = networks.load(weights="random"), networks.load("lenet5", weights="random")
+    flat = networks.wrap(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), input_size=4)
     assert w.effective_filter(network, "fire2/expand3x3", 0).weights.shape[1] == 3
-    with pytest.raises(BadSetting, match="branches join"):
-        w.effective_filter(network, "fire3/squeeze1x1", 0)
-    with pytest.raises(BadSetting, match="the filters 0 to 63, not 64"):
-        w.effective_filter(network, "conv1", 64)
+    some = noise(2, 3, 5, 5)
+    toys.assert_refused(
+        ("branches join", w.effective_filter, network, "fire3/squeeze1x1", 0),
+        ("the filters 0 to 63, not 64", w.effective_filter, network, "conv1", 64),
+        ("relu1 is no convolution; the nearest ones are conv", w.filters, lenet, "relu1"),
+        ("UnknownLayer: .*conv1", w.filters, lenet, "convolution1"),
+        ("no convolution", w.filters, flat),
+        ("did you mean 'colour'", w.argsort, some, "color"),
+        ("filters are", w.measure, some[0]),
+        ("filters are", w.measure, some[:0]),
+        ("NaN", w.measure, some * math.nan),
+        ("channels, rows, columns", w.noise_floor, (5, 5)),
+    )
