@@ -81,8 +81,10 @@ def test_the_occlusion_of_a_linear_score_is_a_window_sum(size, window, stride):
     network, image = toys.linear(torch.stack([0 * weight, weight])), toys.image(*size)
     occluded = occlusion_map(network, image, 1, window=window, stride=stride, fill="black")
     terms = (weight * image[0]).double().sum(0)
-    for r, (top, bottom) in enumerate(positions(size[0], window[0], stride[0])):
-        for c, (left, right) in enumerate(positions(size[1], window[1], stride[1])):
+    rows, columns = map(positions, size, window, stride)
+    assert (list(occluded.rows), list(occluded.columns)) == (rows, columns)
+    for r, (top, bottom) in enumerate(rows):
+        for c, (left, right) in enumerate(columns):
             expected = float(terms.sum() - terms[top:bottom, left:right].sum())
             assert float(occluded.values["score"][r, c]) == pytest.approx(expected, abs=1e-4)
             assert occluded.box(r, c) == (left, top, right, bottom)

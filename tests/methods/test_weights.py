@@ -42,16 +42,8 @@ def apart(one: float, other: float) -> float:
     return abs((one - other + 90) % 180 - 90)
 
 
-def linear_network(*modules: nn.Module, size=24):
-    whole = nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-    def drawn_anew() -> nn.Module:
-        for part in modules:
-            if isinstance(part, nn.Conv2d):
-                part.reset_parameters()
-        return whole
-
-    return networks.wrap(toys.seeded(drawn_anew), input_size=size, **toys.PLAIN)
+def linear_network(build, size=24):
+    return toys.chain(build, input_size=size, **toys.PLAIN)
 
 
 def test_the_filters_are_the_layers_own_weights():
@@ -223,7 +215,10 @@ def impulse_response(network, layer, channel) -> tuple[torch.Tensor, tuple[int, 
 
 def test_two_convolutions_are_one():
     network = linear_network(
-        nn.Conv2d(3, 5, (5, 3), padding=2, bias=False), nn.Conv2d(5, 4, 3, padding=1, bias=False)
+        lambda: [
+            nn.Conv2d(3, 5, (5, 3), padding=2, bias=False),
+            nn.Conv2d(5, 4, 3, padding=1, bias=False),
+        ]
     )
     result = w.effective_filter(network, "conv2", 2)
     expected, _ = impulse_response(network, "conv2", 2)
@@ -235,13 +230,14 @@ def test_two_convolutions_are_one():
 
 
 def test_strides_pools_groups_and_norms_are_followed():
-    network = linear_network(
-        nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),
-        toys.shake(nn.Sequential(nn.BatchNorm2d(4)))[0],
-        nn.AvgPool2d(2),
-        nn.Conv2d(4, 6, 3, padding=2, dilation=2, groups=2, bias=False),
-        size=48,
-    )
+    def build() -> list[nn.Module]:
+        return [
+            nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),
+            *(toys.shake(nn.Sequential(nn.BatchNorm2d(4)))[0], nn.AvgPool2d(2)),
+            nn.Conv2d(4, 6, 3, padding=2, dilation=2, groups=2, bias=False),
+        ]
+
+    network = linear_network(build, size=48)
     result = w.effective_filter(network, "conv2", 4)
     expected, (first, row) = impulse_response(network, "conv2", 4)
     torch.testing.assert_close(result.weights, expected, rtol=1e-4, atol=1e-6)
@@ -252,13 +248,10 @@ def test_strides_pools_groups_and_norms_are_followed():
 
 def test_a_relu_is_left_out_and_a_max_pool_is_a_mean():
     def pair(*between):
-        first = nn.Conv2d(3, 4, 3, bias=False)
-        second = nn.Conv2d(4, 2, 3, bias=False)
-        network = linear_network(first, *between, second)
-        with torch.no_grad():
-            for name, value in network.graph.named_parameters():
-                value.copy_(noise(1, *value.shape, seed=len(name))[0])
-        return network
+        convolutions = (nn.Conv2d(3, 4, 3, bias=False), nn.Conv2d(4, 2, 3, bias=False))
+        for number, one in enumerate(convolutions):
+            one.weight.data = noise(*one.weight.shape, seed=number)
+        return linear_network(lambda: [convolutions[0], *between, convolutions[1]])
 
     bent = w.effective_filter(pair(nn.ReLU(), nn.MaxPool2d(2)), "conv2", 0)
     plain = w.effective_filter(pair(nn.Identity(), nn.AvgPool2d(2)), "conv2", 0)
