@@ -22,7 +22,6 @@ from labsupport.methods.occlusion import (
 )
 from labsupport.ui import declare, figures, ink
 
-SHOWN = 448  # pixels: twice the networks' 224, so that a map's pixels fall on whole ones
 VIEW_WORDS = {
     "score": "score of the class",
     "probability": "probability of the class",

@@ -80,7 +80,13 @@ def atlas_panel(
     seen = c.fitted(image, things.network.input_size)
     number, near = _neighbours_in(things, seen)
     if view == "map":
-        left = _map_part(things, points, seen, number, near, _window(zoom, across, down))
+        shown, spots, at = things, points, number
+        if at is None:
+            at, picture = len(things), images.to_pil(seen)
+            shown, spots = _with_more(things, points, [picture], codes_of(things, seen))
+        window = _window(zoom, across, down)
+        how: dict[str, Any] = {"size": 640, "tile": round(44 * zoom**0.75), "square": True}
+        left = maps.image_map(shown, spots, window=window, chosen=at, near=near, **how)
     else:
         grid = _grid_of(points)
         borders = c.u_matrix(grid, things.code) if view == "borders" else None
@@ -89,23 +95,6 @@ def atlas_panel(
     who = "Your picture" if number is None else things.titles[number]
     words = f"{who}; nearest by code: {', '.join(things.titles[n] for n in near)}."
     return figures.side_by_side([left, _column(things, seen, near)], gap=12), words
-
-
-def _map_part(
-    things: Collection,
-    points: torch.Tensor,
-    seen: torch.Tensor,
-    number: int | None,
-    near: Sequence[int],
-    window: maps.Window,
-) -> Image.Image:
-    if number is None:
-        number = len(things)
-        things, points = _with_more(things, points, [images.to_pil(seen)], codes_of(things, seen))
-    side = round(44 / (window[2] - window[0]) ** 0.75)
-    return maps.image_map(
-        things, points, size=640, tile=side, window=window, chosen=number, near=near, square=True
-    )
 
 
 def _window(zoom: int, across: float, down: float) -> maps.Window:

@@ -326,15 +326,11 @@ def map_picture(
     things: Collection, points: torch.Tensor, view: str, *, size: int, tile: int
 ) -> Image.Image:
     """A map as one of `VIEWS`: the pictures themselves on a square sheet, or dots."""
-    if view == "dots":
-        return category_dots(things, points, size=size)
-    return image_map(things, points, size=size, tile=tile, square=True)
-
-
-def category_dots(things: Collection, points: torch.Tensor, *, size: int = 720) -> Image.Image:
-    """The same map as dots in the colours of the categories."""
+    if view != "dots":
+        return image_map(things, points, size=size, tile=tile, square=True)
     names = sorted(set(things.categories))
-    return dots(points, [names.index(one) for one in things.categories], names, size=size, radius=4)
+    groups = [names.index(one) for one in things.categories]
+    return dots(points, groups, names, size=size, radius=4)
 
 
 def grid_picture(

@@ -4,7 +4,6 @@ finished map for each layer."""
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +13,7 @@ from PIL import Image
 
 from labsupport.core import bundled, images
 from labsupport.core import network as networks
+from labsupport.core.images.sets import LabelledImages
 from labsupport.labs.lab04_representation import maps
 from labsupport.labs.lab04_representation.maps import PIXELS, Collection, dots
 from labsupport.methods import codes as c
@@ -240,44 +240,32 @@ DIGITS = {
 SOURCES = {"pixels": PIXELS, "LeNet-5's code (84 numbers)": "lenet5"}
 
 
-@dataclass(frozen=True)
-class Digits:
-    """Small grey images (N, H, W), their labels (N,) and the names of the classes."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    names: tuple[str, ...]
-
-
 @lru_cache(maxsize=4)
-def digits(data: str) -> Digits:
+def digits(data: str) -> LabelledImages:
     """A set by the name that `DIGITS` gives it: 1797 to 10 000 small images with their labels."""
+    if data == "fashion":
+        return images.fashion("test")
     if data == "small":
         from sklearn.datasets import load_digits
 
         small = load_digits()
-        names = tuple(str(digit) for digit in range(10))
-        return Digits(torch.tensor(small.images).float() / 16, torch.tensor(small.target), names)
-    if data == "fashion":
-        clothes = images.fashion("test")
-        return Digits(clothes.images[:, 0], clothes.labels, clothes.categories)
-    sets = [
-        images.digits(split)
-        for split in (("train", "test") if data in ("all", COMPUTED) else ("test",))
-    ]
-    pixels = torch.cat([one.images[:, 0] for one in sets])
-    return Digits(pixels, torch.cat([one.labels for one in sets]), sets[0].categories)
+        pixels, labels = torch.tensor(small.images).float() / 16, torch.tensor(small.target)
+    else:
+        splits = ("train", "test") if data in ("all", COMPUTED) else ("test",)
+        sets = [images.digits(split) for split in splits]
+        pixels = torch.cat([one.images[:, 0] for one in sets])
+        labels = torch.cat([one.labels for one in sets])
+    return LabelledImages(pixels[:, None].expand(-1, 3, -1, -1), labels, tuple("0123456789"))
 
 
 @lru_cache(maxsize=8)
 def digit_codes(data: str, source: str = PIXELS) -> torch.Tensor:
     """The pixels of each digit as a vector, or its 84 numbers before LeNet-5's classifier."""
-    pixels = digits(data).images
+    shown = digits(data).images
     if source == PIXELS:
-        return pixels.flatten(1)
+        return shown[:, 0].flatten(1)
     network = networks.load("lenet5")
-    colour = pixels[:, None].expand(-1, 3, -1, -1)
-    return c.codes(network, images.resize(colour, network.input_size))
+    return c.codes(network, images.resize(shown, network.input_size))
 
 
 def bundled_map(source: str = PIXELS) -> c.Embedding:
@@ -299,7 +287,7 @@ def draw_digits(
     shown = digits(data)
     labels = shown.labels.tolist()
     if view == "dots":
-        picture = dots(frame.points, labels, shown.names, radius=radius)
+        picture = dots(frame.points, labels, shown.categories, radius=radius)
     else:
         picture = digit_map(frame.points, shown)
     words = step_words(frame, 30 if data == COMPUTED else perplexity)
@@ -327,13 +315,13 @@ def digits_panel(
 
 
 def digit_map(
-    points: torch.Tensor, shown: Digits, *, size: int = 960, tile: int = 18
+    points: torch.Tensor, shown: LabelledImages, *, size: int = 960, tile: int = 18
 ) -> Image.Image:
     """As many digits as fit without covering each other, at their places, in their colours."""
     places = maps.on_sheet(points, size, tile)
     sheet = np.full((size, size, 3), 255.0)
     taken = np.zeros((size // 6 + 1, size // 6 + 1), dtype=bool)
-    strokes = images.resize(shown.images[:, None].expand(-1, 3, -1, -1), (tile, tile))[:, 0].numpy()
+    strokes = images.resize(shown.images, (tile, tile))[:, 0].numpy()
     corners = (places - tile / 2).round().astype(int).clip(0, size - tile)
     for number, (left, top) in enumerate(corners.tolist()):
         cells = (slice(top // 6, top // 6 + 3), slice(left // 6, left // 6 + 3))
@@ -344,4 +332,4 @@ def digit_map(
         part = sheet[top : top + tile, left : left + tile]
         part += (colour - part) * strokes[number][..., None]
     picture = Image.fromarray(sheet.round().astype(np.uint8))
-    return maps.with_legend(picture, shown.labels.numpy(), shown.names)
+    return maps.with_legend(picture, shown.labels.numpy(), shown.categories)

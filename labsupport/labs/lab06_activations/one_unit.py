@@ -26,8 +26,7 @@ from labsupport.ui.panel import Live
 
 
 class DrawingCache:
-    """The last drawing of each part of a picture: it is drawn anew when what it shows is another
-    object than before."""
+    """The last drawings, each with what it shows: drawn anew when that is another object."""
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[tuple[Any, ...], Image.Image]] = {}
@@ -35,8 +34,7 @@ class DrawingCache:
     def get(self, name: str, of: tuple[Any, ...], draw: Callable[[], Image.Image]) -> Image.Image:
         """The part `name`, which shows the objects `of`."""
         last, picture = self._last.get(name, ((), None))
-        same = len(last) == len(of) and all(a is b for a, b in zip(last, of, strict=True))
-        if picture is None or not same:
+        if picture is None or list(map(id, last)) != list(map(id, of)):
             picture = draw()
             self._last[name] = (of, picture)
         return picture
@@ -129,47 +127,36 @@ def unit_panel(
 
 def views_picture(frame: UnitFrame, pictures: Images) -> Image.Image:
     """All views of a unit; what is not there yet is an empty frame that says so."""
-    views, unit, drawings = frame.views, frame.views.target.index, frame.drawings
+    views, unit, drawn = frame.views, frame.views.target.index, frame.drawings.get
     # the mosaic stands at the upper left, where clicks are counted from
-    tiles = drawings.get(
-        "mosaic",
-        (frame.maps, views.map),
-        lambda: mosaics.mosaic_picture(frame.maps, unit, wide=NARROW),
-    )
-    over = drawings.get(
-        "over", (views.image, views.map), lambda: mosaics.unit_over(views.image, views.map)
-    )
+    of = (frame.maps, views.map)
+    tiles = drawn("mosaic", of, lambda: mosaics.mosaic_picture(frame.maps, unit, wide=NARROW))
+    of = (views.image, views.map)
+    over = drawn("over", of, lambda: mosaics.unit_over(views.image, views.map))
     grown = _empty("growing ...") if views.picture is None else mosaics.tile_of(views.picture.image)
-    above = figures.side_by_side(
-        [over, grown], [f"unit {unit} over the picture", "what excites it most"]
-    )
-    below = drawings.get("histogram", (views.map, views.patches), lambda: _below(frame))
+    titles = [f"unit {unit} over the picture", "what excites it most"]
+    above = figures.side_by_side([over, grown], titles)
+    bars = drawn("histogram", (views.map, views.patches), lambda: histogram(frame))
+    below = figures.side_by_side([bars], ["how often it fires how strongly, here"])
     beside = figures.side_by_side([above, below], columns=1, gap=10)
     first = figures.side_by_side([tiles, beside])
-    second = drawings.get(
-        "second", (views.patches, views.gradients), lambda: _second(frame, pictures)
+    second = drawn("second", (views.patches, views.gradients), lambda: _second(frame, pictures))
+    votes = drawn("votes", (views.votes,), lambda: votes_picture(views.votes, frame.network))
+    third = figures.side_by_side(
+        [votes], ["the classes that it speaks for here (+) and against (−)"]
     )
-    third = drawings.get("third", (views.votes,), lambda: _third(frame))
     return figures.side_by_side([first, second, third], columns=1, gap=12)
 
 
-def _below(frame: UnitFrame) -> Image.Image:
-    return figures.side_by_side([histogram(frame)], ["how often it fires how strongly, here"])
-
-
 def _second(frame: UnitFrame, pictures: Images) -> Image.Image:
-    rules = frame.views.gradients or RULE_WORDS
-    return figures.side_by_side(
-        [_patches(frame, pictures), *_gradients(frame.views)],
-        ["top patches", *[RULE_WORDS[rule] for rule in rules]],
-    )
-
-
-def _third(frame: UnitFrame) -> Image.Image:
-    return figures.side_by_side(
-        [votes_picture(frame.views.votes, frame.network)],
-        ["the classes that it speaks for here (+) and against (−)"],
-    )
+    """The top patches, and the gradient by each rule."""
+    found = frame.views.gradients
+    if found is None:
+        gradients = [_empty("going back ...") for _ in RULE_WORDS]
+    else:
+        gradients = [mosaics.tile_of(gradient_image(one.values[0])) for one in found.values()]
+    titles = ["top patches", *(RULE_WORDS[rule] for rule in found or RULE_WORDS)]
+    return figures.side_by_side([_patches(frame, pictures), *gradients], titles)
 
 
 def _empty(words: str, side: int = TILE) -> Image.Image:
@@ -182,25 +169,15 @@ def _patches(frame: UnitFrame, pictures: Images) -> Image.Image:
     patches = frame.views.patches
     if patches is None:
         return _empty("searching ...")
-    side = field_side(frame.network, frame.layer.name)
-    count = int((~patches.values[patches.row(frame.views.target.index)].isnan()).sum())
-    block = unit_tiles(
-        patches, pictures, frame.views.target.index, side=side, context=0.25, count=min(9, count)
-    )
+    unit, side = frame.views.target.index, field_side(frame.network, frame.layer.name)
+    count = min(9, int((~patches.values[patches.row(unit)].isnan()).sum()))
+    block = unit_tiles(patches, pictures, unit, side=side, context=0.25, count=count)
     if block.width > TILE:
         block = block.resize((TILE, round(block.height * TILE / block.width)), Image.Resampling.BOX)
     return block
 
 
-def _gradients(views: UnitViews) -> list[Image.Image]:
-    if views.gradients is None:
-        return [_empty("going back ...") for _ in RULE_WORDS]
-    return [mosaics.tile_of(gradient_image(one.values[0])) for one in views.gradients.values()]
-
-
-def histogram(
-    frame: UnitFrame, size: tuple[int, int] = (NARROW, 150), bins: int = 40
-) -> Image.Image:
+def histogram(frame: UnitFrame) -> Image.Image:
     """How often the unit answers how strongly in this picture, on a logarithmic scale; a dashed
     line marks the best of all pictures."""
     values, patches = frame.views.map.flatten().numpy(), frame.views.patches
@@ -209,8 +186,8 @@ def histogram(
         best = float(patches.values[patches.row(frame.views.target.index), 0])
     ends = [float(values.min()), float(values.max()), *([best] if math.isfinite(best) else [])]
     low, high = min(0.0, *ends), max(*ends, 1e-6)
-    counts, edges = np.histogram(values, bins=bins, range=(low, high))
-    axes = _Axes(size, (low, high), math.log10(2 * max(1, counts.max())))
+    counts, edges = np.histogram(values, bins=40, range=(low, high))
+    axes = _Axes((NARROW, 150), (low, high), math.log10(2 * max(1, counts.max())))
     for count, first, last in zip(counts, edges[:-1], edges[1:], strict=True):
         if count:
             box = (axes.x(first), axes.y(math.log10(2 * count)), axes.x(last) - 1, axes.foot)
@@ -256,15 +233,13 @@ class _Axes:
         ink.write(self.sheet, place, words, size=11, colour=(168, 72, 0), anchor=anchor)
 
 
-def votes_picture(
-    votes: Votes | None, network: Network, count: int = 4, *, width: int = 2 * NARROW + 16
-) -> Image.Image:
+def votes_picture(votes: Votes | None, network: Network) -> Image.Image:
     """The classes that a unit speaks for most, and against most: bars right and left of zero."""
     if votes is None:
         return _empty("...")
     values = votes.values[0]
-    best, worst = _ranked(values, count)
-    rows = [*best, *worst]
+    best, worst = _ranked(values, 4)
+    rows, width = [*best, *worst], 2 * NARROW + 16
     sheet = Image.new("RGB", (width, max(1, len(rows)) * (ink.LINE + 4)), ink.GROUND)
     names, number = 240, 64
     most = max((abs(float(values[n])) for n in rows), default=1.0)
