@@ -16,9 +16,9 @@ TILE, COLUMNS, GAP = 172, 5, 10
 PHOTO, PAINTING, UNIT = "koala", "church_at_auvers", ("fire8", 491)
 
 
-def banner(network: Network | None = None) -> Image.Image:
+def banner() -> Image.Image:
     """Two rows of five squares, each with the number of its lab; it takes half a minute."""
-    network = network or networks.load()
+    network = networks.load()
     photo = images.standard(images.sample(PHOTO))
     best = network.predict(photo, k=1)[0][0]
     found = backprop.gradient(network, photo, best.index, rule="guided")

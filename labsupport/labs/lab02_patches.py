@@ -34,9 +34,9 @@ TILE = 112  # pixels, about: half of the networks' 224
 ROW_TILE = 84  # nine in a row fit into a notebook beside their name
 
 
-def squares(shown: images.ImageSet[images.Picture], size: int = 224) -> list[torch.Tensor]:
+def squares(shown: images.ImageSet[images.Picture]) -> list[torch.Tensor]:
     """Every picture of a set as the network expects it, decoded once."""
-    return [images.standard(one, size) for one in shown]
+    return [images.standard(one) for one in shown]
 
 
 # Regions

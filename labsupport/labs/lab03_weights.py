@@ -45,19 +45,16 @@ def tiles(
     *,
     shared: bool = False,
     columns: int | None = None,
-    values: Sequence[str] | None = None,
 ) -> Image.Image:
     """First-layer filters (N, C, H, W), in colour where C is 3, each under its number.
 
     Zero is middle grey. `shared` divides all by one largest weight instead of each by its own, so
-    that weak filters look weak. `values` are written under the numbers.
+    that weak filters look weak.
     """
     numbers = list(range(len(weights)) if numbers is None else numbers)
     chosen = figures.spread(weights, shared=shared)[numbers]
     shown = chosen if chosen.shape[1] == 3 else chosen.mean(1)
     titles = [str(number) for number in numbers]
-    if values is not None:
-        titles = [f"{title}: {value}" for title, value in zip(titles, values, strict=True)]
     return figures.mosaic(shown, columns=columns, enlarge=_enlargement(weights), titles=titles)
 
 
@@ -94,15 +91,14 @@ def gabors(weights: torch.Tensor, fit: w.GaborFit, numbers: Sequence[int]) -> Im
 def effective(network: Network, layer: str, channels: Sequence[int]) -> Image.Image:
     """A row for each deeper filter: its slices, and the filter on pixels that they add up to."""
     raw = w.filters(network, layer).weights
-    rows = []
+    rows: list[Image.Image] = []
+    titles: list[str] = []
     for channel in channels:
         filter_ = w.effective_filter(network, layer, channel)
         whole = figures.mosaic(figures.spread(filter_.weights), gap=0, enlarge=5)
         parts = slices(raw[channel : channel + 1], enlarge=6)
         rows += [parts, whole]
-    titles = [
-        words for c in channels for words in (f"{layer}, filter {c}: slices", "on the pixels")
-    ]
+        titles += [f"{layer}, filter {channel}: slices", "on the pixels"]
     return figures.side_by_side(rows, titles, columns=2)
 
 
@@ -154,9 +150,7 @@ class Snapshot:
 
 
 @lru_cache(maxsize=3)
-def training_data(
-    data: str, per_class: int = 150
-) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
+def training_data(data: str) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
     """What a network learns from: images as it takes them, their labels, the categories.
 
     `data` is "crops", "digits" or "CIFAR10" (a download).
@@ -165,9 +159,9 @@ def training_data(
         digits = images.digits("train")
         return digits.images[:2000].contiguous(), digits.labels[:2000], digits.categories
     if data == "crops":
-        chosen = crops("train", per_class=per_class)
+        chosen = crops("train", per_class=150)
     else:
-        chosen = images.torchvision_set("CIFAR10", count=10 * per_class)
+        chosen = images.torchvision_set("CIFAR10", count=1500)
     return (chosen.images - 0.5) / 0.25, chosen.labels, chosen.categories
 
 

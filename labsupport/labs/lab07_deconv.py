@@ -350,13 +350,11 @@ def springenberg_rows(
     return figures.mosaic(tiles, columns=len(drawn), rows=names)
 
 
-def zeiler_block(
-    network: Network, patches: TopPatches, shown: Images, unit: int, *, rule: str = "deconvnet"
-) -> Image.Image:
+def zeiler_block(network: Network, patches: TopPatches, shown: Images, unit: int) -> Image.Image:
     """A unit in Zeiler and Fergus' figure: nine reconstructions, and beside them the crops."""
     blocks = [
         figures.mosaic(part, columns=3, gap=1)
-        for part in aligned_tiles(network, patches, shown, unit, rule=rule, tile=56)
+        for part in aligned_tiles(network, patches, shown, unit, rule="deconvnet", tile=56)
     ]
     return figures.side_by_side(blocks, gap=4)
 
@@ -533,26 +531,25 @@ def similarity_strips(shown: CascadeView, measure: str = "rank_correlation") -> 
 _FIELD = 23  # pixels
 
 
-def similarity_picture(
-    steps: Sequence[Randomization], measure: str = "rank_correlation"
-) -> Image.Image:
+def similarity_picture(steps: Sequence[Randomization]) -> Image.Image:
     """How like the learned network's pictures are, rule by rule, the more layers are random."""
-    up = {"rank_correlation": "rank correlation", "ssim": "SSIM"}[measure]
-    lines = {rule: [getattr(one, measure)[rule] for one in steps] for rule in steps[0].gradients}
-    across = "layers that are random, from the top"
+    lines = {rule: [one.rank_correlation[rule] for one in steps] for rule in steps[0].gradients}
     return figures.curve(
-        lines, across=across, up=up, size=(704, 300), limits=(0.0, 1.05), points=True
+        lines,
+        across="layers that are random, from the top",
+        up="rank correlation",
+        size=(704, 300),
+        limits=(0.0, 1.05),
+        points=True,
     )
 
 
-def cascade_rows(
-    steps: Sequence[Randomization], counts: Sequence[int], view: str = "magnitude"
-) -> Image.Image:
+def cascade_rows(steps: Sequence[Randomization], counts: Sequence[int]) -> Image.Image:
     """A row of pictures for each rule, a column for each of these numbers of random layers."""
     chosen = [steps[count] for count in counts]
     titles = [one.layer or "learned" for one in chosen]
     tiles = [
-        figures.mosaic(gradient_image(one.gradients[rule].values[0], view), gap=0).reduce(2)
+        figures.mosaic(gradient_image(one.gradients[rule].values[0], "magnitude"), gap=0).reduce(2)
         for rule in steps[0].gradients
         for one in chosen
     ]

@@ -35,7 +35,7 @@ KIND_WORDS = {
 }
 _LINE = 21  # pixels from row to row of a table
 _BAR = 92  # the longest bar
-_TOWER_HEIGHT = 150
+_TOWER_WIDTH, _TOWER_HEIGHT = 760, 150
 
 
 # Numbers in words
@@ -145,7 +145,7 @@ def _colour(layer: LayerCost) -> ink.Colour:
     return KIND_COLOURS.get(layer.kind, (140, 140, 140))
 
 
-def tower(measured: Anatomy, *, width: int = 760) -> Image.Image:
+def tower(measured: Anatomy) -> Image.Image:
     """The network as a row of slabs: the higher, the larger the map; the wider, the more channels.
 
     Colours and a line of words below tell convolutions, pools and fully connected layers apart.
@@ -153,8 +153,8 @@ def tower(measured: Anatomy, *, width: int = 760) -> Image.Image:
     blocks = [layer for layer in measured.blocks if layer.kind in KIND_COLOURS]
     wide = [4 + 3 * math.log2(layer.shape[0]) for layer in blocks]
     gap = 3.0 if len(blocks) > 20 else 8.0
-    squeeze = min(2.5, (width - gap * (len(blocks) + 1)) / sum(wide))
-    sheet = Image.new("RGB", (width, _TOWER_HEIGHT + 64), ink.GROUND)
+    squeeze = min(2.5, (_TOWER_WIDTH - gap * (len(blocks) + 1)) / sum(wide))
+    sheet = Image.new("RGB", (_TOWER_WIDTH, _TOWER_HEIGHT + 64), ink.GROUND)
     pen, left = ImageDraw.Draw(sheet), gap
     for layer, plain in zip(blocks, wide, strict=True):
         right = left + plain * squeeze

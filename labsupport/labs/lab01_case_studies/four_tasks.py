@@ -113,18 +113,14 @@ def located(
     )
 
 
-def detected(
-    network: Network, image: torch.Tensor, *, threshold: float = 0.9
-) -> tuple[Image.Image, str]:
+def detected(network: Network, image: torch.Tensor) -> tuple[Image.Image, str]:
     """Everything that a sliding network is sure of, each in its box."""
-    return _in_boxes(image, detections(network, image, threshold=threshold))
+    return _in_boxes(image, detections(network, image, threshold=0.9))
 
 
-def found_by(
-    detector: Detector, image: torch.Tensor, *, threshold: float = 0.5
-) -> tuple[Image.Image, str]:
+def found_by(detector: Detector, image: torch.Tensor) -> tuple[Image.Image, str]:
     """What a network that was trained to detect finds, each in its box with name and score."""
-    return _in_boxes(image, detector(image, threshold=threshold))
+    return _in_boxes(image, detector(image, threshold=0.5))
 
 
 def _in_boxes(image: torch.Tensor, found: Sequence[Detection]) -> tuple[Image.Image, str]:

@@ -1,7 +1,7 @@
 """Lab 04: pictures with their codes at several layers, and maps and grids of them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -97,17 +97,13 @@ class Collection:
 
 
 def collection(
-    network: Network,
-    pictures: ImageSet[Any],
-    *,
-    layers: Sequence[str] | None = None,
-    progress: Callable[[float], object] | None = None,
+    network: Network, pictures: ImageSet[Any], *, layers: Sequence[str] | None = None
 ) -> Collection:
     """The codes of pictures at several layers, from one pass, and the pictures to show."""
     last = c.code_layer(network)
     names = list(dict.fromkeys([*(map_layers(network) if layers is None else layers), last]))
     read = _ReadOnce(pictures, network)
-    by_layer = c.codes_by_layer(network, read, names, progress=progress)
+    by_layer = c.codes_by_layer(network, read, names)
     places = range(len(read))
     pixels = torch.cat([read.pixels[place] for place in places])
     shown = tuple(read.shown[place] for place in places)

@@ -36,11 +36,11 @@ KINDS: dict[str, Callable[[float], Distortion]] = {
 }
 
 
-def depth_layers(network: Network, count: int = 10) -> list[str]:
+def depth_layers(network: Network) -> list[str]:
     """The layers that a curve over depth goes through: the ends of blocks, and the scores."""
     from labsupport.labs.lab08_optimization.visualization import unit_layers
 
-    ends = unit_layers(network, count)[1:]
+    ends = unit_layers(network, 10)[1:]
     first = next(layer.name for layer in network.layers if layer.kind == "conv")
     scores = network.layers[-1].name
     return list(dict.fromkeys([first, *ends, scores]))
@@ -152,18 +152,14 @@ def depth_words(curves: SimilarityByDepth) -> str:
 
 
 def depths_picture(
-    network: Network,
-    shown: torch.Tensor,
-    distortions: Sequence[Distortion],
-    *,
-    columns: int = 2,
-    size: tuple[int, int] = (412, 280),
+    network: Network, shown: torch.Tensor, distortions: Sequence[Distortion]
 ) -> Image.Image:
     """The curves over depth for several distortions, each averaged over pictures (N, 3, H, W)."""
     unrelated = _unrelated(network)
-    all_curves = [similarity_by_depth(network, shown, one, unrelated) for one in distortions]
-    curves = figures.side_by_side([depth_picture(one, size) for one in all_curves], columns=columns)
-    return figures.side_by_side([curves, depth_key(curves.width)], columns=1, gap=4)
+    curves = [similarity_by_depth(network, shown, one, unrelated) for one in distortions]
+    pictures = [depth_picture(one, (412, 280)) for one in curves]
+    two_wide = figures.side_by_side(pictures, columns=2)
+    return figures.side_by_side([two_wide, depth_key(two_wide.width)], columns=1, gap=4)
 
 
 # The units that change most
