@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -143,9 +144,7 @@ def _with_more(
     framed = tuple(_framed(picture.convert("RGBA")) for picture in shown)
     both = {things.layer: torch.cat([things.code, codes])}
     small = {key: one for key, one in things._small.items() if key[0] < len(things)}
-    more = Collection(
-        things.network, things.pictures, things.shown + framed, both, things.layer, small
-    )
+    more = replace(things, shown=things.shown + framed, codes=both, _small=small)
     return more, torch.cat([points, c.place_in_map(things.code, points, codes)])
 
 

@@ -52,10 +52,6 @@ class MosaicPlan:
     times: int
 
     @property
-    def columns(self) -> int:
-        return self.tiles.columns
-
-    @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         height, width = self.tiles.size
@@ -109,7 +105,7 @@ def mosaic_picture(
     if plan.shrink > 1:
         scaled = functional.avg_pool2d(scaled[None], plan.shrink, ceil_mode=True)[0]
     signed = bool((maps < 0).any())
-    values = activations.mosaic(scaled, columns=plan.columns).numpy()
+    values = activations.mosaic(scaled, columns=plan.tiles.columns).numpy()
     cells = figures.enlarge(glow(values, signed), plan.times)
     picture = Image.new("RGB", plan.size, DARK)
     picture.paste(cells, (_SIDE, _HEAD))
@@ -144,11 +140,11 @@ def _number(picture: Image.Image, plan: MosaicPlan, unit: int | None) -> None:
     row, column = plan.tiles.place(unit) if unit is not None else (None, None)
     down = (plan.tiles.height + plan.tiles.gap) * plan.times
     for place in _numbered(plan.tiles.rows, row, down, room=14):
-        _, top, _, bottom = plan.box(place * plan.columns)
+        _, top, _, bottom = plan.box(place * plan.tiles.columns)
         at: tuple[float, float] = (_SIDE - 9, (top + bottom) / 2)
-        _write(picture, at, str(place * plan.columns), chosen=place == row, anchor="rm")
+        _write(picture, at, str(place * plan.tiles.columns), chosen=place == row, anchor="rm")
     across = (plan.tiles.width + plan.tiles.gap) * plan.times
-    for place in _numbered(plan.columns, column, across, room=30):
+    for place in _numbered(plan.tiles.columns, column, across, room=30):
         left, _, right, _ = plan.box(place)
         _write(picture, ((left + right) / 2, 8), f"+{place}", chosen=place == column, anchor="mm")
 
@@ -318,7 +314,7 @@ class UnitPicker(controls.ChannelSlider):
         steps = {"ArrowLeft": -1, "ArrowRight": 1, "ArrowUp": -1, "ArrowDown": 1}
         step = ends.get(key, steps.get(key, 0))
         if key in ("ArrowUp", "ArrowDown"):
-            step *= self._map().columns
+            step *= self._map().tiles.columns
             if not 0 <= self.source.value + step <= last:
                 return
         self.put(min(max(self.source.value + step, 0), last))
