@@ -55,7 +55,6 @@ def test_every_form_of_one_picture_has_the_same_pixels(form):
 def test_enlarging_repeats_pixels_and_invents_none():
     image = np.random.default_rng(0).random((3, 4, 5))
     large = np.asarray(figures.enlarge(image, 3))
-    assert np.array_equal(large[1::3, 1::3], figures.pixels(image))
     assert np.array_equal(large, figures.pixels(image).repeat(3, 0).repeat(3, 1))
 
 

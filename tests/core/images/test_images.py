@@ -110,8 +110,8 @@ def test_grey_becomes_three_equal_channels():
 def test_sixteen_bits_keep_their_depth():
     deep = np.linspace(0, 65535, 54).astype(np.uint16).reshape(6, 9)
     picture = Image.fromarray(deep)
-    for source in (*(encoded(picture, kind) for kind in ("PNG", "TIFF")),
-                   png(6, 9, 16, 0, rows_of(deep)), picture):  # fmt: skip
+    files = [encoded(picture, "PNG"), encoded(picture, "TIFF"), png(6, 9, 16, 0, rows_of(deep))]
+    for source in (*files, picture):
         result = images.load(source)
         assert torch.allclose(result[0, 1], torch.from_numpy(deep / np.float32(65535)), atol=1e-6)
         assert result.shape == (1, 3, 6, 9)
@@ -274,26 +274,11 @@ def test_what_is_no_picture_is_refused_in_words(tmp_path, monkeypatch):
 # What is no picture
 
 
-def claims(kind: str, height: int, width: int) -> bytes:
-    if kind == "PNG":
-        return png(height, width, 8, 2, None)
-    data = bytearray(encoded(Image.new("RGB", (32, 32)), kind))
-    if kind == "GIF":
-        data[6:10] = struct.pack("<HH", width, height)
-    elif kind == "BMP":
-        data[18:26] = struct.pack("<ii", width, height)
-    else:
-        place = data.index(b"\xff\xc0")
-        data[place + 5 : place + 9] = struct.pack(">HH", height, width)
-    return bytes(data)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
-@pytest.mark.parametrize("size", [(20000, 20000), (10000, 10000), (10000, 5001)])
-def test_a_claim_of_too_many_pixels_is_refused_before_decoding(kind, size, monkeypatch):
+def test_a_claim_of_too_many_pixels_is_refused_before_decoding(monkeypatch):
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("it was decoded"))
-    with pytest.raises(BadImage, match="at most 50 million pixels"):
-        images.load(claims(kind, *size))
+    for size in ((20000, 20000), (10000, 10000), (10000, 5001)):
+        with pytest.raises(BadImage, match="at most 50 million pixels"):
+            images.load(png(*size, 8, 2, None))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
