@@ -42,7 +42,8 @@ Results = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Case:
-    """How to call one method: `call(network, image, target)` gives its results by name.
+    """How to call a method, or several whose names stand beside each other: `way(network, image,
+    target)` gives their results by name, or the only one.
 
     `wrong` is the target that must be refused (None: the method takes no target). `batches`: the
     method takes (N, 3, H, W) and gives (N, ...). `passes_gradients`: made to be a step of a
@@ -50,19 +51,39 @@ class Case:
     """
 
     name: str
-    call: Callable[[Network, torch.Tensor, object], Results]
-    wrong: object = "no such class"
+    way: Callable[[Network, torch.Tensor, object], object]
+    wrong: object = None
     batches: bool = False
     passes_gradients: bool = False
+
+    def call(self, network: Network, image: torch.Tensor, target: object) -> Results:
+        """What the method gives, by name."""
+        found = self.way(network, image, target)
+        return found if isinstance(found, Mapping) else {"result": torch.as_tensor(found)}
 
     @property
     def uses_network(self) -> bool:
         """Whether the call does anything with the network that it gets."""
-        first, *_ = inspect.signature(self.call).parameters
+        first, *_ = inspect.signature(self.way).parameters
         return not first.startswith("_")
 
 
+NO_CLASS = "no such class"
 _CHANGE = ac.Distortion(rotate=10, right=2, brightness=0.9, noise=0.02)
+
+
+def _conv(network: Network) -> str:
+    """The first convolution."""
+    return next(layer.name for layer in network.layers if layer.kind == "conv")
+
+
+def _layer(network: Network, target: object) -> str:
+    """The layer that the target names, or the first convolution."""
+    return target if isinstance(target, str) else _conv(network)
+
+
+def _pair(image: torch.Tensor) -> torch.Tensor:
+    return torch.cat([image, 1 - image])
 
 
 def _layout(*_: object) -> Results:
@@ -70,12 +91,8 @@ def _layout(*_: object) -> Results:
 
 
 def _mosaic(network: Network, image: torch.Tensor, _: object) -> Results:
-    maps = network.activations(image, [first_convolution(network)])[first_convolution(network)]
+    maps = network.activations(image, [_conv(network)])[_conv(network)]
     return {"mosaic": ac.mosaic(maps[0], shared=True).nan_to_num(-1.0)}
-
-
-def _distorted(_: Network, image: torch.Tensor, __: object) -> Results:
-    return {"image": ac.distort(image, _CHANGE)}
 
 
 def _correlated(_: Network, image: torch.Tensor, __: object) -> Results:
@@ -83,22 +100,22 @@ def _correlated(_: Network, image: torch.Tensor, __: object) -> Results:
 
 
 def _alike(network: Network, image: torch.Tensor, _: object) -> Results:
-    similarity = ac.similarity(network, image, _CHANGE, [first_convolution(network)])
+    similarity = ac.similarity(network, image, _CHANGE, [_conv(network)])
     return {name: getattr(similarity, name)[0] for name in ("maps", "aligned", "pooled")}
 
 
 def _changed_units(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"change": ac.unit_changes(network, image, 1 - image, first_convolution(network)).change}
+    return {"change": ac.unit_changes(network, image, 1 - image, _conv(network)).change}
 
 
 def _votes(network: Network, image: torch.Tensor, unit: object) -> Results:
-    votes = ac.class_votes(network, image, (first_convolution(network), unit))
+    votes = ac.class_votes(network, image, (_conv(network), unit))
     return {"clean": votes.clean, "silenced": votes.silenced}
 
 
 def _unit_views(network: Network, image: torch.Tensor, unit: object) -> Results:
     recipe = a.Recipe("law", "noise", a.Pixels(), (), (), a.Momentum(0.01), 1)
-    wanted, pictures = (first_convolution(network), unit), torch.cat([image, 1 - image])
+    wanted, pictures = (_conv(network), unit), _pair(image)
     views = ac.unit_views(network, image, wanted, pictures, patches=2, recipe=recipe)
     results = {rule: gradient.values for rule, gradient in views.gradients.items()}
     results |= {"values": views.patches.values[:, 0], "boxes": views.patches.boxes[:, 0]}
@@ -121,38 +138,38 @@ def _occlude(network: Network, image: torch.Tensor, _: object) -> Results:
 
 
 def _signs(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"signs": o.sign_changes(network, image, (8, 8, 40, 40), first_convolution(network))}
+    return {"signs": o.sign_changes(network, image, (8, 8, 40, 40), _conv(network))}
 
 
 def _correspondence(network: Network, image: torch.Tensor, _: object) -> Results:
-    layer = first_convolution(network)
+    layer = _conv(network)
     boxes = [(0, 0, 9, 9), (8, 8, 30, 30), (20, 10, 40, 40)]
     changes = torch.stack([o.sign_changes(network, image, box, layer) for box in boxes])
     return {"distance": torch.tensor(o.correspondence(changes))}
 
 
 def _top(network: Network, image: torch.Tensor, unit: object = 0, **settings: object) -> Results:
-    layer = first_convolution(network)
+    layer = _conv(network)
     units = [unit, 1, 2]
     patches = p.top_patches(network, layer, image, k=3, channels=units, **settings)
     return {"values": patches.values, "boxes": patches.boxes.sum(2)}
 
 
 def _tops(network: Network, image: torch.Tensor, unit: object = 0) -> Results:
-    layer = first_convolution(network)
+    layer = _conv(network)
     both = {layer: [unit, 1], network.layers[3].name: [0, 1]}
     patches = p.top_patches_by_layer(network, both, image, k=2)  # type: ignore[arg-type]
     return {name: one.values.nan_to_num() for name, one in patches.items()}
 
 
 def _merged(network: Network, image: torch.Tensor, _: object) -> Results:
-    layer = first_convolution(network)
+    layer = _conv(network)
     one, other = (p.top_patches(network, layer, part, k=3) for part in (image, image.flip(3)))
     return {"values": p.merge(one, other.shifted(1)).values}
 
 
 def _in_parts(network: Network, image: torch.Tensor, unit: object) -> Results:
-    pair, layer = torch.cat([image, 1 - image]), first_convolution(network)
+    pair, layer = _pair(image), _conv(network)
     patches = p.scan(network, layer, pair, p.Cluster(part=1), k=3, channels=[unit, 1, 2])
     return {"values": patches.values}
 
@@ -162,65 +179,30 @@ def _scaled(network: Network, image: torch.Tensor, _: object) -> Results:
 
 
 def _directions(network: Network, image: torch.Tensor, _: object) -> Results:
-    count = network.layer(first_convolution(network)).shape[0]
+    count = network.layer(_conv(network)).shape[0]
     directions = p.random_directions(count, 3)
-    patches = p.top_patches(network, first_convolution(network), image, channels=directions, k=2)
-    return {"values": patches.values}
-
-
-def _all_of_a_unit(network: Network, image: torch.Tensor, unit: object) -> Results:
-    patches = p.unit_activations(network, first_convolution(network), image, unit)
+    patches = p.top_patches(network, _conv(network), image, channels=directions, k=2)
     return {"values": patches.values}
 
 
 def _labels(network: Network, image: torch.Tensor, _: object) -> Results:
-    pair = torch.cat([image, 1 - image])
-    patches = p.top_patches(network, first_convolution(network), pair, k=3)
+    pair = _pair(image)
+    patches = p.top_patches(network, _conv(network), pair, k=3)
     return {"share": p.precision_at_k(patches, ["cat", "dog"], "cat")}
 
 
 def _units_for(network: Network, image: torch.Tensor, _: object) -> Results:
-    pair = torch.cat([image, 1 - image])
-    patches = p.top_patches(network, first_convolution(network), pair, k=3, channels=[0, 1, 2])
+    pair = _pair(image)
+    patches = p.top_patches(network, _conv(network), pair, k=3, channels=[0, 1, 2])
     return {"units": torch.tensor(p.units_for(patches, ["cat", "dog"], "cat"))}
-
-
-def _filters(network: Network, *_: object) -> Results:
-    return {"weights": w.filters(network).weights}
 
 
 def _some(network: Network) -> torch.Tensor:
     return w.filters(network).weights[:8]
 
 
-def _measures(network: Network, *_: object) -> Results:
-    return vars(w.measure(_some(network)))
-
-
 def _order(network: Network, *_: object) -> Results:
     return {key: torch.tensor(w.argsort(_some(network), key)) for key in w.KEYS}
-
-
-def _dead(network: Network, *_: object) -> Results:
-    return {"dead": torch.tensor([len(w.dead(_some(network), share=0.9))])}
-
-
-def _duplicates(network: Network, *_: object) -> Results:
-    return {"pairs": torch.tensor([len(w.duplicates(_some(network), least=0.1))])}
-
-
-def _gabors(network: Network, *_: object) -> Results:
-    return vars(w.gabor_fit(_some(network)))
-
-
-def _noise_floor(network: Network, *_: object) -> Results:
-    shape = _some(network).shape[1:]
-    return {"floor": torch.tensor(w.noise_floor(shape, count=10))}
-
-
-def _kinds(network: Network, *_: object) -> Results:
-    found = w.kinds(_some(network)[..., :3, :3])
-    return {"kinds": torch.tensor([w.KINDS.index(kind) for kind in found])}
 
 
 def _effective(network: Network, *_: object) -> Results:
@@ -239,8 +221,7 @@ def _visualized(network: Network, images: torch.Tensor, target: object) -> Resul
 
 
 def _code_of(network: Network, images: torch.Tensor, target: object) -> inv.Code:
-    layer = target if isinstance(target, str) else first_convolution(network)
-    return inv.encode(network, images, layer)
+    return inv.encode(network, images, _layer(network, target))
 
 
 def _encoded(network: Network, images: torch.Tensor, target: object) -> Results:
@@ -275,9 +256,7 @@ def _alike_codes(network: Network, image: torch.Tensor, target: object) -> Resul
 
 
 def _code_errors(network: Network, image: torch.Tensor, target: object) -> Results:
-    layer = target if isinstance(target, str) else first_convolution(network)
-    pair = torch.cat([image, 1 - image])
-    [row] = inv.errors_by_layer(network, pair, [layer], steps=1)
+    [row] = inv.errors_by_layer(network, _pair(image), [_layer(network, target)], steps=1)
     return {"error": row.normalised, "distance": row.distance, "pixels": row.pixels}
 
 
@@ -286,7 +265,7 @@ def _recognized(network: Network, images: torch.Tensor, _: object) -> Results:
 
 
 def _stylized(network: Network, image: torch.Tensor, _: object) -> Results:
-    layer = first_convolution(network)
+    layer = _conv(network)
     both = {"content_layers": {layer: 1.0}, "style_layers": {layer: 1.0}}
     recipe = st.StyleRecipe(**both, pooling="average", steps=2)
     last = st.stylize(network, image, image.flip(3) * 0.9, recipe=recipe, start="noise")
@@ -294,13 +273,13 @@ def _stylized(network: Network, image: torch.Tensor, _: object) -> Results:
 
 
 def _style_recipe(network: Network, image: torch.Tensor, _: object) -> Results:
-    style = {first_convolution(network): 1.0}
+    style = {_conv(network): 1.0}
     recipe = replace(st.recipe_for(network), style_layers=style, steps=1)
     return {"image": st.stylize(network, image, 1 - image, recipe=recipe).image}
 
 
 def _style_halves(network: Network, image: torch.Tensor, _: object) -> Results:
-    layer = first_convolution(network)
+    layer = _conv(network)
     content = st.reconstruct_content(network, image, layer, steps=2).image
     return {
         "content": content,
@@ -309,7 +288,7 @@ def _style_halves(network: Network, image: torch.Tensor, _: object) -> Results:
 
 
 def _style_distances(network: Network, images: torch.Tensor, _: object) -> Results:
-    layer, goal = first_convolution(network), torch.full_like(images[:1], 0.3)
+    layer, goal = _conv(network), torch.full_like(images[:1], 0.3)
     losses = {"style": st.style_losses, "content": st.content_losses}
     return {name: loss(network, images, goal, [layer])[layer] for name, loss in losses.items()}
 
@@ -326,7 +305,7 @@ def _averaged(network: Network, image: torch.Tensor, _: object) -> Results:
 
 
 def _style_memory(network: Network, image: torch.Tensor, _: object) -> Results:
-    layers, size = [first_convolution(network)], (image.shape[2], image.shape[3])
+    layers, size = [_conv(network)], (image.shape[2], image.shape[3])
     needed = st.memory_needed(network, layers, size)
     fits = st.largest_size(network, layers, (2 * size[0], 2 * size[1]), needed)
     return {"bytes": torch.tensor(needed), "size": torch.tensor(fits)}
@@ -335,12 +314,8 @@ def _style_memory(network: Network, image: torch.Tensor, _: object) -> Results:
 _DREAM = dr.DreamRecipe("law", iterations=2, octaves=2, scale=1.01, jitter=2)
 
 
-def _dream_layer(network: Network, target: object) -> str:
-    return target if isinstance(target, str) else first_convolution(network)
-
-
 def _dreamed(network: Network, images: torch.Tensor, target: object) -> Results:
-    layer, vivid = _dream_layer(network, target), dr.LaplacianNormalized()
+    layer, vivid = _layer(network, target), dr.LaplacianNormalized()
     tiled = dr.DreamRecipe("law", 1, 1, jitter=2, optimizer=vivid, tile=32)
     whole, parts = (dr.dream(network, images, layer, recipe=one) for one in (_DREAM, tiled))
     return {"image": whole.image, "value": whole.value, "tiled": parts.image}
@@ -353,20 +328,20 @@ def _octaves(_: Network, images: torch.Tensor, __: object) -> Results:
 
 
 def _balanced(network: Network, image: torch.Tensor, target: object) -> Results:
-    weights = dr.balanced_weights(network, image, [_dream_layer(network, target)])
+    weights = dr.balanced_weights(network, image, [_layer(network, target)])
     return {"weights": torch.tensor([*weights.values()])}
 
 
 def _feedback(network: Network, image: torch.Tensor, target: object) -> Results:
-    layer = _dream_layer(network, target)
+    layer = _layer(network, target)
     rows = dr.feedback(network, image, layer, recipe=_DREAM, steps=1)
     return {"values": rows.values, "probabilities": rows.probabilities}
 
 
 def _films(network: Network, image: torch.Tensor, target: object) -> Results:
-    layer = _dream_layer(network, target)
+    layer = _layer(network, target)
     zoomed = dr.zoom_film(network, image, layer, count=2, recipe=_DREAM)
-    pair = torch.cat([image, 1 - image])
+    pair = _pair(image)
     dreamed = dr.dream_film(network, pair, layer, recipe=_DREAM)
     return {"zoomed": zoomed.images[-1], "dreamed": dreamed.images[-1]}
 
@@ -402,10 +377,6 @@ def _magnitude(network: Network, images: torch.Tensor, target: object) -> Result
     return {"magnitude": b.magnitude(b.gradient(network, images, target))}
 
 
-def _weighted(network: Network, *_: object) -> Results:
-    return {"count": torch.tensor([len(b.weighted_layers(network))])}
-
-
 def _randomized(network: Network, images: torch.Tensor, _: object) -> Results:
     changed = b.randomized(network, b.weighted_layers(network)[1])
     with torch.no_grad():
@@ -433,10 +404,6 @@ def _configurations(*_: object) -> Results:
     return {"letters": torch.tensor([ord(letter) for letter in table])}
 
 
-def _published(*_: object) -> Results:
-    return {"top1": torch.tensor([one.top1 for one in anatomy.published()])}
-
-
 def _design(*_: object) -> Results:
     drawn = anatomy.design(anatomy.Design(image=32, depth=3, classes=5))
     return {"shapes": torch.tensor([len(layer.shape) for layer in drawn.layers])}
@@ -460,42 +427,9 @@ def _detections(network: Network, image: torch.Tensor, _: object) -> Results:
     return {"boxes": torch.tensor([one.box for one in found])}
 
 
-def _class_box(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"box": torch.tensor(tasks.class_box(image[0, 0], (50, 70)))}
-
-
-def _mask(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"mask": tasks.mask_of(image[0, 0], (50, 70)).detach()}
-
-
-def _codes(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"codes": c.codes(network, image)}
-
-
-def _codes_by_layer(network: Network, image: torch.Tensor, _: object) -> Results:
-    layers = [first_convolution(network), c.code_layer(network)]
-    return c.codes_by_layer(network, image, layers)
-
-
-def _code_layer(network: Network, *_: object) -> Results:
-    return {"shape": torch.tensor(network.layer(c.code_layer(network)).shape)}
-
-
-def _pixel_codes(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"codes": c.pixel_codes(image, side=8)}
-
-
-def _fitted(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"image": c.fitted(image[:1], (24, 30))}
-
-
 def _rows(image: torch.Tensor) -> torch.Tensor:
     """Fourteen codes: parts of the image itself."""
     return c.pixel_codes(torch.cat([image[:1].roll((n, 2 * n), (2, 3)) for n in range(14)]), side=6)
-
-
-def _code_neighbours(_network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"distances": torch.tensor(c.neighbours(_rows(image), 3).distances)}
 
 
 def _label_agreement(_network: Network, image: torch.Tensor, _: object) -> Results:
@@ -516,10 +450,6 @@ def _embed(_network: Network, image: torch.Tensor, _: object) -> Results:
     return {name: one.points for name, one in found.items()}
 
 
-def _affinities(_network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"p": c.affinities(_rows(image), perplexity=4)}
-
-
 def _divergence(_network: Network, image: torch.Tensor, _: object) -> Results:
     rows = _rows(image)
     cost, slope = c.divergence(c.affinities(rows, perplexity=4), rows[:, :2])
@@ -529,14 +459,6 @@ def _divergence(_network: Network, image: torch.Tensor, _: object) -> Results:
 def _place(_network: Network, image: torch.Tensor, _: object) -> Results:
     rows = _rows(image)
     return {"points": c.place_in_map(rows[2:], rows[2:, :2], rows[:2])}
-
-
-def _grid(_network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"cells": c.grid(_rows(image)[:, :2]).cells}
-
-
-def _grid_shape(*_: object) -> Results:
-    return {"shape": torch.tensor(c.grid_shape(283))}
 
 
 def _u_matrix(_network: Network, image: torch.Tensor, _: object) -> Results:
@@ -555,10 +477,6 @@ def _saliency(network: Network, images: torch.Tensor, target: object) -> Results
 def _segment(_: Network, image: torch.Tensor, __: object) -> Results:
     cut = s.segment(image, image[0, 0])
     return {"mask": cut.mask, "seeds": cut.seeds, "box": torch.tensor(cut.box)}
-
-
-def _threshold(_: Network, image: torch.Tensor, __: object) -> Results:
-    return {"mask": s.threshold(image, image[0, 0]).mask}
 
 
 def _parts(_: Network, image: torch.Tensor, __: object) -> Results:
@@ -626,7 +544,7 @@ def _logistic(_: Network, image: torch.Tensor, __: object) -> Results:
 
 def _learned(_: Network, image: torch.Tensor, __: object) -> Results:
     examples = images_.LabelledImages(
-        torch.cat([image, 1 - image]), torch.tensor([0] * len(image) + [1] * len(image)), ("a", "b")
+        _pair(image), torch.tensor([0] * len(image) + [1] * len(image)), ("a", "b")
     )
     last = li.train(examples, epochs=3)
     return {"weights": last.classifier.weights, "bias": last.classifier.bias}
@@ -666,10 +584,6 @@ def _error(network: Network, images: torch.Tensor, target: object) -> Results:
     found = f.fgsm(network, images, target, eps=1 / 255)
     shares = f.transfer({"own": found.images}, {"judge": network}, labels)
     return {"errors": torch.tensor([f.error_rate(network, images, labels), float(shares)])}
-
-
-def _noisy(_: Network, images: torch.Tensor, __: object) -> Results:
-    return {"images": f.noisy(images, 0.1)}
 
 
 def _robustness(network: Network, images: torch.Tensor, _: object) -> Results:
@@ -723,182 +637,169 @@ def _competed(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"won": won, "child": child}
 
 
-def _twin_layer(network: Network, target: object) -> str:
-    return target if isinstance(target, str) else first_convolution(network)
-
-
 def _twin(network: Network, image: torch.Tensor, target: object) -> Results:
-    layer = _twin_layer(network, target)
+    layer = _layer(network, target)
     found = tw.twin(network, image, 1 - image, layer, steps=2)
     hog = tw.twin(network, image, 1 - image, inv.Hog(cell=8), steps=2)
     return {"image": found.image, "pixels": torch.tensor([found.from_other, hog.from_other])}
 
 
 def _pair_distances(network: Network, image: torch.Tensor, target: object) -> Results:
-    size, layer = (image.shape[2], image.shape[3]), _twin_layer(network, target)
+    size, layer = (image.shape[2], image.shape[3]), _layer(network, target)
     found = tw.pair_distances(network, layer, size)
     measured = tw.measure(network, image, image, image.flip(3), layer, pairs=found)
     return {"pairs": torch.tensor([found.code, found.pixels, measured.code])}
-
-
-def _gram(_: Network, image: torch.Tensor, __: object) -> Results:
-    return {"products": a.gram(image)}
 
 
 def _mutated(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"child": ev.polynomial_mutation(image, random=torch.Generator().manual_seed(0))}
 
 
-CASES = [
-    Case("anatomy.anatomy", _anatomy, wrong=None),
-    Case("anatomy.configuration", _configuration, wrong=None),
-    Case("anatomy.configuration_table", _configurations, wrong=None),
-    Case("anatomy.published", _published, wrong=None),
-    Case("anatomy.design", _design, wrong=None),
-    Case("tasks.class_map", _class_map, batches=True),
-    Case("tasks.dense_scores", _dense, wrong=None, batches=True),
-    Case("tasks.detections", _detections, wrong=None),
-    Case("tasks.class_box", _class_box, wrong=None),
-    Case("tasks.mask_of", _mask, wrong=None),
-    Case("activations.layout", _layout, wrong=None),
-    Case("activations.mosaic", _mosaic, wrong=None),
-    Case("activations.distort", _distorted, wrong=None, batches=True),
-    Case("activations.correlation", _correlated, wrong=None, batches=True),
-    Case("activations.similarity", _alike, wrong=None, batches=True),
-    Case("activations.unit_changes", _changed_units, wrong=None),
+CALLS = [
+    Case("anatomy.anatomy", _anatomy),
+    Case("anatomy.configuration", _configuration),
+    Case("anatomy.configuration_table", _configurations),
+    Case("anatomy.published", lambda *_: [one.top1 for one in anatomy.published()]),
+    Case("anatomy.design", _design),
+    Case("tasks.class_map", _class_map, wrong=NO_CLASS, batches=True),
+    Case("tasks.dense_scores", _dense, batches=True),
+    Case("tasks.detections", _detections),
+    Case("tasks.class_box", lambda network, image, _: tasks.class_box(image[0, 0], (50, 70))),
+    Case("tasks.mask_of", lambda network, image, _: tasks.mask_of(image[0, 0], (50, 70)).detach()),
+    Case("activations.layout", _layout),
+    Case("activations.mosaic", _mosaic),
+    Case("activations.distort", lambda _, image, __: ac.distort(image, _CHANGE), batches=True),
+    Case("activations.correlation", _correlated, batches=True),
+    Case("activations.similarity", _alike, batches=True),
+    Case("activations.unit_changes", _changed_units),
     Case("activations.class_votes", _votes, wrong=10_000, batches=True),
     Case("activations.unit_views", _unit_views, wrong=10_000),
-    Case("backprop.gradient", _gradient, batches=True),
-    Case("backprop.gradients", _gradients, batches=True),
-    Case("backprop.deconvnet", _deconvnet, batches=True),
-    Case("backprop.smooth_gradient", _smooth, batches=True),
-    Case("backprop.integrated_gradients", _integrated, batches=True),
-    Case("backprop.magnitude", _magnitude, batches=True),
-    Case("backprop.weighted_layers", _weighted, wrong=None),
-    Case("backprop.randomized", _randomized, wrong=None),
-    Case("backprop.cascading_randomization", _cascade),
-    Case("optimize.visualize", _visualized, batches=True),
-    Case("style.stylize", _stylized, wrong=None),
-    Case("style.reconstruct_content", _style_halves, wrong=None),
-    Case("style.reconstruct_style", _style_halves, wrong=None),
-    Case("style.recipe_for", _style_recipe, wrong=None),
-    Case("style.content_losses", _style_distances, wrong=None, batches=True),
-    Case("style.style_losses", _style_distances, wrong=None, batches=True),
-    Case("style.luminance", _style_colours, wrong=None, passes_gradients=True),
-    Case("style.recolour", _style_colours, wrong=None, passes_gradients=True),
-    Case("style.match_colours", _style_colours, wrong=None, passes_gradients=True),
-    Case("style.with_average_pooling", _averaged, wrong=None),
-    Case("style.memory_needed", _style_memory, wrong=None),
-    Case("style.largest_size", _style_memory, wrong=None),
-    Case("dream.dream", _dreamed, batches=True),
-    Case("dream.octave_sizes", _octaves, wrong=None),
-    Case("dream.resized", _octaves, wrong=None),
-    Case("dream.zoom", _octaves, wrong=None),
-    Case("dream.balanced_weights", _balanced),
-    Case("dream.feedback", _feedback),
-    Case("dream.zoom_film", _films),
-    Case("dream.dream_film", _films),
-    Case("occlusion.occlusion_map", _map),
-    Case("occlusion.fill_image", _fills, wrong=None),
-    Case("occlusion.occlude", _occlude, wrong=None, passes_gradients=True),
-    Case("occlusion.sign_changes", _signs, wrong=None),
-    Case("occlusion.correspondence", _correspondence, wrong=None),
-    Case("weights.filters", _filters, wrong=None),
-    Case("weights.measure", _measures, wrong=None),
-    Case("weights.argsort", _order, wrong=None),
-    Case("weights.dead", _dead, wrong=None),
-    Case("weights.duplicates", _duplicates, wrong=None),
-    Case("weights.gabor_fit", _gabors, wrong=None),
-    Case("weights.noise_floor", _noise_floor, wrong=None),
-    Case("weights.kinds", _kinds, wrong=None),
-    Case("weights.effective_filter", _effective, wrong=None),
+    Case("backprop.gradient", _gradient, wrong=NO_CLASS, batches=True),
+    Case("backprop.gradients", _gradients, wrong=NO_CLASS, batches=True),
+    Case("backprop.deconvnet", _deconvnet, wrong=NO_CLASS, batches=True),
+    Case("backprop.smooth_gradient", _smooth, wrong=NO_CLASS, batches=True),
+    Case("backprop.integrated_gradients", _integrated, wrong=NO_CLASS, batches=True),
+    Case("backprop.magnitude", _magnitude, wrong=NO_CLASS, batches=True),
+    Case("backprop.weighted_layers", lambda network, *_: [len(b.weighted_layers(network))]),
+    Case("backprop.randomized", _randomized),
+    Case("backprop.cascading_randomization", _cascade, wrong=NO_CLASS),
+    Case("optimize.visualize", _visualized, wrong=NO_CLASS, batches=True),
+    Case("style.stylize", _stylized),
+    Case("style.reconstruct_content style.reconstruct_style", _style_halves),
+    Case("style.recipe_for", _style_recipe),
+    Case("style.content_losses style.style_losses", _style_distances, batches=True),
+    Case(
+        "style.luminance style.recolour style.match_colours", _style_colours, passes_gradients=True
+    ),
+    Case("style.with_average_pooling", _averaged),
+    Case("style.memory_needed style.largest_size", _style_memory),
+    Case("dream.dream", _dreamed, wrong=NO_CLASS, batches=True),
+    Case("dream.octave_sizes dream.resized dream.zoom", _octaves),
+    Case("dream.balanced_weights", _balanced, wrong=NO_CLASS),
+    Case("dream.feedback", _feedback, wrong=NO_CLASS),
+    Case("dream.zoom_film dream.dream_film", _films, wrong=NO_CLASS),
+    Case("occlusion.occlusion_map", _map, wrong=NO_CLASS),
+    Case("occlusion.fill_image", _fills),
+    Case("occlusion.occlude", _occlude, passes_gradients=True),
+    Case("occlusion.sign_changes", _signs),
+    Case("occlusion.correspondence", _correspondence),
+    Case("weights.filters", lambda network, *_: w.filters(network).weights),
+    Case("weights.measure", lambda network, *_: vars(w.measure(_some(network)))),
+    Case("weights.argsort", _order),
+    Case("weights.dead", lambda network, *_: [len(w.dead(_some(network), share=0.9))]),
+    Case("weights.duplicates", lambda network, *_: [len(w.duplicates(_some(network), least=0.1))]),
+    Case("weights.gabor_fit", lambda network, *_: vars(w.gabor_fit(_some(network)))),
+    Case("weights.noise_floor", lambda net, *_: w.noise_floor(_some(net).shape[1:], count=10)),
+    Case(
+        "weights.kinds",
+        lambda net, *_: [w.KINDS.index(kind) for kind in w.kinds(_some(net)[..., :3, :3])],
+    ),
+    Case("weights.effective_filter", _effective),
     Case("patches.top_patches", _top, wrong=10_000),
     Case("patches.top_patches_by_layer", _tops, wrong=10_000),
-    Case("patches.merge", _merged, wrong=None),
-    Case("patches.random_directions", _directions, wrong=None),
-    Case("patches.several_scales", _scaled, wrong=None),
-    Case("patches.unit_activations", _all_of_a_unit, wrong=10_000),
-    Case("patches.precision_at_k", _labels, wrong=None),
-    Case("patches.units_for", _units_for, wrong=None),
+    Case("patches.merge", _merged),
+    Case("patches.random_directions", _directions),
+    Case("patches.several_scales", _scaled),
+    Case(
+        "patches.unit_activations",
+        lambda net, image, unit: p.unit_activations(net, _conv(net), image, unit).values,
+        wrong=10_000,
+    ),
+    Case("patches.precision_at_k", _labels),
+    Case("patches.units_for", _units_for),
     Case("patches.scan", _in_parts, wrong=10_000),
-    Case("codes.codes", _codes, wrong=None, batches=True),
-    Case("codes.codes_by_layer", _codes_by_layer, wrong=None, batches=True),
-    Case("codes.code_layer", _code_layer, wrong=None),
-    Case("codes.pixel_codes", _pixel_codes, wrong=None, batches=True),
-    Case("codes.fitted", _fitted, wrong=None),
-    Case("codes.neighbours", _code_neighbours, wrong=None),
-    Case("codes.label_agreement", _label_agreement, wrong=None),
-    Case("codes.trustworthiness", _trustworthiness, wrong=None),
-    Case("codes.embed", _embed, wrong=None),
-    Case("codes.affinities", _affinities, wrong=None),
-    Case("codes.divergence", _divergence, wrong=None),
-    Case("codes.place_in_map", _place, wrong=None),
-    Case("codes.grid", _grid, wrong=None),
-    Case("codes.grid_shape", _grid_shape, wrong=None),
-    Case("codes.u_matrix", _u_matrix, wrong=None),
-    Case("fooling.fgsm", _fgsm, batches=True),
-    Case("fooling.pgd", _pgd, batches=True),
-    Case("fooling.sign_line", _sign_line),
-    Case("fooling.minimal_perturbation", _minimal),
-    Case("fooling.error_rate", _error),
-    Case("fooling.transfer", _error),
-    Case("fooling.noisy", _noisy, wrong=None, batches=True),
-    Case("fooling.robustness", _robustness, wrong=None),
-    Case("fooling.train_digits", _trained_digits, wrong=None),
-    Case("fooling.adversarial_training", _adversarial, wrong=None),
-    Case("fooling.concatenate", _concatenated, wrong=None),
-    Case("fooling.quantize", _quantized),
-    Case("fooling.defend", _defended, wrong=None, batches=True),
-    Case("fooling.try_defence", _defence),
-    Case("inversion.encode", _encoded, batches=True),
-    Case("inversion.invert", _inverted, batches=True),
-    Case("inversion.neighbourhood", _parts_of_code),
-    Case("inversion.some_channels", _parts_of_code),
-    Case("inversion.setting_for", _parts_of_code),
-    Case("inversion.code_distance", _parts_of_code),
-    Case("inversion.pixel_distance", _alike_codes),
-    Case("inversion.compare", _alike_codes),
-    Case("inversion.last_pooling", _pooling, wrong=None),
-    Case("inversion.weight_sweep", _code_sweep),
-    Case("inversion.mean_pairwise", _code_errors),
-    Case("inversion.normalised_error", _code_errors),
-    Case("inversion.errors_by_layer", _code_errors),
-    Case("inversion.recognition", _recognized, wrong=None, batches=True),
-    Case("linear.predict", _linear_numbers, wrong=None),
-    Case("linear.minimal_step", _linear_numbers, wrong=None),
-    Case("linear.step_to_boundary", _linear_numbers, wrong=None),
-    Case("linear.fit_logistic", _logistic, wrong=None),
-    Case("linear.train", _learned, wrong=None),
-    Case("linear.classifier_of", _read_off, wrong=None),
-    Case("linear.mix", _mixed, batches=True),
-    Case("linear.minimal_strength", _strengths, wrong=None, batches=True),
-    Case("linear.strength_matrix", _strength_matrix, wrong=None),
-    Case("evolution.evolve", _evolved),
-    Case("evolution.compete", _competed, wrong=None),
-    Case("twins.twin", _twin),
-    Case("twins.measure", _pair_distances),
-    Case("twins.pair_distances", _pair_distances),
-    Case("saliency.saliency_map", _saliency, batches=True),
-    Case("saliency.segment", _segment, wrong=None),
-    Case("saliency.threshold", _threshold, wrong=None),
-    Case("saliency.largest_component", _parts, wrong=None),
-    Case("saliency.box_of", _parts, wrong=None),
-    Case("saliency.box_iou", _parts, wrong=None),
-    Case("saliency.mask_iou", _parts, wrong=None),
-    Case("optimize.gram", _gram, wrong=None, batches=True, passes_gradients=True),
-    Case("evolution.polynomial_mutation", _mutated, wrong=None),
-    Case("saliency.compose", _composed, wrong=None),
-    Case("saliency.scenes", _scenes, wrong=None),
-    Case("saliency.localization", _scenes, wrong=None),
-    Case("saliency.compare_methods", _ways, wrong=None),
+    Case("codes.codes", lambda network, image, _: c.codes(network, image), batches=True),
+    Case(
+        "codes.codes_by_layer",
+        lambda net, image, _: c.codes_by_layer(net, image, [_conv(net), c.code_layer(net)]),
+        batches=True,
+    ),
+    Case("codes.code_layer", lambda network, *_: network.layer(c.code_layer(network)).shape),
+    Case("codes.pixel_codes", lambda network, image, _: c.pixel_codes(image, side=8), batches=True),
+    Case("codes.fitted", lambda network, image, _: c.fitted(image[:1], (24, 30))),
+    Case("codes.neighbours", lambda _network, image, _: c.neighbours(_rows(image), 3).distances),
+    Case("codes.label_agreement", _label_agreement),
+    Case("codes.trustworthiness", _trustworthiness),
+    Case("codes.embed", _embed),
+    Case("codes.affinities", lambda _network, image, _: c.affinities(_rows(image), perplexity=4)),
+    Case("codes.divergence", _divergence),
+    Case("codes.place_in_map", _place),
+    Case("codes.grid", lambda _network, image, _: c.grid(_rows(image)[:, :2]).cells),
+    Case("codes.grid_shape", lambda *_: c.grid_shape(283)),
+    Case("codes.u_matrix", _u_matrix),
+    Case("fooling.fgsm", _fgsm, wrong=NO_CLASS, batches=True),
+    Case("fooling.pgd", _pgd, wrong=NO_CLASS, batches=True),
+    Case("fooling.sign_line", _sign_line, wrong=NO_CLASS),
+    Case("fooling.minimal_perturbation", _minimal, wrong=NO_CLASS),
+    Case("fooling.error_rate fooling.transfer", _error, wrong=NO_CLASS),
+    Case("fooling.noisy", lambda _, images, __: f.noisy(images, 0.1), batches=True),
+    Case("fooling.robustness", _robustness),
+    Case("fooling.train_digits", _trained_digits),
+    Case("fooling.adversarial_training", _adversarial),
+    Case("fooling.concatenate", _concatenated),
+    Case("fooling.quantize", _quantized, wrong=NO_CLASS),
+    Case("fooling.defend", _defended, batches=True),
+    Case("fooling.try_defence", _defence, wrong=NO_CLASS),
+    Case("inversion.encode", _encoded, wrong=NO_CLASS, batches=True),
+    Case("inversion.invert", _inverted, wrong=NO_CLASS, batches=True),
+    Case(
+        "inversion.neighbourhood inversion.some_channels "
+        "inversion.setting_for inversion.code_distance",
+        _parts_of_code,
+        wrong=NO_CLASS,
+    ),
+    Case("inversion.pixel_distance inversion.compare", _alike_codes, wrong=NO_CLASS),
+    Case("inversion.last_pooling", _pooling),
+    Case("inversion.weight_sweep", _code_sweep, wrong=NO_CLASS),
+    Case(
+        "inversion.mean_pairwise inversion.normalised_error inversion.errors_by_layer",
+        _code_errors,
+        wrong=NO_CLASS,
+    ),
+    Case("inversion.recognition", _recognized, batches=True),
+    Case("linear.predict linear.minimal_step linear.step_to_boundary", _linear_numbers),
+    Case("linear.fit_logistic", _logistic),
+    Case("linear.train", _learned),
+    Case("linear.classifier_of", _read_off),
+    Case("linear.mix", _mixed, wrong=NO_CLASS, batches=True),
+    Case("linear.minimal_strength", _strengths, batches=True),
+    Case("linear.strength_matrix", _strength_matrix),
+    Case("evolution.evolve", _evolved, wrong=NO_CLASS),
+    Case("evolution.compete", _competed),
+    Case("twins.twin", _twin, wrong=NO_CLASS),
+    Case("twins.measure twins.pair_distances", _pair_distances, wrong=NO_CLASS),
+    Case("saliency.saliency_map", _saliency, wrong=NO_CLASS, batches=True),
+    Case("saliency.segment", _segment),
+    Case("saliency.threshold", lambda _, image, __: s.threshold(image, image[0, 0]).mask),
+    Case("saliency.largest_component saliency.box_of saliency.box_iou saliency.mask_iou", _parts),
+    Case("optimize.gram", lambda _, image, __: a.gram(image), batches=True, passes_gradients=True),
+    Case("evolution.polynomial_mutation", _mutated),
+    Case("saliency.compose", _composed),
+    Case("saliency.scenes saliency.localization", _scenes),
+    Case("saliency.compare_methods", _ways),
 ]
 
-# each way to call once, for what it calls is called in each of its rows
-CALLS = list({case.call: case for case in reversed(CASES)}.values())[::-1]
-
-
-def first_convolution(network: Network) -> str:
-    return next(layer.name for layer in network.layers if layer.kind == "conv")
+CASES = [replace(call, name=name) for call in CALLS for name in call.name.split()]
 
 
 def public_methods() -> set[str]:
