@@ -1,6 +1,4 @@
-"""What several labs' tests need: the bundled network, and patience for a panel's frames."""
-
-import time
+"""What several labs' tests need: the bundled network."""
 
 import pytest
 
@@ -24,18 +22,3 @@ def opened():
     yield keep
     for panel in panels:
         panel.close()
-
-
-@pytest.fixture
-def wait_for_frames():
-    """Call it with a live panel and a number of frames: it returns when so many were computed."""
-
-    def wait(live, count, patience=60.0):
-        end = time.perf_counter() + patience
-        while time.perf_counter() < end:
-            if live._work is not None and live._work.count >= count:
-                return
-            time.sleep(0.005)
-        raise AssertionError(f"no {count} frames in {patience} s")
-
-    return wait

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labsupport.core import network as networks
 from labsupport.labs import banner
 
 
@@ -24,8 +23,3 @@ def test_an_answer_is_the_methods_last_picture(network):
     picture = banner._answer(network, "occlusion", "koala")
     assert picture.width == picture.height > banner.TILE
     assert np.asarray(picture).std() > 20
-
-
-@pytest.fixture(scope="module")
-def network():
-    return networks.load()

@@ -1,7 +1,6 @@
 """Lab 01's training: the same seed, the same curve; what is drawn is what was tested."""
 
 import dataclasses
-import threading
 
 import numpy as np
 import pytest
@@ -97,20 +96,6 @@ def test_every_view_has_words(reading, view):
     picture, words = lab.draw_reading(reading, view, lowest=80)
     assert picture.width > 200
     assert f"{2000 - round(2000 * reading.accuracy)} wrong" in words
-
-
-def test_the_panel_stops_between_two_steps():
-    panel = lab.reading_panel()
-    arrived = threading.Event()
-    panel.start()
-    while panel.frame is None or panel.frame.step < 2:
-        arrived.wait(0.01)
-    panel.stop()
-    arrived.wait(0.5)
-    stopped = panel.frame.step
-    arrived.wait(0.3)
-    assert panel.frame.step == stopped < panel.frame.steps
-    panel.close()
 
 
 def test_the_comparison_draws_wrong_answers(reading):

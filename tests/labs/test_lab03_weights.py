@@ -1,7 +1,5 @@
 """Lab 03: what its pictures show is what was measured, and learning can be stopped."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -15,13 +13,6 @@ from labsupport.methods import weights as w
 @pytest.fixture(scope="module")
 def network():
     return networks.load("convnetjs")
-
-
-@pytest.fixture
-def panel():
-    live = lab.learning_panel("digits")
-    yield live
-    live.close()
 
 
 def test_a_tile_holds_its_filter_with_zero_in_the_middle():
@@ -106,26 +97,6 @@ def test_cifar_needs_a_network_and_says_so(monkeypatch):
     monkeypatch.setattr(lab.images, "torchvision_set", unreachable)
     with pytest.raises(LabError, match="no network"):
         next(lab.train_filters.frames("CIFAR10"))
-
-
-def test_the_panel_stops_within_half_a_second_and_goes_on(panel):
-    panel.start()
-    until = time.perf_counter() + 20
-    while (panel.frame is None or panel.frame.step < 4) and time.perf_counter() < until:
-        time.sleep(0.01)
-    start = time.perf_counter()
-    panel.stop()
-    assert time.perf_counter() - start < 0.5
-    time.sleep(0.5)
-    stopped = panel.frame.step
-    time.sleep(0.3)
-    assert panel.frame.step == stopped
-    assert f"Step {stopped}" in panel.words
-    panel.go_on()
-    until = time.perf_counter() + 20
-    while panel.frame.step == stopped and time.perf_counter() < until:
-        time.sleep(0.01)
-    assert panel.frame.step > stopped
 
 
 def test_the_comparison_names_each_training(network):

@@ -1,14 +1,11 @@
 """Pictures that grow: what the panels and boards show is what the engine made."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from labsupport.core import network as networks
-from labsupport.core.images import saved_settings
 from labsupport.labs.lab08_optimization import visualization as lab
 from labsupport.methods.optimize import YOSINSKI, LogOdds, TargetValue, visualize
 
@@ -33,32 +30,6 @@ def test_the_slides_twenty_classes_are_imagenets(network):
     assert lab.lecture_classes(network) == list(lab.LECTURE)
     assert len(set(lab.LECTURE)) == 20
     assert set(lab.SLIDE_NAMES) <= set(lab.LECTURE)
-
-
-def test_a_class_grows_stops_goes_on_and_is_saved_with_its_settings(tmp_path, wait_for_frames):
-    live = lab.class_panel(target="flamingo", steps=20)
-    try:
-        assert live.frame.frame.step == 0
-        assert live.picture.width > 448
-        live.start()
-        wait_for_frames(live, 3)
-        live.stop()
-        assert live.state == "stopped"
-        time.sleep(0.4)
-        stopped = live.frame.frame.step
-        assert 1 <= stopped < 20
-        live.go_on()
-        assert live.wait(90) == "finished"
-        assert live.frame.frame.step == 20
-        settings = {"steps": 20, "seed": 0}
-        alone = visualize(networks.load(), lab.class_objective("flamingo"), **settings)
-        assert torch.equal(live.frame.frame.image, alone.image)
-        assert "Step 20 of 20" in live.words
-        kept = saved_settings(live.save(tmp_path / "flamingo.png"))
-        assert kept["target"] == "flamingo"
-        assert kept["steps"] == 20
-    finally:
-        live.close()
 
 
 def test_a_units_panel_shows_a_channel_or_what_a_neuron_sees():

@@ -1,14 +1,11 @@
 """Evolution on the page: what the panel shows is what the archive holds."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
 
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
-from labsupport.core.images import saved_settings
 from labsupport.labs.lab12_fooling import evolution as lab
 from labsupport.methods.evolution import Cppn, Direct, evolve
 
@@ -28,31 +25,6 @@ def run(digits):
 @pytest.fixture(scope="module")
 def noise(digits):
     return list(evolve.frames(digits, Direct(), budget=256, batch=64))
-
-
-def test_it_evolves_stops_goes_on_and_is_saved(digits, tmp_path, wait_for_frames):
-    live = lab.evolution_panel("lenet5", budget=3000, champions=5)
-    try:
-        assert live.frame.generation.number == 1
-        live.start()
-        wait_for_frames(live, 3)
-        live.stop()
-        assert live.state == "stopped"
-        time.sleep(0.3)
-        between = live.frame.generation.number
-        assert 3 <= between < 47
-        live.go_on()
-        assert live.wait(90) == "finished"
-        alone = evolve(digits, budget=3000)
-        found = live.frame.generation
-        assert torch.equal(found.confidence, alone.confidence)
-        assert found.number == alone.number == 47
-        assert "3 008 pictures (budget: 3 000) shown" in live.words
-        assert f"{alone.count_above()} above 99 %" in live.words
-        kept = saved_settings(live.save(tmp_path / "digits.png"))
-        assert (kept["budget"], kept["seed"]) == (3000, 0)
-    finally:
-        live.close()
 
 
 def test_the_number_of_champions_changes_the_picture_at_once():

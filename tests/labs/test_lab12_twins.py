@@ -5,33 +5,10 @@ import pytest
 import torch
 
 from labsupport.core import images
-from labsupport.core.images import saved_settings
 from labsupport.labs.lab12_fooling import twins as lab
 from labsupport.methods.inversion import Hog
-from labsupport.methods.twins import twin
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def test_the_panel_ends_with_the_methods_twin(network, tmp_path):
-    live = lab.twins_panel("koala", "colosseum", steps=50)
-    try:
-        assert live.frame.frame.step == 0
-        live.run()
-        first, second = (
-            lab.fitted(images.photos()[name].image, Hog(), network)
-            for name in ("koala", "colosseum")
-        )
-        assert first.shape == (1, 3, 128, 128)
-        alone = twin(network, first, second, steps=50)
-        found = live.frame.frame.image
-        assert torch.equal((found * 255).round() / 255, alone.image)
-        assert lab.in_words(alone) in live.words
-        assert "Step 50 of 50" in live.words
-        kept = saved_settings(live.save(tmp_path / "twins.png"))
-        assert kept["described"] == "HOG, cells of 16 pixels"
-    finally:
-        live.close()
 
 
 def test_each_description_has_pictures_of_its_size(network):

@@ -26,19 +26,6 @@ def few(monkeypatch):
         one.cache_clear()
 
 
-@pytest.fixture
-def opened():
-    panels = []
-
-    def keep(panel):
-        panels.append(panel)
-        return panel
-
-    yield keep
-    for panel in panels:
-        panel.close()
-
-
 def test_the_slide_is_in_the_panel(opened):
     panel = opened(lab.numbers_panel())
     assert panel.words.startswith("Score −3, P(y = 1) = 0.0474.")

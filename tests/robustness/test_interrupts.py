@@ -158,6 +158,12 @@ def check_all_is_well(live: Live) -> None:
     assert torch.is_grad_enabled()
 
 
+def wait_for_a_frame_after(live: Live, begun: Any) -> None:
+    deadline = time.perf_counter() + 60
+    while live.frame is begun and live.state == "running" and time.perf_counter() < deadline:
+        time.sleep(0.01)
+
+
 @with_alarms
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PANELS)
@@ -170,15 +176,18 @@ def test_an_interrupt_keeps_the_last_frame_and_the_next_start_works(name):
             run_until_interrupted(live, chance.uniform(0.01, 0.6))
             check_all_is_well(live)
             assert live.frame is not None or before is None
-        live.start()
-        deadline = time.perf_counter() + 60
-        begun = live.frame
-        while live.frame is begun and live.state == "running" and time.perf_counter() < deadline:
-            time.sleep(0.01)
-        live.stop()
-        assert live.state in ("stopped", "finished")
-        assert live.frame is not begun
-        assert live.error is None
+        for begin in (live.start, live.go_on):
+            begun = live.frame
+            begin()
+            wait_for_a_frame_after(live, begun)
+            live.stop()
+            assert live.state in ("stopped", "finished")
+            assert live.error is None
+            at_its_end = begin == live.go_on and live.state == "finished"
+            assert live.frame is not begun or at_its_end
+        count = live._work.count
+        time.sleep(0.3)
+        assert live._work.count <= count + 1, "it goes on after the frame that was in work"
     finally:
         live.close()
 
