@@ -14,7 +14,7 @@ DECLARED = ["panel", "live"] + [
     for name, one in vars(declare).items()
     if inspect.isfunction(one) and one.__annotations__.get("return") == "Any"
 ]
-KINDS = rf"(?:= |@|controls\.)({'|'.join(DECLARED)})\(|\b(UnitPicker)\("
+KINDS = rf"(?:= |@|controls\.|declare\.)({'|'.join(DECLARED)})\(|\b(UnitPicker)\("
 
 
 def kinds(number: str) -> set[str]:
