@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -127,6 +128,13 @@ def test_without_a_label_the_networks_own_answer_is_left(small):
     assert torch.equal(attacked.success, attacked.after.argmax(1) != attacked.label)
     named = fooling.fgsm(small, image, 1, eps=0.3)
     assert torch.equal(named.success, named.after.argmax(1) == 1)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 20])
+def test_steps_without_a_size_reach_the_end_of_the_ball(steps):
+    network, grey = toys.linear(random_images(2, 4)), torch.full((1, 3, 4, 4), 0.5)
+    result = fooling.pgd(network, grey, eps=0.1, steps=steps)
+    assert float(result.largest) == pytest.approx(0.1)
 
 
 def test_the_frames_end_where_the_call_does(small):
@@ -468,6 +476,7 @@ def test_results_measure_themselves():
     assert result.rms.tolist() == pytest.approx([0, 0.5 / 12**0.5])
     assert result.largest.tolist() == pytest.approx([0, 0.4])
     assert result.success.tolist() == [False, True]
+    assert replace(result, target=torch.tensor([0, 0])).success.tolist() == [True, False]
 
 
 def test_one_step_asks_the_network_twice(small, monkeypatch):
