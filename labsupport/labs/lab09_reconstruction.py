@@ -19,22 +19,8 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.images import hog
 from labsupport.core.network import Network, Prediction
 from labsupport.labs.lab08_optimization.visualization import block_ends, has_channels
-from labsupport.methods.inversion import (
-    LOG_PROBABILITIES,
-    Code,
-    Comparison,
-    Hog,
-    Setting,
-    compare,
-    encode,
-    invert,
-    last_pooling,
-    neighbourhood,
-    pixel_distance,
-    recognition,
-    setting_for,
-    some_channels,
-)
+from labsupport.methods import inversion
+from labsupport.methods.inversion import LOG_PROBABILITIES, Code, Hog, Setting, encode, invert
 from labsupport.methods.optimize import LBFGS, Adam, Fourier, Frame, Momentum, Pixels
 from labsupport.ui import controls, declare, figures, ink
 
@@ -69,12 +55,16 @@ def code_of(network: Network, image: Tensor, kept: str, layer: str, part: str = 
     if kept == "hog":
         return encode(network, image, Hog())
     if kept != "layer":
-        layer = last_pooling(network) if kept == "pooling" else LOG_PROBABILITIES
+        layer = inversion.last_pooling(network) if kept == "pooling" else LOG_PROBABILITIES
     code = encode(network, image, layer)
     if part == "middle":
         height, width = code.values.shape[2:] if code.values.ndim == 4 else (0, 0)
-        return neighbourhood(code, (height // 2, width // 2))
-    return some_channels(code, slice(0, code.values.shape[1] // 2)) if part == "half" else code
+        return inversion.neighbourhood(code, (height // 2, width // 2))
+    return (
+        inversion.some_channels(code, slice(0, code.values.shape[1] // 2))
+        if part == "half"
+        else code
+    )
 
 
 def turned_back(image: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,7 +125,7 @@ def _draw_return(now: InversionFrame) -> tuple[Image.Image, str]:
     titles = ["the image", "what its code gives back", "how near the code is"]
     words = (
         f"{_kept_words(now)}: code distance {_share(now.distances[-1])}. "
-        f"Pixels are {float(pixel_distance(now.frame.image, now.image)):.2f} apart. "
+        f"Pixels are {float(inversion.pixel_distance(now.frame.image, now.image)):.2f} apart. "
         f"{_so_far(now)}\n{_named(now)}"
     )
     return figures.side_by_side([*pair, falls], titles), words
@@ -207,9 +197,11 @@ def _share(value: float) -> str:
 
 
 def _draw_four(now: InversionFrame) -> tuple[Image.Image, str]:
-    result = compare(now.network, now.frame.image, now.image, now.code)
+    found = now.frame.image
+    result = inversion.compare(now.network, found, now.image, now.code)
     words = f"{_kept_words(now)}. {comparison_words(result)} {_so_far(now)}\n{_named(now)}"
-    return quadrants_picture(now.frame.image, now.image), words
+    pair = [figures.enlarge(now.image, 2), figures.mosaic(found, columns=2, gap=2)]
+    return figures.side_by_side(pair, ["the image", "four pictures with its code"]), words
 
 
 @declare.live("All the same to the network", draw=_draw_four)
@@ -225,20 +217,12 @@ def quadrants_panel(
     """Four pictures of one code at once, each from its own seed."""
     small = images.standard(image, 128)
     code = code_of(network, small, kept, layer)
-    setting = replace(setting_for(network, code), tv=tv)
+    setting = replace(inversion.setting_for(network, code), tv=tv)
     seeds = range(seed, seed + 4)
     return _inversion_frames(network, small, code, setting, steps=steps, seed=seeds)
 
 
-def quadrants_picture(reconstructions: Tensor, original: Tensor) -> Image.Image:
-    """The original, and beside it four reconstructions in quadrants, as on the slide."""
-    return figures.side_by_side(
-        [figures.enlarge(original, 2), figures.mosaic(reconstructions, columns=2, gap=2)],
-        ["the image", "four pictures with its code"],
-    )
-
-
-def comparison_words(result: Comparison) -> str:
+def comparison_words(result: inversion.Comparison) -> str:
     """How near reconstructions are to a code and to each other, in a sentence."""
     apart = result.pixels[~torch.eye(len(result.pixels), dtype=torch.bool)]
     return (
@@ -286,7 +270,7 @@ def strips(
     near: tuple[float, ...] = ()
     for layer in layers:
         code = encode(network, image, layer)
-        setting = setting_for(network, code)
+        setting = inversion.setting_for(network, code)
         setting = replace(setting, tv=factor * setting.tv)
         for frame in invert.frames(network, code, setting=setting, **{"every": 1, **how}):
             both = (*done, frame.image), (*near, float(-frame.score))
@@ -302,7 +286,7 @@ def ends(network: Network, count: int) -> tuple[str, ...]:
 
 
 def _draw_strip(strip: Strip) -> tuple[Image.Image, str]:
-    seen = recognition(
+    seen = inversion.recognition(
         strip.network, torch.cat(strip.images), strip.original.expand(len(strip.images), -1, -1, -1)
     )
     layers = strip.layers[: len(strip.images)]
@@ -443,10 +427,9 @@ def errors_panel(
     values = [row.answer for row in rows]
     values += ["same answer" if row.same else "another answer" for row in rows]
     half = len(rows) // 2
-    order = [*range(half), *range(len(rows), len(rows) + half)]
-    order += [*range(half, len(rows)), *range(len(rows) + half, 2 * len(rows))]
+    places = torch.arange(2 * len(rows)).view(2, 2, half).transpose(0, 1).flatten().tolist()
     sheet = figures.mosaic(
-        [tiles[place] for place in order], columns=half, values=[values[place] for place in order]
+        [tiles[place] for place in places], columns=half, values=[values[place] for place in places]
     )
     picture = figures.side_by_side([sheet, errors_picture(measure, chosen=layer)], columns=1)
     numbers = [float(getattr(row, measure)) for row in rows]

@@ -13,6 +13,7 @@ from labsupport.core import images
 from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
+from labsupport.labs.lab08_optimization.visualization import ends_block
 from labsupport.labs.lab10_deepdream import fitted
 from labsupport.methods.optimize import LBFGS, Adam, Optimizer, gram
 from labsupport.methods.style import (
@@ -46,6 +47,9 @@ COLOURS = declare.choice(
 _OPTIMIZERS: dict[str, Optimizer] = {"L-BFGS": LBFGS(0.02), "Adam": Adam(0.03, "cosine")}
 _POOLING = {"max, as trained": "max", "average, as in the paper": "average"}
 RATIOS = (10.0, 1.0, 0.1, 0.01)
+_WIDE, _THUMB = 448, 96  # pixels that a painting may fill, and of what it is made from
+_LOSSES = (1e-3, 10.0)
+_STRONGEST = 32  # channels of a Gram matrix
 
 
 def styles() -> ImageSet[Picture]:
@@ -104,10 +108,6 @@ def _draw(view: StyleView) -> tuple[Image.Image, str]:
     return figures.side_by_side([figures.enlarge(image, times), right]), _in_words(view)
 
 
-_WIDE = 448  # pixels that a painting may fill
-_THUMB = 96
-
-
 def loss_picture(history: Sequence[Mapping[str, float]], steps: int = 0) -> Image.Image:
     """The relative loss of each layer, step by step; each step up or down is a factor of ten."""
     lines = {name: [one[name] for one in history] for name in _by_layer(history[0])}
@@ -120,9 +120,6 @@ def loss_picture(history: Sequence[Mapping[str, float]], steps: int = 0) -> Imag
         reach=max(steps, len(history) - 1),
         log=True,
     )
-
-
-_LOSSES = (1e-3, 10.0)
 
 
 def _in_words(view: StyleView) -> str:
@@ -212,8 +209,7 @@ def layers_panel(
 
 def _whole(layer: Layer) -> bool:
     """A map that everything after it is computed from: no branch of a block."""
-    output = layer.kind in ("relu", "concat") and layer.has_map
-    return output and ("/" not in layer.title or layer.title.endswith("/output"))
+    return layer.kind in ("relu", "concat") and layer.has_map and ends_block(layer)
 
 
 @declare.live("Two styles", draw=_draw)
@@ -291,9 +287,6 @@ def gram_picture(matrix: Tensor, order: Tensor) -> Image.Image:
     return figures.heat_map(
         numbers, colours="magma", enlarge=max(1, 192 // len(few)), label="root of the mean product"
     )
-
-
-_STRONGEST = 32
 
 
 def grams_picture(network: Network, names: Sequence[str], layer: str) -> Image.Image:

@@ -325,25 +325,13 @@ def templates(
     return figures.mosaic(shown, columns=columns, enlarge=times, titles=titles)
 
 
-@dataclass(frozen=True)
-class _LearningFrame:
-    """A snapshot and what it is tested with."""
-
-    snapshot: linear.Snapshot
-    test: LabelledImages
-    decay: float
-
-    @property
-    def progress(self) -> float:
-        return self.snapshot.progress
-
-
 def _draw_snapshot(
-    scene: _LearningFrame,
+    one: linear.Snapshot,
+    data: str,
+    decay: float,
     shared: bool = declare.choice({"own": False, "shared by all": True}, label="scale"),
     size: int = declare.whole(128, 64, 192, step=32, unit="px", label="tiles"),
 ) -> tuple[Image.Image, str]:
-    one = scene.snapshot
     times = max(1, round(size / one.classifier.weights.shape[-1]))
     picture = templates(one.classifier, shared=shared, enlarge=times)
     if not one.step:
@@ -351,8 +339,8 @@ def _draw_snapshot(
     words = (
         f"Step {one.step} of {one.steps}: loss {one.loss:.2f}, "
         f"{one.accuracy:.0%} right while learning, "
-        f"{accuracy(one.classifier, scene.test):.0%} of the test pictures; "
-        f"decay {scene.decay:g}, largest weight {float(one.classifier.weights.abs().max()):.2g}."
+        f"{accuracy(one.classifier, training_data(data)[1]):.0%} of the test pictures; "
+        f"decay {decay:g}, largest weight {float(one.classifier.weights.abs().max()):.2g}."
     )
     return picture, words
 
@@ -376,11 +364,9 @@ def learning_panel(
     data: str = _DATA,
     decay: float = DECAY,
     epochs: int = _EPOCHS,
-) -> Iterator[_LearningFrame]:
+) -> Iterator[linear.Snapshot]:
     """Templates while they are learned. `data` may be "CIFAR10" or "Imagenette": a download."""
-    train, test = training_data(data)
-    for snapshot in linear.train.frames(train, weight_decay=decay, epochs=epochs):
-        yield _LearningFrame(snapshot, test, decay)
+    return linear.train.frames(training_data(data)[0], weight_decay=decay, epochs=epochs)
 
 
 @dataclass(frozen=True)
@@ -435,7 +421,9 @@ def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> 
     """Mix a class's weights into a picture: before, what is added, after, and the answers."""
     names = training_data(data)[0].categories
 
-    @declare.panel(f"Mix in a little of another class ({_set_name(data)})", cost="quick")
+    among = next((words for words, key in (SETS | ELSEWHERE).items() if key == data), data)
+
+    @declare.panel(f"Mix in a little of another class ({among})", cost="quick")
     def mixing(
         source: str = declare.choice(names, source or names[0], label="from class"),
         place: int = declare.whole(0, 0, 5, label="picture"),
@@ -456,10 +444,6 @@ def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> 
 def _strengths(data: str) -> tuple[float, float, float]:
     """The slider's start and ends, in 1/255: digits and clothes stand on black and need more."""
     return (100, 0, 200) if data in EPOCHS else (30, 0, 60)
-
-
-def _set_name(data: str) -> str:
-    return next((name for name, key in (SETS | ELSEWHERE).items() if key == data), data)
 
 
 @lru_cache(maxsize=2)

@@ -402,7 +402,9 @@ def everything_panel(
     the menu (the photos, if none is given).
     """
 
-    @declare.live("Every method, one question", draw=_draw)
+    @declare.live(
+        "Every method, one question", draw=lambda one: (sheet_picture(one), sheet_words(one))
+    )
     def panel(
         image: torch.Tensor = declare.photo(
             image, lambda: images.photos() if pictures is None else pictures
@@ -416,10 +418,6 @@ def everything_panel(
         return ask.frames(network, image, target if of == "class" else (layer, channel))
 
     return panel()
-
-
-def _draw(sheet: AnswerSheet) -> tuple[Image.Image, str]:
-    return sheet_picture(sheet), sheet_words(sheet)
 
 
 def _is_unit_layer(layer: Layer) -> bool:
@@ -469,13 +467,11 @@ def report(sheet: AnswerSheet, folder: Path | str) -> tuple[Path, Path]:
 
 def _part(answer: Answer) -> str:
     settings = ", ".join(f"{name}: {value}" for name, value in answer.settings.items())
-    picture = "" if answer.picture is None else _embedded(answer.picture, answer.words)
+    title, words, picture = html.escape(answer.title), html.escape(answer.words), ""
+    if answer.picture is not None:
+        content = base64.b64encode(figures.to_png(answer.picture)).decode()
+        picture = f'<img alt="{words}" src="data:image/png;base64,{content}">'
     return (
-        f"<section><h2>{html.escape(answer.title)}</h2>{picture}<p>{html.escape(answer.words)}</p>"
+        f"<section><h2>{title}</h2>{picture}<p>{words}</p>"
         f"<small>{html.escape(settings)}; lab {answer.lab[:2]}</small></section>"
     )
-
-
-def _embedded(picture: Image.Image, alt: str) -> str:
-    content = base64.b64encode(figures.to_png(picture)).decode()
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{content}">'

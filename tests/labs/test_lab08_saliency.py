@@ -153,7 +153,7 @@ def test_the_object_is_lit_with_its_box(network, koala):
     mask = torch.zeros(224, 224, dtype=torch.bool)
     mask[40:100, 60:160] = True
     cut = Segmentation(mask, (60, 40, 160, 100), torch.zeros(224, 224, dtype=torch.int8))
-    picture = lab.object_picture(lab.CutObject(koala, map_, "koala", cut))
+    picture = lab.object_picture(lab.MappedImage(koala, map_, "koala", 0.998), cut)
     assert picture.width > 448 + 224
 
 

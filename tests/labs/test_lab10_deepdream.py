@@ -193,10 +193,3 @@ def test_played_films_are_whole_in_the_page():
     assert decoded(moving)[:3] == b"GIF"
     with pytest.raises(BadSetting, match="alt"):
         cinema.play(film, " ")
-
-
-def test_a_strip_goes_from_the_first_to_the_last():
-    film = Film(torch.linspace(0, 1, 9).view(9, 1, 1, 1).expand(9, 3, 20, 30), 8)
-    picture = cinema.strip(film, 3)
-    assert picture.width >= 3 * 30
-    assert cinema.strip(Film(film.images[:2], 8)).width >= 60

@@ -16,14 +16,7 @@ from labsupport.core import images
 from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.methods import saliency
-from labsupport.methods.saliency import (
-    REDUCTIONS,
-    Localization,
-    Scene,
-    Segmentation,
-    saliency_map,
-    segment,
-)
+from labsupport.methods.saliency import REDUCTIONS, Localization, Scene, Segmentation
 from labsupport.ui import controls, declare, figures
 from labsupport.ui.control import Control
 
@@ -67,7 +60,7 @@ def _standard_map(
 
 
 def _map_of(seen: torch.Tensor, network: Network, wanted: int, **knobs: Any) -> MappedImage:
-    map_ = saliency_map(network, seen, wanted, **knobs)[0]
+    map_ = saliency.saliency_map(network, seen, wanted, **knobs)[0]
     with torch.no_grad():
         probability = float(network(seen).softmax(1)[0, wanted])
     return MappedImage(seen, map_, network.categories[wanted], probability)
@@ -112,7 +105,7 @@ def _concentration(map_: torch.Tensor) -> float:
 
 def reductions(network: Network, image: torch.Tensor, target: int | str) -> Image.Image:
     """An image and its map under each way to make one number of three."""
-    maps = [saliency_map(network, image, target, reduce=way)[0] for way in REDUCTIONS]
+    maps = [saliency.saliency_map(network, image, target, reduce=way)[0] for way in REDUCTIONS]
     painted = [
         map_picture(one, signed=way == "signed") for way, one in zip(REDUCTIONS, maps, strict=True)
     ]
@@ -121,16 +114,6 @@ def reductions(network: Network, image: torch.Tensor, target: int | str) -> Imag
 
 
 # The object
-
-
-@dataclass(frozen=True)
-class CutObject:
-    """An image, its saliency map, and the object that was cut out."""
-
-    image: torch.Tensor
-    map: torch.Tensor
-    title: str
-    segmentation: Segmentation
 
 
 @dataclass(frozen=True)
@@ -197,7 +180,7 @@ def segment_panel(
     and the readout says how much of it was found.
     """
     knobs: dict[str, Any] = {"foreground": foreground, "background": background}
-    cut = segment(mapped.image, mapped.map, smooth=smooth, **knobs)
+    cut = saliency.segment(mapped.image, mapped.map, smooth=smooth, **knobs)
     left, top, right, bottom = cut.box
     words = (
         f"{mapped.title} ({figures.per_cent(mapped.probability)}): "
@@ -210,20 +193,20 @@ def segment_panel(
             f" Overlap with the true mask {saliency.mask_iou(cut.mask, mapped.truth):.2f}, "
             f"with the true box {saliency.box_iou(cut.box, box):.2f}."
         )
-    return object_picture(CutObject(mapped.image, mapped.map, mapped.title, cut)), words
+    return object_picture(mapped, cut), words
 
 
-def object_picture(cut: CutObject) -> Image.Image:
+def object_picture(mapped: MappedImage, cut: Segmentation) -> Image.Image:
     """The object lit up with its box; beside it the map, and the seeds on the picture."""
-    lit = figures.boxes(spotlight(cut.image, cut.segmentation.mask), [cut.segmentation.box])
-    seeds = grabcut_seeds_picture(cut.image, cut.segmentation.seeds)
+    lit = figures.boxes(spotlight(mapped.image, cut.mask), [cut.box])
+    seeds = grabcut_seeds_picture(mapped.image, cut.seeds)
     small = figures.side_by_side(
-        [map_picture(cut.map), seeds],
+        [map_picture(mapped.map), seeds],
         ["the map", "dots: object, stripes: rest"],
         columns=1,
         gap=8,
     )
-    large = figures.side_by_side([figures.enlarge(lit, 2)], [cut.title])
+    large = figures.side_by_side([figures.enlarge(lit, 2)], [mapped.title])
     return figures.side_by_side([large, small])
 
 

@@ -10,18 +10,8 @@ from PIL import Image
 
 from labsupport.core.network import Network, TargetLike
 from labsupport.core.network.layers import Layer
-from labsupport.methods.optimize import (
-    CLEAR,
-    SIMONYAN,
-    STARTS,
-    YOSINSKI,
-    Frame,
-    LogOdds,
-    Objective,
-    Recipe,
-    TargetValue,
-    visualize,
-)
+from labsupport.methods import optimize
+from labsupport.methods.optimize import CLEAR, YOSINSKI, Frame, LogOdds, Objective, TargetValue
 from labsupport.ui import declare, figures, ink
 
 # The lecture's class images: Simonyan's two rows, then Yosinski's.
@@ -54,8 +44,11 @@ SLIDE_NAMES = {
     "pool table": "billiard table",
     "beach wagon": "station wagon",
 }
-RECIPES = {recipe.name: recipe for recipe in (CLEAR, SIMONYAN, *YOSINSKI)}
-_STARTS = {"as the setting has it": "", **{start: start for start in STARTS if start != "mean"}}
+RECIPES = {recipe.name: recipe for recipe in (CLEAR, optimize.SIMONYAN, *YOSINSKI)}
+_STARTS = {
+    "as the setting has it": "",
+    **{start: start for start in optimize.STARTS if start != "mean"},
+}
 _RAISED = {"score and log-odds": "both", "the score alone (Simonyan)": "score"}
 _EXTENTS = {"the whole map": "map", "one neuron in the middle": "neuron"}
 _AT_ONCE = 4  # images that a gallery works on together, so that frames come often
@@ -91,7 +84,6 @@ class PanelFrame:
     """A frame, and what the panel says beside it."""
 
     frame: Frame
-    network: Network
     title: str
     seconds: float  # since the start
 
@@ -110,13 +102,13 @@ def _panel_frames(
     **how: Any,
 ) -> Iterator[PanelFrame]:
     begun, how = time.perf_counter(), {**how, "recipe": RECIPES[recipe], "start": start or None}
-    for frame in visualize.frames(network, objective, **how):
-        yield PanelFrame(frame, network, title, time.perf_counter() - begun)
+    for frame in optimize.visualize.frames(network, objective, **how):
+        yield PanelFrame(frame, title, time.perf_counter() - begun)
 
 
-def _draw_class(shown: PanelFrame) -> tuple[Image.Image, str]:
+def _draw_class(shown: PanelFrame, network: Network) -> tuple[Image.Image, str]:
     frame, name = shown.frame, shown.title
-    [answers] = shown.network.predict(frame.image)
+    [answers] = network.predict(frame.image)
     chance = next((one.probability for one in answers if one.name == name), 0.0)
     picture = figures.side_by_side(
         [figures.enlarge(frame.image, 2), figures.bars(answers, highlight=name)],
@@ -199,7 +191,7 @@ def unit_panel(
 class Entry:
     """One setting's picture on the board: its last frame and how long it took."""
 
-    recipe: Recipe
+    recipe: optimize.Recipe
     frame: Frame
     seconds: float
 
@@ -208,7 +200,7 @@ def board(
     network: Network,
     target: TargetLike,
     *,
-    recipes: Sequence[Recipe] = (*YOSINSKI, CLEAR),
+    recipes: Sequence[optimize.Recipe] = (*YOSINSKI, CLEAR),
     steps: int | None = 100,
     seed: int = 0,
 ) -> list[Entry]:
@@ -219,21 +211,17 @@ def board(
     entries = []
     for recipe in recipes:
         begun = time.perf_counter()
-        frame = visualize(network, target, recipe=recipe, steps=steps, seed=seed)
+        frame = optimize.visualize(network, target, recipe=recipe, steps=steps, seed=seed)
         entries.append(Entry(recipe, frame, time.perf_counter() - begun))
     return entries
 
 
 def board_picture(entries: Sequence[Entry], *, columns: int = 3) -> Image.Image:
     """The settings' pictures side by side, with the value that was reached and the seconds."""
-    values = [
-        f"{ink.number(float(entry.frame.score))} in {entry.seconds:.1f} s" for entry in entries
-    ]
-    names = [entry.recipe.name for entry in entries]
-    tiles = [entry.frame.image for entry in entries]
-    return figures.mosaic(
-        tiles, titles=names, values=values, columns=min(columns, len(tiles)), gap=8
-    )
+    values = [f"{ink.number(float(one.frame.score))} in {one.seconds:.1f} s" for one in entries]
+    names, tiles = [one.recipe.name for one in entries], [one.frame.image for one in entries]
+    columns = min(columns, len(tiles))
+    return figures.mosaic(tiles, titles=names, values=values, columns=columns, gap=8)
 
 
 # Galleries
@@ -244,18 +232,13 @@ def lecture_classes(network: Network) -> list[str]:
     return [name for name in LECTURE if name in network.categories]
 
 
-def gallery_picture(
-    frame: Frame, names: Sequence[str] | Mapping[str, str], *, columns: int = 5
-) -> Image.Image:
+def gallery_picture(frame: Frame, names: Sequence[str]) -> Image.Image:
     """The images of a batch in rows, each under its name, with its probability if it has one."""
-    return _named(frame.image, names, frame.probability, columns)
+    return _named(frame.image, names, frame.probability, 5)
 
 
 def _named(
-    images: torch.Tensor,
-    names: Sequence[str] | Mapping[str, str],
-    chances: torch.Tensor | None,
-    columns: int,
+    images: torch.Tensor, names: Sequence[str], chances: torch.Tensor | None, columns: int
 ) -> Image.Image:
     titles = [SLIDE_NAMES.get(name, name) for name in names]
     values = None if chances is None else [figures.per_cent(float(chance)) for chance in chances]
@@ -304,7 +287,7 @@ def gallery_panel(
     for first in range(0, len(known), _AT_ONCE):
         some = known[first : first + _AT_ONCE]
         done = tuple(known[: first + len(some)])
-        for frame in visualize.frames(network, class_objective(some), **how):
+        for frame in optimize.visualize.frames(network, class_objective(some), **how):
             chance = frame.probability if frame.probability is not None else torch.zeros(len(some))
             both = torch.cat([images, frame.image]), torch.cat([chances, chance])
             yield GalleryFrame(*both, done, len(known), len(some), frame.progress, steps)
@@ -320,13 +303,18 @@ def unit_layers(network: Network, count: int = 8) -> list[str]:
     return [layer.name for layer in block_ends(blocks or network.layers, count)]
 
 
-def block_ends(layers: Sequence[Layer], count: int) -> list[Layer]:
-    """So many of these layers, evenly from the first to the last; of a block with branches, only
-    its end."""
-    whole = [one for one in layers if "/" not in one.title or one.title.endswith("/output")]
-    ends = whole if len(whole) >= count else layers
+def block_ends(layers: Sequence[Layer], count: int, *, enough: int | None = None) -> list[Layer]:
+    """So many of these layers, evenly from the first to the last; of a block with branches only its
+    end, if that leaves `enough` (as many as wanted, if that is None)."""
+    whole = [layer for layer in layers if ends_block(layer)]
+    ends = whole if len(whole) >= (count if enough is None else enough) else layers
     places = torch.linspace(0, len(ends) - 1, min(count, len(ends))).round().int().tolist()
     return [ends[place] for place in dict.fromkeys(places)]
+
+
+def ends_block(layer: Layer) -> bool:
+    """Whether everything after a layer is computed from it: it is no branch of a block."""
+    return "/" not in layer.title or layer.title.endswith("/output")
 
 
 def units(
@@ -339,7 +327,9 @@ def units(
 ) -> dict[str, Frame]:
     """For each layer the frame of a batch: its first channels, so many."""
     return {
-        layer: visualize(network, [(layer, one) for one in range(channels)], steps=steps, size=size)
+        layer: optimize.visualize(
+            network, [(layer, one) for one in range(channels)], steps=steps, size=size
+        )
         for layer in layers
     }
 

@@ -11,6 +11,8 @@ from labsupport.core import images
 from labsupport.core.images import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
+from labsupport.labs.lab08_optimization.visualization import block_ends
+from labsupport.methods import dream
 from labsupport.methods.dream import (
     CLASSIC,
     VIVID,
@@ -18,15 +20,11 @@ from labsupport.methods.dream import (
     DreamObjective,
     DreamRecipe,
     Feedback,
-    Guided,
-    balanced_weights,
-    dream,
-    feedback,
-    resized,
 )
 from labsupport.ui import declare, figures
 
 DOGS = range(151, 269)  # ImageNet's breeds, Chihuahua to Mexican hairless
+_GUIDE = 240  # pixels of a guide's longer side
 GRADIENT = declare.choice({"in bands (vivid)": "vivid", "as it is (2015)": "2015"}, "vivid")
 _RECIPES = {recipe.name: recipe for recipe in (CLASSIC, VIVID)}
 
@@ -143,9 +141,11 @@ def dream_panel(
     picture = fitted(image, side)
     objective: DreamObjective = layer
     if share > 0 and second != layer:
-        weights = balanced_weights(network, picture, [layer, second])
+        weights = dream.balanced_weights(network, picture, [layer, second])
         objective = {layer: (1 - share) * weights[layer], second: share * weights[second]}
-    return _views(dream.frames(network, picture, objective, recipe=recipe_of(**how), seed=seed))
+    return _views(
+        dream.dream.frames(network, picture, objective, recipe=recipe_of(**how), seed=seed)
+    )
 
 
 # Octaves
@@ -155,15 +155,15 @@ def octaves_picture(
     network: Network, image: torch.Tensor, layer: str, *, recipe: DreamRecipe = VIVID
 ) -> Image.Image:
     """The octaves from left to right: what each begins with, what it ends as, its detail."""
-    frames = dream.frames(network, image, layer, recipe=recipe)
+    frames = dream.dream.frames(network, image, layer, recipe=recipe)
     ends = list({frame.octave: frame for frame in frames}.values())
     copies = [image]
     for end in reversed(ends[:-1]):
-        copies.insert(0, resized(copies[0], end.size))
+        copies.insert(0, dream.resized(copies[0], end.size))
     begun, ended, details = [], [], []
     before = torch.zeros(1, 3, 1, 1)
     for copy, end in zip(copies, ends, strict=True):
-        begun.append((copy + resized(before, end.size)).clamp(0, 1))
+        begun.append((copy + dream.resized(before, end.size)).clamp(0, 1))
         ended.append((copy + end.detail).clamp(0, 1))
         details.append((0.5 + end.detail).clamp(0, 1))
         before = end.detail
@@ -188,7 +188,7 @@ def board(
     columns: int = 3,
 ) -> Image.Image:
     """The same picture dreamed on in several ways, each under its name."""
-    tiles = [dream(network, image, what, recipe=recipe).image for what, recipe in dreams.values()]
+    tiles = [dream.dream(network, image, what, recipe=how).image for what, how in dreams.values()]
     return figures.mosaic(tiles, titles=list(dreams), columns=columns, gap=8)
 
 
@@ -201,10 +201,7 @@ def sheet_layers(network: Network, every: bool = False) -> list[str]:
     if every:
         return [layer.name for layer in known]
     outputs = [layer for layer in known if layer.kind in ("relu", "concat", "add")]
-    whole = [one for one in outputs if "/" not in one.title or one.title.endswith("/output")]
-    ends = whole if len(whole) >= 5 else outputs or known
-    places = torch.linspace(0, len(ends) - 1, min(12, len(ends))).round().int().tolist()
-    return [ends[place].name for place in places]
+    return [layer.name for layer in block_ends(outputs or known, 12, enough=5)]
 
 
 @dataclass(frozen=True)
@@ -255,7 +252,7 @@ def contact_panel(
     done: tuple[torch.Tensor, ...] = (picture,)
     for place, name in enumerate(names):
         titles = ("the photograph", *[network.layer(one).title for one in names[: place + 1]])
-        for frame in dream.frames(network, picture, name, recipe=recipe):
+        for frame in dream.dream.frames(network, picture, name, recipe=recipe):
             so_far = (*done, frame.image)
             share, steps = frame.progress, frame.steps
             yield ContactSheet(so_far, titles, len(names), share, steps, frame.octaves)
@@ -279,7 +276,7 @@ def feedback_panel(
 ) -> Iterator[Feedback]:
     """A dream in one octave, and what the network says after each step."""
     picture = images.standard(image, network.input_size[0])
-    return feedback.frames(network, picture, layer, recipe=_RECIPES[gradient], steps=steps)
+    return dream.feedback.frames(network, picture, layer, recipe=_RECIPES[gradient], steps=steps)
 
 
 def feedback_words(rows: Feedback, network: Network) -> str:
@@ -344,9 +341,6 @@ def _lines(rows: Feedback, network: Network) -> dict[str, torch.Tensor]:
 # Guided dreams
 
 
-_GUIDE = 240  # pixels of its longer side
-
-
 def _draw_guided(view: DreamView, guide: torch.Tensor) -> tuple[Image.Image, str]:
     parts = [view.frame.image, fitted(guide, _GUIDE)]
     return figures.side_by_side(parts, ["the dream", "the guide"]), _so_far(view)
@@ -362,5 +356,7 @@ def guided_panel(
     side: int = longer_side(400),
 ) -> Iterator[DreamView]:
     """One picture dreamed on with the features of another."""
-    objective = Guided.by(network, layer, fitted(guide, _GUIDE))
-    return _views(dream.frames(network, fitted(image, side), objective, recipe=recipe_of(**how)))
+    objective = dream.Guided.by(network, layer, fitted(guide, _GUIDE))
+    return _views(
+        dream.dream.frames(network, fitted(image, side), objective, recipe=recipe_of(**how))
+    )

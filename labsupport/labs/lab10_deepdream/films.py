@@ -110,6 +110,7 @@ def _draw_film(film: FilmFrame) -> tuple[Image.Image, str]:
     return picture, f"Picture {number} of {film.count}; {how}{extra or kept or ''}."
 
 
+CLIPS = ("china", "neuschwanstein", "flower", "cafe_terrace", "great_wave")
 RECIPE = declare.together(
     gradient=GRADIENT, octaves=declare.whole(2, 1, 4), iterations=declare.whole(6, 2, 20)
 )
@@ -145,17 +146,6 @@ def film_panel(
     shots = torch.cat([fitted(one[None], side) for one in clip.images])
     for frame in dream_film.frames(network, shots, layer, carry=carry, recipe=recipe_of(**how)):
         yield replace(frame, settings={**frame.settings, "fps": clip.fps})
-
-
-def strip(film: Film, count: int = 6) -> Image.Image:
-    """Some pictures of a film side by side, from the first to the last."""
-    places = torch.linspace(0, len(film.images) - 1, min(count, len(film.images))).round().int()
-    tiles = [film.images[place] for place in places.tolist()]
-    titles = [f"picture {place + 1}" for place in places.tolist()]
-    return figures.mosaic(tiles, titles=titles, columns=min(3, len(tiles)), gap=8)
-
-
-CLIPS = ("china", "neuschwanstein", "flower", "cafe_terrace", "great_wave")
 
 
 class ClipMenu(controls.UploadMenu):

@@ -321,17 +321,13 @@ def digit_lines(names: Sequence[str], digit: int = 3, reach: float = 0.5) -> Ima
     image, pictures, titles = handwritten(digit), [], []
     for name in names:
         line = fooling.sign_line(trained(name), image, reach=reach, points=61)
-        shown = {str(one): (line.eps, line.scores[:, one]) for one in _best(line.scores, 5)}
+        best = sorted(line.scores.amax(0).topk(5).indices.tolist())
+        shown = {str(one): (line.eps, line.scores[:, one]) for one in best}
         pictures.append(
             figures.curve(shown, across="ε", up="score before softmax", size=(330, 270))
         )
         titles.append(f"{name}: median R² {float(line.r_squared().median()):.3f}")
     return figures.side_by_side(pictures, titles)
-
-
-def _best(scores: torch.Tensor, count: int) -> list[int]:
-    """The classes with the highest scores anywhere, in the order of their numbers."""
-    return sorted(scores.amax(0).topk(count).indices.tolist())
 
 
 # Learning to resist

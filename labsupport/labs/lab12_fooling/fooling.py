@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +155,6 @@ def fooled_words(result: AttackResult, network: Network) -> str:
 class _Line:
     line: SignLine
     image: torch.Tensor
-    network: Network
 
 
 def _line(
@@ -168,12 +166,14 @@ def _line(
 ) -> _Line:
     seen = images.standard(image, network.input_size[0])
     line = fooling.sign_line(network, seen, target, reach=reach / 255, points=41, clip=clip)
-    return _Line(line, seen, network)
+    return _Line(line, seen)
 
 
 @declare.panel("Along the sign direction", compute=_line, cost="slow")
 def line_panel(
-    along: _Line, within: float = declare.real(0.25, 0.1, 1.0, step=0.05, label="R² within share")
+    along: _Line,
+    network: Network,
+    within: float = declare.real(0.25, 0.1, 1.0, step=0.05, label="R² within share"),
 ) -> tuple[Image.Image, str]:
     """The scores along the sign direction on both sides of the picture, and how straight they
     are."""
@@ -181,14 +181,14 @@ def line_panel(
     reach = float(line.eps[-1])
     near = within * reach
     picture = figures.side_by_side(
-        [line_picture(line, along.network.categories, near=near), _along(along)],
+        [line_picture(line, network.categories, near=near), _along(along, network)],
         columns=1, gap=8,
     )  # fmt: skip
     straight, whole = line.r_squared(near), line.r_squared()
     wanted = line.label if line.target is None else line.target
     at = int((line.eps - near).abs().argmin())
     words = (
-        f"{along.network.categories[wanted]}: R² of its score {float(straight[wanted]):.2f} within "
+        f"{network.categories[wanted]}: R² of its score {float(straight[wanted]):.2f} within "
         f"±{255 * near:.1f}/255, {float(whole[wanted]):.2f} on the whole line; median of all "
         f"classes {float(straight.median()):.2f} and {float(whole.median()):.2f}. Its log-odds at "
         f"+{255 * float(line.eps[at]):.1f}/255: {float(line.log_odds[at]):.1f}, where the gradient "
@@ -222,7 +222,6 @@ def line_picture(
     categories: Sequence[str],
     *,
     near: float | None = None,
-    size: tuple[int, int] = (704, 330),
 ) -> Image.Image:
     """Scores against eps: the classes that win somewhere on the line, and where R² is taken."""
     wins = line.scores.argmax(1).bincount(minlength=line.scores.shape[1])
@@ -244,15 +243,15 @@ def line_picture(
         axes.set_ylabel("score before softmax")
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
-    return figures.drawn(plot, size=size)
+    return figures.drawn(plot, size=(704, 330))
 
 
-def _along(along: _Line, count: int = 5) -> Image.Image:
+def _along(along: _Line, network: Network, count: int = 5) -> Image.Image:
     """Pictures from one end of the line to the other, with the answer to each."""
     places = np.linspace(0, len(along.line.eps) - 1, count).round().astype(int).tolist()
     steps = along.line.eps[places]
     shown = (along.image + steps[:, None, None, None] * along.line.direction).clamp(0, 1)
-    names = [row[0].name for row in along.network.ranking(along.line.scores[places], k=1)]
+    names = [row[0].name for row in network.ranking(along.line.scores[places], k=1)]
     titles = [
         f"{255 * float(step):+.0f}/255: {name}".replace("-", "−").replace("+0", "0")
         for step, name in zip(steps, names, strict=True)
@@ -269,20 +268,17 @@ class _Walked:
 
     step: fooling.AttackFrame
     chances: tuple[torch.Tensor, ...]
-    network: Network
 
     @property
     def progress(self) -> float:
         return self.step.progress
 
 
-def _draw_step(walked: _Walked) -> tuple[Image.Image, str]:
-    result, network = walked.step.result, walked.network
-    words = fooled_words(result, network)
-    picture = figures.side_by_side(
-        [fooled_picture(result, network, bars=3), _chances(walked)], columns=1, gap=8
-    )
-    return picture, f"Step {walked.step.step} of {walked.step.steps}. {words}"
+def _draw_step(walked: _Walked, network: Network) -> tuple[Image.Image, str]:
+    step = walked.step
+    parts = [fooled_picture(step.result, network, bars=3), _chances(walked, network.categories)]
+    words = f"Step {step.step} of {step.steps}. {fooled_words(step.result, network)}"
+    return figures.side_by_side(parts, columns=1, gap=8), words
 
 
 @declare.live("Step by step", draw=_draw_step)
@@ -300,14 +296,13 @@ def steps_panel(
     chances: tuple[torch.Tensor, ...] = ()
     for one in fooling.pgd.frames(network, seen, target, **settings):
         chances = (*chances, one.result.after[0].softmax(0))
-        yield _Walked(one, chances, network)
+        yield _Walked(one, chances)
 
 
-def _chances(walked: _Walked) -> Image.Image:
+def _chances(walked: _Walked, names: Sequence[str]) -> Image.Image:
     result, rows = walked.step.result, torch.stack(walked.chances)
     wanted = [int(result.label), *([] if result.target is None else [int(result.target)])]
     wanted += [one for one in rows[-1].argsort(descending=True).tolist() if one not in wanted]
-    names = walked.network.categories
 
     def plot(axes: Axes) -> None:
         steps = torch.arange(len(rows))
@@ -436,57 +431,41 @@ def _defence_words(
 # A defence against an attack, over many pictures
 
 
-@dataclass(frozen=True)
-class DefenceRow:
-    """One defence over many pictures: shares of right answers, clean and fooled."""
-
-    name: str
-    clean: float
-    mild: float
-    strong: float
-
-
 def defences_compared(
     network: Network, names: Sequence[str], *, eps: Sequence[float] = (1, 4)
-) -> list[DefenceRow]:
-    """Every defence at its usual strength, on pictures fooled a little and more (PGD, 1/255)."""
+) -> dict[str, tuple[float, ...]]:
+    """Every defence at its usual strength: shares of right answers, first to clean pictures, then
+    to pictures fooled by each of `eps` (PGD, 1/255)."""
     seen = torch.cat([images.standard(images.sample(name)) for name in names])
     attacks = [fooling.pgd(network, seen, eps=one / 255, step=one / 765, steps=_FEW) for one in eps]
-    rows = []
+    rows = {}
     for defence in (None, *DEFENCES):
-        mild, strong = (fooling.try_defence(network, one, defence) for one in attacks)
-        words = (
-            "nothing"
-            if defence is None
-            else DEFENCES[defence].words.format(DEFENCES[defence].usual)
-        )
-        rows.append(DefenceRow(words, mild.clean_right, mild.attacked_right, strong.attacked_right))
+        trials = [fooling.try_defence(network, one, defence) for one in attacks]
+        known = DEFENCES.get(defence or "")
+        name = known.words.format(known.usual) if known else "nothing"
+        rows[name] = (trials[0].clean_right, *(trial.attacked_right for trial in trials))
     return rows
 
 
-def defences_picture(rows: Sequence[DefenceRow], eps: Sequence[float] = (1, 4)) -> Image.Image:
+def defences_picture(
+    rows: Mapping[str, Sequence[float]], eps: Sequence[float] = (1, 4)
+) -> Image.Image:
     """Shares of right answers after each defence: clean pictures, and fooled ones."""
-    series = [
-        ("clean (the control)", [row.clean for row in rows], ""),
-        (f"fooled, ε = {eps[0]:g}/255", [row.mild for row in rows], "//"),
-        (f"fooled, ε = {eps[1]:g}/255", [row.strong for row in rows], ".."),
-    ]
-    return figures.drawn(partial(_draw_shares, [row.name for row in rows], series), size=(704, 300))
+    names = ["clean (the control)", *(f"fooled, ε = {one:g}/255" for one in eps)]
+    series = zip(names, zip(*rows.values(), strict=True), strict=True)
 
+    def plot(axes: Axes) -> None:
+        places = np.arange(len(rows))
+        for place, (name, shares) in enumerate(series):
+            left, hatch = places + (place - 1) * 0.27, ("", "//", "..")[place]
+            colour = ink.SERIES[place]
+            axes.bar(left, shares, 0.25, label=name, hatch=hatch, color=colour, edgecolor="white")
+            for x, share in zip(left, shares, strict=True):
+                axes.text(x, share + 0.02, f"{share:.0%}", ha="center", fontsize=8)
+        axes.set_xticks(places, list(rows))
+        axes.set_ylabel("share still named as before")
+        axes.set_ylim(0, 1.3)
+        axes.grid(visible=False, axis="x")
+        axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper center")
 
-def _draw_shares(
-    names: Sequence[str], series: Sequence[tuple[str, Sequence[float], str]], axes: Axes
-) -> None:
-    places = np.arange(len(names))
-    for place, (name, shares, hatch) in enumerate(series):
-        left = places + (place - 1) * 0.27
-        axes.bar(
-            left, shares, 0.25, label=name, hatch=hatch, color=ink.SERIES[place], edgecolor="white"
-        )
-        for x, share in zip(left, shares, strict=True):
-            axes.text(x, share + 0.02, f"{share:.0%}", ha="center", fontsize=8)
-    axes.set_xticks(places, names)
-    axes.set_ylabel("share still named as before")
-    axes.set_ylim(0, 1.3)
-    axes.grid(visible=False, axis="x")
-    axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper center")
+    return figures.drawn(plot, size=(704, 300))
