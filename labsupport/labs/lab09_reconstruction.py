@@ -60,11 +60,9 @@ def code_of(network: Network, image: Tensor, kept: str, layer: str, part: str = 
     if part == "middle":
         height, width = code.values.shape[2:] if code.values.ndim == 4 else (0, 0)
         return inversion.neighbourhood(code, (height // 2, width // 2))
-    return (
-        inversion.some_channels(code, slice(0, code.values.shape[1] // 2))
-        if part == "half"
-        else code
-    )
+    if part == "half":
+        return inversion.some_channels(code, slice(0, code.values.shape[1] // 2))
+    return code
 
 
 def turned_back(image: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,7 +86,6 @@ class InversionFrame:
     frame: Frame
     image: Tensor
     code: Code
-    network: Network
     distances: tuple[float, ...]
     seconds: float
     answer: Prediction  # the network's to the image
@@ -107,10 +104,10 @@ def _inversion_frames(
     for frame in invert.frames(network, code, setting=setting, every=1, **how):
         distances = (*distances, float(-frame.score.mean()))
         seconds = time.perf_counter() - begun
-        yield InversionFrame(frame, image, code, network, distances, seconds, answer)
+        yield InversionFrame(frame, image, code, distances, seconds, answer)
 
 
-def _draw_return(now: InversionFrame) -> tuple[Image.Image, str]:
+def _draw_return(now: InversionFrame, network: Network) -> tuple[Image.Image, str]:
     times = max(1, round(288 / max(now.frame.image.shape[2:])))
     pair = [figures.enlarge(one, times) for one in (now.image, now.frame.image)]
     falls = figures.curve(
@@ -124,17 +121,17 @@ def _draw_return(now: InversionFrame) -> tuple[Image.Image, str]:
     )
     titles = ["the image", "what its code gives back", "how near the code is"]
     words = (
-        f"{_kept_words(now)}: code distance {_share(now.distances[-1])}. "
+        f"{_kept_words(now, network)}: code distance {_share(now.distances[-1])}. "
         f"Pixels are {float(inversion.pixel_distance(now.frame.image, now.image)):.2f} apart. "
-        f"{_so_far(now)}\n{_named(now)}"
+        f"{_so_far(now)}\n{_named(now, network)}"
     )
     return figures.side_by_side([*pair, falls], titles), words
 
 
-def _kept_words(now: InversionFrame) -> str:
+def _kept_words(now: InversionFrame, network: Network) -> str:
     layer, pixels = now.code.layer, 3 * now.code.size[0] * now.code.size[1]
     inside = isinstance(layer, str) and layer != LOG_PROBABILITIES
-    title = now.network.layer(str(layer)).title if inside else str(layer)
+    title = network.layer(str(layer)).title if inside else str(layer)
     return f"{title}, {now.code.numbers:,} numbers for {pixels:,} of the image"
 
 
@@ -142,8 +139,8 @@ def _so_far(now: InversionFrame) -> str:
     return f"Step {now.frame.step} of {now.frame.steps}, {now.seconds:.1f} s."
 
 
-def _named(now: InversionFrame) -> str:
-    wanted, answer = now.answer, now.network.predict(now.frame.image[:1], 1)[0][0]
+def _named(now: InversionFrame, network: Network) -> str:
+    wanted, answer = now.answer, network.predict(now.frame.image[:1], 1)[0][0]
     return (
         f"The network names the image {wanted.name} ({figures.per_cent(wanted.probability)}), the "
         f"reconstruction {answer.name} ({figures.per_cent(answer.probability)})."
@@ -196,12 +193,13 @@ def _share(value: float) -> str:
 # The four quadrants
 
 
-def _draw_four(now: InversionFrame) -> tuple[Image.Image, str]:
+def _draw_four(now: InversionFrame, network: Network) -> tuple[Image.Image, str]:
     found = now.frame.image
-    result = inversion.compare(now.network, found, now.image, now.code)
-    words = f"{_kept_words(now)}. {comparison_words(result)} {_so_far(now)}\n{_named(now)}"
+    result = inversion.compare(network, found, now.image, now.code)
+    words = f"{_kept_words(now, network)}. {comparison_words(result)} {_so_far(now)}"
     pair = [figures.enlarge(now.image, 2), figures.mosaic(found, columns=2, gap=2)]
-    return figures.side_by_side(pair, ["the image", "four pictures with its code"]), words
+    picture = figures.side_by_side(pair, ["the image", "four pictures with its code"])
+    return picture, f"{words}\n{_named(now, network)}"
 
 
 @declare.live("All the same to the network", draw=_draw_four)
@@ -241,7 +239,6 @@ class Strip:
     """Reconstructions from one layer after the other, the last one on its way."""
 
     original: Tensor
-    network: Network
     layers: tuple[str, ...]  # all of them
     images: tuple[Tensor, ...]
     distances: tuple[float, ...]
@@ -254,12 +251,7 @@ class Strip:
 
 
 def strips(
-    network: Network,
-    image: Tensor,
-    layers: Sequence[str],
-    *,
-    factor: float = 1.0,
-    **how: Any,
+    network: Network, image: Tensor, layers: Sequence[str], *, factor: float = 1.0, **how: Any
 ) -> Iterator[Strip]:
     """One image from the codes of several layers, one after the other.
 
@@ -274,7 +266,7 @@ def strips(
         setting = replace(setting, tv=factor * setting.tv)
         for frame in invert.frames(network, code, setting=setting, **{"every": 1, **how}):
             both = (*done, frame.image), (*near, float(-frame.score))
-            yield Strip(image, network, tuple(layers), *both, frame.progress, frame.steps)
+            yield Strip(image, tuple(layers), *both, frame.progress, frame.steps)
         done, near = both
 
 
@@ -285,10 +277,9 @@ def ends(network: Network, count: int) -> tuple[str, ...]:
     return tuple(layer.title for layer in block_ends(maps, count))
 
 
-def _draw_strip(strip: Strip) -> tuple[Image.Image, str]:
-    seen = inversion.recognition(
-        strip.network, torch.cat(strip.images), strip.original.expand(len(strip.images), -1, -1, -1)
-    )
+def _draw_strip(strip: Strip, network: Network) -> tuple[Image.Image, str]:
+    originals = strip.original.expand(len(strip.images), -1, -1, -1)
+    seen = inversion.recognition(network, torch.cat(strip.images), originals)
     layers = strip.layers[: len(strip.images)]
     words = [
         f"{layer}: code distance {_share(near)}, the image's class has "

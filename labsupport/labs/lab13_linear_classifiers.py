@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,9 +79,7 @@ def _downloaded(data: str, split: str, count: int) -> LabelledImages:
     side = 64 if data == "Imagenette" else 32
     if examples.images.shape[-1] == side:
         return examples
-    return LabelledImages(
-        images.resize(examples.images, side), examples.labels, examples.categories
-    )
+    return replace(examples, images=images.resize(examples.images, side))
 
 
 def epochs_for(data: str) -> int:
@@ -172,27 +170,25 @@ def numbers_picture(inputs: Sequence[float] | torch.Tensor) -> Image.Image:
     weights = np.array(linear.SLIDE_WEIGHTS)
     before, now = weights * np.array(linear.SLIDE_INPUT), weights * np.asarray(inputs)
     prediction = linear.predict(inputs, linear.SLIDE_WEIGHTS)
-    parts = figures.drawn(partial(_draw_parts, before, now), size=(620, 260))
     sides = [
         Prediction("y = 1", prediction.probability, prediction.score, 1),
         Prediction("y = 0", 1 - prediction.probability, -prediction.score, 0),
     ]
-    return figures.side_by_side(
-        [parts, figures.bars(sides, width=420, highlight="y = 1")],
-        ["What each number adds to the score", "What the classifier says"],
-        columns=1,
-    )
 
+    def plot(axes: Axes) -> None:
+        places = np.arange(1, len(now) + 1)
+        axes.bar(places - 0.2, before, 0.38, color="#bbbbbb", label="the slide's x", hatch="//")
+        axes.bar(places + 0.2, now, 0.38, color=ink.SERIES[0], label="now")
+        axes.axhline(0, color="#333333", linewidth=1)
+        axes.set_xticks(places, [f"x{place}" for place in places])
+        axes.set_ylabel("weight × input")
+        axes.set_ylim(-6.6, 6.6)
+        axes.legend(frameon=False, fontsize=9, loc="lower left", ncols=2)
 
-def _draw_parts(before: np.ndarray, now: np.ndarray, axes: Axes) -> None:
-    places = np.arange(1, len(now) + 1)
-    axes.bar(places - 0.2, before, 0.38, color="#bbbbbb", label="the slide's x", hatch="//")
-    axes.bar(places + 0.2, now, 0.38, color=ink.SERIES[0], label="now")
-    axes.axhline(0, color="#333333", linewidth=1)
-    axes.set_xticks(places, [f"x{place}" for place in places])
-    axes.set_ylabel("weight × input")
-    axes.set_ylim(-6.6, 6.6)
-    axes.legend(frameon=False, fontsize=9, loc="lower left", ncols=2)
+    parts = figures.drawn(plot, size=(620, 260))
+    answer = figures.bars(sides, width=420, highlight="y = 1")
+    titles = ["What each number adds to the score", "What the classifier says"]
+    return figures.side_by_side([parts, answer], titles, columns=1)
 
 
 # How small the step may be
@@ -389,10 +385,8 @@ def decays_compared(data: str, decays: tuple[float, ...] = (0.0, 0.1, 1.0, 10.0)
     for decay in decays:
         one = trained(data, decay)
         matrix = linear.strength_matrix(one, test.images, test.labels, each=10, along="sign")
-        step = float(matrix.nanmedian())
-        comparisons.append(
-            DecayComparison(decay, accuracy(one, train), accuracy(one, test), step, one)
-        )
+        shares, step = (accuracy(one, train), accuracy(one, test)), float(matrix.nanmedian())
+        comparisons.append(DecayComparison(decay, *shares, step, one))
     return tuple(comparisons)
 
 
@@ -484,9 +478,8 @@ def mixed_picture(
             chances = convnet(torch.cat([before, mixed.images])).softmax(1).cpu()
         answers += [_bars(chance, classifier) for chance in chances]
         names += ["ConvNet, before", "ConvNet, after"]
-    return figures.side_by_side(
-        [top, figures.side_by_side(answers, names, columns=2)], columns=1, gap=12
-    )
+    below = figures.side_by_side(answers, names, columns=2)
+    return figures.side_by_side([top, below], columns=1, gap=12)
 
 
 def _bars(chances: torch.Tensor, classifier: LinearClassifier, count: int = 4) -> Image.Image:

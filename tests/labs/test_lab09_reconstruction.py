@@ -55,10 +55,10 @@ def test_a_strip_goes_from_layer_to_layer(network, cat):
 
 
 @pytest.mark.parametrize("side", [64, 128, 160, 192, 224])
-def test_a_strip_fits_into_a_cell_at_every_size_of_the_panel(network, side):
+def test_a_strip_fits_into_a_cell_at_every_size_of_the_panel(side):
     image = torch.rand(1, 3, side, side)
     layers = tuple(f"layer {number}" for number in range(10))
-    strip = lab.Strip(image, network, layers, (image,), (0.5,), 0.1, 100)
+    strip = lab.Strip(image, layers, (image,), (0.5,), 0.1, 100)
     assert lab.strip_picture(strip).width <= 848  # a cell in a window of 1280 pixels
 
 

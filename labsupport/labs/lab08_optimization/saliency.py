@@ -75,9 +75,7 @@ def map_panel(
     """The saliency map of any picture, network and class, with every way from three to one."""
     painted = map_picture(mapped.map, signed=reduce == "signed", enlarge=2)
     if opacity:
-        under = figures.pixels(figures.mosaic(mapped.image, gap=0, enlarge=2)).mean(
-            2, keepdims=True
-        )
+        under = figures.pixels(figures.enlarge(mapped.image, 2)).mean(2, keepdims=True)
         mixed = np.asarray(painted) * (1 - opacity / 2) + under * (opacity / 2)
         painted = Image.fromarray(mixed.astype(np.uint8))
     clean = figures.mosaic(mapped.image, gap=0)
@@ -200,12 +198,8 @@ def object_picture(mapped: MappedImage, cut: Segmentation) -> Image.Image:
     """The object lit up with its box; beside it the map, and the seeds on the picture."""
     lit = figures.boxes(spotlight(mapped.image, cut.mask), [cut.box])
     seeds = grabcut_seeds_picture(mapped.image, cut.seeds)
-    small = figures.side_by_side(
-        [map_picture(mapped.map), seeds],
-        ["the map", "dots: object, stripes: rest"],
-        columns=1,
-        gap=8,
-    )
+    titles = ["the map", "dots: object, stripes: rest"]
+    small = figures.side_by_side([map_picture(mapped.map), seeds], titles, columns=1, gap=8)
     large = figures.side_by_side([figures.enlarge(lit, 2)], [mapped.title])
     return figures.side_by_side([large, small])
 
@@ -234,14 +228,9 @@ def scenes_picture(scenes: Sequence[Scene], result: Localization, *, most: int =
     """The truth above, the result below, with the overlap of the masks."""
     shown = scenes[:most]
     true = [figures.boxes(spotlight(one.image, one.mask), [one.box]) for one in shown]
-    cut = [
-        figures.boxes(spotlight(one.image, mask), [box])
-        for one, mask, box in zip(shown, result.masks, result.boxes, strict=False)
-    ]
-    overlaps = [
-        f"{saliency.mask_iou(mask, one.mask):.2f}"
-        for one, mask in zip(shown, result.masks, strict=False)
-    ]
+    found = list(zip(shown, result.masks, result.boxes, strict=False))
+    cut = [figures.boxes(spotlight(one.image, mask), [box]) for one, mask, box in found]
+    overlaps = [f"{saliency.mask_iou(mask, one.mask):.2f}" for one, mask, _ in found]
     values = [one.target for one in shown] + overlaps
     return figures.mosaic([*true, *cut], columns=len(shown), values=values, rows=["true", "found"])
 

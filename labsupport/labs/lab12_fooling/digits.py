@@ -369,23 +369,21 @@ def adversarial_training_words(now: AdversarialTraining) -> str:
 
 def adversarial_training_picture(now: AdversarialTraining, *, show: str = "errors") -> Image.Image:
     """Errors on clean and on fooled digits while both learn, or the confidence in wrong ones."""
-    steps = torch.tensor(list(now.measured))
-    pairs = list(now.measured.values())
-
-    def line(title: str, which: int, name: str) -> tuple[str, torch.Tensor, torch.Tensor]:
-        return title, steps, torch.tensor([getattr(pair[which], name) for pair in pairs])
-
-    if show == "confidence":
-        lines = [line("plain", 0, "confidence"), line("adversarial", 1, "confidence")]
-        up = "confidence in wrong answers"
-    else:
-        lines = [
-            line("plain, fooled", 0, "adversarial_error"),
-            line("adversarial, fooled", 1, "adversarial_error"),
-            line("plain, clean", 0, "error"),
-            line("adversarial, clean", 1, "error"),
+    shown = [("plain", 0, "confidence"), ("adversarial", 1, "confidence")]
+    up = "confidence in wrong answers"
+    if show == "errors":
+        shown = [
+            ("plain, fooled", 0, "adversarial_error"),
+            ("adversarial, fooled", 1, "adversarial_error"),
+            ("plain, clean", 0, "error"),
+            ("adversarial, clean", 1, "error"),
         ]
         up = f"wrong answers, ε = {now.eps:g}"
+    steps, pairs = torch.tensor(list(now.measured)), list(now.measured.values())
+    lines = [
+        (title, steps, torch.tensor([getattr(pair[which], name) for pair in pairs]))
+        for title, which, name in shown
+    ]
 
     def plot(axes: Axes) -> None:
         plot_lines(axes, lines)

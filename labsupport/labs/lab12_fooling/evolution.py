@@ -117,47 +117,38 @@ def _tile(image: torch.Tensor) -> torch.Tensor:
     return images.resize(image[None], size)[0]
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A picture of one of the paper's three kinds, and how sure the network is of it."""
-
-    title: str
-    name: str
-    confidence: float
-    image: torch.Tensor
+Kind = tuple[str, float, torch.Tensor]  # a class, how sure the network is of it, and a picture
 
 
 def three_kinds(
     network: Network, archives: Mapping[str, Generation], count: int = 5, *, steps: int = 60
-) -> list[Kind]:
-    """The best champions of each archive (its title is the key), and for the first archive's
-    classes pictures from gradient ascent with an L2 penalty."""
-    kinds = [
-        Kind(title, one.name, one.confidence, one.image)
+) -> dict[str, list[Kind]]:
+    """The best champions of each archive by its title, and for the first archive's classes pictures
+    from gradient ascent with an L2 penalty."""
+    kinds: dict[str, list[Kind]] = {
+        title: [(one.name, one.confidence, one.image) for one in archive.best(count)]
         for title, archive in archives.items()
-        for one in archive.best(count)
-    ]
-    names = [one.name for one in kinds[:count]]
+    }
+    names = [name for name, *_ in next(iter(kinds.values()))]
     frame = visualize(network, list(names), recipe=SIMONYAN, steps=steps)
-    chances = network.predict(frame.image, k=len(network.categories))
-    for name, image, answers in zip(names, frame.image, chances, strict=True):
-        chance = next(one.probability for one in answers if one.name == name)
-        kinds.append(Kind("gradient ascent, L2", name, chance, image))
+    shares = network.scores(frame.image).softmax(1)
+    chances = [
+        float(row[network.class_index(name)]) for row, name in zip(shares, names, strict=True)
+    ]
+    kinds["gradient ascent, L2"] = list(zip(names, chances, frame.image, strict=True))
     return kinds
 
 
-def kinds_picture(kinds: Sequence[Kind]) -> Image.Image:
+def kinds_picture(kinds: Mapping[str, Sequence[Kind]]) -> Image.Image:
     """A row for each kind."""
-    titles = list(dict.fromkeys(kind.title for kind in kinds))
-    rows = [[kind for kind in kinds if kind.title == title] for title in titles]
-    if len({len(row) for row in rows}) != 1:
+    if len({len(row) for row in kinds.values()}) != 1:
         raise BadSetting("each kind needs as many pictures as the others")
-    several = [kind for row in rows for kind in row]
+    several = [one for row in kinds.values() for one in row]
     return figures.mosaic(
-        [_tile(kind.image) for kind in several],
-        titles=[kind.name for kind in several],
-        values=[figures.per_cent(kind.confidence) for kind in several],
-        rows=titles,
-        columns=len(rows[0]),
+        [_tile(image) for *_, image in several],
+        titles=[name for name, *_ in several],
+        values=[figures.per_cent(chance) for _, chance, _ in several],
+        rows=list(kinds),
+        columns=len(several) // len(kinds),
         gap=8,
     )

@@ -91,17 +91,9 @@ def fooled_picture(result: AttackResult, network: Network, *, bars: int = 4) -> 
     shown = [figures.enlarge(part, times) for part in (result.originals, added, result.images)]
     titles = ["the picture", f"what was added, × {factor}", "their sum"]
     wanted = int(result.label if result.target is None else result.target)
-    answers = [
-        answer_bars(scores, network, wanted, bars) for scores in (result.before, result.after)
-    ]
-    return figures.side_by_side(
-        [
-            figures.side_by_side(shown, titles),
-            figures.side_by_side(answers, ["before", "after"], gap=24),
-        ],
-        columns=1,
-        gap=12,
-    )
+    both = [answer_bars(scores, network, wanted, bars) for scores in (result.before, result.after)]
+    answers = figures.side_by_side(both, ["before", "after"], gap=24)
+    return figures.side_by_side([figures.side_by_side(shown, titles), answers], columns=1, gap=12)
 
 
 def enlarged(result: AttackResult) -> tuple[torch.Tensor, str]:
@@ -180,10 +172,8 @@ def line_panel(
     line = along.line
     reach = float(line.eps[-1])
     near = within * reach
-    picture = figures.side_by_side(
-        [line_picture(line, network.categories, near=near), _along(along, network)],
-        columns=1, gap=8,
-    )  # fmt: skip
+    parts = [line_picture(line, network.categories, near=near), _along(along, network)]
+    picture = figures.side_by_side(parts, columns=1, gap=8)
     straight, whole = line.r_squared(near), line.r_squared()
     wanted = line.label if line.target is None else line.target
     at = int((line.eps - near).abs().argmin())
@@ -397,16 +387,12 @@ def defence_panel(
     wanted = int(result.label if result.target is None else result.target)
     scores = (result.before, trial.clean, result.after, trial.attacked)
     bars = [answer_bars(one, network, wanted, 3, width=330) for one in scores]
+    heads = (("clean", "with the defence (the control)"), ("fooled", "with the defence"))
     columns = [
-        figures.side_by_side([figures.enlarge(part, 1), *rows], titles, columns=1, gap=4)
-        for part, rows, titles in (
-            (
-                treated[0],
-                bars[:2],
-                (f"clean, then {name}", "clean", "with the defence (the control)"),
-            ),
-            (treated[1], bars[2:], (f"fooled, then {name}", "fooled", "with the defence")),
+        figures.side_by_side(
+            [part, *rows], [f"{titles[0]}, then {name}", *titles], columns=1, gap=4
         )
+        for part, rows, titles in zip(treated, (bars[:2], bars[2:]), heads, strict=True)
     ]
     return figures.side_by_side(columns, gap=28), _defence_words(trial, result, network, name)
 
