@@ -79,7 +79,7 @@ def test_the_board_has_every_setting_from_one_seed(tiny):
 def test_the_gallery_stands_in_the_order_of_its_names(tiny):
     names = ["goose", "cup", "lemon"]
     frame = visualize(tiny, lab.class_objective(names), steps=4)
-    picture = np.asarray(lab.gallery_picture(frame, names)).reshape(-1, 3)
+    picture = np.asarray(lab.gallery_picture(frame.image, names, frame.probability)).reshape(-1, 3)
     assert len(np.unique(picture, axis=0)) > 100
     for place, name in enumerate(names):
         alone = visualize(tiny, LogOdds(name) + TargetValue(name), steps=4)

@@ -232,14 +232,10 @@ def lecture_classes(network: Network) -> list[str]:
     return [name for name in LECTURE if name in network.categories]
 
 
-def gallery_picture(frame: Frame, names: Sequence[str]) -> Image.Image:
-    """The images of a batch in rows, each under its name, with its probability if it has one."""
-    return _named(frame.image, names, frame.probability, 5)
-
-
-def _named(
-    images: torch.Tensor, names: Sequence[str], chances: torch.Tensor | None, columns: int
+def gallery_picture(
+    images: torch.Tensor, names: Sequence[str], chances: torch.Tensor | None, *, columns: int = 5
 ) -> Image.Image:
+    """The images of a batch in rows, each under its name, with its probability if it has one."""
     titles = [SLIDE_NAMES.get(name, name) for name in names]
     values = None if chances is None else [figures.per_cent(float(chance)) for chance in chances]
     columns = min(columns, len(titles))
@@ -254,22 +250,21 @@ class GalleryFrame:
     chances: torch.Tensor
     names: tuple[str, ...]
     count: int
-    growing: int  # so many of the pictures, the last ones
-    share: float  # of their steps
-    steps: int
+    growing: Frame  # of the last pictures
 
     @property
     def progress(self) -> float:
-        return (len(self.names) - self.growing * (1 - self.share)) / self.count
+        missing = len(self.growing.image) * (1 - self.growing.progress)
+        return (len(self.names) - missing) / self.count
 
 
 def _draw_gallery(gallery: GalleryFrame) -> tuple[Image.Image, str]:
-    sure = int((gallery.chances > 0.99).sum())
+    sure, growing = int((gallery.chances > 0.99).sum()), gallery.growing
     words = (
         f"{len(gallery.names)} of {gallery.count} classes; {sure} are above 99 %. "
-        f"The last {gallery.growing}: {gallery.share:.0%} of {gallery.steps} steps."
+        f"The last {len(growing.image)}: {growing.progress:.0%} of {growing.steps} steps."
     )
-    return _named(gallery.images, gallery.names, gallery.chances, 4), words
+    return gallery_picture(gallery.images, gallery.names, gallery.chances, columns=4), words
 
 
 @declare.live("Class gallery", draw=_draw_gallery, autostart=False)
@@ -290,7 +285,7 @@ def gallery_panel(
         for frame in optimize.visualize.frames(network, class_objective(some), **how):
             chance = frame.probability if frame.probability is not None else torch.zeros(len(some))
             both = torch.cat([images, frame.image]), torch.cat([chances, chance])
-            yield GalleryFrame(*both, done, len(known), len(some), frame.progress, steps)
+            yield GalleryFrame(*both, done, len(known), frame)
         images, chances = both
 
 

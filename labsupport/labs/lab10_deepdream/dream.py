@@ -87,9 +87,11 @@ def _views(frames: Iterator[DreamFrame]) -> Iterator[DreamView]:
 
 
 def _draw_dream(view: DreamView, network: Network) -> tuple[Image.Image, str]:
-    image = view.frame.image
-    times = 2 if image.shape[3] <= 256 else 1
-    return figures.enlarge(image, times), f"{_so_far(view)}{_answer(view.frame, network)}"
+    frame, words = view.frame, _so_far(view)
+    if frame.step == frame.steps:  # in between an answer would only hold the dream up
+        first = network.predict(frame.image, k=1)[0][0]
+        words += f" The network says: {first.name}, {figures.per_cent(first.probability)}."
+    return figures.enlarge(frame.image, 2 if frame.image.shape[3] <= 256 else 1), words
 
 
 def _so_far(view: DreamView) -> str:
@@ -101,14 +103,6 @@ def _so_far(view: DreamView) -> str:
         f"step {frame.step} of {frame.steps}. What is raised is {raised:.1f} times what it was "
         "early in this octave."
     )
-
-
-def _answer(frame: DreamFrame, network: Network) -> str:
-    """What the network says at an octave's end; in between it would only hold the dream up."""
-    if frame.step < frame.steps:
-        return ""
-    first = network.predict(frame.image, k=1)[0][0]
-    return f" The network says: {first.name}, {figures.per_cent(first.probability)}."
 
 
 RECIPE = declare.together(
@@ -212,13 +206,11 @@ class ContactSheet:
     images: tuple[torch.Tensor, ...]
     names: tuple[str, ...]
     count: int
-    share: float  # of the last one
-    iterations: int
-    octaves: int
+    last: DreamFrame
 
     @property
     def progress(self) -> float:
-        return (len(self.images) - 2 + self.share) / self.count
+        return (len(self.images) - 2 + self.last.progress) / self.count
 
 
 def _draw_sheet(sheet: ContactSheet) -> tuple[Image.Image, str]:
@@ -229,7 +221,7 @@ def _draw_sheet(sheet: ContactSheet) -> tuple[Image.Image, str]:
     picture = figures.mosaic(tiles, titles=titles, columns=4, gap=8)
     words = (
         f"{sheet.names[-1]}, {len(sheet.images) - 1} of {sheet.count} layers; "
-        f"{sheet.iterations} iterations on each of {sheet.octaves} octaves."
+        f"{sheet.last.steps} iterations on each of {sheet.last.octaves} octaves."
     )
     return picture, words
 
@@ -254,8 +246,7 @@ def contact_panel(
         titles = ("the photograph", *[network.layer(one).title for one in names[: place + 1]])
         for frame in dream.dream.frames(network, picture, name, recipe=recipe):
             so_far = (*done, frame.image)
-            share, steps = frame.progress, frame.steps
-            yield ContactSheet(so_far, titles, len(names), share, steps, frame.octaves)
+            yield ContactSheet(so_far, titles, len(names), frame)
         done = so_far
 
 

@@ -165,17 +165,17 @@ class Row:
     name: str
     network: Network
     error: float
-    fooled: AttackResult | None = None
+    fooled: AttackResult
 
     @property
     def distortion(self) -> float:
         """The mean root mean square of the changes."""
-        return float("nan") if self.fooled is None else float(self.fooled.rms.mean())
+        return float(self.fooled.rms.mean())
 
     @property
     def success(self) -> float:
         """The share of pictures that a change was found for."""
-        return 0.0 if self.fooled is None else float(self.fooled.success.float().mean())
+        return float(self.fooled.success.float().mean())
 
 
 @dataclass(frozen=True)
@@ -210,11 +210,11 @@ def tables(pictures: int = 10, epochs: float = EPOCHS) -> Iterator[Tables]:
                 share = base + step * frame.progress
                 yield replace(now, doing=f"{name} learns", progress=share)
         network = trained(name, epochs)
-        row = Row(name, network, fooling.error_rate(network, test.images, test.labels))
+        error = fooling.error_rate(network, test.images, test.labels)
         results: list[AttackResult] = []
         for image in torch.split(test.images[:pictures], 1):
             results.append(fooling.minimal_perturbation(network, image))
-            rows = (*now.rows, replace(row, fooled=fooling.concatenate(results)))
+            rows = (*now.rows, Row(name, network, error, fooling.concatenate(results)))
             share = base + step * (1 + len(results) / pictures)
             yield replace(now, rows=rows, doing=f"{name} is fooled", progress=share)
         now = replace(now, rows=rows)
@@ -225,9 +225,8 @@ def tables(pictures: int = 10, epochs: float = EPOCHS) -> Iterator[Tables]:
 def who_fools_whom(rows: Sequence[Row], clean: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Errors of each network (columns) on the images made for each (rows), and last on noise of
     the same mean size."""
-    fooled = {row.name: row.fooled for row in rows if row.fooled is not None}
-    size = torch.stack([one.rms for one in fooled.values()]).mean()
-    made_for = {name: one.images for name, one in fooled.items()}
+    size = torch.stack([row.fooled.rms for row in rows]).mean()
+    made_for = {row.name: row.fooled.images for row in rows}
     made_for[NOISE] = fooling.noisy(clean, size)
     return fooling.transfer(made_for, {row.name: row.network for row in rows}, labels)
 
@@ -260,18 +259,18 @@ def table_panel(
 def table_picture(now: Tables) -> Image.Image:
     """Table 1: test error and distortion, the paper's beside ours."""
     heads = ("network", "test error", "paper", "distortion", "paper", "fooled")
+    waits: tuple[str, float | None] = ("", None)
     rows = []
     for name in fooling.TABLE_1:
         recipe = DIGIT_NETWORKS[name]
-        mine = next((row for row in now.rows if row.name == name), None)
-        error = ("", None) if mine is None else (f"{mine.error:.1%}", mine.error * 2)
-        paper = recipe.paper_error or 0
-        there = mine is not None and mine.fooled is not None
-        size = (f"{mine.distortion:.3f}", mine.distortion * 4) if mine and there else ("", None)
-        theirs = recipe.paper_distortion or 0
-        reached = f"{mine.success:.0%}" if mine and there else ""
+        paper, theirs = recipe.paper_error or 0, recipe.paper_distortion or 0
+        error, size, reached = waits, waits, waits
+        for mine in (row for row in now.rows if row.name == name):
+            error = (f"{mine.error:.1%}", mine.error * 2)
+            size = (f"{mine.distortion:.3f}", mine.distortion * 4)
+            reached = (f"{mine.success:.0%}", None)
         said = (f"{100 * paper:g}%", paper * 2)
-        rows.append([(name, None), error, said, size, (f"{theirs:g}", theirs * 4), (reached, None)])
+        rows.append([(name, None), error, said, size, (f"{theirs:g}", theirs * 4), reached])
     return bar_table(heads, rows)
 
 
@@ -290,17 +289,16 @@ def transfer_picture(now: Tables) -> Image.Image:
 
 def digits_picture(now: Tables, columns: int = 8) -> Image.Image:
     """A row for each network: the same digits, changed as little as fools it; each says as what."""
-    done = [row for row in now.rows if row.fooled is not None]
-    if not done or done[0].fooled is None:
+    if not now.rows:
         return table_picture(now)
-    count = min(columns, len(done[0].fooled.images))
-    tiles = [done[0].fooled.originals[:count]]
-    said = [f"{int(one)}" for one in done[0].fooled.label[:count]]
-    for row in done:
-        if row.fooled is not None and len(row.fooled.images) >= count:
+    first = now.rows[0].fooled
+    count = min(columns, len(first.images))
+    tiles, said = [first.originals[:count]], [f"{int(one)}" for one in first.label[:count]]
+    for row in now.rows:
+        if len(row.fooled.images) >= count:
             tiles.append(row.fooled.images[:count])
             said += [f"{int(one)}" for one in row.fooled.after[:count].argmax(1)]
-    rows = ["as they are", *(row.name for row in done)][: len(tiles)]
+    rows = ["as they are", *(row.name for row in now.rows)][: len(tiles)]
     return figures.mosaic(torch.cat(tiles), columns=count, enlarge=2, rows=rows, titles=said, gap=4)
 
 
