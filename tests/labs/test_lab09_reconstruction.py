@@ -87,6 +87,7 @@ def test_the_bundled_table_holds_what_is_promised():
     rows = lab.measured()
     first_half = [row for row in rows if row.layer in ("pool1", "fire2", "fire3", "fire4", "fire5")]
     assert len({row.photo for row in rows}) == 12
+    assert {row.same for row in rows} == {row.among for row in rows} == {True, False}
     assert max(row.normalised for row in first_half) < 0.05
     text = lab.table()
     assert "±" in text
