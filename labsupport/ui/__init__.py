@@ -20,6 +20,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module("labsupport.ui.panel"), name)
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def give_back(_cell: Any = None) -> None:
     """Hand freed memory back to the system; only glibc has a way to ask for it."""
     if sys.platform == "linux":
