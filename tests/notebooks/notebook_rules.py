@@ -173,11 +173,8 @@ def outputs(one: Lab, template: Lab) -> Iterator[str]:
 
 @rule
 def known_tags(one: Lab, template: Lab) -> Iterator[str]:
-    known = {tag for cell in template.cells for tag in tags(cell)} | {
-        "setup",
-        "by-hand",
-        "presenter",
-    }
+    known = {tag for cell in template.cells for tag in tags(cell)}
+    known |= {"setup", "by-hand", "presenter"}
     for cell in one.cells:
         for tag in tags(cell):
             if tag not in known and not re.fullmatch(rf"exercise:{one.number}\.\d", tag):
@@ -359,16 +356,8 @@ def definitions(one: Lab, template: Lab) -> Iterator[str]:
 
 @rule
 def nothing_from_outside(one: Lab, template: Lab) -> Iterator[str]:
-    banned = {
-        "urllib",
-        "requests",
-        "urlopen",
-        "urlretrieve",
-        "hub",
-        "download",
-        "wget",
-        "subprocess",
-    }
+    libraries, words = {"urllib", "requests", "hub", "subprocess"}, {"download", "wget"}
+    banned = libraries | words | {"urlopen", "urlretrieve"}
     for cell in one.code:
         if re.search(r"https?:|ftp:|www\.", text_of(cell)):
             yield f"{cell.get('id')} has a web address in its code"

@@ -180,7 +180,7 @@ def test_every_fault_of_a_students_run_is_noticed(tmp_path: Path):
         "NotImplementedError",
         "none of its values",
     ):
-        assert words in said
+        assert words in said, words
     assert attempts(copy) == HOSTS
 
 

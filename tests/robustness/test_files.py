@@ -186,20 +186,19 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_damaged_weights_are_refused_and_told_how_to_bring_back(own_data, damage):
-    file = own_data / "weights/lenet5.safetensors"
-    file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(DamagedData, match="git checkout -- data/weights/lenet5"):
-        networks.load("lenet5")
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-@pytest.mark.parametrize("name", ["digits/test.webp", "digits/test.csv"])
-def test_damaged_pictures_are_refused_and_told_how_to_bring_back(own_data, damage, name):
+@pytest.mark.parametrize(
+    ("name", "load"),
+    [
+        ("weights/lenet5.safetensors", lambda: networks.load("lenet5")),
+        ("digits/test.webp", lambda: images.digits("test")),
+        ("digits/test.csv", lambda: images.digits("test")),
+    ],
+)
+def test_damaged_data_are_refused_and_told_how_to_bring_back(own_data, damage, name, load):
     file = own_data / name
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(DamagedData, match=f"git checkout -- data/{name}"):
-        images.digits("test")
+        load()
 
 
 def test_a_missing_file_is_refused(own_data):
