@@ -229,8 +229,7 @@ class ConceptBox(Control):
                 options=self._words,
                 description="concept",
                 continuous_update=False,
-                layout={"width": controls.CONTROL_WIDTH},
-                style={"description_width": controls.LABEL_WIDTH},
+                layout={"width": "auto"},
             )
         )
 

@@ -10,13 +10,14 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from labsupport.core.errors import BadSetting, LabError
-from labsupport.ui import figures
+from labsupport.ui import figures, screen
 from labsupport.ui.control import Control, shut
 from labsupport.ui.figures import Picture
 
@@ -26,20 +27,7 @@ if TYPE_CHECKING:
 Drawn = Picture | tuple[Picture, str]
 Values = dict[str, Any]
 
-_STYLE = """<style>
-.lab-panel { padding: 8px 0 12px; }
-.lab-title { font-size: 115%; font-weight: 600; }
-.lab-picture { flex: 0 0 auto; background: #fff; }
-.lab-readout > div > div { line-height: 1.45; white-space: pre-line; max-width: 48em; }
-.lab-message > div > div {
-  line-height: 1.45; padding: 4px 10px; border-left: 4px solid; max-width: 48em;
-}
-.lab-upload { font-size: 0; }
-.lab-upload > i, .lab-upload::after { font-size: var(--jp-widgets-font-size, 13px); }
-.lab-upload::after { content: "Open your own image"; }
-.lab-message .error { border-color: #b00020; }
-.lab-message .note { border-color: #0072b2; }
-</style>"""
+MOST_IN_SIGHT = 5  # controls; the others are folded
 # the older of two panels that the same cell made, which is what running a cell again leaves behind
 _by_cell: weakref.WeakValueDictionary[tuple[str, str], Board] = weakref.WeakValueDictionary()
 
@@ -75,24 +63,32 @@ class Board:
         self.lock = threading.Lock()
         self._shown_settings: dict[str, Any] = {}
         self._said = {"control": "", "error": "", "note": ""}
+        self._below: bool | None = None
+        self._screen = screen.Screen()
         self.image = widgets.Image(format="png", layout={"display": "none"})
         self.image.add_class("lab-picture")
         self._readout = _live_html("lab-readout")
         self._message = _live_html("lab-message")
-        self.buttons = widgets.HBox(layout={"margin": "6px 0 0 0"})
-        self.save_button = widgets.Button(description="Save picture", icon="download")
+        self._complaints = {name: _live_html("lab-message") for name in self.controls}
+        self.buttons = widgets.HBox()
+        self.save_button = widgets.Button(
+            description="Save picture", icon="download", layout={"width": "124px"}
+        )
+        self.more_button = widgets.ToggleButton(
+            description="More", icon="chevron-down", layout={"width": "104px"}
+        )
         self._place = widgets.Text(
-            placeholder=f"{folder}/{self.slug}-1.png",
-            description="to",
-            tooltip="a file or a folder",
-            style={"description_width": "20px"},
-            layout={"width": "204px"},
+            placeholder=f"{folder}/", description="save to", tooltip="a file or a folder"
         )
         self.save_button.on_click(lambda _: self.answer(self._save_pressed))
         self.widget = self._layout()
-        self._own = [self.image, self._readout, self._message, self.save_button, self._place]
-        for control in self.controls.values():
-            control.listen(self.changed, self.hear)
+        self._own = [
+            self.image, self._readout, self._message, self.save_button, self.more_button,
+            self._place, self._screen, *self._complaints.values(),
+        ]  # fmt: skip
+        self._hears = {name: partial(self.hear, name=name) for name in self.controls}
+        for name, control in self.controls.items():
+            control.listen(self.changed, self._hears[name])
         self._replace_older()
 
     # -- what a notebook uses
@@ -142,8 +138,8 @@ class Board:
 
     def close(self) -> None:
         """Let go of the controls and take the panel off the page."""
-        for control in self.controls.values():
-            control.unlisten(self.changed, self.hear)
+        for name, control in self.controls.items():
+            control.unlisten(self.changed, self._hears[name])
         self.controls = {}
         for widget in [*self._own, *_containers(self.widget)]:
             shut(widget)
@@ -171,16 +167,23 @@ class Board:
         """Bring the picture up to date with the controls, now."""
         raise NotImplementedError
 
-    def hear(self, words: str, kind: str = "control") -> None:
-        """A control has something to say; "" takes back what was said before."""
-        self.say(kind, words)
+    def hear(self, words: str, kind: str = "control", name: str = "") -> None:
+        """The control of that name has something to say; "" takes back what was said before."""
+        if kind != "control":
+            self.say(kind, words)
+            return
+        self._said["control"] = words
+        for one, line in self._complaints.items():
+            line.value = _message_html("error", words) if words and one == name else ""
+        if words and name in self._folded:
+            self.more_button.value = True
 
     def say(self, kind: str, words: str) -> None:
         """Show a message; each kind ("control", "error", "note") has one, "" removes it."""
         if self._said[kind] == words:
             return
         self._said[kind] = words
-        lines = [_message_html(kind, text) for kind, text in self._said.items() if text]
+        lines = [_message_html(kind, self._said[kind]) for kind in ("error", "note")]
         self._message.value = "".join(lines)
 
     def read(self) -> Reading:
@@ -196,12 +199,11 @@ class Board:
         """Show a picture at exactly its own pixels, its words, and keep what made it."""
         picture, words = drawn if isinstance(drawn, tuple) else (drawn, "")
         self.picture, self.words, self._shown_settings = picture, words, settings
-        width = f"{picture.width}px"
+        width = screen.width_of(*picture.size)
         if self.image.layout.width != width or self.image.layout.display:
-            self.image.layout.width = self.image.layout.min_width = width
+            self.image.layout.width = width
             self.image.layout.display = None
-            # beside the controls where the picture fits there, however long the words below it are
-            self._right.layout.flex = f"1 1 {width}"
+            self._place_picture(picture)
         self.image.value = figures.to_png(picture)
         self.read_out(aloud=aloud)
 
@@ -228,23 +230,42 @@ class Board:
 
     def _layout(self) -> Any:
         heading = widgets.HTML(
-            f'{_STYLE}<div class="lab-title" role="heading" aria-level="3">'
+            f'{screen.STYLE}<div class="lab-title" role="heading" aria-level="3">'
             f"{html.escape(self.title)}</div>"
         )
-        shown = [control.shown for control in self.controls.values()]
-        save = widgets.HBox([self.save_button, self._place])
-        left = widgets.VBox(
-            [*shown, self.buttons, save], layout={"flex": "0 0 auto", "margin": "0 20px 8px 0"}
+        rows = {name: self._row(name) for name in self.controls}
+        self._folded = list(rows)[MOST_IN_SIGHT:]
+        seen = [row for name, row in rows.items() if name not in self._folded]
+        more = _classed(
+            widgets.VBox([*(rows[name] for name in self._folded), self._place]), "lab-more"
         )
-        self._right = widgets.VBox(
-            [self.image, self._readout, self._message],
-            layout={"flex": "1 1 320px", "min_width": "0", "overflow": "auto"},
+        more.layout.display = "none"
+        self.more_button.observe(lambda change: self._unfold(more, change["new"]), "value")
+        last = widgets.HBox([self.more_button, self.save_button])
+        parts = [*seen, self.buttons, self._message, last, more]
+        left = _classed(widgets.VBox(parts), "lab-controls")
+        self._right = _classed(widgets.VBox([self.image]), "lab-shown")
+        body = _classed(widgets.VBox([left, self._right, self._readout]), "lab-body")
+        return _classed(
+            widgets.VBox([heading, body, self._screen]), "lab-panel", f"lab-{self.slug}"
         )
-        both = widgets.HBox([left, self._right], layout={"flex_flow": "row wrap"})
-        panel = widgets.VBox([heading, both])
-        for name in ("lab-panel", f"lab-{self.slug}"):
-            panel.add_class(name)
-        return panel
+
+    def _row(self, name: str) -> Any:
+        """A control with its own message below it."""
+        parts = [self.controls[name].shown, self._complaints[name]]
+        return _classed(widgets.VBox(parts), "lab-control")
+
+    def _unfold(self, more: Any, wanted: bool) -> None:
+        more.layout.display = None if wanted else "none"
+        self.more_button.description = "Less" if wanted else "More"
+        self.more_button.icon = "chevron-up" if wanted else "chevron-down"
+
+    def _place_picture(self, picture: Picture) -> None:
+        """Below the controls or beside them, wherever it is seen larger."""
+        below = screen.goes_below(*picture.size, self._below)
+        if below != self._below:
+            self._below = below
+            (self.widget.add_class if below else self.widget.remove_class)("lab-wide")
 
     def _replace_older(self) -> None:
         cell = _current_cell()
@@ -298,12 +319,19 @@ def check_all_used(controls: Iterable[str], *used: Iterable[str]) -> None:
 
 
 def _live_html(name: str) -> Any:
-    widget = widgets.HTML()
-    widget.add_class(name)
+    return _classed(widgets.HTML(), name)
+
+
+def _classed(widget: Any, *names: str) -> Any:
+    """The widget with CSS classes."""
+    for name in names:
+        widget.add_class(name)
     return widget
 
 
 def _message_html(kind: str, words: str) -> str:
+    if not words:
+        return ""
     if kind == "note":
         return f'<div class="note" role="status">ℹ <b>Note:</b> {html.escape(words)}</div>'
     return f'<div class="error" role="alert">⚠ <b>Problem:</b> {html.escape(words)}</div>'

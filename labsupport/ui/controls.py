@@ -24,16 +24,14 @@ if TYPE_CHECKING:
     from labsupport.core.network import Network
     from labsupport.core.network.layers import Layer
 
-LABEL_WIDTH = "128px"
-CONTROL_WIDTH = "360px"
 OWN_ANSWER = "the network's own answer"
 
 
 def _look(label: str, unit: str = "") -> dict[str, Any]:
     return {
         "description": f"{label} ({unit})" if unit else label,
-        "style": {"description_width": LABEL_WIDTH},
-        "layout": {"width": CONTROL_WIDTH},
+        "style": {"description_width": "initial"},
+        "layout": {"width": "auto"},
     }
 
 
@@ -164,10 +162,11 @@ class UploadMenu(Control):
         self._own: dict[str, tuple[str, Any]] = {}
         self._made = Remembered(MANY)
         menu = widgets.Dropdown(options=self._options(), value=default, **_look(label))
-        layout = {"width": "224px", "margin": "2px 2px 2px 138px"}
-        self.upload = widgets.FileUpload(layout=layout, **button)
+        self.upload = widgets.FileUpload(icon="folder-open", **button)
         self.upload.observe(self._uploaded, "value")
-        super().__init__(menu, shown=widgets.VBox([menu, self.upload]) if shown else menu)
+        row = widgets.HBox([menu, self.upload])
+        row.add_class("lab-with-upload")
+        super().__init__(menu, shown=row if shown else menu)
 
     def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
         """What an upload of files, each with its name, does."""

@@ -154,6 +154,6 @@ def desk(server, browser) -> Iterator:
     """A fresh page on the server."""
     from lab_page import LabPage
 
-    page = LabPage(server, browser.new_context(viewport={"width": 1280, "height": 900}))
+    page = LabPage(server, browser.new_context(viewport={"width": 1366, "height": 768}))
     yield page
     page.close()

@@ -48,6 +48,23 @@ WATCH = """picture => {
   });
 }"""
 TOOK = "() => window.labTimes.shown ? window.labTimes.shown - window.labTimes.pressed : null"
+# What of a panel must lie on one screen, in pixels from its top; texts that are cut off; what a
+# screen reader cannot name.
+LAYOUT = """panel => {
+  const seen = words => [...panel.querySelectorAll(words)].filter(one => one.offsetParent);
+  const bottom = one => one.getBoundingClientRect().bottom;
+  const parts = seen('.lab-control, img.lab-picture, .lab-readout');
+  const words = one => one.textContent || one.placeholder || one.value;
+  return {
+    controls: seen('.lab-control').length,
+    height: Math.max(...parts.map(bottom)) - panel.getBoundingClientRect().top,
+    cut: seen('button, .widget-label, input, .lab-picture')
+      .filter(one => one.scrollWidth > one.clientWidth + 1).map(words),
+    unnamed: seen('.noUi-handle, select, input, textarea, button, img')
+      .filter(one => !(one.getAttribute('aria-label') || one.alt || one.title
+                       || one.textContent.trim())).length,
+  };
+}"""
 LAST_BOTTOM = """() => Math.max(...[...document.querySelectorAll('.jp-Notebook .jp-Cell')]
   .map(cell => cell.getBoundingClientRect().bottom))"""
 SET_THEME = """name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})"""
@@ -128,11 +145,11 @@ class LabPage:
         """A screenshot of the whole notebook, as tall as it is."""
         path.parent.mkdir(parents=True, exist_ok=True)
         size = self.page.viewport_size
-        self.page.set_viewport_size({"width": 1280, "height": highest})
+        self.page.set_viewport_size({**size, "height": highest})
         self.go_to(0)
         self.page.wait_for_timeout(1500)
         height = min(int(self.page.evaluate(LAST_BOTTOM)) + 60, highest)
-        self.page.set_viewport_size({"width": 1280, "height": height})
+        self.page.set_viewport_size({**size, "height": height})
         self.go_to(0)
         self.page.wait_for_timeout(700)
         self.page.screenshot(path=path)
@@ -200,6 +217,11 @@ class PanelOnPage:
         labelled = "ancestor::*[.//*[contains(@class, 'widget-label')]][1]"
         row = self.sliders().nth(index).locator(f"xpath={labelled}")
         return row.locator(".widget-label").first.inner_text()
+
+    def layout(self) -> dict:
+        """The number of controls in sight, the height of what must be seen together, texts that
+        are cut off, and the number of widgets without an accessible name."""
+        return self.node.evaluate(LAYOUT)
 
     def _time_to_picture(self, patience: int) -> float | None:
         for _ in range(patience // 20):

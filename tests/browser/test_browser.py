@@ -15,6 +15,8 @@ TEMPLATE = ROOT / "tests" / "notebooks" / "template.ipynb"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 STOP_WITHIN = 500  # milliseconds
+ONE_SCREEN = 640  # pixels that JupyterLab leaves of a laptop's 768
+IN_SIGHT = 5  # controls
 
 
 def slug(words: str) -> str:
@@ -24,6 +26,7 @@ def slug(words: str) -> str:
 def check_panel(panel: PanelOnPage, folder: Path) -> str:
     """Drive one panel; gives a line on the time from key presses to pictures, and to a stop."""
     title, words = panel.title, []
+    check_layout(panel)
     count = panel.sliders().count()
     for index in range(count):
         took = panel.key_presses(index)
@@ -42,6 +45,15 @@ def check_panel(panel: PanelOnPage, folder: Path) -> str:
     assert panel.node.locator("img.lab-picture").first.evaluate("one => one.naturalWidth") > 0
     panel.screenshot(folder / f"{slug(title)}.png")
     return f"{title}: {', '.join(words) or 'no slider'}"
+
+
+def check_layout(panel: PanelOnPage) -> None:
+    """The hand and the picture are seen together, all texts are whole, everything has a name."""
+    layout = panel.layout()
+    assert layout["controls"] <= IN_SIGHT, f"{panel.title}: {layout}"
+    assert layout["height"] <= ONE_SCREEN, f"{panel.title}: {layout}"
+    assert not layout["cut"], f"{panel.title}: {layout}"
+    assert not layout["unnamed"], f"{panel.title}: {layout}"
 
 
 @pytest.mark.parametrize("notebook", [TEMPLATE, *opened()], ids=lambda path: path.stem)

@@ -37,7 +37,7 @@ class FilmLive(Live):
         )
         super().__init__(*arguments, **keywords)
         self._own += [self.video, self.film_button]
-        self._right.children = (*self._right.children[:1], self.video, *self._right.children[1:])
+        self._right.children = (*self._right.children, self.video)
         self.buttons.children = (*self.buttons.children, self.film_button)
         self.film_button.on_click(lambda _: self.answer(self._film_pressed))
 

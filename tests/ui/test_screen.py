@@ -1,0 +1,90 @@
+"""Where a panel's parts stand, and which of its controls are in sight."""
+
+import pytest
+from PIL import Image
+
+from labsupport.ui import controls, screen
+from labsupport.ui.control import Control
+from labsupport.ui.panel import Panel
+
+
+def panel_of(count: int, size: tuple[int, int] = (60, 40)) -> Panel:
+    """A panel with so many sliders, the first of which widens its picture."""
+    sliders = {f"s{i}": controls.whole(f"s{i}", 1, 1, 20) for i in range(count)}
+
+    def draw(**values: int) -> Image.Image:
+        return Image.new("RGB", (size[0] * values["s0"], size[1]))
+
+    return Panel(draw, sliders, title="Sliders", cost="instant")
+
+
+def parts(panel: Panel, name: str) -> list:
+    """The panel's boxes with that CSS class."""
+    found, todo = [], [panel.widget]
+    while todo:
+        one = todo.pop()
+        todo += getattr(one, "children", ())
+        found += [one] if name in one._dom_classes else []
+    return found
+
+
+@pytest.mark.parametrize(("count", "folded"), [(1, 0), (5, 0), (7, 2)])
+def test_five_controls_are_in_sight_and_the_others_are_folded(count, folded):
+    panel = panel_of(count)
+    [more] = parts(panel, "lab-more")
+    inside = [row for row in more.children if "lab-control" in row._dom_classes]
+    assert len(inside) == folded
+    assert len(parts(panel, "lab-control")) == count
+    assert more.layout.display == "none"
+    panel.more_button.value = True
+    assert more.layout.display is None
+    assert panel.more_button.description == "Less"
+
+
+def test_a_picture_is_scaled_to_the_room_and_never_enlarged():
+    width = panel_of(1, (300, 200)).image.layout.width
+    assert width == "min(300px, 100%, calc(var(--lab-height) * 1.5000))"
+
+
+@pytest.mark.parametrize(
+    ("size", "now", "below"),
+    [
+        ((1200, 200), None, True),
+        ((600, 600), None, False),
+        ((1200, 200), False, True),
+        ((720, 160), False, False),  # a little larger below: nothing moves
+        ((800, 160), True, True),
+        ((600, 600), True, False),
+    ],
+)
+def test_a_picture_goes_where_it_is_larger_and_small_gains_move_nothing(size, now, below):
+    assert screen.goes_below(*size, now) is below
+
+
+def test_the_page_is_told_where_the_picture_stands():
+    panel = panel_of(1, (100, 160))
+    for times, wide in ((1, False), (12, True)):
+        panel.controls["s0"].put(times)
+        assert ("lab-wide" in panel.widget._dom_classes) is wide, times
+
+
+def test_a_message_stands_at_the_control_that_caused_it():
+    box = Control(controls.whole("s1", 1, 1, 9).source)
+    panel = Panel(
+        lambda first, second: Image.new("RGB", (8, 8)),
+        {"first": controls.whole("first", 1, 1, 9), "second": box},
+        title="Two",
+        cost="instant",
+    )
+    box._say("not this one")
+    assert panel.complaint == "not this one"
+    assert "not this one" in panel._complaints["second"].value
+    assert panel._complaints["first"].value == ""
+    box._say("")
+    assert panel._complaints["second"].value == panel.complaint == ""
+
+
+def test_a_message_of_a_folded_control_unfolds_it():
+    panel = panel_of(7)
+    panel.controls["s6"]._say("too far")
+    assert panel.more_button.value
