@@ -1,8 +1,10 @@
 """What all tests share: threads, a backend without a screen, one Hypothesis profile."""
 
+import ctypes
 import gc
 import os
 import sys
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -67,16 +69,26 @@ def in_order(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
     return [*order, *rest]
 
 
-_room = 2**30  # bytes; beyond, what nobody holds any more is looked for
+ROOM = 1_500 * 2**20  # bytes; beyond, what nobody holds any more is freed
+_next = ROOM
 
 
 def pytest_runtest_teardown() -> None:
-    """Free the networks of past tests: their modules and graphs hold each other, and Python looks
-    for such circles by the number of objects, not by the half gigabyte that one may have."""
-    global _room
-    if memory() > _room:
+    """Keep a process as small as a laptop's share: beyond that, forget what past tests made.
+
+    Networks and graphs hold each other, and Python looks for such circles by the number of objects,
+    not by the half gigabyte that one may have; the package remembers results for people who come
+    back; and the system's allocator keeps what is free.
+    """
+    global _next
+    if memory() > _next:
+        for module in [one for name, one in sys.modules.items() if name.startswith("labsupport")]:
+            for remembered in vars(module).values():
+                getattr(remembered, "cache_clear", lambda: None)()
         gc.collect()
-        _room = max(_room, memory() + 2**28)
+        with suppress(OSError, AttributeError):  # other systems have no such call
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _next = max(ROOM, memory() + 2**28)
 
 
 def memory() -> int:
