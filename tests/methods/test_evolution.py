@@ -15,7 +15,7 @@ from torch import nn
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.methods import evolution
-from labsupport.methods.evolution import cppn, map_elites
+from labsupport.methods.evolution import encodings, map_elites
 from labsupport.methods.evolution.encodings import rgb
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -128,7 +128,7 @@ def test_mutations_keep_an_order_to_compute_in_and_the_parents():
     for one in genomes:
         assert torch.equal(one.weights, one.weights.tril(-1))
         assert not one.weights[:4].any()
-        empty = one.functions == cppn.EMPTY
+        empty = one.functions == encodings.EMPTY
         assert not one.weights[empty].any()
         assert not one.weights[:, 4:][:, empty[4:]].any()
         assert int((one.functions >= 0).sum()) > 15
@@ -140,13 +140,13 @@ def test_a_linear_node_in_a_link_changes_nothing():
     genomes = coding.random(8, (3, 6, 6), seeded(4))
     weights = torch.stack([one.weights for one in genomes])
     functions = torch.stack([one.functions for one in genomes])
-    longer, more = cppn._with_node(weights, functions, 1.0, seeded(5))
+    longer, more = encodings._with_node(weights, functions, 1.0, seeded(5))
     new = (functions == -1) & (more >= 0)
     assert (new.sum(1) == 1).all()
     assert ((longer != 0).flatten(1).sum(1) == (weights != 0).flatten(1).sum(1) + 1).all()
-    more[new] = list(cppn.FUNCTIONS).index("linear")
+    more[new] = list(encodings.FUNCTIONS).index("linear")
     expected = coding.images(genomes, (6, 6), CPU)
-    painted = coding.images(cppn._apart(longer, more), (6, 6), CPU)
+    painted = coding.images(encodings._apart(longer, more), (6, 6), CPU)
     torch.testing.assert_close(painted, expected, rtol=0, atol=1 / 250)
 
 
@@ -179,9 +179,9 @@ def test_a_network_can_be_read():
     (genome,) = evolution.Cppn(hidden=2).random(1, (3, 4, 4), seeded(2))
     links = genome.links()
     named = {name for source, place, _ in links for name in (source, place)}
-    assert {place for _, place, _ in links} & set(cppn.OUTPUTS)
+    assert {place for _, place, _ in links} & set(encodings.OUTPUTS)
     assert genome.output_functions() == [
-        list(cppn.FUNCTIONS)[kind] for kind in genome.functions[-3:]
+        list(encodings.FUNCTIONS)[kind] for kind in genome.functions[-3:]
     ]
     assert named <= set(genome.names())
     assert all(weight != 0 for *_, weight in links)

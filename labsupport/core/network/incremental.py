@@ -18,7 +18,6 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from labsupport.core.network.cones import Spans, Window, cone
 from labsupport.core.network.layers import Size
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import (
@@ -29,6 +28,7 @@ from labsupport.core.network.operations import (
     Pair,
     argument,
 )
+from labsupport.core.network.receptive_boxes import Spans, Window, cone
 
 # After the rows of a clean map: a row of zeros, a row of -inf (what convolutions and max-pools
 # read beyond the border), then the recomputed windows.

@@ -17,6 +17,11 @@ may be the beginning of another.
   names, recipe=optimize.SIMONYAN)`, a class's score under an L2 penalty.
 """
 
-from labsupport.methods.evolution.cppn import OUTPUTS, Cppn, CppnGenome
-from labsupport.methods.evolution.encodings import Direct, polynomial_mutation
+from labsupport.methods.evolution.encodings import (
+    OUTPUTS,
+    Cppn,
+    CppnGenome,
+    Direct,
+    polynomial_mutation,
+)
 from labsupport.methods.evolution.map_elites import Champion, Generation, compete, evolve

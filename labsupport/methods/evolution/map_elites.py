@@ -15,8 +15,7 @@ from torch import Tensor
 from labsupport.core.errors import BadSetting, UnknownClass, nearest, one_of
 from labsupport.core.frames import framed
 from labsupport.core.network import Network, Pair
-from labsupport.methods.evolution.cppn import Cppn
-from labsupport.methods.evolution.encodings import Direct, Encoding, Genome
+from labsupport.methods.evolution.encodings import Cppn, Direct, Encoding, Genome
 
 ENCODINGS: Mapping[str, Encoding] = {"CPPN": Cppn(), "direct": Direct()}
 PARENTS = ("promising", "even")

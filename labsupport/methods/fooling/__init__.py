@@ -10,9 +10,17 @@ All attacks keep their promise to the last bit: no pixel changes by more than ep
 
 from labsupport.methods.fooling.defences import (
     DEFENCES,
+    AdversarialBatches,
+    AdversarialTraining,
     DefenceTrial,
+    Robustness,
+    adversarial_training,
     defend,
+    error_rate,
+    noisy,
     quantize,
+    robustness,
+    transfer,
     try_defence,
 )
 from labsupport.methods.fooling.digit_networks import (
@@ -20,16 +28,6 @@ from labsupport.methods.fooling.digit_networks import (
     TABLE_1,
     DigitFrame,
     train_digits,
-)
-from labsupport.methods.fooling.evaluation import (
-    AdversarialBatches,
-    AdversarialTraining,
-    Robustness,
-    adversarial_training,
-    error_rate,
-    noisy,
-    robustness,
-    transfer,
 )
 from labsupport.methods.fooling.gradient_signs import AttackFrame, SignLine, fgsm, pgd, sign_line
 from labsupport.methods.fooling.minimal import SearchFrame, minimal_perturbation

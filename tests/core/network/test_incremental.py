@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from labsupport.core import network as networks
-from labsupport.core.network.cones import Window
 from labsupport.core.network.incremental import Chunk, CleanImage, Output, Plan, Recomputer
+from labsupport.core.network.receptive_boxes import Window
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
