@@ -17,7 +17,7 @@ from labsupport.methods.activations import (
     unit_views,
 )
 from labsupport.methods.optimize import Adam, Pixels, Recipe
-from labsupport.ui import controls
+from labsupport.ui import controls, figures
 
 QUICK = Recipe("quick", "grey", Pixels(), (), (), Adam(0.05), steps=4)
 
@@ -324,7 +324,7 @@ def test_every_kind_and_strength_is_a_distortion():
         assert kind(0.5) != kind(1.0) != Distortion()
 
 
-def test_the_units_that_changed_are_shown_with_their_signs(network):
+def test_the_units_that_changed_are_shown_with_their_signs(network, monkeypatch):
     pair = [images.standard(images.sample(name)) for name in ("koala", "red_panda")]
     maps = list(network.activations(torch.cat(pair), ["fire9"])["fire9"])
     between = unit_changes(network, *pair, "fire9")
@@ -334,3 +334,8 @@ def test_the_units_that_changed_are_shown_with_their_signs(network):
     assert f"unit {down} fell most" in words
     narrow, wide = (invariance.changes_picture(pair, maps, between, count=n).width for n in (2, 6))
     assert wide > 2.5 * narrow
+    shown = []
+    monkeypatch.setattr(figures, "mosaic", lambda tiles, **labels: shown.append(labels))
+    invariance.changes_picture(pair, maps, between, count=6)
+    for title, unit in zip(shown[0]["titles"], between.order[:6].tolist(), strict=False):
+        assert title == f"{'▼▲'[bool(between.change[unit] > 0)]} unit {unit}"

@@ -7,6 +7,7 @@ import torch
 from labsupport.core import images
 from labsupport.labs.lab12_fooling import twins as lab
 from labsupport.methods.inversion import Hog
+from labsupport.methods.twins import PairDistances, Twin
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,3 +47,7 @@ def test_the_strokes_stand_beside_each_other():
 
 def test_numbers_are_said_in_shares_of_a_random_pair():
     assert (lab._share(0.057), lab._share(0.932)) == ("5.7 %", "93 %")
+    measured = Twin(torch.zeros(1, 3, 2, 2), 0.02, 0.5, 0.11, 0.93, PairDistances(1.0, 1.0))
+    description, pixels = lab.in_words(measured).split(". ")
+    assert [word for word in description.split() if word[0].isdigit()] == ["2.0", "50"]
+    assert [word for word in pixels.split() if word[0].isdigit()] == ["93", "11"]
