@@ -1,10 +1,15 @@
 """What a position sees of the image, and what a box of the image reaches: its cone, the part of
-every layer's map that can change with it. Rows and columns are independent: most of this is along
-one axis."""
+every layer's map that can change with it.
+
+A box is worked out from the rows and columns that are asked for at a layer to those that its inputs
+must give, back to the image. Sets of indices, and not just their ends, are carried along, so that
+dilated and strided convolutions are exact at the border too; and each way back by itself, for one
+that meets nothing but padding along the rows sees none of its columns either.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +19,8 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.network.layers import Box, Size
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import MERGING, POINTWISE, WINDOWED, Operation, Pair
+
+Region = tuple[np.ndarray | None, np.ndarray | None]  # rows and columns; None: all there are
 
 
 def receptive_box(
@@ -43,22 +50,15 @@ def receptive_box(
     node = network.node(layer)
     lengths = network.shapes(size)
     start = _start(network, node, position, lengths[node])
-    rows, columns = (
-        _image_indices(network.operations, node, start[axis], lengths, axis, clip)
-        for axis in (0, 1)
-    )
-    (left, right), (top, bottom) = _ends(columns), _ends(rows)
-    return (left, top, right, bottom)
+    seen = _regions(network.operations, node, start, lengths, clip)
+    if not seen:  # a position that reads only padding
+        return (0, 0, 0, 0)
+    rows, columns = (np.concatenate(sets) for sets in zip(*seen, strict=True))
+    left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    return (int(left), int(top), int(right), int(bottom))
 
 
-def _ends(indices: np.ndarray) -> Pair:
-    """The first index and one past the last; nothing for a position that reads only padding."""
-    return (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 0)
-
-
-def _start(
-    network: Network, node: fx.Node, position: Pair | None, shape: Size
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _start(network: Network, node: fx.Node, position: Pair | None, shape: Size) -> Region:
     if len(shape) != 4:
         return None, None
     height, width = shape[2:]
@@ -76,31 +76,67 @@ def _start(
     return np.array([row]), np.array([column])
 
 
-def _image_indices(
+def _regions(
     operations: Sequence[Operation],
     node: fx.Node,
-    start: np.ndarray | None,
+    start: Region,
     shapes: Mapping[fx.Node, Size],
-    axis: int,
     clip: bool,
-) -> np.ndarray:
-    wanted: dict[fx.Node, np.ndarray | None] = {node: start}
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What each way back reads of the image: its rows and its columns."""
+    wanted: dict[fx.Node, list[Region]] = {node: [start]}
     for operation in reversed(operations):
         if operation.node not in wanted:
             continue
         asked = wanted[operation.node]
         if operation.kind == "placeholder":
-            whole = np.arange(shapes[operation.node][2 + axis])
-            return whole if asked is None else asked
+            whole = [np.arange(length) for length in shapes[operation.node][2:]]
+            return [
+                (whole[0] if rows is None else rows, whole[1] if columns is None else columns)
+                for rows, columns in asked
+            ]
         for source in operation.inputs:
-            indices = _read(operation, asked, source, shapes, axis)
-            if indices is not None and clip:
-                length = shapes[source][2 + axis]
-                indices = indices[(indices >= 0) & (indices < length)]
-            before = wanted.get(source)
-            both = before is not None and indices is not None
-            wanted[source] = np.union1d(before, indices) if both else indices  # type: ignore[arg-type]
+            read = [_read_both(operation, region, source, shapes, clip) for region in asked]
+            wanted[source] = _largest([*wanted.get(source, []), *read])
     raise BadSetting("that layer does not depend on the image")
+
+
+def _largest(regions: Iterable[Region]) -> list[Region]:
+    """The regions that are not empty and lie in none of the others."""
+    kept: list[Region] = []
+    for one in regions:
+        if any(indices is not None and not len(indices) for indices in one):
+            continue
+        if not any(_lies_in(one, other) for other in kept):
+            kept = [other for other in kept if not _lies_in(other, one)] + [one]
+    return kept
+
+
+def _lies_in(one: Region, other: Region) -> bool:
+    return all(
+        outer is None or (inner is not None and bool(np.isin(inner, outer).all()))
+        for inner, outer in zip(one, other, strict=True)
+    )
+
+
+def _read_both(
+    operation: Operation,
+    asked: Region,
+    source: fx.Node,
+    shapes: Mapping[fx.Node, Size],
+    clip: bool,
+) -> Region:
+    """The rows and columns of `source` that a region of the operation's output depends on."""
+    rows, columns = (
+        _read(operation, indices, source, shapes, axis) for axis, indices in enumerate(asked)
+    )
+    if clip and rows is not None and columns is not None:
+        height, width = shapes[source][2:]
+        rows, columns = (
+            rows[(rows >= 0) & (rows < height)],
+            columns[(columns >= 0) & (columns < width)],
+        )
+    return rows, columns
 
 
 def _read(

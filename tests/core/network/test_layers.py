@@ -238,11 +238,8 @@ def keeping(kernel: tuple[int, int], dilation: int) -> nn.Module:
     return nn.Conv2d(3, 3, kernel, padding=padding, dilation=dilation)
 
 
-# A branch that reads padding alone along one axis still counts along the other: none here does.
 CONVOLUTION = st.builds(
-    lambda kernel, dilation, stride: nn.Conv2d(
-        3, 3, kernel, stride, [int(side > 1) for side in kernel], dilation
-    ),
+    lambda kernel, dilation, stride: nn.Conv2d(3, 3, kernel, stride, 1, dilation),
     st.sampled_from([(1, 1), (3, 3), (3, 1), (5, 3)]),
     st.sampled_from([1, 2]),
     st.sampled_from([1, 1, 2]),
