@@ -1,10 +1,86 @@
 """The lecture's sections, slide by slide, and the cells of the labs that run each of them.
 
-A row: its number in the lecture, what the slides show, the notebook, the cell that asks the
-lecturer's question where there is one, and the cells that show it, the one to change first.
+A section has two lines: its number in the lecture and what the slides show; then the notebook,
+after a question mark the cell that asks the lecturer's question where there is one, and the cells
+that show it, the one to change first.
 """
 
 from dataclasses import dataclass
+
+TABLE = """
+0.1 applications of ConvNets
+    01_case_studies: warm-up-panel warm-up-picture
+0.2 LeNet, AlexNet, ZFNet, VGG (columns D and E), GoogLeNet, ResNet
+    01_case_studies: design-panel topic-1-look topic-2-look topic-3-look accuracy-panel
+0.3 classification, localization, detection, segmentation
+    01_case_studies: topic-5-panel topic-5-picture
+0.4 six ways to understand a ConvNet
+    00_start_here: answer-panel topic-4
+1.1 patches that maximally activate a unit, with receptive field and value
+    02_patches: naming-panel six-rows alexnet-tool
+2.1 first-layer filters, like rotated Gabors
+    03_weights: warm-up-panel topic-1-tool topic-2-gabors
+2.2 higher layers' raw weights, in the ConvNetJS network
+    03_weights ? q3: topic-4-panel topic-3-slices topic-3-effective
+3.1 the code of an image in front of the classifier
+    04_representation: warm-up-panel codes-by-hand paper-check-numbers
+3.2 t-SNE, and handwritten digits in the plane
+    04_representation: map-panel digits-panel affinities-by-hand
+3.3 Karpathy's image map by code
+    04_representation: atlas-panel image-map seams-picture
+4.1 occlusion: the class's probability by the square's position, three pictures
+    05_occlusion: topic-2-panel topic-3-look
+4.2 the Deep Visualization Toolbox: live activations, and one unit by deconv and by ascent
+    06_activations: warm-up-panel topic-3-panel topic-2-panel topic-4-panel
+5.1 one-hot gradient of any neuron, back to the image
+    07_deconv ? q1: warm-up-panel topic-1-by-hand topic-1-look
+5.2 three rules at a ReLU, with the small numeric example
+    07_deconv: topic-2-panel toy-by-hand topic-2-look
+5.3 guided backprop of a unit's ten best patches, beside the crops
+    07_deconv: warm-up-panel springenberg
+5.4 arbitrary neurons, layer 1 to 5
+    07_deconv: warm-up-panel zeiler
+6.1 an image that maximizes a class's score, with L2
+    08_optimization ? warm-up: warm-up-panel topic-1-by-hand
+6.2 the five steps, from zeros
+    08_optimization ? topic-1-question: warm-up-panel topic-1-by-hand topic-1-zero
+6.3 class images of Simonyan et al.
+    08_optimization: warm-up-panel topic-2-gallery
+6.4 the data gradient as a heat map
+    08_optimization ? topic-4-question: topic-4-panel topic-4-by-hand topic-4-look
+6.5 GrabCut from that map
+    08_optimization: topic-5-panel topic-5-by-hand topic-5-table
+6.6 any neuron, and Yosinski's regularizers
+    08_optimization: topic-3-panel topic-2-board topic-3-layers
+7.1 from a code back to the image, and what that means for privacy
+    09_reconstruction ? warm-up: warm-up-panel topic-5-by-hand
+7.2 Mahendran and Vedaldi's loss with an image prior
+    09_reconstruction: warm-up-panel topic-1-by-hand topic-2-sweep
+7.3 from log-probabilities, the last pooling layer and others; several of one code
+    09_reconstruction: topic-1-panel topic-3-panel topic-3-by-hand wrong-noise
+8.1 the gradient is the activation; jitter, normalized step, clip; the loop as code
+    10_deepdream: warm-up-panel topic-1-by-hand
+8.2 a feedback loop, at any layer
+    10_deepdream: topic-3-panel topic-3-sheet topic-3-by-hand
+8.3 a dreamed film
+    10_deepdream: topic-5-zoom topic-5-film topic-5-play
+9.1 content, Gram matrices, and their weighted sum with total variation
+    11_style: warm-up-panel topic-3-panel content-by-hand gram-by-hand loop-by-hand
+10.1 an imperceptible perturbation, another label
+    12_fooling ? warm-up: warm-up-panel topic-1-panel tables-panel
+10.2 unrecognizable images at high confidence, irregular and regular
+    12_fooling: evolution-digits-panel evolution-photos-panel
+10.3 different images, the same HOG
+    12_fooling: twins-panel twins-picture
+10.4 the networks' linear nature
+    12_fooling ? topic-2-question: topic-2-panel plane-by-hand
+10.5 ten numbers and a step, from -3 to 2
+    13_linear_classifiers ? warm-up: warm-up-panel topic-1-panel slide-by-hand topic-2-panel
+10.6 templates, and a little of another class's weights
+    13_linear_classifiers: topic-4-panel topic-3-panel mix-by-hand
+11.1 what backpropagation to the image serves
+    14_summary: everything-panel uses-by-hand report
+"""
 
 
 @dataclass(frozen=True)
@@ -17,211 +93,14 @@ class Row:
     cells: tuple[str, ...]
     question: str | None = None
 
+    @classmethod
+    def of(cls, shown: str, place: str) -> "Row":
+        """The row of a section's two lines."""
+        number, _, words = shown.partition(" ")
+        where, _, cells = place.partition(": ")
+        notebook, _, question = where.strip().partition(" ? ")
+        return cls(number, words, notebook, tuple(cells.split()), question or None)
 
-ROWS = (
-    Row("0.1", "applications of ConvNets", "01_case_studies", ("warm-up-panel", "warm-up-picture")),
-    Row(
-        "0.2",
-        "LeNet, AlexNet, ZFNet, VGG (columns D and E), GoogLeNet, ResNet",
-        "01_case_studies",
-        ("design-panel", "topic-1-look", "topic-2-look", "topic-3-look", "accuracy-panel"),
-    ),
-    Row(
-        "0.3",
-        "classification, localization, detection, segmentation",
-        "01_case_studies",
-        ("topic-5-panel", "topic-5-picture"),
-    ),
-    Row("0.4", "six ways to understand a ConvNet", "00_start_here", ("answer-panel", "topic-4")),
-    Row(
-        "1.1",
-        "patches that maximally activate a unit, with receptive field and value",
-        "02_patches",
-        ("naming-panel", "six-rows", "alexnet-tool"),
-    ),
-    Row(
-        "2.1",
-        "first-layer filters, like rotated Gabors",
-        "03_weights",
-        ("warm-up-panel", "topic-1-tool", "topic-2-gabors"),
-    ),
-    Row(
-        "2.2",
-        "higher layers' raw weights, in the ConvNetJS network",
-        "03_weights",
-        ("topic-4-panel", "topic-3-slices", "topic-3-effective"),
-        question="q3",
-    ),
-    Row(
-        "3.1",
-        "the code of an image in front of the classifier",
-        "04_representation",
-        ("warm-up-panel", "codes-by-hand", "paper-check-numbers"),
-    ),
-    Row(
-        "3.2",
-        "t-SNE, and handwritten digits in the plane",
-        "04_representation",
-        ("map-panel", "digits-panel", "affinities-by-hand"),
-    ),
-    Row(
-        "3.3",
-        "Karpathy's image map by code",
-        "04_representation",
-        ("atlas-panel", "image-map", "seams-picture"),
-    ),
-    Row(
-        "4.1",
-        "occlusion: the class's probability by the square's position, three pictures",
-        "05_occlusion",
-        ("topic-2-panel", "topic-3-look"),
-    ),
-    Row(
-        "4.2",
-        "the Deep Visualization Toolbox: live activations, and one unit by deconv and by ascent",
-        "06_activations",
-        ("warm-up-panel", "topic-3-panel", "topic-2-panel", "topic-4-panel"),
-    ),
-    Row(
-        "5.1",
-        "one-hot gradient of any neuron, back to the image",
-        "07_deconv",
-        ("warm-up-panel", "topic-1-by-hand", "topic-1-look"),
-        question="q1",
-    ),
-    Row(
-        "5.2",
-        "three rules at a ReLU, with the small numeric example",
-        "07_deconv",
-        ("topic-2-panel", "toy-by-hand", "topic-2-look"),
-    ),
-    Row(
-        "5.3",
-        "guided backprop of a unit's ten best patches, beside the crops",
-        "07_deconv",
-        ("warm-up-panel", "springenberg"),
-    ),
-    Row(
-        "5.4",
-        "arbitrary neurons, layer 1 to 5",
-        "07_deconv",
-        ("warm-up-panel", "zeiler"),
-    ),
-    Row(
-        "6.1",
-        "an image that maximizes a class's score, with L2",
-        "08_optimization",
-        ("warm-up-panel", "topic-1-by-hand"),
-        question="warm-up",
-    ),
-    Row(
-        "6.2",
-        "the five steps, from zeros",
-        "08_optimization",
-        ("warm-up-panel", "topic-1-by-hand", "topic-1-zero"),
-        question="topic-1-question",
-    ),
-    Row(
-        "6.3",
-        "class images of Simonyan et al.",
-        "08_optimization",
-        ("warm-up-panel", "topic-2-gallery"),
-    ),
-    Row(
-        "6.4",
-        "the data gradient as a heat map",
-        "08_optimization",
-        ("topic-4-panel", "topic-4-by-hand", "topic-4-look"),
-        question="topic-4-question",
-    ),
-    Row(
-        "6.5",
-        "GrabCut from that map",
-        "08_optimization",
-        ("topic-5-panel", "topic-5-by-hand", "topic-5-table"),
-    ),
-    Row(
-        "6.6",
-        "any neuron, and Yosinski's regularizers",
-        "08_optimization",
-        ("topic-3-panel", "topic-2-board", "topic-3-layers"),
-    ),
-    Row(
-        "7.1",
-        "from a code back to the image, and what that means for privacy",
-        "09_reconstruction",
-        ("warm-up-panel", "topic-5-by-hand"),
-        question="warm-up",
-    ),
-    Row(
-        "7.2",
-        "Mahendran and Vedaldi's loss with an image prior",
-        "09_reconstruction",
-        ("warm-up-panel", "topic-1-by-hand", "topic-2-sweep"),
-    ),
-    Row(
-        "7.3",
-        "from log-probabilities, the last pooling layer and others; several of one code",
-        "09_reconstruction",
-        ("topic-1-panel", "topic-3-panel", "topic-3-by-hand", "wrong-noise"),
-    ),
-    Row(
-        "8.1",
-        "the gradient is the activation; jitter, normalized step, clip; the loop as code",
-        "10_deepdream",
-        ("warm-up-panel", "topic-1-by-hand"),
-    ),
-    Row(
-        "8.2",
-        "a feedback loop, at any layer",
-        "10_deepdream",
-        ("topic-3-panel", "topic-3-sheet", "topic-3-by-hand"),
-    ),
-    Row("8.3", "a dreamed film", "10_deepdream", ("topic-5-zoom", "topic-5-film", "topic-5-play")),
-    Row(
-        "9.1",
-        "content, Gram matrices, and their weighted sum with total variation",
-        "11_style",
-        ("warm-up-panel", "topic-3-panel", "content-by-hand", "gram-by-hand", "loop-by-hand"),
-    ),
-    Row(
-        "10.1",
-        "an imperceptible perturbation, another label",
-        "12_fooling",
-        ("warm-up-panel", "topic-1-panel", "tables-panel"),
-        question="warm-up",
-    ),
-    Row(
-        "10.2",
-        "unrecognizable images at high confidence, irregular and regular",
-        "12_fooling",
-        ("evolution-digits-panel", "evolution-photos-panel"),
-    ),
-    Row("10.3", "different images, the same HOG", "12_fooling", ("twins-panel", "twins-picture")),
-    Row(
-        "10.4",
-        "the networks' linear nature",
-        "12_fooling",
-        ("topic-2-panel", "plane-by-hand"),
-        question="topic-2-question",
-    ),
-    Row(
-        "10.5",
-        "ten numbers and a step, from -3 to 2",
-        "13_linear_classifiers",
-        ("warm-up-panel", "topic-1-panel", "slide-by-hand", "topic-2-panel"),
-        question="warm-up",
-    ),
-    Row(
-        "10.6",
-        "templates, and a little of another class's weights",
-        "13_linear_classifiers",
-        ("topic-4-panel", "topic-3-panel", "mix-by-hand"),
-    ),
-    Row(
-        "11.1",
-        "what backpropagation to the image serves",
-        "14_summary",
-        ("everything-panel", "uses-by-hand", "report"),
-    ),
-)
+
+_lines = TABLE.strip().splitlines()
+ROWS = tuple(map(Row.of, _lines[::2], _lines[1::2]))
