@@ -3,6 +3,7 @@
 import gc
 import threading
 import types
+from collections.abc import Callable
 
 import ipywidgets
 import torch
@@ -40,18 +41,17 @@ def once(panel: Board) -> None:
         panel.redraw()
 
 
-def grown(panel: Board) -> dict[str, int]:
-    """What two more runs have left, and two more again, after two that fill what may be
+def grown(act: Callable[[], object], *, warm: int = WARM, more: int = MORE) -> dict[str, int]:
+    """What so many more acts have left, and as many again, after some that fill what may be
     remembered; a leak grows each time."""
-    for _ in range(WARM):
-        once(panel)
-    first = _more(panel)
-    return {kind: count for kind, count in _more(panel).items() if kind in first} if first else {}
 
+    def left(times: int) -> dict[str, int]:
+        before = alive()
+        for _ in range(times):
+            act()
+        after = alive()
+        return {kind: after[kind] - before[kind] for kind in before if after[kind] > before[kind]}
 
-def _more(panel: Board) -> dict[str, int]:
-    before = alive()
-    for _ in range(MORE):
-        once(panel)
-    after = alive()
-    return {kind: after[kind] - before[kind] for kind in before if after[kind] > before[kind]}
+    left(warm)
+    first = left(more)
+    return {kind: count for kind, count in left(more).items() if kind in first} if first else {}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from leftovers import grown
+from leftovers import grown, once
 
 from labsupport.ui.board import Board
 from labsupport.ui.walks import WalkFailed, walk
@@ -72,7 +72,7 @@ def walked(notebook: str, panel: Board) -> tuple[str, list[str]]:
     except WalkFailed as error:
         return f"{notebook}, {panel.title}: failed", [str(error)]
     else:
-        left = grown(panel)
+        left = grown(lambda: once(panel))
     finally:
         panel.close()
     slowest = max(report.callbacks, key=lambda step: step.milliseconds)
