@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "robustness"), str(TESTS / "laws"), str(TESTS / "core")]
+sys.path[:0] = [str(TESTS / name) for name in ("robustness", "laws", "core", "notebooks")]
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ from __future__ import annotations
 import contextlib
 import dis
 import functools
-import gc
 import importlib
 import inspect
+import itertools
 import pkgutil
 import random
 import signal
@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import torch
+from leftovers import grown
 from PIL import Image
 
 import labsupport.labs
@@ -246,7 +247,9 @@ def test_no_moment_of_a_button_can_break_a_panel(act):
     live.close()
 
 
-def test_no_moment_of_a_drawing_can_break_a_panel():
+def wide_panel(**settings: Any) -> Panel:
+    """As wide as it is told, by way of a tensor."""
+
     def compute(side: int) -> torch.Tensor:
         with torch.no_grad():
             return torch.zeros(3, side, 1)
@@ -254,7 +257,12 @@ def test_no_moment_of_a_drawing_can_break_a_panel():
     def draw(found: torch.Tensor) -> Image.Image:
         return Image.new("RGB", (found.shape[1], 8))
 
-    panel = Panel(draw, {"side": controls.whole("side", 3, 1, 9999)}, title="side", compute=compute)
+    wide = {"side": controls.whole("side", 3, 1, 9999)}
+    return Panel(draw, wide, title="side", compute=compute, **settings)
+
+
+def test_no_moment_of_a_drawing_can_break_a_panel():
+    panel = wide_panel()
     sides = iter(range(4, 9999))
     for act in (lambda: panel.controls["side"].put(next(sides)), panel.redraw):
         act()
@@ -322,70 +330,35 @@ def test_two_panels_at_once_find_what_each_finds_alone():
 # Memory
 
 
-def alive() -> dict[str, int]:
-    """Tensors, panels and threads that are still there."""
-    gc.collect()
-    kinds: dict[str, int] = {"tensors": 0, "pictures": 0, "generators": 0}
-    for one in gc.get_objects():
-        kinds["tensors"] += issubclass(type(one), torch.Tensor)
-        kinds["pictures"] += issubclass(type(one), Image.Image)
-        kinds["generators"] += type(one) is types.GeneratorType
-    return kinds | {"threads": threading.active_count()}
+def left(act: Callable[[], Any]) -> dict[str, int]:
+    """What fifty times have left, in two halves that both have more, after ten that fill what a
+    panel remembers."""
+    return grown(act, warm=10, more=25)
 
 
-def fifty(act: Callable[[], Any]) -> tuple[dict[str, int], dict[str, int]]:
-    """What is alive after ten times, which fill what a panel remembers, and after fifty more."""
-    for _ in range(10):
-        act()
-    before = alive()
-    for _ in range(50):
-        act()
-    return before, alive()
-
-
-def grown(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
-    """What there is more of; a handful may come and go with the garbage of others."""
-    return {kind: after[kind] - before[kind] for kind in before if after[kind] > before[kind] + 5}
-
-
-def test_fifty_runs_leave_nothing_behind_nor_in_the_background():
+def test_fifty_runs_or_drawings_leave_nothing_behind_nor_in_the_background():
     live = small_live()
 
     def start_and_end() -> None:
         live.start()
         live.wait(20)
 
-    assert grown(*fifty(live.run)) == {}
-    assert grown(*fifty(start_and_end)) == {}
+    assert left(live.run) == {}
+    assert left(start_and_end) == {}
     live.close()
-
-
-def test_fifty_drawings_leave_nothing_behind():
-    def compute(side: int) -> torch.Tensor:
-        return torch.zeros(3, side, side)
-
-    def draw(found: torch.Tensor) -> Image.Image:
-        return Image.new("RGB", (found.shape[1], 8))
-
-    panel = Panel(
-        draw,
-        {"side": controls.whole("side", 3, 1, 100)},
-        title="sides",
-        compute=compute,
-        remember=8,
-    )
-    sides = iter(range(1, 100))
-    assert grown(*fifty(lambda: panel.controls["side"].put(next(sides)))) == {}
+    panel = wide_panel(remember=8)
+    sides = itertools.cycle(range(1, 26))  # more than are remembered, and as many each time
+    assert left(lambda: panel.controls["side"].put(next(sides))) == {}
     panel.close()
 
 
 def test_what_is_kept_is_noticed():
     kept: list[torch.Tensor] = []
-    assert grown(*fifty(lambda: kept.append(torch.zeros(2)))) == {"tensors": 50}
+    assert left(lambda: kept.append(torch.zeros(2))) == {"tensors": 25, "bytes": 25 * 8}
 
 
 @pytest.mark.slow
 def test_fifty_runs_of_a_lab_leave_nothing_behind():
     live = PANELS["labsupport.labs.lab05_occlusion.map_panel"]()
-    assert grown(*fifty(lambda: live.run(limit=1))) == {}
+    assert left(lambda: live.run(limit=1)) == {}
     live.close()
