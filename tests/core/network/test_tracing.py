@@ -204,26 +204,28 @@ def test_the_users_module_is_left_alone_and_answers_as_in_eval_mode(training):
 
 
 class Conv(nn.Module):
-    def __init__(self):
+    def __init__(self, parts):
         super().__init__()
         self.conv = nn.Conv2d(3, 2, 3)
+        for name, part in parts.items():
+            setattr(self, name, part)
 
 
-def test_a_module_that_keeps_an_activation_can_be_wrapped():
-    class Keeps(Conv):
-        def forward(self, x):
-            self.last = self.conv(x)
-            return self.last.mean((2, 3))
+def conv(forward, name: str = "Own", **parts) -> nn.Module:
+    """A convolution and other parts in a class of that name with that forward pass."""
+    return toys.seeded(lambda: type(name, (Conv,), {"forward": forward})(parts))
 
-    module = toys.seeded(Keeps)
+
+def test_a_module_that_keeps_an_activation_is_wrapped_and_what_cannot_be_copied_says_so():
+    def keeping(net, x):
+        net.last = net.conv(x)
+        return net.last.mean((2, 3))
+
+    module = conv(keeping)
     scores = module(toys.image(12))  # with its graph, which cannot be copied
     torch.testing.assert_close(wrapped(module)(toys.image(12)), scores)
     assert module.last.grad_fn is not None
-
-
-def test_what_cannot_be_copied_says_so():
-    module = nn.Conv2d(3, 2, 3)
-    module.history = [module.weight * 2]
+    module.history = [module.conv.weight * 2]
     with pytest.raises(CannotTrace, match="cannot be copied"):
         wrapped(module)
 
@@ -243,109 +245,54 @@ def test_what_cannot_be_copied_says_so():
     ],
 )
 def test_every_way_to_flatten(flat):
-    class Flat(Conv):
-        def __init__(self):
-            super().__init__()
-            self.fc = nn.Linear(200, 3)
-
-        def forward(self, x):
-            return self.fc(flat(self.conv(x).relu()))
-
-    assert_same_scores(toys.seeded(Flat))
+    last = toys.seeded(lambda: nn.Linear(200, 3))
+    assert_same_scores(conv(lambda net, x: net.fc(flat(net.conv(x).relu())), fc=last))
 
 
-class Scaled(Conv):
-    """An argument with a default takes it."""
-
-    def forward(self, x, scale=3.0, mask=None):
-        return self.conv(x).mean((2, 3)) * scale
+def with_defaults(net, x, scale=3.0, mask=None):
+    return net.conv(x).mean((2, 3)) * scale
 
 
-class Constant(Conv):
-    """A constant of the module is kept."""
-
-    def __init__(self):
-        super().__init__()
-        self.weights = torch.tensor([1.0, -2.0])
-
-    def forward(self, x):
-        return self.conv(x).mean((2, 3)) * self.weights + torch.ones(2)
+def with_constants(net, x):
+    return net.conv(x).mean((2, 3)) * net.weights + torch.ones(2)
 
 
-class Named(Conv):
-    """A module of its own called normalize is not lost."""
-
-    def __init__(self):
-        super().__init__()
-        self.normalize = nn.BatchNorm2d(3)
-
-    def forward(self, x):
-        return self.conv(self.normalize(x)).mean((2, 3))
+def normalized_by_itself(net, x):
+    """Its own module called normalize is not lost."""
+    return net.conv(net.normalize(x)).mean((2, 3))
 
 
-@pytest.mark.parametrize("build", [Scaled, Constant, Named])
-def test_ways_to_write_a_forward_pass(build):
-    assert_same_scores(toys.shake(toys.seeded(build)))
+@pytest.mark.parametrize("forward", [with_defaults, with_constants, normalized_by_itself])
+def test_ways_to_write_a_forward_pass(forward):
+    module = conv(forward, weights=torch.tensor([1.0, -2.0]), normalize=nn.BatchNorm2d(3))
+    assert_same_scores(toys.shake(module))
 
 
-# What cannot be traced
+def assigns(net, x):
+    x = net.conv(x)
+    x[:, 0] = 0
+    return x.mean((2, 3))
 
 
-class Decides(Conv):
-    def forward(self, x):
-        if x.mean() > 0.5:
-            x = x * 2
-        return self.conv(x).mean((2, 3))
+NOT_TRACED = {
+    "Decides": (
+        lambda net, x: net.conv(x * 2 if x.mean() > 0.5 else x).mean((2, 3)),
+        ["must not depend on the values"],
+    ),
+    "TwoInputs": (lambda net, x, mask: net.conv(x * mask).mean((2, 3)), ["2 tensors", "mask"]),
+    "TwoOutputs": (lambda net, x: (net.conv(x).mean((2, 3)), x), ["tuple", "one tensor"]),
+    "Dictionary": (lambda net, x: {"out": net.conv(x).mean((2, 3))}, ["dict", "one tensor"]),
+    "NoInput": (lambda net: net.conv.weight, ["no image"]),
+    "Assigns": (assigns, []),
+    "Map": (lambda net, x: net.conv(x), ["(N, classes)"]),
+}
 
 
-class TwoInputs(Conv):
-    def forward(self, x, mask):
-        return self.conv(x * mask).mean((2, 3))
-
-
-class TwoOutputs(Conv):
-    def forward(self, x):
-        x = self.conv(x)
-        return x.mean((2, 3)), x
-
-
-class Dictionary(Conv):
-    def forward(self, x):
-        return {"out": self.conv(x).mean((2, 3))}
-
-
-class NoInput(Conv):
-    def forward(self):
-        return self.conv.weight
-
-
-class Assigns(Conv):
-    def forward(self, x):
-        x = self.conv(x)
-        x[:, 0] = 0
-        return x.mean((2, 3))
-
-
-class Map(Conv):
-    def forward(self, x):
-        return self.conv(x)
-
-
-@pytest.mark.parametrize(
-    ("build", "words"),
-    [
-        (Decides, ["Decides", "must not depend on the values"]),
-        (TwoInputs, ["TwoInputs", "2 tensors", "mask"]),
-        (TwoOutputs, ["TwoOutputs", "tuple", "one tensor"]),
-        (Dictionary, ["Dictionary", "dict", "one tensor"]),
-        (NoInput, ["NoInput", "no image"]),
-        (Assigns, ["Assigns"]),
-        (Map, ["(N, classes)"]),
-    ],
-)
-def test_what_cannot_be_traced_says_why(build, words):
-    module = build()
+@pytest.mark.parametrize("name", NOT_TRACED)
+def test_what_cannot_be_traced_says_why(name):
+    forward, words = NOT_TRACED[name]
+    module = conv(forward, name)
     before, refusal = snapshot(module), toys.refusal(wrapped, module)
     assert refusal.startswith("CannotTrace")
-    assert [word for word in words if word not in refusal] == []
+    assert [word for word in [*words, name] if word not in refusal] == []
     assert snapshot(module) == before
