@@ -233,39 +233,33 @@ class Average(nn.Module):
         return F.avg_pool2d(x, *self.settings)
 
 
-def between(part: nn.Module) -> nn.Module:
+def between(part: nn.Module):
+    behind = (nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    return lambda: nn.Sequential(nn.Conv2d(3, 4, 3), part, *behind)
+
+
+def inner_global_pool() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3), part, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+        nn.AdaptiveAvgPool2d(4), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 3)
     )
 
 
-IMPOSSIBLE = {
-    "squeeze and excitation": toys.Squeezed,
-    "attention": Attention,
-    "a layer that sees the whole map": lambda: between(nn.GroupNorm(2, 4)),
-    "average that counts no padding": lambda: between(
-        nn.AvgPool2d(3, 2, 1, count_include_pad=False)
-    ),
-    "average with ceil_mode": lambda: between(nn.AvgPool2d(3, 2, ceil_mode=True)),
-    "average with ceil_mode by place": lambda: between(Average(3, 2, 0, True)),
-    "average with another divisor": lambda: between(Average(2, 2, 0, False, True, 3)),
-    "broadcast": Broadcast,
-    "inner global pool": lambda: nn.Sequential(
-        nn.AdaptiveAvgPool2d(4), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 3)
-    ),
-}
+IMPOSSIBLE = [
+    *(toys.Squeezed, Attention, Broadcast, inner_global_pool),
+    between(nn.GroupNorm(2, 4)),  # sees the whole map
+    between(nn.AvgPool2d(3, 2, 1, count_include_pad=False)),
+    between(nn.AvgPool2d(3, 2, ceil_mode=True)),
+    between(Average(3, 2, 0, True)),  # ceil_mode by place
+    between(Average(2, 2, 0, False, True, 3)),  # another divisor
+]
 
 
-@pytest.mark.parametrize("build", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+@pytest.mark.parametrize("build", IMPOSSIBLE)
 def test_networks_that_see_too_much_too_early_are_recognised(build):
     network = networks.wrap(toys.seeded(build), input_size=16)
     assert not Plan(network, (Output(network.output),), (16, 16)).possible
-
-
-def test_what_lies_before_the_trouble_can_be_followed():
-    network = networks.wrap(toys.seeded(toys.Squeezed), input_size=16)
-    plan = Plan(network, (Output(network.node("first"), 1),), (16, 16))
-    assert plan.possible
+    if build is toys.Squeezed:  # what lies before the trouble can be followed
+        assert Plan(network, (Output(network.node("first"), 1),), (16, 16)).possible
 
 
 # Cones: windows that hold everything a box can change, hardly more, and never reach over a map
@@ -359,9 +353,6 @@ def test_boxes_together_have_one_size_and_keep_to_the_map():
     window = row_window(nn.Conv2d(3, 2, 1, 4), (16, 16), ((1, 3),), ((5, 6),))
     assert window.size == 1
     assert 0 <= window.start[0] < 4
-
-
-def test_windows_that_cover_the_same():
     one = Window(np.array([1, 2]), 3)
     assert one.same_as(Window(np.array([1, 2]), 3))
     assert not one.same_as(Window(np.array([1, 2]), 4))

@@ -17,13 +17,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import network as networks
-from labsupport.core.errors import (
-    BadImage,
-    BadSetting,
-    UnknownLayer,
-    UnknownNetwork,
-    WeightsUnavailable,
-)
+from labsupport.core.errors import BadImage, BadSetting, UnknownLayer, WeightsUnavailable
 from labsupport.core.network import catalog
 from labsupport.core.network.layers import Target
 
@@ -175,16 +169,13 @@ NO_TARGETS = [
 
 
 def test_what_is_no_class_no_target_and_no_layer_is_refused_in_words(trained):
-    for typed, words in UNCLEAR_CLASSES:
-        assert re.search(f"UnknownClass: .*{words}", toys.refusal(birds().class_index, typed)), (
-            typed
-        )
-    for wanted, words in NO_TARGETS:
-        assert re.search(words, toys.refusal(trained.target, wanted)), wanted
-    with pytest.raises(BadSetting, match="no map"):
-        toys.random("alexnet").target(("fc7", 1, (0, 0)))
-    with pytest.raises(UnknownLayer, match=r"fire5.*network\.layers"):
-        trained.layer("fire 5")
+    classes, alexnet = birds().class_index, toys.random("alexnet")
+    toys.assert_refused(
+        *((f"UnknownClass: .*{words}", classes, typed) for typed, words in UNCLEAR_CLASSES),
+        *((words, trained.target, wanted) for wanted, words in NO_TARGETS),
+        ("BadSetting: .*no map", alexnet.target, ("fc7", 1, (0, 0))),
+        (r"UnknownLayer: .*fire5.*network\.layers", trained.layer, "fire 5"),
+    )
 
 
 # Targets
@@ -200,9 +191,6 @@ def test_targets(trained):
     assert trained.target(neuron) is neuron
     assert trained.node_of(trained.target(1)) is trained.output
     assert trained.node_of(neuron) is trained.node("fire5")
-
-
-def test_a_targets_value():
     maps = torch.arange(2 * 3 * 2 * 2.0).view(2, 3, 2, 2)
     assert Target("x", 1, None, "").value(maps).tolist() == [5.5, 17.5]
     assert Target("x", 1, (1, 0), "").value(maps).tolist() == [6.0, 18.0]
@@ -271,7 +259,7 @@ class OneSize(nn.Module):
         return self.layer(x.flatten(1))
 
 
-def test_an_image_that_does_not_fit_names_the_layer_and_the_way_out(trained):
+def test_each_way_in_refuses_what_is_no_image_and_names_the_layer_that_it_does_not_fit(trained):
     lenet, one_size = networks.load("lenet5"), networks.wrap(OneSize(), input_size=32)
     assert one_size(toys.image(32)).shape == (1, 2)
     for network, size, layer in (
@@ -285,9 +273,6 @@ def test_an_image_that_does_not_fit_names_the_layer_and_the_way_out(trained):
         sizes = [f"{height} x {width}" for height, width in (size, network.input_size)]
         for word in ("BadImage", f"'{layer}'", *sizes, "images.resize"):
             assert word in refusal
-
-
-def test_what_is_no_image_is_refused_by_each_way_in(trained):
     for use in (trained, trained.predict, lambda x: trained.activations(x, ["conv1"])):
         with pytest.raises(BadImage, match=r"\[0, 1\]"):
             use(torch.rand(1, 3, 32, 32) * 255)
@@ -352,13 +337,15 @@ def test_the_courses_networks_and_torchvisions_others():
 
 
 def test_names_that_are_no_networks_and_weights_that_are_not_bundled(trained):
-    for typed, meant in (("alexnett", "alexnet"), ("resnet 18", "resnet18")):
-        with pytest.raises(UnknownNetwork, match=rf"{meant}.*networks\.names"):
-            networks.load(typed)
+    no_file, load = "BadSetting: .*auto.*nor a file", networks.load
+    toys.assert_refused(
+        (r"UnknownNetwork: .*alexnet.*networks\.names", load, "alexnett"),
+        (r"UnknownNetwork: .*resnet18.*networks\.names", load, "resnet 18"),
+        ("bundled.*offline: squeezenet1_1, lenet5", load, "alexnet", {"weights": "bundled"}),
+        *((no_file, load, {"weights": x}) for x in ("pretrained", "no/such/file.pt", "", ".")),
+    )
     assert trained.source == "bundled (weights/squeezenet1_1.safetensors)"
-    assert networks.load(weights="bundled").source == trained.source
-    with pytest.raises(WeightsUnavailable, match=r"bundled.*offline: squeezenet1_1, lenet5"):
-        networks.load("alexnet", weights="bundled")
+    assert load(weights="bundled").source == trained.source
 
 
 @pytest.fixture
@@ -403,14 +390,7 @@ def test_a_file_that_holds_no_fitting_weights(saved, content, words):
     module, folder = saved
     torch.save(content(module), folder / "bad.pt")
     refusal = toys.refusal(networks.load, weights=folder / "bad.pt")
-    assert refusal.startswith("WeightsUnavailable")
-    assert [word for word in words if word not in refusal] == []
-
-
-def test_weights_that_are_neither_a_word_nor_a_file():
-    for given in ("pretrained", "no/such/file.pt", "", "."):
-        refusal = toys.refusal(networks.load, weights=given)
-        assert re.search("BadSetting: .*auto.*nor a file", refusal), given
+    assert [word for word in ["WeightsUnavailable", *words] if word not in refusal] == []
 
 
 @pytest.fixture
