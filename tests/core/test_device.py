@@ -38,10 +38,9 @@ def test_the_variable_overrides_and_a_name_overrides_the_variable(monkeypatch):
     assert devices.pick() == torch.device("cpu")
     assert devices.pick("cuda:1") == torch.device("cuda:1")
     assert devices.pick(torch.device("cuda")) == torch.device("cuda")
-    monkeypatch.setenv(devices.VARIABLE, "")
-    assert devices.pick().type == "cuda"
-    monkeypatch.setenv(devices.VARIABLE, "auto")
-    assert devices.pick().type == "cuda"
+    for nothing in ("", "auto"):
+        monkeypatch.setenv(devices.VARIABLE, nothing)
+        assert devices.pick().type == "cuda"
 
 
 def test_a_device_that_is_not_there(monkeypatch):
@@ -106,14 +105,11 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(error):
     assert small.sizes == [3, 1]  # what does not fit is not tried twice
 
 
-def test_what_this_machines_cpu_says_counts_as_a_lack_of_memory():
+def test_what_this_machines_cpu_says_counts_as_a_lack_of_memory_and_other_errors_do_not():
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**46)
     assert devices.out_of_memory(raised.value)
     assert not devices.out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-
-
-def test_other_errors_are_not_taken_for_a_lack_of_memory():
     small = Small(0, RuntimeError("size mismatch"))
     with pytest.raises(RuntimeError, match="size mismatch"):
         devices.in_batches(small, toys.image(4, count=3), batch=4)
@@ -138,18 +134,12 @@ def test_no_graph_is_kept_and_results_come_back_in_single_precision():
     assert torch.is_grad_enabled()
     assert devices.in_batches(lambda x: x.bfloat16(), items).dtype == torch.float32
     assert devices.in_batches(lambda x: x.flatten(1).argmax(1), items).dtype == torch.int64
-
-
-def test_images_travel_channels_last_and_vectors_as_they_are():
-    seen: list[bool] = []
-
-    def look(batch):
-        seen.append(batch.ndim != 4 or batch.is_contiguous(memory_format=torch.channels_last))
-        return batch
-
-    devices.in_batches(look, toys.image(4, 5, count=3))
-    devices.in_batches(look, torch.rand(3, 7))
-    assert seen == [True, True]
+    # images travel channels-last, and vectors as they are
+    seen: list[torch.Tensor] = []
+    for given in (items, torch.rand(3, 7)):
+        devices.in_batches(lambda x: seen.append(x) or x, given)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert seen[1].shape == (3, 7)
 
 
 # Memory
@@ -179,16 +169,15 @@ def test_free_memory_is_what_the_machine_and_its_container_leave(free):
     assert free(1000, limit="50000", used=70000) == 0
 
 
-def test_where_nobody_tells_half_of_the_memory_counts_as_free(free, monkeypatch):
+def test_where_nobody_tells_half_of_the_memory_counts_as_free_and_a_gpu_has_its_own(
+    free, monkeypatch
+):
     pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 100}
     monkeypatch.setattr(devices.os, "sysconf_names", pages, raising=False)
     monkeypatch.setattr(devices.os, "sysconf", pages.__getitem__, raising=False)
     assert free(None) == 4096 * 50
     monkeypatch.setattr(devices.os, "sysconf_names", {}, raising=False)
     assert free(None) is None
-
-
-def test_a_gpus_own_free_memory_is_asked_for(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (700, 1000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 50)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20)
