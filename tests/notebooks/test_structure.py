@@ -1,9 +1,11 @@
 """Every notebook is built like its template, and each rule refuses a notebook that breaks it."""
 
 import copy
+import importlib.util
 import re
 from pathlib import Path
 
+import nbformat
 import notebook_rules as rules
 import pytest
 from notebook_rules import HERE, RULES, complaints, lab, template_of
@@ -205,6 +207,16 @@ MUTANTS = {
     ],
 }  # fmt: skip
 CASES = [(name, i) for name, breaks in MUTANTS.items() for i in range(len(breaks))]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_a_text_calls_is_there(path: Path):
+    """A call in a text, say of `lab05.part_changes`, begins with a name of that notebook's code."""
+    cells = nbformat.read(path, as_version=4).cells
+    code = " ".join(cell.source for cell in cells if cell.cell_type == "code")
+    texts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    called = set(re.findall(r"`(\w+)\.\w+\(", texts)) - set(re.findall(r"\w+", code))
+    assert [name for name in called if importlib.util.find_spec(name) is None] == []
 
 
 def test_every_rule_has_its_mutants():
