@@ -30,7 +30,11 @@ def path(name: str) -> Path:
     >>> path("weights/squeezenet1_1.safetensors").name
     'squeezenet1_1.safetensors'
     """
-    expected = _listed(name)
+    listed = _all_listed()
+    if name not in listed:
+        close = ", ".join(nearest(name, listed))
+        raise DamagedData(f"There is no bundled file {name!r}. The nearest names: {close}.")
+    expected = listed[name]
     file = folder() / name
     try:
         status = file.stat()
@@ -50,14 +54,6 @@ def path(name: str) -> Path:
 def names(under: str = "") -> list[str]:
     """The names of all bundled files, or of those below one of the data folder's folders."""
     return [name for name in _all_listed() if name.startswith(under)]
-
-
-def _listed(name: str) -> str:
-    listed = _all_listed()
-    if name not in listed:
-        close = ", ".join(nearest(name, listed))
-        raise DamagedData(f"There is no bundled file {name!r}. The nearest names: {close}.")
-    return listed[name]
 
 
 def _all_listed() -> dict[str, str]:

@@ -1,11 +1,9 @@
 """Which hardware computes, asked in this one place."""
 
-import contextlib
 import os
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -105,15 +103,13 @@ def in_batches(
     *,
     device: torch.device | None = None,
     batch: int | None = None,
-    autocast: bool = False,
     progress: Callable[[float], object] | None = None,
 ) -> torch.Tensor:
     """Apply `fn` to items a batch at a time; the results, concatenated, are on the CPU.
 
     `items` is (N, ...) or a sequence of N tensors of one shape. When the device runs out of
     memory the batch is halved and the work goes on. `progress` is called with the share that is
-    done. On a GPU the batch travels channels-last, and in half precision where `autocast` allows
-    it.
+    done. On a GPU the batch travels channels-last.
 
     Errors: `BadSetting` where not even a single item fits.
     """
@@ -125,7 +121,7 @@ def in_batches(
         chunk = items[done : done + size]
         stacked = chunk if isinstance(chunk, torch.Tensor) else torch.stack(list(chunk))
         try:
-            with torch.no_grad(), _half_precision(device, autocast):
+            with torch.no_grad():
                 parts.append(_single_precision(fn(_travel(stacked, device))).cpu())
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -151,11 +147,6 @@ def _travel(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def _single_precision(result: torch.Tensor) -> torch.Tensor:
     return result.float() if result.dtype in {torch.bfloat16, torch.float16} else result
-
-
-def _half_precision(device: torch.device, wanted: bool) -> contextlib.AbstractContextManager[Any]:
-    half = wanted and device.type == "cuda"
-    return torch.autocast("cuda", dtype=torch.bfloat16) if half else contextlib.nullcontext()
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch.nn import functional
 
 from labsupport.core import images
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import one_of
 from labsupport.core.network import Network, receptive_box
 from labsupport.core.network.layers import Box, Layer
 from labsupport.core.network.rules import RULES, relu
@@ -59,9 +59,7 @@ def gradient_image(values: torch.Tensor, view: str = "colours") -> torch.Tensor:
 
 def _strength(values: torch.Tensor, view: str) -> float:
     """What gets full contrast."""
-    if view not in VIEWS.values():
-        close = nearest(view, VIEWS.values(), 1)[0]
-        raise BadSetting(f"no view {view!r}; did you mean {close!r}?")
+    one_of(view, VIEWS.values(), "a view")
     numbers = values.sum(0) if view == "signed" else values.abs().amax(0)
     known = numbers.abs()[numbers != 0].numpy()
     return max(float(np.quantile(known, _CUT)), 1e-30) if known.size else 1.0

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from labsupport.core import device as devices
 from labsupport.core import network as networks
 from labsupport.core import training
-from labsupport.core.errors import BadImage, BadSetting, UnknownClass, nearest, one_of
+from labsupport.core.errors import BadImage, BadSetting, one_of
 from labsupport.core.frames import Stepwise, framed
 from labsupport.core.images import check
 from labsupport.core.images.perturbations import Bounds, perturbed
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network
+from labsupport.core.network.network import index_of
 
 SLIDE_INPUT = (2.0, -1.0, 3.0, -2.0, 2.0, 2.0, 1.0, -4.0, 5.0, 1.0)
 SLIDE_WEIGHTS = (-1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0)
@@ -99,12 +100,7 @@ class LinearClassifier:
 
     def index(self, name: str | int) -> int:
         """The index of a class, by name or index; `UnknownClass` with the nearest names."""
-        if isinstance(name, str) and name in self.categories:
-            return self.categories.index(name)
-        if isinstance(name, int) and 0 <= name < len(self.categories):
-            return name
-        close = ", ".join(repr(word) for word in nearest(str(name), self.categories))
-        raise UnknownClass(f"there is no class {name!r} here; the nearest names are {close}")
+        return index_of(name, self.categories, "this classifier")
 
     def scaled(self, factor: float) -> LinearClassifier:
         """All weights and biases times `factor`: the same answers, given with other confidence."""

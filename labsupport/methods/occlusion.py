@@ -480,7 +480,7 @@ class _IncrementalEngine:
         self.phase = _total_stride(plan)
         self.per_chunk = _boxes_per_chunk(plan, experiment)
         self._image = CleanImage(plan, experiment.image, experiment.fill)
-        self.clean = [_reduced(self._image.values[o.node], o).cpu() for o in plan.outputs]
+        self.clean = [o.of(self._image.values[o.node]).cpu() for o in plan.outputs]
 
     def make(self) -> Callable[[Chunk], list[Tensor]]:
         return Recomputer(self._image).recompute
@@ -517,15 +517,7 @@ class _PlainEngine:
         part = network.part(tuple(output.node for output in outputs))
         with torch.no_grad():
             values = part(network.send(images))
-        return [_reduced(value, o).cpu() for value, o in zip(values, outputs, strict=True)]
-
-
-def _reduced(value: Tensor, output: Output) -> Tensor:
-    """A node's activations as what the output asks for, (N, channels)."""
-    if output.position is not None:
-        value = value[:, :, output.position[0], output.position[1]]
-    means = value.flatten(2).mean(2) if value.ndim > 2 else value
-    return means if output.channel is None else means.narrow(1, output.channel, 1)
+        return [o.of(value).cpu() for value, o in zip(values, outputs, strict=True)]
 
 
 def _engine(experiment: _Experiment) -> _IncrementalEngine | _PlainEngine:

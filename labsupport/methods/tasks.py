@@ -91,11 +91,10 @@ def detections(
     Its box is that of the class's own map inside these windows (`class_box`). A box that
     overlaps a surer one by more than 0.3 is dropped (non-maximum suppression).
 
-    Errors: as `dense_scores`; `BadSetting` for several pictures, or a threshold outside 0 to 1.
+    Errors: as `dense_scores`; `BadImage` for several pictures; `BadSetting` for a threshold
+    outside 0 to 1.
     """
-    network.check(image)
-    if len(image) != 1:
-        raise BadSetting(f"one picture at a time, these are {len(image)}: take images[:1]")
+    network.check(image, one=True)
     if not 0 < threshold <= 1:
         raise BadSetting(f"threshold is a probability above 0 and up to 1, not {threshold}")
     single = _scores(network, image, slice(None))  # (1, classes, h, w)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting, nearest, one_of
 from labsupport.core.network import Network, Pair
-from labsupport.core.network.operations import Operation
+from labsupport.core.network.operations import Operation, scale_and_shift
 
 KEYS = ("number", "orientation", "frequency", "colour", "noise", "strength")
 KINDS = ("Gabor-like", "colour blob", "dead", "other")
@@ -163,18 +163,9 @@ def _transpose(one: Operation, values: Tensor) -> Tensor:
         mean = torch.full((count, 1, *one.kernel), 1 / math.prod(one.kernel))
         return F.conv_transpose2d(values, mean, groups=count, **window)
     if isinstance(one.module, nn.BatchNorm2d):
-        return values * _factor(one.module).view(1, -1, 1, 1)
+        scale, _ = scale_and_shift(one.module)
+        return values * scale.float().cpu().view(1, -1, 1, 1)
     return values
-
-
-def _factor(norm: nn.BatchNorm2d) -> Tensor:
-    """What a batch norm in eval mode multiplies each channel with."""
-    if norm.running_var is None:
-        raise BadSetting("this batch norm keeps no statistics, so it has no fixed factor")
-    factor = (norm.running_var.detach() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        factor = factor * norm.weight.detach()
-    return factor.float().cpu()
 
 
 def _in_words(network: Network, one: Operation) -> str:

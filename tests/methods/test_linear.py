@@ -276,7 +276,8 @@ def test_what_cannot_work_is_refused():
     one, picture, fit = classifier(), toys.image(5, 7), linear.fit_logistic
     bent = toys.chain(lambda: [nn.Conv2d(3, 4, 3), nn.ReLU()], classes=3, input_size=(8, 7))
     toys.assert_refused(
-        *(("UnknownClass: .*nearest", one.index, wrong) for wrong in ("x", 4, -1)),
+        ("UnknownClass: .*nearest", one.index, "x"),
+        *(("UnknownClass: .*classes 0 to 3", one.index, wrong) for wrong in (4, -1)),
         (r"BadImage: .*\(N, 3, 5, 7\)", one.scores, picture.mT),
         ("UnknownClass: .*'z'", linear.mix, one, picture, "z", {"strength": 0.1}),
         ("'sign'", linear.mix, one, picture, "a", {"strength": 0.1, "along": "signs"}),

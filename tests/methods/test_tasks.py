@@ -58,7 +58,7 @@ def test_what_cannot_work_is_refused(squeezenet):
         ("share is above 0", class_box, torch.ones(3, 3), (9, 9), {"share": 0.0}),
         ("threshold", detections, squeezenet, image, {"threshold": 0}),
         ("a window is", detections, squeezenet, image, {"window": 99}),
-        ("one picture at a time", detections, squeezenet, two),
+        ("one image at a time", detections, squeezenet, two),
     )
 
 

@@ -140,12 +140,8 @@ def read_only(tmp_path, monkeypatch):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
         return plain_open(self, mode, *rest, **named)
 
-    def refuse_tensors(tensors, path, metadata=None):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(Path, "open", refuse_open)
-    monkeypatch.setattr("labsupport.methods.patches.results.save_file", refuse_tensors)
     return folder
 
 

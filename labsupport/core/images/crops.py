@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from labsupport.core.errors import BadSetting
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.images import sets
-from labsupport.core.images.sets import SPLITS, CutOut, LabelledImages, Picture, check_split
+from labsupport.core.images.sets import SPLITS, CutOut, LabelledImages, Picture
 
 CATEGORIES = ("animals", "food", "instruments", "plants", "space", "things", "vehicles")
 _BACKGROUNDS = ("places", "textures")
@@ -34,7 +34,7 @@ def crops(
     >>> small.images.shape, len(small.categories)
     (torch.Size([14, 3, 32, 32]), 7)
     """
-    check_split(split)
+    one_of(split, SPLITS, "a split")
     if per_class < 1 or not 8 <= size <= _DRAFT:
         raise BadSetting(f"per_class is 1 or more, size 8 to {_DRAFT} pixels.")
     random = torch.Generator().manual_seed(seed + 1000 * SPLITS.index(split))

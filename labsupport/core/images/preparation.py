@@ -132,8 +132,6 @@ def to_pil(image: Tensor) -> Image.Image:
     >>> to_pil(torch.ones(1, 3, 2, 5)).size
     (5, 2)
     """
-    check(image)
-    if len(image) != 1:
-        raise BadImage(f"One picture at a time, these are {len(image)}: take images[:1].")
+    check(image, one=True)
     values = image.detach()[0].permute(1, 2, 0).mul(255).round().clamp(0, 255)
     return Image.fromarray(values.to("cpu", torch.uint8).numpy())

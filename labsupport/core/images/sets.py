@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core import bundled
-from labsupport.core.errors import BadImage, BadSetting, LabError, nearest
+from labsupport.core.errors import BadImage, BadSetting, LabError, nearest, one_of
 from labsupport.core.images.decoding import decode, load
 from labsupport.core.images.preparation import standard
 
@@ -198,14 +198,8 @@ def sample(name: str) -> Tensor:
     >>> sample("coffee").shape
     torch.Size([1, 3, 400, 600])
     """
-    everything: list[str] = []
-    for pictures in (photos(), paintings(), cutouts()):
-        names = pictures.names
-        if name in names:
-            return pictures[name].image
-        everything += names
-    near = ", ".join(nearest(name, everything))
-    raise BadSetting(f"No bundled picture is called {name!r}. The nearest names: {near}.")
+    everything = (*cutouts(), *paintings(), *photos())  # of one name, the last counts
+    return ImageSet[Picture](everything, "The bundled pictures")[name].image
 
 
 def digits(split: str = "train") -> LabelledImages:
@@ -218,15 +212,9 @@ def fashion(split: str = "train") -> LabelledImages:
     return _sheet("fashion", split)
 
 
-def check_split(split: str) -> None:
-    """`BadSetting` unless this is "train" or "test"."""
-    if split not in SPLITS:
-        raise BadSetting(f"A split is 'train' or 'test', not {split!r}.")
-
-
 def _sheet(name: str, split: str) -> LabelledImages:
     """Tiles of one grey sheet, row by row, with a line of `labels.csv` for each."""
-    check_split(split)
+    one_of(split, SPLITS, "a split")
     sheet, table = bundled.path(f"{name}/{split}.webp"), bundled.path(f"{name}/{split}.csv")
     rows = _rows(table, table.stat().st_mtime_ns)
     labels = torch.tensor([int(row["label"]) for row in rows])
@@ -296,10 +284,8 @@ def torchvision_set(
     photographs come as `standard` makes them, (count, 3, 224, 224); the others in their own size.
     Raises `LabError`, with the way out, when there is no network.
     """
-    if name not in _MEGABYTES:
-        near = ", ".join(nearest(name, _MEGABYTES))
-        raise BadSetting(f"No set is called {name!r}. The nearest names: {near}.")
-    check_split(split)
+    one_of(name, _MEGABYTES, "a set")
+    one_of(split, SPLITS, "a split")
     if count < 1:
         raise BadSetting(f"Ask for at least one picture, not {count}.")
     root = Path(folder).expanduser() if folder else Path(torch.hub.get_dir()).parent / "datasets"

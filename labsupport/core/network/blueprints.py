@@ -11,7 +11,6 @@ from collections.abc import Callable
 import torch
 from torch import fx, nn
 
-from labsupport.core.errors import UnknownNetwork, nearest
 from labsupport.core.network import catalog, tracing
 from labsupport.core.network.architectures import alexnet, lenet
 from labsupport.core.network.network import Network
@@ -58,14 +57,7 @@ def blueprint(name: str) -> Network:
     if name in _HISTORIC:
         build, size = _HISTORIC[name]
         return blueprint_of(build, name=name, input_size=size)
-    try:
-        recipe = catalog.recipe(name)
-    except UnknownNetwork:
-        close = nearest(name, [*TITLES, *catalog.COURSE])
-        raise UnknownNetwork(
-            f"no network is called {name!r}; the nearest names are {', '.join(close)} "
-            "(blueprints.names() lists those of the lecture)"
-        ) from None
+    recipe = catalog.recipe(name, also=TITLES)
     return blueprint_of(recipe.build, name=name, input_size=recipe.input_size)
 
 

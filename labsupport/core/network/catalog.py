@@ -4,7 +4,7 @@ import os
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,16 +83,16 @@ _OWN = {
 }
 
 
-def recipe(name: str) -> Recipe:
+def recipe(name: str, *, also: Iterable[str] = ()) -> Recipe:
     """The recipe of a network, by the name that torchvision uses.
 
-    Errors: `UnknownNetwork` with the nearest names.
+    Errors: `UnknownNetwork` with the nearest names, among them those that the caller knows `also`.
     """
     if name in _OWN:
         return _OWN[name]
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
-        close = nearest(name, [*COURSE, *known])
+        close = nearest(name, [*also, *COURSE, *known])
         raise UnknownNetwork(
             f"no network is called {name!r}; the nearest names are {', '.join(close)} "
             "(networks.names() lists those of the course)"

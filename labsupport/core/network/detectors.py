@@ -55,11 +55,9 @@ class Detector:
     def __call__(self, image: torch.Tensor, *, threshold: float = 0.5) -> tuple[Detection, ...]:
         """What is in one picture (1, 3, H, W), the surest first: all from `threshold` on.
 
-        Errors: `BadImage`; `BadSetting` for several pictures, or a threshold outside 0 to 1.
+        Errors: `BadImage`, also for several pictures; `BadSetting` for a threshold outside 0 to 1.
         """
-        images.check(image)
-        if len(image) != 1:
-            raise BadSetting(f"one picture at a time, these are {len(image)}: take images[:1]")
+        images.check(image, one=True)
         if not 0 <= threshold <= 1:
             raise BadSetting(f"threshold is a probability from 0 to 1, not {threshold}")
         with torch.no_grad():

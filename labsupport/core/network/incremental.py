@@ -9,8 +9,9 @@ occlusion-based deep CNN explanations", SIGMOD 2019, call the idea Krypton).
 Inside, activations are kept as rows of channels: a map of H x W positions is a (H * W, C) matrix.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from labsupport.core.network import tracing
 from labsupport.core.network.layers import Size
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import (
@@ -27,6 +29,7 @@ from labsupport.core.network.operations import (
     Operation,
     Pair,
     argument,
+    scale_and_shift,
 )
 from labsupport.core.network.receptive_boxes import Spans, Window, cone
 
@@ -47,6 +50,13 @@ class Output:
     node: fx.Node
     channel: int | None = None
     position: Pair | None = None
+
+    def of(self, value: torch.Tensor) -> torch.Tensor:
+        """What is wanted, (N, channels), from the node's activations (N, C, ...)."""
+        if self.position is not None:
+            value = value[:, :, self.position[0], self.position[1]]
+        means = value.flatten(2).mean(2) if value.ndim > 2 else value
+        return means if self.channel is None else means.narrow(1, self.channel, 1)
 
 
 @dataclass(frozen=True)
@@ -70,9 +80,11 @@ class Plan:
     def __init__(self, network: Network, outputs: Sequence[Output], size: Pair) -> None:
         self.network, self.outputs, self.size = network, tuple(outputs), size
         self.shapes = network.shapes(size)
-        self.operations = _needed(network, outputs)
+        needed = tracing.needed_for(output.node for output in outputs)
+        self.operations = [one for one in network.operations if one.node in needed]
         self.dense = _dense(self.operations, self.shapes)
-        self.users = _count_users(self.operations, outputs)
+        self.users = Counter(source for one in self.operations for source in one.inputs)
+        self.users.update(output.node for output in outputs)
         self.windowed = [o for o in self.operations if o.node not in self.dense]
         self.alone = _restrictions(self, outputs)
         self.norms = _foldable(self.windowed, self.users)
@@ -137,7 +149,7 @@ class Plan:
         weight, bias = module.weight.detach(), module.bias
         norm = self.norms.get(operation.node)
         if norm is not None:
-            scale, shift = _scale_and_shift(norm)
+            scale, shift = scale_and_shift(norm)
             weight = weight * scale[:, None, None, None]
             bias = shift if bias is None else bias * scale + shift
         if operation.node in self.alone:
@@ -145,14 +157,6 @@ class Plan:
             weight, bias = weight[kept], None if bias is None else bias[kept]
         weight = weight.contiguous(memory_format=torch.channels_last)
         return weight, None if bias is None else bias.detach()
-
-
-def _needed(network: Network, outputs: Sequence[Output]) -> list[Operation]:
-    needed = {output.node for output in outputs}
-    for operation in reversed(network.operations):
-        if operation.node in needed:
-            needed.update(operation.inputs)
-    return [operation for operation in network.operations if operation.node in needed]
 
 
 def _dense(operations: Sequence[Operation], shapes: Mapping[fx.Node, Size]) -> set[fx.Node]:
@@ -173,29 +177,15 @@ def _divides_evenly(operation: Operation) -> bool:
     """False for an average pool whose divisor is smaller at the border."""
     if operation.kind != "avg_pool":
         return True
-    node, pool = operation.node, operation.module
-    if isinstance(pool, nn.AvgPool2d):
-        ceil_mode, divisor = pool.ceil_mode, pool.divisor_override
-    else:
-        ceil_mode = argument(node, 4, "ceil_mode", False)
-        divisor = argument(node, 6, "divisor_override", None)
+    given = argument(operation.node, 6, "divisor_override", None)
+    divisor = getattr(operation.module, "divisor_override", given)
     whole = operation.count_padding or operation.padding == (0, 0)
-    return whole and not ceil_mode and divisor is None
+    return whole and not operation.ceil_mode and divisor is None
 
 
 def _belongs_to_head(operation: Operation, shape: Size) -> bool:
     single = len(shape) <= 2 or shape[2:] == (1, 1)
     return single or operation.kind in {"adaptive_pool", "flatten", "dropout", "identity"}
-
-
-def _count_users(operations: Sequence[Operation], outputs: Sequence[Output]) -> dict[fx.Node, int]:
-    users = {operation.node: 0 for operation in operations}
-    for operation in operations:
-        for source in operation.inputs:
-            users[source] += 1
-    for output in outputs:
-        users[output.node] += 1
-    return users
 
 
 def _restrictions(plan: Plan, outputs: Sequence[Output]) -> dict[fx.Node, int]:
@@ -261,17 +251,6 @@ def _foldable(
     }
 
 
-def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
-    """An evaluating batch norm as x * scale + shift."""
-    if norm.running_mean is None or norm.running_var is None:
-        raise TypeError("a batch norm without running statistics")
-    scale = (norm.running_var + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight
-    shift = -norm.running_mean * scale
-    return scale, shift if norm.bias is None else shift + norm.bias
-
-
 class CleanImage:
     """The clean image's activations and the fill, shared by all threads."""
 
@@ -312,6 +291,7 @@ class Recomputer:
 
     def __init__(self, clean: CleanImage) -> None:
         self.clean, self.plan = clean, clean.plan
+        self.graph = fx.Interpreter(self.plan.network.graph, garbage_collect_values=False)
         self._stores: dict[fx.Node, torch.Tensor] = {}
 
     def recompute(self, chunk: Chunk) -> list[torch.Tensor]:
@@ -613,38 +593,19 @@ class _Pass:
 
     def _call(self, node: fx.Node, inputs: Mapping[fx.Node, Any]) -> Any:
         """Apply a node's own operation."""
-        graph = self.plan.network.graph
-
-        def value(source: fx.Node) -> Any:
-            if source.op == "get_attr":
-                return _attribute(graph, str(source.target))
-            return inputs[source]
-
-        args = fx.node.map_arg(node.args, value)
-        kwargs = fx.node.map_arg(node.kwargs, value)
-        if node.op == "call_module":
-            return graph.get_submodule(str(node.target))(*args, **kwargs)
-        if node.op == "call_method":
-            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-        return node.target(*args, **kwargs)  # type: ignore[operator]
+        graph = self.recomputer.graph
+        own = [source for source in node.all_input_nodes if source.op == "get_attr"]
+        graph.env = {**inputs, **{one: graph.fetch_attr(str(one.target)) for one in own}}
+        return graph.run_node(node)
 
     # The answers
 
     def _answer(self, output: Output) -> torch.Tensor:
         node = output.node
-        if output.position is not None:
-            maps = self.values[node] if node in self.plan.dense else self._whole(node)
-            values = maps[:, :, output.position[0], output.position[1]]
-        elif node not in self.plan.dense:
-            values = self._mean(node)
+        if node in self.plan.dense:
+            value = self.values[node]
         else:
-            values = self.values[node]
-            values = values.flatten(2).mean(2) if values.ndim > 2 else values
-        if output.channel is not None and node not in self.plan.alone:
-            values = values[:, output.channel : output.channel + 1]
-        return values.cpu()
-
-
-def _attribute(root: nn.Module, name: str) -> Any:
-    owner, _, last = name.rpartition(".")
-    return getattr(root.get_submodule(owner), last)
+            value = self._whole(node) if output.position is not None else self._mean(node)
+        if node in self.plan.alone:  # there is no other channel
+            output = replace(output, channel=None)
+        return output.of(value).cpu()

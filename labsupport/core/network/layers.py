@@ -135,10 +135,14 @@ class Target:
 
     def value(self, activations: torch.Tensor) -> torch.Tensor:
         """The target's value (N,) from the activations (N, C, H, W) or (N, C) of its layer."""
-        channel = activations[:, self.index]
-        if self.position is not None:
-            return channel[:, self.position[0], self.position[1]]
-        return channel.flatten(1).mean(1) if channel.ndim > 1 else channel
+        return at_or_mean(activations[:, self.index], self.position)
+
+
+def at_or_mean(maps: torch.Tensor, position: Pair | None) -> torch.Tensor:
+    """(N,) or (N, H, W) at a position, or averaged over all."""
+    if position is not None:
+        return maps[:, position[0], position[1]]
+    return maps.flatten(1).mean(1) if maps.ndim > 1 else maps
 
 
 def checked_position(position: object) -> Pair:

@@ -8,6 +8,7 @@ be computed without the rest.
 from __future__ import annotations
 
 import copy
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -77,9 +78,6 @@ class Network:
         self._lock = threading.RLock()
         self._parts: dict[tuple[fx.Node, ...], fx.GraphModule] = {}
         self._shapes: dict[Pair, dict[fx.Node, Size]] = {}
-        self._layers: dict[fx.Node, Layer] | None = None
-        self._fields: Fields = {}
-        self._by_name: dict[str, fx.Node] = {}
         self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
         classes = self._count_classes()
         self.categories = tuple(categories or (f"class {i}" for i in range(classes)))
@@ -223,25 +221,7 @@ class Network:
 
         Errors: `UnknownClass` with the nearest names, or with all that the name fits.
         """
-        count = len(self.categories)
-        if isinstance(name, int):
-            if not 0 <= name < count:
-                raise UnknownClass(f"{self.name} has the classes 0 to {count - 1}, not {name}")
-            return name
-        if not isinstance(name, str):
-            raise UnknownClass(
-                f"{name!r} is no class: give its name, or its index from 0 to {count - 1}"
-            )
-        fitting = [i for i, known in enumerate(self.categories) if _plain(known) == _plain(name)]
-        if len(fitting) == 1:
-            return fitting[0]
-        if fitting:
-            raise UnknownClass(
-                f"{self.name} has {len(fitting)} classes called {name!r}: "
-                f"say which by its index, {' or '.join(map(str, fitting))}"
-            )
-        close = ", ".join(repr(word) for word in nearest(name, self.categories))
-        raise UnknownClass(f"{self.name} knows no class {name!r}; the nearest names are {close}")
+        return index_of(name, self.categories, self.name)
 
     def target(self, wanted: TargetLike) -> Target:
         """What is to be explained, checked: a class ("goldfish" or 1), (layer, channel) or
@@ -298,22 +278,21 @@ class Network:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Every layer, in execution order."""
-        return tuple(self._describe_layers().values())
+        return tuple(self._layers.values())
 
     def layer(self, name: str) -> Layer:
         """A layer by its slide name ("fire5", "conv5_1") or PyTorch's dotted one.
 
         Errors: `UnknownLayer` with the three nearest names.
         """
-        return self._describe_layers()[self.node(name)]
+        return self._layers[self.node(name)]
 
     def layer_of(self, node: fx.Node) -> Layer:
         """The layer that a node of `graph` is."""
-        return self._describe_layers()[node]
+        return self._layers[node]
 
     def node(self, layer: str) -> fx.Node:
         """The node of `graph` that computes a layer."""
-        self._describe_layers()
         node = self._by_name.get(layer)
         if node is None:
             titles = [name for known in self.layers for name in (known.name, *known.aliases)]
@@ -330,39 +309,35 @@ class Network:
 
     def stride(self, node: fx.Node) -> Pair:
         """How many image pixels, (rows, columns), lie between neighbours in a node's map."""
-        self._describe_layers()
         return self._fields[node][0] or self.input_size
 
-    def _describe_layers(self) -> dict[fx.Node, Layer]:
-        with self._lock:
-            if self._layers is None:
-                self._layers = self._find_layers()
-                self._by_name = self._name_layers(self._layers)
-            return self._layers
+    @functools.cached_property
+    def _fields(self) -> Fields:
+        return layers.fields(self.operations, self.shapes(self.input_size))
 
-    def _find_layers(self) -> dict[fx.Node, Layer]:
+    @functools.cached_property
+    def _layers(self) -> dict[fx.Node, Layer]:
         shapes = self.shapes(self.input_size)
-        fields = self._fields = layers.fields(self.operations, shapes)
         shown = [o for o in self.operations if o.kind not in {"placeholder", "normalize"}]
         shown = [o for o in shown if len(shapes[o.node]) > 1]
         dotted = [str(o.node.meta[tracing.LAYER_NAME]) for o in shown]
         slides = slide_names.slide_names(self._architecture, dotted, shown)
         return {
-            o.node: Layer(name, tuple(also), o.kind, shapes[o.node][1:], *fields[o.node])
+            o.node: Layer(name, tuple(also), o.kind, shapes[o.node][1:], *self._fields[o.node])
             for o, name, also in zip(shown, dotted, slides, strict=True)
         }
 
-    @staticmethod
-    def _name_layers(described: Mapping[fx.Node, Layer]) -> dict[str, fx.Node]:
+    @functools.cached_property
+    def _by_name(self) -> dict[str, fx.Node]:
         """Every name of every layer; a container's name means the last layer in it."""
         by_name: dict[str, fx.Node] = {}
-        for node, layer in described.items():
+        for node, layer in self._layers.items():
             parts = layer.name.split(".")
             for depth in range(1, len(parts)):
                 by_name[".".join(parts[:depth])] = node
-        for node, layer in described.items():
+        for node, layer in self._layers.items():
             by_name.update(dict.fromkeys(layer.aliases, node))
-        for node, layer in described.items():
+        for node, layer in self._layers.items():
             by_name[layer.name] = node
         return by_name
 
@@ -438,6 +413,29 @@ def _rebuilt(
         if name is not None:
             node.meta[tracing.LAYER_NAME] = name
     return Network(graph, **settings)
+
+
+def index_of(name: object, categories: Sequence[str], whose: str) -> int:
+    """The index of a category, by name or index; `whose` begins the errors: `UnknownClass`."""
+    count = len(categories)
+    if isinstance(name, int):
+        if not 0 <= name < count:
+            raise UnknownClass(f"{whose} has the classes 0 to {count - 1}, not {name}")
+        return name
+    if not isinstance(name, str):
+        raise UnknownClass(
+            f"{name!r} is no class: give its name, or its index from 0 to {count - 1}"
+        )
+    fitting = [i for i, known in enumerate(categories) if _plain(known) == _plain(name)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise UnknownClass(
+            f"{whose} has {len(fitting)} classes called {name!r}: "
+            f"say which by its index, {' or '.join(map(str, fitting))}"
+        )
+    close = ", ".join(repr(word) for word in nearest(name, categories))
+    raise UnknownClass(f"{whose} knows no class {name!r}; the nearest names are {close}")
 
 
 def _plain(name: str) -> str:

@@ -12,6 +12,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from labsupport.core.errors import BadSetting
+
 Pair = tuple[int, int]  # (rows, columns)
 
 _MODULE_KINDS: dict[type[nn.Module], str] = {
@@ -120,6 +122,7 @@ class Operation:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     count_padding: bool = True  # an average pool that divides by the whole window at the border
+    ceil_mode: bool = False  # a pool whose last window may reach over the border
 
     @property
     def reach(self) -> Pair:
@@ -226,7 +229,22 @@ def _windowed(
         _pair(padding),
         dilation,
         bool(setting(5, "count_include_pad", True)) if kind == "avg_pool" else True,
+        bool(setting(4 if kind == "avg_pool" else 5, "ceil_mode", False)),
     )
+
+
+def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch norm in eval mode as x * scale + shift, (C,) each.
+
+    Errors: `BadSetting` for one without running statistics.
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        raise BadSetting("this batch norm keeps no statistics, so it has no fixed factor")
+    scale = (norm.running_var.detach() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.detach()
+    shift = -norm.running_mean * scale
+    return scale, shift if norm.bias is None else shift + norm.bias.detach()
 
 
 def _pair(value: Any) -> Pair:

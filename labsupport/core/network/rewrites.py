@@ -61,7 +61,7 @@ def _relus_in_place(part: fx.GraphModule) -> None:
     for node in _nodes_of_kind(part, "relu"):
         (source,) = node.all_input_nodes
         if len(source.users) == 1 and operation(source, part).kind in _OVERWRITABLE:
-            _replace(part, node, torch.relu_, (source,))
+            replace(node, torch.relu_, (source,))
 
 
 def _means_for_pools(part: fx.GraphModule) -> None:
@@ -70,7 +70,7 @@ def _means_for_pools(part: fx.GraphModule) -> None:
         work = operation(node, part)
         size = getattr(work.module, "output_size", argument(node, 1, "output_size", None))
         if size in (1, (1, 1), [1, 1]):
-            _replace(part, node, torch.mean, (*work.inputs, (2, 3), True))
+            replace(node, torch.mean, (*work.inputs, (2, 3), True))
 
 
 def _image_convolutions(part: fx.GraphModule) -> None:
@@ -86,7 +86,7 @@ def _image_convolutions(part: fx.GraphModule) -> None:
             weight = part.graph.get_attr(f"{node.target}.weight")
             bias = None if layer.bias is None else part.graph.get_attr(f"{node.target}.bias")
         geometry = (work.stride, work.padding)
-        _replace(part, node, image_convolution, (*work.inputs, weight, bias, *geometry))
+        replace(node, image_convolution, (*work.inputs, weight, bias, *geometry))
 
 
 def _nodes_of_kind(part: fx.GraphModule, kind: str) -> list[fx.Node]:
@@ -94,12 +94,13 @@ def _nodes_of_kind(part: fx.GraphModule, kind: str) -> list[fx.Node]:
     return [node for node in nodes if operation(node, part).kind == kind]
 
 
-def _replace(part: fx.GraphModule, node: fx.Node, function: Any, inputs: tuple[Any, ...]) -> None:
-    with part.graph.inserting_before(node):
-        new = part.graph.call_function(function, inputs)
+def replace(node: fx.Node, function: Any, inputs: tuple[Any, ...], **settings: Any) -> None:
+    """Put a function's call into a node's place in its graph."""
+    with node.graph.inserting_before(node):
+        new = node.graph.call_function(function, inputs, settings)
     new.meta = dict(node.meta)
     node.replace_all_uses_with(new)
-    part.graph.erase_node(node)
+    node.graph.erase_node(node)
 
 
 # The convolution that reads the image

@@ -13,7 +13,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.network import rewrites, tracing
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import argument, operation
@@ -53,7 +53,12 @@ def part_with_rules(network: Network, node: fx.Node, rules: Sequence[str]) -> Pa
     _check_rules(rules)
     plain = set(rules) == {RULES[0]}
     key = ("ruled part", node, plain)
-    part = network.remember(key, lambda: _part_with_rules(network, node, plain), keep=32)
+
+    def build() -> PartWithRules:
+        part = tracing.subgraph(network.graph, (node,))
+        return _with_rules(rewrites.optimized(part, reorder=plain), plain)
+
+    part = network.remember(key, build, keep=32)
     if not plain:
         _check_relus(network, part)
     return part
@@ -75,9 +80,7 @@ def _check_rules(rules: Sequence[str]) -> None:
     if isinstance(rules, str) or not rules:
         raise BadSetting(f"name at least one rule: rules=({', '.join(map(repr, RULES))})")
     for rule in rules:
-        if rule not in RULES:
-            close = nearest(str(rule), RULES, 1)[0]
-            raise BadSetting(f"no rule {rule!r}; did you mean {close!r}? ({', '.join(RULES)})")
+        one_of(rule, RULES, "a rule")
 
 
 def _check_relus(network: Network, part: PartWithRules) -> None:
@@ -102,11 +105,6 @@ def _hides_relu(module: nn.Module) -> bool:
 
 
 # The rewritten graph
-
-
-def _part_with_rules(network: Network, node: fx.Node, plain: bool) -> PartWithRules:
-    part = tracing.subgraph(network.graph, (node,))
-    return _with_rules(rewrites.optimized(part, reorder=plain), plain)
 
 
 def _with_rules(part: fx.GraphModule, plain: bool) -> PartWithRules:

@@ -5,6 +5,7 @@ branches follow the Caffe models that the lecture's slides quote: fire5, incepti
 """
 
 import re
+import string
 from collections.abc import Sequence
 
 from labsupport.core.network.operations import Operation
@@ -157,14 +158,11 @@ def _resnet(name: str) -> list[str]:
     block = re.fullmatch(r"layer(\d)\.(\d+)\.(conv(\d)|relu(_\d)?|add)", name)
     if not block:
         return []
-    stage, unit = int(block[1]) + 1, _letter(int(block[2]))
+    stage, number = int(block[1]) + 1, int(block[2])
+    unit = string.ascii_lowercase[number : number + 1] or f"_{number}"
     if block[4]:
         return [f"res{stage}{unit}_branch2{'abc'[int(block[4]) - 1]}"]
     return [f"res{stage}{unit}"] if block[3] == "add" else []
-
-
-def _letter(number: int) -> str:
-    return "abcdefghijklmnopqrstuvwxyz"[number] if number < 26 else f"_{number}"
 
 
 def _densenet(name: str) -> list[str]:

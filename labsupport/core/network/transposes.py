@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import tracing
 from labsupport.core.network.network import Network
-from labsupport.core.network.operations import Normalize, Operation, argument, operation
+from labsupport.core.network.operations import Normalize, Operation, operation, scale_and_shift
 
 Signal = torch.Tensor
 
@@ -84,19 +84,13 @@ class _ForwardPass(fx.Interpreter):
         if work is not None and work.kind == "max_pool":
             window = (work.kernel, work.stride, work.padding, work.dilation)
             result, self.switches[n] = F.max_pool2d(
-                self.env[work.inputs[0]], *window, ceil_mode=_ceils(work), return_indices=True
+                self.env[work.inputs[0]], *window, ceil_mode=work.ceil_mode, return_indices=True
             )
         else:
             result = super().run_node(n)
         if isinstance(result, torch.Tensor):
             self.sizes[n] = result.shape
         return result
-
-
-def _ceils(work: Operation) -> bool:
-    if work.module is not None:
-        return bool(work.module.ceil_mode)
-    return bool(argument(work.node, 5, "ceil_mode", False))
 
 
 # One layer down
@@ -110,7 +104,9 @@ def _down(work: Operation, signal: Signal, passed: _ForwardPass) -> list[tuple[f
     if work.kind == "add":
         return [(source, signal) for source in work.inputs]
     step = _STEPS.get(work.kind)
-    if step is None or not _is_linear(work):
+    # response normalization counts as a norm as well
+    unknown = work.kind == "norm" and not isinstance(work.module, nn.BatchNorm2d)
+    if step is None or unknown:
         name = work.node.meta.get(tracing.LAYER_NAME, work.node.name)
         raise BadSetting(
             f"a deconvnet knows no transpose of the layer {name!r} ({work.kind}); "
@@ -118,11 +114,6 @@ def _down(work: Operation, signal: Signal, passed: _ForwardPass) -> list[tuple[f
         )
     (source,) = work.inputs[:1]
     return [(source, step(work, signal, passed))]
-
-
-def _is_linear(work: Operation) -> bool:
-    """Whether the layer's transpose is known: response normalization counts as a norm as well."""
-    return work.kind != "norm" or isinstance(work.module, nn.BatchNorm2d)
 
 
 def _through_convolution(work: Operation, signal: Signal, passed: _ForwardPass) -> Signal:
@@ -174,12 +165,8 @@ def _averages(work: Operation, axis: int, below: int, above: int) -> torch.Tenso
 
 
 def _through_norm(work: Operation, signal: Signal, _: _ForwardPass) -> Signal:
-    layer = work.module
-    if not isinstance(layer, nn.BatchNorm2d) or layer.running_var is None:
-        return signal
-    scale = (layer.running_var + layer.eps).rsqrt()
-    if layer.affine:
-        scale = scale * layer.weight
+    layer: Any = work.module
+    scale, _shift = scale_and_shift(layer)
     return signal * scale[:, None, None]
 
 

@@ -110,11 +110,7 @@ def _silencing(network: Network, node: fx.Node) -> fx.GraphModule:
 
 def _without(activations: Tensor, target: Target) -> Tensor:
     changed = activations.clone()
-    unit = changed[:, target.index]
-    if target.position is None:
-        unit.zero_()
-    else:
-        unit[:, target.position[0], target.position[1]] = 0
+    changed[(slice(None), target.index, *(target.position or ()))] = 0
     return changed
 
 

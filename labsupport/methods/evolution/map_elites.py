@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from labsupport.core.errors import BadSetting, UnknownClass, nearest, one_of
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.frames import framed
 from labsupport.core.network import Network, Pair
+from labsupport.core.network.network import index_of
 from labsupport.methods.evolution.encodings import Cppn, Direct, Encoding, Genome
 
 ENCODINGS: Mapping[str, Encoding] = {"CPPN": Cppn(), "direct": Direct()}
@@ -119,13 +120,8 @@ class EvolutionPlan:
             return self.encoding.images(genomes, self.size, self.device)
 
     def index(self, name: str | int) -> int:
-        """A class's index by its name."""
-        if isinstance(name, int):
-            return name
-        if name not in self.categories:
-            close = ", ".join(repr(word) for word in nearest(name, self.categories))
-            raise UnknownClass(f"this archive knows no class {name!r}; the nearest are {close}")
-        return self.categories.index(name)
+        """A class's index, by name or index."""
+        return index_of(name, self.categories, "this archive")
 
 
 @framed

@@ -39,13 +39,10 @@ class Defence:
 
 
 def _jpeg(images: Tensor, quality: float, _: int) -> Tensor:
-    return torch.cat([_through_jpeg(one, round(quality)) for one in torch.split(images, 1)])
-
-
-def _through_jpeg(image: Tensor, quality: int) -> Tensor:
-    file = io.BytesIO()
-    images_.to_pil(image).save(file, "JPEG", quality=quality)
-    return images_.load(file.getvalue())
+    files = [io.BytesIO() for _ in images]
+    for file, image in zip(files, torch.split(images, 1), strict=True):
+        images_.to_pil(image).save(file, "JPEG", quality=round(quality))
+    return torch.cat([images_.load(file.getvalue()) for file in files])
 
 
 def _blur(images: Tensor, sigma: float, _: int) -> Tensor:

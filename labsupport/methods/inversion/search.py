@@ -105,7 +105,9 @@ def neighbourhood(code: Code, position: Pair, *, size: int = 5) -> Code:
     >>> neighbourhood(maps, (0, 4), size=5).numbers  # 3 rows are inside
     60
     """
-    height, width = _map_size(code)
+    if code.values.ndim != 4:
+        raise BadSetting(f"the code at {code.title} has no map, so it has no positions")
+    height, width = code.values.shape[2:]
     row, column = checked_position(position)
     if not (row < height and column < width and 1 <= size < math.inf) or size != int(size):
         raise BadSetting(
@@ -145,12 +147,6 @@ def last_pooling(network: Network) -> str:
     if not pools:
         raise BadSetting(f"{network.name} has no pooling layer with a map")
     return pools[-1].title
-
-
-def _map_size(code: Code) -> Pair:
-    if code.values.ndim != 4:
-        raise BadSetting(f"the code at {code.title} has no map, so it has no positions")
-    return (code.values.shape[2], code.values.shape[3])
 
 
 def _masked(code: Code, mask: Tensor) -> Code:

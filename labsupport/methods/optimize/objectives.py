@@ -17,7 +17,7 @@ from torch import Tensor, fx
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network, Pair, Target, TargetLike
-from labsupport.core.network.layers import Size
+from labsupport.core.network.layers import Size, at_or_mean
 from labsupport.core.network.operations import Operation
 
 SCORES = "scores"
@@ -219,24 +219,17 @@ def _values(
     """The value (N,) of one unit in all images, or of each image's own unit."""
     if len(units) == 1:
         ((layer, channel, position),) = units
-        return _mean(activations[layer][:, channel], position)
+        return at_or_mean(activations[layer][:, channel], position)
     groups: dict[tuple[str, Pair | None], list[int]] = {}
     for image, (layer, _, position) in enumerate(units):
         groups.setdefault((layer, position), []).append(image)
     parts = [
-        _mean(activations[layer][images, [units[image][1] for image in images]], position)
+        at_or_mean(activations[layer][images, [units[image][1] for image in images]], position)
         for (layer, position), images in groups.items()
     ]
     order = torch.tensor([image for images in groups.values() for image in images])
     values = torch.cat(parts)
     return values[order.argsort().to(values.device)]
-
-
-def _mean(maps: Tensor, position: Pair | None) -> Tensor:
-    """(n,) or (n, H, W) at a position, or averaged over all."""
-    if position is not None:
-        return maps[:, position[0], position[1]]
-    return maps.flatten(1).mean(1) if maps.ndim > 1 else maps
 
 
 @dataclass(frozen=True)
@@ -313,10 +306,7 @@ class Direction(LayerObjective):
     def terms(self, activations: Activations) -> Terms:
         maps = activations[self.layer]
         along = torch.einsum("nc...,c->n...", maps, self.vector)
-        if self.position is not None:
-            along = along[:, self.position[0], self.position[1]]
-        value = along.flatten(1).mean(1) if along.ndim > 1 else along
-        return {f"direction in {self.layer}": Term(value, 1.0)}
+        return {f"direction in {self.layer}": Term(at_or_mean(along, self.position), 1.0)}
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from labsupport.core import streams
 from labsupport.core.errors import BadSetting, DamagedData
+from labsupport.core.images.saving import whole_file
 from labsupport.core.network import Network, Pair
 from labsupport.core.streams import Images
 from labsupport.methods.patches import scanning
@@ -92,21 +93,12 @@ class TopPatches:
     def save(self, path: str | Path) -> Path:
         """Write everything to a safetensors file, which `TopPatches.load` reads again."""
         file = Path(path).expanduser()
-        if not file.parent.is_dir():
-            raise BadSetting(f"There is no folder {file.parent}. Make it first.")
         header = {"format": _FORMAT, "layer": self.layer, "order": self.order}
         notes = {**header, "suppress": self.suppress, "scanned": self.scanned}
         words = json.dumps({**notes, "fingerprints": dict(self.fingerprints)})
         tensors = {name: getattr(self, name).contiguous() for name in _TENSORS}
-        part = file.with_name(f".{file.name}.part")
-        try:
-            save_file(tensors, part, metadata={"patches": words})
-            part.replace(file)
-        except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise BadSetting(f"{file} cannot be written: {reason}.") from error
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_file(file) as part:
+            part.write_bytes(save(tensors, metadata={"patches": words}))
         return file
 
     @classmethod

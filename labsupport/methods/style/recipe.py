@@ -4,12 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from torch import fx
 from torch.nn import functional
 
 from labsupport.core.errors import BadSetting, UnknownLayer, one_of
-from labsupport.core.network import Network, tracing
-from labsupport.core.network.operations import Operation, argument, operation
+from labsupport.core.network import Network, rewrites, tracing
+from labsupport.core.network.operations import Operation, operation
 from labsupport.methods.optimize import LBFGS, Optimizer, Parameterization, Pixels
 
 COLOURS = ("style", "luminance", "matched")
@@ -135,20 +134,22 @@ def _averaging(network: Network) -> Network:
     for node in list(whole.graph.nodes):
         pool = operation(node, whole)
         if pool.kind == "max_pool":
-            _replace(whole.graph, node, pool)
+            _to_average(pool)
     whole.recompile()
     return network.copy(graph=whole, name=f"{network.name}, average pooling")
 
 
-def _replace(graph: fx.Graph, node: fx.Node, pool: Operation) -> None:
-    name = node.meta[tracing.LAYER_NAME]
+def _to_average(pool: Operation) -> None:
     if pool.dilation != (1, 1):
+        name = pool.node.meta[tracing.LAYER_NAME]
         raise BadSetting(f"{name} pools with gaps (dilation): there is no such average pool")
-    window = {"kernel_size": pool.kernel, "stride": pool.stride, "padding": pool.padding}
-    overhang = bool(getattr(pool.module, "ceil_mode", argument(node, 5, "ceil_mode", False)))
-    rest = {"ceil_mode": overhang, "count_include_pad": False}
-    with graph.inserting_before(node):
-        average = graph.call_function(functional.avg_pool2d, pool.inputs, {**window, **rest})
-    average.meta = dict(node.meta)
-    node.replace_all_uses_with(average)
-    graph.erase_node(node)
+    rewrites.replace(
+        pool.node,
+        functional.avg_pool2d,
+        pool.inputs,
+        kernel_size=pool.kernel,
+        stride=pool.stride,
+        padding=pool.padding,
+        ceil_mode=pool.ceil_mode,
+        count_include_pad=False,
+    )

@@ -59,7 +59,7 @@ def test_boxes_are_whole_and_never_empty():
 def test_what_cannot_be_says_so(detector):
     for call, words in (
         (lambda: detector(torch.full((1, 3, 64, 64), 2.0)), "BadImage"),
-        (lambda: detector(toys.image(64, 64, count=2)), "BadSetting: .*one picture at a time"),
+        (lambda: detector(toys.image(64, 64, count=2)), "BadImage: .*one image at a time"),
         (lambda: detector(toys.image(64, 64), threshold=1.5), "BadSetting: .*from 0 to 1"),
         (lambda: detectors.load("fasterrcnn_resnet50"), "UnknownNetwork: .*resnet50_fpn_v2"),
     ):
