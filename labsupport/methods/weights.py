@@ -57,9 +57,9 @@ def filters(network: Network, layer: str | None = None) -> Filters:
     >>> filters(networks.load("lenet5")).weights.shape
     torch.Size([6, 1, 5, 5])
     """
-    convolution = convolution_at(network, layer)
+    convolution = _convolution_at(network, layer)
     read = network.operation(convolution.inputs[0])
-    weights = weights_of(convolution)
+    weights = _weights_of(convolution)
     title = network.layer_of(convolution.node).title
     colour = read.kind == "normalize" and weights.shape[1] == 3
     count = weights.shape[1]
@@ -69,7 +69,7 @@ def filters(network: Network, layer: str | None = None) -> Filters:
     return Filters(weights, title, colour, f"{title} multiplies {what}")
 
 
-def convolution_at(network: Network, layer: str | None) -> Operation:
+def _convolution_at(network: Network, layer: str | None) -> Operation:
     """The convolution that a layer is, the first one if none is named."""
     convolutions = [one for one in network.operations if one.kind == "conv"]
     if not convolutions:
@@ -84,7 +84,7 @@ def convolution_at(network: Network, layer: str | None) -> Operation:
     return operation
 
 
-def weights_of(convolution: Operation) -> Tensor:
+def _weights_of(convolution: Operation) -> Tensor:
     """A copy of its weights (filters, channels, rows, columns), on the CPU."""
     module = convolution.module
     if not isinstance(module, nn.Conv2d):
@@ -118,8 +118,8 @@ def effective_filter(network: Network, layer: str, channel: int) -> EffectiveFil
     Errors: `UnknownLayer`; `BadSetting` for a layer that is no convolution, for a channel that
     there is not, and where branches join below it.
     """
-    chain = _chain(network, convolution_at(network, layer))
-    count = weights_of(chain[0]).shape[0]
+    chain = _chain(network, _convolution_at(network, layer))
+    count = _weights_of(chain[0]).shape[0]
     if not 0 <= channel < count:
         raise BadSetting(f"{layer} has the filters 0 to {count - 1}, not {channel}")
     weights = torch.zeros(1, count, 1, 1)
@@ -157,7 +157,7 @@ def _transpose(one: Operation, values: Tensor) -> Tensor:
     """Coefficients of an operation's output as coefficients of its input."""
     window: dict[str, Any] = {"stride": one.stride, "dilation": one.dilation}
     if isinstance(one.module, nn.Conv2d):
-        return F.conv_transpose2d(values, weights_of(one), groups=one.module.groups, **window)
+        return F.conv_transpose2d(values, _weights_of(one), groups=one.module.groups, **window)
     if one.kind in ("max_pool", "avg_pool"):
         count = values.shape[1]
         mean = torch.full((count, 1, *one.kernel), 1 / math.prod(one.kernel))
@@ -205,7 +205,7 @@ def measure(weights: Tensor) -> Measures:
     >>> round(float(measured.orientation)), float(measured.frequency)
     (90, 0.5)
     """
-    weights = checked(weights)
+    weights = _checked(weights)
     power = torch.fft.fft2(weights, s=(_SPECTRUM, _SPECTRUM)).abs().square().sum(1).flatten(1)
     rows, columns = _frequencies()
     radius = (rows.square() + columns.square()).sqrt()
@@ -214,7 +214,7 @@ def measure(weights: Tensor) -> Measures:
     wave = torch.atan2(2 * mixed, across - down) / 2  # of the waves; rows run downwards
     return Measures(
         strength=weights.flatten(1).norm(dim=1).float(),
-        orientation=orientation_of(wave).float(),
+        orientation=_orientation_of(wave).float(),
         frequency=radius[power.argmax(1)].float(),
         opponency=_opponency(weights).float(),
         noise=(power[:, radius > _HIGH].sum(1) / total).float(),
@@ -247,7 +247,7 @@ def dead(weights: Tensor, *, share: float = 0.1) -> list[int]:
     >>> dead(torch.tensor([1.0, 0.01, 0.5]).view(3, 1, 1, 1))
     [1]
     """
-    strength = checked(weights).flatten(1).norm(dim=1)
+    strength = _checked(weights).flatten(1).norm(dim=1)
     numbers: list[int] = (strength <= share * strength.max()).nonzero().flatten().tolist()
     return numbers
 
@@ -262,7 +262,7 @@ def duplicates(weights: Tensor, *, least: float = 0.95) -> list[tuple[int, int, 
     [(0, 1, 1.0)]
     """
     gone = set(dead(weights))
-    unit = F.normalize(checked(weights).flatten(1), dim=1)
+    unit = F.normalize(_checked(weights).flatten(1), dim=1)
     cosines = unit @ unit.T
     return [
         (one, two, round(float(cosines[one, two]), 4))
@@ -271,7 +271,7 @@ def duplicates(weights: Tensor, *, least: float = 0.95) -> list[tuple[int, int, 
     ]
 
 
-def checked(weights: Tensor) -> Tensor:
+def _checked(weights: Tensor) -> Tensor:
     if weights.ndim != 4 or 0 in weights.shape:
         raise BadSetting(
             f"filters are (filters, channels, rows, columns), not {tuple(weights.shape)}: "
@@ -289,7 +289,7 @@ def _frequencies() -> tuple[Tensor, Tensor]:
     return rows.flatten(), columns.flatten()
 
 
-def orientation_of(wave: Tensor) -> Tensor:
+def _orientation_of(wave: Tensor) -> Tensor:
     """The direction of the stripes, 0 to 180 degrees, from that of the waves, rows downwards."""
     return (90 - wave.rad2deg()).remainder(180)
 
@@ -337,7 +337,7 @@ def gabor_fit(weights: Tensor) -> GaborFit:
 
     Errors: `BadSetting`, as in `measure`.
     """
-    weights = checked(weights)
+    weights = _checked(weights)
     flat = weights.flatten(2)  # (N, C, pixels)
     colours, sizes, patterns = torch.linalg.svd(flat, full_matrices=False)
     main = sizes[:, :1] * patterns[:, 0]  # (N, pixels), in the filter's main colour
@@ -350,7 +350,7 @@ def gabor_fit(weights: Tensor) -> GaborFit:
     wave, frequency, width, aspect, row, column = best.unbind(1)
     return GaborFit(
         error=(1 - explained / energy).clamp(0, 1).float(),
-        orientation=orientation_of(wave).float(),
+        orientation=_orientation_of(wave).float(),
         frequency=frequency.float(),
         phase=torch.atan2(-second, first).float(),
         row=row.float(),

@@ -7,7 +7,6 @@ from labsupport.core.network import blueprints
 from labsupport.labs.lab01_case_studies import anatomy as lab
 from labsupport.methods.anatomy import anatomy, published
 from labsupport.ui import ink
-from labsupport.ui.panel import walk
 
 
 def coloured(picture, colour):
@@ -82,18 +81,16 @@ def test_the_first_and_the_best_recipe_differ_where_there_are_two():
     assert "98.7 %" in words
 
 
-def test_the_layers_panel_is_walked_and_refuses_a_size_in_words():
-    panel = lab.layers_panel("vgg16")
-    walk(panel)
+def test_the_layers_panel_refuses_a_size_in_words(opened):
+    panel = opened(lab.layers_panel("vgg16"))
     panel.controls["network"].source.value = "alexnet_2012"
     panel.controls["scale"].source.value = 50
     assert "alexnet_2012" in panel.message
     assert "fc6" in panel.message or "flatten" in panel.message
-    panel.close()
 
 
-def test_the_design_panel_says_where_shapes_no_longer_fit():
-    panel = lab.design_panel()
+def test_the_design_panel_says_where_shapes_no_longer_fit(opened):
+    panel = opened(lab.design_panel())
     before = panel.picture
     panel.controls["depth"].source.value = 14
     assert "pool14" in panel.message
@@ -101,4 +98,3 @@ def test_the_design_panel_says_where_shapes_no_longer_fit():
     panel.controls["depth"].source.value = 6
     assert panel.message == ""
     assert "conv" in panel.words
-    panel.close()

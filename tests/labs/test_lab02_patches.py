@@ -9,11 +9,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.labs import lab02_patches as lab
-from labsupport.methods.patches import (
-    random_directions,
-    top_patches,
-    unit_activations,
-)
+from labsupport.methods.patches import random_directions, top_patches, unit_activations
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +38,17 @@ def best(colourful, shown):
     return top_patches(colourful, "relu1", shown, k=4, suppress="picture")
 
 
-def test_a_region_is_the_box_enlarged(shown):
+def test_a_region_is_the_box_enlarged_and_with_context_framed_and_in_the_image(shown):
     picture = np.asarray(lab.region(shown[4][None], (16, 8, 24, 16), 8))
     assert picture.shape == (112, 112, 3)
     assert (picture == picture[0, 0]).all()
     assert picture[0, 0].tolist() == [230, 26, 26]
-
-
-def test_with_context_the_box_is_white_and_inside(shown):
     picture = np.asarray(lab.region(shown[4][None], (16, 8, 24, 16), 8, context=1.0)).astype(int)
     assert picture.shape == (112, 112, 3)
     assert picture[56, 56].tolist() == [230, 26, 26]
     assert picture[5, 5].tolist() == [26, 26, 26]
     assert (picture[28:84, 28:84] == 255).all(2).sum() > 300
     assert not (picture[:27] == 255).all(2).any()
-
-
-def test_a_region_stays_in_the_image(shown):
     corner = np.asarray(lab.region(shown[4][None], (0, 24, 8, 32), 8, context=1.0)).astype(int)
     assert corner[100, 20].tolist() == [26, 230, 26]
     assert corner[10, 100].tolist() == [26, 26, 26]
@@ -78,7 +68,7 @@ def test_large_regions_are_made_smaller_and_their_boxes_with_them():
     assert (framed == 0).all()  # what is seen whole has no frame
 
 
-def test_rows_hold_each_units_own_patches(best, shown):
+def test_rows_hold_each_units_own_patches_and_may_go_on_in_the_next_line(best, shown):
     rows = np.asarray(lab.unit_rows(best, shown, {0: "red", 1: "green"}, side=8)).astype(int)
     assert rows.shape[1] > 4 * 80
     assert rows.shape[0] >= 2 * 80
@@ -87,9 +77,6 @@ def test_rows_hold_each_units_own_patches(best, shown):
     assert (middle[-40] > 100).tolist() == [False, True, False]
     fewer = lab.unit_rows(best, shown, [1], side=8, count=2)
     assert fewer.height < 2 * 80
-
-
-def test_a_row_may_go_on_in_the_next_line(best, shown):
     lines = np.asarray(lab.unit_rows(best, shown, [0, 1], side=8, columns=2)).astype(int)
     assert 4 * 80 < lines.shape[0] < 5 * 90
     reds = [(lines[y, -42] > 100).tolist() for y in (42, 130, 215, 300)]
@@ -97,12 +84,7 @@ def test_a_row_may_go_on_in_the_next_line(best, shown):
     assert reds[2:] == [[False, True, False]] * 2
     with pytest.raises(BadSetting, match="do not fill lines of 3"):
         lab.unit_rows(best, shown, [0], side=8, columns=3)
-
-
-def test_small_tiles_and_large_numbers(colourful, shown):
-    best = top_patches(colourful, "relu1", shown, k=2, suppress="picture")
-    rows = lab.unit_rows(best, shown, [0], side=8, tile=40)
-    assert rows.height < 60
+    assert lab.unit_rows(best, shown, [0], side=8, tile=40).height < 60
     assert [lab._number(value) for value in (1219.04, 99.5, 0.25)] == ["1219", "99.5", "0.25"]
 
 
@@ -142,25 +124,20 @@ def test_the_field_fits_into_the_image(colourful):
     assert lab.field_side(networks.load(), "fire9", 100) == 100
 
 
-def test_the_panel_searches_once_and_leafs_at_once(monkeypatch, shown):
+def test_the_panel_searches_once_and_leafs_at_once(monkeypatch, shown, opened):
     searches = []
     real = lab.top_patches
     monkeypatch.setattr(lab, "top_patches", lambda *a, **k: searches.append(1) or real(*a, **k))
     wide = torch.nn.functional.interpolate(shown, 64)
-    panel = lab.leaf_panel(wide, layer="fire2")
-    try:
-        first = panel.picture.tobytes()
-        panel.controls["unit"].source.value = 5
-        panel.controls["count"].source.value = 4
-        assert len(searches) == 1
-        assert panel.picture.tobytes() != first
-        assert "fire2, unit 5: the largest activations" in panel.words
-        panel.controls["order"].source.value = "least"
-        panel.settle()
-        assert len(searches) == 2
-        assert "the smallest activations" in panel.words
-    finally:
-        panel.close()
+    panel = opened(lab.leaf_panel(wide, layer="fire2"))
+    panel.controls["unit"].source.value = 5
+    panel.controls["count"].source.value = 4
+    assert len(searches) == 1
+    assert "fire2, unit 5: the largest activations" in panel.words
+    panel.controls["order"].source.value = "least"
+    panel.settle()
+    assert len(searches) == 2
+    assert "the smallest activations" in panel.words
 
 
 @pytest.fixture
@@ -171,12 +148,10 @@ def pictures():
 
 
 @pytest.fixture
-def naming(pictures, shown):
+def naming(pictures, shown, opened):
     wide = torch.nn.functional.interpolate(shown, 64)
     best = top_patches(networks.load(), "fire2", wide, k=16, suppress="picture")
-    panel = lab.naming_panel(pictures, wide, best, unit=5, concept="red things")
-    yield panel, best
-    panel.close()
+    return opened(lab.naming_panel(pictures, wide, best, unit=5, concept="red things")), best
 
 
 def test_a_name_is_measured_in_the_panel(naming, pictures, monkeypatch):

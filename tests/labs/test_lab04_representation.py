@@ -88,12 +88,16 @@ def test_each_picture_lies_at_its_place(things):
         assert part.sum() == pytest.approx(alpha.sum(), rel=0.35)
 
 
-def test_the_axes_share_one_scale_and_y_runs_down():
+def test_the_axes_share_one_scale_y_runs_down_and_a_window_enlarges_a_part(things, points):
     places = maps.on_sheet(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), 500, 50)
     assert places[1, 0] - places[0, 0] == pytest.approx(2 * (places[2, 1] - places[0, 1]))
     assert places[2, 1] > places[0, 1]
     assert (places >= 25).all()
     assert (places <= 475).all()
+    places = maps.on_sheet(points, 600, 40, (0.25, 0.25, 0.75, 0.75))
+    whole = maps.on_sheet(points, 600, 40)
+    apart = np.linalg.norm(places[0] - places[1]) / np.linalg.norm(whole[0] - whole[1])
+    assert apart == pytest.approx(2, rel=1e-6)
 
 
 def test_a_map_that_is_flat_gives_a_flat_sheet(things):
@@ -101,13 +105,6 @@ def test_a_map_that_is_flat_gives_a_flat_sheet(things):
     sheet = lab.image_map(things, line, size=600, tile=30)
     assert sheet.height < 60
     assert sheet.width == pytest.approx(600, abs=2)
-
-
-def test_a_window_enlarges_a_part(things, points):
-    places = maps.on_sheet(points, 600, 40, (0.25, 0.25, 0.75, 0.75))
-    whole = maps.on_sheet(points, 600, 40)
-    apart = np.linalg.norm(places[0] - places[1]) / np.linalg.norm(whole[0] - whole[1])
-    assert apart == pytest.approx(2, rel=1e-6)
 
 
 def test_the_chosen_one_is_framed_and_its_neighbours_are_numbered(things, points):
@@ -198,20 +195,9 @@ def test_the_image_itself_is_not_its_own_neighbour(things):
         assert 4 in atlas.nearest_others(rows, stranger, 5, "cosine").numbers
 
 
-def test_neighbours_follow_the_picture_and_the_layer(things):
-    panel = lab.neighbours_panel(things, things.pictures.names[2])
-    first = panel.picture
-    panel.controls["layer"].put("relu1")
-    assert "relu1" in panel.words
-    assert np.asarray(panel.picture).shape != np.asarray(first).shape or not np.array_equal(
-        panel.picture, first
-    )
-    panel.close()
-
-
-def test_the_atlas_knows_its_own_and_places_a_stranger(things, points):
+def test_the_atlas_knows_its_own_and_places_a_stranger(things, points, opened):
     name = things.pictures.names[8]
-    panel = lab.atlas_panel(things, points, name)
+    panel = opened(lab.atlas_panel(things, points, name))
     assert panel.words.startswith(things.titles[8])
     seen = things.pictures[8].image
     number, near = atlas._neighbours_in(things, seen)
@@ -227,7 +213,6 @@ def test_the_atlas_knows_its_own_and_places_a_stranger(things, points):
     before = np.asarray(panel.picture)
     panel.controls["across"].put(0.9)
     assert not np.array_equal(before, np.asarray(panel.picture))
-    panel.close()
 
 
 def test_new_pictures_come_last_in_blue_frames(things, points):
@@ -241,21 +226,12 @@ def test_new_pictures_come_last_in_blue_frames(things, points):
 
 def test_the_digits_are_there_in_all_sets():
     counts = {data: len(tsne.digits(data).labels) for data in tsne.DIGITS.values()}
-    assert counts == {
-        "small": 1797,
-        "test": 2000,
-        "all": 10_000,
-        "computed": 10_000,
-        "fashion": 2000,
-    }
+    expected = {"small": 1797, "test": 2000, "all": 10_000, "computed": 10_000, "fashion": 2000}
+    assert counts == expected
     assert tsne.digit_codes("small").shape == (1797, 64)
     assert tsne.digit_codes("test", "lenet5").shape == (2000, 84)
-    assert (
-        0
-        <= float(tsne.digits("small").images.min())
-        < float(tsne.digits("small").images.max())
-        <= 1
-    )
+    pixels = tsne.digits("small").images
+    assert 0 <= float(pixels.min()) < float(pixels.max()) <= 1
 
 
 def test_digits_are_drawn_where_they_lie_and_never_over_each_other():

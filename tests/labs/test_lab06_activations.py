@@ -34,6 +34,17 @@ def pictures():
     return [images.standard(images.sample(name)) for name in ("red_panda", "gorilla", "coffee")]
 
 
+@pytest.fixture
+def views_of(pictures, tmp_path, opened):
+    """The panel of all views of a unit, with a cache of this test's own."""
+
+    def make(layer, unit, folder=tmp_path):
+        settings = {"layer": layer, "unit": unit, "recipe": QUICK, "cache": PictureCache(folder)}
+        return opened(lab.unit_panel(pictures, "koala", **settings))
+
+    return make
+
+
 def picker(network, layer="fire8", unit=30):
     layers = controls.layer_menu(network, layer, keep=mosaics.has_maps)
     return mosaics.UnitPicker(layers, unit, mosaics.WIDE)
@@ -113,13 +124,17 @@ def test_values_below_zero_are_blue_and_above_orange():
 # Clicks and keys
 
 
-def test_a_click_chooses_the_unit_under_it(network):
+def test_a_click_chooses_the_unit_under_it_and_the_same_key_twice_moves_twice(network):
     unit = picker(network)
     left, top, right, bottom = mosaics.mosaic_plan((512, 13, 13)).box(491)
     unit.pointer.event = {"x": (left + right) / 2, "y": (top + bottom) / 2, "number": 1}
     assert unit.value == 491
     unit.pointer.event = {"x": 2.0, "y": 2.0, "number": 2}  # in the margin: nothing there
     assert unit.value == 491
+    unit = picker(network)
+    for number in (1, 2):
+        unit.pointer.event = {"key": "ArrowRight", "number": number}
+    assert unit.value == 32
 
 
 @pytest.mark.parametrize(
@@ -159,13 +174,6 @@ def test_page_keys_go_through_the_layers_and_the_unit_stays_in_range(network):
     assert layers.value == there[1]
 
 
-def test_the_same_key_twice_moves_twice(network):
-    unit = picker(network)
-    for number in (1, 2):
-        unit.pointer.event = {"key": "ArrowRight", "number": number}
-    assert unit.value == 32
-
-
 # The live panel
 
 
@@ -180,21 +188,17 @@ def frames_of(panel, sheet):
     return framed
 
 
-def test_clicks_are_counted_from_where_the_panels_show_the_mosaic(pictures, tmp_path):
-    panel = lab.live_panel("koala", layer="fire8", unit=77)
+def test_clicks_are_counted_from_where_the_panels_show_the_mosaic(views_of, opened):
+    panel = opened(lab.live_panel("koala", layer="fire8", unit=77))
     assert frames_of(panel, mosaics.mosaic_plan((512, 13, 13))) == [77]
     panel.controls["layer"].put(panel.controls["layer"].network.layer("conv1").name)
     assert frames_of(panel, mosaics.mosaic_plan((64, 111, 111))) == [panel.controls["unit"].value]
-    panel.close()
-    views = lab.unit_panel(
-        pictures, "koala", layer="fire5", unit=77, recipe=QUICK, cache=PictureCache(tmp_path)
-    )
+    views = views_of("fire5", 77)
     assert frames_of(views, mosaics.mosaic_plan((256, 27, 27), mosaics.NARROW)) == [77]
-    views.close()
 
 
-def test_the_mosaic_follows_the_distortion(network):
-    panel = lab.live_panel("koala", layer="fire5", unit=126)
+def test_the_mosaic_follows_the_distortion(network, opened):
+    panel = opened(lab.live_panel("koala", layer="fire5", unit=126))
     left, top, right, bottom = mosaics.mosaic_plan((256, 27, 27)).box(126)
     before = np.asarray(panel.picture)
     panel.controls["right"].put(32)
@@ -207,24 +211,20 @@ def test_the_mosaic_follows_the_distortion(network):
     assert "shifted by +32 px" in panel.words
     panel.controls["right"].put(0)
     assert np.array_equal(np.asarray(panel.picture), before)
-    panel.close()
 
 
-def test_another_unit_needs_no_other_pass(network, monkeypatch):
-    panel = lab.live_panel("koala", layer="fire8", unit=1)
+def test_another_unit_needs_no_other_pass(opened, monkeypatch):
+    panel = opened(lab.live_panel("koala", layer="fire8", unit=1))
     monkeypatch.setattr(mosaics, "_responses", lambda *_: pytest.fail("a pass for a unit"))
     panel.controls["unit"].put(2)
     assert "unit 2 of 512" in panel.words
-    panel.close()
 
 
 # All views of a unit
 
 
-def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(pictures, tmp_path):
-    panel = lab.unit_panel(
-        pictures, "koala", layer="fire8", unit=0, recipe=QUICK, cache=PictureCache(tmp_path)
-    )
+def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(views_of):
+    panel = views_of("fire8", 0)
     left, top, right, bottom = mosaics.mosaic_plan((512, 13, 13), mosaics.NARROW).box(491)
     click = {"x": (left + right) / 2, "y": (top + bottom) / 2, "number": 1}
     panel.controls["unit"].pointer.event = click
@@ -239,13 +239,10 @@ def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(pictures, tmp_p
     torch.testing.assert_close(views.map, own)
     assert int(views.patches.images[views.patches.row(491), 0]) == 0  # the red panda's face
     assert "unit 491" in panel.words
-    panel.close()
 
 
-def test_what_was_found_is_shown_at_once_and_run_again_makes_it_anew(pictures, tmp_path):
-    panel = lab.unit_panel(
-        pictures, "koala", layer="fire8", unit=3, recipe=QUICK, cache=PictureCache(tmp_path)
-    )
+def test_what_was_found_is_shown_at_once_and_run_again_makes_it_anew(views_of, tmp_path):
+    panel = views_of("fire8", 3)
     panel.run()
     assert not panel.frame.views.picture.cached
     panel.run()  # all of it is there: pressed again, it is made again
@@ -256,24 +253,15 @@ def test_what_was_found_is_shown_at_once_and_run_again_makes_it_anew(pictures, t
     panel.run()
     assert panel.frame.views.picture.cached
     assert len(list(tmp_path.glob("*.png"))) == 1
-    panel.close()
 
 
-def test_a_cache_that_cannot_be_written_does_not_break_the_panel(pictures, tmp_path):
+def test_a_cache_that_cannot_be_written_does_not_break_the_panel(views_of, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    panel = lab.unit_panel(
-        pictures,
-        "koala",
-        layer="fire8",
-        unit=3,
-        recipe=QUICK,
-        cache=PictureCache(blocked / "folder"),
-    )
+    panel = views_of("fire8", 3, blocked / "folder")
     panel.run()
     assert panel.frame.views.picture is not None
     assert panel.complaint == ""
-    panel.close()
 
 
 def test_what_is_not_there_yet_has_a_frame_that_says_so(network, pictures):

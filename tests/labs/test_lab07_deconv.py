@@ -10,7 +10,6 @@ from labsupport.core.errors import BadSetting
 from labsupport.labs import lab07_deconv as lab
 from labsupport.methods import backprop
 from labsupport.methods.patches import top_patches
-from labsupport.ui.walks import walk
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +78,6 @@ def test_the_slides_panel_says_what_gets_through():
     cells = panel.controls["f"].cells
     panel.close()
     assert [cell.comm for cell in cells] == [None] * 9
-
-
-def test_the_matrix_panel_walks():
-    panel = lab.matrix_panel()
-    report = walk(panel)
-    assert len(report.callbacks) >= 6
-    panel.close()
 
 
 def test_a_matrix_marks_what_is_blocked():

@@ -42,9 +42,6 @@ def test_a_map_is_white_on_black_and_a_signed_one_red_and_blue():
     assert signed[10, 20, 0] > signed[10, 20, 2] + 40
     assert signed[10, 2, 2] > signed[10, 2, 0] + 40
     assert signed[10, 8].min() > 230
-
-
-def test_an_empty_map_is_black_and_no_error():
     assert not np.asarray(lab.map_picture(torch.zeros(8, 8))).any()
 
 
@@ -77,8 +74,8 @@ def test_the_readout_says_where_half_of_the_map_lies():
     assert lab._concentration(torch.ones(10, 10)) == pytest.approx(0.5, abs=0.011)
 
 
-def test_the_map_panel_shows_the_networks_own_class_and_any_other():
-    panel = lab.map_panel("koala")
+def test_the_map_panel_shows_the_networks_own_class_and_any_other(opened):
+    panel = opened(lab.map_panel("koala"))
     assert "koala has 99.8 %" in panel.words
     before = panel.picture
     panel.controls["target"].put("tabby")
@@ -86,20 +83,10 @@ def test_the_map_panel_shows_the_networks_own_class_and_any_other():
     panel.controls["target"].put("")
     panel.controls["reduce"].put("signed")
     assert panel.picture != before
-    panel.close()
 
 
-def test_the_object_panel_follows_its_quantiles():
-    panel = lab.segment_panel("koala")
-    before, words = panel.picture, panel.words
-    panel.controls["foreground"].put(0.7)
-    assert panel.words != words
-    assert panel.picture != before
-    panel.close()
-
-
-def test_scenes_of_the_menu_are_held_against_the_truth():
-    panel = lab.segment_panel("koala", count=3)
+def test_scenes_of_the_menu_are_held_against_the_truth(opened):
+    panel = opened(lab.segment_panel("koala", count=3))
     assert "true mask" not in panel.words
     for place, scene in enumerate(scenes(3), start=1):
         panel.controls["image"].put(f"scene {place}")
@@ -107,7 +94,6 @@ def test_scenes_of_the_menu_are_held_against_the_truth():
         assert panel.words.startswith(scene.target)
         assert f"true mask {mask_iou(cut.mask, scene.mask):.2f}" in panel.words
         assert f"true box {box_iou(cut.box, scene.box):.2f}" in panel.words
-    panel.close()
 
 
 def test_a_scene_is_shown_whole_in_the_size_that_a_network_wants(network):
@@ -174,8 +160,8 @@ def test_a_photo_is_recognised_in_every_view(network, koala):
     assert picture.height > 2 * 112
 
 
-def test_the_second_opinion_is_about_the_class_that_is_asked_for(koala):
-    panel = lab.opinion_panel({"a photo": koala, "grey": koala * 0 + 0.5}, target="koala")
+def test_the_second_opinion_is_about_the_class_that_is_asked_for(koala, opened):
+    panel = opened(lab.opinion_panel({"a photo": koala, "grey": koala * 0 + 0.5}, target="koala"))
     assert panel.words == "The probability of koala, in the eyes of squeezenet1_1."
     before = panel.picture
     panel.controls["target"].put("tabby")
@@ -183,4 +169,3 @@ def test_the_second_opinion_is_about_the_class_that_is_asked_for(koala):
     assert panel.picture != before
     panel.controls["target"].put("")  # its own answer to the first picture
     assert "of koala" in panel.words
-    panel.close()

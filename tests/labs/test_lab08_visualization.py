@@ -32,20 +32,16 @@ def test_the_slides_twenty_classes_are_imagenets(network):
     assert set(lab.SLIDE_NAMES) <= set(lab.LECTURE)
 
 
-def test_a_units_panel_shows_a_channel_or_what_a_neuron_sees():
-    live = lab.unit_panel(layer="fire2", channel=3, steps=20)
-    try:
-        whole = live.picture.size
-        assert whole == (448, 448)
-        assert "fire2, channel 3" in live.words
-        live.controls["extent"].source.value = "neuron"
-        live.run(limit=2)
-        assert "It sees" in live.words
-        left, top, right, bottom = live.frame.frame.box
-        times = live.picture.width // (right - left)
-        assert live.picture.size == ((right - left) * times, (bottom - top) * times)
-    finally:
-        live.close()
+def test_a_units_panel_shows_a_channel_or_what_a_neuron_sees(opened):
+    live = opened(lab.unit_panel(layer="fire2", channel=3, steps=20))
+    assert live.picture.size == (448, 448)
+    assert "fire2, channel 3" in live.words
+    live.controls["extent"].source.value = "neuron"
+    live.run(limit=2)
+    assert "It sees" in live.words
+    left, top, right, bottom = live.frame.frame.box
+    times = live.picture.width // (right - left)
+    assert live.picture.size == ((right - left) * times, (bottom - top) * times)
 
 
 def test_a_unit_of_a_layer_without_a_map_has_no_neuron(tiny):
@@ -111,10 +107,6 @@ def test_units_of_all_layers_stand_from_the_first_to_the_last(network, tiny):
 
 
 @pytest.mark.parametrize("make", [lab.class_panel, lab.unit_panel])
-def test_a_panel_begins_anew_by_itself_where_that_is_asked_for(make):
+def test_a_panel_begins_anew_by_itself_where_that_is_asked_for(make, opened):
     for wanted in (False, True):
-        live = make(steps=20, autostart=wanted)
-        try:
-            assert live.autostart is wanted
-        finally:
-            live.close()
+        assert opened(make(steps=20, autostart=wanted)).autostart is wanted

@@ -27,16 +27,13 @@ def noise(digits):
     return list(evolve.frames(digits, Direct(), budget=256, batch=64))
 
 
-def test_the_number_of_champions_changes_the_picture_at_once():
-    live = lab.evolution_panel("lenet5", champions=10)
-    try:
-        live.run(limit=4)
-        before, number = live.picture.size, live.frame.generation.number
-        live.controls["champions"].source.value = 5
-        assert live.picture.size[1] < before[1]
-        assert live.frame.generation.number == number
-    finally:
-        live.close()
+def test_the_number_of_champions_changes_the_picture_at_once(opened):
+    live = opened(lab.evolution_panel("lenet5", champions=10))
+    live.run(limit=4)
+    before, number = live.picture.size, live.frame.generation.number
+    live.controls["champions"].source.value = 5
+    assert live.picture.size[1] < before[1]
+    assert live.frame.generation.number == number
 
 
 def test_only_new_champions_are_painted_again(run, monkeypatch):

@@ -51,7 +51,7 @@ def answer(sheet: lab.AnswerSheet, title: str) -> lab.Answer:
     return only
 
 
-def test_all_methods_answer_in_the_order_of_the_labs(sheets):
+def test_all_methods_answer_in_the_order_of_the_labs_and_say_what_was_asked(sheets):
     titles = [one.title for one in sheets[-1].answers]
     assert titles == [method.title for method in lab.METHODS]
     assert [one.lab for one in sheets[-1].answers] == sorted(one.lab for one in lab.METHODS)
@@ -59,17 +59,11 @@ def test_all_methods_answer_in_the_order_of_the_labs(sheets):
     shares = [one.progress for one in sheets]
     assert shares == sorted(shares)
     assert shares[-1] == 1
-
-
-def test_every_answer_says_what_was_asked(sheets):
     for one in sheets[-1].answers:
         assert one.settings["network"] == "Sequential"
         assert one.settings["target"] == "bee"
         assert len(one.words) > 20
     assert "whatever is asked." in answer(sheets[-1], "filters").words
-
-
-def test_the_sheet_keeps_its_size_while_it_fills(sheets):
     sizes = {lab.sheet_picture(one).size for one in (sheets[0], sheets[7], sheets[-1])}
     assert len(sizes) == 1
 
@@ -184,9 +178,9 @@ def test_a_report_that_cannot_be_written_leaves_the_one_before(sheets, tmp_path,
 # The panel
 
 
-def test_the_panel_asks_with_its_controls(monkeypatch):
+def test_the_panel_asks_with_its_controls(opened):
     network = small_network(seed=3)
-    panel = lab.everything_panel("koala", own={"mine": network}, network="mine")
+    panel = opened(lab.everything_panel("koala", own={"mine": network}, network="mine"))
     assert panel.frame.answers[0].title == "the picture"
     panel.controls["of"].source.value = "unit"
     panel.run(limit=1)
@@ -196,4 +190,3 @@ def test_the_panel_asks_with_its_controls(monkeypatch):
     panel.controls["target"].source.value = "dog"
     panel.run(limit=1)
     assert panel.frame.query.target.title == "dog"
-    panel.close()

@@ -8,8 +8,8 @@ import importlib
 import inspect
 import itertools
 import pkgutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass, replace
 
 import torch
 import torchvision
@@ -38,6 +38,7 @@ from labsupport.methods import twins as tw
 from labsupport.methods import weights as w
 
 Results = Mapping[str, torch.Tensor]
+Way = Callable[[Network, torch.Tensor, object], object]
 
 
 @dataclass(frozen=True)
@@ -51,21 +52,33 @@ class Case:
     """
 
     name: str
-    way: Callable[[Network, torch.Tensor, object], object]
+    way: Way
     wrong: object = None
     batches: bool = False
     passes_gradients: bool = False
 
     def call(self, network: Network, image: torch.Tensor, target: object) -> Results:
         """What the method gives, by name."""
-        found = self.way(network, image, target)
-        return found if isinstance(found, Mapping) else {"result": torch.as_tensor(found)}
+        return dict(_parts_of(self.way(network, image, target)))
 
     @property
     def uses_network(self) -> bool:
         """Whether the call does anything with the network that it gets."""
         first, *_ = inspect.signature(self.way).parameters
         return not first.startswith("_")
+
+
+def _parts_of(found: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """A result's numbers: its own, those of its parts by their names, or a dataclass's tensors."""
+    if isinstance(found, Mapping):
+        for key, part in found.items():
+            yield from _parts_of(part, f"{name} {key}")
+    elif is_dataclass(found):
+        tensors = {key: one for key, one in vars(found).items() if isinstance(one, torch.Tensor)}
+        assert tensors, f"no tensor in {found}: name the numbers that the laws shall see"
+        yield from _parts_of(tensors, name)
+    else:
+        yield name, torch.as_tensor(found)
 
 
 NO_CLASS = "no such class"
@@ -86,31 +99,14 @@ def _pair(image: torch.Tensor) -> torch.Tensor:
     return torch.cat([image, 1 - image])
 
 
-def _layout(*_: object) -> Results:
-    return {"boxes": torch.tensor([ac.layout(7, 3, 4).box(channel) for channel in range(7)])}
-
-
 def _mosaic(network: Network, image: torch.Tensor, _: object) -> Results:
     maps = network.activations(image, [_conv(network)])[_conv(network)]
     return {"mosaic": ac.mosaic(maps[0], shared=True).nan_to_num(-1.0)}
 
 
-def _correlated(_: Network, image: torch.Tensor, __: object) -> Results:
-    return {"correlation": ac.correlation(image, image.flip(3))}
-
-
 def _alike(network: Network, image: torch.Tensor, _: object) -> Results:
     similarity = ac.similarity(network, image, _CHANGE, [_conv(network)])
     return {name: getattr(similarity, name)[0] for name in ("maps", "aligned", "pooled")}
-
-
-def _changed_units(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"change": ac.unit_changes(network, image, 1 - image, _conv(network)).change}
-
-
-def _votes(network: Network, image: torch.Tensor, unit: object) -> Results:
-    votes = ac.class_votes(network, image, (_conv(network), unit))
-    return {"clean": votes.clean, "silenced": votes.silenced}
 
 
 def _unit_views(network: Network, image: torch.Tensor, unit: object) -> Results:
@@ -129,23 +125,15 @@ def _map(network: Network, image: torch.Tensor, target: object) -> Results:
     return {**result.values, "last frame": last.values["score"]}
 
 
-def _fills(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {fill: o.fill_image(network, image, fill) for fill in o.FILLS}
-
-
-def _occlude(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"image": o.occlude(image, (3, 5, 20, 31), o.fill_image(network, image))}
-
-
-def _signs(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"signs": o.sign_changes(network, image, (8, 8, 40, 40), _conv(network))}
-
-
-def _correspondence(network: Network, image: torch.Tensor, _: object) -> Results:
+def _hidden(network: Network, image: torch.Tensor, _: object) -> object:
     layer = _conv(network)
     boxes = [(0, 0, 9, 9), (8, 8, 30, 30), (20, 10, 40, 40)]
     changes = torch.stack([o.sign_changes(network, image, box, layer) for box in boxes])
-    return {"distance": torch.tensor(o.correspondence(changes))}
+    return {
+        "fills": {fill: o.fill_image(network, image, fill) for fill in o.FILLS},
+        "signs": changes,
+        "distance": o.correspondence(changes),
+    }
 
 
 def _top(network: Network, image: torch.Tensor, unit: object = 0, **settings: object) -> Results:
@@ -162,47 +150,43 @@ def _tops(network: Network, image: torch.Tensor, unit: object = 0) -> Results:
     return {name: one.values.nan_to_num() for name, one in patches.items()}
 
 
-def _merged(network: Network, image: torch.Tensor, _: object) -> Results:
-    layer = _conv(network)
-    one, other = (p.top_patches(network, layer, part, k=3) for part in (image, image.flip(3)))
-    return {"values": p.merge(one, other.shifted(1)).values}
-
-
 def _in_parts(network: Network, image: torch.Tensor, unit: object) -> Results:
     pair, layer = _pair(image), _conv(network)
     patches = p.scan(network, layer, pair, p.Cluster(part=1), k=3, channels=[unit, 1, 2])
     return {"values": patches.values}
 
 
-def _scaled(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"last": p.several_scales(image, (40, 64))[1].detach()}
+def _patches(network: Network, image: torch.Tensor, _: object) -> object:
+    layer = _conv(network)
+    one, other = (p.top_patches(network, layer, part, k=3) for part in (image, image.flip(3)))
+    directions = p.random_directions(network.layer(layer).shape[0], 3)
+    return {
+        "merged": p.merge(one, other.shifted(1)).values,
+        "along": p.top_patches(network, layer, image, channels=directions, k=2).values,
+        "scaled": p.several_scales(image, (40, 64))[1].detach(),
+    }
 
 
-def _directions(network: Network, image: torch.Tensor, _: object) -> Results:
-    count = network.layer(_conv(network)).shape[0]
-    directions = p.random_directions(count, 3)
-    patches = p.top_patches(network, _conv(network), image, channels=directions, k=2)
-    return {"values": patches.values}
+def _labels(network: Network, image: torch.Tensor, _: object) -> object:
+    patches = p.top_patches(network, _conv(network), _pair(image), k=3, channels=[0, 1, 2])
+    return {
+        "share": p.precision_at_k(patches, ["cat", "dog"], "cat"),
+        "units": p.units_for(patches, ["cat", "dog"], "cat"),
+    }
 
 
-def _labels(network: Network, image: torch.Tensor, _: object) -> Results:
-    pair = _pair(image)
-    patches = p.top_patches(network, _conv(network), pair, k=3)
-    return {"share": p.precision_at_k(patches, ["cat", "dog"], "cat")}
-
-
-def _units_for(network: Network, image: torch.Tensor, _: object) -> Results:
-    pair = _pair(image)
-    patches = p.top_patches(network, _conv(network), pair, k=3, channels=[0, 1, 2])
-    return {"units": torch.tensor(p.units_for(patches, ["cat", "dog"], "cat"))}
-
-
-def _some(network: Network) -> torch.Tensor:
-    return w.filters(network).weights[:8]
-
-
-def _order(network: Network, *_: object) -> Results:
-    return {key: torch.tensor(w.argsort(_some(network), key)) for key in w.KEYS}
+def _about_filters(network: Network, *_: object) -> object:
+    some = w.filters(network).weights[:8]
+    return {
+        "filters": w.filters(network),
+        "measures": w.measure(some),
+        "waves": w.gabor_fit(some),
+        "order": {key: w.argsort(some, key) for key in w.KEYS},
+        "dead": len(w.dead(some, share=0.9)),
+        "duplicates": len(w.duplicates(some, least=0.1)),
+        "noise floor": w.noise_floor(some.shape[1:], count=10),
+        "kinds": [w.KINDS.index(kind) for kind in w.kinds(some[..., :3, :3])],
+    }
 
 
 def _effective(network: Network, *_: object) -> Results:
@@ -222,16 +206,6 @@ def _visualized(network: Network, images: torch.Tensor, target: object) -> Resul
 
 def _code_of(network: Network, images: torch.Tensor, target: object) -> inv.Code:
     return inv.encode(network, images, _layer(network, target))
-
-
-def _encoded(network: Network, images: torch.Tensor, target: object) -> Results:
-    return {"code": _code_of(network, images, target).values}
-
-
-def _inverted(network: Network, images: torch.Tensor, target: object) -> Results:
-    code = _code_of(network, images, target)
-    last = inv.invert(network, code, tv=0.1, steps=2)
-    return {"image": last.image, "score": last.score}
 
 
 def _parts_of_code(network: Network, image: torch.Tensor, target: object) -> Results:
@@ -258,10 +232,6 @@ def _alike_codes(network: Network, image: torch.Tensor, target: object) -> Resul
 def _code_errors(network: Network, image: torch.Tensor, target: object) -> Results:
     [row] = inv.errors_by_layer(network, _pair(image), [_layer(network, target)], steps=1)
     return {"error": row.normalised, "distance": row.distance, "pixels": row.pixels}
-
-
-def _recognized(network: Network, images: torch.Tensor, _: object) -> Results:
-    return {"chance": inv.recognition(network, images.flip(3), images).probability}
 
 
 def _stylized(network: Network, image: torch.Tensor, _: object) -> Results:
@@ -327,32 +297,12 @@ def _octaves(_: Network, images: torch.Tensor, __: object) -> Results:
     return {"small": dr.resized(image, size), "middle": dr.zoom(image), "size": torch.tensor(size)}
 
 
-def _balanced(network: Network, image: torch.Tensor, target: object) -> Results:
-    weights = dr.balanced_weights(network, image, [_layer(network, target)])
-    return {"weights": torch.tensor([*weights.values()])}
-
-
-def _feedback(network: Network, image: torch.Tensor, target: object) -> Results:
-    layer = _layer(network, target)
-    rows = dr.feedback(network, image, layer, recipe=_DREAM, steps=1)
-    return {"values": rows.values, "probabilities": rows.probabilities}
-
-
 def _films(network: Network, image: torch.Tensor, target: object) -> Results:
     layer = _layer(network, target)
     zoomed = dr.zoom_film(network, image, layer, count=2, recipe=_DREAM)
     pair = _pair(image)
     dreamed = dr.dream_film(network, pair, layer, recipe=_DREAM)
     return {"zoomed": zoomed.images[-1], "dreamed": dreamed.images[-1]}
-
-
-def _gradient(network: Network, images: torch.Tensor, target: object) -> Results:
-    guided = b.gradient(network, images, target, rule="guided")
-    return {"values": guided.values, "scores": guided.scores}
-
-
-def _gradients(network: Network, images: torch.Tensor, target: object) -> Results:
-    return {rule: one.values for rule, one in b.gradients(network, images, target).items()}
 
 
 def _deconvnet(network: Network, images: torch.Tensor, target: object) -> Results:
@@ -366,15 +316,6 @@ def _smooth(network: Network, images: torch.Tensor, target: object) -> Results:
     *_, last = b.smooth_gradient.frames(network, images, target, samples=2, rule="guided")
     plain = b.smooth_gradient(network, images, target, samples=2)
     return {"values": plain.values, "guided": last.gradient.values}
-
-
-def _integrated(network: Network, images: torch.Tensor, target: object) -> Results:
-    summed = b.integrated_gradients(network, images, target, steps=2, baseline="blur")
-    return {"values": summed.values, "start": summed.start, "end": summed.end}
-
-
-def _magnitude(network: Network, images: torch.Tensor, target: object) -> Results:
-    return {"magnitude": b.magnitude(b.gradient(network, images, target))}
 
 
 def _randomized(network: Network, images: torch.Tensor, _: object) -> Results:
@@ -395,18 +336,20 @@ def _anatomy(network: Network, image: torch.Tensor, _: object) -> Results:
     return {"rows": torch.tensor(rows)}
 
 
-def _configuration(*_: object) -> Results:
-    return {"rows": torch.tensor([len(row) for row in anatomy.configuration(family("VGG-11"))])}
-
-
-def _configurations(*_: object) -> Results:
-    table = anatomy.configuration_table({"A": family("VGG-11"), "alone": family("AlexNet")})
-    return {"letters": torch.tensor([ord(letter) for letter in table])}
-
-
-def _design(*_: object) -> Results:
+def _networks_in_numbers(*_: object) -> object:
     drawn = anatomy.design(anatomy.Design(image=32, depth=3, classes=5))
-    return {"shapes": torch.tensor([len(layer.shape) for layer in drawn.layers])}
+    rows = [len(row) for row in anatomy.configuration(family("VGG-11"))]
+    table = anatomy.configuration_table({"A": family("VGG-11"), "alone": family("AlexNet")})
+    return {
+        "rows": rows,
+        "letters": [ord(letter) for letter in table],
+        "shapes": [len(layer.shape) for layer in drawn.layers],
+        "published": [one.top1 for one in anatomy.published()],
+    }
+
+
+def _integrated(network: Network, images: torch.Tensor, target: object) -> object:
+    return b.integrated_gradients(network, images, target, steps=2, baseline="blur")
 
 
 def _averaging(network: Network) -> Network:
@@ -414,56 +357,33 @@ def _averaging(network: Network) -> Network:
     return family("SqueezeNet") if network.name in ("AlexNet", "VGG-11", "plain") else network
 
 
-def _class_map(network: Network, image: torch.Tensor, target: object) -> Results:
-    return {"map": tasks.class_map(_averaging(network), image, target)}
-
-
-def _dense(network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"scores": tasks.dense_scores(_averaging(network), image)}
-
-
 def _detections(network: Network, image: torch.Tensor, _: object) -> Results:
     found = tasks.detections(_averaging(network), image, window=1, threshold=0.01)
     return {"boxes": torch.tensor([one.box for one in found])}
 
 
-def _rows(image: torch.Tensor) -> torch.Tensor:
-    """Fourteen codes: parts of the image itself."""
-    return c.pixel_codes(torch.cat([image[:1].roll((n, 2 * n), (2, 3)) for n in range(14)]), side=6)
-
-
-def _label_agreement(_network: Network, image: torch.Tensor, _: object) -> Results:
-    return {"share": torch.tensor(c.label_agreement(_rows(image), "ab" * 7))}
-
-
-def _trustworthiness(_network: Network, image: torch.Tensor, _: object) -> Results:
-    rows = _rows(image)
-    return {"all": torch.tensor(c.trustworthiness(rows, rows[:, :2], k=3)),
-            "some": torch.tensor(c.trustworthiness(rows, rows[:, :2], k=3, sample=5))}  # fmt: skip
-
-
-def _embed(_network: Network, image: torch.Tensor, _: object) -> Results:
+def _tables(_network: Network, image: torch.Tensor, _: object) -> object:
+    """Of fourteen codes, which are parts of the image itself."""
+    parts = [image[:1].roll((number, 2 * number), (2, 3)) for number in range(14)]
+    rows = c.pixel_codes(torch.cat(parts), side=6)
+    flat, near = rows[:, :2], c.affinities(rows, perplexity=4)
     ways = {"pca": {"method": "pca"}, "tsne": {}, "random": {"seed": 1}}
-    found = {
-        name: c.embed(_rows(image), perplexity=4, steps=30, **way) for name, way in ways.items()
+    cost, slope = c.divergence(near, flat)
+    return {
+        "affinities": near,
+        "cost": cost,
+        "slope": slope,
+        "neighbours": c.neighbours(rows, 3).distances,
+        "agreement": c.label_agreement(rows, "ab" * 7),
+        "trust": [c.trustworthiness(rows, flat, k=3, sample=sample) for sample in (None, 5)],
+        "maps": {
+            name: c.embed(rows, perplexity=4, steps=30, **way).points for name, way in ways.items()
+        },
+        "places": c.place_in_map(rows[2:], flat[2:], rows[:2]),
+        "grid": c.grid(flat).cells,
+        "shape": c.grid_shape(283),
+        "borders": c.u_matrix(c.grid(flat, shape=(2, 7)), rows),
     }
-    return {name: one.points for name, one in found.items()}
-
-
-def _divergence(_network: Network, image: torch.Tensor, _: object) -> Results:
-    rows = _rows(image)
-    cost, slope = c.divergence(c.affinities(rows, perplexity=4), rows[:, :2])
-    return {"cost": torch.tensor(cost), "slope": slope}
-
-
-def _place(_network: Network, image: torch.Tensor, _: object) -> Results:
-    rows = _rows(image)
-    return {"points": c.place_in_map(rows[2:], rows[2:, :2], rows[:2])}
-
-
-def _u_matrix(_network: Network, image: torch.Tensor, _: object) -> Results:
-    rows = _rows(image)
-    return vars(c.u_matrix(c.grid(rows[:, :2], shape=(2, 7)), rows))
 
 
 def _saliency(network: Network, images: torch.Tensor, target: object) -> Results:
@@ -485,21 +405,18 @@ def _parts(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"numbers": torch.tensor(numbers)}
 
 
-def _scenes(*_: object) -> Results:
-    made = s.scenes(2, size=40)
-    error = s.localization(made, [one.mask for one in made]).error
-    return {"images": torch.cat([one.image for one in made]), "error": torch.tensor(error)}
-
-
-def _ways(*_: object) -> Results:
+def _made(*_: object) -> object:
+    composed = s.compose(images_.cutouts()["zebra"], images_.photos()["taj_mahal"], size=40)
     some = s.scenes(2, size=40)
-    results = s.compare_methods(some, [one.mask.float() for one in some], quantiles=(0.8,))
-    return {way: torch.tensor([one.error, one.iou]) for way, one in results.items()}
-
-
-def _composed(*_: object) -> Results:
-    cutout, photo = images_.cutouts()["zebra"], images_.photos()["taj_mahal"]
-    return {"image": s.compose(cutout, photo, size=40).image}
+    rights = [one.mask for one in some]
+    error = s.localization(some, rights).error
+    ways = s.compare_methods(some, [right.float() for right in rights], quantiles=(0.8,))
+    return {
+        "images": torch.cat([one.image for one in some]),
+        "error": error,
+        "ways": {way: [one.error, one.iou] for way, one in ways.items()},
+        "composed": composed.image,
+    }
 
 
 def _linear(network: Network) -> li.LinearClassifier:
@@ -508,38 +425,25 @@ def _linear(network: Network) -> li.LinearClassifier:
     return li.LinearClassifier(weights, weights.new_zeros(10), tuple("abcdefghij"))
 
 
-def _read_off(network: Network, image: torch.Tensor, _: object) -> Results:
-    found = li.classifier_of(_linear(network).network())
-    return {"weights": found.weights, "bias": found.bias, "scores": found.scores(image)}
-
-
-def _mixed(network: Network, image: torch.Tensor, target: object) -> Results:
-    found = li.mix(_linear(network), image, target, strength=0.05)
-    return {"images": found.images, "change": found.perturbation, "after": found.after}
-
-
 def _strengths(network: Network, image: torch.Tensor, _: object) -> Results:
     found = li.minimal_strength(_linear(network), image)
     return {"measured": found.measured.nan_to_num(posinf=9), "theory": found.theory}
 
 
-def _strength_matrix(network: Network, image: torch.Tensor, _: object) -> Results:
-    classifier = _linear(network)
-    label = classifier.scores(image).argmax(1)
-    return {"matrix": li.strength_matrix(classifier, image, label).nan_to_num(-1, posinf=9)}
-
-
-def _linear_numbers(_: Network, image: torch.Tensor, __: object) -> Results:
+def _linear_numbers(network: Network, image: torch.Tensor, _: object) -> object:
     x, w = image[0, :, 4], image[0, :, 5] - 0.5
-    found = li.predict(x, w, 0.5)
-    steps = [li.minimal_step(w, 2.0), li.step_to_boundary(x, w, 0.5)]
-    return {"numbers": torch.tensor([found.score, found.probability, *steps])}
-
-
-def _logistic(_: Network, image: torch.Tensor, __: object) -> Results:
-    points = image[0].flatten(0, 1)
-    found = li.fit_logistic(points, (points[:, 0] > points[:, 1]).long(), weight_decay=0.1)
-    return {"weights": found.weights}
+    points, classifier = image[0].flatten(0, 1), _linear(network)
+    labels = (points[:, 0] > points[:, 1]).long()
+    found = li.classifier_of(classifier.network())
+    matrix = li.strength_matrix(classifier, image, found.scores(image).argmax(1))
+    return {
+        "predicted": vars(li.predict(x, w, 0.5)),
+        "steps": [li.minimal_step(w, 2.0), li.step_to_boundary(x, w, 0.5)],
+        "fitted": li.fit_logistic(points, labels, weight_decay=0.1).weights,
+        "read off": {"weights": found.weights, "bias": found.bias},
+        "scores": found.scores(image),
+        "matrix": matrix.nan_to_num(-1, posinf=9),
+    }
 
 
 def _learned(_: Network, image: torch.Tensor, __: object) -> Results:
@@ -556,17 +460,8 @@ def _attacked(found: f.AttackResult) -> Results:
     return {"mean": means, "before": found.before, "largest": found.largest, "label": found.label}
 
 
-def _fgsm(network: Network, images: torch.Tensor, target: object) -> Results:
-    return _attacked(f.fgsm(network, images, target, eps=2 / 255))
-
-
 def _pgd(network: Network, images: torch.Tensor, target: object) -> Results:
     return _attacked(f.pgd(network, images, target, eps=2 / 255, steps=2, random_start=True))
-
-
-def _sign_line(network: Network, image: torch.Tensor, target: object) -> Results:
-    found = f.sign_line(network, image, target, points=5)
-    return {"scores": found.scores, "straight": found.r_squared(), "promised": found.linearized}
 
 
 def _concatenated(network: Network, images: torch.Tensor, _: object) -> Results:
@@ -579,16 +474,20 @@ def _minimal(network: Network, images: torch.Tensor, target: object) -> Results:
     return {"length": found.length, "after": found.after}
 
 
+def _defence(network: Network, images: torch.Tensor, target: object) -> object:
+    found = f.try_defence(network, f.fgsm(network, images, target, eps=1 / 255), "blur")
+    return {"clean": found.clean, "right": [found.clean_right, found.attacked_right]}
+
+
+def _robustness(network: Network, images: torch.Tensor, _: object) -> object:
+    return vars(f.robustness(network, images, torch.zeros(len(images), dtype=int), eps=0.01))
+
+
 def _error(network: Network, images: torch.Tensor, target: object) -> Results:
     labels = torch.zeros(len(images), dtype=torch.int64)
     found = f.fgsm(network, images, target, eps=1 / 255)
     shares = f.transfer({"own": found.images}, {"judge": network}, labels)
     return {"errors": torch.tensor([f.error_rate(network, images, labels), float(shares)])}
-
-
-def _robustness(network: Network, images: torch.Tensor, _: object) -> Results:
-    found = f.robustness(network, images, torch.zeros(len(images), dtype=torch.int64), eps=0.01)
-    return {"errors": torch.tensor([found.error, found.adversarial_error])}
 
 
 def _as_digits(image: torch.Tensor) -> images_.LabelledImages:
@@ -612,19 +511,6 @@ def _adversarial(_: Network, image: torch.Tensor, __: object) -> Results:
     }
 
 
-def _quantized(network: Network, images: torch.Tensor, target: object) -> Results:
-    return _attacked(f.quantize(network, f.fgsm(network, images, target, eps=2 / 255)))
-
-
-def _defended(_: Network, images: torch.Tensor, __: object) -> Results:
-    return {way: f.defend(images, way) for way in f.DEFENCES}
-
-
-def _defence(network: Network, images: torch.Tensor, target: object) -> Results:
-    found = f.try_defence(network, f.fgsm(network, images, target, eps=1 / 255), "blur")
-    return {"clean": found.clean, "right": torch.tensor([found.clean_right, found.attacked_right])}
-
-
 def _evolved(network: Network, _: torch.Tensor, target: object) -> Results:
     few = ev.Cppn(founders=2)
     last = ev.evolve(network, few, classes=[target], budget=4, batch=2)
@@ -632,9 +518,10 @@ def _evolved(network: Network, _: torch.Tensor, target: object) -> Results:
     return {"confidence": last.confidence, "and on": again.confidence}
 
 
-def _competed(_: Network, image: torch.Tensor, __: object) -> Results:
+def _children(_: Network, image: torch.Tensor, __: object) -> object:
     won, child = ev.compete(image[0, 0, 0].detach(), image[0, 0, 1:].detach())
-    return {"won": won, "child": child}
+    mutated = ev.polynomial_mutation(image, random=torch.Generator().manual_seed(0))
+    return {"won": won, "child": child, "mutated": mutated}
 
 
 def _twin(network: Network, image: torch.Tensor, target: object) -> Results:
@@ -651,152 +538,180 @@ def _pair_distances(network: Network, image: torch.Tensor, target: object) -> Re
     return {"pairs": torch.tensor([found.code, found.pixels, measured.code])}
 
 
-def _mutated(_: Network, image: torch.Tensor, __: object) -> Results:
-    return {"child": ev.polynomial_mutation(image, random=torch.Generator().manual_seed(0))}
-
+Asked = functools.partial(Case, wrong=NO_CLASS)  # a class is asked about
+Many = functools.partial(Case, batches=True)
+ManyAsked = functools.partial(Case, wrong=NO_CLASS, batches=True)
 
 CALLS = [
     Case("anatomy.anatomy", _anatomy),
-    Case("anatomy.configuration", _configuration),
-    Case("anatomy.configuration_table", _configurations),
-    Case("anatomy.published", lambda *_: [one.top1 for one in anatomy.published()]),
-    Case("anatomy.design", _design),
-    Case("tasks.class_map", _class_map, wrong=NO_CLASS, batches=True),
-    Case("tasks.dense_scores", _dense, batches=True),
+    Case(
+        "anatomy.configuration anatomy.configuration_table anatomy.design anatomy.published",
+        _networks_in_numbers,
+    ),
+    ManyAsked(
+        "tasks.class_map",
+        lambda net, image, target: tasks.class_map(_averaging(net), image, target),
+    ),
+    Many("tasks.dense_scores", lambda net, image, _: tasks.dense_scores(_averaging(net), image)),
     Case("tasks.detections", _detections),
     Case("tasks.class_box", lambda network, image, _: tasks.class_box(image[0, 0], (50, 70))),
     Case("tasks.mask_of", lambda network, image, _: tasks.mask_of(image[0, 0], (50, 70)).detach()),
-    Case("activations.layout", _layout),
+    Case("activations.layout", lambda *_: [ac.layout(7, 3, 4).box(n) for n in range(7)]),
     Case("activations.mosaic", _mosaic),
-    Case("activations.distort", lambda _, image, __: ac.distort(image, _CHANGE), batches=True),
-    Case("activations.correlation", _correlated, batches=True),
-    Case("activations.similarity", _alike, batches=True),
-    Case("activations.unit_changes", _changed_units),
-    Case("activations.class_votes", _votes, wrong=10_000, batches=True),
+    Many("activations.distort", lambda _, image, __: ac.distort(image, _CHANGE)),
+    Many("activations.correlation", lambda _, image, __: ac.correlation(image, image.flip(3))),
+    Many("activations.similarity", _alike),
+    Case(
+        "activations.unit_changes",
+        lambda net, image, _: ac.unit_changes(net, image, 1 - image, _conv(net)),
+    ),
+    Case(
+        "activations.class_votes",
+        lambda net, image, unit: ac.class_votes(net, image, (_conv(net), unit)),
+        wrong=10_000,
+        batches=True,
+    ),
     Case("activations.unit_views", _unit_views, wrong=10_000),
-    Case("backprop.gradient", _gradient, wrong=NO_CLASS, batches=True),
-    Case("backprop.gradients", _gradients, wrong=NO_CLASS, batches=True),
-    Case("backprop.deconvnet", _deconvnet, wrong=NO_CLASS, batches=True),
-    Case("backprop.smooth_gradient", _smooth, wrong=NO_CLASS, batches=True),
-    Case("backprop.integrated_gradients", _integrated, wrong=NO_CLASS, batches=True),
-    Case("backprop.magnitude", _magnitude, wrong=NO_CLASS, batches=True),
+    ManyAsked(
+        "backprop.gradient",
+        lambda net, images, target: b.gradient(net, images, target, rule="guided"),
+    ),
+    ManyAsked("backprop.gradients", lambda net, images, target: b.gradients(net, images, target)),
+    ManyAsked("backprop.deconvnet", _deconvnet),
+    ManyAsked("backprop.smooth_gradient", _smooth),
+    ManyAsked("backprop.integrated_gradients", _integrated),
+    ManyAsked(
+        "backprop.magnitude",
+        lambda net, images, target: b.magnitude(b.gradient(net, images, target)),
+    ),
     Case("backprop.weighted_layers", lambda network, *_: [len(b.weighted_layers(network))]),
     Case("backprop.randomized", _randomized),
-    Case("backprop.cascading_randomization", _cascade, wrong=NO_CLASS),
-    Case("optimize.visualize", _visualized, wrong=NO_CLASS, batches=True),
+    Asked("backprop.cascading_randomization", _cascade),
+    ManyAsked("optimize.visualize", _visualized),
     Case("style.stylize", _stylized),
     Case("style.reconstruct_content style.reconstruct_style", _style_halves),
     Case("style.recipe_for", _style_recipe),
-    Case("style.content_losses style.style_losses", _style_distances, batches=True),
+    Many("style.content_losses style.style_losses", _style_distances),
     Case(
         "style.luminance style.recolour style.match_colours", _style_colours, passes_gradients=True
     ),
     Case("style.with_average_pooling", _averaged),
     Case("style.memory_needed style.largest_size", _style_memory),
-    Case("dream.dream", _dreamed, wrong=NO_CLASS, batches=True),
+    ManyAsked("dream.dream", _dreamed),
     Case("dream.octave_sizes dream.resized dream.zoom", _octaves),
-    Case("dream.balanced_weights", _balanced, wrong=NO_CLASS),
-    Case("dream.feedback", _feedback, wrong=NO_CLASS),
-    Case("dream.zoom_film dream.dream_film", _films, wrong=NO_CLASS),
-    Case("occlusion.occlusion_map", _map, wrong=NO_CLASS),
-    Case("occlusion.fill_image", _fills),
-    Case("occlusion.occlude", _occlude, passes_gradients=True),
-    Case("occlusion.sign_changes", _signs),
-    Case("occlusion.correspondence", _correspondence),
-    Case("weights.filters", lambda network, *_: w.filters(network).weights),
-    Case("weights.measure", lambda network, *_: vars(w.measure(_some(network)))),
-    Case("weights.argsort", _order),
-    Case("weights.dead", lambda network, *_: [len(w.dead(_some(network), share=0.9))]),
-    Case("weights.duplicates", lambda network, *_: [len(w.duplicates(_some(network), least=0.1))]),
-    Case("weights.gabor_fit", lambda network, *_: vars(w.gabor_fit(_some(network)))),
-    Case("weights.noise_floor", lambda net, *_: w.noise_floor(_some(net).shape[1:], count=10)),
+    Asked(
+        "dream.balanced_weights",
+        lambda net, image, target: dr.balanced_weights(net, image, [_layer(net, target)]),
+    ),
+    Asked(
+        "dream.feedback",
+        lambda net, image, target: dr.feedback(
+            net, image, _layer(net, target), recipe=_DREAM, steps=1
+        ),
+    ),
+    Asked("dream.zoom_film dream.dream_film", _films),
+    Asked("occlusion.occlusion_map", _map),
+    Case("occlusion.fill_image occlusion.sign_changes occlusion.correspondence", _hidden),
     Case(
-        "weights.kinds",
-        lambda net, *_: [w.KINDS.index(kind) for kind in w.kinds(_some(net)[..., :3, :3])],
+        "occlusion.occlude",
+        lambda net, image, _: o.occlude(image, (3, 5, 20, 31), o.fill_image(net, image)),
+        passes_gradients=True,
+    ),
+    Case(
+        "weights.filters weights.measure weights.argsort weights.dead "
+        "weights.duplicates weights.gabor_fit weights.noise_floor weights.kinds",
+        _about_filters,
     ),
     Case("weights.effective_filter", _effective),
     Case("patches.top_patches", _top, wrong=10_000),
     Case("patches.top_patches_by_layer", _tops, wrong=10_000),
-    Case("patches.merge", _merged),
-    Case("patches.random_directions", _directions),
-    Case("patches.several_scales", _scaled),
+    Case("patches.merge patches.random_directions patches.several_scales", _patches),
     Case(
         "patches.unit_activations",
         lambda net, image, unit: p.unit_activations(net, _conv(net), image, unit).values,
         wrong=10_000,
     ),
-    Case("patches.precision_at_k", _labels),
-    Case("patches.units_for", _units_for),
+    Case("patches.precision_at_k patches.units_for", _labels),
     Case("patches.scan", _in_parts, wrong=10_000),
-    Case("codes.codes", lambda network, image, _: c.codes(network, image), batches=True),
-    Case(
+    Many("codes.codes", lambda network, image, _: c.codes(network, image)),
+    Many(
         "codes.codes_by_layer",
         lambda net, image, _: c.codes_by_layer(net, image, [_conv(net), c.code_layer(net)]),
-        batches=True,
     ),
     Case("codes.code_layer", lambda network, *_: network.layer(c.code_layer(network)).shape),
-    Case("codes.pixel_codes", lambda network, image, _: c.pixel_codes(image, side=8), batches=True),
+    Many("codes.pixel_codes", lambda _, image, __: c.pixel_codes(image, side=8)),
     Case("codes.fitted", lambda network, image, _: c.fitted(image[:1], (24, 30))),
-    Case("codes.neighbours", lambda _network, image, _: c.neighbours(_rows(image), 3).distances),
-    Case("codes.label_agreement", _label_agreement),
-    Case("codes.trustworthiness", _trustworthiness),
-    Case("codes.embed", _embed),
-    Case("codes.affinities", lambda _network, image, _: c.affinities(_rows(image), perplexity=4)),
-    Case("codes.divergence", _divergence),
-    Case("codes.place_in_map", _place),
-    Case("codes.grid", lambda _network, image, _: c.grid(_rows(image)[:, :2]).cells),
-    Case("codes.grid_shape", lambda *_: c.grid_shape(283)),
-    Case("codes.u_matrix", _u_matrix),
-    Case("fooling.fgsm", _fgsm, wrong=NO_CLASS, batches=True),
-    Case("fooling.pgd", _pgd, wrong=NO_CLASS, batches=True),
-    Case("fooling.sign_line", _sign_line, wrong=NO_CLASS),
-    Case("fooling.minimal_perturbation", _minimal, wrong=NO_CLASS),
-    Case("fooling.error_rate fooling.transfer", _error, wrong=NO_CLASS),
-    Case("fooling.noisy", lambda _, images, __: f.noisy(images, 0.1), batches=True),
+    Case(
+        "codes.neighbours codes.label_agreement codes.trustworthiness codes.embed "
+        "codes.affinities codes.divergence codes.place_in_map codes.grid codes.grid_shape "
+        "codes.u_matrix",
+        _tables,
+    ),
+    ManyAsked(
+        "fooling.fgsm",
+        lambda net, images, target: _attacked(f.fgsm(net, images, target, eps=2 / 255)),
+    ),
+    ManyAsked("fooling.pgd", _pgd),
+    Asked(
+        "fooling.sign_line", lambda net, image, target: f.sign_line(net, image, target, points=5)
+    ),
+    Asked("fooling.minimal_perturbation", _minimal),
+    Asked("fooling.error_rate fooling.transfer", _error),
+    Many("fooling.noisy", lambda _, image, __: f.noisy(image, 0.1)),
     Case("fooling.robustness", _robustness),
     Case("fooling.train_digits", _trained_digits),
     Case("fooling.adversarial_training", _adversarial),
     Case("fooling.concatenate", _concatenated),
-    Case("fooling.quantize", _quantized, wrong=NO_CLASS),
-    Case("fooling.defend", _defended, batches=True),
-    Case("fooling.try_defence", _defence, wrong=NO_CLASS),
-    Case("inversion.encode", _encoded, wrong=NO_CLASS, batches=True),
-    Case("inversion.invert", _inverted, wrong=NO_CLASS, batches=True),
-    Case(
+    Asked(
+        "fooling.quantize",
+        lambda net, images, target: _attacked(
+            f.quantize(net, f.fgsm(net, images, target, eps=2 / 255))
+        ),
+    ),
+    Many(
+        "fooling.defend", lambda _, images, __: {way: f.defend(images, way) for way in f.DEFENCES}
+    ),
+    Asked("fooling.try_defence", _defence),
+    ManyAsked("inversion.encode", lambda net, images, target: _code_of(net, images, target).values),
+    ManyAsked(
+        "inversion.invert",
+        lambda net, images, target: inv.invert(net, _code_of(net, images, target), tv=0.1, steps=2),
+    ),
+    Asked(
         "inversion.neighbourhood inversion.some_channels "
         "inversion.setting_for inversion.code_distance",
         _parts_of_code,
-        wrong=NO_CLASS,
     ),
-    Case("inversion.pixel_distance inversion.compare", _alike_codes, wrong=NO_CLASS),
+    Asked("inversion.pixel_distance inversion.compare", _alike_codes),
     Case("inversion.last_pooling", _pooling),
-    Case("inversion.weight_sweep", _code_sweep, wrong=NO_CLASS),
-    Case(
-        "inversion.mean_pairwise inversion.normalised_error inversion.errors_by_layer",
-        _code_errors,
-        wrong=NO_CLASS,
+    Asked("inversion.weight_sweep", _code_sweep),
+    Asked(
+        "inversion.mean_pairwise inversion.normalised_error inversion.errors_by_layer", _code_errors
     ),
-    Case("inversion.recognition", _recognized, batches=True),
-    Case("linear.predict linear.minimal_step linear.step_to_boundary", _linear_numbers),
-    Case("linear.fit_logistic", _logistic),
+    Many(
+        "inversion.recognition",
+        lambda net, images, _: inv.recognition(net, images.flip(3), images).probability,
+    ),
+    Case(
+        "linear.predict linear.minimal_step linear.step_to_boundary "
+        "linear.fit_logistic linear.classifier_of linear.strength_matrix",
+        _linear_numbers,
+    ),
     Case("linear.train", _learned),
-    Case("linear.classifier_of", _read_off),
-    Case("linear.mix", _mixed, wrong=NO_CLASS, batches=True),
-    Case("linear.minimal_strength", _strengths, batches=True),
-    Case("linear.strength_matrix", _strength_matrix),
-    Case("evolution.evolve", _evolved, wrong=NO_CLASS),
-    Case("evolution.compete", _competed),
-    Case("twins.twin", _twin, wrong=NO_CLASS),
-    Case("twins.measure twins.pair_distances", _pair_distances, wrong=NO_CLASS),
-    Case("saliency.saliency_map", _saliency, wrong=NO_CLASS, batches=True),
+    ManyAsked(
+        "linear.mix", lambda net, image, target: li.mix(_linear(net), image, target, strength=0.05)
+    ),
+    Many("linear.minimal_strength", _strengths),
+    Asked("evolution.evolve", _evolved),
+    Case("evolution.compete evolution.polynomial_mutation", _children),
+    Asked("twins.twin", _twin),
+    Asked("twins.measure twins.pair_distances", _pair_distances),
+    ManyAsked("saliency.saliency_map", _saliency),
     Case("saliency.segment", _segment),
     Case("saliency.threshold", lambda _, image, __: s.threshold(image, image[0, 0]).mask),
     Case("saliency.largest_component saliency.box_of saliency.box_iou saliency.mask_iou", _parts),
-    Case("optimize.gram", lambda _, image, __: a.gram(image), batches=True, passes_gradients=True),
-    Case("evolution.polynomial_mutation", _mutated),
-    Case("saliency.compose", _composed),
-    Case("saliency.scenes saliency.localization", _scenes),
-    Case("saliency.compare_methods", _ways),
+    Many("optimize.gram", lambda _, image, __: a.gram(image), passes_gradients=True),
+    Case("saliency.compose saliency.scenes saliency.localization saliency.compare_methods", _made),
 ]
 
 CASES = [replace(call, name=name) for call in CALLS for name in call.name.split()]
@@ -809,7 +724,7 @@ def public_methods() -> set[str]:
         loaded = importlib.import_module(f"labsupport.methods.{module.name}")
         for name, value in vars(loaded).items():
             own = str(getattr(value, "__module__", None)).startswith(loaded.__name__)
-            if own and inspect.isfunction(value) and not name.startswith("_"):
+            if own and inspect.isfunction(inspect.unwrap(value)) and not name.startswith("_"):
                 names.add(f"{module.name}.{name}")
     return names
 

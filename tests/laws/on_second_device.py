@@ -11,7 +11,7 @@ import far
 import pytest
 import torch
 import toys
-from cases import CASES
+from cases import CALLS
 from torch import nn
 
 from labsupport.core import device as devices
@@ -19,7 +19,7 @@ from labsupport.core import network as networks
 from labsupport.core.network import Network
 from labsupport.methods.optimize import recipes, visualize
 
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+each_case = pytest.mark.parametrize("case", CALLS, ids=lambda case: case.name)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cases import CASES
+from cases import CALLS
 
 HERE = Path(__file__).parent
 
@@ -31,6 +31,6 @@ def test_nothing_is_made_on_the_wrong_device(measured):
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     [passed] = re.findall(r"(\d+) passed", done.stdout)
-    assert int(passed) > 2 * len(CASES)
+    assert int(passed) > 2 * len(CALLS)
     assert "skipped" not in done.stdout
-    measured(f"on a second device: {len(CASES)} methods on two networks, {passed} tests")
+    measured(f"on a second device: {len(CALLS)} methods on two networks, {passed} tests")

@@ -38,7 +38,7 @@ def colours():
     )
 
 
-def test_a_mosaic_is_its_tiles_row_by_row():
+def test_a_mosaic_is_its_tiles_row_by_row_each_on_its_own_scale_or_all_on_one():
     maps = torch.arange(7 * 2 * 3.0).view(7, 2, 3)
     sheet = a.mosaic(maps, columns=3, gap=1)
     assert sheet.shape == (3 * 3 + 1, 3 * 4 + 1)
@@ -49,6 +49,14 @@ def test_a_mosaic_is_its_tiles_row_by_row():
             by_hand[top : top + 2, left : left + 3] = maps[channel]
     torch.testing.assert_close(sheet, by_hand, equal_nan=True, rtol=0, atol=0)
     assert a.layout(5, 2, 2, columns=3, gap=1).channel_at(8, 5) is None  # after the last
+
+    maps = torch.tensor([[[4.0, -2.0]], [[1.0, 0.5]], [[0.0, 0.0]]])
+    own, one = (a.mosaic(maps, columns=1, gap=0, shared=shared) for shared in (False, True))
+    assert own.tolist() == [[1.0, -0.5], [1.0, 0.5], [0.0, 0.0]]
+    assert one.tolist() == [[1.0, -0.5], [0.25, 0.125], [0.0, 0.0]]
+    whole = a.mosaic(torch.tensor([[[4, -2]]]), gap=1)
+    assert whole[1, 1:3].tolist() == [4.0, -2.0]
+    assert int(whole.isnan().sum()) == whole.numel() - 2
 
 
 @given(
@@ -70,16 +78,6 @@ def test_every_tile_lies_where_the_layout_says(count, height, width, gap, column
     assert int(sheet.isfinite().sum()) == count * height * width
     for point in ((-1, -1), (where.size[1] + 1, 2), (2, where.size[0] + 1)):
         assert where.channel_at(*point) is None
-
-
-def test_each_map_on_its_own_scale_or_all_on_one():
-    maps = torch.tensor([[[4.0, -2.0]], [[1.0, 0.5]], [[0.0, 0.0]]])
-    own, one = (a.mosaic(maps, columns=1, gap=0, shared=shared) for shared in (False, True))
-    assert own.tolist() == [[1.0, -0.5], [1.0, 0.5], [0.0, 0.0]]
-    assert one.tolist() == [[1.0, -0.5], [0.25, 0.125], [0.0, 0.0]]
-    whole = a.mosaic(torch.tensor([[[4, -2]]]), gap=1)
-    assert whole[1, 1:3].tolist() == [4.0, -2.0]
-    assert int(whole.isnan().sum()) == whole.numel() - 2
 
 
 def test_whole_pixels_are_shifted_exactly_and_the_border_is_mirrored():
@@ -119,7 +117,7 @@ def test_light_and_noise_stay_in_the_range_and_noise_has_its_size():
     assert not noisy.equal(a.distort(image, a.Distortion(noise=0.05), seed=4))
 
 
-def test_correlation_is_pearsons():
+def test_correlation_is_pearsons_of_what_is_known():
     one, other = toys.image(5, 7, count=4), toys.image(5, 7, count=4, seed=1)
     ours = a.correlation(one, other)
     for row, (x, y) in enumerate(zip(one.numpy(), other.numpy(), strict=True)):
@@ -127,8 +125,6 @@ def test_correlation_is_pearsons():
     assert a.correlation(one, 3 * one + 2).tolist() == pytest.approx([1.0] * 4, abs=1e-6)
     assert a.correlation(one, -one).tolist() == pytest.approx([-1.0] * 4, abs=1e-6)
 
-
-def test_what_is_not_known_is_left_out_and_what_never_varies_has_no_correlation():
     one, other = torch.rand(1, 9), torch.rand(1, 9)
     holes = other.clone()
     holes[0, [2, 5]] = math.nan
@@ -216,7 +212,7 @@ def test_the_unit_that_changed_most_is_the_one_that_was_made_to(colours):
     torch.testing.assert_close(a.unit_changes(colours, first, larger, "1").change, changes.change)
 
 
-def test_a_vote_is_weight_times_mean_where_nothing_stands_between(colours):
+def test_a_vote_is_weight_times_mean_and_a_neuron_has_its_share_of_it(colours):
     batch = toys.image(12, 16, count=3)
     for channel in range(3):
         votes = a.class_votes(colours, batch, ("1", channel))
@@ -224,8 +220,6 @@ def test_a_vote_is_weight_times_mean_where_nothing_stands_between(colours):
         torch.testing.assert_close(votes.values, batch[:, channel].mean((1, 2))[:, None] * weights)
         torch.testing.assert_close(votes.clean, colours(batch))
 
-
-def test_a_neurons_vote_is_its_share_of_the_channels(colours):
     image = torch.full((1, 3, 12, 16), 0.6)
     whole, one = (a.class_votes(colours, image, ("1", 2, *place)) for place in ((), ((0, 3),)))
     # One position's vote is the difference of two scores of 3, each right to some 2e-7, times 48.
@@ -279,7 +273,7 @@ def test_views_of_different_units_are_refused(colours, pictures):
     )
 
 
-def test_the_frames_bring_the_quick_views_first_and_end_with_all(colours, pictures):
+def test_the_frames_bring_the_quick_views_first_and_look_for_no_known_patches(colours, pictures):
     frames = list(
         a.unit_views.frames(colours, toys.image(12, 16), ("1", 1), pictures, recipe=QUICK)
     )
@@ -295,8 +289,6 @@ def test_the_frames_bring_the_quick_views_first_and_end_with_all(colours, pictur
         left, right = getattr(frames[-1].patches, name), getattr(whole, name)
         torch.testing.assert_close(left, right, equal_nan=True)
 
-
-def test_patches_that_are_known_are_not_looked_for_again(colours, pictures):
     known = top_patches(colours, "1", pictures, suppress="picture")
     frames = list(a.unit_views.frames(colours, toys.image(12, 16), ("1", 1), known, recipe=QUICK))
     assert len(frames) == 8
@@ -404,11 +396,15 @@ def test_a_folder_that_cannot_be_written_costs_nothing(colours, pictures, tmp_pa
     assert blocked.read_text() == "in the way"
 
 
-def test_what_is_found_can_be_changed_without_harm(tmp_path):
+def test_the_cache_lies_beside_pytorchs_downloads_and_what_it_gives_can_be_changed(
+    tmp_path, monkeypatch
+):
     cache, picture = a.PictureCache(tmp_path), toys.image(4)
     cache.put({"n": 1}, picture).zero_()
     cache.get({"n": 1}).zero_()
     torch.testing.assert_close(cache.get({"n": 1}), picture, atol=0.5 / 255 + 1e-6, rtol=0)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch" / "hub"))
+    assert a.PictureCache().folder == tmp_path / "torch" / "unit_pictures"
 
 
 def test_the_cache_keeps_to_its_size(tmp_path, monkeypatch):
@@ -417,8 +413,3 @@ def test_the_cache_keeps_to_its_size(tmp_path, monkeypatch):
     for number in range(5):
         cache.put({"n": number}, toys.image(4))
     assert len(list(tmp_path.glob("*.png"))) == 3
-
-
-def test_the_cache_lies_beside_pytorchs_downloads(monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch" / "hub"))
-    assert a.PictureCache().folder == tmp_path / "torch" / "unit_pictures"

@@ -357,7 +357,7 @@ def weights_of(network: networks.Network) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in network.graph.state_dict().items()}
 
 
-def test_layers_are_random_from_the_top_down_to_the_one_named():
+def test_layers_are_random_from_the_top_down_to_the_one_named_with_their_norms():
     network = small()
     before = weights_of(network)
     assert b.weighted_layers(network) == ("fc3", "conv2", "conv1")
@@ -373,8 +373,6 @@ def test_layers_are_random_from_the_top_down_to_the_one_named():
     assert not torch.equal(other["2.weight"], changed["2.weight"])
     assert all(torch.equal(value, before[name]) for name, value in weights_of(network).items())
 
-
-def test_the_norms_above_a_random_layer_start_anew_as_well():
     network = mixed()
     changed = weights_of(b.randomized(network, "wide"))
     assert (changed["norm.weight"] == 1).all()

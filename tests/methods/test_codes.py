@@ -140,7 +140,7 @@ def test_neighbours_are_those_of_scikit_learn(metric):
         assert np.allclose(result.distances, away[place], atol=1e-4)
 
 
-def test_agreement_counts_the_share_of_the_own_label():
+def test_agreement_counts_the_share_of_the_own_label_however_the_table_is_cut(monkeypatch):
     rows = torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
     assert c.label_agreement(rows, "aaabbb", k=2, metric="euclidean") == 1.0
     assert c.label_agreement(rows, "ababab", k=2, metric="euclidean") == pytest.approx(1 / 3)
@@ -149,8 +149,6 @@ def test_agreement_counts_the_share_of_the_own_label():
     )
     assert c.label_agreement(rows, torch.tensor([0, 0, 0, 1, 1, 1]), k=2, metric="euclidean") == 1
 
-
-def test_agreement_is_the_same_however_the_table_is_cut(monkeypatch):
     rows, labels = seeded(70, 3), [n % 4 for n in range(70)]
     whole = c.label_agreement(rows, labels)
     monkeypatch.setattr(distances, "CHUNK", 9)
@@ -166,7 +164,7 @@ def test_trustworthiness_is_that_of_scikit_learn(metric, monkeypatch):
     assert c.trustworthiness(rows, points, metric=metric) == pytest.approx(wanted, abs=1e-6)
 
 
-def test_a_sample_agrees_nearly_as_all_do():
+def test_a_perfect_map_is_trusted_and_a_sample_says_nearly_the_same():
     rows, labels = groups(apart=3.0), [n // 20 for n in range(60)]
     whole = c.label_agreement(rows, labels, metric="euclidean")
     parts = [c.label_agreement(rows, labels, metric="euclidean", sample=30, seed=s) for s in (0, 1)]
@@ -175,8 +173,6 @@ def test_a_sample_agrees_nearly_as_all_do():
     assert parts == pytest.approx([whole] * 2, abs=0.12)
     assert c.label_agreement(rows, labels, metric="euclidean", sample=99) == whole
 
-
-def test_a_perfect_map_is_trusted_and_a_sample_says_nearly_the_same():
     plane = seeded(300, 2)
     assert c.trustworthiness(plane, plane * 3, metric="euclidean") == 1.0
     other = seeded(300, 2, seed=9)

@@ -94,7 +94,7 @@ class InNumpy:
         return source, detail
 
 
-def test_the_dream_is_the_recipe_of_2015_in_numpy():
+def test_the_dream_is_the_recipe_of_2015_in_numpy_and_has_its_numbers():
     network, photo = small(), toys.image(37, 52)
     recipe = d.DreamRecipe(iterations=4, octaves=3, scale=1.4, jitter=5)
     settings = {"iterations": 4, "octaves": 3, "scale": 1.4, "jitter": 5, "rate": 1.5 / 255}
@@ -104,10 +104,7 @@ def test_the_dream_is_the_recipe_of_2015_in_numpy():
     np.testing.assert_allclose(last.image[0].numpy(), image, atol=1e-5)
     np.testing.assert_allclose(last.detail[0].numpy(), detail, atol=1e-5)
 
-
-def test_the_classic_recipe_has_the_numbers_of_2015():
-    expected = d.DreamRecipe("2015", 10, 4, 1.4, 32, Normalized(1.5 / 255))
-    assert expected == d.CLASSIC
+    assert d.DreamRecipe("2015", 10, 4, 1.4, 32, Normalized(1.5 / 255)) == d.CLASSIC
 
 
 @pytest.mark.parametrize("size", [(320, 480), (575, 1024), (37, 52), (224, 224)])

@@ -137,7 +137,7 @@ def test_steps_without_a_size_reach_the_end_of_the_ball(steps):
     assert float(result.largest) == pytest.approx(0.1)
 
 
-def test_the_frames_end_where_the_call_does(small):
+def test_the_frames_end_where_the_call_does_and_a_random_start_lies_in_the_ball(small):
     image = random_images(2, 12)
     frames = list(fooling.pgd.frames(small, image, 1, eps=0.05, steps=6))
     last = fooling.pgd(small, image, 1, eps=0.05, steps=6)
@@ -148,10 +148,6 @@ def test_the_frames_end_where_the_call_does(small):
     torch.testing.assert_close(frames[-1].result.images, last.images, rtol=0, atol=1e-6)
     torch.testing.assert_close(frames[-1].result.after, last.after, rtol=0, atol=1e-5)
     assert frames[3].progress == 0.5
-
-
-def test_a_random_start_lies_in_the_ball(small):
-    image = random_images(2, 12)
     start = next(fooling.pgd.frames(small, image, eps=0.1, random_start=True)).result
     assert 0.09 < float(start.perturbation.abs().max()) <= 0.1
     assert abs(float(start.perturbation.mean())) < 0.02
@@ -243,7 +239,7 @@ def test_what_is_bent_is_less_straight():
         line.r_squared(0.001)
 
 
-def test_on_a_linear_network_the_smallest_change_is_the_distance_to_the_plane():
+def test_the_smallest_change_is_the_distance_to_the_plane_and_told_where_there_is_none():
     weights, bias = random_weights(classes=2) * 3, torch.tensor([0.0, 0.0])
     network = toys.linear(weights, bias)
     image = torch.full((1, 3, 4, 4), 0.5)
@@ -259,6 +255,10 @@ def test_on_a_linear_network_the_smallest_change_is_the_distance_to_the_plane():
         shortest.perturbation.flatten(), (weights[1 - own] - weights[own]).flatten(), dim=0
     )
     assert float(along) > 0.999
+
+    network = toys.linear(torch.zeros(2, 3, 4, 4), torch.tensor([1.0, 0.0]))
+    shortest = fooling.minimal_perturbation(network, random_images(1), 1, rounds=3, steps=5)
+    assert not shortest.success.any()
 
 
 def test_twenty_digits_and_twenty_targets_with_less_than_many_steps_need(digits, softmax):
@@ -314,12 +314,6 @@ def test_several_images_are_searched_one_after_the_other(softmax, digits):
     for place in range(3):
         alone = fooling.minimal_perturbation(softmax, several[place : place + 1], rounds=3)
         torch.testing.assert_close(result[place : place + 1], alone.images)
-
-
-def test_a_target_that_cannot_be_reached_is_told():
-    network = toys.linear(torch.zeros(2, 3, 4, 4), torch.tensor([1.0, 0.0]))
-    shortest = fooling.minimal_perturbation(network, random_images(1), 1, rounds=3, steps=5)
-    assert not shortest.success.any()
 
 
 def test_noise_has_the_size_that_is_asked_for():

@@ -359,7 +359,7 @@ def test_occlude_shows_the_other_image_inside_the_box_and_nowhere_else():
     toys.assert_refused(*(("7 wide and 9 high", occlude, image, box, other) for box in boxes))
 
 
-def test_signs_of_change_follow_a_hand_made_feature():
+def test_signs_of_change_follow_a_feature_and_what_cannot_see_the_box_does_not_change(squeezenet):
     """Features of a linear layer: what the hidden patch adds, takes away, does not touch."""
     weight = torch.zeros(3, 3, 8, 8)
     weight[0, :, :4, :4] = 1
@@ -368,8 +368,6 @@ def test_signs_of_change_follow_a_hand_made_feature():
     network, image = toys.linear(weight), torch.ones(1, 3, 8, 8)
     assert sign_changes(network, image, (0, 0, 4, 4), "1", fill="black").tolist() == [1, -1, 0]
 
-
-def test_features_that_cannot_see_the_box_do_not_change(squeezenet):
     image = toys.image(96)
     signs = sign_changes(squeezenet, image, (0, 0, 16, 16), "fire3").view(128, -1)
     side = math.isqrt(signs.shape[1])

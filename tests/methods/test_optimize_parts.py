@@ -306,7 +306,7 @@ def test_rotate_turns_without_stretching():
     assert abs(along) == pytest.approx(abs(angle), abs=0.05)
 
 
-def test_total_variation_by_hand():
+def test_total_variation_by_hand_and_two_of_a_kind_both_count(network):
     image = torch.zeros(1, 3, 3, 3)
     image[:, :, 1, 1] = 1.0
     # of the four corners: (0,1) sees it below, (1,0) on its right, (1,1) falls twice
@@ -314,8 +314,6 @@ def test_total_variation_by_hand():
     root = o.TotalVariation(beta=1.0)(image, at_step())
     assert float(root) == pytest.approx((1 + 1 + math.sqrt(2)) / 4, abs=1e-3)
 
-
-def test_two_penalties_of_one_kind_both_count(network):
     recipe = replace(BARE, regularizers=(o.TotalVariation(1.0), o.TotalVariation(2.0)))
     terms = o.visualize(network, "a", recipe=recipe, steps=0).terms
     assert list(terms) == ["a", "total variation", "total variation (2)"]

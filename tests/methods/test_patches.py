@@ -146,15 +146,7 @@ def test_how_the_work_is_cut_changes_nothing(case, small, pixels, monkeypatch):
     toys.assert_same_patches(p.top_patches(network, layer, shown, k=5), whole)
 
 
-def test_more_patches_than_there_are_leave_gaps(case):
-    network, layer = case
-    patches = p.top_patches(network, layer, eighths(2), k=5, suppress="picture", channels=[1])
-    assert patches.images[0].tolist().count(-1) == 3
-    assert patches.values[0, 2:].isnan().all()
-    assert (patches.boxes[0, 2:] == -1).all()
-
-
-def test_chosen_channels_are_rows_of_the_whole(case):
+def test_chosen_channels_are_rows_of_the_whole_and_missing_patches_are_gaps(case):
     network, layer = case
     shown = eighths(5)
     every = p.top_patches(network, layer, shown)
@@ -164,8 +156,13 @@ def test_chosen_channels_are_rows_of_the_whole(case):
     with pytest.raises(BadSetting, match=r"channel 2 is not among the 2 .* nearest are 3, 1"):
         some.row(2)
 
+    patches = p.top_patches(network, layer, eighths(2), k=5, suppress="picture", channels=[1])
+    assert patches.images[0].tolist().count(-1) == 3
+    assert patches.values[0, 2:].isnan().all()
+    assert (patches.boxes[0, 2:] == -1).all()
 
-def test_a_direction_is_a_weighted_sum_of_channels(case):
+
+def test_a_direction_is_a_weighted_sum_of_channels_and_a_random_one_has_length_one(case):
     network, layer = case
     channels = network.layer(layer).shape[0]
     shown = eighths(5)
@@ -178,8 +175,6 @@ def test_a_direction_is_a_weighted_sum_of_channels(case):
     axes = p.top_patches(network, layer, shown, channels=torch.eye(channels))
     assert torch.equal(axes.images, p.top_patches(network, layer, shown).images)
 
-
-def test_directions_have_length_one_and_a_seed():
     directions = p.random_directions(40, 5, seed=1)
     torch.testing.assert_close(directions.norm(dim=1), torch.ones(5))
     assert not torch.equal(directions, p.random_directions(40, 5, seed=2))
@@ -406,7 +401,7 @@ def fabricated(rows: list[list[int]]) -> p.TopPatches:
     )
 
 
-def test_precision_counts_the_labels_so_far():
+def test_precision_counts_the_labels_so_far_and_units_come_by_it_then_by_early_hits():
     labels = ["cat", "dog", "cat", "hat"]
     precision = p.precision_at_k(
         fabricated([[0, 1, 2, -1], [1, 1, 3, 3], [2, 2, 1, 3]]), labels, "cat"
@@ -418,9 +413,6 @@ def test_precision_counts_the_labels_so_far():
     with pytest.raises(BadSetting, match="too few"):
         p.precision_at_k(fabricated([[4]]), labels, "cat")
 
-
-def test_the_units_for_a_label_come_by_precision_then_by_early_hits():
-    labels = ["cat", "dog"]
     patches = fabricated([[1, 1, 0], [1, 0, 1], [0, 0, 1], [0, 1, 1], [1, 1, 1]])
     assert p.units_for(patches, labels, "cat", 4) == [2, 3, 1, 0]
     assert p.units_for(patches, labels, "dog", 1) == [4]

@@ -121,7 +121,7 @@ def test_only_the_largest_part_is_kept():
     assert s.mask_iou(cut.mask, disc(radius=24)) > 0.9
 
 
-def test_the_seeds_are_the_maps_quantiles():
+def test_the_seeds_are_the_maps_quantiles_also_of_two_values():
     map_ = torch.arange(400.0).reshape(20, 20) / 400
     cut = s.segment(drawn(map_ > 0.7), map_, foreground=0.9, background=0.25, smooth=0)
     assert torch.equal(cut.seeds == 1, map_ > np.quantile(map_.numpy(), 0.9))
@@ -130,8 +130,6 @@ def test_the_seeds_are_the_maps_quantiles():
     above = s.threshold(toys.image(20), map_, quantile=0.75, smooth=0)
     assert torch.equal(above.mask, map_ > np.quantile(map_.numpy(), 0.75))
 
-
-def test_a_map_of_two_values_is_enough():
     mask = disc()
     cut = s.segment(drawn(mask), mask.float(), smooth=0, foreground=0.9)
     assert torch.equal(cut.seeds, torch.where(mask, 1, -1).to(torch.int8))
@@ -237,7 +235,7 @@ def test_a_part_that_touches_at_a_corner_belongs_to_it():
     assert torch.equal(s.largest_component(mask), mask & ~alone)
 
 
-def test_the_error_counts_boxes_under_a_half():
+def test_localization_counts_boxes_under_a_half_and_holds_masks_against_the_truth():
     def scene(box):
         mask = torch.zeros(40, 40, dtype=torch.bool)
         mask[box[1] : box[3], box[0] : box[2]] = True
@@ -248,6 +246,15 @@ def test_the_error_counts_boxes_under_a_half():
     result = s.localization(true, [scene(box).mask for box in boxes])
     assert result.boxes == tuple(boxes)
     assert result.error == 0.5  # exactly one half is a hit
+
+    some = s.scenes(3, size=64)
+    perfect = s.localization(some, [one.mask for one in some])
+    assert (perfect.error, perfect.iou) == (0, 1)
+    empty = torch.zeros(64, 64, dtype=torch.bool)
+    empty[0, 0] = True
+    result = s.localization(some, [some[0].mask, empty, some[2].mask])
+    assert result.error == pytest.approx(1 / 3)
+    assert result.iou == pytest.approx(2 / 3, abs=0.01)
 
 
 def test_a_scene_holds_the_object_and_the_photo_untouched():
@@ -284,17 +291,6 @@ def test_every_scene_has_a_class_that_the_network_knows(squeezenet):
     assert len(known) > 80
     for name in known:
         squeezenet.class_index(name)
-
-
-def test_localization_holds_masks_against_the_truth():
-    some = s.scenes(3, size=64)
-    perfect = s.localization(some, [one.mask for one in some])
-    assert (perfect.error, perfect.iou) == (0, 1)
-    empty = torch.zeros(64, 64, dtype=torch.bool)
-    empty[0, 0] = True
-    result = s.localization(some, [some[0].mask, empty, some[2].mask])
-    assert result.error == pytest.approx(1 / 3)
-    assert result.iou == pytest.approx(2 / 3, abs=0.01)
 
 
 def test_the_rivals_choose_their_best_and_grab_cut_has_its_defaults():
