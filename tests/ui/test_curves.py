@@ -10,11 +10,11 @@ from labsupport.ui.curves import Curve
 HOW = {"across": "step", "up": "value", "size": (300, 160)}
 
 
-def rows(picture, place=0):
-    """The rows (top to bottom) in which a line's colour stands."""
+def rows(picture, place=0, *, columns=False):
+    """The rows (top to bottom) in which a line's colour stands, or the columns."""
     colour = np.array(ImageColor.getrgb(ink.SERIES[place]))
     near = np.abs(np.asarray(picture).astype(int) - colour).max(2) < 12
-    return np.flatnonzero(near.any(1))
+    return np.flatnonzero(near.any(0 if columns else 1))
 
 
 def level(value, **how):
@@ -37,18 +37,13 @@ def test_on_a_logarithmic_scale_factors_are_distances_and_values_beyond_lie_on_t
 
 def test_reach_leaves_room_for_what_is_to_come():
     def right_end(reach):
-        picture = figures.curve({"one": [1.0, 2.0]}, **HOW, reach=reach)
-        colour = np.array(ImageColor.getrgb(ink.SERIES[0]))
-        return np.flatnonzero((np.abs(np.asarray(picture).astype(int) - colour).max(2) < 12).any(0))
+        return rows(figures.curve({"one": [1.0, 2.0]}, **HOW, reach=reach), columns=True).max()
 
-    assert right_end(10).max() < 0.3 * right_end(1).max()
-
-
-def test_one_number_is_seen_and_each_line_has_its_colour():
+    assert right_end(10) < 0.3 * right_end(1)
+    # one number is seen, and each line has its colour
     picture = figures.curve({"one": [0.1], "other": [0.9]}, **HOW, limits=(0, 1), reach=5)
     assert picture.size == HOW["size"]
-    assert len(rows(picture, 0))
-    assert len(rows(picture, 1))
+    assert all(len(rows(picture, place)) for place in (0, 1))
 
 
 def test_a_kept_background_gives_the_same_picture_as_a_fresh_one():

@@ -77,14 +77,9 @@ def test_a_live_panel_takes_settled_values_and_its_drawings_controls():
         made = growing(1, autostart=wanted)
         assert (made.autostart, made.title) == (wanted, "Growing")
         made.close()
-
-
-def test_a_panel_of_ones_own_kind_is_declared_like_any_other():
-    class Mine(Live):
-        """Another one."""
-
-    made = live("Mine", draw=shown, kind=Mine)(growing.function)(1)
-    assert isinstance(made, Mine)
+    mine = type("Mine", (Live,), {})  # a panel of one's own kind is declared like any other
+    made = live("Mine", draw=shown, kind=mine)(growing.function)(1)
+    assert isinstance(made, mine)
     made.close()
 
 

@@ -36,13 +36,10 @@ def test_it_happens_once_after_each_cell(monkeypatch):
     shell.events = EventManager(shell, available_events)
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
     monkeypatch.setattr(ui, "give_back", done.append)
-    ui.after_each_cell()
-    ui.after_each_cell()
+    for _ in range(2):
+        ui.after_each_cell()
     for cell in ("first", "second"):
         shell.events.trigger("post_run_cell", cell)
     assert done == ["first", "second"]
-
-
-def test_outside_of_a_notebook_nothing_happens(monkeypatch):
     monkeypatch.setattr("IPython.get_ipython", lambda: None)
-    ui.after_each_cell()
+    ui.after_each_cell()  # outside of a notebook nothing happens

@@ -146,7 +146,9 @@ def test_a_sound_live_panel_passes_and_leaves_no_thread(make_live):
     assert threading.active_count() == threads
 
 
-def test_a_generator_that_raises_late_is_found_by_its_run(make_live):
+def test_a_generator_that_raises_late_and_a_stop_that_does_not_answer_are_found(
+    make_live, monkeypatch
+):
     def late(side):
         yield from range(4)
         raise ZeroDivisionError("after a while")
@@ -154,9 +156,6 @@ def test_a_generator_that_raises_late_is_found_by_its_run(make_live):
     live = make_live(late, "late live")
     with pytest.raises(WalkFailed, match="after a while"):
         walk(live, may_idle=["side"])
-
-
-def test_a_stop_that_does_not_answer_is_found(make_live, monkeypatch):
     live = make_live(frames, "deaf live")
     monkeypatch.setattr(live, "stop", lambda: time.sleep(0.6) or Live.stop(live))
     with pytest.raises(WalkFailed, match="Stop: took more than half a second"):

@@ -23,19 +23,16 @@ def test_every_category_has_as_many_and_the_seed_decides():
             crops(**wrong)
 
 
+def shared(some, others) -> bool:
+    return any(torch.equal(a, b) for a in some for b in others if a.shape == b.shape)
+
+
 def test_no_picture_and_no_background_is_in_both_splits():
     (train, behind_train), (test, behind_test) = map(module._drafts, ("train", "test"))
     for category in CATEGORIES:
         assert test[category], category
-        assert not any(
-            a.shape == b.shape and torch.equal(a, b)
-            for a in train[category]
-            for b in test[category]
-        )
-    shared = [
-        1 for a in behind_train for b in behind_test if a.shape == b.shape and torch.equal(a, b)
-    ]
-    assert shared == []
+        assert not shared(train[category], test[category])
+    assert not shared(behind_train, behind_test)
     pictures = [*images.cutouts(), *images.photos()]
     used = sum(picture.category in CATEGORIES for picture in pictures)
     assert used == sum(len(train[category]) + len(test[category]) for category in CATEGORIES)

@@ -428,7 +428,9 @@ def test_png_keeps_every_8_bit_value_and_the_settings(tmp_path):
     assert images.saved_settings(file) == settings
     # values between two steps are rounded, not cut
     image = torch.tensor([0.4, 0.6, 1.5, 254.6]).div(255).view(1, 1, 1, 4).expand(1, 3, 1, 4)
-    file = images.save(image, tmp_path / "x.png")
+    old = file.stat().st_ino
+    images.save(image, file)
+    assert file.stat().st_ino != old  # a new file takes the old one's place in one step
     assert np.asarray(Image.open(file))[0, :, 0].tolist() == [0, 1, 2, 255]
 
 

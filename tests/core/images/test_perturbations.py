@@ -1,9 +1,8 @@
 """A step is what it says, to the last bit."""
 
-import pytest
 import torch
+import toys
 
-from labsupport.core.errors import BadSetting
 from labsupport.core.images.perturbations import perturbed, signed_step
 
 
@@ -42,13 +41,11 @@ def test_a_direction_may_be_shared_by_a_batch():
 
 def test_what_cannot_work_is_said():
     none, nan = torch.zeros(1, 3, 4, 4), float("nan")
-    for direction, size, words in (
-        (none, -0.1, "from 0 upwards"),
-        (none, nan, "from 0 upwards"),
-        (torch.zeros(1, 3, 4, 5), 0.1, r"\(1, 3, 4, 4\)"),
-        (torch.zeros(2, 3, 4, 4), 0.1, r"\(2, 3, 4, 4\)"),
-        (none + 1.5, 0.1, r"\[-1, 1\]"),
-        (none + nan, 0.1, r"\[-1, 1\]"),
-    ):
-        with pytest.raises(BadSetting, match=words):
-            perturbed(torch.zeros(1, 3, 4, 4), direction, size)
+    toys.assert_refused(
+        ("BadSetting: .*from 0 upwards", perturbed, none, none, -0.1),
+        ("BadSetting: .*from 0 upwards", perturbed, none, none, nan),
+        (r"BadSetting: .*\(1, 3, 4, 4\)", perturbed, none, torch.zeros(1, 3, 4, 5), 0.1),
+        (r"BadSetting: .*\(2, 3, 4, 4\)", perturbed, none, torch.zeros(2, 3, 4, 4), 0.1),
+        (r"BadSetting: .*\[-1, 1\]", perturbed, none, none + 1.5, 0.1),
+        (r"BadSetting: .*\[-1, 1\]", perturbed, none, none + nan, 0.1),
+    )
