@@ -9,7 +9,7 @@ eps * ||w||_1.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -376,24 +376,15 @@ def train(
         weight_decay=weight_decay,
         seed=seed,
     )
-    fold = _Folding(mean, spread, tuple(images.shape[1:]), examples.categories)
-    return _snapshots(module, frames, fold)
 
+    def folded(now: nn.Module) -> LinearClassifier:
+        """From weights of (pixel - mean) / spread to weights of pixels."""
+        weights, bias = (value.detach().cpu() for value in now.parameters())
+        weights = (weights / spread).view(-1, *images.shape[1:])
+        bias = bias - (weights.sum((2, 3)) * mean).sum(1)
+        return LinearClassifier(weights, bias, examples.categories)
 
-@dataclass(frozen=True)
-class _Folding:
-    """From weights of (pixel - mean) / spread to weights of pixels."""
-
-    mean: Tensor
-    spread: Tensor
-    shape: tuple[int, ...]
-    categories: tuple[str, ...]
-
-    def classifier(self, module: nn.Module) -> LinearClassifier:
-        weights, bias = (value.detach().cpu() for value in module.parameters())
-        weights = (weights / self.spread).view(-1, *self.shape)
-        bias = bias - (weights.sum((2, 3)) * self.mean).sum(1)
-        return LinearClassifier(weights, bias, self.categories)
+    return _snapshots(module, frames, folded)
 
 
 def _layer(size: int, classes: int) -> nn.Linear:
@@ -402,14 +393,17 @@ def _layer(size: int, classes: int) -> nn.Linear:
 
 
 def _snapshots(
-    module: nn.Module, frames: Iterator[training.TrainingFrame], fold: _Folding
+    module: nn.Module,
+    frames: Iterator[training.TrainingFrame],
+    folded: Callable[[nn.Module], LinearClassifier],
 ) -> Iterator[Snapshot]:
-    start, count = fold.classifier(module), len(fold.categories)
+    start = folded(module)
+    count = len(start.categories)
     for frame in frames:
         if frame.step == 1:
             yield Snapshot(start, 0, frame.steps, math.log(count), 1 / count)
         if frame.step % _FRAME == 0 or frame.step == frame.steps:
-            now = fold.classifier(frame.module)
+            now = folded(frame.module)
             yield Snapshot(now, frame.step, frame.steps, frame.loss, frame.accuracy)
 
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
+from torchvision.ops import nms
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.images import checked_size
 from labsupport.core.network import Box, Network, Pair, TargetLike
 from labsupport.core.network.detectors import Detection
-from labsupport.methods.saliency import box_iou, box_of, largest_component
+from labsupport.methods.saliency import box_of, largest_component
 
 _MOST_OVERLAP = 0.3  # of the boxes of two things
 
@@ -106,7 +107,11 @@ def detections(
             box = _tightened(box_of(part), single[0, index], window, size)
             sure = float(best[part].max())
             boxes.append(Detection(network.categories[index], index, sure, box))
-    return tuple(_suppressed(sorted(boxes, key=lambda one: -one.probability)))
+    if not boxes:
+        return ()
+    chances = torch.tensor([one.probability for one in boxes])
+    places = torch.tensor([one.box for one in boxes], dtype=torch.float32)
+    return tuple(boxes[number] for number in nms(places, chances, _MOST_OVERLAP).tolist())
 
 
 # The head
@@ -173,15 +178,6 @@ def _parts(mask: Tensor) -> Iterator[Tensor]:
         part = largest_component(left)
         yield part
         left = left & ~part
-
-
-def _suppressed(boxes: list[Detection]) -> list[Detection]:
-    """Those that do not lie over a surer one, which comes first: non-maximum suppression."""
-    kept: list[Detection] = []
-    for one in boxes:
-        if all(box_iou(one.box, other.box) <= _MOST_OVERLAP for other in kept):
-            kept.append(one)
-    return kept
 
 
 def _tightened(windows: Box, values: Tensor, window: int, size: Pair) -> Box:

@@ -17,7 +17,7 @@ from torch import nn
 from labsupport.core import device as devices
 from labsupport.core import network as networks
 from labsupport.core.network import Network
-from labsupport.methods.optimize import recipes, visualize
+from labsupport.methods.optimize import CLEAR, SIMONYAN, YOSINSKI, visualize
 
 each_case = pytest.mark.parametrize("case", CALLS, ids=lambda case: case.name)
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -121,7 +121,7 @@ def test_a_slope_is_the_cpus():
         assert slope.tolist() == [[2.0, 6.0]]
 
 
-RECIPES = (recipes.CLEAR, recipes.SIMONYAN, *recipes.YOSINSKI)
+RECIPES = (CLEAR, SIMONYAN, *YOSINSKI)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)

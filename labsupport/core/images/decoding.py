@@ -54,11 +54,13 @@ def load(source: Source) -> Tensor:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _from_pil(source, "The PIL picture")
+        _check_size(*source.size, "The PIL picture")
+        with _quiet_pil():
+            return _on_white(_pixels(source, "The PIL picture"))
     if isinstance(source, bytes | bytearray | memoryview):
-        return _from_bytes(bytes(source), "The upload")
+        return _on_white(decode(bytes(source), "The upload"))
     if isinstance(source, str | os.PathLike):
-        return _from_bytes(read_file(source), str(source))
+        return _on_white(decode(read_file(source), str(source)))
     raise BadImage(
         f"A {type(source).__name__} is no picture. Give a file's path, the bytes of a picture "
         "file, a PIL picture or a numpy array."
@@ -93,16 +95,6 @@ def _neighbours(file: Path) -> str:
     if not near:
         return f"The folder {file.parent} is empty."
     return f"In that folder, the nearest names are: {', '.join(near)}."
-
-
-def _from_bytes(data: bytes, title: str) -> Tensor:
-    return _on_white(decode(data, title))
-
-
-def _from_pil(picture: Image.Image, title: str) -> Tensor:
-    _check_size(*picture.size, title)
-    with _quiet_pil():
-        return _on_white(_pixels(picture, title))
 
 
 @contextmanager

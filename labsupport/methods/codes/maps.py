@@ -1,5 +1,6 @@
 """Maps: codes laid out in a plane, by t-SNE or by their principal components."""
 
+import functools
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -66,44 +67,40 @@ def embed(
         return iter([Embedding(points, 1, 1, math.nan, "principal components", 1.0)])
     _check_settings(len(codes), perplexity, learning_rate, steps, every)
     start = _start(distances.normalized(codes, metric), seed)
-    descent = _Descent(codes, start, perplexity, metric, learning_rate, steps)
-    return Shortcut(descent.frames(every), lambda: last_of(descent.frames(steps)))
+    run = functools.partial(_descent, codes, start, perplexity, metric, learning_rate, steps)
+    return Shortcut(run(every), lambda: last_of(run(steps)))
 
 
-@dataclass(frozen=True)
-class _Descent:
-    """One run of t-SNE from its first positions (N, 2) on."""
-
-    codes: Tensor
-    start: tsne.Floats
-    perplexity: float
-    metric: str
-    learning_rate: float | None
-    steps: int
-
-    def frames(self, every: int) -> Generator[Embedding, None, None]:
-        """The search for neighbours, where there is one, and the descent."""
-        steps, exact = self.steps, len(self.codes) <= tsne.EXACT
-        search = 0.0 if exact else 0.15  # its share of the whole time
-        start = torch.from_numpy(self.start).float()
-        yield Embedding(start, 0, steps, math.nan, "start", 0.0)
-        if exact:
-            shares = affinities(self.codes, perplexity=self.perplexity, metric=self.metric)
-            forces: tsne.Forces = tsne.AllPairs(shares.numpy())
-        else:
-            k = min(len(self.codes) - 1, int(3 * self.perplexity))
-            for near in distances.nearest_in_parts(self.codes, k, self.metric):
-                numbers, lengths, share = near
-                words = f"looking for neighbours, {share:.0%}"
-                yield Embedding(start, 0, steps, math.nan, words, search * share)
-            one_way = tsne.conditional(lengths.double().square().numpy(), self.perplexity)
-            forces = tsne.NeighboursAndGrid(numbers.numpy(), one_way)
-        rate, early = self.learning_rate, min(tsne.EARLY, steps // 3)
-        for step, positions, cost in tsne.descend(forces, self.start, rate, steps, every):
-            stage = "exaggerated" if step <= early else "fine"
-            done = search + (1 - search) * step / steps
-            points = torch.from_numpy(positions).float()
-            yield Embedding(points, step, steps, cost, stage, done)
+def _descent(
+    codes: Tensor,
+    start: tsne.Floats,
+    perplexity: float,
+    metric: str,
+    rate: float | None,
+    steps: int,
+    every: int,
+) -> Generator[Embedding, None, None]:
+    """From first positions (N, 2): the search for neighbours, where there is one; the descent."""
+    exact = len(codes) <= tsne.EXACT
+    search = 0.0 if exact else 0.15  # its share of the whole time
+    points = torch.from_numpy(start).float()
+    yield Embedding(points, 0, steps, math.nan, "start", 0.0)
+    if exact:
+        shares = affinities(codes, perplexity=perplexity, metric=metric)
+        forces: tsne.Forces = tsne.AllPairs(shares.numpy())
+    else:
+        k = min(len(codes) - 1, int(3 * perplexity))
+        for near in distances.nearest_in_parts(codes, k, metric):
+            numbers, lengths, share = near
+            words = f"looking for neighbours, {share:.0%}"
+            yield Embedding(points, 0, steps, math.nan, words, search * share)
+        one_way = tsne.conditional(lengths.double().square().numpy(), perplexity)
+        forces = tsne.NeighboursAndGrid(numbers.numpy(), one_way)
+    early = min(tsne.EARLY, steps // 3)
+    for step, positions, cost in tsne.descend(forces, start, rate, steps, every):
+        stage = "exaggerated" if step <= early else "fine"
+        done = search + (1 - search) * step / steps
+        yield Embedding(torch.from_numpy(positions).float(), step, steps, cost, stage, done)
 
 
 def _check_settings(

@@ -31,7 +31,7 @@ pass without any parameter's gradient.
 """
 
 from labsupport.methods.optimize.distances import CodeDistance, GramDistance, gram
-from labsupport.methods.optimize.loop import Frame
+from labsupport.methods.optimize.loop import CLEAR, SIMONYAN, STARTS, YOSINSKI, Frame, Recipe
 from labsupport.methods.optimize.objectives import (
     LOG_PROBABILITIES,
     SCORES,
@@ -54,7 +54,6 @@ from labsupport.methods.optimize.optimizers import (
     Plain,
 )
 from labsupport.methods.optimize.parameterization import Fourier, Parameterization, Pixels
-from labsupport.methods.optimize.recipes import CLEAR, SIMONYAN, STARTS, YOSINSKI, Recipe
 from labsupport.methods.optimize.regularizers import (
     L2,
     AlphaNorm,

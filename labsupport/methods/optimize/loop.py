@@ -1,4 +1,5 @@
-"""The loop of an optimization: evaluate, step, evaluate again. Nothing is changed in place.
+"""How an image is optimized, as values, ours and the papers'; and the loop: evaluate, step,
+evaluate again. Nothing is changed in place.
 
 The images of a batch are optimized apart, a few in one pass. On a CPU each core takes some of
 them through several steps, so what they need stays in its cache and no core waits for another.
@@ -19,11 +20,73 @@ from labsupport.core import workers
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import Stepwise
 from labsupport.core.network import Box, Network, Pair
+from labsupport.methods.optimize import regularizers
 from labsupport.methods.optimize.objectives import SCORES, Objective, Term, Terms, free_name
-from labsupport.methods.optimize.optimizers import Gradient, Memory, Optimizer, mean_absolute
-from labsupport.methods.optimize.recipes import Recipe
-from labsupport.methods.optimize.regularizers import Correction, Penalty
-from labsupport.methods.optimize.transforms import Step
+from labsupport.methods.optimize.optimizers import (
+    Adam,
+    Gradient,
+    Memory,
+    Normalized,
+    Optimizer,
+    mean_absolute,
+)
+from labsupport.methods.optimize.parameterization import Fourier, Parameterization, Pixels
+from labsupport.methods.optimize.regularizers import Correction, Penalty, Regularizer
+from labsupport.methods.optimize.transforms import Crop, Scale, Step, Transform
+
+STARTS = ("zeros", "mean", "grey", "black", "noise")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an image is optimized; the parts are values, so a recipe can be varied and printed."""
+
+    name: str = "ours"
+    start: str = "noise"
+    parameterization: Parameterization = field(default_factory=Fourier)
+    transforms: tuple[Transform, ...] = (Crop(32), Scale(0.8, 1.2))
+    regularizers: tuple[Regularizer, ...] = ()
+    optimizer: Optimizer = field(default_factory=lambda: Adam(0.1))
+    steps: int = 64
+
+    def check(self) -> None:
+        """Raise `BadSetting` where the parts do not go together."""
+        if isinstance(self.transforms, Transform) or isinstance(self.regularizers, Regularizer):
+            raise BadSetting(
+                "transforms and regularizers are tuples: (Jitter(8),) for a single one"
+            )
+        wrong = [one for one in self.regularizers if not isinstance(one, Penalty | Correction)]
+        if wrong:
+            raise BadSetting(f"{wrong[0]!r} is no regularizer; for example TotalVariation(0.1)")
+        corrections = [one for one in self.regularizers if isinstance(one, Correction)]
+        if corrections and not isinstance(self.parameterization, Pixels):
+            name = type(corrections[0]).__name__
+            raise BadSetting(
+                f"{name} changes pixels after each step: it needs parameterization=Pixels()"
+            )
+
+
+CLEAR = Recipe()
+SIMONYAN = Recipe(
+    "Simonyan 2013", "zeros", Pixels(), (), (regularizers.L2(10.0),), Normalized(1 / 255), steps=120
+)
+# Table 1 of Yosinski et al. 2015. It does not give the size of a step: that is ours.
+_STEP = Normalized(4 / 255)
+_TABLE: tuple[tuple[tuple[Regularizer, ...], Optimizer, int], ...] = (
+    ((regularizers.Blur(0.5, every=4), regularizers.ClipNorm(0.5)), _STEP, 500),
+    # A decay of 30 % a step leaves little of small ones.
+    ((regularizers.Decay(0.3), regularizers.ClipNorm(0.2)), Normalized(16 / 255), 750),
+    ((regularizers.Decay(1e-4), regularizers.Blur(1.0, every=4)), _STEP, 1000),
+    ((regularizers.Blur(0.5, every=4), regularizers.ClipContribution(0.9)), _STEP, 1000),
+)
+YOSINSKI = tuple(
+    Recipe(f"Yosinski {number}", "zeros", Pixels(), (), prior, optimizer, steps)
+    for number, (prior, optimizer, steps) in enumerate(_TABLE, start=1)
+)
+
+
+# Recipes: our setting and those of the papers
+
 
 _AT_ONCE = {"cpu": 2}  # images in one pass; more of them are slower on a CPU, each
 _STRETCH = 8  # steps that cores go on their own, so that an interruption is heard soon

@@ -12,9 +12,8 @@ from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.frames import Shortcut, framed
 from labsupport.core.images import checked_size
 from labsupport.core.network import Box, Network, Pair, Target, TargetLike, receptive_box
-from labsupport.methods.optimize.loop import Frame, Problem, State, optimize
+from labsupport.methods.optimize.loop import CLEAR, STARTS, Frame, Problem, Recipe, State, optimize
 from labsupport.methods.optimize.objectives import Objective, TargetValue
-from labsupport.methods.optimize.recipes import CLEAR, STARTS, Recipe
 
 
 @framed

@@ -6,9 +6,10 @@ what overlaps a better one, and look at the best. Here a region is the receptive
 position of a layer, and all units of the layer rank theirs in one pass over the images."""
 
 from labsupport.methods.patches.clusters import Cluster, scan
-from labsupport.methods.patches.results import TopPatches, merge
 from labsupport.methods.patches.search import (
+    TopPatches,
     UnitActivations,
+    merge,
     precision_at_k,
     random_directions,
     several_scales,

@@ -29,9 +29,8 @@ from labsupport.core.errors import BadImage, BadSetting, DamagedData, UnknownNet
 from labsupport.core.images.sets import Files, ImageSet
 from labsupport.core.network import Network, catalog
 from labsupport.core.streams import Images, ScaledImages
-from labsupport.methods.patches.results import TopPatches, merge
 from labsupport.methods.patches.scanning import Channels, Ranking, Suppress, Units
-from labsupport.methods.patches.search import Progress, top_patches
+from labsupport.methods.patches.search import Progress, TopPatches, merge, top_patches
 
 # Dask's own also tells the C library to give memory back at once, so that every block of
 # activations is mapped afresh.

@@ -21,7 +21,6 @@ So weights mean the same at every layer and in every network.
 """
 
 from labsupport.methods.style.colours import luminance, match_colours, recolour
-from labsupport.methods.style.losses import content_losses, style_losses
 from labsupport.methods.style.recipe import (
     COLOURS,
     GATYS,
@@ -33,9 +32,11 @@ from labsupport.methods.style.recipe import (
 )
 from labsupport.methods.style.transfer import (
     StyleFrame,
+    content_losses,
     largest_size,
     memory_needed,
     reconstruct_content,
     reconstruct_style,
+    style_losses,
     stylize,
 )

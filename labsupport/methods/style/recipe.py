@@ -1,5 +1,6 @@
 """How a picture is painted, as values: layers, weights, colours, optimizer, and the pooling."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -94,7 +95,9 @@ def recipe_for(network: Network) -> StyleRecipe:
     True
     """
     for known in (SQUEEZENET, GATYS):
-        if all(_has(network, layer) for layer in known.layers):
+        with contextlib.suppress(UnknownLayer):
+            for layer in known.layers:
+                network.node(layer)
             return known
     maps = [layer.name for layer in network.layers if layer.kind in ("relu", "concat")]
     maps = maps or [layer.name for layer in network.layers if layer.has_map]
@@ -104,14 +107,6 @@ def recipe_for(network: Network) -> StyleRecipe:
     names = [maps[round(depth * (len(maps) - 1))] for depth in depths]
     weights = dict.fromkeys(names, 1.0)
     return replace(SQUEEZENET, content_layers={names[1]: 1.0}, style_layers=weights)
-
-
-def _has(network: Network, layer: str) -> bool:
-    try:
-        network.node(layer)
-    except UnknownLayer:
-        return False
-    return True
 
 
 # A network with average pooling: every maximum replaced by a mean over the same window

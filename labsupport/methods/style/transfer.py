@@ -1,5 +1,7 @@
-"""The transfer: an image is optimized for one picture's content and the style of others."""
+"""The transfer: an image is optimized for one picture's content and the style of others; and how
+far it is from them, layer by layer."""
 
+import contextlib
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -15,10 +17,68 @@ from labsupport.core.frames import Shortcut, Stepwise, framed, last_of
 from labsupport.core.network import Network, Pair, tracing
 from labsupport.methods import optimize
 from labsupport.methods.codes import fitted
-from labsupport.methods.optimize import Frame
+from labsupport.methods.optimize import CodeDistance, Frame, GramDistance
+from labsupport.methods.optimize.objectives import read
 from labsupport.methods.style.colours import luminance, match_colours, recolour
-from labsupport.methods.style.losses import strength
 from labsupport.methods.style.recipe import StyleRecipe, recipe_for, with_average_pooling
+
+
+def content_losses(
+    network: Network, images_: Tensor, content: Tensor, layers: Sequence[str]
+) -> dict[str, Tensor]:
+    """For each layer, (N,): the squared distance of the images' codes from the content's, over
+    that code's squared norm.
+
+    Errors: `BadImage`, `UnknownLayer`, `BadSetting`.
+    """
+    return _losses(network, images_, content, layers, CodeDistance)
+
+
+def style_losses(
+    network: Network, images_: Tensor, style: Tensor, layers: Sequence[str]
+) -> dict[str, Tensor]:
+    """For each layer, (N,): the squared distance of the images' Gram matrices from the style's,
+    over that matrix's squared norm.
+
+    Errors: `BadImage`, `UnknownLayer`, `BadSetting`.
+    """
+    return _losses(network, images_, style, layers, GramDistance)
+
+
+def _losses(
+    network: Network,
+    images_: Tensor,
+    reference: Tensor,
+    layers: Sequence[str],
+    kind: type[CodeDistance | GramDistance],
+) -> dict[str, Tensor]:
+    images.check(reference, one=True)
+    network.check(images_)
+    losses = {}
+    with torch.no_grad():
+        activations = read(network, tuple(layers), images_)
+        for layer in layers:
+            distance = kind.to(network, layer, reference)
+            (term,) = distance.bound(network).terms(activations).values()
+            losses[layer] = term.value.cpu() / strength(distance)
+    return losses
+
+
+def strength(distance: CodeDistance | GramDistance) -> float:
+    """What a distance is divided by to become relative: a code distance is so already."""
+    if isinstance(distance, CodeDistance):
+        return 1.0
+    squared_norm = float(distance.wanted.double().square().sum())
+    if not squared_norm > 0:
+        raise BadSetting(
+            f"the style is silent at {distance.layer}: its Gram matrix there is zero everywhere. "
+            "Take another style layer, or a picture with more in it"
+        )
+    return squared_norm
+
+
+# How far a picture is from another's content and style, layer by layer
+
 
 _BYTES = 8.0  # a float32 in the forward pass, one in the backward pass
 _PIXEL_BYTES = 400  # an image, and what the optimizer remembers of it
@@ -223,13 +283,14 @@ class _Transfer:
             ("style", self.recipe.style_weights),
         ):
             for layer, weight in weights.items():
-                distance = self._code(layer) if half == "content" else self._matrix(layer)
+                distance = (
+                    optimize.CodeDistance.to(self.network, layer, self.shown)
+                    if half == "content"
+                    else self._matrix(layer)
+                )
                 name = f"{half} {self.network.layer(layer).title}"
                 losses.append(_LayerLoss(name, weight, strength(distance), distance))
         return losses
-
-    def _code(self, layer: str) -> optimize.CodeDistance:
-        return optimize.CodeDistance.to(self.network, layer, self.shown)
 
     def _matrix(self, layer: str) -> optimize.GramDistance:
         """The styles' mean Gram matrix: squared distances to several, weighed and added, are the
@@ -331,23 +392,13 @@ def largest_size(
         return size
     # The need grows with the pixels, but for borders: two or three guesses do.
     share, guess = 1.0, size
-    while _is_taken(network, guess):
-        needed = memory_needed(network, layers, guess)
+    with contextlib.suppress(BadImage):  # too small for the network
+        while (needed := memory_needed(network, layers, guess)) > free and guess != (1, 1):
+            share *= 0.995 * math.sqrt(free / needed)
+            guess = (max(1, int(size[0] * share)), max(1, int(size[1] * share)))
         if needed <= free:
             return guess
-        if guess == (1, 1):
-            break
-        share *= 0.995 * math.sqrt(free / needed)
-        guess = (max(1, int(size[0] * share)), max(1, int(size[1] * share)))
     raise BadSetting(f"{_in_words(free)} of free memory are too little for any picture")
-
-
-def _is_taken(network: Network, size: Pair) -> bool:
-    try:
-        network.shapes(size)
-    except BadImage:
-        return False
-    return True
 
 
 def check_memory(network: Network, layers: Sequence[str], size: Pair) -> None:

@@ -4,14 +4,16 @@ Karpathy's ConvNetJS (2014): three convolutions of 5 x 5, each with a ReLU and a
 and one linear layer. Small enough that its filters can be watched while they form.
 """
 
-from torch import Tensor, nn
+from collections import OrderedDict
+
+from torch import nn
 
 INPUT_SIZE = (32, 32)
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)  # the demo takes off the mean alone; this lets larger steps be stable
 
 
-class ConvNetJS(nn.Module):
+class ConvNetJS(nn.Sequential):
     """The demo's architecture: 16, 20 and 20 filters of 5 x 5, each layer followed by a pool.
 
     Takes images (N, 3, 32, 32), normalized by MEAN and STD; returns scores (N, classes). The
@@ -23,22 +25,18 @@ class ConvNetJS(nn.Module):
     """
 
     def __init__(self, classes: int = 7) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, kernel_size=5, padding=2)
-        self.relu1 = nn.ReLU()
-        self.pool1 = nn.MaxPool2d(2)
-        self.conv2 = nn.Conv2d(16, 20, kernel_size=5, padding=2)
-        self.relu2 = nn.ReLU()
-        self.pool2 = nn.MaxPool2d(2)
-        self.conv3 = nn.Conv2d(20, 20, kernel_size=5, padding=2)
-        self.relu3 = nn.ReLU()
-        self.pool3 = nn.MaxPool2d(2)
-        self.flatten = nn.Flatten()
-        self.fc4 = nn.Linear(20 * 4 * 4, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = self.pool1(self.relu1(self.conv1(images)))  # (N, 16, 16, 16)
-        x = self.pool2(self.relu2(self.conv2(x)))  # (N, 20, 8, 8)
-        x = self.pool3(self.relu3(self.conv3(x)))  # (N, 20, 4, 4)
-        scores: Tensor = self.fc4(self.flatten(x))
-        return scores
+        super().__init__(
+            OrderedDict(
+                conv1=nn.Conv2d(3, 16, kernel_size=5, padding=2),
+                relu1=nn.ReLU(),
+                pool1=nn.MaxPool2d(2),  # (N, 16, 16, 16)
+                conv2=nn.Conv2d(16, 20, kernel_size=5, padding=2),
+                relu2=nn.ReLU(),
+                pool2=nn.MaxPool2d(2),  # (N, 20, 8, 8)
+                conv3=nn.Conv2d(20, 20, kernel_size=5, padding=2),
+                relu3=nn.ReLU(),
+                pool3=nn.MaxPool2d(2),  # (N, 20, 4, 4)
+                flatten=nn.Flatten(),
+                fc4=nn.Linear(20 * 4 * 4, classes),
+            )
+        )
