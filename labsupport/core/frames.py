@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 P = ParamSpec("P")
@@ -35,13 +35,13 @@ class Stepwise:
 
 
 class Shortcut(Iterator[F]):
-    """Frames that know a cheaper way to the last one: a call takes that way.
+    """Frames that know a cheaper way to the last one, or to the result: a call takes that way.
 
     For a function whose frames cost more than its result: a `framed` function returns them with the
     way to the result, `return Shortcut(frames, result)`.
     """
 
-    def __init__(self, frames: Generator[F], result: Callable[[], F]) -> None:
+    def __init__(self, frames: Iterator[F], result: Callable[[], Any]) -> None:
         self._frames, self.result = frames, result
 
     def __next__(self) -> F:
@@ -49,7 +49,7 @@ class Shortcut(Iterator[F]):
 
     def close(self) -> None:
         """Stop the frames."""
-        self._frames.close()
+        cast(Any, self._frames).close()
 
 
 @overload

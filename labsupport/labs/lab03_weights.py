@@ -12,7 +12,7 @@ from torch import nn
 
 from labsupport.core import images, training
 from labsupport.core import network as networks
-from labsupport.core.frames import framed
+from labsupport.core.frames import Stepwise, framed
 from labsupport.core.images.crops import crops
 from labsupport.core.network import Network
 from labsupport.core.network.architectures import convnetjs
@@ -133,7 +133,7 @@ def _summary(weights: torch.Tensor) -> str:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Stepwise):
     """The filters of all convolutions at one moment of a training."""
 
     layers: Mapping[str, torch.Tensor]
@@ -142,11 +142,6 @@ class Snapshot:
     loss: float
     accuracy: float
     settings: str
-
-    @property
-    def progress(self) -> float:
-        """The share of the steps that is done."""
-        return self.step / self.steps
 
 
 @lru_cache(maxsize=3)

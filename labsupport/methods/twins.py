@@ -16,7 +16,7 @@ A picture A is changed until its description is that of another picture B, and h
 The search is `optimize`'s, so its frames can be watched and gone on from.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from labsupport.core import images as images_
 from labsupport.core.errors import BadImage, BadSetting
-from labsupport.core.frames import framed, last_of
+from labsupport.core.frames import Shortcut, framed, last_of
 from labsupport.core.network import Network, Pair
 from labsupport.methods import optimize
 from labsupport.methods.evolution.encodings import in_255ths
@@ -91,21 +91,8 @@ class Twin:
     pairs: PairDistances
 
 
-class _Search(Iterator[Frame]):
-    """The frames of a search for a twin, and how to measure the last one."""
-
-    def __init__(self, frames: Iterator[Frame], measured: Callable[[Tensor], Twin]) -> None:
-        self._frames, self._measured = frames, measured
-
-    def __next__(self) -> Frame:
-        return next(self._frames)
-
-    def result(self) -> Twin:
-        return self._measured(last_of(self._frames).image)
-
-
 def _result(search: Iterator[Frame]) -> Twin:
-    return cast(_Search, search).result()
+    return cast(Twin, last_of(search))
 
 
 @framed(result=_result)
@@ -135,7 +122,7 @@ def twin(
     frames = optimize.visualize.frames(
         network, optimize.CodeDistance(layer, code), recipe=recipe, start=first, seed=seed
     )
-    return _Search(frames, lambda last: measure(network, last, image, other, layer))
+    return Shortcut(frames, lambda: measure(network, last_of(frames).image, image, other, layer))
 
 
 def measure(

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import nn
 
 from labsupport.core import images, training
-from labsupport.core.frames import framed
+from labsupport.core.frames import Stepwise, framed
 from labsupport.core.network.architectures.lenet import LeNet5, LeNet5Of1998
 from labsupport.labs.lab01_case_studies.anatomy import Cell, bar_table
 from labsupport.ui import declare, figures, ink
@@ -49,7 +49,7 @@ READERS: Mapping[str, Callable[[], nn.Module]] = {
 
 
 @dataclass(frozen=True)
-class ReadingFrame:
+class ReadingFrame(Stepwise):
     """Where the training stands: losses and accuracies so far, and what the test says.
 
     `curve` has a row (epoch, loss, accuracy) for each frame, `tested` a row (epoch, accuracy) for
@@ -64,11 +64,6 @@ class ReadingFrame:
     labels: torch.Tensor
     pictures: torch.Tensor
     settings: str
-
-    @property
-    def progress(self) -> float:
-        """The share of the steps that is done."""
-        return self.step / self.steps
 
     @property
     def accuracy(self) -> float:
