@@ -73,21 +73,18 @@ def test_packages_are_compared_with_pyproject(version, words, fix, monkeypatch):
     assert doctor.package(Requirement.parse("torch>=2.9")) == Finding("torch", words, fix)
 
 
-def test_an_interrupted_install_is_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_an_interrupted_install_is_a_fault(monkeypatch, tmp_path: Path):
     monkeypatch.setattr(environment, "HOME", tmp_path)
     Stamp("", "3.11", (), finished=False).write(tmp_path)
     assert doctor.look_at_python()[1].fix == doctor.INSTALL
 
 
-def test_widgets_that_the_server_or_the_kernel_lacks_are_a_fault(tmp_path: Path, monkeypatch):
+def test_what_lacks_widgets_a_device_pytorch_memory_or_disk_is_a_fault(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "MANAGER", "@nobody/has-this")
     server, kernel = doctor.look_at_widgets()
     assert "jupyterlab_widgets" in server.fix
     assert kernel.fix == doctor.kernel("python").fix == ""
     assert doctor.kernel(str(tmp_path / "python")).fix == doctor.KERNEL_FIX
-
-
-def test_a_device_or_a_pytorch_that_does_not_start_is_a_fault(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LABS_DEVICE", "warp drive")
     (device,) = doctor.look_at_device()
     assert device.fix == "unset LABS_DEVICE"
@@ -95,9 +92,6 @@ def test_a_device_or_a_pytorch_that_does_not_start_is_a_fault(monkeypatch: pytes
     (pytorch,) = doctor.look_at_device()
     assert "PyTorch does not start" in pytorch.words
     assert "--force-reinstall torch torchvision" in pytorch.fix
-
-
-def test_too_little_memory_and_disk_are_faults(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor.machine, "total_memory", lambda: 10**9)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**8))
     assert all(found.fix for found in doctor.look_at_room())

@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from labsupport.commands import environment, installation, interpreters
-from labsupport.commands.environment import Stamp, ready
+from labsupport.commands.environment import ready
 from labsupport.commands.faults import Fault
 
 INSTALL = ("-m", "pip", "install")
@@ -64,14 +65,6 @@ def test_an_install_that_was_killed_or_stopped_by_ctrl_c_is_found_and_finished(
     assert workbook.stamp.finished
 
 
-def test_an_unfinished_install_does_not_pass_for_whole_although_nothing_is_missing(workbook):
-    ready()
-    stamp = workbook.stamp
-    Stamp(stamp.fingerprint, stamp.python, (), finished=False).write(workbook.home)
-    ready()
-    assert len(workbook.calls(*INSTALL)) == 2
-
-
 def test_half_installed_packages_are_forgotten_before_pip_looks(workbook):
     ready()
     site = workbook.home / "lib" / "python3.12" / "site-packages"
@@ -83,42 +76,32 @@ def test_half_installed_packages_are_forgotten_before_pip_looks(workbook):
     assert [path.name for path in site.iterdir()] == ["numpy-2.4.dist-info"]
 
 
-def missing(workbook) -> None:
-    (workbook.home / "installed").write_text("numpy\n")
-
-
-def new_requirement(workbook) -> None:
-    Stamp("another list", "3.12", (), finished=True).write(workbook.home)
-    workbook.set(lacking=[*workbook.plan["lacking"], "new>=1"])
-
-
-def other_python(workbook) -> None:
-    Stamp(workbook.stamp.fingerprint, "3.11", (), finished=True).write(workbook.home)
-
-
-def no_python(workbook) -> None:
-    (workbook.home / "bin" / "python").unlink()
-
-
 @pytest.mark.parametrize(
-    ("spoil", "words", "anew"),
+    ("stamp", "file", "words", "anew"),
     [
-        (missing, "Packages are missing from .venv, or too old", False),
-        (new_requirement, "pyproject.toml lists something new", False),
-        (other_python, "another Python", True),
-        (no_python, "making .venv anew", True),
+        ({}, "installed", "Packages are missing from .venv, or too old", False),
+        ({"fingerprint": "another list"}, "", "pyproject.toml lists something new", False),
+        ({"python": "3.11"}, "", "another Python", True),
+        ({}, "bin/python", "making .venv anew", True),
+        ({"finished": False}, "", "was interrupted; finishing it now", False),
     ],
 )
 def test_an_environment_that_does_not_fit_is_brought_up_to_date(
-    workbook, capsys, spoil, words, anew
+    workbook, capsys, stamp, file, words, anew
 ):
+    """Its stamp says something else, or a file is gone."""
     ready()
     (workbook.home / "of the old one").touch()
-    spoil(workbook)
+    replace(workbook.stamp, **stamp).write(workbook.home)
+    if "fingerprint" in stamp:
+        workbook.set(lacking=[*workbook.plan["lacking"], "new>=1"])
+    if file:
+        (workbook.home / file).unlink()
     ready(python=str(workbook.python))
     assert words in capsys.readouterr().out
     assert (workbook.home / "of the old one").exists() != anew
     assert workbook.stamp.finished
+    assert len(workbook.calls(*INSTALL)) == 2
 
 
 def test_a_folder_that_is_not_ours_is_never_deleted(workbook):
@@ -259,15 +242,15 @@ def test_two_starts_at_once_install_once(workbook, capsys, monkeypatch):
     assert "Another start is installing; waiting" in capsys.readouterr().out
 
 
-def test_small_builds_come_from_their_index_and_the_rest_from_the_usual_one(workbook, small_index):
+def test_small_builds_come_from_their_index_which_costs_only_time_where_it_fails(
+    workbook, small_index, capsys
+):
     ready()
     torch, rest = workbook.calls(*INSTALL)
     assert torch[torch.index("--index-url") + 1] == small_index
     assert any(word.startswith("torch>=") for word in torch)
     assert "--index-url" not in rest
-
-
-def test_an_index_of_small_builds_that_fails_costs_only_time(workbook, small_index, capsys):
+    (workbook.home / "installed").unlink()
     workbook.set(index_pip=["ERROR: No matching distribution found for torch"])
     ready()
     assert "the usual build is taken instead" in capsys.readouterr().out

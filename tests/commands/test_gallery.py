@@ -13,6 +13,7 @@ from labsupport.commands.faults import Fault
 from labsupport.commands.notebooks import read
 from labsupport.commands.requirements import ROOT
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -33,8 +34,7 @@ def shown(name: str, *pictures: bytes) -> dict:
 def test_every_lab_has_a_cell_whose_picture_the_readme_shows_with_words(path: Path):
     cells = {cell["id"]: cell["cell_type"] for cell in read(path)["cells"]}
     assert cells[gallery.CELLS[path.stem]] == "code"
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    words = re.search(rf"!\[([^\]]+)\]\(data/gallery/{path.stem}\.jpg\)", readme)
+    words = re.search(rf"!\[([^\]]+)\]\(data/gallery/{path.stem}\.jpg\)", README)
     assert words
     assert len(words[1]) > 20
     with Image.open(ROOT / "data" / "gallery" / f"{path.stem}.jpg") as picture:
@@ -76,9 +76,7 @@ def test_the_command_writes_one_picture_a_lab_and_the_first_when_it_is_named_or_
 
 
 def test_the_readme_begins_with_the_banner():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    words = re.search(r"\A# [^\n]+\n\n!\[([^\]]{60,})\]\(data/gallery/banner\.jpg\)", readme)
-    assert words
+    assert re.match(r"# [^\n]+\n\n!\[[^\]]{60,}\]\(data/gallery/banner\.jpg\)", README)
     with Image.open(ROOT / "data" / "gallery" / "banner.jpg") as picture:
         assert picture.format == "JPEG"
         assert gallery.WIDEST >= picture.width > 2 * picture.height

@@ -39,12 +39,15 @@ PYTEST = ["/env/bin/python", "-m", "pytest"]
     ],
 )
 def test_it_is_one_pytest_with_the_test_tools_there(
-    words, processes, rest, asked, executed, monkeypatch
+    words, processes, rest, asked, executed, monkeypatch, capsys
 ):
     monkeypatch.setattr(gates, "workers", lambda: processes)
     assert main(["test", *words]) == 0
     assert executed()[0] == [*PYTEST, *rest]
     assert asked == [("test",)]
+    with pytest.raises(SystemExit):
+        main(["test", "--quick", "--all"])
+    assert "not allowed with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -58,9 +61,9 @@ def test_a_worker_for_each_core_that_has_memory(cores, gigabytes, expected, monk
     assert WORKERS() == expected
 
 
-@pytest.mark.parametrize("path", [*gates.SLOW, *gates.NUMERIC, gates.NOTEBOOKS])
-def test_what_is_left_out_or_computed_again_is_there(path):
-    assert (ROOT / path).exists()
+def test_what_is_left_out_or_computed_again_is_there():
+    for path in [*gates.SLOW, *gates.NUMERIC, gates.NOTEBOOKS]:
+        assert (ROOT / path).exists(), path
 
 
 # The long matrix
@@ -173,9 +176,3 @@ def test_a_run_that_does_not_finish_is_said_and_ctrl_c_ends_them_all(
     assert len(calls) == started
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "in all: 0 passed, 0 failed, 0 skipped; not finished"
-
-
-def test_quick_and_all_exclude_each_other(capsys):
-    with pytest.raises(SystemExit):
-        main(["test", "--quick", "--all"])
-    assert "not allowed with" in capsys.readouterr().err

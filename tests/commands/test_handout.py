@@ -15,6 +15,8 @@ from labsupport.commands.notebooks import text_of
 from labsupport.commands.requirements import ROOT
 
 TEMPLATE = ROOT / "tests" / "notebooks" / "template.ipynb"
+HANDED = ["labsupport/a.py", "data/weights.bin", "notebooks/words.md"]
+HANDED += ["README.md", "pyproject.toml", "constraints.txt"]
 
 
 @pytest.fixture
@@ -23,18 +25,8 @@ def course(tmp_path) -> Path:
     root = tmp_path / "course"
     for name in ("labsupport/__pycache__", "notebooks/solutions", "data/build", "tests"):
         (root / name).mkdir(parents=True)
-    for name in (
-        "labsupport/a.py",
-        "labsupport/__pycache__/a.pyc",
-        "notebooks/solutions/90_1_a.py",
-        "data/build/recipe.py",
-        "data/weights.bin",
-        "notebooks/words.md",
-        "tests/test_a.py",
-        "README.md",
-        "pyproject.toml",
-        "constraints.txt",
-    ):
+    private = "labsupport/__pycache__/a.pyc notebooks/solutions/90_1_a.py data/build/recipe.py"
+    for name in [*HANDED, *private.split(), "tests/test_a.py"]:
         (root / name).write_text(name)
     (root / "notebooks" / "90_a.ipynb").write_bytes(TEMPLATE.read_bytes())
     return root
@@ -46,16 +38,7 @@ def files(folder: Path) -> set[str]:
 
 def test_a_class_gets_what_it_needs_and_no_solutions(course, tmp_path):
     handout.hand_out(course, tmp_path / "class")
-    assert files(tmp_path / "class") == {
-        handout.MARK,
-        "labsupport/a.py",
-        "data/weights.bin",
-        "notebooks/90_a.ipynb",
-        "notebooks/words.md",
-        "README.md",
-        "pyproject.toml",
-        "constraints.txt",
-    }
+    assert files(tmp_path / "class") == {*HANDED, handout.MARK, "notebooks/90_a.ipynb"}
 
 
 def test_outputs_and_the_instructors_cells_are_left_out(course, tmp_path):

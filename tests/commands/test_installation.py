@@ -83,11 +83,6 @@ def test_each_machine_gets_the_smallest_build_that_serves_it(
     assert installation.download_words(source) == f"about {download} to download"
 
 
-def test_the_test_tools_are_counted_too():
-    source = installation.TorchSource(None, "", 3000, 5.0)
-    assert installation.download_words(source, ["test"]) == "about 3.2 GB to download"
-
-
 @pytest.mark.parametrize(
     ("variable", "settings", "own"),
     [
@@ -112,14 +107,12 @@ def test_the_environment_and_pips_configuration_can_name_or_forbid_an_index(
     assert installation.has_own_index(PYTHON) == own
 
 
-def test_an_answer_is_an_answer_and_nothing_else_is(index: str):
+def test_an_answer_is_an_answer_and_nothing_else_is_nor_waited_for(index: str, monkeypatch):
     assert installation.answers(index + "/there")
     assert not installation.answers(index + "/absent")
     assert not installation.answers("http://127.0.0.1:9/")
     assert not installation.answers("no address at all")
-
-
-def test_neither_a_late_answer_nor_a_slow_name_server_is_waited_for(index: str, monkeypatch):
+    # neither a late answer nor a slow name server is waited for
     begun = time.monotonic()
     assert not installation.answers(index + "/late", patience=0.3)
     closed = threading.Event()
@@ -134,17 +127,14 @@ def test_neither_a_late_answer_nor_a_slow_name_server_is_waited_for(index: str, 
     closed.set()
 
 
-def test_the_disk_needed_grows_with_the_build():
+def test_download_and_disk_grow_with_the_build_and_the_test_tools(monkeypatch):
     small = installation.TorchSource("x", "", 200, installation.CPU_DISK)
     large = installation.TorchSource(None, "", 3000, installation.CUDA_DISK)
     needed = [installation.disk_needed(source) for source in (None, small, large)]
     assert needed == sorted(needed)
     assert 6e9 < needed[2] < 9e9
     assert installation.disk_needed(small, ["test"]) > needed[1]
-
-
-def test_processors_other_than_a_pcs_are_not_promised_three_gigabytes(
-    monkeypatch: pytest.MonkeyPatch,
-):
+    assert installation.download_words(large, ["test"]) == "about 3.2 GB to download"
+    # other processors than a PC's have no build for NVIDIA
     monkeypatch.setattr(installation.platform, "machine", lambda: "aarch64")
     assert installation.default_source("so it is").download == installation.CPU_DOWNLOAD

@@ -67,16 +67,11 @@ def test_what_is_no_port_or_the_systems_own_is_refused(port: int, monkeypatch):
         lab.checked_port(port)
 
 
-def test_a_free_port_is_found_although_the_usual_ones_are_taken(
-    taken: int, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_free_port_is_found_although_the_usual_ones_are_taken(taken: int, monkeypatch):
     monkeypatch.setattr(lab, "USUAL_PORTS", range(taken, taken + 1))
     port = lab.free_port()
     assert port not in (0, taken)
     assert lab.checked_port(port) == port
-
-
-def test_no_port_at_all_is_a_fault(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lab, "listen", fails(OSError(1, "no")))
     with pytest.raises(Fault, match="firewall"):
         lab.free_port()

@@ -4,6 +4,7 @@ import ast
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,7 @@ def test_an_old_python_is_told_what_is_needed():
     assert "needs Python 3.11 or newer, and this is Python 3.10.2" in reply.stderr
     assert "Traceback" not in reply.stderr
     assert len(reply.stderr.splitlines()) == 1
-
-
-def test_a_real_old_python_is_told_what_is_needed():
-    """The pythons of this machine, if it has old ones; the pretence above holds anyway."""
-    for name in filter(shutil.which, OLD):
+    for name in filter(shutil.which, OLD):  # real ones, if this machine has any
         reply = replied(name, "-m", "labsupport", "lab")
         if "shim" in reply.stderr or reply.returncode == 127:  # a name without a Python behind it
             continue
@@ -82,11 +79,11 @@ def test_an_unknown_command_or_option_is_refused(capsys):
     assert "what is --noisy?" in capsys.readouterr().err
 
 
+@dataclass
 class Stub:
     """A command that fails in a chosen way."""
 
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+    error: BaseException
 
     def add_arguments(self, parser: object) -> None:
         pass
@@ -95,20 +92,14 @@ class Stub:
         raise self.error
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "words"),
-    [
-        (LabError("This is wrong. Do that."), 1, "This is wrong. Do that."),
-        (KeyboardInterrupt(), 130, "Stopped."),
-    ],
-)
-def test_a_fault_is_one_sentence_without_a_traceback(error, status, words, monkeypatch, capsys):
-    monkeypatch.setattr(commands.importlib, "import_module", lambda _: Stub(error))
-    assert main(["lab"]) == status
-    assert capsys.readouterr().err.strip() == words
-
-
-def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
+def test_a_fault_is_one_sentence_without_a_traceback_and_a_mistake_of_ours_not_hidden(
+    monkeypatch, capsys
+):
+    words = "This is wrong. Do that."
+    for error, status, said in (LabError(words), 1, words), (KeyboardInterrupt(), 130, "Stopped."):
+        monkeypatch.setattr(commands.importlib, "import_module", lambda _, e=error: Stub(e))
+        assert main(["lab"]) == status
+        assert capsys.readouterr().err.strip() == said
     monkeypatch.setattr(commands.importlib, "import_module", lambda _: Stub(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         main(["lab"])

@@ -65,22 +65,27 @@ def test_a_page_asks_for_nothing(page: str):
     assert set(re.findall(r'src="([^:"]+):', page)) == {"data"}
     assert not re.search(r"url\(\s*['\"]?(?!data:|#)", page)
     assert "@import" not in page
+    assert "For you alone" not in page, "a note for the instructor"
 
 
-def test_formulas_are_mathml_in_prose_and_in_cards(page: str):
+def test_formulas_are_mathml_links_lead_to_pages_and_panels_are_lines(page: str):
     assert page.count("<math") == 3
     assert page.count('display="block"') == 1 + page.count('math[display="block"]')
     assert "<code>$code$</code>" in page
     assert "$x_1" not in page
-    assert "It is <math" in page
-
-
-def test_a_panel_is_a_line_with_its_title_and_its_picture_follows(page: str):
+    assert "It is <math" in page, "in a card"
+    # a panel is a line with its title, and its picture follows
     assert page.count('class="lab-live"') == 1
     assert "<b>Colours &amp; sides</b>" in page
     assert "widget-view" not in page
     assert len(re.findall(r'<img [^>]*src="data:image/png', page)) == 1
     assert 'alt="Colours &amp; sides' in page
+    # links lead to pages, or are words
+    assert '<a href="07_next.html#a">next</a>' in page
+    assert 'none, <a href="words.html">words</a> and' in page
+    assert ".ipynb" not in page
+    assert '<a href="07_next.html">Another &lt;lab&gt; →</a>' in page
+    assert page.count('<a href="index.html">') == 2
 
 
 def test_a_panel_whose_picture_no_cell_shows_shows_it_itself(tmp_path):
@@ -92,23 +97,15 @@ def test_a_panel_whose_picture_no_cell_shows_shows_it_itself(tmp_path):
     assert 'alt="Colours &amp; sides' in pictures[0]
 
 
-def test_links_lead_to_pages_or_are_words(page: str):
-    assert '<a href="07_next.html#a">next</a>' in page
-    assert 'none, <a href="words.html">words</a> and' in page
-    assert ".ipynb" not in page
-    assert '<a href="07_next.html">Another &lt;lab&gt; →</a>' in page
-    assert page.count('<a href="index.html">') == 2
-
-
 def prepared(**choices: bool) -> dict:
     path = ROOT / "notebooks" / "05_occlusion.ipynb"
     return render.prepared(path, **{"solved": False, "presenter": False, **choices})
 
 
-def test_what_is_for_the_instructor_is_kept_on_request(page: str):
-    assert "For you alone" not in page
+def test_what_is_for_the_instructor_is_kept_and_exercises_are_solved_on_request():
     kept, without = (prepared(presenter=choice) for choice in (True, False))
     assert len(kept["cells"]) > len(without["cells"])
+    assert "NotImplementedError" not in "".join(map(text_of, prepared(solved=True)["cells"]))
 
 
 def test_a_notebook_that_fails_is_told(tmp_path: Path):
@@ -125,15 +122,12 @@ def formulas(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_every_formula_of_the_labs_can_be_shown(path: Path):
+def test_every_formula_of_the_labs_can_be_shown_and_what_is_none_is_named(path: Path):
     for latex in formulas(path):
         assert pages.formula(latex, block=False).startswith("<math")
-
-
-@pytest.mark.parametrize("latex", [r"\nonsense{x}", r"\begin{align"])
-def test_a_formula_that_cannot_be_shown_is_named(latex: str):
-    with pytest.raises(Fault, match="cannot be shown"):
-        pages.formula(latex, block=True)
+    for latex in (r"\nonsense{x}", r"\begin{align"):
+        with pytest.raises(Fault, match="cannot be shown"):
+            pages.formula(latex, block=True)
 
 
 def test_the_command_writes_pages_and_their_list(ready_here, tmp_path, monkeypatch, capsys):
@@ -148,7 +142,3 @@ def test_the_command_writes_pages_and_their_list(ready_here, tmp_path, monkeypat
     assert "<math" in written["glossary.html"]
     assert "NotImplementedError" in written["05_occlusion.html"]
     assert "index.html in a browser" in capsys.readouterr().out
-
-
-def test_solved_pages_have_the_solutions():
-    assert "NotImplementedError" not in "".join(map(text_of, prepared(solved=True)["cells"]))
