@@ -64,7 +64,9 @@ class Timings:
 
     def __str__(self) -> str:
         head = [f"{key:<9} {value}" for key, value in self.machine.items()]
-        body = [line for one in self.sections for line in ("", one.name, *_indented(one.rows))]
+        body = []
+        for one in self.sections:
+            body += ["", one.name, *(f"  {row}" for row in one.rows)]
         lines = [TITLE, "", *head, "", *LEGEND, "", "  " + contest.HEADING, *body, "", self.sum]
         return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -72,7 +74,8 @@ class Timings:
     def sum(self) -> str:
         """How many reached their target."""
         rows = [row for one in self.sections for row in one.rows]
-        reached, below = (sum(row.endswith(f"  {word}") for row in rows) for word in WORDS)
+        reached = sum(row.endswith("  reached") for row in rows)
+        below = sum(row.endswith("  below") for row in rows)
         return f"{reached} reached, {below} below, {len(rows) - reached - below} not measured"
 
     @classmethod
@@ -116,13 +119,6 @@ class Timings:
     def measured_elsewhere(self, machine: dict[str, str]) -> bool:
         """Whether this was measured on another machine, or with other versions."""
         return {**self.machine, _WHEN: ""} != {**machine, _WHEN: ""}
-
-
-WORDS = ("reached", "below")
-
-
-def _indented(rows: Sequence[str]) -> list[str]:
-    return [f"  {row}".rstrip() for row in rows]
 
 
 def machine() -> dict[str, str]:

@@ -76,12 +76,10 @@ def raced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_without_a_name_all_are_raced(toys, raced):
+def test_a_name_is_raced_alone_and_without_one_all_are(toys, raced, capsys):
     assert measure() == 1
     assert raced == ["broken", "dying", "quick"]
-
-
-def test_a_name_is_raced_alone(toys, raced, capsys):
+    raced.clear()
     assert measure("quick") == 0
     assert raced == ["quick"]
     assert "a toy" in capsys.readouterr().out
@@ -124,7 +122,6 @@ def test_the_kept_file_goes_on_with_what_it_lacks(toys, raced):
 def test_tables_of_two_machines_are_not_mixed(toys, raced, monkeypatch):
     kept = toys / "bench.txt"
     measure("quick", "--keep", str(kept))
-    before = kept.read_text(encoding="utf-8")
     monkeypatch.setattr(table, "machine", lambda: {**HERE, "measured": "tomorrow"})
     assert measure("broken", "--keep", str(kept)) == 0
     monkeypatch.setattr(table, "machine", lambda: {**HERE, "CPU": "another"})
@@ -153,9 +150,7 @@ def test_ratios_are_medians_of_the_rounds_own(monkeypatch: pytest.MonkeyPatch):
     (line,) = hold(task(rounds=3))
     assert (line.ours, line.theirs, line.ratio, line.spread) == (2, 2, 2, (1, 5))
     assert line.verdict == "reached"
-
-
-def test_a_peer_that_does_a_share_is_charged_for_the_whole(monkeypatch: pytest.MonkeyPatch):
+    # a peer that does a share is charged for the whole
     monkeypatch.setattr(contest, "_seconds", lambda _: 2.0)
     (line,) = hold(task(peer=Peer(nothing, 1.0, share=0.25)))
     assert (line.theirs, line.ratio) == (8, 4)
@@ -187,10 +182,8 @@ def test_what_goes_wrong_is_told_and_another_result_is_no_race(held, verdict, wo
         assert hold(held) == []
     (gap,) = rows
     assert (gap.verdict, words in contest.text(gap)) == (verdict, True)
-
-
-def test_the_result_of_bare_passes_is_not_compared():
-    assert hold(task(peer=Peer(nothing, 1.0, bare=True), equal=differ))
+    bare = Peer(nothing, 1.0, bare=True)
+    assert hold(task(peer=bare, equal=differ)), "the result of bare passes is not compared"
 
 
 def test_rows_travel_and_are_kept_whole():
@@ -207,13 +200,10 @@ def test_rows_travel_and_are_kept_whole():
     assert (timings.has("toy"), timings.has("void"), timings.failed("void")) == (True, False, True)
 
 
-def test_the_machine_is_described():
+def test_the_machine_is_described_and_every_benchmark_has_a_function_to_call():
     described = table.machine()
     assert {"measured", "CPU", "memory", "GPU", "torch", "peers"} <= described.keys()
     assert all(described.values())
-
-
-def test_every_benchmark_has_a_function_to_call():
     for name in bench.available():
         text = bench.file_of(name).read_text(encoding="utf-8")
         assert "def bench() -> None:" in text

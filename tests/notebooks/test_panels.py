@@ -44,6 +44,8 @@ def panel_of(shade_of) -> Panel:
     ],
 )
 def test_a_panel_with_a_fault_is_found_out(shade_of, words, recorded, tmp_path):
+    with pytest.raises(AssertionError, match="has no panel"):
+        walking.walk_all("05_tiny", tmp_path / "walked.txt")
     panel_of(shade_of)
     assert [panel.title for panel in recorded] == ["D"]
     with pytest.raises(AssertionError, match=words):
