@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import statistics
 from pathlib import Path
 
 import pytest
@@ -285,10 +284,6 @@ class PanelOnPage:
                 return
             self.desk.page.wait_for_timeout(20)
         raise AssertionError(words)
-
-
-def median(milliseconds: list[float]) -> float:
-    return statistics.median(milliseconds)
 
 
 def _host(address: str) -> str:

@@ -4,9 +4,10 @@ answers. Screenshots are kept in build/screenshots. `touched.py` says which are 
 import json
 import re
 from pathlib import Path
+from statistics import median
 
 import pytest
-from lab_page import ROOT, SCREENSHOTS, LabPage, PanelOnPage, median, missing
+from lab_page import ROOT, SCREENSHOTS, LabPage, PanelOnPage, missing
 from touched import opened
 
 from labsupport.commands import pages, render

@@ -35,15 +35,12 @@ def test_it_becomes_voila_on_this_computer_alone(executed, here, capsys):
     assert f"http://127.0.0.1:8931/?token={token}" in capsys.readouterr().out
 
 
-def test_the_copy_shows_formulas_and_not_the_notes_for_the_instructor(executed, here):
+def test_the_copy_shows_formulas_no_notes_for_the_instructor_and_solutions_if_asked(executed, here):
     main(["present", "05", "--no-browser"])
     prose = words(here / "05_occlusion.ipynb", "markdown")
     assert "<math" in prose
     assert "$" not in prose
     assert "For the instructor" not in prose
     assert "NotImplementedError" in words(here / "05_occlusion.ipynb", "code")
-
-
-def test_the_exercises_can_be_solved(executed, here):
     main(["present", "05", "--solved", "--no-browser"])
     assert "NotImplementedError" not in words(here / "05_occlusion.ipynb", "code")
