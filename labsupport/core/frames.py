@@ -3,7 +3,8 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 P = ParamSpec("P")
 F = TypeVar("F")
@@ -32,6 +33,28 @@ class Stepwise:
     def progress(self) -> float:
         """The share of the steps that is done, 0 to 1."""
         return self.step / self.steps if self.steps else 1.0
+
+
+class Progressing(Protocol):
+    """A frame that knows the share of the work that is done."""
+
+    @property
+    def progress(self) -> float: ...
+
+
+P_co = TypeVar("P_co", bound=Progressing, covariant=True)
+
+
+@dataclass(frozen=True)
+class Beside(Generic[P_co]):
+    """A frame with what is shown beside it; it has come as far as the frame has."""
+
+    frame: P_co
+
+    @property
+    def progress(self) -> float:
+        """The frame's own, 0 to 1."""
+        return self.frame.progress
 
 
 class Shortcut(Iterator[F]):

@@ -1,11 +1,9 @@
 """Lab 02: what makes a unit fire most, as rows of regions; panels to leaf through units and to
 put a name to the test."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -26,9 +24,6 @@ from labsupport.methods.patches import (
 )
 from labsupport.ui import controls, declare, figures, ink
 from labsupport.ui.control import Control, Step
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 TILE = 112  # pixels, about: half of the networks' 224
 ROW_TILE = 84  # nine in a row fit into a notebook beside their name
@@ -160,16 +155,15 @@ def histogram(unit: UnitActivations, marks: Sequence[float] = (), bins: int = 60
     counts, edges = np.histogram(unit.values.numpy(), bins=bins)
     middles = (edges[:-1] + edges[1:]) / 2
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         axes.bar(middles, counts, width=np.diff(edges), color="#0072B2")
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.5)
         for mark in marks:
             axes.axvline(mark, color="#D55E00", linestyle="--", linewidth=2)
-        axes.set_xlabel(f"activation of channel {unit.channel}")
-        axes.set_ylabel("number of positions")
 
-    return figures.drawn(plot)
+    across = f"activation of channel {unit.channel}"
+    return figures.drawn(plot, across=across, up="number of positions")
 
 
 # The panels
@@ -330,16 +324,14 @@ def named_tiles(
 def _precision(share: torch.Tensor, concept: str, chance: float) -> Image.Image:
     at = np.arange(1, len(share) + 1)
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         axes.plot(at, share.numpy(), color=ink.SERIES[0], marker="o", label="this unit")
         axes.axhline(chance, color=ink.SERIES[1], linestyle="--", label="by chance")
         axes.set_ylim(-0.03, 1.03)
         axes.set_xticks([1, *range(4, len(at) + 1, 4)])
-        axes.set_xlabel("k")
-        axes.set_ylabel(f"precision at k: {concept}")
         axes.legend(frameon=False, fontsize=9)
 
-    return figures.drawn(plot, size=(400, 240))
+    return figures.drawn(plot, size=(400, 240), across="k", up=f"precision at k: {concept}")
 
 
 def _chance(labels: Sequence[str], concept: str) -> float:

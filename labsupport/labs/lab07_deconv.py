@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from labsupport.core import images
 from labsupport.core.errors import one_of
+from labsupport.core.frames import Beside
 from labsupport.core.network import Network, receptive_box
 from labsupport.core.network.layers import Box, Layer
 from labsupport.core.network.rules import RULES, relu
@@ -361,17 +362,11 @@ def zeiler_block(network: Network, patches: TopPatches, shown: Images, unit: int
 
 
 @dataclass(frozen=True)
-class SmoothView:
+class SmoothView(Beside[SmoothFrame]):
     """A frame of SmoothGrad, the image, and the gradient without noise."""
 
-    frame: SmoothFrame
     image: torch.Tensor
     plain: Gradient
-
-    @property
-    def progress(self) -> float:
-        """0 to 1."""
-        return self.frame.progress
 
 
 def _draw_smooth(

@@ -16,6 +16,7 @@ from torch import Tensor
 from labsupport.core import bundled, images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
+from labsupport.core.frames import Beside
 from labsupport.core.images import hog
 from labsupport.core.network import Network, Prediction
 from labsupport.labs.lab08_optimization.visualization import block_ends, has_channels
@@ -80,19 +81,14 @@ def turned_back(image: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class InversionFrame:
+class InversionFrame(Beside[Frame]):
     """A frame of an inversion, the image that its code is from, and the distances so far."""
 
-    frame: Frame
     image: Tensor
     code: Code
     distances: tuple[float, ...]
     seconds: float
     answer: Prediction  # the network's to the image
-
-    @property
-    def progress(self) -> float:
-        return self.frame.progress
 
 
 def _inversion_frames(
@@ -437,7 +433,7 @@ def errors_picture(measure: str = "normalised", *, chosen: str = "") -> Image.Im
     layers = list(_by_layer())
     columns = [[getattr(row, measure) for row in rows] for rows in _by_layer().values()]
 
-    def plot(axes: Any) -> None:
+    def plot(axes: figures.Axes) -> None:
         for place, values in enumerate(columns):
             axes.plot([place] * len(values), values, "o", color=ink.SERIES[0], alpha=0.35, ms=4)
         network = len(layers) - 1  # HOG is no layer of the network
@@ -447,17 +443,16 @@ def errors_picture(measure: str = "normalised", *, chosen: str = "") -> Image.Im
         if chosen:
             axes.axvline(layers.index(chosen), color=ink.SERIES[2], ls=":", lw=2)
         axes.set_xticks(range(len(layers)), layers, rotation=20, ha="right")
-        axes.set_ylabel(MEASURES[measure])
         axes.set_ylim(bottom=0)
 
-    return figures.drawn(plot, size=(760, 280))
+    return figures.drawn(plot, size=(760, 280), up=MEASURES[measure])
 
 
 def kept_picture() -> Image.Image:
     """The share of the photos that keep the network's answer, by layer, first and among five."""
     layers = _by_layer()
 
-    def plot(axes: Any) -> None:
+    def plot(axes: figures.Axes) -> None:
         for place, (key, name) in enumerate((("same", "first answer"), ("among", "among five"))):
             shares = [
                 100 * float(np.mean([getattr(row, key) for row in rows]))
@@ -468,11 +463,10 @@ def kept_picture() -> Image.Image:
                 bars, shares, width=0.38, color=ink.SERIES[place], label=name, hatch="/"[place:]
             )
         axes.set_xticks(range(len(layers)), list(layers), rotation=20, ha="right")
-        axes.set_ylabel("photos that keep it (%)")
         axes.set_ylim(0, 105)
         axes.legend(frameon=False, fontsize=9, loc="upper right")
 
-    return figures.drawn(plot, size=(760, 280))
+    return figures.drawn(plot, size=(760, 280), up="photos that keep it (%)")
 
 
 # HOG

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from labsupport.core import images
+from labsupport.core.frames import Beside
 from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
@@ -67,18 +68,13 @@ def picture(name: str, size: int = 256) -> Tensor:
 
 
 @dataclass(frozen=True)
-class StyleView:
+class StyleView(Beside[StyleFrame]):
     """A frame, with the pictures that it is made from and the losses so far."""
 
-    frame: StyleFrame
     content: Tensor
     styles: tuple[Tensor, ...]
     history: tuple[Mapping[str, float], ...]
     seconds: float
-
-    @property
-    def progress(self) -> float:
-        return self.frame.progress
 
 
 def _views(

@@ -1,11 +1,9 @@
 """Lab 13: ten numbers to push, templates that are learned, pictures with weights mixed in."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +11,7 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core import network as networks
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.images.crops import crops
 from labsupport.core.images.perturbations import signed_step
 from labsupport.core.images.sets import LabelledImages
@@ -23,9 +21,6 @@ from labsupport.methods.linear import LinearClassifier
 from labsupport.ui import controls, declare, figures, ink
 from labsupport.ui.control import Control
 from labsupport.ui.panel import Panel
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SETS = {
     "digits, 28 × 28": "digits",
@@ -61,6 +56,7 @@ def training_data(data: str) -> tuple[LabelledImages, LabelledImages]:
 
     `data` is "digits", "fashion", "photos32", "photos64", or a download: "CIFAR10", "Imagenette".
     """
+    one_of(data, [*SETS.values(), *ELSEWHERE.values()], "data")
     if data == "digits":
         return images.digits(), images.digits("test")
     if data == "fashion":
@@ -68,10 +64,7 @@ def training_data(data: str) -> tuple[LabelledImages, LabelledImages]:
     if data in ("photos32", "photos64"):
         size = int(data[-2:])
         return crops(per_class=200, size=size), crops("test", per_class=100, size=size)
-    if data in ELSEWHERE.values():
-        return _downloaded(data, "train", 1000), _downloaded(data, "test", 400)
-    known = [*SETS.values(), *ELSEWHERE.values()]
-    raise BadSetting(f"no pictures {data!r}; the nearest are {', '.join(nearest(data, known))}")
+    return _downloaded(data, "train", 1000), _downloaded(data, "test", 400)
 
 
 def _downloaded(data: str, split: str, count: int) -> LabelledImages:
@@ -175,17 +168,16 @@ def numbers_picture(inputs: Sequence[float] | torch.Tensor) -> Image.Image:
         Prediction("y = 0", 1 - prediction.probability, -prediction.score, 0),
     ]
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         places = np.arange(1, len(now) + 1)
         axes.bar(places - 0.2, before, 0.38, color="#bbbbbb", label="the slide's x", hatch="//")
         axes.bar(places + 0.2, now, 0.38, color=ink.SERIES[0], label="now")
         axes.axhline(0, color="#333333", linewidth=1)
         axes.set_xticks(places, [f"x{place}" for place in places])
-        axes.set_ylabel("weight × input")
         axes.set_ylim(-6.6, 6.6)
         axes.legend(frameon=False, fontsize=9, loc="lower left", ncols=2)
 
-    parts = figures.drawn(plot, size=(620, 260))
+    parts = figures.drawn(plot, size=(620, 260), up="weight × input")
     answer = figures.bars(sides, width=420, highlight="y = 1")
     titles = ["What each number adds to the score", "What the classifier says"]
     return figures.side_by_side([parts, answer], titles, columns=1)
@@ -279,7 +271,7 @@ def steps_panel(
 def steps_picture(curves: Mapping[str, StepCurve], *, mark: int | None = None) -> Image.Image:
     """Steps against inputs, both logarithmic: a line for theory, marks for what was measured."""
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         for place, (name, one) in enumerate(curves.items()):
             colour, dashes = ink.SERIES[place], ink.DASHES[place % len(ink.DASHES)]
             axes.plot(one.inputs, one.theory, dashes, color=colour, label=f"{name}: theory")
@@ -289,11 +281,9 @@ def steps_picture(curves: Mapping[str, StepCurve], *, mark: int | None = None) -
                 axes.axvline(one.inputs[mark], color="#bbbbbb", linestyle=":")
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xlabel("number of inputs")
-        axes.set_ylabel("step of each input")
         axes.legend(frameon=False, fontsize=9)
 
-    return figures.drawn(plot, size=(640, 360))
+    return figures.drawn(plot, size=(640, 360), across="number of inputs", up="step of each input")
 
 
 # Templates
@@ -520,14 +510,12 @@ def matrix_picture(matrix: torch.Tensor, names: Sequence[str]) -> Image.Image:
     """From (rows) and to (columns), each number in 1/255; dark is little, grey is no number."""
     numbers = matrix.numpy() * 255
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         painted = figures.paint(np.where(np.isfinite(numbers), numbers, np.nan))
         axes.imshow(painted)
         axes.grid(visible=False)
         axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
         axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel("to   (the numbers are strengths in 1/255)")
-        axes.set_ylabel("from")
         for (row, column), value in np.ndenumerate(numbers):
             dark = painted[row, column].mean() < 110
             words = "–" if np.isnan(value) else "never" if np.isinf(value) else f"{value:.3g}"
@@ -536,7 +524,8 @@ def matrix_picture(matrix: torch.Tensor, names: Sequence[str]) -> Image.Image:
                 color="white" if dark else "black",
             )  # fmt: skip
 
-    return figures.drawn(plot, size=(640, 560))
+    across = "to   (the numbers are strengths in 1/255)"
+    return figures.drawn(plot, size=(640, 560), across=across, up="from")
 
 
 # Bias and scale

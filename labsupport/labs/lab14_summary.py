@@ -14,6 +14,7 @@ from PIL import Image
 from labsupport.core import images
 from labsupport.core.errors import LabError
 from labsupport.core.frames import framed
+from labsupport.core.images.saving import whole_file
 from labsupport.core.network import Network, Prediction, TargetLike
 from labsupport.core.network.layers import Layer, Target
 from labsupport.core.network.operations import Pair
@@ -441,6 +442,8 @@ p{{margin:.4rem 0}}small{{color:#5b6470}}</style></head>
 def report(sheet: AnswerSheet, folder: Path | str) -> tuple[Path, Path]:
     """Write what all methods say into a folder: `report.html`, one page that needs nothing else,
     and `report.png`, the sheet. Both are there at the end, or neither is changed.
+
+    Errors: `BadSetting` where there is no room for them.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -449,20 +452,11 @@ def report(sheet: AnswerSheet, folder: Path | str) -> tuple[Path, Path]:
     words = f"{len(sheet.answers)} answers to one question. Weights: {query.network.source}."
     parts = "".join(map(_part, sheet.answers))
     page = _PAGE.format(title=html.escape(title), words=html.escape(words), parts=parts)
-    files = {
-        target / "report.html": page.encode(),
-        target / "report.png": figures.to_png(sheet_picture(sheet)),
-    }
-    drafts = {file: file.with_name(f"{file.name}.new") for file in files}
-    try:
-        for file, content in files.items():
-            drafts[file].write_bytes(content)
-        for file, draft in drafts.items():
-            draft.replace(file)
-    finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
-    return target / "report.html", target / "report.png"
+    files = target / "report.html", target / "report.png"
+    with whole_file(files[0]) as text, whole_file(files[1]) as picture:
+        text.write_bytes(page.encode())
+        picture.write_bytes(figures.to_png(sheet_picture(sheet)))
+    return files
 
 
 def _part(answer: Answer) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,9 @@ from PIL import Image
 from labsupport.ui import ink
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    import matplotlib.axes
 
+Axes: TypeAlias = "matplotlib.axes.Axes"  # which is imported when the first picture is drawn
 Numbers = NDArray[Any]
 Limits = tuple[float, float]
 Size = tuple[int, int]  # width and height in pixels
@@ -114,23 +115,22 @@ class Curve:
 _lock = threading.Lock()
 
 
-@lru_cache(maxsize=_MOST)
-def curve_for(*, across: str, up: str, size: Size, log: bool, points: bool) -> Curve:
-    """The kept axes of that kind, or new ones; a few kinds are kept."""
-    return Curve(across=across, up=up, size=size, log=log, points=points)
+curve_for = lru_cache(maxsize=_MOST)(Curve)  # the kept axes of a kind, or new ones
 
 
-def drawn(plot: Callable[[Axes], None], *, size: Size = (480, 300)) -> Image.Image:
+def drawn(
+    plot: Callable[[Axes], None], *, size: Size = (480, 300), across: str = "", up: str = ""
+) -> Image.Image:
     """A picture of `size` pixels from one pair of matplotlib axes in the house style.
 
-    `plot` gets the empty axes and draws on them.
+    `plot` gets the empty axes, which have the labels `across` and `up`, and draws on them.
     One figure per size is kept and used again, which is several times faster than a new one, and no
     thread ever meets another inside it.
     """
     with _lock:
         canvas = _kept_canvas(size)
         try:
-            axes = canvas.figure.add_subplot()
+            axes = canvas.figure.add_subplot(xlabel=across, ylabel=up)
             house_style(axes)
             plot(axes)
             canvas.draw()

@@ -11,7 +11,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,23 +24,17 @@ if TYPE_CHECKING:
     import torch
     from IPython.display import Image as ShownImage
 
+    from labsupport.core.network import Prediction
+
 Picture: TypeAlias = Image.Image
 Pixels: TypeAlias = "Picture | NDArray[Any] | torch.Tensor"
 Bytes: TypeAlias = NDArray[np.uint8]
 Limits: TypeAlias = tuple[float, float]
+Words: TypeAlias = Sequence[str] | None
 
 COLOURS = ("viridis", "magma", "signed", "grey")
 BAR_WIDTH = 12
 PLAIN_SIZE = 224
-
-
-class Bar(Protocol):
-    """What `bars` needs of a prediction."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def probability(self) -> float: ...
 
 
 # ---------------------------------------------------------------- pixels
@@ -188,8 +182,8 @@ def mosaic(
     columns: int | None = None,
     gap: int = 2,
     enlarge: int = 1,
-    titles: Sequence[str] | None = None,
-    rows: Sequence[str] | None = None,
+    titles: Words = None,
+    rows: Words = None,
     values: Sequence[float | str] | None = None,
     chosen: int | None = None,
 ) -> Picture:
@@ -199,20 +193,19 @@ def mosaic(
     left corner; the tile `chosen` is framed. Unequal tiles are centred in equal cells.
     """
     _whole("enlarge", enlarge)
-    arrays = _tiles(tiles)
+    arrays = [_repeat(tile, enlarge) for tile in _tiles(tiles)]
     columns = columns or _columns(len(arrays))
     _whole("columns", columns)
     _same_count("titles", titles, len(arrays))
     _same_count("values", values, len(arrays))
     _same_count("rows", rows, math.ceil(len(arrays) / columns))
-    grid = _Grid(arrays, columns=columns, gap=gap, enlarge=enlarge, titles=titles, rows=rows)
-    sheet = grid.sheet(arrays)
-    grid.label(sheet)
+    grid = _Grid(arrays, columns, gap, titles, rows)
+    sheet = grid.sheet()
     for index, words in enumerate(_in_words(values)):
-        left, _, _, bottom = grid.box(index, arrays[index])
+        left, _, _, bottom = grid.box(index)
         ink.write_over(sheet, (left + 4, bottom - 4), words, anchor="ls")
     if chosen is not None:
-        left, top, right, bottom = grid.box(chosen, arrays[chosen])
+        left, top, right, bottom = grid.box(chosen)
         frame = (left - 2, top - 2, right + 1, bottom + 1)
         ImageDraw.Draw(sheet).rectangle(frame, outline=ink.ACCENT, width=2)
     return sheet
@@ -260,23 +253,13 @@ class _Grid:
     """Where each cell of a mosaic stands, with room for the words around it."""
 
     def __init__(
-        self,
-        arrays: Sequence[Bytes],
-        *,
-        columns: int,
-        gap: int,
-        enlarge: int,
-        titles: Sequence[str] | None,
-        rows: Sequence[str] | None,
+        self, arrays: Sequence[Bytes], columns: int, gap: int, titles: Words, rows: Words
     ) -> None:
-        self.columns, self.times, self.rows = columns, enlarge, rows or ()
+        self.arrays, self.columns, self.rows = arrays, columns, rows or ()
         self.gap = max(gap, 8) if titles else gap
-        self.count = len(arrays)
-        self.lines = math.ceil(self.count / columns)
-        widest = max(array.shape[1] for array in arrays) * enlarge
-        self.height = max(array.shape[0] for array in arrays) * enlarge
+        self.height = max(array.shape[0] for array in arrays)
         longest = max((ink.measure(title) for title in titles or ()), default=0)
-        self.width = max(widest, min(longest, 88))
+        self.width = max(min(longest, 88), *(array.shape[1] for array in arrays))
         self.words = [ink.wrap(title, self.width) for title in titles or ()]
         self.head = ink.LINE * max((len(lines) for lines in self.words), default=0)
         self.head += 4 if self.words else 0
@@ -288,23 +271,23 @@ class _Grid:
         left = self.side + self.gap + column * (self.width + self.gap)
         return left, self.gap + self.head + line * (self.height + self.head + self.gap)
 
-    def box(self, index: int, array: Bytes) -> tuple[int, int, int, int]:
+    def box(self, index: int) -> tuple[int, int, int, int]:
         """Left, top, right, bottom of a tile, which is centred in its cell."""
         left, top = self.corner(index)
-        height, width = array.shape[0] * self.times, array.shape[1] * self.times
+        height, width = self.arrays[index].shape[:2]
         left, top = left + (self.width - width) // 2, top + (self.height - height) // 2
         return left, top, left + width, top + height
 
-    def sheet(self, arrays: Sequence[Bytes]) -> Picture:
-        right = self.corner(min(self.columns, self.count) - 1)[0] + self.width + self.gap
-        bottom = self.corner(self.count - 1)[1] + self.height + self.gap
-        sheet = np.full((bottom, right, 3), 255, dtype=np.uint8)
-        for index, array in enumerate(arrays):
-            left, top, end, foot = self.box(index, array)
-            sheet[top:foot, left:end] = _repeat(array, self.times)
-        return Image.fromarray(sheet)
+    def sheet(self) -> Picture:
+        count = len(self.arrays)
+        right = self.corner(min(self.columns, count) - 1)[0] + self.width + self.gap
+        sheet = _blank(right, self.corner(count - 1)[1] + self.height + self.gap)
+        for index, array in enumerate(self.arrays):
+            sheet.paste(Image.fromarray(array), self.box(index)[:2])
+        self._label(sheet)
+        return sheet
 
-    def label(self, sheet: Picture) -> None:
+    def _label(self, sheet: Picture) -> None:
         for index, lines in enumerate(self.words):
             left, top = self.corner(index)
             first = top - 4 - ink.LINE * len(lines)
@@ -384,7 +367,6 @@ def heat_map(
     limits: Limits | None = None,
     enlarge: int | None = None,
     label: str = "",
-    unit: str = "",
     bar: bool = True,
 ) -> Picture:
     """Numbers (H, W) as colours, with the scale beside them.
@@ -400,7 +382,7 @@ def heat_map(
     if not bar:
         return picture
     ends = scale_of(numbers, colours=colours, limits=limits)
-    return _with_bar(picture, ends, colours=colours, words=_labelled(label, unit))
+    return _with_bar(picture, ends, colours=colours, words=label)
 
 
 def overlay(
@@ -462,10 +444,6 @@ def _over(numbers: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     columns = np.arange(width) * numbers.shape[1] // width
     spread_out: NDArray[Any] = numbers[rows[:, None], columns]
     return spread_out
-
-
-def _labelled(label: str, unit: str) -> str:
-    return f"{label} ({unit})" if label and unit else label or unit
 
 
 def _with_bar(picture: Picture, ends: Limits, *, colours: str, words: str) -> Picture:
@@ -533,7 +511,9 @@ def _write_inside(picture: Picture, place: tuple[float, float], words: str) -> N
 # ---------------------------------------------------------------- bars and curves
 
 
-def bars(predictions: Sequence[Bar], *, width: int = 360, highlight: str | None = None) -> Picture:
+def bars(
+    predictions: Sequence[Prediction], *, width: int = 360, highlight: str | None = None
+) -> Picture:
     """A row for each prediction: name, bar from 0 to 1, and the probability in per cent.
 
     The row named `highlight` (the first one if there is none) has the accent colour and bold type.
@@ -610,6 +590,7 @@ def _pair(line: ArrayLike | tuple[ArrayLike, ArrayLike]) -> tuple[NDArray[Any], 
     return np.arange(len(row)), row
 
 
+Axes: TypeAlias = curves.Axes
 drawn = curves.drawn
 
 

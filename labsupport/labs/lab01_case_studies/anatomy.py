@@ -1,10 +1,7 @@
 """Lab 01: networks as tables and towers, a chain to rebuild, accuracy against cost."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
@@ -13,9 +10,6 @@ from labsupport.methods import anatomy as costs
 from labsupport.methods.anatomy import Anatomy, LayerCost, Published, anatomy
 from labsupport.methods.anatomy.designs import Head, Padding
 from labsupport.ui import declare, figures, ink
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Cell = tuple[str, float | None]  # words, and the share of the longest bar (None: no bar)
 
@@ -285,7 +279,7 @@ def accuracy_picture(
     """Each network a point; the lecture's and a few others with their names."""
     shown = _chosen(recipe)
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         for one in shown:
             x, y = getattr(one, across), getattr(one, up)
             beside = _NAMED.get(one.network)
@@ -295,8 +289,6 @@ def accuracy_picture(
                 words = one.network
                 axes.annotate(words, (x, y), beside, textcoords="offset points", fontsize=9)
         axes.set_xscale("log")
-        axes.set_xlabel("multiply-adds for one image" if across == "multiply_adds" else across)
-        axes.set_ylabel(f"{up.replace('top', 'top-')} accuracy on ImageNet (%)")
 
     best = max(shown, key=lambda one: getattr(one, up))
     cheap = [one for one in shown if one.network in _NAMED]
@@ -305,7 +297,9 @@ def accuracy_picture(
         f"{len(shown)} networks. Best: {best.network}, {getattr(best, up):.1f} %. "
         f"Of those with a name here {least.network} costs least, {getattr(least, up):.1f} %."
     )
-    return figures.drawn(plot, size=(680, 440)), words
+    cost = "multiply-adds for one image" if across == "multiply_adds" else across
+    reached = f"{up.replace('top', 'top-')} accuracy on ImageNet (%)"
+    return figures.drawn(plot, size=(680, 440), across=cost, up=reached), words
 
 
 def _chosen(recipe: int) -> list[Published]:

@@ -135,15 +135,14 @@ def procrustes(points: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 
 def _agreement_curve(agreement: Mapping[str, float], depth: int) -> Image.Image:
-    def plot(axes: Any) -> None:
+    def plot(axes: figures.Axes) -> None:
         shares = [100 * share for share in agreement.values()]
         axes.plot(range(len(shares)), shares, color=ink.SERIES[0], linewidth=2, marker="o")
         axes.plot([depth], [shares[depth]], "o", color=ink.SERIES[1], markersize=12)
         axes.set_xticks(range(len(shares)), list(agreement), rotation=60)
         axes.set_ylim(0, 100)
-        axes.set_ylabel("5 nearest of the same category (%)")
 
-    return figures.drawn(plot, size=(300, 300))
+    return figures.drawn(plot, size=(300, 300), up="5 nearest of the same category (%)")
 
 
 # Data whose truth is known

@@ -1,12 +1,10 @@
 """Lab 06: what stays the same, layer by layer, when the picture is distorted; which units change
 most from one picture to another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +16,6 @@ from labsupport.labs.lab06_activations.mosaics import has_maps, short, tile_of, 
 from labsupport.methods import activations
 from labsupport.methods.activations import Distortion, Similarity, UnitChanges
 from labsupport.ui import declare, figures, ink
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MEASURES = {
     "maps": "each position with itself",
@@ -77,7 +72,7 @@ def depth_picture(curves: SimilarityByDepth, size: tuple[int, int] = (620, 320))
     """Three correlations over depth; dotted, what two different pictures have in common."""
     places = np.arange(len(curves.titles))
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         for place, name in enumerate(MEASURES):
             axes.plot(places, getattr(curves.after, name).nanmean(1).numpy(), **_LOOKS[place])
             if curves.unrelated is not None and name != "aligned":
@@ -85,10 +80,9 @@ def depth_picture(curves: SimilarityByDepth, size: tuple[int, int] = (620, 320))
                 axes.plot(places, floor, color=ink.SERIES[place], linestyle=":", linewidth=1.5)
         axes.set_xticks(places, curves.titles, rotation=35, ha="right")
         axes.set_ylim(-0.08, 1.05)
-        axes.set_ylabel("correlation")
         axes.set_title(curves.words, fontsize=10, loc="left")
 
-    return figures.drawn(plot, size=size)
+    return figures.drawn(plot, size=size, up="correlation")
 
 
 _LOOKS: list[dict[str, Any]] = [
@@ -100,7 +94,7 @@ _LOOKS: list[dict[str, Any]] = [
 def depth_key(width: int = 620) -> Image.Image:
     """Which line is which, to stand below the curves."""
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         for look, words in zip(_LOOKS, MEASURES.values(), strict=True):
             axes.plot([], [], label=words, **look)
         axes.plot([], [], color="#555555", linestyle=":", label="the same for two strangers")

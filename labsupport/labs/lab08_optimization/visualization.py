@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from labsupport.core.frames import Beside
 from labsupport.core.network import Network, TargetLike
 from labsupport.core.network.layers import Layer
 from labsupport.methods import optimize
@@ -80,16 +81,11 @@ def has_channels(layer: Layer) -> bool:
 
 
 @dataclass(frozen=True)
-class PanelFrame:
+class PanelFrame(Beside[Frame]):
     """A frame, and what the panel says beside it."""
 
-    frame: Frame
     title: str
     seconds: float  # since the start
-
-    @property
-    def progress(self) -> float:
-        return self.frame.progress
 
 
 def _panel_frames(

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from labsupport.core import images
+from labsupport.core.frames import Beside
 from labsupport.core.images import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
@@ -67,15 +68,10 @@ def recipe_of(
 
 
 @dataclass(frozen=True)
-class DreamView:
+class DreamView(Beside[DreamFrame]):
     """A frame of a dream, and the first value of its octave."""
 
-    frame: DreamFrame
     first_value: float
-
-    @property
-    def progress(self) -> float:
-        return self.frame.progress
 
 
 def _views(frames: Iterator[DreamFrame]) -> Iterator[DreamView]:

@@ -1,11 +1,8 @@
 """Lab 12 on handwritten digits: the smallest change, Szegedy's tables, and learning to resist."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -18,9 +15,6 @@ from labsupport.labs.lab12_fooling.fooling import plot_lines
 from labsupport.methods import fooling
 from labsupport.methods.fooling import DIGIT_NETWORKS, AdversarialTraining, AttackResult, Robustness
 from labsupport.ui import declare, figures
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 EPOCHS = 5
 NOISE = "Gaussian noise"
@@ -383,11 +377,9 @@ def adversarial_training_picture(now: AdversarialTraining, *, show: str = "error
         for title, which, name in shown
     ]
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         plot_lines(axes, lines)
         axes.set_ylim(-0.02, 1.05)
-        axes.set_xlabel("training steps")
-        axes.set_ylabel(up)
         axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
-    return figures.drawn(plot, size=(704, 300))
+    return figures.drawn(plot, size=(704, 300), across="training steps", up=up)

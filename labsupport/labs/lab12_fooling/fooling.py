@@ -1,11 +1,9 @@
 """Lab 12: push photographs until the network says something else, and try to undo it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +11,12 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core import network as networks
+from labsupport.core.frames import Beside
 from labsupport.core.images.perturbations import signed_step
 from labsupport.core.network import Network, Prediction
 from labsupport.methods import fooling
 from labsupport.methods.fooling import DEFENCES, AttackResult, SignLine
 from labsupport.ui import declare, figures, ink
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 ATTACKS = {
     "random signs": "random",
@@ -188,7 +184,7 @@ def line_panel(
 
 
 def plot_lines(
-    axes: Axes,
+    axes: figures.Axes,
     lines: Sequence[tuple[str, torch.Tensor, torch.Tensor]],
     *,
     first: float = 2,
@@ -220,7 +216,7 @@ def line_picture(
     shown = [line.label, *([] if line.target is None else [line.target])]
     shown += [one for one in order.tolist() if one not in shown][: _LINES - len(shown)]
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         lines = [
             (categories[index][:_SERIES_WORDS], 255 * line.eps, line.scores[:, index])
             for index in shown
@@ -229,11 +225,10 @@ def line_picture(
         axes.axvline(0, color="#333333", linewidth=1)
         if near is not None:
             axes.axvspan(-255 * near, 255 * near, color="#eeeeee", zorder=0)
-        axes.set_xlabel("ε in 1/255   (right: away from the picture's class, or to the target)")
-        axes.set_ylabel("score before softmax")
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
-    return figures.drawn(plot, size=(704, 330))
+    across = "ε in 1/255   (right: away from the picture's class, or to the target)"
+    return figures.drawn(plot, size=(704, 330), across=across, up="score before softmax")
 
 
 def _along(along: _Line, network: Network, count: int = 5) -> Image.Image:
@@ -253,19 +248,14 @@ def _along(along: _Line, network: Network, count: int = 5) -> Image.Image:
 
 
 @dataclass(frozen=True)
-class _Walked:
+class _Walked(Beside[fooling.AttackFrame]):
     """Where the small steps are, and the probabilities on the way, (steps so far, classes)."""
 
-    step: fooling.AttackFrame
     chances: tuple[torch.Tensor, ...]
-
-    @property
-    def progress(self) -> float:
-        return self.step.progress
 
 
 def _draw_step(walked: _Walked, network: Network) -> tuple[Image.Image, str]:
-    step = walked.step
+    step = walked.frame
     parts = [fooled_picture(step.result, network, bars=3), _chances(walked, network.categories)]
     words = f"Step {step.step} of {step.steps}. {fooled_words(step.result, network)}"
     return figures.side_by_side(parts, columns=1, gap=8), words
@@ -290,20 +280,18 @@ def steps_panel(
 
 
 def _chances(walked: _Walked, names: Sequence[str]) -> Image.Image:
-    result, rows = walked.step.result, torch.stack(walked.chances)
+    result, rows = walked.frame.result, torch.stack(walked.chances)
     wanted = [int(result.label), *([] if result.target is None else [int(result.target)])]
     wanted += [one for one in rows[-1].argsort(descending=True).tolist() if one not in wanted]
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         steps = torch.arange(len(rows))
         plot_lines(axes, [(names[index], steps, rows[:, index]) for index in wanted[:3]])
-        axes.set_xlim(0, walked.step.steps)
+        axes.set_xlim(0, walked.frame.steps)
         axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel("steps taken")
-        axes.set_ylabel("probability")
         axes.legend(frameon=False, fontsize=9, loc="center right")
 
-    return figures.drawn(plot, size=(704, 210))
+    return figures.drawn(plot, size=(704, 210), across="steps taken", up="probability")
 
 
 # Files, other networks, defences
@@ -440,7 +428,7 @@ def defences_picture(
     names = ["clean (the control)", *(f"fooled, ε = {one:g}/255" for one in eps)]
     series = zip(names, zip(*rows.values(), strict=True), strict=True)
 
-    def plot(axes: Axes) -> None:
+    def plot(axes: figures.Axes) -> None:
         places = np.arange(len(rows))
         for place, (name, shares) in enumerate(series):
             left, hatch = places + (place - 1) * 0.27, ("", "//", "..")[place]
@@ -449,9 +437,8 @@ def defences_picture(
             for x, share in zip(left, shares, strict=True):
                 axes.text(x, share + 0.02, f"{share:.0%}", ha="center", fontsize=8)
         axes.set_xticks(places, list(rows))
-        axes.set_ylabel("share still named as before")
         axes.set_ylim(0, 1.3)
         axes.grid(visible=False, axis="x")
         axes.legend(frameon=False, fontsize=9, ncols=3, loc="upper center")
 
-    return figures.drawn(plot, size=(704, 300))
+    return figures.drawn(plot, size=(704, 300), up="share still named as before")

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from labsupport.core import images
+from labsupport.core.frames import Beside
 from labsupport.core.images.hog import cells_of
 from labsupport.core.network import Network
 from labsupport.labs.lab09_reconstruction import strokes
@@ -28,18 +29,13 @@ _STEPS_A_FRAME = 4  # of HOG, which are short
 
 
 @dataclass(frozen=True)
-class Becoming:
+class Becoming(Beside[Frame]):
     """A frame on the way, the two pictures, and what a random pair is apart."""
 
-    frame: Frame
     image: torch.Tensor
     other: torch.Tensor
     layer: Representation
     pairs: twins.PairDistances
-
-    @property
-    def progress(self) -> float:
-        return self.frame.progress
 
 
 def description(name: str, network: Network) -> Representation:
