@@ -251,12 +251,10 @@ def _layer_of_best(label: str, start: str | None, made: declare.Made) -> Control
     return controls.layer_menu(made["network"], start, label=label, keep=_is_shown)
 
 
-def _concept_box(_label: str, start: str, made: declare.Made) -> Control:
-    return ConceptBox(made["pictures"], start)
-
-
 _LAYER: Any = declare.Declared(_layer_of_best, None)
-_CONCEPT: Any = declare.Declared(_concept_box, "road vehicles")
+_CONCEPT: Any = declare.Declared(
+    lambda _, start, made: ConceptBox(made["pictures"], start), "road vehicles"
+)
 
 
 def _search_unless_known(

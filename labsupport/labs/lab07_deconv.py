@@ -253,15 +253,12 @@ def rules_panel(
     target, answer = first.targets[0], float(first.scores[0])
     if not bool(first.values.any()):
         return picture, f"{target}: it answers {answer:.2f}, and no pixel can change that."
-    shares = [f"{rule} {_nonzero(one):.0%}" for rule, one in unit.gradients.items()]
+    counted = {rule: one.values[0].any(0).float() for rule, one in unit.gradients.items()}
+    shares = [f"{rule} {float(some.mean()):.0%}" for rule, some in counted.items()]
     return picture, (
         f"{target}: it answers {answer:.2f}. Pixels that count, of all: {', '.join(shares)}. "
         f"The gradient passes {first.relus} ReLUs."
     )
-
-
-def _nonzero(gradient: Gradient) -> float:
-    return float((gradient.values[0].abs().amax(0) > 0).float().mean())
 
 
 def fields_picture(

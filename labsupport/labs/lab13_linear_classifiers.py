@@ -114,14 +114,10 @@ def chosen(data: str, category: str, decay: float = 0.1) -> torch.Tensor:
 # Ten numbers
 
 
-def _signed(weight: float) -> str:
-    return f"{weight:+.0f}".replace("-", "−")
-
-
 _INPUTS = declare.together(
     **{
         f"x{place}": declare.real(
-            value, -6, 6, step=0.25, label=f"x{place} (weight {_signed(weight)})"
+            value, -6, 6, step=0.25, label=f"x{place} (weight {weight:+.0f})".replace("-", "−")
         )
         for place, (value, weight) in enumerate(_SLIDE, start=1)
     }
@@ -290,11 +286,7 @@ def steps_picture(curves: Mapping[str, StepCurve], *, mark: int | None = None) -
 
 
 def templates(
-    classifier: LinearClassifier,
-    *,
-    shared: bool = False,
-    columns: int | None = None,
-    enlarge: int = 0,
+    classifier: LinearClassifier, *, shared: bool = False, enlarge: int = 0
 ) -> Image.Image:
     """A class's weights as a picture, zero as middle grey, its bias below the name.
 
@@ -307,8 +299,7 @@ def templates(
         for name, bias in zip(classifier.categories, classifier.bias, strict=True)
     ]
     times = enlarge or max(1, round(112 / weights.shape[-1]))
-    columns = columns or (len(titles) + 1) // 2
-    return figures.mosaic(shown, columns=columns, enlarge=times, titles=titles)
+    return figures.mosaic(shown, columns=(len(titles) + 1) // 2, enlarge=times, titles=titles)
 
 
 def _draw_snapshot(
@@ -384,18 +375,17 @@ def decays_picture(
     comparisons: Sequence[DecayComparison], classes: Sequence[int] = range(7)
 ) -> Image.Image:
     """A row of templates for each decay, with accuracy and the step that it takes to fool it."""
-    titles = [
-        f"decay {one.decay:g}: right on {one.train:.0%} (training) and {one.test:.0%} (test), "
-        f"fooled by {one.step * 255:.1f}/255"
-        for one in comparisons
-    ]
-    rows = []
+    rows: dict[str, Image.Image] = {}
     for one in comparisons:
+        title = (
+            f"decay {one.decay:g}: right on {one.train:.0%} (training) and {one.test:.0%} (test), "
+            f"fooled by {one.step * 255:.1f}/255"
+        )
         weights = figures.spread(one.classifier.weights[list(classes)])
         names = [one.classifier.categories[index] for index in classes]
         times = max(1, 96 // weights.shape[-1])
-        rows.append(figures.mosaic(weights, columns=len(names), enlarge=times, titles=names))
-    return figures.side_by_side(rows, titles, columns=1)
+        rows[title] = figures.mosaic(weights, columns=len(names), enlarge=times, titles=names)
+    return figures.side_by_side(list(rows.values()), list(rows), columns=1)
 
 
 # Mixing

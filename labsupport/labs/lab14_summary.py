@@ -16,7 +16,7 @@ from labsupport.core.errors import LabError
 from labsupport.core.frames import framed
 from labsupport.core.images.saving import whole_file
 from labsupport.core.network import Network, Prediction, TargetLike
-from labsupport.core.network.layers import Layer, Target
+from labsupport.core.network.layers import Target
 from labsupport.core.network.operations import Pair
 from labsupport.labs.lab02_patches import field_side, region
 from labsupport.labs.lab03_weights import tiles
@@ -413,16 +413,14 @@ def everything_panel(
         network: Network = declare.network_of(network, own=own),
         of: str = declare.choice({"a class": "class", "a unit": "unit"}, label="asked is"),
         target: int | None = declare.class_of("network"),
-        layer: str = declare.layer_of("network", keep=_is_unit_layer),
+        layer: str = declare.layer_of(
+            "network", keep=lambda one: one.kind == "relu" or "pool" in one.kind
+        ),
         channel: int = declare.channel_of("layer"),
     ) -> Iterator[AnswerSheet]:
         return ask.frames(network, image, target if of == "class" else (layer, channel))
 
     return panel()
-
-
-def _is_unit_layer(layer: Layer) -> bool:
-    return layer.kind == "relu" or "pool" in layer.kind
 
 
 # The report

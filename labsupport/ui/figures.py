@@ -95,9 +95,9 @@ def _repeat(values: NDArray[Any], times: int) -> NDArray[Any]:
     return values if times == 1 else values.repeat(times, axis=-3).repeat(times, axis=-2)
 
 
-def _whole(name: str, value: int, least: int = 1) -> None:
-    if value != int(value) or value < least:
-        raise BadSetting(f"{name} is {value}; it must be a whole number from {least} upwards.")
+def _whole(name: str, value: int) -> None:
+    if value != int(value) or value < 1:
+        raise BadSetting(f"{name} is {value}; it must be a whole number from 1 upwards.")
 
 
 # ---------------------------------------------------------------- numbers as colours
@@ -302,7 +302,7 @@ class _Grid:
 
 def side_by_side(
     pictures: Sequence[Pixels],
-    titles: Sequence[str] | None = None,
+    titles: Words = None,
     *,
     columns: int | None = None,
     gap: int = 16,
@@ -313,8 +313,7 @@ def side_by_side(
         raise BadImage("There is no picture to put side by side.")
     parts = [Image.fromarray(pixels(picture)) for picture in pictures]
     if titles:
-        parts = [_titled(part, title) for part, title in zip(parts, titles, strict=True)]
-        _align_tops(parts, titles)
+        parts = _titled(parts, titles)
     columns = columns or len(parts)
     lines = [parts[start : start + columns] for start in range(0, len(parts), columns)]
     widths = [max(p.width for p in parts[place::columns]) for place in range(len(lines[0]))]
@@ -327,30 +326,23 @@ def side_by_side(
     return sheet
 
 
-def _title_lines(title: str, width: int) -> list[str]:
-    return ink.wrap(title, max(width, 96), ink.TITLE, bold=True)
-
-
-def _titled(picture: Picture, title: str) -> Picture:
-    """The picture with its title above, left-aligned, which is where the eye starts."""
-    lines = _title_lines(title, picture.width)
-    head = len(lines) * (ink.LINE + 2) + 4
-    widest = max((ink.measure(line, ink.TITLE, bold=True) for line in lines), default=0)
-    sheet = _blank(max(picture.width, widest), picture.height + head)
-    for row, line in enumerate(lines):
-        ink.write(sheet, (0, row * (ink.LINE + 2)), line, size=ink.TITLE, bold=True)
-    sheet.paste(picture, (0, head))
-    return sheet
-
-
-def _align_tops(parts: list[Picture], titles: Sequence[str]) -> None:
-    """Titles of one and of two lines: the shorter ones get room above."""
-    counts = [len(_title_lines(t, p.width)) for t, p in zip(titles, parts, strict=True)]
-    for place, part in enumerate(parts):
-        missing = (max(counts) - counts[place]) * (ink.LINE + 2)
-        if missing:
-            parts[place] = _blank(part.width, part.height + missing)
-            parts[place].paste(part, (0, missing))
+def _titled(parts: Sequence[Picture], titles: Sequence[str]) -> list[Picture]:
+    """Each with its title above, left-aligned, which is where the eye starts; one that needs fewer
+    lines than another has room above, so that the pictures' tops are aligned."""
+    look: dict[str, Any] = {"size": ink.TITLE, "bold": True}
+    wrapped = [
+        ink.wrap(title, max(part.width, 96), **look)
+        for part, title in zip(parts, titles, strict=True)
+    ]
+    high, most = ink.LINE + 2, max(map(len, wrapped))
+    sheets = []
+    for part, lines in zip(parts, wrapped, strict=True):
+        widest = max(part.width, *(ink.measure(line, **look) for line in ["", *lines]))
+        sheets.append(_blank(widest, part.height + most * high + 4))
+        for row, line in enumerate(lines, start=most - len(lines)):
+            ink.write(sheets[-1], (0, row * high), line, **look)
+        sheets[-1].paste(part, (0, most * high + 4))
+    return sheets
 
 
 def _blank(width: int, height: int) -> Picture:

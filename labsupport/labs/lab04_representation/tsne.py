@@ -92,7 +92,7 @@ def map_panel(
 # A map for each layer
 
 
-def _depth_slider(label: str, depth: int | None, made: Mapping[str, Any]) -> Control:
+def _depth_slider(label: str, depth: int | None, made: declare.Made) -> Control:
     last = len(made["things"].codes) - 1
     return controls.whole(label, last if depth is None else depth, 0, last)
 

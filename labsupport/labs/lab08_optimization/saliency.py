@@ -224,9 +224,9 @@ def grabcut_seeds_picture(image: torch.Tensor, seeds: torch.Tensor) -> Image.Ima
 # Scenes whose objects are known
 
 
-def scenes_picture(scenes: Sequence[Scene], result: Localization, *, most: int = 4) -> Image.Image:
+def scenes_picture(scenes: Sequence[Scene], result: Localization) -> Image.Image:
     """The truth above, the result below, with the overlap of the masks."""
-    shown = scenes[:most]
+    shown = scenes[:4]
     true = [figures.boxes(spotlight(one.image, one.mask), [one.box]) for one in shown]
     found = list(zip(shown, result.masks, result.boxes, strict=False))
     cut = [figures.boxes(spotlight(one.image, mask), [box]) for one, mask, box in found]

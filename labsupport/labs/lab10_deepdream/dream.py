@@ -174,12 +174,10 @@ def board(
     network: Network,
     image: torch.Tensor,
     dreams: Mapping[str, tuple[DreamObjective, DreamRecipe]],
-    *,
-    columns: int = 3,
 ) -> Image.Image:
     """The same picture dreamed on in several ways, each under its name."""
     tiles = [dream.dream(network, image, what, recipe=how).image for what, how in dreams.values()]
-    return figures.mosaic(tiles, titles=list(dreams), columns=columns, gap=8)
+    return figures.mosaic(tiles, titles=list(dreams), columns=3, gap=8)
 
 
 # The contact sheet

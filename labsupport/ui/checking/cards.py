@@ -105,10 +105,9 @@ def _facts(facts: Iterable[tuple[str, str, str]]) -> str:
     return f"<dl>{rows}</dl>" if rows else ""
 
 
-def fold_html(summary: str, inner: str, *, opened: bool = False) -> str:
+def fold_html(summary: str, inner: str) -> str:
     """A part that opens on a click or the Enter key."""
-    state = " open" if opened else ""
-    return f"<details{state}><summary {OWN_KEYS}>{inline(summary)}</summary>{inner}</details>"
+    return f"<details><summary {OWN_KEYS}>{inline(summary)}</summary>{inner}</details>"
 
 
 def preformatted(text: str) -> str:

@@ -53,7 +53,7 @@ def _compare_unfinished(expected: Any, got: Any) -> Difference | None:
         guess = "the round brackets of a call are missing."
     else:
         guess = "a placeholder is left in the code."
-    return Difference(f"It gives back {kind(got)}; expected: {kind(expected)}.", looks_like=guess)
+    return Difference(_other_kind(got, kind(expected)), looks_like=guess)
 
 
 def _compare_truths(expected: Any, got: Any, _tolerance: Tolerance) -> Difference | None:
@@ -81,10 +81,8 @@ def _compare_numbers(expected: Any, got: Any, tolerance: Tolerance) -> Differenc
 def _compare_arrays(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
     if not is_array(got) or isinstance(expected, torch.Tensor) != isinstance(got, torch.Tensor):
         sort = "a tensor" if isinstance(expected, torch.Tensor) else "a NumPy array"
-        return Difference(
-            f"It gives back {kind(got)}; expected: {kind(expected)}.",
-            looks_like=f"the values were not put into {sort}." if not is_number(got) else "",
-        )
+        guess = "" if is_number(got) else f"the values were not put into {sort}."
+        return Difference(_other_kind(got, kind(expected)), looks_like=guess)
     if is_truth(got):
         guess = "a comparison takes the place of the numbers."
         return Difference("It gives back True and False, not numbers.", looks_like=guess)
@@ -146,9 +144,8 @@ def _compare_sequences(expected: Any, got: Any, tolerance: Tolerance) -> Differe
     if len(expected) != len(got):
         one = "one too many or too few: look at the ends of the range."
         guess = one if abs(len(expected) - len(got)) == 1 else ""
-        return Difference(
-            f"It gives {len(got)} values; expected: {len(expected)}.", looks_like=guess
-        )
+        words = f"It gives {len(got)} values; expected: {len(expected)}."
+        return Difference(words, looks_like=guess)
     gap = _first_of(_numbered(expected, got), tolerance)
     if gap and _first_of(_numbered(expected[::-1], got), tolerance) is None:
         return Difference(gap.headline, gap.where, "the values stand in the opposite order.")
@@ -290,10 +287,7 @@ _GUESSES: tuple[tuple[str, Guess], ...] = (
         "rounded to whole numbers (`//` for `/`, or an integer tensor).",
         lambda w, g, near: w.size > 1 and (near(np.floor(w), g) or near(np.round(w), g)),
     ),
-    (
-        "the start value is never filled: every number is zero.",
-        lambda _w, g, _near: not g.any(),
-    ),
+    ("the start value is never filled: every number is zero.", lambda _w, g, _near: not g.any()),
 )
 
 
@@ -306,12 +300,8 @@ def _scaled(wanted: Numbers, given: Numbers, near: Near) -> str:
         factor = float(given[largest] / wanted[largest])
         plausible = wanted.size > 1 or factor in (0.5, 2.0, 10.0, 100.0, 255.0)
         if plausible and factor and near(wanted * factor, given):
-            size = (
-                f"{values.number(factor)} times"
-                if factor > 1
-                else f"{values.number(1 / factor)} times"
-            )
-            return f"everything is {size} too {'large' if factor > 1 else 'small'}."
+            size = values.number(factor if factor > 1 else 1 / factor)
+            return f"everything is {size} times too {'large' if factor > 1 else 'small'}."
     gap = float((given - wanted).flat[0])
     if wanted.size > 1 and near(wanted + gap, given):
         return f"everything is too {'large' if gap > 0 else 'small'} by {values.number(abs(gap))}."

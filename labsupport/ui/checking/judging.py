@@ -161,7 +161,7 @@ def _failure(
     done = attempts[-1]
     shown = _input_facts(exercise, case)
     if done.error is not None:
-        return _raised(exercise, function, case, done, shown)
+        return _raised(exercise, function, case, done.error, shown, done.printed)
     if done.changed:
         guess = "an in-place step (`+=`, `x[...] =`, `add_`) on the input; work on a `.clone()`."
         words = f"It changes its own input (argument number {done.changed})."
@@ -218,28 +218,27 @@ def _agree(exercise: Exercise, function: Function, wrong: Function, case: Case) 
 
 
 def _raised(
-    exercise: Exercise, function: Function, case: Case, done: Attempt, shown: Any
+    exercise: Exercise, function: Function, case: Case, error: Exception, shown: Any, printed: str
 ) -> Verdict:
-    error = done.error
     if isinstance(error, NotImplementedError) and _is_own(error, function):
         return Verdict("not done", f"`{exercise.function}` still raises NotImplementedError.")
     mismatch = _signature_mismatch(exercise, function, case)
     if mismatch and not isinstance(error, Stopped):
         return Verdict("wrong", mismatch, "the arguments were renamed or left out.", shown)
-    return _stopped(function, done, shown)
+    return _stopped(function, error, shown, printed)
 
 
-def _stopped(function: Function, done: Attempt, shown: tuple[tuple[str, str, str], ...]) -> Verdict:
+def _stopped(function: Function, error: Exception, shown: Any, printed: str) -> Verdict:
     """The verdict on a call that did not come to its end, with the line where it stopped."""
-    error = done.error
     if isinstance(error, Stopped):
-        return Verdict("wrong", str(error), error.looks_like, shown, done.printed)
-    headline = f"It stops with {type(error).__name__}: {_first_line(error)}"
+        return Verdict("wrong", str(error), error.looks_like, shown, printed)
+    first, *_ = _message(error).splitlines() or ["(no message)"]
+    headline = f"It stops with {type(error).__name__}: {first[:200]}"
     facts = (*shown, *_place(error, function))
-    return Verdict("wrong", headline, _error_guess(error), facts, done.printed)
+    return Verdict("wrong", headline, _error_guess(error), facts, printed)
 
 
-def _is_own(error: BaseException, function: Function) -> bool:
+def _is_own(error: Exception, function: Function) -> bool:
     """Whether the student's own cell raised it (torch raises NotImplementedError, too)."""
     frames = list(traceback.walk_tb(error.__traceback__))
     home = getattr(function, "__globals__", None)
@@ -257,23 +256,16 @@ def _signature_mismatch(exercise: Exercise, function: Function, case: Case) -> s
     return ""
 
 
-def _message(error: BaseException | None) -> str:
+def _message(error: Exception) -> str:
     try:
         return str(error).strip()
     except Exception:
         return ""
 
 
-def _first_line(error: BaseException | None) -> str:
-    lines = _message(error).splitlines()
-    return lines[0][:200] if lines else "(no message)"
-
-
-def _place(error: BaseException | None, function: Function) -> list[tuple[str, str, str]]:
+def _place(error: Exception, function: Function) -> list[tuple[str, str, str]]:
     """The last line of the student's own code that the error went through."""
     home = getattr(getattr(function, "__code__", None), "co_filename", None)
-    if error is None:
-        return []
     places = [
         (line, linecache.getline(home, line).strip())
         for frame, line in traceback.walk_tb(error.__traceback__)
@@ -300,7 +292,7 @@ _ERROR_GUESSES: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def _error_guess(error: BaseException | None) -> str:
+def _error_guess(error: Exception) -> str:
     words = _message(error)
     if "size of tensor" in words or "shapes cannot be multiplied" in words or "broadcast" in words:
         return "two shapes that do not fit together: print the `.shape` of both."
@@ -314,7 +306,7 @@ def _break(exercise: Exercise, law: str, broken: Broken, function: Function) -> 
     done = attempt(broken, (function,), {}, exercise.seconds, guard_input=False)
     rule = ("Rule", law, "")
     if done.error is not None:
-        return _stopped(function, done, (rule,))
+        return _stopped(function, done.error, (rule,), done.printed)
     if done.value:
         return Verdict("wrong", "A rule does not hold.", str(done.value), (rule,), done.printed)
     return None

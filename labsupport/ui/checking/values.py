@@ -63,7 +63,8 @@ def kind(value: object) -> str:
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, types.FunctionType | types.BuiltinFunctionType | types.MethodType):
         return f"the function {value.__name__}"
-    return f"{_article(type(value).__name__)} {type(value).__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 _KINDS: dict[type, str] = {
@@ -79,10 +80,6 @@ def _kind_of_array(value: Any) -> str:
     if value.ndim == 0:
         return f"a {sort} with one number"
     return f"a {sort} of shape {tuple(value.shape)}"
-
-
-def _article(word: str) -> str:
-    return "an" if word[:1].lower() in "aeiou" else "a"
 
 
 def number(value: float) -> str:
@@ -143,8 +140,8 @@ def _bracketed(value: Any) -> str:
 _BRACKETS = {list: ("[", "]"), set: ("{", "}")}
 
 
-def _shorten(text: str, length: int = 160) -> str:
-    return text if len(text) <= length else text[: length - 2] + " …"
+def _shorten(text: str) -> str:
+    return text if len(text) <= 160 else text[:158] + " …"
 
 
 def safe_repr(value: object) -> str:
