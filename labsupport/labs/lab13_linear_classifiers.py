@@ -338,9 +338,7 @@ _EPOCHS: Any = declare.Declared(_epochs_slider, None)
 
 @declare.live("Templates that are learned", draw=_draw_snapshot, autostart=False)
 def learning_panel(
-    data: str = _DATA,
-    decay: float = DECAY,
-    epochs: int = _EPOCHS,
+    data: str = _DATA, decay: float = DECAY, epochs: int = _EPOCHS
 ) -> Iterator[linear.Snapshot]:
     """Templates while they are learned. `data` may be "CIFAR10" or "Imagenette": a download."""
     return linear.train.frames(training_data(data)[0], weight_decay=decay, epochs=epochs)

@@ -43,7 +43,7 @@ def test_only_new_champions_are_painted_again(run, monkeypatch):
     first = lab._kept_tiles(last, cells, tiles)
     monkeypatch.setattr(type(last), "painted", lambda *_: pytest.fail("painted again"))
     again = lab._kept_tiles(last, cells[:3], tiles)
-    assert all(map(torch.equal, again, first))
+    assert all(one is other for one, other in zip(again, first[:3], strict=True))
     assert len(tiles) == 3
 
 
@@ -51,7 +51,7 @@ def test_the_archive_stands_in_its_order(run):
     last = run[-1]
     picture, words = lab._draw_evolving(lab.Evolving(last, 0.5, {}), "even", 5)
     best = last.painted(last.ranking(5))
-    tile = (lab._tile(best[0].image) * 255).round().byte().permute(1, 2, 0).numpy()
+    tile = np.asarray(lab._tile(best[0].image))
     assert tile.shape == (112, 112, 3)
     top = picture.height - 112 - 8
     # the probability is written over the lower left corner
@@ -60,10 +60,10 @@ def test_the_archive_stands_in_its_order(run):
 
 
 def test_large_pictures_become_small_tiles_and_small_ones_large():
-    assert lab._tile(torch.rand(3, 224, 224)).shape == (3, 112, 112)
-    assert lab._tile(torch.rand(3, 299, 200)).shape == (3, 112, 75)
-    assert lab._tile(torch.rand(3, 28, 28)).shape == (3, 112, 112)
-    assert lab._tile(torch.rand(3, 32, 32)).shape == (3, 96, 96)
+    assert lab._tile(torch.rand(3, 224, 224)).size == (112, 112)
+    assert lab._tile(torch.rand(3, 299, 200)).size == (75, 112)
+    assert lab._tile(torch.rand(3, 28, 28)).size == (112, 112)
+    assert lab._tile(torch.rand(3, 32, 32)).size == (96, 96)
 
 
 def test_three_kinds_are_measured(digits, run, noise):

@@ -169,7 +169,7 @@ def test_a_report_that_cannot_be_written_leaves_the_one_before(sheets, tmp_path,
 
     plain = type(page).write_bytes
     monkeypatch.setattr(type(page), "write_bytes", full)
-    with pytest.raises(BadSetting, match="report.png cannot be written: No space left"):
+    with pytest.raises(BadSetting, match=r"report\.png cannot be written: No space left"):
         lab.report(sheets[-1], tmp_path)
     assert (page.read_bytes(), sheet.read_bytes()) == before
     assert len(list(tmp_path.iterdir())) == 2

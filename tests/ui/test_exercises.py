@@ -78,7 +78,7 @@ def shown(monkeypatch, tmp_path) -> list:
     cards_shown: list[object] = []
     monkeypatch.setenv("LABS_STATE", str(tmp_path / "state"))
     monkeypatch.delenv("LABS_STRICT", raising=False)
-    for module in (session_module, checking.quiz):
+    for module in (session_module, checking.cards):
         monkeypatch.setattr(module, "show", cards_shown.append)
     return cards_shown
 

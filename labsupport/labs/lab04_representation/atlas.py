@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from labsupport.core import images
 from labsupport.core.images.sets import ImageSet
@@ -150,8 +150,6 @@ def _with_more(
 
 def _framed(picture: Image.Image) -> Image.Image:
     """A blue frame, by which a new picture is known."""
-    sheet = Image.new("RGBA", (picture.width + 16, picture.height + 16), (*ink.ACCENT, 255))
     inside = Image.new("RGBA", picture.size, "white")
     inside.alpha_composite(picture)
-    sheet.paste(inside, (8, 8))
-    return sheet
+    return ImageOps.expand(inside, 8, (*ink.ACCENT, 255))

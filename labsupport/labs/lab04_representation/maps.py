@@ -218,12 +218,7 @@ def _trimmed(sheet: Image.Image, places: np.ndarray, tile: int) -> Image.Image:
     return sheet.crop((left, top, right, bottom))
 
 
-def on_sheet(
-    points: torch.Tensor,
-    size: int,
-    tile: int,
-    window: Window = WHOLE,
-) -> np.ndarray:
+def on_sheet(points: torch.Tensor, size: int, tile: int, window: Window = WHOLE) -> np.ndarray:
     """Places in pixels (N, 2): one scale for both axes, the map in the middle of the sheet."""
     values = points.double().numpy()
     low, high = values.min(0), values.max(0)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from PIL import Image
 
-from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
+from labsupport.labs.lab10_deepdream import fitted
 from labsupport.methods.evolution import Generation, evolve
 from labsupport.methods.optimize import SIMONYAN, visualize
 from labsupport.ui import declare, figures
@@ -31,7 +31,7 @@ class Evolving:
 
     generation: Generation
     seconds: float  # since the start
-    tiles: dict[int, tuple[Any, torch.Tensor]] = field(repr=False)  # of genomes, by identity
+    tiles: dict[int, tuple[Any, Image.Image]] = field(repr=False)  # of genomes, by identity
 
     @property
     def progress(self) -> float:
@@ -70,14 +70,14 @@ def evolution_panel(
     `budget` counts the pictures that the network is shown.
     """
     begun = time.perf_counter()
-    tiles: dict[int, tuple[Any, torch.Tensor]] = {}
+    tiles: dict[int, tuple[Any, Image.Image]] = {}
     for generation in evolve.frames(network, encoding, budget=budget, parents=parents, seed=seed):
         yield Evolving(generation, time.perf_counter() - begun, tiles)
 
 
 def _kept_tiles(
-    generation: Generation, cells: Sequence[int], kept: dict[int, tuple[Any, torch.Tensor]]
-) -> list[torch.Tensor]:
+    generation: Generation, cells: Sequence[int], kept: dict[int, tuple[Any, Image.Image]]
+) -> list[Image.Image]:
     """The cells' pictures; only those that are new are painted."""
     genomes = {cell: generation.champions[cell] for cell in cells}
     new = [cell for cell in cells if id(genomes[cell]) not in kept]
@@ -106,15 +106,9 @@ def _in_words(generation: Generation) -> str:
 # Pictures
 
 
-def _tile(image: torch.Tensor) -> torch.Tensor:
+def _tile(image: torch.Tensor) -> Image.Image:
     """A picture (3, H, W) at about `TILE` pixels: small ones enlarged by whole numbers."""
-    side = max(image.shape[1:])
-    if side <= TILE:
-        times = max(1, TILE // side)
-        return image.repeat_interleave(times, 1).repeat_interleave(times, 2)
-    factor = TILE / side
-    size = (round(image.shape[1] * factor), round(image.shape[2] * factor))
-    return images.resize(image[None], size)[0]
+    return figures.enlarge(fitted(image[None], TILE), max(1, TILE // max(image.shape[1:])))
 
 
 Kind = tuple[str, float, torch.Tensor]  # a class, how sure the network is of it, and a picture

@@ -204,10 +204,7 @@ def plot_lines(
 
 
 def line_picture(
-    line: SignLine,
-    categories: Sequence[str],
-    *,
-    near: float | None = None,
+    line: SignLine, categories: Sequence[str], *, near: float | None = None
 ) -> Image.Image:
     """Scores against eps: the classes that win somewhere on the line, and where R² is taken."""
     wins = line.scores.argmax(1).bincount(minlength=line.scores.shape[1])

@@ -9,10 +9,9 @@ from typing import Any, Protocol
 
 from labsupport.core.errors import BadSetting, LabError
 from labsupport.ui.checking import cards
-from labsupport.ui.checking.cards import Card, Standing, show
+from labsupport.ui.checking.cards import Card, Question, Standing, show
 from labsupport.ui.checking.judging import Exercise, State, Verdict, judge
 from labsupport.ui.checking.memory import Memory, Record, fingerprint
-from labsupport.ui.checking.quiz import Question
 
 _EXPECTED_BY_THE_TESTS: dict[str, State] = {"1": "right", "solved": "right", "student": "not done"}
 
