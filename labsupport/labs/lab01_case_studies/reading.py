@@ -119,7 +119,8 @@ def train_reader(
             continue
         rows.append((frame.epoch, frame.loss, frame.accuracy))
         if not tests or frame.epoch - tests[-1][0] >= 0.5 or last:
-            scores = _test_scores(frame.module, shuffled, None if last else _TESTED)
+            asked = _digits("test", shuffled)[0][: None if last else _TESTED]
+            scores = training.scores(frame.module, asked)
             right = scores.argmax(1) == answers[: len(scores)]
             tests.append((frame.epoch, float(right.float().mean())))
         yield ReadingFrame(
@@ -149,16 +150,6 @@ def _single_threaded(frames: Iterator[training.TrainingFrame]) -> Iterator[train
         if frame is None:
             return
         yield frame
-
-
-def _test_scores(module: nn.Module, shuffled: bool, count: int | None) -> torch.Tensor:
-    pictures = _digits("test", shuffled)[0][:count]
-    before = module.training
-    module.eval()
-    with torch.no_grad():
-        scores = torch.cat([module(some).cpu() for some in torch.split(pictures, 250)])
-    module.train(before)
-    return scores
 
 
 def draw_reading(

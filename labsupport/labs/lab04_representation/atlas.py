@@ -33,10 +33,9 @@ def neighbours_panel(
     seen = c.fitted(image, things.network.input_size)
     own = {layer: c.codes(things.network, seen, layer), PIXELS: c.pixel_codes(seen)}
     rows = {name: nearest_others(things.codes[name], own[name], k, metric) for name in own}
-    tiles, titles = [], []
-    for near in rows.values():
-        tiles += [tile(things, number, 100) for number in near.numbers]
-        titles += [things.titles[number] for number in near.numbers]
+    numbers = [number for near in rows.values() for number in near.numbers]
+    tiles = [tile(things, number, 100) for number in numbers]
+    titles = [things.titles[number] for number in numbers]
     names = [f"by code ({layer})", "by pixels"]
     nearest = figures.mosaic(tiles, columns=k, titles=titles, rows=names)
     asked = figures.mosaic(images.resize(seen, 144, crop=144), gap=0)
