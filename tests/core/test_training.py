@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
+import toys
 from torch import nn
 from torch.nn import functional
 
 from labsupport.core import training
-from labsupport.core.errors import BadSetting
 from labsupport.core.training import Batch, accuracy, random_shifts, seeded, train
 
 
@@ -39,11 +39,8 @@ def test_the_steps_are_those_of_momentum_written_out(points):
     speed = [torch.zeros_like(value) for value in mine.parameters()]
     orders = [torch.randperm(150, generator=random).split(64) for _ in range(epochs)]
     for step, chosen in enumerate(some for order in orders for some in order):
-        now = (
-            rate
-            if step < warm
-            else rate / 2 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
-        )
+        falling = (1 + math.cos(math.pi * (step - warm) / (steps - warm))) / 2
+        now = rate if step < warm else rate * falling
         loss = functional.cross_entropy(mine(images[chosen]), labels[chosen])
         gradients = torch.autograd.grad(loss, list(mine.parameters()))
         with torch.no_grad():
@@ -115,26 +112,22 @@ def test_decay_shrinks_the_weights_and_no_bias(points):
     assert sizes[1] < 0.5 * sizes[0]
     still = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     still[1].bias.data = torch.tensor([3.0, 3.0])
-    frame = train(
-        still, images * 0, labels * 0 + (torch.arange(150) % 2), weight_decay=0.5, epochs=5
-    )
+    frame = train(still, images * 0, torch.arange(150) % 2, weight_decay=0.5, epochs=5)
     assert float(frame.module[1].bias.detach().mean()) == pytest.approx(3.0, abs=1e-3)
 
 
 def test_what_cannot_be_trained_is_a_message(points):
     images, labels = points
-    with pytest.raises(BadSetting, match="learning rate 1e\\+30 is too large"):
-        list(train.frames(toy(), images * 1e10, labels, learning_rate=1e30))
-    for given, settings, words in (
-        (labels, {"epochs": 0}, "epochs"),
-        (labels, {"epochs": math.nan}, "epochs"),
-        (labels, {"learning_rate": 0}, "learning_rate"),
-        (labels, {"weight_decay": -1}, "weight_decay"),
-        (labels[:3], {}, "150 images need as many labels"),
-        (labels.float(), {}, r"labels\.long"),
-    ):
-        with pytest.raises(BadSetting, match=words):
-            train(toy(), images, given, **settings)
+    given = (train, toy(), images)
+    toys.assert_refused(
+        (r"rate 1e\+30 is too large", train, toy(), images * 1e10, labels, {"learning_rate": 1e30}),
+        ("BadSetting: .*epochs", *given, labels, {"epochs": 0}),
+        ("BadSetting: .*epochs", *given, labels, {"epochs": math.nan}),
+        ("BadSetting: .*learning_rate", *given, labels, {"learning_rate": 0}),
+        ("BadSetting: .*weight_decay", *given, labels, {"weight_decay": -1}),
+        ("BadSetting: .*150 images need as many labels", *given, labels[:3]),
+        (r"BadSetting: .*labels\.long", *given, labels.float()),
+    )
 
 
 def shifted(images: torch.Tensor, most: int) -> torch.Tensor:
