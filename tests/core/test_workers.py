@@ -32,10 +32,6 @@ def in_a_new_thread(ask):
     return result[0]
 
 
-def square(number: int) -> int:
-    return number * number
-
-
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_results_come_in_the_jobs_order_and_wait_for_a_slow_caller(threads):
     def slow_at_first(number: int) -> torch.Tensor:
@@ -43,14 +39,13 @@ def test_results_come_in_the_jobs_order_and_wait_for_a_slow_caller(threads):
         return torch.full((3,), float(number))
 
     for count in (0, 1, 2, 20):
-        seen = 0
+        seen = []
         for number, result in workers.in_order(
             lambda: slow_at_first, range(count), threads=threads
         ):
             time.sleep(0.01 if number % 5 == 0 else 0)
-            assert (number, result.tolist()) == (seen, [seen] * 3)
-            seen += 1
-        assert seen == count
+            seen.append((number, result.tolist()))
+        assert seen == [(number, [number] * 3) for number in range(count)]
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -122,7 +117,8 @@ def test_leaving_early_stops_the_threads_after_their_current_jobs(threads, leave
 
 
 def squares(count: int) -> list[int]:
-    return [r for _, r in workers.in_order(lambda: square, range(count), threads=2)]
+    jobs = workers.in_order(lambda: lambda number: number**2, range(count), threads=2)
+    return [result for _, result in jobs]
 
 
 def test_nested_teams_and_teams_side_by_side():

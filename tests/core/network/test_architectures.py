@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+import toys
 from torch.nn import functional as F
 
 from labsupport.core import bundled, images
@@ -123,8 +124,7 @@ def test_accuracy_is_what_the_readme_states(digits, pictures):
 
 @pytest.fixture(scope="module")
 def of_1998():
-    torch.manual_seed(0)
-    return LeNet5Of1998().eval()
+    return toys.seeded(LeNet5Of1998)
 
 
 def test_c3_reads_what_table_1_says(of_1998):

@@ -112,8 +112,7 @@ def wanted(draw, network, size):
 def joins_itself(network) -> bool:
     """Whether a map is concatenated with itself, as after an in-place ReLU: such a network is
     followed the plain way."""
-    joins = [o for o in network.operations if o.node.target is torch.cat]
-    return any(o.kind == "other" for o in joins)
+    return any(o.node.target is torch.cat and o.kind == "other" for o in network.operations)
 
 
 @settings(max_examples=150, phases=random_networks.PHASES)

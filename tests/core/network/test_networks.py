@@ -76,15 +76,15 @@ def test_scores_and_activations_are_the_bare_modules_on_normalized_images(name):
 
 
 def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone():
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    one = networks.load("resnet18", weights="random")
-    assert torch.equal(before, torch.get_rng_state())
-    torch.manual_seed(6)
-    two = networks.load("resnet18", weights="random")
-    for name, value in one.graph.state_dict().items():
-        assert torch.equal(value, two.graph.state_dict()[name])
-    assert "random" in one.source
+    made = []
+    for seed in (5, 6):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        made.append(networks.load("resnet18", weights="random"))
+        assert torch.equal(before, torch.get_rng_state())
+    one, two = (network.graph.state_dict() for network in made)
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    assert "random" in made[0].source
 
 
 def test_a_batch_is_its_images_and_gradients_reach_them_and_not_the_weights(trained):
@@ -442,8 +442,7 @@ def test_what_is_bundled_or_in_the_cache_needs_no_network(offline):
 
 def test_a_cached_file_is_used_and_a_damaged_one_is_named(offline, saved):
     module, folder = saved
-    recipe = catalog.recipe("squeezenet1_1")
-    path = catalog.cached(recipe)
+    path = catalog.cached(catalog.recipe("squeezenet1_1"))
     assert path.is_relative_to(folder)
     path.parent.mkdir(parents=True)
     torch.save(module.state_dict(), path)

@@ -184,12 +184,12 @@ def test_by_phases_is_the_convolutions_own_gradient(kernel, stride, padding):
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def own(images: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    return rewrites.image_convolution(images, weight, bias, (2, 3), (1, 0))
+def own(*given: torch.Tensor | None) -> torch.Tensor:
+    return rewrites.image_convolution(*given, (2, 3), (1, 0))
 
 
-def usual(images: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    return F.conv2d(images, weight, bias, (2, 3), (1, 0))
+def usual(*given: torch.Tensor | None) -> torch.Tensor:
+    return F.conv2d(*given, (2, 3), (1, 0))
 
 
 def numbers(*shape: int) -> torch.Tensor:
