@@ -130,9 +130,11 @@ def test_the_panel_searches_once_and_leafs_at_once(monkeypatch, shown, opened):
     monkeypatch.setattr(lab, "top_patches", lambda *a, **k: searches.append(1) or real(*a, **k))
     wide = torch.nn.functional.interpolate(shown, 64)
     panel = opened(lab.leaf_panel(wide, layer="fire2"))
+    first = panel.picture.tobytes()
     panel.controls["unit"].source.value = 5
     panel.controls["count"].source.value = 4
     assert len(searches) == 1
+    assert panel.picture.tobytes() != first
     assert "fire2, unit 5: the largest activations" in panel.words
     panel.controls["order"].source.value = "least"
     panel.settle()

@@ -90,6 +90,9 @@ def test_the_bundled_table_holds_what_is_promised():
     assert "±" in text
     assert "fire9" in text
     assert lab.kept_picture().size == (760, 280)
+    numbers = next(row.numbers for row in rows if row.layer == "pool5")
+    words = lab.errors_panel.function("pool5", "normalised")[1]
+    assert words.startswith(f"pool5 ({numbers:,} numbers of 49,152)")
 
 
 def test_strokes_lie_along_the_edges(network):
