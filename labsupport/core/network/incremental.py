@@ -99,11 +99,9 @@ class Plan:
     def possible(self) -> bool:
         """Whether windows can do it: convolutions, pools, element-wise operations, concatenation
         and addition, and after them a head of global pooling, flattening and linear layers."""
-        return all(
-            _belongs_to_head(operation, self.shapes[operation.node])
-            for operation in self.operations
-            if operation.node in self.dense
-        )
+        whole = {"adaptive_pool", "flatten", "dropout", "identity"}
+        head = [one for one in self.operations if one.node in self.dense]
+        return all(one.kind in whole or self.shapes[one.node][2:] in ((), (1, 1)) for one in head)
 
     def cones(self, chunk: Chunk) -> tuple[dict[fx.Node, Window], dict[fx.Node, Window]]:
         """The windows of all nodes along the rows and along the columns."""
@@ -181,11 +179,6 @@ def _divides_evenly(operation: Operation) -> bool:
     divisor = getattr(operation.module, "divisor_override", given)
     whole = operation.count_padding or operation.padding == (0, 0)
     return whole and not operation.ceil_mode and divisor is None
-
-
-def _belongs_to_head(operation: Operation, shape: Size) -> bool:
-    single = len(shape) <= 2 or shape[2:] == (1, 1)
-    return single or operation.kind in {"adaptive_pool", "flatten", "dropout", "identity"}
 
 
 def _restrictions(plan: Plan, outputs: Sequence[Output]) -> dict[fx.Node, int]:

@@ -38,14 +38,10 @@ def unit_changes(network: Network, first: Tensor, second: Tensor, layer: str) ->
     """
     for image in (first, second):
         network.check(image, one=True)
-    if first.shape == second.shape:  # one pass
-        both = network.activations(torch.cat([first, second]), [layer])[layer]
-        means = [pooled_means(one[None])[0] for one in both]
-    else:
-        means = [
-            pooled_means(network.activations(one, [layer])[layer])[0] for one in (first, second)
-        ]
-    return UnitChanges(network.layer(layer).name, *means)
+    alike = first.shape == second.shape  # then one pass is enough
+    batches = [torch.cat([first, second])] if alike else [first, second]
+    parts = [pooled_means(network.activations(one, [layer])[layer]) for one in batches]
+    return UnitChanges(network.layer(layer).name, *torch.cat(parts))
 
 
 # The classes that a unit speaks for

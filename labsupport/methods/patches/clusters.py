@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -166,8 +166,7 @@ class _Search:
     ranking: Ranking
 
     def of(self, network: Network, images: Images) -> TopPatches:
-        k, suppress, order = self.ranking.k, self.ranking.suppress, self.ranking.order
-        settings: dict[str, Any] = {"k": k, "suppress": suppress, "order": order}
+        settings = asdict(self.ranking)
         return top_patches(network, self.layer, images, channels=self.channels, **settings)
 
 

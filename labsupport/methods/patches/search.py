@@ -261,9 +261,8 @@ def top_patches(
     >>> top_patches(network, "conv1", image, k=1).boxes.tolist()
     [[[6, 2, 8, 4]]]
     """
-    settings: dict[str, Any] = {"k": k, "suppress": suppress, "order": order}
     by_layer = top_patches_by_layer(
-        network, {layer: channels}, images, **settings, progress=progress
+        network, {layer: channels}, images, k=k, suppress=suppress, order=order, progress=progress
     )
     return by_layer[layer]
 
