@@ -191,14 +191,14 @@ def curves(frame: ReadingFrame, lowest: int = 80) -> Image.Image:
         "training, last batches": (epoch, 100 * right),
         "test digits": (frame.tested[:, 0], 100 * frame.tested[:, 1]),
     }
-    return figures.side_by_side(
-        [
-            figures.curve({"loss": (epoch, loss)}, across="epochs", up="loss", size=(330, 260)),
-            figures.curve(
-                lines, across="epochs", up="right (%)", size=(400, 260), limits=(lowest, 100)
-            ),
-        ]
+    reach = float(epoch[-1]) * frame.steps / max(frame.step, 1)  # the whole training
+    falling = figures.curve(
+        {"loss": (epoch, loss)}, across="epochs", up="loss", size=(330, 260), reach=reach
     )
+    rising = figures.curve(
+        lines, across="epochs", up="right (%)", size=(400, 260), limits=(lowest, 100), reach=reach
+    )
+    return figures.side_by_side([falling, rising])
 
 
 def confusion(frame: ReadingFrame) -> Image.Image:
