@@ -28,6 +28,7 @@ def check_panel(panel: PanelOnPage, folder: Path) -> str:
     """Drive one panel; gives a line on the time from key presses to pictures, and to a stop."""
     title, words = panel.title, []
     check_layout(panel)
+    panel.button("More").first.click()
     count = panel.sliders().count()
     for index in range(count):
         took = panel.key_presses(index)
