@@ -42,6 +42,8 @@ def test_pushing_a_number_changes_the_score_by_its_weight(opened):
     assert not np.array_equal(before, np.asarray(panel.picture))
     panel.controls["x9"].source.value = 5.0 + 9e-16  # as a slider's steps add up
     assert panel.words.endswith("Largest change from the slide's x: 0.")
+    panel.controls["x9"].put(4.0)
+    assert panel.words.endswith("Largest change from the slide's x: 1.")
 
 
 @pytest.mark.parametrize("rule", ["signs", "spread"])
