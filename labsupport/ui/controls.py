@@ -141,7 +141,7 @@ def _inside(label: str, value: float, low: float, high: float) -> None:
 
 
 class UploadMenu(Control):
-    """A menu with an upload below it; what is uploaded is added as "Yours: ..." and chosen.
+    """A menu with an upload beside it; what is uploaded is added as "Yours: ..." and chosen.
 
     `titles` has the names of the menu and what is read there, `button` what `FileUpload` takes. A
     subclass says what a name stands for (`_make`), and what becomes of files (`open_files`, which
@@ -162,7 +162,9 @@ class UploadMenu(Control):
         self._own: dict[str, tuple[str, Any]] = {}
         self._made = Remembered(MANY)
         menu = widgets.Dropdown(options=self._options(), value=default, **_look(label))
-        self.upload = widgets.FileUpload(icon="folder-open", **button)
+        self.upload = widgets.FileUpload(icon="folder-open", description="", **button)
+        # only its icon is shown: the widget itself would add a number of files
+        self.upload.add_class("lab-upload")
         self.upload.observe(self._uploaded, "value")
         row = widgets.HBox([menu, self.upload])
         row.add_class("lab-with-upload")
@@ -236,7 +238,7 @@ class UploadMenu(Control):
 
 
 class ImageMenu(UploadMenu):
-    """A menu over an `ImageSet`, with *Open your own image* below it.
+    """A menu over an `ImageSet`, with *Open your own image* beside it.
 
     The value is an image (1, 3, H, W) in [0, 1]. `prepare` makes each image what the lab works on,
     say `lambda x: images.standard(x, 224)`. A file that is no picture gives a message in the panel,
@@ -256,10 +258,8 @@ class ImageMenu(UploadMenu):
         self._prepare = prepare or (lambda image: image)
         images[default]  # an unknown name is refused here, with the nearest ones
         titles = {name: images[name].title for name in images.names}
-        button = {"accept": "image/*", "description": "", "tooltip": "Open your own image"}
+        button = {"accept": "image/*", "tooltip": "Open your own image"}
         super().__init__(titles, default, label, button, upload)
-        # its label comes from the panel's style: the widget itself would add a number of files
-        self.upload.add_class("lab-upload")
 
     def _make(self, name: str) -> torch.Tensor:
         return self._prepare(self._images[name].image)

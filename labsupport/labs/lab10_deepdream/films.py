@@ -162,8 +162,7 @@ class ClipMenu(controls.UploadMenu):
         button = {
             "accept": "image/*,video/*",
             "multiple": True,
-            "description": "Your film or pictures",
-            "tooltip": "A film (MP4, MOV, WebM, GIF), or several pictures",
+            "tooltip": "Your film (MP4, MOV, WebM, GIF) or several pictures",
         }
         super().__init__(titles, default, "film", button)
 
