@@ -40,6 +40,8 @@ STYLE = """<style>
 .lab-controls .widget-hprogress { height: 18px; width: 216px; margin: 0 2px; }
 .lab-controls .lab-progress { height: 20px; line-height: 20px; margin: 0 2px; }
 .lab-controls .widget-readout { min-width: 46px; height: 24px; line-height: 24px; margin: 0; }
+.lab-controls .widget-hbox { flex-wrap: wrap; }
+.lab-controls .lab-with-upload { flex-wrap: nowrap; }
 .lab-with-upload { align-items: end; width: auto; overflow: visible; }
 .lab-with-upload > :first-child { flex: 1 1 0; min-width: 0; }
 .lab-upload {

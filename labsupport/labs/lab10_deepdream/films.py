@@ -25,7 +25,7 @@ from labsupport.ui.panel import Live
 
 
 class FilmLive(Live):
-    """A `Live` panel whose pictures, when all are there, play below it and can be saved."""
+    """A `Live` panel whose pictures, when all are there, play in its place and can be saved."""
 
     def __init__(self, *arguments: Any, fps: float = 8, **keywords: Any) -> None:
         self.fps = fps
@@ -69,6 +69,12 @@ class FilmLive(Live):
         self.film = film
         self.film_button.disabled = film is None
         self.video.value = "" if film is None else _shown(film, self.alt)
+        self.image.layout.display = None if film is None else "none"
+
+    def put(self, *arguments: Any, **keywords: Any) -> None:
+        super().put(*arguments, **keywords)
+        if self.film is not None:  # it plays in the picture's place
+            self.image.layout.display = "none"
 
     def _film_pressed(self) -> None:
         self.say("error", "")
