@@ -210,7 +210,9 @@ def test_without_a_browser_the_tests_skip_but_not_on_ci(monkeypatch):
 
 def test_errors_are_seen(desk: LabPage, tmp_path):
     later = "import sys\nprint('Traceback (most recent call last)', file=sys.stderr)"
-    desk.open(notebook_of(tmp_path, "faults", later, "1 / 0", "2"))
+    # the kernel leaves out the cells that wait when one fails: by then the last one has to wait
+    fails = "import time\ntime.sleep(2)\n1 / 0"
+    desk.open(notebook_of(tmp_path, "faults", later, fails, "2"))
     desk.run_all()
     found = "\n".join(desk.faults())
     assert "c0: Traceback" in found
