@@ -21,9 +21,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--keep", type=Path, metavar="FILE", help="write the table to this text file as it grows"
     )
-    parser.add_argument(
-        "--resume", action="store_true", help="leave out what the kept file has, and add the rest"
-    )
 
 
 def main(options: Namespace) -> int:
@@ -32,8 +29,6 @@ def main(options: Namespace) -> int:
     words: list[str | Path] = [environment.ready("test"), FOLDER, *options.names]
     if options.keep is not None:
         words += ["--keep", options.keep.absolute()]
-    if options.resume:
-        words.append("--resume")
     return interpreters.exec_program(words)
 
 
@@ -49,8 +44,6 @@ def check(options: Namespace) -> None:
         if name not in names:
             close = " or ".join(nearest(name, names, count=2))
             raise Fault(f"There is no benchmark '{name}'; the nearest is {close}.")
-    if options.resume and options.keep is None:
-        raise Fault("--resume goes on with a kept file; name it: --keep FILE")
     if options.keep is not None and not options.keep.absolute().parent.is_dir():
         raise Fault(f"There is no folder {options.keep.absolute().parent} to write the table to.")
 

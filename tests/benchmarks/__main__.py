@@ -6,69 +6,55 @@ next.
 
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+import contest
 import table
-from table import Section, Timings
+from table import Section
 
 from labsupport.commands import bench, interpreters
 from labsupport.commands.faults import Fault
 
-ALONE = Path(__file__).with_name("alone.py")
 LIMIT = 15 * 60  # seconds for one benchmark
 
 
 def main(options: Namespace) -> int:
     """Race one benchmark after the other; what is finished is kept at once."""
-    names = options.names or bench.available()
-    timings = kept_before(names, options)
-    for name in names:
-        if options.resume and timings.has(name):
-            continue
+    here, sections = table.machine(), list[Section]()
+    for name in options.names or bench.available():
         print(f"\n{name}", flush=True)
-        timings = timings.replacing(race(name))
+        sections.append(race(name))
         if options.keep is not None:
-            timings.write(options.keep)
-    print(f"\n{timings}", end="", flush=True)
-    return int(any(timings.failed(name) for name in names))
-
-
-def kept_before(names: list[str], options: Namespace) -> Timings:
-    """The kept file's table where some of it stays, else an empty one."""
-    here = table.machine()
-    some_stay = options.resume or set(names) < set(bench.available())
-    if options.keep is None or not options.keep.exists() or not some_stay:
-        return Timings(here)
-    kept = Timings.read(options.keep)
-    if kept.measured_elsewhere(here):
-        raise Fault(
-            f"{options.keep} was measured on another machine, or with other versions. Move it "
-            "away, or name another file with --keep."
-        )
-    return Timings(here, kept.sections)
+            options.keep.write_text(table.whole(here, sections), encoding="utf-8")
+    print(f"\n{table.whole(here, sections)}", end="", flush=True)
+    return int(any(section.failed for section in sections))
 
 
 def race(name: str) -> Section:
     """One benchmark in its own interpreter, which prints as it goes."""
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="labs-bench-") as folder:
-        rows = Path(folder) / "rows"
-        rows.touch()
-        words = [sys.executable, str(ALONE), str(bench.file_of(name)), str(rows)]
-        why = ""
-        try:
-            status = subprocess.run(
-                words, env=interpreters.environment_variables(), timeout=LIMIT, check=False
-            ).returncode
-            if status not in (0, 1):
-                why = f"its process ended with status {status}"
-        except subprocess.TimeoutExpired:
-            why = f"stopped after {LIMIT // 60} minutes"
-        lines = rows.read_text(encoding="utf-8").splitlines()
-    return Section.of(name, time.perf_counter() - start, lines, why)
+    start, rows = time.perf_counter(), []
+    folders = [str(bench.file_of(name).parent), str(Path(__file__).parent)]
+    code = f"import sys; sys.path[:0] = {folders}; import race_{name} as it; it.bench()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=interpreters.environment_variables(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        limit = threading.Timer(LIMIT, process.kill)
+        limit.start()
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            rows += [line.rstrip()] if table.is_row(line.rstrip()) else []
+    seconds = time.perf_counter() - start
+    limit.cancel()
+    if process.returncode or not rows:
+        why = f"its process ended after {seconds:.0f} s, with status {process.returncode}"
+        rows.append(contest.text(contest.Gap("", "", why, failed=True)))
+    return Section(name, seconds, tuple(rows))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,9 @@ A machine's speed drifts, so single times say little. The contenders of a contes
 by round, and what is reported are medians over the rounds and ratios between them.
 """
 
-import contextlib
-import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,17 +78,6 @@ class Gap:
 
 
 Row = Line | Gap
-_listeners: list[Callable[[Row], object]] = []
-
-
-@contextlib.contextmanager
-def listening(listener: Callable[[Row], object]) -> Iterator[None]:
-    """Give the listener each row as soon as it is there."""
-    _listeners.append(listener)
-    try:
-        yield
-    finally:
-        _listeners.remove(listener)
 
 
 def race(
@@ -173,8 +160,6 @@ def _line(contest: Contest, peer: str, ours: list[float], theirs: list[float]) -
 
 def _report(row: Row) -> None:
     print(text(row), flush=True)
-    for listener in _listeners:
-        listener(row)
 
 
 HEADING = (
@@ -197,20 +182,3 @@ def text(row: Row) -> str:
         f"{begin}{row.ours:>7.3f}s {row.theirs:>7.3f}s "
         f"{row.ratio:>6.2f}x {spread:>13} {row.wanted:>6.2f}x  {row.verdict}"
     )
-
-
-def packed(row: Row) -> str:
-    """The row as one line of JSON, for the process that collects the rows.
-
-    >>> unpacked(packed(Gap("FGSM", "foolbox", "not installed here"))).why
-    'not installed here'
-    """
-    return json.dumps(vars(row))
-
-
-def unpacked(line: str) -> Row:
-    """The row that was packed."""
-    fields: dict[str, Any] = json.loads(line)
-    if "why" in fields:
-        return Gap(**fields)
-    return Line(**{**fields, "spread": tuple(fields["spread"])})

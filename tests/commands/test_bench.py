@@ -15,23 +15,21 @@ def test_help_lists_the_names_and_how_to_keep_the_table(capsys):
     words = capsys.readouterr().out
     assert "occlusion" in words
     assert "--keep FILE" in words
-    assert "--resume" in words
 
 
 def test_the_words_are_handed_to_the_races(executed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["bench", "fooling", "style", "--keep", "kept.txt", "--resume"]) == 0
+    assert main(["bench", "fooling", "style", "--keep", "kept.txt"]) == 0
     words, _ = executed()
     races = Path(words[1])
     assert (races / "__main__.py").exists()
-    assert words[2:] == ["fooling", "style", "--keep", str(tmp_path / "kept.txt"), "--resume"]
+    assert words[2:] == ["fooling", "style", "--keep", str(tmp_path / "kept.txt")]
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["oclusion"], "the nearest is occlusion"),
-        (["--resume"], "--keep FILE"),
         (["--keep", "/nowhere/at/all/bench.txt"], "There is no folder /nowhere/at/all"),
     ],
 )
