@@ -7,6 +7,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -35,6 +36,9 @@ def test_the_first_start_makes_the_environment_and_the_second_makes_nothing(work
     assert ready() == workbook.home / "bin" / "python"
     assert capsys.readouterr().out == ""
     assert len(workbook.calls(*INSTALL)) == 1
+    for damaged in ("", "[]", '{"python": "3.12"}', '{"extras": 3}'):
+        (workbook.home / "workbook.json").write_text(damaged)
+        assert workbook.stamp is None, damaged
 
 
 def test_the_tests_bring_their_extra_and_the_labs_keep_it(workbook, capsys):
@@ -115,13 +119,6 @@ def test_a_folder_that_is_not_ours_is_never_deleted(workbook):
     assert (workbook.home / "precious").exists()
 
 
-def test_a_damaged_stamp_is_no_stamp(workbook):
-    ready()
-    for damaged in ("", "[]", '{"python": "3.12"}', '{"extras": 3}'):
-        (workbook.home / "workbook.json").write_text(damaged)
-        assert workbook.stamp is None
-
-
 def constrained(workbook) -> list[bool]:
     return ["--constraint" in call for call in workbook.calls(*INSTALL)]
 
@@ -195,27 +192,18 @@ def test_the_disk_is_too_full_to_begin(workbook, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_written_to(workbook, monkeypatch):
-    def refuse(self: Path, *_: object, **__: object) -> None:
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "open", Mock(side_effect=OSError(30, "Read-only file system")))
     with pytest.raises(Fault, match=r"cannot be written to.*Copy the workbook"):
         ready()
-
-
-def test_an_error_that_means_something_else_is_not_called_read_only():
+    # and an error that means something else is not called so
     with pytest.raises(FileNotFoundError), environment.writable():
-        Path("/no/such/file").read_text()
+        Path("/no/such/file").stat()
 
 
 def test_a_child_that_ignores_ctrl_c_is_ended(monkeypatch):
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], text=True)
-
-    def impatient(timeout: float) -> int:
-        raise subprocess.TimeoutExpired("sleeper", timeout)
-
     with monkeypatch.context() as patch:
-        patch.setattr(sleeper, "wait", impatient)
+        patch.setattr(sleeper, "wait", Mock(side_effect=subprocess.TimeoutExpired("sleeper", 1)))
         installation.end(sleeper)
     assert sleeper.wait(timeout=10) == -signal.SIGKILL
 

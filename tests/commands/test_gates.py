@@ -94,6 +94,7 @@ def test_all_computes_the_numbers_under_every_setting_and_the_notebooks_under_on
 ):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("LABS_TESTS", raising=False)
+    monkeypatch.setattr(gates, "workers", lambda: 4)
     main(["test", "--all", "-x"])
     assert asked == [("test",)]
     assert [around.get("LABS_TESTS") for _, around in runs] == ["all"] + 7 * [None]
@@ -103,16 +104,13 @@ def test_all_computes_the_numbers_under_every_setting_and_the_notebooks_under_on
     everything, *numeric, notebooks = (
         [word for word in words if "xml" not in word] for words, _ in runs
     )
-    assert everything == [*PYTEST, "-x"]
-    assert numeric == [[*PYTEST, *gates.NUMERIC, "-x"]] * 6
-    assert notebooks == [*PYTEST, gates.NOTEBOOKS, "-x"]
-
-
-def test_a_run_in_two_threads_has_half_as_many_processes(runs, monkeypatch):
-    monkeypatch.setattr(gates, "workers", lambda: 4)
-    main(["test", "--all"])
-    counts = [next(word for word in words if "numprocesses" in word) for words, _ in runs]
-    assert counts == [f"--numprocesses={n}" for n in (4, 4, 4, 4, 2, 2, 2, 4)]
+    several, halved = (
+        [*PYTEST, f"--numprocesses={processes}", "--dist=worksteal"] for processes in (4, 2)
+    )
+    assert everything == [*several, "-x"]
+    # runs in two threads have half as many processes
+    assert numeric == [[*kind, *gates.NUMERIC, "-x"] for kind in (several, halved) for _ in "123"]
+    assert notebooks == [*several, gates.NOTEBOOKS, "-x"]
 
 
 def test_a_processor_without_plainer_kernels_shows_its_own_alone():

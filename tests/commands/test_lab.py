@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,13 +18,6 @@ def options(*words: str) -> Namespace:
     parser = ArgumentParser()
     lab.add_arguments(parser)
     return parser.parse_args(words)
-
-
-def fails(error: OSError):
-    def listen(port: int) -> int:
-        raise error
-
-    return listen
 
 
 @pytest.fixture
@@ -62,7 +56,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_installed(
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 10**9, 80])
 def test_what_is_no_port_or_the_systems_own_is_refused(port: int, monkeypatch):
-    monkeypatch.setattr(lab, "listen", fails(PermissionError(13, "Permission denied")))
+    monkeypatch.setattr(lab, "listen", Mock(side_effect=PermissionError(13, "denied")))
     with pytest.raises(Fault, match="cannot be used"):
         lab.checked_port(port)
 
@@ -72,7 +66,7 @@ def test_a_free_port_is_found_although_the_usual_ones_are_taken(taken: int, monk
     port = lab.free_port()
     assert port not in (0, taken)
     assert lab.checked_port(port) == port
-    monkeypatch.setattr(lab, "listen", fails(OSError(1, "no")))
+    monkeypatch.setattr(lab, "listen", Mock(side_effect=OSError(1, "no")))
     with pytest.raises(Fault, match="firewall"):
         lab.free_port()
 

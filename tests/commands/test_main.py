@@ -4,8 +4,9 @@ import ast
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,7 +15,6 @@ from labsupport.commands import main
 from labsupport.commands.requirements import ROOT, oldest_python
 from labsupport.core.errors import LabError
 
-DOOR = ROOT / "labsupport" / "__main__.py"
 OLD = [f"python3.{minor}" for minor in range(6, 11)] + ["python2.7"]
 
 
@@ -48,11 +48,10 @@ def test_an_old_python_is_told_what_is_needed():
             continue
         assert reply.returncode == 1
         assert "needs Python 3.11 or newer" in reply.stderr
-
-
-def test_the_door_and_pyproject_agree_on_the_oldest_python():
-    assert f"< ({', '.join(oldest_python().split('.'))})" in DOOR.read_text(encoding="utf-8")
-    assert f"Python {oldest_python()} or newer" in DOOR.read_text(encoding="utf-8")
+    # the door and pyproject.toml agree on the oldest one
+    door = (ROOT / "labsupport" / "__main__.py").read_text(encoding="utf-8")
+    assert f"< ({', '.join(oldest_python().split('.'))})" in door
+    assert f"Python {oldest_python()} or newer" in door
 
 
 def test_every_command_can_be_loaded_and_explains_itself(capsys):
@@ -79,28 +78,17 @@ def test_an_unknown_command_or_option_is_refused(capsys):
     assert "what is --noisy?" in capsys.readouterr().err
 
 
-@dataclass
-class Stub:
-    """A command that fails in a chosen way."""
-
-    error: BaseException
-
-    def add_arguments(self, parser: object) -> None:
-        pass
-
-    def main(self, options: object) -> int:
-        raise self.error
-
-
 def test_a_fault_is_one_sentence_without_a_traceback_and_a_mistake_of_ours_not_hidden(
     monkeypatch, capsys
 ):
+    command = SimpleNamespace(add_arguments=Mock(), main=Mock())
+    monkeypatch.setattr(commands.importlib, "import_module", lambda _: command)
     words = "This is wrong. Do that."
     for error, status, said in (LabError(words), 1, words), (KeyboardInterrupt(), 130, "Stopped."):
-        monkeypatch.setattr(commands.importlib, "import_module", lambda _, e=error: Stub(e))
+        command.main.side_effect = error
         assert main(["lab"]) == status
         assert capsys.readouterr().err.strip() == said
-    monkeypatch.setattr(commands.importlib, "import_module", lambda _: Stub(ZeroDivisionError()))
+    command.main.side_effect = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         main(["lab"])
 

@@ -13,16 +13,8 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement as Oracle
 from packaging.version import Version
 
-from labsupport.commands.faults import Fault
-from labsupport.commands.requirements import (
-    PYPROJECT,
-    ROOT,
-    Requirement,
-    fingerprint,
-    order,
-    unmet,
-    wanted,
-)
+from labsupport.commands import faults, requirements
+from labsupport.commands.requirements import PYPROJECT, ROOT, Requirement, wanted
 
 numbers = st.lists(st.integers(0, 30), min_size=1, max_size=4).map(
     lambda parts: ".".join(map(str, parts))
@@ -38,7 +30,7 @@ bounds = st.tuples(st.sampled_from([">=", "<=", ">", "<", "!="]), numbers).map("
 
 @given(versions, numbers)
 def test_versions_are_ordered_as_packaging_orders_them(version: str, release: str):
-    ours = order(version) < order(release)
+    ours = requirements.order(version) < requirements.order(release)
     public = Version(Version(version).public)
     assert ours == (public < Version(release))
 
@@ -55,8 +47,9 @@ def test_bounds_are_understood_as_packaging_understands_them(version: str, some:
     )
 
 
-def test_every_line_of_pyproject_is_read():
-    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+def test_every_line_of_pyproject_is_read_and_has_its_reason():
+    text = PYPROJECT.read_text(encoding="utf-8")
+    project = tomllib.loads(text)["project"]
     extras = project["optional-dependencies"]
     lines = [*project["dependencies"], *(line for extra in extras.values() for line in extra)]
     for line, requirement in zip(lines, wanted(*extras), strict=True):
@@ -64,16 +57,10 @@ def test_every_line_of_pyproject_is_read():
         assert {"".join(bound) for bound in requirement.bounds} == set(
             map(str, Oracle(line).specifier)
         )
-
-
-def test_every_line_of_pyproject_has_its_reason():
-    text = PYPROJECT.read_text(encoding="utf-8")
-    extras = tomllib.loads(text)["project"]["optional-dependencies"]
-    for requirement in wanted(*extras):
-        lines = [line for line in text.splitlines() if line.startswith(f'  "{requirement}"')]
-        assert lines, requirement
-        for line in lines:
-            assert len(line.partition("#")[2].strip()) > 10, line
+        commented = [line for line in text.splitlines() if line.startswith(f'  "{requirement}"')]
+        assert commented, requirement
+        for one in commented:
+            assert len(one.partition("#")[2].strip()) > 10, one
 
 
 @pytest.mark.parametrize(
@@ -81,7 +68,7 @@ def test_every_line_of_pyproject_has_its_reason():
     ["", "torch ~= 2", "torch>=", "torch; python_version<'3'", "torch[cuda]>=2", "a @ file:///b"],
 )
 def test_a_line_that_is_not_understood_is_a_fault_not_a_guess(line: str):
-    with pytest.raises(Fault, match="not of the form"):
+    with pytest.raises(faults.Fault, match="not of the form"):
         Requirement.parse(line)
 
 
@@ -94,7 +81,7 @@ def test_what_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch):
         return there[name]
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    lacking = unmet(map(Requirement.parse, ["torch>=2.9", "numpy>=2.0", "pillow"]))
+    lacking = requirements.unmet(map(Requirement.parse, ["torch>=2.9", "numpy>=2.0", "pillow"]))
     assert [str(one) for one in lacking] == ["torch>=2.9", "pillow"]
 
 
@@ -108,9 +95,9 @@ def test_only_what_concerns_the_environment_changes_the_fingerprint(tmp_path: Pa
     text = PYPROJECT.read_text(encoding="utf-8")
     other = tmp_path / "pyproject.toml"
     other.write_text(text.replace("line-length = 100", "line-length = 90"), encoding="utf-8")
-    assert fingerprint(other) == fingerprint()
+    assert requirements.fingerprint(other) == requirements.fingerprint()
     other.write_text(text.replace('"numpy>=2.0"', '"numpy>=2.1"'), encoding="utf-8")
-    assert fingerprint(other) != fingerprint()
+    assert requirements.fingerprint(other) != requirements.fingerprint()
 
 
 def test_the_tested_versions_are_pinned_and_within_the_bounds():
