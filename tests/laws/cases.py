@@ -3,14 +3,18 @@
 A new method needs one line here; `test_laws.py` fails until it has one.
 """
 
+import contextlib
 import functools
 import importlib
 import inspect
 import itertools
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
+from typing import Any
 
+import pytest
 import torch
 import torchvision
 import toys
@@ -729,6 +733,55 @@ def public_methods() -> set[str]:
     return names
 
 
+# What a method is given in a call of the table, and what it gives
+
+
+class Recorder:
+    """Stands in for a method and keeps what it is given, and what it gives; of frames, the last."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.method = method
+        self.calls: list[inspect.BoundArguments] = []
+        self.results: list[Any] = []
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return self._keep(self.method, *given, **named)
+
+    def frames(self, *given: Any, **named: Any) -> Any:
+        return self._keep(self.method.frames, *given, **named)
+
+    def _keep(self, way: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        self.calls.append(inspect.signature(self.method).bind(*given, **named))
+        result = way(*given, **named)
+        if isinstance(result, Iterator):
+            return self._until_the_last(result)
+        self.results.append(result)
+        return result
+
+    def _until_the_last(self, frames: Iterator[Any]) -> Iterator[Any]:
+        last: list[Any] = []
+        try:
+            for frame in frames:
+                last = [frame]
+                yield frame
+        finally:
+            self.results += last
+            if hasattr(frames, "close"):
+                frames.close()
+
+
+@contextlib.contextmanager
+def recorded(case: Case) -> Iterator[Recorder]:
+    """A recorder wherever the methods know the case's own by name."""
+    home, function = case.name.split(".")
+    recorder = Recorder(getattr(importlib.import_module(f"labsupport.methods.{home}"), function))
+    with pytest.MonkeyPatch.context() as patch:
+        for module in [one for name, one in sys.modules.items() if "labsupport.methods" in name]:
+            for own in [own for own, value in vars(module).items() if value is recorder.method]:
+                patch.setattr(module, own, recorder)
+        yield recorder
+
+
 # The network families, small images, ten classes
 
 FAMILIES: dict[str, tuple[str, tuple[int, int]]] = {
@@ -754,9 +807,9 @@ def family(title: str, device: str = "cpu") -> Network:
     return networks.wrap(module, input_size=size, name=title, device=device)
 
 
-def network_for(title: str) -> Network:
+def network_for(title: str, device: str = "cpu") -> Network:
     """The network of a family, or the plain one."""
-    return plain() if title == "plain" else family(title)
+    return plain(device) if title == "plain" else family(title, device)
 
 
 def image_for(title: str) -> torch.Tensor:
@@ -765,6 +818,7 @@ def image_for(title: str) -> torch.Tensor:
 
 
 @functools.cache
-def plain() -> Network:
+def plain(device: str = "cpu") -> Network:
     """A network that methods cannot follow incrementally."""
-    return networks.wrap(toys.seeded(lambda: toys.Squeezed(10)), input_size=(48, 40), name="plain")
+    module = toys.seeded(lambda: toys.Squeezed(10))
+    return networks.wrap(module, input_size=(48, 40), name="plain", device=device)

@@ -5,6 +5,8 @@ import os
 import random
 import threading
 from collections.abc import Iterator
+from functools import partial
+from unittest import mock
 
 import cases
 import numpy as np
@@ -90,24 +92,19 @@ def in_a_new_thread(ask):
     return answers[0]
 
 
-@pytest.fixture
-def untouched():
-    """`with untouched(network, image):` fails where something is left behind."""
-
-    @contextlib.contextmanager
-    def watch(network: Network, image: torch.Tensor) -> Iterator[None]:
-        before, around, pixels = of_network(network), of_process(), image.clone()
-        try:
-            yield
-        finally:
-            for key, value in of_network(network).items():
-                assert value == before[key], key
-            for key, value in of_process().items():
-                assert value == around[key], key
-            assert torch.equal(image, pixels)
-            assert image.grad is None
-
-    return watch
+@contextlib.contextmanager
+def untouched(network: Network, image: torch.Tensor) -> Iterator[None]:
+    """Fails where something is left behind."""
+    before, around, pixels = of_network(network), of_process(), image.clone()
+    try:
+        yield
+    finally:
+        for key, value in of_network(network).items():
+            assert value == before[key], key
+        for key, value in of_process().items():
+            assert value == around[key], key
+        assert torch.equal(image, pixels)
+        assert image.grad is None
 
 
 CALLERS_MODES = {
@@ -118,7 +115,7 @@ CALLERS_MODES = {
 
 @each_case
 @pytest.mark.parametrize("title", ["SqueezeNet", "plain"])
-def test_a_call_gives_the_same_again_and_leaves_nothing_behind(case, title, untouched, planted):
+def test_a_call_gives_the_same_again_and_leaves_nothing_behind(case, title):
     """Whatever the caller's grad mode, whatever was drawn before, also when a layer raises."""
     if title == "plain" and not case.uses_network:
         return  # it has been called once, beside the other network
@@ -154,22 +151,23 @@ def same(found: Results, expected: Results) -> None:
 
 
 @with_target
-def test_nothing_is_left_behind_by_a_wrong_target(case, untouched):
+def test_nothing_is_left_behind_by_a_wrong_target(case):
     network, image = family("SqueezeNet"), image_for("SqueezeNet")
     with untouched(network, image), pytest.raises(LabError):
         case.call(network, image, case.wrong)
 
 
-def test_the_fixture_notices(untouched):
+def test_the_guard_notices():
     """A guard that nothing trips is no guard: each kind of rest, left on purpose."""
     module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
     network = cases.networks.wrap(module, input_size=8)
     image = toys.image(8)
     conv, relu = network.graph.get_submodule("0"), network.graph.get_submodule("1")
+    ask = conv.weight.requires_grad_
 
     def leave_gradient():
-        conv.weight.requires_grad_(True).sum().backward()
-        conv.weight.requires_grad_(False)
+        ask(True).sum().backward()
+        ask(False)
 
     rests = {
         "hooks": (lambda: conv.register_forward_hook(print), conv._forward_hooks.clear),
@@ -178,10 +176,7 @@ def test_the_fixture_notices(untouched):
             lambda: setattr(relu, "inplace", True),
             lambda: setattr(relu, "inplace", False),
         ),
-        "asks for gradients": (
-            lambda: conv.weight.requires_grad_(True),
-            lambda: conv.weight.requires_grad_(False),
-        ),
+        "asks for gradients": (partial(ask, True), partial(ask, False)),
         "gradients": (leave_gradient, lambda: setattr(conv.weight, "grad", None)),
         "weights": (lambda: conv.weight.data.mul_(2), lambda: None),
         "torch's generator": (lambda: torch.rand(1), lambda: None),
@@ -203,27 +198,21 @@ def test_the_fixture_notices(untouched):
         image[0, 0, 0, 0] = 0.5
 
 
-@pytest.fixture
-def planted(monkeypatch):
+@contextlib.contextmanager
+def planted(number: int | None) -> Iterator[list[int]]:
     """`with planted(n) as seen:` the n-th convolution raises; `seen` counts them."""
+    seen: list[int] = []
+    real = F.conv2d
 
-    @contextlib.contextmanager
-    def plant(number: int | None) -> Iterator[list[int]]:
-        seen: list[int] = []
-        real = F.conv2d
+    def trap(given, *rest, **named):
+        if given.device.type != "meta":
+            seen.append(1)
+            if len(seen) == number:
+                raise ArithmeticError("planted")
+        return real(given, *rest, **named)
 
-        def trap(given, *rest, **named):
-            if given.device.type != "meta":
-                seen.append(1)
-                if len(seen) == number:
-                    raise ArithmeticError("planted")
-            return real(given, *rest, **named)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(F, "conv2d", trap)
-            yield seen
-
-    return plant
+    with mock.patch.object(F, "conv2d", trap):
+        yield seen
 
 
 # Results
@@ -282,7 +271,7 @@ def families() -> Iterator[tuple[Case, str]]:
 
 
 @pytest.mark.parametrize(("case", "title"), list(families()), ids=name_of)
-def test_every_family_on_an_image_that_is_not_square(case, title, untouched):
+def test_every_family_on_an_image_that_is_not_square(case, title):
     network, image = family(title), image_for(title)
     with untouched(network, image):
         results = case.call(network, image, 3)

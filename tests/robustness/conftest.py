@@ -3,15 +3,5 @@
 import sys
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS / name) for name in ("robustness", "laws", "core", "notebooks")]
-
-
-@pytest.fixture(scope="session")
-def tiny():
-    """A network of two convolutions, on which every method of the table works."""
-    import spoiling
-
-    return spoiling.tiny()

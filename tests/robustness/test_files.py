@@ -15,6 +15,7 @@ import torch
 import toys
 from cases import CASES, Case
 from PIL import Image
+from spoiling import SIZE, tiny
 
 from labsupport.core import bundled, images
 from labsupport.core import network as networks
@@ -192,17 +193,16 @@ DAMAGES = {
         ("digits/test.csv", lambda: images.digits("test")),
     ],
 )
-def test_damaged_data_are_refused_and_told_how_to_bring_back(own_data, damage, name, load):
+def test_damaged_and_missing_data_are_refused_and_told_how_to_bring_back(
+    own_data, damage, name, load
+):
     file = own_data / name
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(DamagedData, match=f"git checkout -- data/{name}"):
         load()
-
-
-def test_a_missing_file_is_refused(own_data):
-    (own_data / "weights/lenet5.safetensors").unlink()
+    file.unlink()
     with pytest.raises(DamagedData, match="cannot be read"):
-        networks.load("lenet5")
+        load()
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
@@ -323,10 +323,10 @@ def outside(seen: list[str], folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_method_writes_nothing(case: Case, tiny, tmp_path, monkeypatch):
+def test_a_method_writes_nothing(case: Case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with written() as seen:
-        case.call(tiny, toys.image(48, 40), 3)
+        case.call(tiny(), toys.image(*SIZE), 3)
     assert outside(seen, Path(os.devnull)) == []
     assert list(tmp_path.iterdir()) == []
 
