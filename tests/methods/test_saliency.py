@@ -115,12 +115,6 @@ def test_a_drawn_disc_is_cut_out(seed):
     assert s.mask_iou(alone.mask, mask) < s.mask_iou(cut.mask, mask)
 
 
-def test_only_the_largest_part_is_kept():
-    mask = disc(radius=24) | disc(centre=(80, 14), radius=8)
-    cut = s.segment(drawn(mask), mask.float() + 0.1 * torch.rand(mask.shape), smooth=0)
-    assert s.mask_iou(cut.mask, disc(radius=24)) > 0.9
-
-
 def test_the_seeds_are_the_maps_quantiles_also_of_two_values():
     map_ = torch.arange(400.0).reshape(20, 20) / 400
     cut = s.segment(drawn(map_ > 0.7), map_, foreground=0.9, background=0.25, smooth=0)
@@ -204,55 +198,48 @@ def test_what_cannot_work_is_refused(small):
     )
 
 
-def as_set(mask) -> set:
-    return {tuple(place) for place in mask.nonzero().tolist()}
+def filled(box, size) -> torch.Tensor:
+    left, top, right, bottom = box
+    mask = torch.zeros(size, dtype=torch.bool)
+    mask[top:bottom, left:right] = True
+    return mask
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_overlaps_are_shares_of_sets_of_pixels(seed):
-    random = torch.Generator().manual_seed(seed)
-    one, other = (torch.rand(2, 9, 11, generator=random) > 0.6).unbind()
-    shared, either = as_set(one) & as_set(other), as_set(one) | as_set(other)
-    assert s.mask_iou(one, other) == pytest.approx(len(shared) / len(either))
-    boxes = [s.box_of(mask) for mask in (one[2:5, 1:6], other)]
-    filled = []
-    for left, top, right, bottom in boxes:
-        mask = torch.zeros(9, 11, dtype=torch.bool)
-        mask[top:bottom, left:right] = True
-        filled.append(mask)
-    assert s.box_iou(*boxes) == pytest.approx(s.mask_iou(*filled))
-
-
-def test_the_overlap_of_boxes_at_its_ends():
+def test_overlaps_are_shares_of_sets_of_pixels():
+    random = torch.Generator().manual_seed(0)
+    for one, other in (torch.rand(3, 2, 9, 11, generator=random) > 0.6).unbind():
+        first, second = ({*map(tuple, mask.nonzero().tolist())} for mask in (one, other))
+        assert s.mask_iou(one, other) == pytest.approx(len(first & second) / len(first | second))
+        boxes = [s.box_of(mask) for mask in (one[2:5, 1:6], other)]
+        by_pixels = s.mask_iou(*(filled(box, (9, 11)) for box in boxes))
+        assert s.box_iou(*boxes) == pytest.approx(by_pixels)
     assert s.box_iou((0, 0, 4, 4), (4, 0, 8, 4)) == 0  # they only touch
     assert s.box_iou((0, 0, 4, 4), (6, 6, 8, 8)) == 0
     assert s.box_iou((1, 2, 5, 7), (1, 2, 5, 7)) == 1
 
 
-def test_a_part_that_touches_at_a_corner_belongs_to_it():
+def test_only_the_largest_part_is_kept_and_what_touches_at_a_corner_belongs_to_it():
+    mask = disc(radius=24) | disc(centre=(80, 14), radius=8)
+    cut = s.segment(drawn(mask), mask.float() + 0.1 * torch.rand(mask.shape), smooth=0)
+    assert s.mask_iou(cut.mask, disc(radius=24)) > 0.9
     mask = torch.tensor([[1, 0, 0, 0, 1], [0, 1, 0, 0, 1], [0, 0, 1, 0, 0]], dtype=torch.bool)
     alone = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]], dtype=torch.bool)
     assert torch.equal(s.largest_component(mask), mask & ~alone)
 
 
 def test_localization_counts_boxes_under_a_half_and_holds_masks_against_the_truth():
-    def scene(box):
-        mask = torch.zeros(40, 40, dtype=torch.bool)
-        mask[box[1] : box[3], box[0] : box[2]] = True
-        return s.Scene(torch.zeros(1, 3, 40, 40), mask, "", "")
-
-    true = [scene((0, 0, 10, 10))] * 4
     boxes = [(0, 0, 10, 10), (0, 0, 10, 5), (0, 0, 10, 4), (20, 20, 30, 30)]
-    result = s.localization(true, [scene(box).mask for box in boxes])
+    masks = [filled(box, (40, 40)) for box in boxes]
+    scene = s.Scene(torch.zeros(1, 3, 40, 40), masks[0], "", "")
+    result = s.localization([scene] * 4, masks)
     assert result.boxes == tuple(boxes)
     assert result.error == 0.5  # exactly one half is a hit
 
     some = s.scenes(3, size=64)
     perfect = s.localization(some, [one.mask for one in some])
     assert (perfect.error, perfect.iou) == (0, 1)
-    empty = torch.zeros(64, 64, dtype=torch.bool)
-    empty[0, 0] = True
-    result = s.localization(some, [some[0].mask, empty, some[2].mask])
+    wrong = filled((0, 0, 1, 1), (64, 64))
+    result = s.localization(some, [some[0].mask, wrong, some[2].mask])
     assert result.error == pytest.approx(1 / 3)
     assert result.iou == pytest.approx(2 / 3, abs=0.01)
 
@@ -264,8 +251,7 @@ def test_a_scene_holds_the_object_and_the_photo_untouched():
     left, top, right, bottom = scene.box
     assert (left, bottom) == (0, 224)
     assert max(right - left, bottom - top) == pytest.approx(112, abs=2)
-    far = torch.ones(224, 224, dtype=torch.bool)
-    far[top - 3 :, : right + 3] = False
+    far = ~filled((0, top - 3, right + 3, 224), (224, 224))
     assert torch.equal(scene.image[0][:, far], behind[0][:, far])
     inside = scene.image[0][:, scene.mask]
     assert float((inside - behind[0][:, scene.mask]).abs().mean()) > 0.1
@@ -329,8 +315,7 @@ def test_grab_cut_finds_more_than_a_threshold_and_a_box_in_the_middle(squeezenet
 
 def test_what_is_surely_background_stays_so_whatever_its_colour():
     """A bar of one colour; the map calls its right third background."""
-    bar = torch.zeros(60, 90, dtype=torch.bool)
-    bar[20:40] = True
+    bar = filled((0, 20, 90, 40), (60, 90))
     map_ = 0.5 * torch.ones(60, 90)
     map_[20:40, :30], map_[:20], map_[40:], map_[:, 60:] = 1.0, 0.0, 0.0, 0.0
     cut = s.segment(drawn(bar), map_, smooth=0, foreground=0.85, background=0.5)
