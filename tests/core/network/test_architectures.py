@@ -12,7 +12,7 @@ from labsupport.core import network as networks
 from labsupport.core.images import crops
 from labsupport.core.network import blueprints
 from labsupport.core.network.architectures import convnetjs, lenet
-from labsupport.core.network.architectures.alexnet import AlexNet2012, response_normalization
+from labsupport.core.network.architectures.alexnet import response_normalization
 from labsupport.core.network.architectures.lenet import C3_TABLE, LeNet5Of1998, digit_bitmaps
 
 SHAPES = {
@@ -56,21 +56,6 @@ def test_they_have_the_papers_weights_and_settings(digits, pictures):
     assert pictures.input_size == convnetjs.INPUT_SIZE
     assert (pictures.mean, pictures.std) == (convnetjs.MEAN, convnetjs.STD)
     assert (digits.categories, pictures.categories) == (lenet.CATEGORIES, crops.CATEGORIES)
-
-
-def test_receptive_fields_are_counted_by_hand(digits):
-    fields = {name: digits.layer(name).receptive_field for name in ("conv1", "pool1", "conv2")}
-    assert fields == {"conv1": (5, 5), "pool1": (6, 6), "conv2": (14, 14)}
-    # a place that reads the padding: rows and columns -2 to 11, clipped
-    assert networks.receptive_box(digits, "conv2", (0, 0), (28, 28)) == (0, 0, 12, 12)
-    assert networks.receptive_box(digits, "pool2", (4, 4), (28, 28)) == (14, 14, 28, 28)
-
-
-def test_the_trace_has_the_slides_names_in_order(digits):
-    assert [layer.name for layer in digits.layers if not layer.name.startswith("mean")] == [
-        "conv1", "relu1", "pool1", "conv2", "relu2", "pool2",
-        "flatten", "fc1", "relu3", "fc2", "relu4", "fc3",
-    ]  # fmt: skip
 
 
 def by_hand(network: networks.Network, x: torch.Tensor, **padding: int) -> torch.Tensor:
@@ -186,15 +171,3 @@ def test_the_response_normalization_is_the_papers_formula():
     squares = F.pad(maps.square(), (0, 0, 0, 0, 2, 2)).unfold(1, 5, 1).sum(-1)
     expected = maps / (2 + 1e-4 * squares) ** 0.75
     assert torch.allclose(response_normalization()(maps), expected, atol=1e-5)
-
-
-def test_alexnets_columns_do_not_see_each_other():
-    module = AlexNet2012(classes=3)
-    for layer, inputs in ((module.conv2, 48), (module.conv4, 192), (module.conv5, 192)):
-        assert layer.weight.shape[1] == inputs
-        maps = torch.zeros(1, 2 * inputs, 5, 5)
-        maps[:, :inputs] = 1.0  # the upper column alone
-        answer = layer(maps) - layer(torch.zeros_like(maps))
-        half = layer.out_channels // 2
-        assert answer[:, :half].abs().max() > 0
-        assert answer[:, half:].abs().max() == 0

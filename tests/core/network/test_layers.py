@@ -19,35 +19,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 # The lecture's recurrence
 
 
-def paper_alexnet() -> nn.Module:
-    """The kernels 11/4, 5, 3, 3, 3 with pools 3/2 of Krizhevsky's network, 2 channels each."""
-    return nn.Sequential(
-        nn.Conv2d(3, 2, 11, 4),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2),
-        nn.Conv2d(2, 2, 5, padding=2),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2),
-        nn.Conv2d(2, 2, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(2, 2, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(2, 2, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2),
-        nn.Flatten(),
-        nn.Linear(2 * 6 * 6, 5),
-    )
-
-
 def test_alexnets_fields_are_girshicks():
-    network = networks.wrap(toys.seeded(paper_alexnet), input_size=227)
+    network = blueprint("alexnet_2012")  # Krizhevsky's, with kernels of 11/4, 5, 3, 3, 3
     fields = [layer for layer in network.layers if layer.kind in {"conv", "max_pool"}]
     assert [layer.receptive_field for layer in fields] == [
         (side, side) for side in (11, 19, 51, 67, 99, 131, 163, 195)
     ]
     assert [layer.stride for layer in fields] == [(s, s) for s in (4, 8, 8, 16, 16, 16, 16, 32)]
-    assert network.layer("pool5").shape == (2, 6, 6)
     torchvisions = toys.random("alexnet")
     assert torchvisions.layer("pool5").receptive_field == (195, 195)
     assert torchvisions.layer("pool5").stride == (32, 32)
@@ -301,13 +279,8 @@ def test_fields_are_the_unclipped_boxes_sizes_and_a_step_moves_them_by_the_strid
                 for place in ((2, 3), (3, 5))
             )
             assert layer.receptive_field == (one[3] - one[1], one[2] - one[0]), layer.name
-            down, across = layer.stride
-            assert two == (
-                one[0] + 2 * across,
-                one[1] + down,
-                one[2] + 2 * across,
-                one[3] + down,
-            ), layer.name
+            steps = [end - start for start, end in zip(one, two, strict=True)]
+            assert steps == [2 * layer.stride[1], layer.stride[0]] * 2, layer.name
 
 
 def test_a_layer_without_a_map_sees_the_whole_image():
