@@ -126,6 +126,17 @@ def chain(
     return networks.wrap(seeded(whole, seed), **settings)
 
 
+class Applied(nn.Module):
+    """A function as a layer, which tracing looks into."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
 class Squeezed(nn.Module):
     """A network with a squeeze-and-excitation block: each position sees the whole map early on."""
 

@@ -151,18 +151,10 @@ def test_windows_without_a_positive_number_pass_nothing_on():
 # Means for pools
 
 
-class Averaged(nn.Module):
-    def __init__(self, size: object) -> None:
-        super().__init__()
-        self.conv, self.pool = nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(size)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.adaptive_avg_pool2d(self.pool(torch.tanh(self.conv(x))), (1, 1)).flatten(1)
-
-
 @pytest.mark.parametrize(("size", "means"), [(1, 2), ((1, 1), 2), ((1, 3), 1), (2, 1)])
 def test_a_pool_that_averages_whole_maps_is_their_mean_and_no_other(size, means):
-    network = networks.wrap(toys.seeded(lambda: Averaged(size)), input_size=9, **toys.PLAIN)
+    pool = toys.Applied(lambda x: F.adaptive_avg_pool2d(x, size))  # another one is a chain's end
+    network = toys.chain(lambda: [nn.Conv2d(3, 4, 3), pool], input_size=9, **toys.PLAIN)
     calls = [node.target for node in network.part((network.output,)).graph.nodes]
     assert calls.count(torch.mean) == means
     assert_as_traced(network, toys.image(9, 9, count=2))
@@ -220,15 +212,6 @@ def test_weights_that_are_trained_get_their_gradient(trained):
     torch.testing.assert_close(result, expected)
 
 
-class First(nn.Module):
-    def __init__(self, **settings: object) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3, **{"stride": 2, **settings})
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(self.conv(x)).mean((2, 3))
-
-
 @pytest.mark.parametrize(
     ("settings", "rewritten"),
     [
@@ -243,7 +226,11 @@ class First(nn.Module):
     ],
 )
 def test_the_strided_convolution_of_an_image_is_rewritten_and_no_other(settings, rewritten):
-    network = networks.wrap(toys.seeded(lambda: First(**settings)), input_size=11, **toys.PLAIN)
+    network = toys.chain(
+        lambda: [nn.Conv2d(3, 6, 3, **{"stride": 2, **settings}), nn.Tanh()],
+        input_size=11,
+        **toys.PLAIN,
+    )
     part = network.part((network.output,))
     calls = [node.target for node in part.graph.nodes]
     assert (rewrites.image_convolution in calls) == rewritten
