@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import toys
 from torch import nn
 
 from labsupport.core import network as networks
@@ -15,14 +16,13 @@ from labsupport.methods.patches import top_patches
 @pytest.fixture(scope="module")
 def tiny():
     """A bright-spot detector of 4 x 4 windows, a second layer, two classes."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = nn.Sequential(
-            nn.Conv2d(3, 2, 4, stride=4), nn.ReLU(), nn.Conv2d(2, 2, 1), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2),
-        )  # fmt: skip
-    module[0].weight.data[0], module[0].bias.data[0] = 1 / 48, 0.0
-    return networks.wrap(module, mean=(0, 0, 0), std=(1, 1, 1), input_size=32)
+
+    def layers():
+        first = nn.Conv2d(3, 2, 4, stride=4)
+        first.weight.data[0], first.bias.data[0] = 1 / 48, 0.0
+        return [first, nn.ReLU(), nn.Conv2d(2, 2, 1), nn.ReLU()]
+
+    return toys.chain(layers, 2, input_size=32, **toys.PLAIN)
 
 
 def spot(row: int, column: int) -> torch.Tensor:
@@ -132,6 +132,11 @@ def test_reconstructions_and_crops_show_the_same_window(tiny):
     for tile, crop in zip(drawn, crops, strict=True):
         assert tile.size == crop.size == (8, 8)
         assert (np.asarray(crop) == round(0.9 * 255)).mean() > 0.9  # the bright window, no more
+    # the papers' figures have their rows: two blocks of three, and four rows
+    block = lab.zeiler_block(tiny, patches, shown, 0)
+    assert block.width > block.height
+    both = top_patches(tiny, "relu1", shown, k=3, suppress="picture")
+    assert lab.springenberg_rows(tiny, both, shown, [0, 1]).height > 4 * 60
 
 
 def test_a_cut_is_moved_into_the_image_and_made_smaller():
@@ -139,15 +144,6 @@ def test_a_cut_is_moved_into_the_image_and_made_smaller():
     assert torch.equal(lab._cut(image, (0, 0, 1, 1), 3, 8), image[:, :, :3, :3])
     assert torch.equal(lab._cut(image, (9, 4, 10, 5), 3, 8), image[:, :, 3:6, 7:])
     assert lab._cut(image, (2, 2, 8, 8), 6, 3).shape == (1, 1, 3, 3)
-
-
-def test_the_papers_figures_have_their_rows(tiny):
-    shown = [spot(2, 5), spot(7, 0), spot(0, 7)]
-    patches = top_patches(tiny, "relu1", shown, k=3, suppress="picture")
-    block = lab.zeiler_block(tiny, patches, shown, 0)
-    rows = lab.springenberg_rows(tiny, patches, shown, [0, 1])
-    assert block.width > block.height  # two blocks of three
-    assert rows.height > 4 * 60
 
 
 # What people use today

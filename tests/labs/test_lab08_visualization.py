@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import toys
 from torch import nn
 
 from labsupport.core import network as networks
@@ -14,16 +15,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def tiny():
-    module = nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(4, 3),
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        for part in module:
-            if hasattr(part, "reset_parameters"):
-                part.reset_parameters()
-    return networks.wrap(module, input_size=24, categories=["lemon", "goose", "cup"])
+    named = {"input_size": 24, "categories": ["lemon", "goose", "cup"]}
+    return toys.chain(lambda: [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()], 3, seed=1, **named)
 
 
 def test_the_slides_twenty_classes_are_imagenets(network):

@@ -5,10 +5,10 @@ import re
 
 import pytest
 import torch
+import toys
 from torch import nn
 
 from labsupport.core import images
-from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.images import films
 from labsupport.core.images.films import Film
@@ -48,15 +48,18 @@ def test_the_controls_make_the_recipe():
     assert recipe == expected
 
 
-def test_the_sheet_has_the_ends_of_blocks_or_every_layer_with_a_map(network):
+def test_the_sheet_has_the_ends_of_blocks_or_every_layer_with_a_map_of_any_network(network):
     ends = [network.layer(name).title for name in lab.sheet_layers(network)]
     assert ends == ["relu1", *[f"fire{number}" for number in range(2, 10)], "relu10"]
     every = lab.sheet_layers(network, every=True)
     assert len(every) > 50
     assert set(lab.sheet_layers(network)) < set(every)
     assert all(network.layer(name).has_map for name in every)
-    chain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    assert lab.sheet_layers(networks.wrap(chain, input_size=16)) == ["0"]
+    chain = toys.chain(lambda: [nn.Conv2d(3, 4, 3)], input_size=16)
+    assert lab.sheet_layers(chain) == ["0"]
+    # and dogs are counted only where there are some
+    assert lab._knows_dogs(network)
+    assert not lab._knows_dogs(chain)
 
 
 def test_the_contact_sheet_hangs_one_dream_after_the_other(network):
@@ -88,12 +91,6 @@ def test_feedback_is_told_in_words_and_curves(network, opened):
     assert "viaduct" in live.words
     assert "All dogs together" in live.words
     assert live.picture.width > 900
-
-
-def test_dogs_are_counted_only_where_there_are_some(network):
-    assert lab._knows_dogs(network)
-    two = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    assert not lab._knows_dogs(networks.wrap(two, input_size=16))
 
 
 def test_a_guided_panel_shows_the_guide_beside_the_dream(network, opened):

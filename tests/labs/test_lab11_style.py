@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import toys
 from PIL import ImageColor
 from torch import nn
 
 from labsupport.core import images
-from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.labs import lab11_style as lab
 from labsupport.methods import style
@@ -21,13 +21,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def tiny():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        module = nn.Sequential(
-            nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2),
-        )  # fmt: skip
-    return networks.wrap(module, input_size=32)
+    def layers():
+        narrow, wide = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 8, 3)
+        return [narrow, nn.ReLU(), nn.MaxPool2d(2), wide, nn.ReLU()]
+
+    return toys.chain(layers, 2, seed=3, input_size=32)
 
 
 def colours_of(picture):

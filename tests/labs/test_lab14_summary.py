@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+import toys
 from PIL import Image
 from torch import nn
 
@@ -16,13 +17,12 @@ SIZE = 40
 
 
 def small_network(*, seed: int = 0) -> networks.Network:
-    torch.manual_seed(seed)
-    module = nn.Sequential(
-        nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(8, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4),
-    )  # fmt: skip
+    def layers():
+        wide, narrow = nn.Conv2d(3, 8, 5, stride=2), nn.Conv2d(8, 6, 3)
+        return [wide, nn.ReLU(), nn.MaxPool2d(2), narrow, nn.ReLU()]
+
     names = ["ant", "bee", "cat", "dog"]
-    return networks.wrap(module, categories=names, input_size=SIZE)
+    return toys.chain(layers, 4, seed, categories=names, input_size=SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +68,13 @@ def test_all_methods_answer_in_the_order_of_the_labs_and_say_what_was_asked(shee
     assert len(sizes) == 1
 
 
-def test_without_a_target_the_networks_own_answer_is_asked_about(network, image, examples):
+def test_without_a_target_the_own_answer_is_asked_about_and_a_wrong_one_is_refused_at_once(
+    network, image, examples
+):
     first = next(iter(lab.ask.frames(network, image, examples=examples)))
     assert first.query.target.title == network.predict(image, k=1)[0][0].name
+    with pytest.raises(UnknownLayer):
+        lab.ask(network, image, ("no such layer", 0))
 
 
 def test_a_unit_is_asked_about_by_the_methods_that_know_units(network, image, examples):
@@ -112,11 +116,6 @@ def test_what_cannot_be_answered_is_said_and_the_others_go_on(image, examples):
     assert (
         lab.sheet_picture(last).size == lab.sheet_picture(lab.AnswerSheet(last.query, (), 0)).size
     )
-
-
-def test_a_wrong_target_is_refused_at_once(network, image):
-    with pytest.raises(UnknownLayer):
-        lab.ask(network, image, ("no such layer", 0))
 
 
 def test_digits_are_shown_to_a_network_that_reads_digits():

@@ -108,10 +108,7 @@ def test_the_reference_meets_its_own_cases_and_laws(exercise):
         found = difference(case.expected(exercise.reference), got, tolerance=exercise.tolerance)
         assert found is None, f"{case.words}: {found}"
     assert all(broken(exercise.reference) is None for broken in exercise.laws.values())
-
-
-@each
-def test_the_cases_are_the_same_each_time(exercise):
+    # the cases are the same each time
     for one, other in zip(exercise.cases(), exercise.cases(), strict=True):
         assert one.words == other.words
         assert difference(one.arguments, other.arguments, tolerance=(0.0, 0.0)) is None
@@ -128,33 +125,23 @@ def test_the_words_are_complete(exercise):
 
 
 @each
-def test_the_solution_is_at_most_eight_lines(exercise):
-    lines = inspect.getsource(solution_of(exercise)).split('"""')[-1].splitlines()
+def test_the_solution_has_at_most_eight_lines_and_the_reference_takes_another_way(exercise):
+    solution = solution_of(exercise)
+    lines = inspect.getsource(solution).split('"""')[-1].splitlines()
     assert sum(bool(line.strip()) for line in lines) <= 8
-
-
-@each
-def test_the_reference_takes_another_way_than_the_solution(exercise):
-    def steps(function) -> tuple:
-        return function.__code__.co_code, function.__code__.co_names
-
-    assert steps(exercise.reference) != steps(solution_of(exercise))
+    codes = [function.__code__ for function in (exercise.reference, solution)]
+    steps, others = [(code.co_code, code.co_names) for code in codes]
+    assert steps != others
 
 
 # ---- the tests above can fail ---------------------------------------------------------------
 
 
-def test_a_check_that_takes_everything_is_found_out():
+def test_a_lax_check_and_mistakes_with_other_words_or_too_few_are_found_out():
     strongest = find("90.2")
     lax = replace(strongest, tolerance=(1e9, 1e9))
     assert any("takes as right" in one for one in complaints(lax, strongest.mistakes))
-
-
-def test_a_mistake_that_is_given_other_words_is_found_out():
-    (first, second, third), wrong = find("90.2").mistakes, [*find("90.2").mistakes.values()]
+    (first, second, third), wrong = strongest.mistakes, [*strongest.mistakes.values()]
     alike = {first: wrong[0], second: wrong[1], third: wrong[1]}
-    assert [one[:10] for one in complaints(find("90.2"), alike)] == ["90.2 says "]
-
-
-def test_too_few_mistakes_are_found_out():
-    assert any("needs three" in one for one in complaints(find("90.2"), {}))
+    assert [one[:10] for one in complaints(strongest, alike)] == ["90.2 says "]
+    assert any("needs three" in one for one in complaints(strongest, {}))
