@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -115,11 +116,7 @@ def one_thread():
 @pytest.fixture
 def measured(record_property):
     """`measured(words)`: a figure for people, printed at the end, whichever process took it."""
-
-    def keep(words: str) -> None:
-        record_property("measured", words)
-
-    return keep
+    return partial(record_property, "measured")
 
 
 def pytest_terminal_summary(terminalreporter):

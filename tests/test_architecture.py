@@ -44,10 +44,8 @@ def length(function: Function) -> int:
 
 def loaded_by(statement: str) -> set[str]:
     """The packages that a fresh interpreter has loaded after the statement."""
-    question = (
-        f"{statement}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
-    )
-    words = [sys.executable, "-c", question]
+    question = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    words = [sys.executable, "-c", f"{statement}\n{question}"]
     reply = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     return set(reply.stdout.splitlines()[-1].split())
 
@@ -146,13 +144,7 @@ def test_conda_installs_what_pyproject_lists():
     lines = (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines()
     items = [line.strip()[2:].strip() for line in lines if line.strip().startswith("- ")]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert items == [
-        "conda-forge",
-        f"python{project['requires-python']}",
-        "pip",
-        "pip:",
-        "-e .",
-    ]
+    assert items == ["conda-forge", f"python{project['requires-python']}", "pip", "pip:", "-e ."]
     assert f"name: {project['name']}" in lines
 
 
@@ -248,8 +240,8 @@ def test_the_readme_names_only_what_is_there():
     from labsupport.commands import COMMANDS
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    told = [word for word in re.findall(r"`([\w./]+/[\w./]*)`", text) if "NN" not in word]
-    named = [word for word in told if "word" not in word]
+    told = re.findall(r"`([\w./]+/[\w./]*)`", text)
+    named = [word for word in told if "NN" not in word and "word" not in word]
     assert len(named) > 8
     assert [path for path in named if not (ROOT / path).exists()] == []
     commands = set(re.findall(r"python3 -m labsupport (\w+)", text))

@@ -32,13 +32,16 @@ GATES = {
 
 def judged(words: list[str], *files: str) -> subprocess.CompletedProcess[str]:
     """What the tool says, called with this Python or from this environment's folder of programs."""
-    if words[0] == "python":
-        words = [sys.executable, *words[1:]]
-    else:
-        words = [str(Path(sysconfig.get_path("scripts"), words[0])), *words[1:]]
+    scripts = Path(sysconfig.get_path("scripts"))
+    program = sys.executable if words[0] == "python" else str(scripts / words[0])
     plain = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [*words, *files], cwd=ROOT, env=plain, capture_output=True, text=True, check=False
+        [program, *words[1:], *files],
+        cwd=ROOT,
+        env=plain,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -55,9 +58,8 @@ def test_before_a_commit_the_same_commands_are_run():
     text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     names = re.findall(r"^ +name: (.+)$", text, re.MULTILINE)
     entries = re.findall(r"^ +entry: (.+)$", text, re.MULTILINE)
-    assert dict(zip(names, entries, strict=True)) == {
-        name: " ".join(words) for name, words in GATES.items()
-    }
+    gates = {name: " ".join(words) for name, words in GATES.items()}
+    assert dict(zip(names, entries, strict=True)) == gates
 
 
 # The gates can fail.
@@ -92,12 +94,8 @@ def test_each_process_begins_with_what_takes_long(processes: int, request: pytes
     names = [f"a.py::test_{i}" for i in range(40)]
     names[10:10] = [f"n.py::test_notebook_runs_whole[{i}]" for i in range(6)]
     names[30:30] = ["tests/browser/b.py::test_b", "tests/test_gates.py::test_gate[lint]"]
-    ordered = [
-        item.nodeid
-        for item in conftest.in_order(
-            [*(SimpleNamespace(nodeid=name) for name in names)], processes
-        )
-    ]
+    items = [SimpleNamespace(nodeid=name) for name in names]
+    ordered = [item.nodeid for item in conftest.in_order(items, processes)]
     assert sorted(ordered) == sorted(names)
     bounds = [len(names) * number // processes for number in range(processes + 1)]
     for first, end in itertools.pairwise(bounds):

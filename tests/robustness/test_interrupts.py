@@ -144,11 +144,6 @@ class Strike:
         return self.count
 
 
-def run_until_interrupted(live: Live, seconds: float) -> None:
-    with contextlib.suppress(KeyboardInterrupt), interrupted(seconds):
-        live.run()
-
-
 def check_all_is_well(live: Live) -> None:
     """A picture, no complaint, nothing that claims to run, no lock that is held."""
     assert live.state in ("finished", "idle")
@@ -174,7 +169,8 @@ def test_an_interrupt_keeps_the_last_frame_and_the_next_start_works(name):
     try:
         for _ in range(2):
             before = live.frame
-            run_until_interrupted(live, chance.uniform(0.01, 0.6))
+            with contextlib.suppress(KeyboardInterrupt), interrupted(chance.uniform(0.01, 0.6)):
+                live.run()
             check_all_is_well(live)
             assert live.frame is not None or before is None
         for begin in (live.start, live.go_on):
@@ -209,10 +205,6 @@ def small_live(pause: float = 0.0, title: str = "small", steps: int = 30) -> Liv
     return Live(frames, {"steps": controls.whole("steps", steps, 1, 1000)}, draw=draw, title=title)
 
 
-def sampled(moments: int, among: int, seed: int) -> list[int]:
-    return sorted(random.Random(seed).sample(range(1, moments + 1), min(among, moments)))
-
-
 @pytest.mark.parametrize("second", [None, 1, 40])
 def test_no_moment_of_a_run_can_break_a_panel(second):
     """Ctrl-C at every moment of a run; and twice, so that it does not wait for the frame."""
@@ -220,7 +212,9 @@ def test_no_moment_of_a_run_can_break_a_panel(second):
     live.run()
     count = Strike().during(live.run)
     assert count > 300
-    for moment in range(1, count + 1) if second is None else sampled(count, 500, second):
+    moments = range(1, count + 1)
+    some = moments if second is None else random.Random(second).sample(moments, min(500, count))
+    for moment in some:
         Strike(moment, moment + (second or 0)).during(live.run)
         check_all_is_well(live)
         assert live.run() is not None
@@ -280,13 +274,9 @@ def test_no_moment_of_a_drawing_can_break_a_panel():
 def test_three_hundred_moments_of_a_small_panel():
     """Wherever it strikes: in a frame, in a drawing, in what tells the states."""
     live, chance = small_live(0.0002), random.Random(0)
-    interrupts = 0
     for _ in range(300):
-        try:
-            with interrupted(chance.uniform(0.0002, 0.03)):
-                live.run()
-        except KeyboardInterrupt:
-            interrupts += 1
+        with contextlib.suppress(KeyboardInterrupt), interrupted(chance.uniform(0.0002, 0.03)):
+            live.run()
         check_all_is_well(live)
     assert live.run() is not None
     assert live.words == "shade 36"  # frame 29 of 30
@@ -330,10 +320,9 @@ def test_two_panels_at_once_find_what_each_finds_alone():
 # Memory
 
 
-def left(act: Callable[[], Any]) -> dict[str, int]:
-    """What fifty times have left, in two halves that both have more, after ten that fill what a
-    panel remembers."""
-    return grown(act, warm=10, more=25)
+# What fifty times have left, in two halves that both have more, after ten that fill what a panel
+# remembers.
+left = functools.partial(grown, warm=10, more=25)
 
 
 def test_fifty_runs_or_drawings_leave_nothing_behind_nor_in_the_background():
@@ -350,11 +339,6 @@ def test_fifty_runs_or_drawings_leave_nothing_behind_nor_in_the_background():
     sides = itertools.cycle(range(1, 26))  # more than are remembered, and as many each time
     assert left(lambda: panel.controls["side"].put(next(sides))) == {}
     panel.close()
-
-
-def test_what_is_kept_is_noticed():
-    kept: list[torch.Tensor] = []
-    assert left(lambda: kept.append(torch.zeros(2))) == {"tensors": 25, "bytes": 25 * 8}
 
 
 @pytest.mark.slow
