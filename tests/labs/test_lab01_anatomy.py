@@ -32,10 +32,12 @@ def test_a_bar_is_as_long_as_its_share():
     assert coloured(none, ink.ACCENT) == 0
 
 
-def test_the_layer_table_has_a_line_for_each_block():
+def test_the_layer_table_has_a_line_for_each_block_and_the_comparison_for_each_network():
     small, large = (lab.layer_table(anatomy(blueprints.blueprint(n))) for n in ("lenet5", "vgg19"))
     blocks = [len(anatomy(blueprints.blueprint(n)).blocks) for n in ("lenet5", "vgg19")]
     assert large.height - small.height == 21 * (blocks[1] - blocks[0])
+    few, all_ = lab.comparison(["lenet5", "vgg16"]), lab.comparison(blueprints.names())
+    assert all_.height - few.height == 21 * (len(blueprints.names()) - 2)
 
 
 @pytest.mark.parametrize("name", blueprints.names())
@@ -63,11 +65,6 @@ def test_the_sentence_names_where_things_are():
     assert "8 layers" in words
     assert "60 965 224" in words
     assert "Most parameters: fc6 (62%)" in words
-
-
-def test_the_comparison_has_a_row_for_each_network():
-    few, all_ = lab.comparison(["lenet5", "vgg16"]), lab.comparison(blueprints.names())
-    assert all_.height - few.height == 21 * (len(blueprints.names()) - 2)
 
 
 def test_the_first_and_the_best_recipe_differ_where_there_are_two():

@@ -55,14 +55,11 @@ def test_large_pictures_keep_their_shape():
     assert lab._large(torch.zeros(1, 3, 512, 512)).shape[2:] == (448, 448)
 
 
-def test_class_maps_share_one_scale(network):
+def test_class_maps_share_one_scale_and_the_applications_are_made_here(network):
     one = lab.dense_picture(network, lab.scene(), ["zebra"])
     two = lab.dense_picture(network, lab.scene(), ["zebra", "goldfish"])
     assert two.width > 1.5 * one.width
     assert np.asarray(two).std() > 10
-
-
-def test_the_applications_are_made_here(network):
     assert lab.applications(network).width > 700
 
 

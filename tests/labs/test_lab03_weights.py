@@ -1,5 +1,7 @@
 """Lab 03: what its pictures show is what was measured, and learning can be stopped."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -47,13 +49,12 @@ def test_slices_are_a_matrix_of_filters_and_channels():
     assert (picture[1:6, 1:6, 0] == 128).all()
 
 
-def test_the_gabors_stand_below_their_filters(network):
+def test_gabors_effective_filters_and_trainings_have_their_rows_and_columns(network):
     weights = w.filters(network).weights
     fit = w.gabor_fit(weights)
     assert lab.gabors(weights, fit, [0, 3, 5]).width > 3 * 40
-
-
-def test_the_effective_picture_has_a_row_for_each(network):
+    trained = lab.Snapshot({"conv1": weights}, 1, 1, 1.0, 0.5, "")
+    assert lab.compared({"a": trained, "b": trained}).width > lab.compared({"a": trained}).width
     one, two = (lab.effective(network, "conv2", range(count)) for count in (1, 2))
     assert two.height > 1.8 * one.height
 
@@ -91,15 +92,7 @@ def test_the_last_snapshot_is_the_end():
 
 
 def test_cifar_needs_a_network_and_says_so(monkeypatch):
-    def unreachable(*_, **__):
-        raise LabError("no network: use images.cutouts()")
-
+    unreachable = Mock(side_effect=LabError("no network: use images.cutouts()"))
     monkeypatch.setattr(lab.images, "torchvision_set", unreachable)
     with pytest.raises(LabError, match="no network"):
         next(lab.train_filters.frames("CIFAR10"))
-
-
-def test_the_comparison_names_each_training(network):
-    layers = {"conv1": w.filters(network).weights}
-    one = lab.Snapshot(layers, 1, 1, 1.0, 0.5, "")
-    assert lab.compared({"a": one, "b": one}).width > lab.compared({"a": one}).width

@@ -126,12 +126,6 @@ def test_dots_have_the_colour_of_their_group_and_a_legend_with_counts():
     assert picture.shape[1] > 200
 
 
-def test_the_colours_differ_in_lightness_or_clearly_in_hue():
-    colours = np.array(maps.COLOURS, dtype=float)
-    apart = np.linalg.norm(colours[:, None] - colours[None], axis=2) + 999 * np.eye(len(colours))
-    assert apart.min() > 60
-
-
 def test_a_map_is_turned_onto_another_and_no_distance_changes():
     one = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
     turn = torch.tensor([[math.cos(2.0), -math.sin(2.0)], [math.sin(2.0), math.cos(2.0)]])

@@ -71,13 +71,12 @@ def test_the_class_map_has_a_colour_for_each_class_that_wins(bright, left_image,
         assert "#{:02x}{:02x}{:02x}".format(*shown) == wanted
 
 
-def test_a_saturated_map_still_has_a_scale(bright, left_image):
+def test_a_saturated_map_has_a_scale_too_and_three_views_a_line_of_text(
+    bright, left_image, occluded
+):
     flat = occlusion_map(bright, left_image * 0, "left", window=8, fill="black", views=VIEWS)
     for view in VIEWS:
         assert lab.map_picture(left_image, flat, view, bright).width > 16
-
-
-def test_three_views_stand_beside_the_picture(bright, left_image, occluded):
     assert lab.three_views(left_image, occluded, bright).height >= 16 + ink.TEXT
 
 

@@ -3,19 +3,15 @@
 import numpy as np
 import pytest
 import torch
+import toys
 from torch import nn
 
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.labs import lab06_activations as lab
 from labsupport.labs.lab06_activations import invariance, mosaics, one_unit
-from labsupport.methods.activations import (
-    Distortion,
-    PictureCache,
-    distort,
-    unit_changes,
-    unit_views,
-)
+from labsupport.methods import activations
+from labsupport.methods.activations import Distortion
 from labsupport.methods.optimize import Adam, Pixels, Recipe
 from labsupport.ui import controls, figures
 
@@ -39,8 +35,8 @@ def views_of(pictures, tmp_path, opened):
     """The panel of all views of a unit, with a cache of this test's own."""
 
     def make(layer, unit, folder=tmp_path):
-        settings = {"layer": layer, "unit": unit, "recipe": QUICK, "cache": PictureCache(folder)}
-        return opened(lab.unit_panel(pictures, "koala", **settings))
+        kept = {"recipe": QUICK, "cache": activations.PictureCache(folder)}
+        return opened(lab.unit_panel(pictures, "koala", layer=layer, unit=unit, **kept))
 
     return make
 
@@ -66,10 +62,8 @@ def test_every_layer_fits_and_is_drawn_at_the_size_it_says(network):
 def test_each_map_is_bright_where_its_tile_is():
     maps = torch.zeros(10, 13, 13)
     maps[7] = 1.0
-    sheet, picture = (
-        mosaics.mosaic_plan((10, 13, 13)),
-        np.asarray(lab.mosaic_picture(maps)).astype(int),
-    )
+    sheet = mosaics.mosaic_plan((10, 13, 13))
+    picture = np.asarray(lab.mosaic_picture(maps)).astype(int)
     for unit in range(10):
         left, top, right, bottom = sheet.box(unit)
         tile = picture[top:bottom, left:right].sum(2)
@@ -90,7 +84,7 @@ def test_the_chosen_unit_is_framed_in_white_and_pointed_at():
     assert not changed[bottom + 4 : -1, left:right].any()
 
 
-def test_one_scale_for_all_tells_the_loud_from_the_soft():
+def test_one_scale_tells_the_loud_from_the_soft_and_the_distorted_from_the_undistorted():
     maps = torch.stack([torch.full((5, 5), 1.0), torch.full((5, 5), 100.0)])
     own, one = (np.asarray(lab.mosaic_picture(maps, shared=s)).astype(int) for s in (False, True))
     soft, loud = (mosaics.mosaic_plan((2, 5, 5)).box(unit) for unit in (0, 1))
@@ -101,14 +95,11 @@ def test_one_scale_for_all_tells_the_loud_from_the_soft():
 
     assert light(own, soft) == light(own, loud)
     assert light(one, soft) < 0.1 * light(one, loud)
-
-
-def test_the_scale_stays_that_of_the_undistorted_picture():
     before, now = torch.full((1, 6, 6), 8.0), torch.full((1, 6, 6), 2.0)
     alone = np.asarray(lab.mosaic_picture(now)).astype(int)
     beside = np.asarray(lab.mosaic_picture(now, reference=before)).astype(int)
-    left, top, right, bottom = mosaics.mosaic_plan((1, 6, 6)).box(0)
-    assert beside[top:bottom, left:right].mean() < 0.5 * alone[top:bottom, left:right].mean()
+    box = mosaics.mosaic_plan((1, 6, 6)).box(0)
+    assert light(beside, box) < 0.5 * light(alone, box)
 
 
 def test_values_below_zero_are_blue_and_above_orange():
@@ -197,7 +188,7 @@ def test_clicks_are_counted_from_where_the_panels_show_the_mosaic(views_of, open
     assert frames_of(views, mosaics.mosaic_plan((256, 27, 27), mosaics.NARROW)) == [77]
 
 
-def test_the_mosaic_follows_the_distortion(network, opened):
+def test_the_mosaic_follows_the_distortion(network, koala, opened):
     panel = opened(lab.live_panel("koala", layer="fire5", unit=126))
     left, top, right, bottom = mosaics.mosaic_plan((256, 27, 27)).box(126)
     before = np.asarray(panel.picture)
@@ -205,8 +196,8 @@ def test_the_mosaic_follows_the_distortion(network, opened):
     after = np.asarray(panel.picture)
     tile = (slice(top, bottom), slice(left, right))
     assert (before[tile] != after[tile]).any()
-    koala = images.standard(images.sample("koala"))
-    maps = network.activations(distort(koala, Distortion(right=32)), ["fire5"])["fire5"]
+    moved = activations.distort(koala, Distortion(right=32))
+    maps = network.activations(moved, ["fire5"])["fire5"]
     assert f"mean {float(maps[0, 126].mean()):.2f}" in panel.words
     assert "shifted by +32 px" in panel.words
     panel.controls["right"].put(0)
@@ -223,7 +214,7 @@ def test_another_unit_needs_no_other_pass(opened, monkeypatch):
 # All views of a unit
 
 
-def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(views_of):
+def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(views_of, koala):
     panel = views_of("fire8", 0)
     left, top, right, bottom = mosaics.mosaic_plan((512, 13, 13), mosaics.NARROW).box(491)
     click = {"x": (left + right) / 2, "y": (top + bottom) / 2, "number": 1}
@@ -234,7 +225,6 @@ def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(views_of):
     parts = [*(one.targets[0] for one in views.gradients.values())]
     parts += [views.votes.target, views.picture.target]
     assert {(one.layer, one.index) for one in parts} == {(views.target.layer, 491)}
-    koala = images.standard(images.sample("koala"))
     own = panel.frame.network.activations(koala, ["fire8"])["fire8"][0, 491]
     torch.testing.assert_close(views.map, own)
     assert int(views.patches.images[views.patches.row(491), 0]) == 0  # the red panda's face
@@ -264,28 +254,22 @@ def test_a_cache_that_cannot_be_written_does_not_break_the_panel(views_of, tmp_p
     assert panel.complaint == ""
 
 
-def test_what_is_not_there_yet_has_a_frame_that_says_so(network, pictures):
-    koala = images.standard(images.sample("koala"))
-    whole = unit_views(network, koala, ("fire8", 3), pictures, recipe=QUICK)
+def test_what_is_not_there_yet_has_a_frame_that_says_so(network, pictures, koala):
+    whole = activations.unit_views(network, koala, ("fire8", 3), pictures, recipe=QUICK)
     bare = one_unit.UnitViews(whole.target, koala, whole.map)
     maps = network.activations(koala, ["fire8"])["fire8"][0]
-    one, other = (
-        one_unit.views_picture(
-            one_unit.UnitFrame(network, network.layer("fire8"), maps, views), pictures
-        )
-        for views in (whole, bare)
-    )
+    frames = [
+        one_unit.UnitFrame(network, network.layer("fire8"), maps, views) for views in (whole, bare)
+    ]
+    one, other = (one_unit.views_picture(frame, pictures) for frame in frames)
     assert one.width == other.width
-    assert "speaks" not in one_unit.views_words(
-        one_unit.UnitFrame(network, network.layer("fire8"), maps, bare)
-    )
+    assert "speaks" not in one_unit.views_words(frames[1])
 
 
 def test_votes_are_signed_and_the_largest_come_first():
     values = torch.zeros(1, 6)
     values[0, 2], values[0, 4], values[0, 1] = 3.0, 1.0, -2.0
-    module = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(32, 6))
-    toy = networks.wrap(module, categories=list("abcdef"), input_size=4)
+    toy = toys.chain(lambda: [nn.Conv2d(3, 2, 1)], 6, categories=list("abcdef"), input_size=4)
     votes = one_unit.Votes(toy.target(("conv1", 0)), values, torch.zeros(1, 6))
     assert one_unit._ranked(values[0], 4) == ([2, 4], [1])
     assert one_unit.votes_picture(votes, toy).width == 2 * mosaics.NARROW + 16
@@ -294,8 +278,7 @@ def test_votes_are_signed_and_the_largest_come_first():
 # Invariance, and two pictures
 
 
-def test_the_curves_are_the_similarities(network):
-    koala = images.standard(images.sample("koala"))
+def test_the_curves_are_the_similarities(network, koala):
     curves = invariance.similarity_by_depth(
         network, koala, Distortion(right=4), layers=["conv1", "fire9", "flatten"]
     )
@@ -304,18 +287,16 @@ def test_the_curves_are_the_similarities(network):
     for name in invariance.MEASURES:
         assert f"{float(getattr(curves.after, name)[0]):.2f} and" in words
     assert invariance.depth_picture(curves).size == (620, 320)
-
-
-def test_every_kind_and_strength_is_a_distortion():
+    # every kind and strength is a distortion
     for kind in invariance.KINDS.values():
         assert kind(0.0) == Distortion()
         assert kind(0.5) != kind(1.0) != Distortion()
 
 
-def test_the_units_that_changed_are_shown_with_their_signs(network, monkeypatch):
-    pair = [images.standard(images.sample(name)) for name in ("koala", "red_panda")]
+def test_the_units_that_changed_are_shown_with_their_signs(network, koala, monkeypatch):
+    pair = [koala, images.standard(images.sample("red_panda"))]
     maps = list(network.activations(torch.cat(pair), ["fire9"])["fire9"])
-    between = unit_changes(network, *pair, "fire9")
+    between = activations.unit_changes(network, *pair, "fire9")
     words = invariance.changes_words(between, "fire9")
     up, down = int(between.change.argmax()), int(between.change.argmin())
     assert f"unit {up} rose most" in words

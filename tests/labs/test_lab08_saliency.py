@@ -7,23 +7,9 @@ import pytest
 import torch
 
 from labsupport.core import images
-from labsupport.core import network as networks
 from labsupport.labs.lab08_optimization import saliency as lab
-from labsupport.methods.saliency import (
-    Localization,
-    Segmentation,
-    box_iou,
-    box_of,
-    mask_iou,
-    saliency_map,
-    scenes,
-    segment,
-)
-
-
-@pytest.fixture(scope="module")
-def koala():
-    return images.standard(images.sample("koala"))
+from labsupport.methods import saliency
+from labsupport.methods.saliency import scenes
 
 
 def half() -> torch.Tensor:
@@ -85,24 +71,22 @@ def test_the_map_panel_shows_the_networks_own_class_and_any_other(opened):
     assert panel.picture != before
 
 
-def test_scenes_of_the_menu_are_held_against_the_truth(opened):
+def test_scenes_of_the_menu_are_held_against_the_truth(network, opened):
     panel = opened(lab.segment_panel("koala", count=3))
     assert "true mask" not in panel.words
     for place, scene in enumerate(scenes(3), start=1):
         panel.controls["image"].put(f"scene {place}")
-        cut = segment(scene.image, saliency_map(networks.load(), scene.image, scene.target)[0])
+        map_ = saliency.saliency_map(network, scene.image, scene.target)[0]
+        cut = saliency.segment(scene.image, map_)
         assert panel.words.startswith(scene.target)
-        assert f"true mask {mask_iou(cut.mask, scene.mask):.2f}" in panel.words
-        assert f"true box {box_iou(cut.box, scene.box):.2f}" in panel.words
+        assert f"true mask {saliency.mask_iou(cut.mask, scene.mask):.2f}" in panel.words
+        assert f"true box {saliency.box_iou(cut.box, scene.box):.2f}" in panel.words
 
 
 def test_a_scene_is_shown_whole_in_the_size_that_a_network_wants(network):
     scene = scenes(1)[0]
-    shrunk = types.SimpleNamespace(
-        input_size=(112, 112),
-        class_index=network.class_index,
-        categories=network.categories,
-    )
+    known = {"class_index": network.class_index, "categories": network.categories}
+    shrunk = types.SimpleNamespace(input_size=(112, 112), **known)
     seen = []
 
     def noted(image, _network, target):
@@ -114,19 +98,14 @@ def test_a_scene_is_shown_whole_in_the_size_that_a_network_wants(network):
         mapped = lab._scene_map(scene, shrunk, None)
     assert seen == [(1, 3, 112, 112)]
     small = [side / 2 for side in scene.box]
-    box = box_of(mapped.truth)
+    box = saliency.box_of(mapped.truth)
     assert all(abs(one - other) <= 1 for one, other in zip(box, small, strict=True))
-
-
-def test_all_ways_from_three_to_one_stand_beside_the_picture(network, koala):
-    picture = lab.reductions(network, koala, "koala")
-    assert picture.width > 3 * 224
-    assert picture.height > 2 * 224
 
 
 def test_true_and_found_stand_under_each_other():
     some = scenes(2, size=64)
-    result = Localization(0.0, 1.0, tuple(s.box for s in some), tuple(s.mask for s in some))
+    boxes, masks = tuple(s.box for s in some), tuple(s.mask for s in some)
+    result = saliency.Localization(0.0, 1.0, boxes, masks)
     picture = np.asarray(lab.scenes_picture(some, result))
     assert picture.shape[0] > 128
     table = lab.table({"GrabCut": result, "the box in the middle": result})
@@ -134,26 +113,26 @@ def test_true_and_found_stand_under_each_other():
     assert len({len(line) for line in table.splitlines()}) == 1
 
 
-def test_the_object_is_lit_with_its_box(network, koala):
-    map_ = saliency_map(network, koala, "koala")[0]
+def test_all_ways_from_three_to_one_and_the_lit_object_stand_beside_the_picture(network, koala):
+    picture = lab.reductions(network, koala, "koala")
+    assert picture.width > 3 * 224
+    assert picture.height > 2 * 224
+    map_ = saliency.saliency_map(network, koala, "koala")[0]
     mask = torch.zeros(224, 224, dtype=torch.bool)
     mask[40:100, 60:160] = True
-    cut = Segmentation(mask, (60, 40, 160, 100), torch.zeros(224, 224, dtype=torch.int8))
+    seeds = torch.zeros(224, 224, dtype=torch.int8)
+    cut = saliency.Segmentation(mask, (60, 40, 160, 100), seeds)
     picture = lab.object_picture(lab.MappedImage(koala, map_, "koala", 0.998), cut)
     assert picture.width > 448 + 224
 
 
-@pytest.mark.parametrize("view", lab.VIEWS)
-def test_every_view_is_an_image_of_the_same_size(koala, view):
-    seen = lab.view_of(koala, view)
-    images.check(seen)
-    assert seen.shape == koala.shape
-    assert torch.equal(seen, koala) == (view == "as it is")
-
-
-def test_a_photo_is_recognised_in_every_view(network, koala):
+def test_every_view_is_an_image_of_the_same_size_in_which_the_photo_is_recognised(network, koala):
     for view in lab.VIEWS:
-        [answers] = network.predict(lab.view_of(koala, view), k=1)
+        seen = lab.view_of(koala, view)
+        images.check(seen)
+        assert seen.shape == koala.shape, view
+        assert torch.equal(seen, koala) == (view == "as it is"), view
+        [answers] = network.predict(seen, k=1)
         assert answers[0].name == "koala", view
     picture = lab.opinions(network, {"a photo": koala, "grey": koala * 0 + 0.5}, "koala")
     assert picture.width > 6 * 112

@@ -68,7 +68,7 @@ def test_the_ends_of_blocks_are_chosen_evenly(network):
     assert order == sorted(order)
 
 
-def test_the_bundled_pictures_are_those_of_the_table():
+def test_the_bundled_table_holds_what_is_promised_and_the_pictures_are_those_of_the_table():
     rows, sheets = lab.measured(), lab.pictures()
     names = [row.photo for row in rows if row.layer == "fire3"]
     for name, tile in zip(names, sheets["photos"], strict=True):
@@ -78,10 +78,6 @@ def test_the_bundled_pictures_are_those_of_the_table():
         photo = images.standard(images.sample(row.photo), 128)
         distance = float(inversion.pixel_distance(tile[None], photo))
         assert distance == pytest.approx(row.pixels, abs=0.015)
-
-
-def test_the_bundled_table_holds_what_is_promised():
-    rows = lab.measured()
     first_half = [row for row in rows if row.layer in ("pool1", "fire2", "fire3", "fire4", "fire5")]
     assert len({row.photo for row in rows}) == 12
     assert {row.same for row in rows} == {row.among for row in rows} == {True, False}

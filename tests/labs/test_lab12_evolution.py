@@ -22,11 +22,6 @@ def run(digits):
     return list(evolve.frames(digits, Cppn(founders=64), budget=640, batch=64))
 
 
-@pytest.fixture(scope="module")
-def noise(digits):
-    return list(evolve.frames(digits, Direct(), budget=256, batch=64))
-
-
 def test_the_number_of_champions_changes_the_picture_at_once(opened):
     live = opened(lab.evolution_panel("lenet5", champions=10))
     live.run(limit=4)
@@ -66,8 +61,9 @@ def test_large_pictures_become_small_tiles_and_small_ones_large():
     assert lab._tile(torch.rand(3, 32, 32)).size == (96, 96)
 
 
-def test_three_kinds_are_measured(digits, run, noise):
-    kinds = lab.three_kinds(digits, {"CPPN": run[-1], "direct": noise[-1]}, 2, steps=40)
+def test_three_kinds_are_measured(digits, run):
+    noise = evolve(digits, Direct(), budget=256, batch=64)
+    kinds = lab.three_kinds(digits, {"CPPN": run[-1], "direct": noise}, 2, steps=40)
     assert list(kinds) == ["CPPN", "direct", "gradient ascent, L2"]
     assert [len(row) for row in kinds.values()] == [2, 2, 2]
     for name, confidence, image in (one for row in kinds.values() for one in row):

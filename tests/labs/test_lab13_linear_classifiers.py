@@ -26,16 +26,12 @@ def few(monkeypatch):
         one.cache_clear()
 
 
-def test_the_slide_is_in_the_panel(opened):
-    panel = opened(lab.numbers_panel())
-    assert panel.words.startswith("Score −3, P(y = 1) = 0.0474.")
+def test_the_slide_is_in_the_panel_and_pushing_a_number_changes_the_score_by_its_weight(opened):
     attack = opened(lab.attacked_numbers_panel())
     assert attack.words.startswith("Score 2, P(y = 1) = 0.8808.")
     assert "change from the slide's x: 0.5" in attack.words
-
-
-def test_pushing_a_number_changes_the_score_by_its_weight(opened):
     panel = opened(lab.numbers_panel())
+    assert panel.words.startswith("Score −3, P(y = 1) = 0.0474.")
     before = np.asarray(panel.picture)
     panel.controls["x9"].source.value = 2.0  # from 5, with weight -1
     assert panel.words.startswith("Score 0, P(y = 1) = 0.5000.")
