@@ -221,7 +221,7 @@ def test_overlaps_are_shares_of_sets_of_pixels():
 def test_only_the_largest_part_is_kept_and_what_touches_at_a_corner_belongs_to_it():
     mask = disc(radius=24) | disc(centre=(80, 14), radius=8)
     cut = s.segment(drawn(mask), mask.float() + 0.1 * torch.rand(mask.shape), smooth=0)
-    assert s.mask_iou(cut.mask, disc(radius=24)) > 0.9
+    assert s.mask_iou(cut.mask, disc(radius=24)) > 0.95
     mask = torch.tensor([[1, 0, 0, 0, 1], [0, 1, 0, 0, 1], [0, 0, 1, 0, 0]], dtype=torch.bool)
     alone = torch.tensor([[0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]], dtype=torch.bool)
     assert torch.equal(s.largest_component(mask), mask & ~alone)
