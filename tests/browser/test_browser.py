@@ -151,13 +151,9 @@ Live(frames, {"seed": controls.seed(), "shade": controls.whole("shade", 40, 0, 2
 )
 
 
-def show_cards(desk: LabPage, folder: Path) -> None:
-    desk.open(notebook_of(folder, "cards", *CARDS))
+def test_cards_are_there_in_light_and_dark_and_unfold_by_keyboard(desk: LabPage, tmp_path: Path):
+    desk.open(notebook_of(tmp_path, "cards", *CARDS))
     desk.run_all()
-
-
-def test_cards_are_there_in_light_and_dark(desk: LabPage, tmp_path: Path):
-    show_cards(desk, tmp_path)
     assert desk.faults() == []
     for theme in ("Light", "Dark"):
         desk.theme(f"JupyterLab {theme}")
@@ -166,10 +162,6 @@ def test_cards_are_there_in_light_and_dark(desk: LabPage, tmp_path: Path):
     assert cards.count() == 1
     assert "Not yet" in cards.inner_text()
     assert "the sum of each window" in cards.inner_text()
-
-
-def test_a_prediction_unfolds_by_keyboard_without_moving_the_notebook(desk: LabPage, tmp_path):
-    show_cards(desk, tmp_path)
     cell = desk.go_to(5)
     card = cell.locator(".lab-card").first
     assert "The last place" not in card.inner_text()
@@ -179,9 +171,8 @@ def test_a_prediction_unfolds_by_keyboard_without_moving_the_notebook(desk: LabP
     desk.page.keyboard.press("ArrowDown")
     assert "✓ Right" in card.inner_text()
     assert "The last place" in card.inner_text()
-    assert desk.page.evaluate(
-        "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
-    ) == 5  # fmt: skip
+    active = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
+    assert desk.page.evaluate(active) == 5, "the keys have moved the notebook"
     free = cell.locator("input.lab-free")
     free.focus()
     desk.page.keyboard.type("dd all is kept")

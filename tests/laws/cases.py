@@ -140,16 +140,13 @@ def _hidden(network: Network, image: torch.Tensor, _: object) -> object:
     }
 
 
-def _top(network: Network, image: torch.Tensor, unit: object = 0, **settings: object) -> Results:
-    layer = _conv(network)
-    units = [unit, 1, 2]
-    patches = p.top_patches(network, layer, image, k=3, channels=units, **settings)
+def _top(network: Network, image: torch.Tensor, unit: object) -> Results:
+    patches = p.top_patches(network, _conv(network), image, k=3, channels=[unit, 1, 2])
     return {"values": patches.values, "boxes": patches.boxes.sum(2)}
 
 
-def _tops(network: Network, image: torch.Tensor, unit: object = 0) -> Results:
-    layer = _conv(network)
-    both = {layer: [unit, 1], network.layers[3].name: [0, 1]}
+def _tops(network: Network, image: torch.Tensor, unit: object) -> Results:
+    both = {_conv(network): [unit, 1], network.layers[3].name: [0, 1]}
     patches = p.top_patches_by_layer(network, both, image, k=2)  # type: ignore[arg-type]
     return {name: one.values.nan_to_num() for name, one in patches.items()}
 
@@ -254,11 +251,9 @@ def _style_recipe(network: Network, image: torch.Tensor, _: object) -> Results:
 
 def _style_halves(network: Network, image: torch.Tensor, _: object) -> Results:
     layer = _conv(network)
-    content = st.reconstruct_content(network, image, layer, steps=2).image
-    return {
-        "content": content,
-        "style": st.reconstruct_style(network, image, [layer], steps=2).image,
-    }
+    content = st.reconstruct_content(network, image, layer, steps=2)
+    style = st.reconstruct_style(network, image, [layer], steps=2)
+    return {"content": content.image, "style": style.image}
 
 
 def _style_distances(network: Network, images: torch.Tensor, _: object) -> Results:
@@ -304,16 +299,14 @@ def _octaves(_: Network, images: torch.Tensor, __: object) -> Results:
 def _films(network: Network, image: torch.Tensor, target: object) -> Results:
     layer = _layer(network, target)
     zoomed = dr.zoom_film(network, image, layer, count=2, recipe=_DREAM)
-    pair = _pair(image)
-    dreamed = dr.dream_film(network, pair, layer, recipe=_DREAM)
+    dreamed = dr.dream_film(network, _pair(image), layer, recipe=_DREAM)
     return {"zoomed": zoomed.images[-1], "dreamed": dreamed.images[-1]}
 
 
-def _deconvnet(network: Network, images: torch.Tensor, target: object) -> Results:
+def _deconvnet(network: Network, images: torch.Tensor, target: object) -> object:
     """To the scores; the plain network's gate has no transpose, so there only to its first ReLU."""
     unit = (next(layer.name for layer in network.layers if layer.kind == "relu"), 0)
-    picture = b.deconvnet(network, images, unit if network.name == "plain" else target)
-    return {"values": picture.values, "scores": picture.scores}
+    return b.deconvnet(network, images, unit if network.name == "plain" else target)
 
 
 def _smooth(network: Network, images: torch.Tensor, target: object) -> Results:
@@ -507,12 +500,10 @@ def _trained_digits(_: Network, image: torch.Tensor, __: object) -> Results:
     return {"scores": network.scores(examples.images).detach().cpu()}
 
 
-def _adversarial(_: Network, image: torch.Tensor, __: object) -> Results:
+def _adversarial(_: Network, image: torch.Tensor, __: object) -> object:
     examples = _as_digits(image)
     last = f.adversarial_training("ReLU 200-200-10", examples, examples, epochs=2)
-    return {
-        "errors": torch.tensor([[one.error, one.adversarial_error] for one in last.measured[2]])
-    }
+    return {"errors": [[one.error, one.adversarial_error] for one in last.measured[2]]}
 
 
 def _evolved(network: Network, _: torch.Tensor, target: object) -> Results:

@@ -88,18 +88,16 @@ class Row:
     """One group of slides, and where it runs."""
 
     number: str
-    words: str
     notebook: str
-    cells: tuple[str, ...]
-    question: str | None = None
+    cells: list[str]
+    question: str  # the cell that asks it; "" where none does
 
     @classmethod
     def of(cls, shown: str, place: str) -> "Row":
         """The row of a section's two lines."""
-        number, _, words = shown.partition(" ")
-        where, _, cells = place.partition(": ")
-        notebook, _, question = where.strip().partition(" ? ")
-        return cls(number, words, notebook, tuple(cells.split()), question or None)
+        where, _, cells = place.strip().partition(": ")
+        notebook, _, question = where.partition(" ? ")
+        return cls(shown.split()[0], notebook, cells.split(), question)
 
 
 _lines = TABLE.strip().splitlines()

@@ -20,6 +20,8 @@ from labsupport.core.errors import LabError
 from labsupport.labs.exercises import exercises_of, find, questions_of, solution_file
 
 HERE = Path(__file__).parent
+NOTEBOOKS = sorted((HERE.parents[1] / "notebooks").glob("*.ipynb"))
+TEMPLATES = [HERE / "template.ipynb", HERE / "template_short.ipynb"]
 TOPICS = "1. <topics>"
 
 
@@ -74,6 +76,12 @@ class Lab:
     def prose(self) -> str:
         return "\n\n".join(text_of(c) for c in self.cells if c["cell_type"] == "markdown")
 
+    @property
+    def minutes(self) -> int:
+        """What the first cell promises; 0 where it does not."""
+        found = re.search(r"\*\*Time:\*\* (\d+) minutes", text_of(self.cells[0]))
+        return int(found[1]) if found else 0
+
     @cached_property
     def sections(self) -> list[Section]:
         found = [Section("")]
@@ -103,16 +111,15 @@ SHORT = Limits(cells=(10, 45), minutes=(10, 60), topics=(1, 8), exercises=(0, 3)
 
 def template_of(path: Path) -> Path:
     """The template that a notebook follows: 00 and 14 have a lighter one of their own."""
-    short = path.stem[:2] in ("00", "14") or path.stem == "template_short"
-    return HERE / ("template_short.ipynb" if short else "template.ipynb")
+    return TEMPLATES[path.stem[:2] in ("00", "14") or path.stem == "template_short"]
 
 
 def lab(path: Path, notebook: Notebook | None = None) -> Lab:
     """A notebook by its path; a template stands for the lab 90 or 91."""
-    short = template_of(path).stem == "template_short"
+    limits = SHORT if template_of(path) == TEMPLATES[1] else Limits()
     number = {"template": "90_template", "template_short": "91_short"}.get(path.stem, path.stem)
     content = read(path) if notebook is None else notebook
-    return Lab(path.with_stem(number), content, SHORT if short else Limits())
+    return Lab(path.with_stem(number), content, limits)
 
 
 def complaints(one: Lab, template: Lab) -> list[str]:
@@ -201,11 +208,10 @@ def outline(one: Lab, template: Lab) -> Iterator[str]:
 @rule
 def counts(one: Lab, template: Lab) -> Iterator[str]:
     limits, asked = one.limits, one.section("Questions")
-    time = re.search(r"\*\*Time:\*\* (\d+) minutes", text_of(one.cells[0]))
     answers = re.findall(r"<details>(.*?)</details>", asked.prose if asked else "", re.S)
     full = [text for text in answers if re.sub(r"<summary>.*?</summary>", "", text).strip()]
     found = [
-        ("minutes in '**Time:** N minutes'", int(time[1]) if time else 0, limits.minutes),
+        ("minutes in '**Time:** N minutes'", one.minutes, limits.minutes),
         ("topics", len(one.topics), limits.topics),
         ("questions with a folded answer", len(full), limits.questions),
         ("exercises", len(list(exercise_cells(one.notebook))), limits.exercises),

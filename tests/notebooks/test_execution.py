@@ -19,14 +19,12 @@ from pathlib import Path
 
 import pytest
 from dependence import dependent
+from notebook_rules import HERE, NOTEBOOKS, TEMPLATES
 
 from labsupport.commands.notebooks import Cell, exercise_cells, read, tags, text_of, write
 from labsupport.commands.solve import is_stub, solve
 
-HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-TEMPLATES = [HERE / "template.ipynb", HERE / "template_short.ipynb"]
 THREADS = {"student": 2, "solved": 1}  # rounding must not decide what a student reads
 WHOLE = os.environ.get("LABS_TESTS") == "all"
 LONGEST_CELL = 900  # seconds; all panels are walked in one
@@ -79,7 +77,11 @@ def run(notebook: Path, state: str) -> tuple[int, str, float]:
     command += [f"--nbval-cell-timeout={LONGEST_CELL}", "-p", "no:cacheprovider", "--durations=3"]
     command += ["-p", "no:xdist", "-c", os.devnull]
     command += ["--rootdir", str(notebook.parent), str(notebook)]
-    surroundings = offline(notebook.parent / "attempts.txt") | {
+    # Python reaches this machine alone and writes other attempts down
+    folders = (str(HERE / "offline"), str(HERE), str(ROOT), os.environ.get("PYTHONPATH"))
+    surroundings = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, folders)),
+        "LABS_OFFLINE_LOG": str(notebook.parent / "attempts.txt"),
         "LABS_STRICT": state,
         "LABS_STATE": str(notebook.parent / "state"),
         "OMP_NUM_THREADS": str(THREADS[state]),
@@ -89,15 +91,6 @@ def run(notebook: Path, state: str) -> tuple[int, str, float]:
         command, env=surroundings, cwd=notebook.parent, capture_output=True, text=True, check=False
     )
     return done.returncode, done.stdout + done.stderr, time.perf_counter() - start
-
-
-def offline(log: Path) -> dict[str, str]:
-    """Surroundings in which Python reaches this machine alone and writes other attempts down."""
-    folders = (str(HERE / "offline"), str(HERE), str(ROOT), os.environ.get("PYTHONPATH"))
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, folders)),
-        "LABS_OFFLINE_LOG": str(log),
-    }
 
 
 def attempts(notebook: Path) -> list[str]:

@@ -8,11 +8,9 @@ import re
 from pathlib import Path
 
 import pytest
-from notebook_rules import HERE, Lab, lab
+from notebook_rules import HERE, NOTEBOOKS, Lab, lab
 
 from labsupport.commands.notebooks import tags, text_of
-
-NOTEBOOKS = sorted((HERE.parents[1] / "notebooks").glob("*.ipynb"))
 
 WORDS, LINES = 200, 10  # read in a minute: words of prose, lines of code
 PANEL, QUESTION = 3.0, 1.0  # minutes at a panel; for a question to be answered before its fold
@@ -44,18 +42,12 @@ def panels(one: Lab) -> int:
     return max(code.count("_panel("), code.count(".static("))
 
 
-def promised(one: Lab) -> int:
-    found = re.search(r"\*\*Time:\*\* (\d+) minutes", text_of(one.cells[0]))
-    assert found
-    return int(found[1])
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_lab_takes_the_minutes_that_it_promises(path: Path, measured):
     one = lab(path)
     minutes = reckoned(one)
-    measured(f"{path.stem}: {promised(one)} minutes promised, {minutes:.0f} reckoned")
-    assert minutes == pytest.approx(promised(one), rel=TOLERANCE)
+    measured(f"{path.stem}: {one.minutes} minutes promised, {minutes:.0f} reckoned")
+    assert minutes == pytest.approx(one.minutes, rel=TOLERANCE)
 
 
 def test_what_is_added_to_a_lab_is_reckoned():

@@ -1,21 +1,18 @@
 """The walk of a notebook's panels can fail; `test_execution.py` walks those of every notebook."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import walking
 from leftovers import MORE, grown, once
+from notebook_rules import NOTEBOOKS
 from PIL import Image
 
 from labsupport.ui import Panel, controls
 from labsupport.ui.board import Board
 
-HERE = Path(__file__).parent
-
 
 def test_what_may_idle_is_there():
-    known = {path.stem for path in (HERE.parents[1] / "notebooks").glob("*.ipynb")}
+    known = {path.stem for path in NOTEBOOKS}
     assert {notebook for notebook, _ in [*walking.MAY_IDLE, *walking.MAY_COMPLAIN]} <= known
 
 

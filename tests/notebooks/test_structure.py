@@ -8,10 +8,7 @@ from pathlib import Path
 import nbformat
 import notebook_rules as rules
 import pytest
-from notebook_rules import HERE, RULES, complaints, lab, template_of
-
-NOTEBOOKS = sorted((HERE.parents[1] / "notebooks").glob("*.ipynb"))
-TEMPLATES = [HERE / "template.ipynb", HERE / "template_short.ipynb"]
+from notebook_rules import NOTEBOOKS, RULES, TEMPLATES, complaints, lab, template_of
 
 
 @pytest.mark.parametrize("path", [*TEMPLATES, *NOTEBOOKS], ids=lambda path: path.stem)
