@@ -22,11 +22,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SHORT = d.DreamRecipe("short", iterations=2, octaves=2, scale=1.2, jitter=3)
 
 
-def small() -> networks.Network:
-    """One convolution without ReLU: its energy has a gradient that can be written down."""
-    return toys.chain(lambda: [nn.Conv2d(3, 4, 3)], input_size=24, **toys.PLAIN)
-
-
 def deep() -> networks.Network:
     """Strides, paddings, pools that reach over the border: a stride of 8 and two layers."""
 
@@ -49,7 +44,8 @@ def silent() -> networks.Network:
 
 
 class InNumpy:
-    """The dream of `small()` in double precision, with nothing of the workbook in it."""
+    """The dream of one convolution without ReLU, whose energy has a gradient that can be written
+    down, in double precision and with nothing of the workbook in it."""
 
     def __init__(self, network: networks.Network) -> None:
         weights = dict(network.graph.named_parameters())
@@ -95,7 +91,8 @@ class InNumpy:
 
 
 def test_the_dream_is_the_recipe_of_2015_in_numpy_and_has_its_numbers():
-    network, photo = small(), toys.image(37, 52)
+    network = toys.chain(lambda: [nn.Conv2d(3, 4, 3)], input_size=24, **toys.PLAIN)
+    photo = toys.image(37, 52)
     knobs, rate = {"iterations": 4, "octaves": 3, "scale": 1.4, "jitter": 5}, 1.5 / 255
     pixels = photo[0].double().numpy()
     image, detail = InNumpy(network).dream(pixels, seed=7, rate=rate, **knobs)
@@ -221,19 +218,15 @@ def test_a_guide_gives_its_best_feature_to_each_position_also_in_parts(monkeypat
     assert torch.equal(part.value, term.value)
 
 
-def test_bands_add_up_to_the_picture_and_are_coarser_and_coarser():
-    image = toys.image(48, 64)
-    parts = laplacian_pyramid(image, 4)
-    assert len(parts) == 4
-    torch.testing.assert_close(torch.stack(parts).sum(0), image)
-    rough = [float((one[..., 1:] - one[..., :-1]).square().mean() / one.var()) for one in parts]
-    assert rough == sorted(rough, reverse=True)
-
-
-def test_bands_make_every_frequency_count_and_move_by_the_rate():
+def test_bands_add_up_make_every_frequency_count_and_move_by_the_rate():
     fine = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5
     coarse = torch.sin(torch.arange(64) / 10).view(1, 1, 1, 64)
     gradient = Gradient(100 * fine + coarse, torch.zeros(2), 0.0)
+    parts = laplacian_pyramid(gradient.values, 4)
+    assert len(parts) == 4
+    torch.testing.assert_close(torch.stack(parts).sum(0), gradient.values)
+    rough = [float(one.diff().square().mean() / one.var()) for one in parts]
+    assert rough == sorted(rough, reverse=True)
     start = torch.full((2, 3, 64, 64), 0.5)
     even, plain = (
         rule.step(start, gradient, {})[0] - start

@@ -1,6 +1,7 @@
 """Evolution against plain loops: mutation, painting, the archive, and what it is in the end."""
 
 import colorsys
+import copy
 import itertools
 import math
 import statistics
@@ -210,9 +211,10 @@ def test_each_cell_holds_the_best_of_all_that_were_shown(tiny, encoding, parents
     plain = tiny.scores
     monkeypatch.setattr(tiny, "scores", lambda seen: shown.append(seen.clone()) or plain(seen))
     tiny.forget()
-    last = evolution.evolve(tiny, SMALL[encoding], budget=60, batch=6, parents=parents)
+    last = evolution.evolve(tiny, SMALL[encoding], budget=57, batch=6, parents=parents)
     everything = torch.cat([batch for batch in shown if len(batch) == 6])
-    assert len(everything) == last.children == 60
+    assert len(everything) == last.children == 60  # whole generations
+    assert last.progress == 1
     chances = plain(everything).softmax(1)
     torch.testing.assert_close(last.confidence, chances.amax(0), rtol=1e-5, atol=1e-7)
     assert torch.equal(last.births, chances.argmax(0))
@@ -223,9 +225,17 @@ def test_each_cell_holds_the_best_of_all_that_were_shown(tiny, encoding, parents
 
 
 @pytest.mark.parametrize("encoding", SMALL)
-def test_it_goes_on_bit_for_bit_where_it_stopped(tiny, encoding):
-    whole = list(evolution.evolve.frames(tiny, SMALL[encoding], budget=120, batch=6))
-    for stopped in (whole[0], whole[7]):
+def test_it_goes_on_bit_for_bit_where_it_stopped_and_no_old_frame_is_changed(tiny, encoding):
+    frames = evolution.evolve.frames(tiny, SMALL[encoding], budget=120, batch=6)
+    whole, kept = zip(*((frame, copy.deepcopy(frame)) for frame in frames), strict=True)
+    assert [frame.progress for frame in whole] == pytest.approx([n / 20 for n in range(1, 21)])
+    other = evolution.evolve(tiny, SMALL[encoding], budget=120, batch=6, seed=1)
+    assert not torch.equal(whole[-1].confidence, other.confidence)
+    for stopped, before in ((whole[0], kept[0]), (whole[7], kept[7])):
+        assert torch.equal(stopped.confidence, before.confidence)
+        assert torch.equal(stopped.births, before.births)
+        pictures = [[one.image for one in frame.best(5)] for frame in (stopped, before)]
+        assert all(map(torch.equal, *pictures))
         last = evolution.evolve(tiny, start=stopped, budget=120)
         assert torch.equal(last.confidence, whole[-1].confidence)
         assert torch.equal(last.births, whole[-1].births)
@@ -234,24 +244,6 @@ def test_it_goes_on_bit_for_bit_where_it_stopped(tiny, encoding):
         for one, other in zip(last.best(5), whole[-1].best(5), strict=True):
             assert one.name == other.name
             assert torch.equal(one.image, other.image)
-
-
-def test_an_old_frame_is_never_changed_and_another_seed_evolves_others(tiny):
-    frames = evolution.evolve.frames(tiny, SMALL["CPPN"], budget=90, batch=6)
-    first = next(frames)
-    confidence, pictures = first.confidence.clone(), [one.image for one in first.best(5)]
-    *_, last = frames
-    assert torch.equal(first.confidence, confidence)
-    assert all(map(torch.equal, pictures, [one.image for one in first.best(5)]))
-    assert float((last.confidence - first.confidence).max()) > 0
-    other = evolution.evolve(tiny, SMALL["CPPN"], budget=90, batch=6, seed=1)
-    assert not torch.equal(last.confidence, other.confidence)
-
-
-def test_the_budget_counts_whole_generations(tiny):
-    frames = list(evolution.evolve.frames(tiny, SMALL["direct"], budget=50, batch=8))
-    assert [frame.children for frame in frames] == [8, 16, 24, 32, 40, 48, 56]
-    assert (frames[-1].progress, frames[2].progress) == (1, pytest.approx(24 / 50))
 
 
 def test_chosen_classes_alone_have_cells(tiny):
@@ -322,21 +314,18 @@ def test_a_network_for_grey_pictures_gets_grey_ones(digits, tiny):
         assert not torch.equal(coloured[0], coloured[1])
 
 
-def roughness(champion) -> float:
-    """How far neighbouring pixels are apart, on average."""
-    return float((champion.image[0, :, 1:] - champion.image[0, :, :-1]).abs().mean())
-
-
 def test_ten_digits_of_either_kind(digits, tmp_path):
     regular = evolution.evolve(digits, "CPPN", budget=3000)
     irregular = evolution.evolve(digits, "direct", budget=3000)
     assert regular.count_above(0.99) >= 8
     assert irregular.count_above(0.99) >= 1
     smooth, rough = regular.best(5), irregular.best(3)
-    assert statistics.median(map(roughness, smooth)) < 0.5 * min(map(roughness, rough))
+    fine, grainy = (  # how far neighbouring pixels are apart, on average
+        [float(one.image[0].diff(dim=0).abs().mean()) for one in kind] for kind in (smooth, rough)
+    )
+    assert statistics.median(fine) < 0.5 * min(grainy)
     for champion in (*smooth, *rough):
-        path = images.save(champion.image[None], tmp_path / f"{champion.name}.png")
+        path = images.save(champion.image[None], tmp_path / f"{id(champion)}.png")
         [[seen, *_]] = digits.predict(images.load(path))
         assert seen.name == champion.name
         assert seen.probability == pytest.approx(champion.confidence, abs=1e-5)
-        (tmp_path / f"{champion.name}.png").unlink()

@@ -97,9 +97,8 @@ def test_the_frames_are_the_loop_by_hand(small):
         x = (x + 0.5 * gradient).clamp(0, 1)
     assert [frame.step for frame in frames] == [0, 1, 2, 3]
     assert frames[-1].progress == 1
-    assert frames[-1].probability == pytest.approx(
-        float(small(frames[-1].image).softmax(1)[0, 2]), abs=1e-6
-    )
+    chance = float(small(frames[-1].image).softmax(1)[0, 2])
+    assert frames[-1].probability == pytest.approx(chance, abs=1e-6)
 
 
 @pytest.mark.parametrize("optimizer", [o.Adam, o.Momentum, o.LBFGS, o.Plain, o.Normalized])
@@ -237,16 +236,9 @@ def test_two_cores_go_on_from_a_frame_and_leave_no_thread(small, two_cores, opti
 
 
 def test_every_core_has_as_many_groups_as_another(two_cores):
-    for cores, groups in (
-        (2, [1]),
-        (2, [1, 1]),
-        (2, [2, 1]),
-        (2, [2, 1, 1, 1]),
-        (2, [2] * 4),
-        (1, [2, 2, 1]),
-        (4, [2] * 8 + [1] * 4),
-        (8, [1, 1, 1]),
-    ):
+    of_two = ([1], [1, 1], [2, 1], [2, 1, 1, 1], [2] * 4)
+    table = {1: [[2, 2, 1]], 2: of_two, 4: [[2] * 8 + [1] * 4], 8: [[1, 1, 1]]}
+    for cores, groups in ((cores, one) for cores, several in table.items() for one in several):
         torch.set_num_threads(cores)
         assert loop._sizes(sum(groups), torch.device("cpu")) == groups
 

@@ -19,12 +19,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def network():
-    module = toys.seeded(
-        lambda: nn.Sequential(
-            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 48, 3)
-        )
-    )
-    return networks.wrap(module, input_size=(8, 6), categories=["a", "b", "c"])
+    settings = {"classes": 3, "input_size": (8, 6), "categories": ["a", "b", "c"]}
+    return toys.chain(lambda: [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()], **settings)
 
 
 BARE = o.Recipe("x", "grey", o.Pixels(), (), (), o.Plain(0.1), 3)
