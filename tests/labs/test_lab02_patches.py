@@ -1,8 +1,11 @@
 """Lab 02's pictures and panel: what they show is what was computed."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
+import toys
 from torch import nn
 
 from labsupport.core import images
@@ -19,8 +22,7 @@ def colourful():
     module[0].weight.data.zero_()
     module[0].weight.data[0, 0], module[0].weight.data[1, 1] = 1 / 64, 1 / 64
     module.append(nn.Linear(32, 2))
-    plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "input_size": 32}
-    return networks.wrap(module, **plain)
+    return networks.wrap(module, input_size=32, **toys.PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -125,20 +127,19 @@ def test_the_field_fits_into_the_image(colourful):
 
 
 def test_the_panel_searches_once_and_leafs_at_once(monkeypatch, shown, opened):
-    searches = []
-    real = lab.top_patches
-    monkeypatch.setattr(lab, "top_patches", lambda *a, **k: searches.append(1) or real(*a, **k))
+    search = Mock(wraps=lab.top_patches)
+    monkeypatch.setattr(lab, "top_patches", search)
     wide = torch.nn.functional.interpolate(shown, 64)
     panel = opened(lab.leaf_panel(wide, layer="fire2"))
     first = panel.picture.tobytes()
     panel.controls["unit"].source.value = 5
     panel.controls["count"].source.value = 4
-    assert len(searches) == 1
+    assert search.call_count == 1
     assert panel.picture.tobytes() != first
     assert "fire2, unit 5: the largest activations" in panel.words
     panel.controls["order"].source.value = "least"
     panel.settle()
-    assert len(searches) == 2
+    assert search.call_count == 2
     assert "the smallest activations" in panel.words
 
 
@@ -186,12 +187,11 @@ def test_a_concept_that_no_picture_has_gets_the_nearest(naming):
 
 def test_another_layer_is_searched_anew(naming, monkeypatch):
     panel, _ = naming
-    searches = []
-    real = lab.top_patches
-    monkeypatch.setattr(lab, "top_patches", lambda *a, **k: searches.append(a[1]) or real(*a, **k))
+    search = Mock(wraps=lab.top_patches)
+    monkeypatch.setattr(lab, "top_patches", search)
     panel.controls["layer"].source.value = "features.4.cat"
     panel.settle()
-    assert searches == ["features.4.cat"]
+    assert [call.args[1] for call in search.call_args_list] == ["features.4.cat"]
     assert "fire3, unit 5" in panel.words
 
 

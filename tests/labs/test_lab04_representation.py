@@ -49,9 +49,7 @@ def test_every_picture_is_decoded_once_and_gives_what_the_method_gives(network, 
     assert torch.allclose(result.code, c.codes(network, some), atol=1e-3)
     assert torch.allclose(result.codes["pixels"], c.pixel_codes(some), atol=1e-3)
     assert result.layer == "fire9"
-
-
-def test_photographs_may_be_collected_too(network):
+    # photographs may be collected too
     result = lab.collection(network, images.photos()[:2], layers=[])
     assert max(result.shown[0].size) == 224
     assert result.titles == [one.title for one in images.photos()[:2]]
@@ -258,20 +256,16 @@ def test_the_maps_that_were_made_before_are_of_these_digits(source, least):
     assert c.trustworthiness(rows, result.points, metric="euclidean", sample=300) > 0.97
 
 
-def test_toys_are_what_their_names_say():
+def test_toys_are_what_their_names_say_and_maps_hide_their_sizes_as_the_notebook_says():
     wide, groups, _ = tsne.toy("two groups, one ten times as wide")
     spread = [float(wide[groups == g].std(0).mean()) for g in (0, 1)]
     assert spread[1] / spread[0] == pytest.approx(10, rel=0.1)
+    points = c.embed(wide, perplexity=30, metric="euclidean").points
+    parts = [points[groups == g] for g in (0, 1)]
+    near, far = [float((part - part.mean(0)).norm(dim=1).mean()) for part in parts]
+    assert far / near == pytest.approx(1, rel=0.35)
     three, groups, _ = tsne.toy("three groups, one far away")
     middles = torch.stack([three[groups == g].mean(0)[0] for g in range(3)])
     assert torch.allclose(middles - middles[0], torch.tensor([0.0, 10.0, 60.0]), atol=1)
     ring, _, _ = tsne.toy("a ring")
     assert torch.allclose(ring.norm(dim=1), torch.ones(150), atol=0.1)
-
-
-def test_sizes_lie_as_the_notebook_says():
-    rows, groups, _ = tsne.toy("two groups, one ten times as wide")
-    points = c.embed(rows, perplexity=30, metric="euclidean").points
-    spread = [float((points[groups == g] - points[groups == g].mean(0)).norm(dim=1).mean())
-              for g in (0, 1)]  # fmt: skip
-    assert spread[1] / spread[0] == pytest.approx(1, rel=0.35)

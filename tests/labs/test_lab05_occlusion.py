@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import toys
 from torch import nn
 
 from labsupport.core import images
@@ -22,8 +23,7 @@ def bright():
     spread = nn.Conv2d(3, 1, 4, stride=4, bias=False)
     nn.init.constant_(spread.weight, 1 / 48)
     module = nn.Sequential(spread, nn.ReLU(), nn.Flatten(), head)
-    plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "input_size": 16}
-    return networks.wrap(module, categories=["left", "right"], **plain)
+    return networks.wrap(module, categories=["left", "right"], input_size=16, **toys.PLAIN)
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,8 @@ def test_styles_are_the_paintings_and_some_textures():
     assert "great_wave" in known
     assert all(name in known for name in lab.TEXTURES)
     assert min(lab.picture("great_wave", 90).shape[2:]) == 90
+    with pytest.raises(BadSetting):
+        known["great_waves"]
 
 
 def test_the_panels_settings_are_the_methods(network, opened):
@@ -55,7 +57,7 @@ def test_the_panels_settings_are_the_methods(network, opened):
     assert torch.equal(live.frame.frame.image, next(frames).image)
 
 
-def test_layers_have_the_weights_that_are_chosen(network, opened):
+def test_layers_have_the_weights_that_are_chosen_and_may_all_have_none(network, opened):
     live = opened(lab.layers_panel(network, size=64, steps=20))
     assert set(live.frame.frame.losses) == {
         "content fire4", "style relu1", "style fire3", "style fire4", "style fire5",
@@ -71,6 +73,8 @@ def test_layers_have_the_weights_that_are_chosen(network, opened):
     live.controls["weight3"].source.value = 0
     live.run(limit=2)
     assert not any("style" in name for name in live.frame.frame.losses)
+    live.controls["alpha"].source.value = 1e-3
+    assert live.run(limit=2).frame.loss >= 0  # the content alone is enough
 
 
 def test_two_styles_have_their_shares(network, opened):
@@ -145,13 +149,3 @@ def test_the_loss_picture_has_a_line_for_each_layer():
     assert picture.size == (360, 230)
     shown = {tuple(colour) for colour in colours_of(picture)}
     assert {ImageColor.getrgb(colour) for colour in ink.SERIES[:2]} <= shown
-
-
-def test_a_wrong_choice_is_said_in_the_panel(network, opened):
-    live = opened(lab.layers_panel(network, size=64, steps=20))
-    live.controls["alpha"].source.value = 1e-3
-    for place in range(4):
-        live.controls[f"weight{place}"].source.value = 0
-    assert live.run(limit=2).frame.loss >= 0  # the content alone is enough
-    with pytest.raises(BadSetting):
-        lab.styles()["great_waves"]

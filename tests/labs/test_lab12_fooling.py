@@ -104,14 +104,11 @@ def test_a_second_opinion_is_asked_or_missed(halves, fooled, koala, monkeypatch)
     assert lab.second_opinion(halves, found).startswith("squeezenet1_1: koala (")
 
 
-def test_a_defence_runs_from_mild_to_harsh():
+def test_a_defence_runs_from_mild_to_harsh_and_is_told_with_its_control(halves, fooled):
     assert lab.strength_at("jpeg", 0.0) == pytest.approx(95)
     assert lab.strength_at("jpeg", 1.0) == pytest.approx(5)
     assert lab.strength_at("noise", 0.0) == pytest.approx(1)
     assert lab.strength_at("noise", 1.0) == pytest.approx(64)
-
-
-def test_a_defence_is_told_with_its_control(halves, fooled):
     trial = fooling.DefenceTrial(0.0, 0.0, 1.0, torch.tensor([[0.0, 0.0, 9.0]]), fooled.after)
     words = lab._defence_words(trial, fooled, halves, "blur")
     assert "does not bring it back to left" in words

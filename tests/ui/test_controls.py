@@ -144,11 +144,16 @@ def test_the_image_menu_gives_the_chosen_image_prepared(pictures):
         controls.image_menu(pictures, "gren")
 
 
-def test_an_upload_is_chosen_named_and_stays_in_the_menu(pictures):
+def test_an_upload_is_chosen_and_stays_in_the_menu_and_one_that_is_no_picture_gives_words(pictures):
     menu = controls.image_menu(pictures, "red")
     ear = Ear(menu)
+    menu._send(b"not a picture")
+    assert "walk.png" in ear.said
+    assert (ear.changes, menu.key) == (0, "red")
+    menu.put("blue")
+    assert (ear.changes, ear.said) == (1, "")
     menu._send(controls._test_picture())
-    assert (ear.changes, menu.words, menu.upload.value) == (1, "walk.png", ())
+    assert (ear.changes, menu.words, menu.upload.value) == (2, "walk.png", ())
     own = menu.key
     for choice in (own, "red", own):
         menu.put(choice)
@@ -157,16 +162,6 @@ def test_an_upload_is_chosen_named_and_stays_in_the_menu(pictures):
         menu.open(figures.to_png(Image.new("L", (4, 4), shade)), f"{shade}.png")
     assert len(menu.source.options) == 4 + 3
     assert menu.words == "11.png"
-
-
-def test_a_file_that_is_no_picture_gives_words_and_changes_nothing(pictures):
-    menu = controls.image_menu(pictures, "red")
-    ear = Ear(menu)
-    menu._send(b"not a picture")
-    assert "walk.png" in ear.said
-    assert (ear.changes, menu.key) == (0, "red")
-    menu.put("blue")
-    assert ear.said == ""
 
 
 # -- networks, classes, layers

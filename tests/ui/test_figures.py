@@ -2,8 +2,8 @@
 
 import subprocess
 import sys
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -16,12 +16,7 @@ from labsupport.ui import figures, ink
 
 WHITE = (255, 255, 255)
 LONG = "Madagascar cat, ring-tailed lemur"
-
-
-@dataclass(frozen=True)
-class Guess:
-    name: str
-    probability: float
+Guess = namedtuple("Guess", "name probability")
 
 
 def flat(value: float, side: int = 4) -> np.ndarray:
@@ -144,22 +139,18 @@ def test_rows_are_named_and_the_chosen_tile_is_framed():
     assert not framed[:20, :20].any()
 
 
-def shaped(*shape: int) -> np.ndarray:
-    return np.zeros(shape)
-
-
 @pytest.mark.parametrize(
     ("words", "call"),
     [
-        (r"no picture: its shape is \(2, 4, 4\)", lambda: figures.pixels(shaped(2, 4, 4))),
-        (r"shape is \(2, 3, 4, 4\)", lambda: figures.pixels(shaped(2, 3, 4, 4))),
-        (r"shape is \(3, 0, 2\)", lambda: figures.pixels(shaped(3, 0, 2))),
+        (r"no picture: its shape is \(2, 4, 4\)", lambda: figures.pixels(np.zeros((2, 4, 4)))),
+        (r"shape is \(2, 3, 4, 4\)", lambda: figures.pixels(np.zeros((2, 3, 4, 4)))),
+        (r"shape is \(3, 0, 2\)", lambda: figures.pixels(np.zeros((3, 0, 2)))),
         ("to 1.5;.*figures.spread", lambda: figures.pixels(flat(1.5))),
         ("from -0.5 .*figures.spread", lambda: figures.pixels(flat(-0.5))),
         ("NaN", lambda: figures.pixels(flat(np.nan))),
         ("1.5; it must be a whole number", lambda: figures.enlarge(flat(0), 1.5)),
-        ("Nearest: viridis", lambda: figures.paint(shaped(2), colours="viridiss")),
-        ("smaller first", lambda: figures.paint(shaped(2), limits=(1, 0))),
+        ("Nearest: viridis", lambda: figures.paint(np.zeros(2), colours="viridiss")),
+        ("smaller first", lambda: figures.paint(np.zeros(2), limits=(1, 0))),
         ("at least one tile", lambda: figures.mosaic([])),
         ("at least one tile", lambda: figures.mosaic(torch.rand(0, 3, 4, 4))),
         (r"these are \(2, 5, 4, 4\)", lambda: figures.mosaic(torch.rand(2, 5, 4, 4))),
@@ -169,8 +160,8 @@ def shaped(*shape: int) -> np.ndarray:
         ("enlarge is 0", lambda: figures.mosaic([flat(0)], enlarge=0)),
         ("no picture to put side by side", lambda: figures.side_by_side([])),
         ("no predictions", lambda: figures.bars([])),
-        (r"this one is \(5,\)", lambda: figures.heat_map(shaped(5))),
-        ("opacity is 1.5", lambda: figures.overlay(flat(0), shaped(2, 2), opacity=1.5)),
+        (r"this one is \(5,\)", lambda: figures.heat_map(np.zeros(5))),
+        ("opacity is 1.5", lambda: figures.overlay(flat(0), np.zeros((2, 2)), opacity=1.5)),
         (r"not \(3, 0, 1, 2\)", lambda: figures.boxes(flat(0), [(3, 0, 1, 2)])),
         ("values has 2", lambda: figures.boxes(flat(0), [(0, 0, 1, 2)], values=[1, 2])),
         ("needs alt", lambda: figures.show(flat(0), alt=" ")),

@@ -1,6 +1,7 @@
 """Colours stay apart, and scales stay in order, for every kind of colour vision."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from skimage.color.colorconv import xyz_from_rgb
 from labsupport.labs import lab05_occlusion as occlusion
 from labsupport.labs.lab01_case_studies import anatomy
 from labsupport.labs.lab04_representation import maps
-from labsupport.ui import figures, ink
+from labsupport.ui import checking, figures, ink
 
 # What somebody without one kind of cone sees, in linear RGB: Machado, Oliveira & Fernandes, "A
 # physiologically-based model for simulation of color vision deficiency", IEEE TVCG 2009, at
@@ -42,11 +43,15 @@ PALETTES = {
 }
 
 
+def linear(colours: np.ndarray) -> np.ndarray:
+    """sRGB (N, 3) of 0 to 255, as shares of each colour's light."""
+    shares = np.asarray(colours) / 255
+    return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+
+
 def lab(colours: np.ndarray, eye: np.ndarray) -> np.ndarray:
     """sRGB (N, 3) of 0 to 255, as CIELAB (N, 3) of what that eye sees."""
-    shares = np.asarray(colours) / 255
-    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
-    return xyz2lab(np.clip(linear @ eye.T, 0, 1) @ xyz_from_rgb.T)
+    return xyz2lab(np.clip(linear(colours) @ eye.T, 0, 1) @ xyz_from_rgb.T)
 
 
 def nearest(colours, eye: np.ndarray) -> float:
@@ -60,6 +65,14 @@ def nearest(colours, eye: np.ndarray) -> float:
 def test_any_two_colours_of_a_palette_are_told_apart(eye: str):
     for name, palette in PALETTES.items():
         assert nearest(palette, EYES[eye]) > APART, name
+
+
+def test_the_signs_of_cards_stand_out_from_their_discs():
+    accents = re.findall(r"--a:(#\w{6})", checking.cards.STYLE)
+    assert len(accents) == 5
+    luminance = linear([ImageColor.getrgb(one) for one in accents]) @ [0.2126, 0.7152, 0.0722]
+    contrast_with_white = 1.05 / (luminance + 0.05)
+    assert contrast_with_white.min() >= 4.5
 
 
 def test_red_and_green_of_one_lightness_would_be_refused():

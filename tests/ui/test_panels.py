@@ -6,6 +6,7 @@ import json
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pytest
@@ -30,12 +31,6 @@ def make_panel(draw=square, **knobs) -> Panel:
 
 def shown_size(panel: Panel) -> tuple[int, int]:
     return Image.open(BytesIO(bytes(panel.image.value))).size
-
-
-def in_thread(act) -> threading.Thread:
-    thread = threading.Thread(target=act)
-    thread.start()
-    return thread
 
 
 # -- drawing
@@ -164,7 +159,8 @@ def test_the_latest_value_wins_and_those_between_are_dropped():
 
     panel = make_panel(draw, cost="quick")
     slider = panel.controls["side"]
-    first = in_thread(lambda: slider.put(20))
+    first = threading.Thread(target=slider.put, args=[20])
+    first.start()
     assert started.wait(10)
     for side in (30, 40, 50):
         slider.put(side)  # comes back at once: the first thread draws the last of them
@@ -186,11 +182,8 @@ def test_only_one_drawing_at_a_time_from_many_threads():
 
     panel = make_panel(draw, remember=0, cost="instant")
     slider = panel.controls["side"]
-    threads = [
-        in_thread(lambda n=n: [slider.put(1 + (n * k) % 64) for k in range(20)]) for n in (3, 5, 7)
-    ]
-    for thread in threads:
-        thread.join(30)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda n: [slider.put(1 + (n * k) % 64) for k in range(20)], (3, 5, 7)))
     assert max(most) == 1
     assert panel.picture.width == slider.value
 
