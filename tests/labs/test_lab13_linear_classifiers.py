@@ -111,7 +111,7 @@ def test_chosen_pictures_are_named_rightly_and_what_is_added_is_enlarged_around_
     sevens = lab.chosen("digits", "7")
     assert 1 <= len(sevens) <= lab.PICTURES
     assert (classifier.scores(sevens).argmax(1) == 7).all()
-    found = linear.mix(classifier, sevens[:1], "6", strength=0.1)
+    found = linear.mix(classifier, lab.chosen("digits", "0")[:1], "6", strength=0.1)
     picture = np.asarray(lab.mixed_picture(classifier, found))
     side = 28 * 7
     middle = picture[-300:, side + 16 : 2 * side + 16] if picture.shape[0] > 300 else picture
