@@ -17,16 +17,15 @@ Part = tuple[Any, ...]
 PHASES = (Phase.explicit, Phase.generate)
 
 pair = st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([1, 3, 5]))
-conv = st.builds(
-    lambda kernel, stride, dilation, groups, pad: ("conv", kernel, stride, dilation, groups, pad),
+conv = st.tuples(
+    st.just("conv"),
     pair,
     st.sampled_from([1, 1, 2]),
     st.sampled_from([1, 1, 2]),
     st.sampled_from([1, 1, 2, 4]),
     st.booleans(),
 )
-pool = st.builds(
-    lambda kind, side, stride, ceil: (kind, side, stride, ceil),
+pool = st.tuples(
     st.sampled_from(["max", "max", "functional max", "average"]),
     st.sampled_from([2, 3]),
     st.sampled_from([1, 2]),
@@ -47,13 +46,10 @@ same_size = st.lists(
     min_size=1,
     max_size=3,
 )
-residual = st.builds(lambda inside: ("residual", inside), same_size)
-concat = st.builds(
-    lambda sides, skip: ("concat", sides, skip),
-    st.lists(same_size, min_size=1, max_size=2),
-    st.booleans(),
-)
-dense = st.builds(lambda layers: ("dense", layers), st.lists(same_size, min_size=1, max_size=2))
+residual = st.tuples(st.just("residual"), same_size)
+branches = st.lists(same_size, min_size=1, max_size=2)
+concat = st.tuples(st.just("concat"), branches, st.booleans())
+dense = st.tuples(st.just("dense"), branches)
 HEADS = ["mean", "global pool", "flatten", "coarse pool", "conv", "view", "two linear"]
 networks_ = st.tuples(
     st.lists(st.one_of(simple, simple, residual, concat, dense), min_size=1, max_size=5),

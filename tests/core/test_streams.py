@@ -16,10 +16,7 @@ SIZES = [(20 + place % 23, 24 + place % 17) for place in range(200)]
 
 @pytest.fixture(scope="module")
 def network() -> networks.Network:
-    module = toys.seeded(
-        lambda: nn.Sequential(nn.Conv2d(3, 2, 9), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    )
-    return networks.wrap(module, input_size=20, **toys.PLAIN)
+    return toys.chain(lambda: [nn.Conv2d(3, 2, 9)], input_size=20, **toys.PLAIN)
 
 
 def marked(sizes) -> list[torch.Tensor]:
@@ -27,23 +24,10 @@ def marked(sizes) -> list[torch.Tensor]:
     return [torch.full((1, 3, *size), n / len(sizes)) for n, size in enumerate(sizes)]
 
 
-def test_every_image_comes_once_with_those_of_its_size(network, monkeypatch):
-    monkeypatch.setattr(streams, "BATCH_PIXELS", 5_000)
-    seen, done = [], 0
-    for batch in streams.batches(network, marked(SIZES)):
-        assert len(batch.images) * batch.size[0] * batch.size[1] <= 5_000
-        values = [round(float(image.mean()) * len(SIZES)) for image in batch.images]
-        assert values == batch.numbers == batch.pictures
-        assert {SIZES[number] for number in batch.numbers} == {batch.size}
-        seen += batch.numbers
-        done += len(batch.numbers)
-        assert batch.done == done
-    assert sorted(seen) == list(range(200))
-
-
-def test_few_images_wait_whatever_their_sizes(network, monkeypatch):
-    monkeypatch.setattr(streams, "BATCH_PIXELS", 20_000)
-    held = most = 0
+@pytest.mark.parametrize("room", [5_000, 20_000])
+def test_every_image_comes_once_with_those_of_its_size_and_few_wait(network, monkeypatch, room):
+    monkeypatch.setattr(streams, "BATCH_PIXELS", room)
+    seen, done, held, most = [], 0, 0, 0
     real = streams.numbered_images
 
     def counted(shown):
@@ -55,9 +39,18 @@ def test_few_images_wait_whatever_their_sizes(network, monkeypatch):
 
     monkeypatch.setattr(streams, "numbered_images", counted)
     for batch in streams.batches(network, marked(SIZES)):
-        held -= len(batch.images) * batch.size[0] * batch.size[1]
+        pixels = len(batch.images) * batch.size[0] * batch.size[1]
+        assert pixels <= room
+        held -= pixels
+        values = [round(float(image.mean()) * len(SIZES)) for image in batch.images]
+        assert values == batch.numbers == batch.pictures
+        assert {SIZES[number] for number in batch.numbers} == {batch.size}
+        seen += batch.numbers
+        done += len(batch.numbers)
+        assert batch.done == done
+    assert sorted(seen) == list(range(200))
     assert held == 0
-    assert 20_000 < most <= 5 * 20_000
+    assert room < most <= 5 * room  # whatever their sizes
 
 
 def test_large_images_come_one_by_one(network, monkeypatch):

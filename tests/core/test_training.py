@@ -9,7 +9,6 @@ import toys
 from torch import nn
 from torch.nn import functional
 
-from labsupport.core import training
 from labsupport.core.training import Batch, accuracy, random_shifts, seeded, train
 
 
@@ -164,4 +163,3 @@ def test_seeded_modules_leave_the_random_state():
     assert torch.equal(one.weight, two.weight)
     assert not torch.equal(one.weight, other.weight)
     assert torch.equal(torch.get_rng_state(), state)
-    assert training.BATCH == 64

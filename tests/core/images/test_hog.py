@@ -28,17 +28,11 @@ def photo(name):
     return images_.resize(images_.sample(name), (96, 136))
 
 
-def test_every_bundled_photo_is_scikit_images():
-    for picture in images_.photos()[::7]:
-        image = picture.image
-        assert np.allclose(hog(image)[0].numpy(), theirs(image), atol=1e-5), picture.name
-
-
 @pytest.mark.parametrize(
     "settings",
-    [{"cell": 6, "block": 2, "bins": 8}, {"cell": 8, "block": 1, "bins": 12}, {"cell": 7}],
+    [{}, {"cell": 6, "block": 2, "bins": 8}, {"cell": 8, "block": 1, "bins": 12}, {"cell": 7}],
 )
-def test_other_settings_and_grey_too(settings):
+def test_codes_are_scikit_images_in_colours_and_grey(settings):
     batch = torch.cat([photo(name) for name in ("coffee", "giant_panda", "chelsea")])
     for images in (batch, batch.mean(1, keepdim=True), (batch * 8).round() / 8):
         for code, one in zip(hog(images, **settings).numpy(), images, strict=True):

@@ -6,17 +6,13 @@ import toys
 from labsupport.core.images.perturbations import perturbed, signed_step
 
 
-def seeded(number: int) -> torch.Generator:
-    return torch.Generator().manual_seed(number)
-
-
 def far(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one.double() - other.double()).abs().max())
 
 
 def test_no_pixel_goes_further_than_promised():
-    images = torch.rand(4, 3, 50, 40, generator=seeded(1))
-    gradient = torch.randn(4, 3, 50, 40, generator=seeded(2))
+    images = toys.image(50, 40, count=4)
+    gradient = torch.randn(4, 3, 50, 40, generator=torch.Generator().manual_seed(2))
     for size in (1 / 255, 0.007, 0.1, 8 / 255, 0.3, 1.0):
         result = signed_step(images, gradient, size)
         assert far(result, images) <= size
@@ -26,17 +22,12 @@ def test_no_pixel_goes_further_than_promised():
     assert far(images + 0.1, images) > 0.1  # adding alone would go too far
     assert far(perturbed(images, torch.ones_like(images), 0.1, bounds=None), images) <= 0.1
     assert torch.equal(signed_step(images, gradient, 0.0), images)
+    shared = perturbed(images, -gradient[0].sign(), 0.25, bounds=None)  # by a batch
+    assert far(shared, images - 0.25 * gradient[:1].sign()) < 1e-6
     assert torch.equal(signed_step(images, torch.zeros_like(images), 0.5), images)
     numbers = torch.tensor([2.0, -1.0, 3.0])  # no pixels, so without bounds
     result = signed_step(numbers, torch.tensor([-1.0, -1.0, 1.0]), 0.5, bounds=None)
     assert result.tolist() == [1.5, -1.5, 3.5]
-
-
-def test_a_direction_may_be_shared_by_a_batch():
-    images = torch.rand(3, 3, 4, 5, generator=seeded(4)) / 2
-    direction = torch.rand(3, 4, 5, generator=seeded(5))
-    result = perturbed(images, direction, 0.25)
-    assert torch.allclose(result - images, (0.25 * direction).expand(3, -1, -1, -1), atol=1e-6)
 
 
 def test_what_cannot_work_is_said():
