@@ -162,22 +162,19 @@ def free(monkeypatch, tmp_path):
     return say
 
 
-def test_free_memory_is_what_the_machine_and_its_container_leave(free):
-    assert free(1000) == 1024 * 1000
-    assert free(1000, limit="50000", used=20000) == 30000
-    assert free(1, limit="50000", used=20000) == 1024
-    assert free(1000, limit="50000", used=70000) == 0
-
-
-def test_where_nobody_tells_half_of_the_memory_counts_as_free_and_a_gpu_has_its_own(
+def test_free_memory_is_what_the_machine_and_its_container_leave_and_a_gpu_has_its_own(
     free, monkeypatch
 ):
     pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 100}
     monkeypatch.setattr(devices.os, "sysconf_names", pages, raising=False)
     monkeypatch.setattr(devices.os, "sysconf", pages.__getitem__, raising=False)
-    assert free(None) == 4096 * 50
+    assert free(None) == 4096 * 50  # where nobody tells, half of the memory
     monkeypatch.setattr(devices.os, "sysconf_names", {}, raising=False)
     assert free(None) is None
+    assert free(1000) == 1024 * 1000
+    assert free(1000, limit="50000", used=20000) == 30000
+    assert free(1, limit="50000", used=20000) == 1024
+    assert free(1000, limit="50000", used=70000) == 0
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (700, 1000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 50)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20)

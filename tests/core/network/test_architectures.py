@@ -18,9 +18,9 @@ from labsupport.core.network.architectures.lenet import C3_TABLE, LeNet5Of1998, 
 SHAPES = {
     "lenet5_1998": {"c1": (6, 28, 28), "s2": (6, 14, 14), "c3": (16, 10, 10), "s4": (16, 5, 5),
                     "c5": (120, 1, 1), "f6": (84,)},
-    "lenet5": {"conv1": (6, 28, 28), "pool1": (6, 14, 14), "conv2": (16, 10, 10),
-               "pool2": (16, 5, 5), "fc1": (120,), "relu3": (120,), "fc2": (84,), "relu4": (84,),
-               "fc3": (10,)},
+    "lenet5": {"conv1": (6, 28, 28), "relu1": (6, 28, 28), "pool1": (6, 14, 14),
+               "conv2": (16, 10, 10), "relu2": (16, 10, 10), "pool2": (16, 5, 5), "fc1": (120,),
+               "relu3": (120,), "fc2": (84,), "relu4": (84,), "fc3": (10,)},
     "convnetjs": {"conv1": (16, 32, 32), "pool1": (16, 16, 16), "conv2": (20, 16, 16),
                   "pool2": (20, 8, 8), "conv3": (20, 8, 8), "pool3": (20, 4, 4), "fc4": (7,)},
     "alexnet_2012": {"conv1": (96, 55, 55), "pool1": (96, 27, 27), "conv2": (256, 27, 27),
@@ -33,8 +33,8 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_maps_have_the_papers_sizes(name):
-    network = blueprints.blueprint(name)
-    assert {layer: network.layer(layer).shape for layer in SHAPES[name]} == SHAPES[name]
+    layers = [blueprints.blueprint(name).layer(layer) for layer in SHAPES[name]]
+    assert {layer.name: layer.shape for layer in layers} == SHAPES[name]
 
 
 # LeNet-5 and the ConvNetJS network, trained here

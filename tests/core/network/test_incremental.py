@@ -173,15 +173,6 @@ def test_one_plan_in_several_threads():
         assert torch.equal(one, other)
 
 
-def test_larger_chunks_after_smaller_ones_and_a_box_that_hides_everything_or_one_pixel():
-    network = toys.random("squeezenet1_1")
-    small = Chunk(((0, 8),), ((0, 8),))
-    large = Chunk(((0, 30), (20, 50)), ((8, 60), (1, 2), (70, 80)))
-    assert_followed(network, (Output(network.output, 5),), (80, 80), [small, large, small])
-    whole, pixel = Chunk(((0, 64),), ((0, 50),)), Chunk(((63, 64),), ((0, 1), (49, 50)))
-    assert_followed(network, (Output(network.output),), (64, 50), [whole, pixel])
-
-
 def test_only_the_asked_channel_is_computed():
     network = toys.random("squeezenet1_1")
     plan = Plan(network, (Output(network.output, 7),), (80, 80))

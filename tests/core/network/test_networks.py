@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import network as networks
-from labsupport.core.errors import BadImage, BadSetting, UnknownLayer, WeightsUnavailable
+from labsupport.core.errors import BadImage, UnknownLayer, WeightsUnavailable
 from labsupport.core.network import catalog
 from labsupport.core.network.layers import Target
 
@@ -125,18 +125,15 @@ def five_classes() -> nn.Module:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
 
 
-@pytest.mark.parametrize(
-    ("index", "ways"),
-    [
+def test_class_names_are_found_as_people_type_them():
+    for index, ways in (
         (1, ["tiger cat", "Tiger_Cat", "TIGER-CAT", " tiger cat ", 1]),
         (3, ["black footed ferret", "black-footed_ferret"]),
         (4, ["eskimo dog", 4]),
         (0, [0]),
-    ],
-)
-def test_class_names_are_found_as_people_type_them(index, ways):
-    assert [birds().class_index(typed) for typed in ways] == [index] * len(ways)
-    assert [birds().target(typed).index for typed in ways] == [index] * len(ways)
+    ):
+        assert [birds().class_index(typed) for typed in ways] == [index] * len(ways)
+        assert [birds().target(typed).index for typed in ways] == [index] * len(ways)
 
 
 UNCLEAR_CLASSES = [
@@ -198,15 +195,6 @@ def test_targets(trained):
 
 
 # Layers
-
-
-def test_layers_are_in_the_order_of_execution_with_their_shapes(trained):
-    names = [layer.name for layer in trained.layers]
-    assert names.index("features.0") < names.index("features.7.cat") < names.index("classifier.1")
-    fire = trained.layer("fire5")
-    assert (fire.kind, fire.shape, fire.stride) == ("concat", (256, 27, 27), (8, 8))
-    assert fire.has_map
-    assert fire.title == "fire5"
 
 
 def test_activations_come_by_the_names_that_were_asked_for(trained):
@@ -329,15 +317,11 @@ def test_remembered_results_are_built_once_and_the_oldest_go():
 # Where weights come from
 
 
-def test_the_courses_networks_and_torchvisions_others():
+def test_the_names_of_networks_and_weights_and_what_is_none_of_them(trained):
     assert networks.names()[:2] == ("squeezenet1_1", "lenet5")
     assert {"alexnet", "vgg16", "vgg19", "googlenet", "resnet50"} <= set(networks.names())
-    network = networks.load("mnasnet0_5", weights="random")
-    assert network(toys.image(64)).shape == (1, 1000)
-
-
-def test_names_that_are_no_networks_and_weights_that_are_not_bundled(trained):
     no_file, load = "BadSetting: .*auto.*nor a file", networks.load
+    assert load("mnasnet0_5", weights="random")(toys.image(64)).shape == (1, 1000)
     toys.assert_refused(
         (r"UnknownNetwork: .*alexnet.*networks\.names", load, "alexnett"),
         (r"UnknownNetwork: .*resnet18.*networks\.names", load, "resnet 18"),
@@ -462,9 +446,9 @@ def test_a_position_outside_the_map_of_an_image_is_refused():
     inside = network.target(("1", 1, (5, 4)))
     assert network.placed(inside, (8, 7)) is inside
     assert network.placed(network.target(1), (8, 7)).position is None
-    for outside in ((6, 4), (5, 5)):
-        with pytest.raises(BadSetting, match="8 x 7 pixels the layer's map is 6 x 5"):
-            network.placed(network.target(("1", 1, outside)), (8, 7))
+    words = "BadSetting: .*8 x 7 pixels the layer's map is 6 x 5"
+    outside = [network.target(("1", 1, place)) for place in ((6, 4), (5, 5))]
+    toys.assert_refused(*((words, network.placed, target, (8, 7)) for target in outside))
 
 
 WAYS_TO_COPY = {
