@@ -117,15 +117,11 @@ class Body(nn.Module):
             return x + x
         if kind == "grey":
             return module(x.mean(1, keepdim=True))
-        if kind == "concat":
+        if kind in ("concat", "dense"):
             *branches, merge = module
-            maps = [branch(x) for branch in branches] + ([x] if rest[1] else [])
-            return merge(torch.cat(maps, 1))
-        if kind == "dense":  # as DenseNet: each reads what all before it gave
-            *branches, merge = module
-            maps = [x]
-            for branch in branches:
-                maps.append(branch(maps[-1]))
+            maps = [x] if kind == "dense" or rest[1] else []
+            for branch in branches:  # in a dense part each reads what the one before it gave
+                maps.append(branch(maps[-1] if kind == "dense" else x))
             return merge(torch.cat(maps, 1))
         return module(x)
 

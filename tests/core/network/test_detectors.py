@@ -1,6 +1,5 @@
 """Detectors with random weights: what torchvision finds, as names and boxes inside the picture."""
 
-import re
 import urllib.request
 
 import pytest
@@ -36,10 +35,14 @@ def test_it_finds_what_torchvisions_module_finds(detector):
     assert len(detector(image, threshold=half)) == sum(one >= half for one in chances)
 
 
-def test_the_classes_are_cocos_and_the_weights_the_same_each_time(detector):
+def test_the_classes_are_cocos_and_random_weights_the_same_each_time(detector):
     assert detector.categories[0] == "__background__"
     assert {"person", "zebra", "bear", "bicycle"} <= set(detector.categories)
+    torch.manual_seed(6)
+    before = torch.get_rng_state()
     again = detectors.load(weights="random", device="cpu")
+    assert torch.equal(before, torch.get_rng_state())
+    assert "random" in again.source
     pairs = zip(detector.module.parameters(), again.module.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
     assert not any(one.requires_grad for one in detector.module.parameters())
@@ -57,13 +60,12 @@ def test_boxes_are_whole_and_never_empty():
 
 
 def test_what_cannot_be_says_so(detector):
-    for call, words in (
-        (lambda: detector(torch.full((1, 3, 64, 64), 2.0)), "BadImage"),
-        (lambda: detector(toys.image(64, 64, count=2)), "BadImage: .*one image at a time"),
-        (lambda: detector(toys.image(64, 64), threshold=1.5), "BadSetting: .*from 0 to 1"),
-        (lambda: detectors.load("fasterrcnn_resnet50"), "UnknownNetwork: .*resnet50_fpn_v2"),
-    ):
-        assert re.search(words, toys.refusal(call))
+    toys.assert_refused(
+        ("BadImage", detector, torch.full((1, 3, 64, 64), 2.0)),
+        ("BadImage: .*one image at a time", detector, toys.image(64, count=2)),
+        ("BadSetting: .*from 0 to 1", detector, toys.image(64), {"threshold": 1.5}),
+        ("UnknownNetwork: .*resnet50_fpn_v2", detectors.load, "fasterrcnn_resnet50"),
+    )
 
 
 def test_without_a_network_it_says_what_to_do(monkeypatch, tmp_path):
