@@ -223,15 +223,6 @@ def test_the_colours_are_those_of_the_bundled_photographs():
     assert torch.allclose(torch.tensor(parameterization.COLOR_CORRELATION), expected, atol=2e-3)
 
 
-def test_a_batch_of_noise_is_its_seeds(network):
-    recipe = o.Recipe("x", "noise", o.Fourier(), (), (), o.Adam(), 0)
-    together = o.visualize(network, "a", recipe=recipe, seed=(5, 6)).image
-    for place, seed in enumerate((5, 6)):
-        assert torch.equal(
-            together[place], o.visualize(network, "a", recipe=recipe, seed=seed).image[0]
-        )
-
-
 @pytest.mark.parametrize(
     ("transform", "moving", "resting"),
     [(o.Jitter(3, until=0.7), 6, 8), (o.Jitter(3, until=0.5), 4, 6), (o.Scale(0.8, 0.8, 3), 3, 1)],
