@@ -5,11 +5,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import zip_longest
 from typing import Any
 
 from labsupport.commands.faults import Fault
-from labsupport.commands.notebooks import Notebook, text_of
+from labsupport.commands.notebooks import Notebook
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -58,8 +57,8 @@ math[display="block"] { margin: .8em 0; }
   background: #f2f4f6; border-radius: 8px; font: 14px/1.5 system-ui, sans-serif; }
 """
 LIVE = (
-    "<div class='lab-live'><b>{}</b>: a panel, whose controls work in the notebook. The picture "
-    "of its first setting comes next.</div>"
+    "<div class='lab-live'><b>{}</b>: a panel, whose controls work in the notebook. Its picture "
+    "comes next.</div>"
 )
 INDEX = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -80,11 +79,10 @@ def page(notebook: Notebook, name: str, titles: Mapping[str, str]) -> str:
     """The executed notebook as HTML; `titles` are the labs that are pages too, in order."""
     import nbformat
 
-    codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    for cell, after in zip_longest(codes, codes[1:]):
-        pictured = after is not None and ".static(" in text_of(after)
-        parts = [_static_output(output, notebook, pictured=pictured) for output in cell["outputs"]]
-        cell["outputs"] = [part for few in parts for part in few]
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            parts = [_static_output(output, notebook) for output in cell["outputs"]]
+            cell["outputs"] = [part for few in parts for part in few]
     notebook["metadata"].pop("widgets", None)
     resources = {
         "metadata": {"name": titles[name]},
@@ -167,35 +165,44 @@ def _exporter() -> Any:
     return exporter
 
 
-def _static_output(
-    output: dict[str, Any], notebook: Notebook, *, pictured: bool
-) -> Iterator[dict[str, Any]]:
-    """A panel as a line on it and its picture, unless the next cell shows that (`pictured`);
-    the formulas of a card as MathML."""
+def _static_output(output: dict[str, Any], notebook: Notebook) -> Iterator[dict[str, Any]]:
+    """A panel as a line on it and its picture; the formulas of a card as MathML."""
     data = output.get("data", {})
     if WIDGET not in data:
         if "text/html" in data:
             data["text/html"] = prose("".join(data["text/html"]))
         yield output
         return
-    words = _panel_title(data[WIDGET]["model_id"], notebook)
-    line = {"text/html": LIVE.format(html.escape(words)), "text/plain": words}
+    panel = _panel(data[WIDGET]["model_id"], notebook)
+    title = panel.get("lab-title", "Panel")
+    line = {"text/html": LIVE.format(html.escape(title)), "text/plain": title}
     yield output | {"data": line, "metadata": {}}
-    if "image/png" in data and not pictured:
-        yield output | {"data": {"image/png": data["image/png"]}}
+    if picture := panel.get("lab-picture", data.get("image/png")):
+        words = f"{title}. {panel.get('lab-readout', '')}".strip()
+        yield output | {"data": {"image/png": picture}, "metadata": {"image/png": {"alt": words}}}
 
 
-def _panel_title(model: str, notebook: Notebook) -> str:
-    """The title that stands in a panel's first line."""
+def _panel(model: str, notebook: Notebook) -> dict[str, str]:
+    """A panel at the notebook's end: its title and readout in words, its picture in base64."""
     states = notebook["metadata"].get("widgets", {}).get(STATE, {}).get("state", {})
-    waiting, value = [model], ""
+    waiting, parts = [model], dict[str, str]()
     while waiting:
-        state = states.get(waiting.pop(0), {}).get("state", {})
-        value = str(state.get("value", ""))
-        if match := re.search(r'class="lab-title"[^>]*>([^<]+)<', value):
-            return html.unescape(match[1])
+        widget = states.get(waiting.pop(0), {})
+        state = widget.get("state", {})
+        value, classes = str(state.get("value", "")), state.get("_dom_classes", ())
+        if 'class="lab-title"' in value:
+            parts["lab-title"] = _words(value)
+        if "lab-readout" in classes and value:
+            parts["lab-readout"] = _words(value)
+        if "lab-picture" in classes and widget.get("buffers"):
+            parts["lab-picture"] = widget["buffers"][0]["data"]
         waiting += [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]
-    return "Panel"
+    return parts
+
+
+def _words(page: str) -> str:
+    """What a reader sees of a bit of HTML."""
+    return html.unescape(re.sub(r"<style>.*?</style>|<[^>]+>", "", page, flags=re.DOTALL)).strip()
 
 
 def _page_links(name: str, titles: Mapping[str, str]) -> str:

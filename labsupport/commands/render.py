@@ -1,8 +1,8 @@
 """`render`: the labs as pages to read, executed, with their pictures, without a connection.
 
 A page is one HTML file that asks for nothing else: pictures are in it, formulas are MathML, which
-browsers draw themselves. A panel needs a kernel, so the page shows the picture of its default
-setting, which the cell after each panel makes.
+browsers draw themselves. A panel needs a kernel, so the page shows its picture as the notebook left
+it.
 """
 
 import tempfile

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -20,9 +20,6 @@ from labsupport.core.errors import BadSetting, LabError
 from labsupport.ui import figures, screen
 from labsupport.ui.control import Control, shut
 from labsupport.ui.figures import Picture
-
-if TYPE_CHECKING:
-    from IPython.display import Image as ShownImage
 
 Drawn = Picture | tuple[Picture, str]
 Values = dict[str, Any]
@@ -113,10 +110,6 @@ class Board:
         """The picture in words."""
         return f"{self.title}. {self.words}".strip()
 
-    def static(self, alt: str | None = None) -> ShownImage:
-        """The picture as it is now, as plain output of a cell: for pages without a kernel."""
-        return figures.show(self._shown(), alt or self.alt)
-
     def save(self, place: str | Path | None = None) -> Path:
         """Write the picture with its settings: to a file, or numbered into a folder.
 
@@ -149,7 +142,8 @@ class Board:
         data: dict[str, Any] = self.widget._repr_mimebundle_(**kwargs)
         if self.picture is None:
             return data, {}
-        still, words = self.static()._repr_mimebundle_()  # type: ignore[no-untyped-call]
+        shown = figures.show(self.picture, self.alt)
+        still, words = shown._repr_mimebundle_()  # type: ignore[no-untyped-call]
         return still | data, words
 
     # -- what the two kinds of panel use

@@ -347,13 +347,6 @@ def code_of_each_cell(one: Lab, template: Lab) -> Iterator[str]:
             yield f"{name} uses pyplot or interact; take labsupport.ui.figures, panels"
 
 
-@rule
-def panels_have_a_static_picture(one: Lab, template: Lab) -> Iterator[str]:
-    made = any(_calls(cell, "Panel") or _calls(cell, "Live") for cell in one.code)
-    if made and not any(".static(" in text_of(cell) for cell in one.code):
-        yield "no cell ends with panel.static(), which exported pages show"
-
-
 # ---- exercises ------------------------------------------------------------------------------
 
 

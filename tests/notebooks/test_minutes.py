@@ -37,9 +37,9 @@ def reckoned(one: Lab) -> float:
 
 
 def panels(one: Lab) -> int:
-    """How many there are to play with: each is made once, and most are shown still once."""
+    """How many there are to play with."""
     code = "\n".join(text_of(cell) for cell in one.code)
-    return max(code.count("_panel("), code.count(".static("))
+    return len(re.findall(r"_panel\(|\b(?:Panel|Live)\(", code))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -58,7 +58,7 @@ def test_what_is_added_to_a_lab_is_reckoned():
         ("markdown", "### Exercise 90.9: More (12 minutes)", 12 + 6 / WORDS),
         ("code", "a = 1\n" * 20, 2.0),
         ("code", 'predict("90.q9")', QUESTION + 1 / LINES),
-        ("code", "other.static()", PANEL + 1 / LINES),
+        ("code", "lab.other_panel()", PANEL + 1 / LINES),
     ):
         cell = {"cell_type": kind, "id": "new", "metadata": {}, "source": source}
         longer = Lab(one.path, {**one.notebook, "cells": [*one.cells, cell]}, one.limits)

@@ -168,7 +168,6 @@ MUTANTS = {
         lambda m: m.add("slide", "from matplotlib import pyplot"),
         lambda m: m.add("slide", "widgets.interact(slide)"),
     ],
-    "panels_have_a_static_picture": [lambda m: m.drop("warm-up-picture")],
     "exercise_numbers": [
         lambda m: m.drop("exercise-2-cell"),
         lambda m: m.cell("exercise-2-cell")["metadata"].update(tags=["exercise:90.3"]),

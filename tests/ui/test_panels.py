@@ -277,12 +277,11 @@ def test_a_typed_place_is_a_file_or_a_folder_and_nothing_is_overwritten(tmp_path
 
 def test_a_page_gets_widgets_or_the_picture_and_its_words():
     panel = make_panel()
-    shown, (data, metadata) = panel.static(), panel._repr_mimebundle_()
-    assert "8 pixels, shade 10" in shown.alt
-    assert (shown.width, Image.open(BytesIO(shown.data)).size) == (8, (8, 8))
+    data, metadata = panel._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
-    assert base64.b64decode(data["image/png"]) == shown.data
-    assert metadata["image/png"]["alt"] == shown.alt == panel.alt
+    assert Image.open(BytesIO(base64.b64decode(data["image/png"]))).size == (8, 8)
+    assert (metadata["image/png"]["width"], metadata["image/png"]["alt"]) == (8, panel.alt)
+    assert "8 pixels, shade 10" in panel.alt
 
 
 def test_closed_panels_leave_no_widget_and_no_picture_behind():
