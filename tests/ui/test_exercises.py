@@ -22,6 +22,7 @@ from labsupport.labs.exercises import UnknownExercise
 from labsupport.ui import checking
 from labsupport.ui.checking import Case, Exercise, NotAsExpected, Session, judge
 from labsupport.ui.checking import session as session_module
+from labsupport.ui.checking.cards import progress_card
 from labsupport.ui.checking.comparing import difference
 from labsupport.ui.checking.judging import is_stub
 from labsupport.ui.checking.memory import Memory, Record, fingerprint
@@ -486,9 +487,23 @@ def test_progress_follows_the_function_as_it_is_now(session, shown, monkeypatch)
     assert "edited since its check" in standing(session, shown)
     session.check("77.1")
     assert "right" in standing(session, shown)
-    assert shown[-1].name == "1 of 1 exercises are right"
+    assert shown[-1].name == "Lab 77: 1 of 1 exercises are right"
     monkeypatch.delattr(main, "double")
     assert standing(Session(OneExercise(exercise(), None)), shown) == "✓ 77.1 Twice a row: right"
+
+
+def test_progress_shows_the_lab_that_is_being_done_and_folds_the_others():
+    rows = [(exercise(id="77.1"), "right"), (exercise(id="78.1"), "not started")]
+    page = progress_card(rows, "77")._repr_html_()
+    open_part, folded = page.split("<details>")
+    assert "Lab 77: 1 of 1 exercises are right" in open_part
+    assert "78.1" not in open_part
+    assert "1 of 2 exercises" in folded
+    assert "78.1" in folded
+    page = progress_card(rows)._repr_html_()
+    assert "<details>" not in page, "nothing was asked for yet: all labs are shown"
+    assert "77.1" in page
+    assert "78.1" in page
 
 
 def test_the_strict_mode_of_the_tests_raises(session, shown, monkeypatch):

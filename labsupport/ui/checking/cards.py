@@ -234,20 +234,35 @@ def solution_card(exercise: Exercise, code: str | None, *, shown: bool, hints_se
     return Card("open", "Solution", exercise.name, text, folds=folds, plain_only=anyway)
 
 
-def progress_card(rows: Sequence[tuple[Exercise, Standing]]) -> Card:
-    """All exercises, lab by lab, and how each stands."""
-    solved = sum(standing == "right" for _, standing in rows)
-    labs: dict[str, list[str]] = {}
+def progress_card(rows: Sequence[tuple[Exercise, Standing]], lab: str = "") -> Card:
+    """How the exercises of a lab ("05") stand, with those of the other labs folded; "": all."""
+    labs: dict[str, list[tuple[Exercise, Standing]]] = {}
+    for exercise, standing in rows:
+        labs.setdefault(exercise.id.split(".")[0], []).append((exercise, standing))
+    facts = {name: _standing_fact(name, its) for name, its in labs.items()}
+    seen, others = labs.get(lab), tuple(fact for name, fact in facts.items() if name != lab)
+    if seen is None:
+        return Card(_mood_of(rows), "Your progress", _right_of(rows), facts=others)
+    folds = ((f"All labs: {_right_of(rows)}", _facts(others)),) if others else ()
+    words = f"Lab {lab}: {_right_of(seen)}"
+    return Card(_mood_of(seen), "Your progress", words, facts=(facts[lab],), folds=folds)
+
+
+def _standing_fact(lab: str, rows: Sequence[tuple[Exercise, Standing]]) -> tuple[str, str, str]:
+    lines = []
     for exercise, standing in rows:
         sign, words = _STANDING_WORDS[standing]
-        line = f"{sign} {exercise.id} {exercise.title}: {words}"
-        labs.setdefault(exercise.id.split(".")[0], []).append(line)
-    facts = tuple(
-        (f"Lab {lab}", "; ".join(lines), "<br>".join(map(inline, lines)))
-        for lab, lines in labs.items()
-    )
-    mood: Mood = "right" if rows and solved == len(rows) else "note"
-    return Card(mood, "Your progress", f"{solved} of {len(rows)} exercises are right", facts=facts)
+        lines.append(f"{sign} {exercise.id} {exercise.title}: {words}")
+    return f"Lab {lab}", "; ".join(lines), "<br>".join(map(inline, lines))
+
+
+def _right_of(rows: Sequence[tuple[Exercise, Standing]]) -> str:
+    solved = sum(standing == "right" for _, standing in rows)
+    return f"{solved} of {len(rows)} exercises are right"
+
+
+def _mood_of(rows: Sequence[tuple[Exercise, Standing]]) -> Mood:
+    return "right" if rows and all(standing == "right" for _, standing in rows) else "note"
 
 
 # Questions

@@ -37,6 +37,7 @@ class Session:
         self._verdicts: dict[tuple[str, str], Verdict] = {}  # by exercise and code
         self._hints_seen: dict[str, int] = {}
         self._memory = Memory()
+        self._lab = ""  # the one whose exercise or question was asked for last
 
     def check(self, exercise: str, function: Any = None) -> None:
         """Show a card that says whether the function is right and, if not, the first failure.
@@ -62,6 +63,7 @@ class Session:
         So the rest of a notebook runs whether or not its exercises are solved.
         """
         one = self._exercises.find(exercise)
+        self._lab = one.id.split(".")[0]
         given = _given(one, function)
         if given is not one.reference and self._verdict(one, given).state == "right":
             return given  # type: ignore[no-any-return]
@@ -88,9 +90,12 @@ class Session:
             show(cards.solution_card(one, code, shown=shown, hints_seen=seen))
 
     def progress(self) -> None:
-        """Show which exercises of all labs are solved; an edited function counts as unchecked."""
+        """Show which of the lab's exercises are solved, those of the other labs folded.
+
+        A function that was edited since its check counts as unchecked.
+        """
         exercises = self._exercises.all_exercises()
-        show(cards.progress_card([(one, self._standing(one)) for one in exercises]))
+        show(cards.progress_card([(one, self._standing(one)) for one in exercises], self._lab))
 
     def predict(
         self,
@@ -112,6 +117,7 @@ class Session:
         """
         if re.fullmatch(r"\d\d\.q\d+", question):
             show(self._exercises.find_question(question))
+            self._lab = question.split(".")[0]
             return
         if answer is None:
             raise BadSetting('predict needs the answer, or a question\'s number: predict("05.q1")')
@@ -122,10 +128,12 @@ class Session:
     def _find(self, exercise: str) -> Exercise | None:
         """The exercise; None where there is none, after a card that says so."""
         try:
-            return self._exercises.find(exercise)
+            one = self._exercises.find(exercise)
         except LabError as error:
             show(Card("wrong", "No such exercise", text=str(error)))
             return None
+        self._lab = one.id.split(".")[0]
+        return one
 
     def _verdict(self, exercise: Exercise, function: Any, *, anew: bool = False) -> Verdict:
         code = _code(function)
