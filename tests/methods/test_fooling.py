@@ -210,15 +210,13 @@ def test_a_linear_network_is_a_straight_line_with_the_promised_slope():
     assert line.eps.tolist() == pytest.approx([-0.5 + n / 8 for n in range(9)])
 
 
-def test_the_line_ends_at_fgsm(small):
+@pytest.mark.parametrize(("clip", "reach"), [(False, 0.1), (True, 0.9)])
+def test_the_line_ends_at_fgsm(small, clip, reach):
     image = 0.3 + 0.4 * random_images(1, 12)
-    line = fooling.sign_line(small, image, 2, reach=0.1, points=5)
-    there = fooling.fgsm(small, image, 2, eps=0.1)
+    line = fooling.sign_line(small, image, 2, reach=reach, points=5, clip=clip)
+    there = fooling.fgsm(small, image, 2, eps=reach)
     torch.testing.assert_close(line.scores[-1:], there.after, rtol=1e-4, atol=1e-4)
     assert line.target == 2
-    clipped = fooling.sign_line(small, random_images(1, 12), 2, reach=0.9, points=5, clip=True)
-    edge = fooling.fgsm(small, random_images(1, 12), 2, eps=0.9)
-    torch.testing.assert_close(clipped.scores[-1:], edge.after, rtol=1e-4, atol=1e-4)
 
 
 def test_what_is_bent_is_less_straight():
@@ -448,7 +446,7 @@ def test_a_defence_is_tried_on_clean_images_too():
 def test_results_measure_themselves():
     one = torch.zeros(2, 3, 2, 2)
     other = one.clone()
-    other[1, 0, 0] = torch.tensor([0.3, 0.4])
+    other[1, 0, 0] = torch.tensor([0.3, -0.4])
     scores = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     result = AttackResult(one, other, scores, scores, torch.tensor([0, 0]), None)
     assert result.length.tolist() == pytest.approx([0, 0.5])

@@ -103,9 +103,7 @@ def test_scores_are_sums_its_network_says_the_same_and_can_be_read_off_again():
     assert torch.allclose(again.weights, one.weights, atol=1e-5)
     assert torch.allclose(again.bias, one.bias, atol=1e-5)
     assert again.categories == one.categories
-
-
-def test_the_normalization_is_folded_into_what_is_read_off():
+    # a normalization is folded in
     module = toys.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 20, 5)))
     network = networks.wrap(module, mean=(0.2, 0.4, 0.6), std=(0.5, 0.3, 0.2), input_size=(4, 5))
     read = linear.classifier_of(network)

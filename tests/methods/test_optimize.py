@@ -24,24 +24,14 @@ BARE = o.Recipe("bare", "grey", o.Pixels(), (), (), o.Plain(1.0), 10)
 class Peak(nn.Module):
     """A concave score: minus the weighted squared distance from a picture that is known."""
 
-    def __init__(self, size: int = 6) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(3)
-        top = 0.2 + 0.6 * torch.rand(1, 3, size, size, generator=generator)
-        weights = 0.2 + torch.rand(1, 3, size, size, generator=generator)
-        self.register_buffer("top", top)
-        self.register_buffer("weights", weights)
+        self.register_buffer("top", 0.2 + 0.6 * toys.image(6, seed=3))
+        self.register_buffer("weights", 0.2 + toys.image(6, seed=4))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         apart = (self.weights * (images - self.top) * (images - self.top)).flatten(1)
         return torch.cat([-apart.sum(1, keepdim=True), apart.sum(1, keepdim=True)], 1)
-
-
-@pytest.fixture(scope="module")
-def peak():
-    module = Peak()
-    network = networks.wrap(module, categories=["near", "far"], input_size=6, **toys.PLAIN)
-    return network, module.top
 
 
 def convnet(bend: type[nn.Module], pool: type[nn.Module]) -> networks.Network:
@@ -60,12 +50,6 @@ def small():
     return convnet(nn.ReLU, nn.MaxPool2d)
 
 
-@pytest.fixture(scope="module")
-def smooth():
-    """Without kinks: runs that differ by rounding stay together, whatever kernels they are of."""
-    return convnet(nn.Softplus, nn.AvgPool2d)
-
-
 @pytest.mark.parametrize(
     ("optimizer", "steps"),
     [
@@ -77,10 +61,11 @@ def smooth():
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, int) else str(value),
 )
-def test_a_concave_score_ends_on_its_peak(peak, optimizer, steps):
-    network, top = peak
+def test_a_concave_score_ends_on_its_peak(optimizer, steps):
+    module = Peak()
+    network = networks.wrap(module, categories=["near", "far"], input_size=6, **toys.PLAIN)
     last = o.visualize(network, "near", recipe=replace(BARE, optimizer=optimizer, steps=steps))
-    assert float((last.image - top).abs().max()) < 2e-3
+    assert float((last.image - module.top).abs().max()) < 2e-3
     assert float(last.score) == pytest.approx(0, abs=1e-4)
 
 
@@ -161,7 +146,9 @@ def test_what_cannot_work_is_refused_at_once(small, two_cores):
 
 
 @pytest.mark.parametrize("optimizer", [o.Adam(), o.LBFGS(), o.Normalized()])
-def test_each_image_of_a_batch_is_as_it_would_be_alone(smooth, optimizer):
+def test_each_image_of_a_batch_is_as_it_would_be_alone(optimizer):
+    # Without kinks: runs that differ by rounding stay together, whatever kernels they are of.
+    smooth = convnet(nn.Softplus, nn.AvgPool2d)
     recipe = o.Recipe("x", "noise", o.Pixels(), (o.Jitter(4),), (), optimizer, 6)
     targets = ["a", ("conv1", 2), ("0", 3, (5, 4)), "d", "b", "c", "a", "b", "d", "c"]
     together = o.visualize(smooth, targets, recipe=recipe)
