@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from labsupport.core.frames import Shortcut, framed
+from labsupport.core.frames import Beside, Shortcut, Stepwise, framed
 
 events: list[str] = []
 
@@ -66,3 +66,9 @@ def test_it_is_a_function_with_its_own_words():
     assert inspect.signature(counted).return_annotation is inspect.Signature.empty
     assert inspect.isfunction(counted)
     assert pickle.loads(pickle.dumps(counted)) is counted
+
+
+def test_what_stands_beside_a_frame_has_come_as_far_as_the_frame():
+    frame = Stepwise()
+    frame.step, frame.steps = 1, 4
+    assert Beside(frame).progress == 0.25

@@ -180,16 +180,10 @@ def test_only_the_asked_channel_is_computed():
 # Networks that cannot be followed
 
 
-class Attention(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 4, 4)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x):
-        x = self.conv(x).flatten(2).transpose(1, 2)  # (N, positions, 4)
-        x = F.scaled_dot_product_attention(x, x, x)
-        return self.head(x.mean(1))
+def attention(x: torch.Tensor) -> torch.Tensor:
+    """Each position of a map (N, C, H, W) looks at every other; (N, C, H * W, 1)."""
+    each = x.flatten(2).transpose(1, 2)  # (N, positions, C)
+    return F.scaled_dot_product_attention(each, each, each).transpose(1, 2).unsqueeze(3)
 
 
 class Broadcast(nn.Module):
@@ -210,7 +204,7 @@ def between(part: nn.Module):
 
 
 IMPOSSIBLE = [
-    *(toys.Squeezed, Attention, Broadcast),
+    *(toys.Squeezed, Broadcast, between(toys.Applied(attention))),
     lambda: nn.Sequential(
         nn.AdaptiveAvgPool2d(4), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 3)
     ),
