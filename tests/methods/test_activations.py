@@ -80,7 +80,7 @@ def test_every_tile_lies_where_the_layout_says(count, height, width, gap, column
         assert where.channel_at(*point) is None
 
 
-def test_whole_pixels_are_shifted_exactly_and_the_border_is_mirrored():
+def test_whole_pixels_are_shifted_exactly_mirrored_at_the_border_and_enlarged_from_the_middle():
     image = toys.image(8, 10)
     moved = a.distort(image, a.Distortion(right=3, down=-2))
     torch.testing.assert_close(moved[..., :6, 3:], image[..., 2:, :7])
@@ -88,6 +88,9 @@ def test_whole_pixels_are_shifted_exactly_and_the_border_is_mirrored():
     assert a.distort(image, a.Distortion()).equal(image)
     assert a.Distortion().words == "untouched"
     assert a.Distortion(rotate=-10, noise=0.1).words == "turned by −10°, noise 0.1"
+    ramp = torch.linspace(0, 1, 21).view(1, 1, 1, 21).expand(1, 3, 21, 21)
+    large = a.distort(ramp, a.Distortion(scale=2))[0, 0, 10]
+    torch.testing.assert_close(large, torch.linspace(0.25, 0.75, 21), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("side", [8, 9])
@@ -100,12 +103,6 @@ def test_a_quarter_turn_is_clockwise_about_the_middle_and_before_a_shift(side):
     ):
         found = a.distort(image, a.Distortion(rotate=90, **change))
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
-
-
-def test_twice_as_large_shows_the_middle():
-    ramp = torch.linspace(0, 1, 21).view(1, 1, 1, 21).expand(1, 3, 21, 21)
-    large = a.distort(ramp, a.Distortion(scale=2))[0, 0, 10]
-    torch.testing.assert_close(large, torch.linspace(0.25, 0.75, 21), atol=1e-5, rtol=0)
 
 
 def test_light_and_noise_stay_in_the_range_and_noise_has_its_size():
@@ -188,17 +185,6 @@ def test_other_pictures_take_the_place_of_a_distortion(colours):
     maps = [colours.activations(x, ["conv1"])["conv1"] for x in (one, other)]
     torch.testing.assert_close(compared.maps[0], a.correlation(*maps))
     assert compared.aligned.equal(compared.maps)
-
-
-def test_invariance_to_a_small_shift_grows_with_depth():
-    """What the lab shows, on the bundled network."""
-    network = networks.load()
-    koala = images.standard(images.sample("koala"))
-    shifted = a.similarity(
-        network, koala, a.Distortion(right=4), ["conv1", "fire5", "fire9", "pool10"]
-    )
-    assert shifted.maps[:, 0].tolist() == sorted(shifted.maps[:, 0].tolist())
-    assert float(shifted.aligned[0]) > 0.98
 
 
 def test_the_unit_that_changed_most_is_the_one_that_was_made_to(colours):
@@ -347,7 +333,7 @@ def made(network, pictures, cache, **settings):
     return a.unit_views(network, toys.image(12, 16), ("1", 1), pictures, **settings).picture
 
 
-def test_a_picture_is_made_once_and_found_again(colours, pictures, tmp_path):
+def test_a_picture_is_made_once_for_each_network_and_recipe(colours, pictures, tmp_path):
     folder = tmp_path / "not yet there"
     first = made(colours, pictures, a.PictureCache(folder))
     assert not first.cached
@@ -359,11 +345,6 @@ def test_a_picture_is_made_once_and_found_again(colours, pictures, tmp_path):
         assert again.image.equal(first.image)
         assert again.score == first.score
     assert not made(colours, pictures, cache, remake=True).cached
-
-
-def test_another_network_unit_or_recipe_has_another_picture(colours, pictures, tmp_path):
-    cache = a.PictureCache(tmp_path)
-    made(colours, pictures, cache)
     other = networks.wrap(
         nn.Sequential(nn.Conv2d(3, 3, 2, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)),
         **toys.PLAIN,

@@ -108,14 +108,6 @@ def test_costs_are_what_torchvision_says(name):
     assert result.multiply_adds / 1e9 == pytest.approx(words["_ops"], rel=0.01, abs=0.0006)
 
 
-def test_the_rows_are_the_layers_with_their_receptive_fields():
-    network = blueprints.blueprint("vgg16")
-    rows = a.anatomy(network).layers
-    assert [row.module for row in rows] == [layer.name for layer in network.layers]
-    for row, layer in zip(rows, network.layers, strict=True):
-        assert (row.shape, row.receptive_field) == (layer.shape, layer.receptive_field)
-
-
 def test_a_larger_image_costs_more_but_has_no_more_parameters():
     network = blueprints.blueprint("resnet18")
     small, large = a.anatomy(network), a.anatomy(network, (448, 448))

@@ -119,7 +119,7 @@ def test_sets_tensors_and_directions_are_scanned_in_parts(lenet, folder):
     directions = p.random_directions(lenet.layer("conv2").shape[0], 3)
     whole = p.top_patches(lenet, "conv2", shown, channels=directions)
     together = torch.cat([one.image for one in shown])
-    for given_ in (shown, together, [one.image for one in shown]):
+    for given_ in (shown, together, list(together)):
         toys.assert_same_patches(
             p.scan(lenet, "conv2", given_, p.Cluster(part=4), channels=directions), whole
         )
@@ -201,13 +201,9 @@ def test_a_cluster_that_forgets_its_work_is_gone(lenet, files, local):
 
 
 @pytest.mark.slow
-def test_a_network_of_ones_own_is_made_by_the_workers(own, files, local):
+def test_a_network_of_ones_own_is_made_by_the_workers_and_another_refused(own, files, local):
     patches = p.scan(own, "relu1", files, replace(local, maker="mine:make"))
     toys.assert_same_patches(patches, p.top_patches(own, "relu1", files))
-
-
-@pytest.mark.slow
-def test_what_makes_another_network_is_refused(own, files, local):
     chance = networks.load("lenet5", weights="random")
     toys.assert_refused(
         *(

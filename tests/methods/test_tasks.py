@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from labsupport.core import images
 from labsupport.core import network as networks
-from labsupport.methods.saliency import box_iou, largest_component, localization, scenes
+from labsupport.methods.saliency import box_iou
 from labsupport.methods.tasks import class_box, class_map, dense_scores, detections, mask_of
 
 AVERAGING = ("googlenet", "resnet18", "densenet121")
@@ -134,16 +134,3 @@ def test_a_scene_of_real_cutouts(squeezenet):
     # the balloon is known by its basket, at the lower end
     assert 0.2 < box_iou(result["balloon"], truth["hot_air_balloon"]) < 0.5
     assert result["balloon"][3] >= truth["hot_air_balloon"][3]
-
-
-def test_boxes_of_class_maps_beat_the_centre_of_the_picture(squeezenet):
-    """On cut-outs over photographs, as the saliency maps are measured."""
-    made = scenes(16)
-    masks = []
-    for one in made:
-        values = class_map(squeezenet, one.image, one.target)[0]
-        masks.append(largest_component(mask_of(values, (224, 224))))
-    centre = torch.zeros(made[0].image.shape[2:], dtype=torch.bool)
-    centre[40:184, 40:184] = True
-    ours, plain = (localization(made, result) for result in (masks, [centre] * len(made)))
-    assert ours.error < plain.error

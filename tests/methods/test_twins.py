@@ -70,13 +70,6 @@ def test_the_numbers_are_distances_over_those_of_all_pairs(tiny):
     assert result.from_other == pytest.approx(float((image - other).norm()) / pixels, rel=0.01)
 
 
-def test_itself_is_its_twin(tiny):
-    image, _ = pair()
-    image = (image * 255).round() / 255
-    result = measure(tiny, image, image, image, SMALL)
-    assert (result.code, result.before, result.from_image, result.from_other) == (0, 0, 0, 0)
-
-
 @pytest.mark.parametrize("layer", [SMALL, "scores", "1"])
 def test_the_description_comes_near_and_the_picture_stays(tiny, layer):
     image, other = pair()
@@ -103,14 +96,6 @@ def test_it_goes_on_where_it_stopped_and_the_seed_decides(tiny):
     assert not torch.equal(others.image, again.image)
 
 
-def test_the_weight_is_the_mean_squared_difference():
-    image, other = pair()
-    expected = (image - other).square().mean()
-    near = twins.PixelDistance(other, 3.0)
-    torch.testing.assert_close(near(image, None)[0], expected)
-    assert near.weight == 3.0
-
-
 def test_the_noise_falls_to_a_hundredth():
     still = torch.full((2, 3, 64, 64), 0.5)
 
@@ -123,13 +108,16 @@ def test_the_noise_falls_to_a_hundredth():
     assert float(spread(10) / spread(0)) == pytest.approx(0.01, rel=0.01)
 
 
-def test_the_recipe_is_for_what_describes():
-    image, _ = pair()
+def test_the_recipe_is_for_what_describes_and_weighs_the_mean_squared_difference():
+    image, other = pair()
     for_hog, for_code = (twins._recipe(image, layer) for layer in (HOG16, "fire9"))
     assert isinstance(for_hog.optimizer, Adam)
     assert not isinstance(for_code.optimizer, Adam)
     assert (len(for_hog.transforms), len(for_code.transforms)) == (1, 0)
     assert twins._recipe(image, HOG16, 0.0).regularizers == ()
+    (near,) = twins._recipe(other, HOG16, 3.0).regularizers
+    torch.testing.assert_close(near(image, None)[0], (image - other).square().mean())
+    assert near.weight == 3.0
 
 
 def test_what_cannot_work_is_refused(tiny):
