@@ -58,9 +58,7 @@ def test_the_least_step_is_enough_and_no_smaller_one_is_and_the_flipping_step_is
     for bias in (-2.0, 0.0, 5.0):  # what flips is the score over the sum of weights
         theory = linear.minimal_step(w, abs(linear.predict(x, w, bias).score))
         assert linear.step_to_boundary(x, w, bias) == pytest.approx(theory, rel=1e-9)
-
-
-def test_bounds_make_the_flipping_step_longer_or_endless():
+    # and bounds make it longer or endless
     x, w = torch.tensor([0.9, 0.5]), torch.tensor([1.0, 1.0])
     for bias, bounds, step in (
         (-1.6, (0, 1), 0.1),
@@ -161,13 +159,10 @@ def test_the_templates_add_up_to_nothing_and_grey_stays_grey():
 def test_decay_makes_templates_smooth_and_steps_long():
     data = examples(count=200, size=(8, 8))
     ends = [linear.train(data, epochs=40, weight_decay=decay) for decay in (0.0, 1.0)]
-    loose, tight = (end.classifier for end in ends)
-
-    def rough(weights: torch.Tensor) -> float:
-        return float(weights.diff(dim=2).square().mean() / weights.square().mean())
-
-    assert rough(tight.weights) < rough(loose.weights)
-    assert tight.weights.norm() < loose.weights.norm() / 2
+    loose, tight = (end.classifier.weights for end in ends)
+    rough = [one.diff(dim=2).square().mean() / one.square().mean() for one in (loose, tight)]
+    assert rough[1] < rough[0]
+    assert tight.norm() < loose.norm() / 2
 
 
 @pytest.mark.parametrize("away", [True, False])

@@ -185,15 +185,8 @@ def two_cores():
     torch.set_num_threads(1)
 
 
-EVERYTHING = o.Recipe(
-    "x",
-    "noise",
-    o.Pixels(),
-    (o.Crop(6), o.Jitter(3)),
-    (o.TotalVariation(0.1), o.Blur(0.5, every=2), o.ClipNorm(0.1)),
-    o.Adam(),
-    11,
-)
+PRIOR = (o.TotalVariation(0.1), o.Blur(0.5, every=2), o.ClipNorm(0.1))
+EVERYTHING = o.Recipe("x", "noise", o.Pixels(), (o.Crop(6), o.Jitter(3)), PRIOR, o.Adam(), 11)
 
 
 @pytest.mark.parametrize("count", [2, 5, 8])

@@ -9,7 +9,6 @@ import toys
 from torch import nn
 
 from labsupport.core import images
-from labsupport.core import network as networks
 from labsupport.methods import optimize as o
 from labsupport.methods.optimize import parameterization, regularizers
 from labsupport.methods.optimize.objectives import before_relu, read
@@ -83,11 +82,9 @@ def test_the_value_before_a_relu_is_found(layer, channel, expected):
 
 
 def test_a_silent_unit_is_raised_before_its_relu_if_that_is_asked():
-    dark = toys.seeded(lambda: nn.Sequential(
-        nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2)
-    ))  # fmt: skip
-    nn.init.constant_(dark[0].bias, -0.3)
-    network = networks.wrap(dark, input_size=8, **toys.PLAIN)
+    layers = [toys.seeded(lambda: nn.Conv2d(3, 2, 3)), nn.ReLU()]
+    nn.init.constant_(layers[0].bias, -0.3)
+    network = toys.chain(lambda: layers, input_size=8, **toys.PLAIN)
     recipe = replace(BARE, optimizer=o.Normalized(0.05), steps=20)
     asleep = o.visualize(network, o.TargetValue(("1", 1), before_relu=False), recipe=recipe)
     assert float(asleep.gradient_size) == 0
