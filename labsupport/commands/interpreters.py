@@ -91,10 +91,14 @@ def inside(home: Path) -> Path:
 
 
 def environment_variables(**more: str) -> dict[str, str]:
-    """Environment variables for what the commands start: our folder is importable, kernels ours."""
+    """Environment variables for what the commands start: our folder is importable, kernels ours.
+
+    PyTorch's threads sleep while they wait for each other. Otherwise they spin, and as soon as the
+    cores are shared, by a second kernel or anything else, a pass takes thirty times as long.
+    """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     settled = {"PYTHONPATH": os.pathsep.join(paths), "JUPYTER_PREFER_ENV_PATH": "1"}
-    return {**os.environ, **settled, **more}
+    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **settled, **more}
 
 
 def exec_program(command: Sequence[str | Path], **variables: str) -> int:
