@@ -155,17 +155,6 @@ def test_code_is_never_sent(lenet):
 
 
 @pytest.mark.slow
-def test_workers_find_what_one_process_finds(lenet, files, local):
-    seen = []
-    watched = replace(local, progress=seen.append)
-    patches = p.scan(lenet, "conv2", files, watched, suppress="picture", k=4)
-    with_one_thread = p.top_patches(lenet, "conv2", files, suppress="picture", k=4)
-    toys.assert_same_patches(patches, with_one_thread)
-    assert seen == sorted(seen)
-    assert (len(seen), seen[-1]) == (6, 1.0)
-
-
-@pytest.mark.slow
 def test_a_killed_worker_changes_nothing(lenet, files, local):
     processes = local.client.run(os.getpid)
     killed = []
@@ -202,8 +191,12 @@ def test_a_cluster_that_forgets_its_work_is_gone(lenet, files, local):
 
 @pytest.mark.slow
 def test_a_network_of_ones_own_is_made_by_the_workers_and_another_refused(own, files, local):
-    patches = p.scan(own, "relu1", files, replace(local, maker="mine:make"))
-    toys.assert_same_patches(patches, p.top_patches(own, "relu1", files))
+    settings, seen = {"suppress": "picture", "k": 4}, []
+    watched = replace(local, maker="mine:make", progress=seen.append)
+    patches = p.scan(own, "relu1", files, watched, **settings)
+    toys.assert_same_patches(patches, p.top_patches(own, "relu1", files, **settings))
+    assert seen == sorted(seen)
+    assert (len(seen), seen[-1]) == (6, 1.0)
     chance = networks.load("lenet5", weights="random")
     toys.assert_refused(
         *(

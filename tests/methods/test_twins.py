@@ -30,17 +30,13 @@ def tiny():
     return networks.wrap(module, input_size=(40, 48), name="tiny")
 
 
-def photo(name: str, size: int = 128) -> torch.Tensor:
-    return images.resize(images.photos()[name].image, size, crop=size)
-
-
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
     return toys.image(40, 48, seed=1), toys.image(40, 48, seed=2)
 
 
 @pytest.mark.slow
 def test_the_koala_is_described_as_the_colosseum_and_so_is_its_file(squeezenet, tmp_path):
-    koala, colosseum = photo("koala"), photo("colosseum")
+    koala, colosseum = (twins._photograph(name, (128, 128)) for name in ("koala", "colosseum"))
     result = twin(squeezenet, koala, colosseum)
     assert result.code < 0.1
     assert result.before > 0.8
