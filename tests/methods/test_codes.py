@@ -248,7 +248,7 @@ def test_a_map_costs_what_scikit_learns_exact_one_costs(metric):
     assert result.cost <= theirs * 1.05
 
 
-def test_the_grid_repels_as_all_pairs_do():
+def test_the_grid_repels_as_all_pairs_do_and_with_neighbours_gives_their_gradient():
     for scale in (1e-4, 1.0, 30.0):
         points = seeded(400, 2, seed=4).double().numpy() * scale
         result, total = tsne.FourierRepulsion().of(points)
@@ -256,10 +256,7 @@ def test_the_grid_repels_as_all_pairs_do():
         wanted = (near**2).sum(1, keepdims=True) * points - near**2 @ points
         assert total == pytest.approx(near.sum(), rel=1e-2)
         assert np.abs(result - wanted).max() <= 1e-2 * np.abs(wanted).max()
-
-
-def test_neighbours_and_grid_give_the_gradient_of_all_pairs():
-    """With every point a neighbour, the sparse way is the exact one but for the grid."""
+    # with every point a neighbour, the sparse way is the exact one but for the grid
     rows = seeded(120, 5)
     squared = torch.cdist(rows, rows).square().double().fill_diagonal_(math.inf).numpy()
     exact = tsne.AllPairs(tsne.joint(squared, 9.0))
@@ -279,9 +276,8 @@ def test_many_points_take_the_sparse_way_and_it_is_as_good(monkeypatch):
     monkeypatch.setattr(tsne, "EXACT", 50)
     sparse = c.embed(rows, perplexity=15, metric="euclidean", steps=500)
     assert not torch.equal(exact.points, sparse.points)
-    assert c.trustworthiness(rows, sparse.points, metric="euclidean") == pytest.approx(
-        c.trustworthiness(rows, exact.points, metric="euclidean"), abs=0.02
-    )
+    one, other = (c.trustworthiness(rows, x.points, metric="euclidean") for x in (exact, sparse))
+    assert other == pytest.approx(one, abs=0.02)
     affinities = c.affinities(rows, perplexity=15, metric="euclidean")
     assert c.divergence(affinities, sparse.points)[0] == pytest.approx(exact.cost, rel=0.05)
 
@@ -313,8 +309,7 @@ def test_principal_components_are_those_of_singular_values_and_equal_images_have
     rows = seeded(30, 6) * torch.tensor([9.0, 5, 1, 1, 1, 1])
     result = c.embed(rows, method="pca", metric="euclidean").points
     left, sizes, _ = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    wanted = left[:, :2] * sizes[:2]
-    assert torch.allclose(result.abs(), wanted.abs(), atol=1e-3)
+    assert torch.allclose(result.abs(), (left[:, :2] * sizes[:2]).abs(), atol=1e-3)
     wide = c.embed(rows.T.contiguous(), method="pca", metric="euclidean").points
     assert wide.shape == (6, 2)
     line = c.embed(torch.arange(5.0)[:, None], method="pca", metric="euclidean").points
@@ -329,9 +324,8 @@ def test_a_copy_goes_to_its_original_and_a_stranger_to_the_mean():
     result = c.place_in_map(rows, points, rows[1:2], k=2, metric="euclidean")
     assert torch.allclose(result, points[1:2], atol=1e-3)
     between = torch.tensor([[1.0, 1, 0, 0]]) / 2
-    assert torch.allclose(
-        c.place_in_map(rows, points, between, k=2), torch.tensor([[2.0, 0]]), atol=1e-5
-    )
+    middle = c.place_in_map(rows, points, between, k=2)
+    assert torch.allclose(middle, torch.tensor([[2.0, 0]]), atol=1e-5)
 
 
 def test_the_assignment_is_the_cheapest_of_all_and_its_rows_run_down():

@@ -181,9 +181,8 @@ def test_a_network_can_be_read():
     links = genome.links()
     named = {name for source, place, _ in links for name in (source, place)}
     assert {place for _, place, _ in links} & set(encodings.OUTPUTS)
-    assert genome.output_functions() == [
-        list(encodings.FUNCTIONS)[kind] for kind in genome.functions[-3:]
-    ]
+    kinds = list(encodings.FUNCTIONS)
+    assert genome.output_functions() == [kinds[kind] for kind in genome.functions[-3:]]
     assert named <= set(genome.names())
     assert all(weight != 0 for *_, weight in links)
 

@@ -60,12 +60,9 @@ def test_the_least_step_is_enough_and_no_smaller_one_is_and_the_flipping_step_is
         assert linear.step_to_boundary(x, w, bias) == pytest.approx(theory, rel=1e-9)
     # and bounds make it longer or endless
     x, w = torch.tensor([0.9, 0.5]), torch.tensor([1.0, 1.0])
-    for bias, bounds, step in (
-        (-1.6, (0, 1), 0.1),
-        (-1.7, (0, 1), 0.2),
-        (-1.7, None, 0.15),
-        (-2.5, (0, 1), math.inf),
-    ):
+    unit = (0, 1)
+    table = ((-1.6, unit, 0.1), (-1.7, unit, 0.2), (-1.7, None, 0.15), (-2.5, unit, math.inf))
+    for bias, bounds, step in table:
         assert linear.step_to_boundary(x, w, bias, bounds=bounds) == pytest.approx(step)
 
 
