@@ -120,9 +120,10 @@ def test_sets_tensors_and_directions_are_scanned_in_parts(lenet, folder):
     whole = p.top_patches(lenet, "conv2", shown, channels=directions)
     together = torch.cat([one.image for one in shown])
     for given_ in (shown, together, list(together)):
-        toys.assert_same_patches(
-            p.scan(lenet, "conv2", given_, p.Cluster(part=4), channels=directions), whole
-        )
+        patches = p.scan(lenet, "conv2", given_, p.Cluster(part=4), channels=directions)
+        # how many images are computed together decides the rounding
+        torch.testing.assert_close(patches.values, whole.values, rtol=1e-5, atol=1e-6)
+        toys.assert_same_patches(replace(patches, values=whole.values), whole)
 
 
 def start(*given, **settings):
