@@ -133,8 +133,8 @@ def _by_layer(losses: Mapping[str, float]) -> dict[str, float]:
 
 @declare.live("Painting", draw=_draw)
 def paint_panel(
-    content: Tensor = declare.photo("china"),
-    style: Tensor = declare.photo("church_at_auvers", styles),
+    content: Tensor = declare.photo("china", square=False),
+    style: Tensor = declare.photo("church_at_auvers", styles, square=False),
     network: Network = declare.network_of(),
     weight: float = declare.logarithmic(SQUEEZENET.beta, 0.03, 300, label="style weight"),
     size: int = declare.whole(256, 128, 384, step=32, unit="px", label="picture"),
@@ -180,8 +180,8 @@ def layers_panel(
     @declare.live("Layers and weights", draw=_draw)
     def panel(
         network: Network,
-        content: Tensor = declare.photo(content),
-        style: Tensor = declare.photo(style, styles),
+        content: Tensor = declare.photo(content, square=False),
+        style: Tensor = declare.photo(style, styles, square=False),
         layer: str = declare.layer_of("network", deepest, keep=_whole, label="content layer"),
         how: Mapping[str, Any] = declare.together(
             alpha=declare.logarithmic(1.0, 1e-3, 10, label="its weight, alpha"),
@@ -210,9 +210,9 @@ def _whole(layer: Layer) -> bool:
 
 @declare.live("Two styles", draw=_draw)
 def mix_panel(
-    content: Tensor = declare.photo("neuschwanstein"),
-    first: Tensor = declare.photo("great_wave", styles, label="one style"),
-    second: Tensor = declare.photo("cafe_terrace", styles, label="the other"),
+    content: Tensor = declare.photo("neuschwanstein", square=False),
+    first: Tensor = declare.photo("great_wave", styles, label="one style", square=False),
+    second: Tensor = declare.photo("cafe_terrace", styles, label="the other", square=False),
     share: float = declare.real(0.5, 0, 1, step=0.1, label="share of the other"),
     network: Network = declare.network_of(),
     size: int = declare.whole(192, 128, 384, step=32, unit="px", label="picture"),
@@ -234,7 +234,7 @@ class _LayerMaps:
     def __init__(
         self,
         network: Network,
-        style: Tensor = declare.photo("great_wave", styles, label="picture"),
+        style: Tensor = declare.photo("great_wave", styles, label="picture", square=False),
         layer: str = declare.layer_of("network", "fire3", keep=_whole),
     ) -> None:
         self.image = images.resize(style, 192)

@@ -243,6 +243,11 @@ class ImageMenu(UploadMenu):
     The value is an image (1, 3, H, W) in [0, 1]. `prepare` makes each image what the lab works on,
     say `lambda x: images.standard(x, 224)`. A file that is no picture gives a message in the panel,
     and the picture before it stays.
+
+    The picture that the lab begins with stands first, then the others by their groups, from A to Z.
+    A lab takes the middle square of a picture. Where an upload is no square, two more controls
+    appear: one moves the square along, one takes the whole, with bars. `square=False` is for labs
+    that take pictures as they are.
     """
 
     def __init__(
@@ -253,26 +258,84 @@ class ImageMenu(UploadMenu):
         label: str = "image",
         prepare: Callable[[torch.Tensor], torch.Tensor] | None = None,
         upload: bool = True,
+        square: bool = True,
     ) -> None:
-        self._images = images
+        self._images, self._square = images, square
         self._prepare = prepare or (lambda image: image)
         images[default]  # an unknown name is refused here, with the nearest ones
-        titles = {name: images[name].title for name in images.names}
+        titles = {name: images[name].title for name in _in_order(images, default)}
+        self._begins = widgets.IntSlider(0, 0, 1, **_look("square begins at", "px"))
+        self._whole = widgets.Checkbox(False, **_look("the whole, with bars"), indent=False)
+        self._crop = widgets.VBox([self._begins, self._whole], layout={"display": "none"})
         button = {"accept": "image/*", "tooltip": "Open your own image"}
         super().__init__(titles, default, label, button, upload)
+        self._cropped = str(self.source.value)
+        self._begins.continuous_update = False
+        for widget in self._crop.children:
+            widget.observe(self._crop_moved, "value")
+        if upload:
+            self.shown = widgets.VBox([self.shown, self._crop])
+
+    @property
+    def value(self) -> Any:
+        return self._made.get(self.key, lambda: self._make(str(self.source.value)))
+
+    @property
+    def key(self) -> Hashable:
+        name = str(self.source.value)
+        return (name, self._begins.value, self._whole.value) if name in self._own else name
+
+    @property
+    def words(self) -> str:
+        shown = self._crop.layout.display is None
+        part = "whole" if self._whole.value else f"from {self._begins.value} px on"
+        return f"{super().words}, {part}" if shown else super().words
 
     def _make(self, name: str) -> torch.Tensor:
-        return self._prepare(self._images[name].image)
+        from labsupport.core import images
+
+        if name not in self._own:
+            return self._prepare(self._images[name].image)
+        image: torch.Tensor = self._own[name][1]
+        if self._crop.layout.display is None:
+            start = None if self._whole.value else self._begins.value
+            image = images.squared(image, start)
+        return self._prepare(image)
 
     def open(self, content: bytes, name: str = "your picture") -> None:
         """What an upload does: decode, add to the menu, choose. `BadImage` if it is no picture."""
         from labsupport.core import images
 
-        self._add(content, name, self._prepare(images.load(content)))
+        self._add(content, name, images.load(content))
 
     def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
         ((name, content),) = files
         self.open(content, name)
+
+    def _tell(self) -> None:
+        if self._cropped != self.source.value:
+            self._cropped = str(self.source.value)
+            self._offer_crop(self._cropped)
+        super()._tell()
+
+    def _offer_crop(self, name: str) -> None:
+        """Show the two controls for an upload that is no square, set to its middle."""
+        height, width = self._own[name][1].shape[2:] if name in self._own else (1, 1)
+        spare = abs(height - width) if self._square else 0
+        with self._silence():
+            self._whole.value = False
+            self._begins.max = max(spare, 1)
+            self._begins.value = spare // 2
+        self._crop.layout.display = None if spare else "none"
+
+    def _crop_moved(self, _change: Any) -> None:
+        if not self._quiet:
+            super()._tell()
+
+    def _close(self) -> None:
+        for widget in (*self._crop.children, self._crop):
+            shut(widget)
+        super()._close()
 
     def steps(self) -> list[Step]:
         few = [self._step(name) for name in spaced(list(self._titles), 3)]
@@ -281,6 +344,14 @@ class ImageMenu(UploadMenu):
             Step(f"{self.label}: upload a good picture", lambda: self._send(_test_picture())),
             Step(f"{self.label}: upload a text file", lambda: self._send(b"no picture"), True),
         ]
+
+
+def _in_order(images: ImageSet[Any], first: str) -> list[str]:
+    """The names of a set: `first`, then group after group, each from A to Z."""
+    groups = list(dict.fromkeys(one.category for one in images))
+    names = sorted(images.names, key=lambda name: (groups.index(images[name].category),
+                                                   images[name].title.casefold()))  # fmt: skip
+    return [first, *(name for name in names if name != first)]
 
 
 def _test_picture() -> bytes:

@@ -1,5 +1,8 @@
 """Controls: values, units, what follows what, and messages instead of crashes."""
 
+import itertools
+
+import numpy as np
 import pytest
 from PIL import Image
 from torch import nn
@@ -153,15 +156,71 @@ def test_an_upload_is_chosen_and_stays_in_the_menu_and_one_that_is_no_picture_gi
     menu.put("blue")
     assert (ear.changes, ear.said) == (1, "")
     menu._send(controls._test_picture())
-    assert (ear.changes, menu.words, menu.upload.value) == (2, "walk.png", ())
-    own = menu.key
+    assert (ear.changes, menu.words) == (2, "walk.png, from 40 px on")
+    assert menu.upload.value == ()
+    own = menu.source.value
     for choice in (own, "red", own):
         menu.put(choice)
-        assert (menu.value.shape == (1, 3, 240, 320)) == (choice == own)
+        assert (menu.value.shape == (1, 3, 240, 240)) == (choice == own)
     for shade in range(12):  # uploads do not pile up
         menu.open(figures.to_png(Image.new("L", (4, 4), shade)), f"{shade}.png")
     assert len(menu.source.options) == 4 + 3
     assert menu.words == "11.png"
+
+
+def png(width: int, height: int) -> bytes:
+    """A picture whose red grows from left to right and whose green grows downwards."""
+    red, green = np.meshgrid(np.arange(width), np.arange(height))
+    pixels = np.stack([red, green, 0 * red], 2).astype(np.uint8)
+    return figures.to_png(Image.fromarray(pixels))
+
+
+def corner(image) -> list[int]:
+    """The place of an image's first pixel in the picture of `png`: [left, top]."""
+    return image[0, :2, 0, 0].mul(255).round().int().tolist()
+
+
+def test_an_upload_that_is_no_square_shows_which_square_is_taken_and_lets_it_move(pictures):
+    menu, ear = controls.image_menu(pictures, "green"), Ear()
+    menu.listen(ear.changed, ear.hear)
+    begins, whole = menu._crop.children
+    assert menu._crop.layout.display == "none"
+    menu.open(png(200, 80), "wide.png")
+    assert menu._crop.layout.display is None
+    assert (begins.value, begins.max) == (60, 120)
+    assert (menu.value.shape[2:], corner(menu.value)) == ((80, 80), [60, 0])
+    before = menu.key
+    begins.value = 110
+    assert (corner(menu.value), menu.words) == ([110, 0], "wide.png, from 110 px on")
+    assert (ear.changes, menu.key != before) == (2, True)
+    whole.value = True
+    standard = images.standard(menu.value, 224)
+    assert menu.words == "wide.png, whole"
+    assert standard[0, 0, 112, [2, -3]].mul(255).tolist() == pytest.approx([2, 197], abs=2)
+    assert standard[0, :, 20, 112].tolist() == pytest.approx([0.5] * 3, abs=0.01), "a bar"
+    menu.open(png(30, 90), "tall.png")
+    assert (corner(menu.value), whole.value) == ([0, 30], False)
+    menu.put("blue")
+    assert (menu._crop.layout.display, menu.words) == ("none", "blue")
+
+
+def test_squares_are_not_asked_about_where_pictures_are_taken_as_they_are(pictures):
+    for square, size in ((False, (200, 80)), (True, (90, 90))):
+        menu = controls.image_menu(pictures, "green", square=square)
+        menu.open(png(*size))
+        assert menu._crop.layout.display == "none"
+        assert menu.value.shape[2:] == size[::-1]
+
+
+def test_pictures_stand_in_groups_from_a_to_z_after_the_one_to_begin_with():
+    shown = images.photos()
+    (first, _), *others = controls.image_menu(shown, "koala").source.options
+    assert first == "Koala"
+    groups = [shown[name].category for _, name in others]
+    assert len([one for one, _ in itertools.groupby(groups)]) == len(set(groups))
+    for group in set(groups):
+        titles = [title for title, name in others if shown[name].category == group]
+        assert titles == sorted(titles, key=str.casefold)
 
 
 # -- networks, classes, layers

@@ -6,7 +6,14 @@ whether a tensor is an image, and `save` keeps one, with the settings that made 
 """
 
 from labsupport.core.images.decoding import PIXEL_LIMIT, load
-from labsupport.core.images.preparation import check, checked_size, resize, standard, to_pil
+from labsupport.core.images.preparation import (
+    check,
+    checked_size,
+    resize,
+    squared,
+    standard,
+    to_pil,
+)
 from labsupport.core.images.saving import save, saved_settings
 from labsupport.core.images.sets import (
     CutOut,

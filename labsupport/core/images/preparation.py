@@ -126,6 +126,29 @@ def standard(picture: HasImage | Tensor, size: int = 224) -> Tensor:
     return _centre(torch.cat([load(row) for row in rows]), size).contiguous()
 
 
+def squared(image: Tensor, start: int | None = None) -> Tensor:
+    """A square of an image: the one that begins `start` pixels along its longer side.
+
+    With None, the whole image between grey bars, so wide that `standard` cuts off no part of it.
+    `BadSetting` where no square begins there.
+
+    >>> squared(torch.zeros(1, 3, 100, 300), 150).shape, squared(torch.ones(1, 3, 70, 140)).shape
+    (torch.Size([1, 3, 100, 100]), torch.Size([1, 3, 160, 160]))
+    """
+    check(image)
+    height, width = image.shape[2:]
+    if start is None:
+        side = -(-max(height, width) * 256 // 224)
+        top, left = (side - height) // 2, (side - width) // 2
+        bars = (left, side - width - left, top, side - height - top)
+        return functional.pad(image, bars, value=0.5)
+    side, spare = min(height, width), abs(height - width)
+    if not 0 <= start <= spare:
+        raise BadSetting(f"A square of {height} x {width} begins at 0 to {spare}, not at {start}.")
+    top, left = (start, 0) if height > width else (0, start)
+    return image[:, :, top : top + side, left : left + side]
+
+
 def to_pil(image: Tensor) -> Image.Image:
     """One image as an RGB picture with 8 bits a channel.
 

@@ -118,7 +118,7 @@ def longer_side(start: int) -> Any:
 
 @declare.live("Dream", draw=_draw_dream)
 def dream_panel(
-    image: torch.Tensor = declare.photo("china", pictures),
+    image: torch.Tensor = declare.photo("china", pictures, square=False),
     network: Network = declare.network_of(),
     layer: str = declare.layer_of("network", "fire7", keep=has_map),
     second: str = declare.layer_of("network", "fire4", keep=has_map, label="mixed with"),
@@ -222,7 +222,7 @@ def _draw_sheet(sheet: ContactSheet) -> tuple[Image.Image, str]:
 
 @declare.live("Contact sheet", draw=_draw_sheet)
 def contact_panel(
-    image: torch.Tensor = declare.photo("china", pictures),
+    image: torch.Tensor = declare.photo("china", pictures, square=False),
     network: Network = declare.network_of(),
     layers: str = declare.choice({"ends of blocks": "ends", "every layer": "every"}),
     how: Mapping[str, Any] = declare.together(
@@ -333,8 +333,8 @@ def _draw_guided(view: DreamView, guide: torch.Tensor) -> tuple[Image.Image, str
 
 @declare.live("Guided dream", draw=_draw_guided)
 def guided_panel(
-    image: torch.Tensor = declare.photo("china", pictures),
-    guide: torch.Tensor = declare.photo("flower", pictures),
+    image: torch.Tensor = declare.photo("china", pictures, square=False),
+    guide: torch.Tensor = declare.photo("flower", pictures, square=False),
     network: Network = declare.network_of(),
     layer: str = declare.layer_of("network", "fire5", keep=has_map),
     how: Mapping[str, Any] = RECIPE,

@@ -126,7 +126,7 @@ CLIP: Any = declare.Declared(lambda _, name, __: ClipMenu(name), "china")
 
 @declare.live("Zoom film", draw=_draw_film, kind=FilmLive)
 def zoom_panel(
-    image: torch.Tensor = declare.photo("neuschwanstein", pictures),
+    image: torch.Tensor = declare.photo("neuschwanstein", pictures, square=False),
     network: Network = declare.network_of(),
     layer: str = declare.layer_of("network", "fire7", keep=has_map),
     count: int = declare.whole(16, 4, 120, step=4, label="pictures"),
