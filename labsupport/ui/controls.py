@@ -552,8 +552,8 @@ def _suggestions(network: Network) -> list[str]:
 class LayerMenu(_Following):
     """A menu of the layers (those that `keep` wants), by slide name, with their shapes.
 
-    The value is the layer's name. After a change of network it is the layer of the same name, or
-    the one that is equally deep.
+    It shows the dozen that teach; its last entry brings all of them. The value is the layer's name.
+    After a change of network it is the layer of the same name, or the one that is equally deep.
     """
 
     def __init__(
@@ -564,14 +564,15 @@ class LayerMenu(_Following):
         keep: Callable[[Layer], bool] | None = None,
         label: str = "layer",
     ) -> None:
-        self._keep = keep or (lambda _: True)
-        layers = self._layers(_network(network))
-        chosen = layers[-1].name if default is None else _network(network).layer(default).name
-        if chosen not in [layer.name for layer in layers]:
-            close = ", ".join(nearest(str(default), [layer.title for layer in layers]))
+        self._keep, self._is_whole = keep or (lambda _: True), False
+        self._layers = self._wanted(_network(network))
+        names = [layer.name for layer in self._layers]
+        chosen = names[-1] if default is None else _network(network).layer(default).name
+        if chosen not in names:
+            close = ", ".join(nearest(str(default), [layer.title for layer in self._layers]))
             raise UnknownLayer(f"{default!r} is not among this menu's layers. Nearest: {close}.")
-        menu = widgets.Dropdown(options=_layer_options(layers), value=chosen, **_look(label))
-        super().__init__(menu)
+        options = self._options(chosen)
+        super().__init__(widgets.Dropdown(options=options, value=chosen, **_look(label)))
         self._learn(network)
 
     @property
@@ -582,7 +583,50 @@ class LayerMenu(_Following):
     def words(self) -> str:
         return self.network.layer(self.value).title
 
-    def _layers(self, network: Network) -> list[Layer]:
+    def put(self, raw: Any) -> None:
+        if raw not in self._shown() and raw in [layer.name for layer in self._layers]:
+            super().put(_MORE)
+        super().put(raw)
+
+    def turn(self, step: int) -> None:
+        """Go so many layers on, among those that are shown."""
+        shown = self._shown()
+        place = shown.index(self.value) + step
+        self.put(shown[min(max(place, 0), len(shown) - 1)])
+
+    def steps(self) -> list[Step]:
+        """Each layer that is shown, and one that is not."""
+        hidden = [one.name for one in self._layers if one.name not in self._shown()]
+        return [*super().steps(), *map(self._step, hidden[len(hidden) // 2 :][:1])]
+
+    def _stops(self) -> Sequence[Any]:
+        return spaced(self._shown())
+
+    def _shown(self) -> list[str]:
+        return [name for _, name in self.source.options if name not in (_MORE, _FEWER)]
+
+    def _moved(self, change: Any) -> None:
+        if self.source.value not in (_MORE, _FEWER):
+            super()._moved(change)
+            return
+        self._is_whole = self.source.value == _MORE
+        with self._silence():
+            self._fill(self._kept)
+
+    def _fill(self, chosen: str) -> None:
+        self.source.options = self._options(chosen)
+        self.source.value = chosen
+
+    def _options(self, chosen: str) -> list[tuple[str, str]]:
+        few = teaching_layers(self._layers)
+        some = [one for one in self._layers if one in few or one.name == chosen]
+        shown = self._layers if self._is_whole else some
+        pairs = [(f"{one.title}  {'×'.join(map(str, one.shape))}", one.name) for one in shown]
+        if len(some) < len(self._layers):
+            pairs.append(("fewer layers", _FEWER) if self._is_whole else ("all layers ...", _MORE))
+        return pairs
+
+    def _wanted(self, network: Network) -> list[Layer]:
         layers = [layer for layer in network.layers if self._keep(layer)]
         if not layers:
             raise UnknownLayer(f"{network.name} has no layer of the kind that is wanted here.")
@@ -590,19 +634,33 @@ class LayerMenu(_Following):
 
     def _refresh(self) -> None:
         """The layer of the same name, else the one equally deep."""
-        before = [_option[1] for _option in self.source.options]
-        depth = before.index(self.source.value) / max(len(before) - 1, 1)
-        layers = self._layers(self.network)
+        before = [layer.name for layer in self._layers]
+        depth = before.index(self.value) / max(len(before) - 1, 1)
+        layers = self._wanted(self.network)
         known = {name: layer for layer in layers for name in (*layer.aliases, layer.name)}
-        same = known.get(self.source.value, layers[round(depth * (len(layers) - 1))])
-        self.source.options = _layer_options(layers)
-        self.source.value = same.name
+        same = known.get(self.value, layers[round(depth * (len(layers) - 1))])
+        self._layers = layers
+        self._fill(same.name)
 
 
-def _layer_options(layers: Sequence[Layer]) -> list[tuple[str, str]]:
-    return [
-        (f"{layer.title}   {' × '.join(map(str, layer.shape))}", layer.name) for layer in layers
-    ]
+_MORE, _FEWER = "\0all layers", "\0fewer layers"  # entries of the menu that are no layers
+_TAUGHT = re.compile(
+    r"(conv|relu|pool|fc)\d+(_\d+)?|conv\d/\dx\d(_s2)?|fire\d+|res\d[a-z]\d*"
+    r"|inception_\d[a-z](/output)?"
+)
+
+
+def teaching_layers(layers: Sequence[Layer], most: int = MANY) -> list[Layer]:
+    """The dozen to begin with: those that the slides name, the blocks before their parts.
+
+    Where that is more than a dozen, ReLUs go, then pools, then every so many of the rest.
+    """
+    taught = [layer for layer in layers if _TAUGHT.fullmatch(layer.title)]
+    few = taught if len(taught) >= most // 2 or len(layers) <= most else list(layers)
+    for kind in ("relu", "pool"):
+        rest = [layer for layer in few if kind not in layer.kind]
+        few = rest if len(few) > most and len(rest) >= most // 2 else few
+    return spaced(few, most)
 
 
 class ChannelSlider(Control):

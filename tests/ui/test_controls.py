@@ -290,11 +290,51 @@ def test_the_class_follows_the_network(menu):
     assert box.value == 0
 
 
+def test_a_layer_menu_shows_the_dozen_that_teach_and_brings_all_on_request(pets):
+    network = networks.load()
+    layer, ear = controls.layer_menu(network, "fire5"), Ear()
+    layer.listen(ear.changed, ear.hear)
+    fires = [f"fire{number}" for number in range(2, 10)]
+    titles = [title.split()[0] for title, _ in layer.source.options]
+    assert titles == ["conv1", *fires, "conv10", "all"]
+    layer.source.label = "all layers ..."  # more to choose from; the choice stays
+    assert (layer.words, ear.changes) == ("fire5", 0)
+    assert len(layer.source.options) == len(network.layers) + 1
+    layer.source.label = "fewer layers"
+    assert (len(layer.source.options), layer.words, ear.changes) == (11, "fire5", 0)
+    layer.turn(-1)
+    layer.turn(-9)
+    assert (layer.words, ear.changes) == ("conv1", 2)
+    layer.put(network.layer("fire2/squeeze1x1").name)
+    assert (layer.words, len(layer.source.options)) == ("fire2/squeeze1x1", 67)
+    # one that is not of the dozen stands among them where a lab begins with it; few are all shown
+    begun = controls.layer_menu(network, "fire2/squeeze1x1").source.options
+    assert [title.split()[0] for title, _ in begun][:3] == ["conv1", "fire2/squeeze1x1", "fire2"]
+    assert len(controls.layer_menu(pets).source.options) == len(pets.layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "begins", "ends"),
+    [
+        ("alexnet", "conv1 pool1 conv2 pool2", "conv5 pool5 fc6 fc7 fc8"),
+        ("vgg16", "conv1_1 conv1_2", "conv5_3 fc7 fc8"),
+        ("resnet18", "conv1 relu1 pool1 res2a res2b", "res5a res5b pool5"),
+        ("googlenet", "conv1/7x7_s2 conv2/3x3 inception_3a/output", "inception_5b/output"),
+    ],
+)
+def test_the_dozen_are_the_blocks_and_layers_of_the_papers(name, begins, ends):
+    layers = networks.load(name, weights="random").layers
+    titles = " ".join(layer.title for layer in controls.teaching_layers(layers))
+    assert titles.startswith(begins)
+    assert titles.endswith(ends)
+    assert len(titles.split()) <= 12
+
+
 def test_the_layer_menu_shows_shapes_and_follows_the_network(menu, pets):
     layer = controls.layer_menu(menu, "1")
-    assert layer.source.label == "relu1   4 × 6 × 6"
+    assert layer.source.label == "relu1  4×6×6"
     menu.put("birds")
-    assert (layer.value, layer.source.label) == ("1", "relu1   2 × 6 × 6")
+    assert (layer.value, layer.source.label) == ("1", "relu1  2×6×6")
     has_map = {"keep": lambda known: known.has_map}
     maps = controls.layer_menu(pets, **has_map)
     assert ([value for _, value in maps.source.options], maps.value) == (["0", "1"], "1")

@@ -301,7 +301,7 @@ class UnitPicker(controls.ChannelSlider):
             if unit is not None:
                 self.put(unit)
         elif event.get("key") in ("PageUp", "PageDown"):
-            self._turn(-1 if event["key"] == "PageUp" else 1)
+            self._layer.turn(-1 if event["key"] == "PageUp" else 1)
         elif "key" in event:
             self._move(str(event["key"]))
 
@@ -318,10 +318,6 @@ class UnitPicker(controls.ChannelSlider):
             if not 0 <= self.source.value + step <= last:
                 return
         self.put(min(max(self.source.value + step, 0), last))
-
-    def _turn(self, step: int) -> None:
-        menu = self._layer.source
-        menu.index = min(max(menu.index + step, 0), len(menu.options) - 1)
 
     def _close(self) -> None:
         shut(self.pointer)
