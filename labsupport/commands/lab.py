@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import socket
 import sys
 from argparse import ArgumentParser, Namespace
@@ -12,6 +13,8 @@ from labsupport.commands.faults import Fault
 from labsupport.commands.requirements import ROOT
 
 SETTINGS = ROOT / "labsupport" / "jupyter"
+WORKSPACES = ROOT / "build" / "workspaces"
+LAYOUT = "default-37a8.jupyterlab-workspace"  # JupyterLab's name for the layout without a name
 FIRST = "notebooks/00_start_here.ipynb"
 HOST = "127.0.0.1"
 USUAL_PORTS = range(8888, 8899)
@@ -53,9 +56,24 @@ def server_command(python: Path, port: int, *, browser: bool) -> list[str]:
         f"--ServerApp.open_browser={browser}",
         f"--LabApp.app_settings_dir={SETTINGS}",
         f"--LabApp.default_url={first_page()}",
+        *own_layout(),
     ]
     as_root = sys.platform != "win32" and os.geteuid() == 0
     return [*command, "--allow-root"] if as_root else command
+
+
+def own_layout() -> list[str]:
+    """Where JupyterLab keeps the workbook's layout: it begins with both side bars folded.
+
+    No word where that folder cannot be written; the layout is then the one of other notebooks.
+    """
+    try:
+        if not (WORKSPACES / LAYOUT).exists():
+            WORKSPACES.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(SETTINGS / "layout.json", WORKSPACES / LAYOUT)
+    except OSError:
+        return []
+    return [f"--LabApp.workspaces_dir={WORKSPACES}"]
 
 
 def first_page() -> str:

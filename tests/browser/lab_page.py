@@ -99,11 +99,11 @@ class LabPage:
         self.page.evaluate("() => window.jupyterapp?.serviceManager?.sessions?.shutdownAll()")
         self.context.close()
 
-    def open(self, source: Path) -> None:
-        """Open a copy of the notebook and wait for its kernel."""
-        name = source.name
+    def open(self, source: Path, layout: str = "&reset") -> None:
+        """Open a copy of the notebook, in JupyterLab's usual layout, and wait for its kernel."""
+        name, token = source.name, self.server.token
         shutil.copyfile(source, self.server.folder / name)
-        self.page.goto(f"{self.server.address}/lab/tree/{name}?token={self.server.token}&reset")
+        self.page.goto(f"{self.server.address}/lab/tree/{name}?token={token}{layout}")
         self.page.wait_for_function(IS_READY, timeout=60_000)
 
     def run_all(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from lab_page import ROOT, SCREENSHOTS, LabPage, PanelOnPage, missing
 from touched import opened
 
-from labsupport.commands import pages, render
+from labsupport.commands import lab, pages, render
 
 TEMPLATE = ROOT / "tests" / "notebooks" / "template.ipynb"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -211,12 +211,23 @@ def test_errors_are_seen(desk: LabPage, tmp_path):
     assert "c2 did not run" in found
 
 
+def test_the_workbook_opens_with_its_side_bars_folded(desk: LabPage, tmp_path, monkeypatch):
+    monkeypatch.setattr(lab, "WORKSPACES", desk.server.workspaces)
+    lab.own_layout()
+    desk.open(notebook_of(tmp_path, "folded", "1"), layout="")
+    sides = "() => [jupyterapp.shell.leftCollapsed, jupyterapp.shell.rightCollapsed]"
+    assert desk.page.evaluate(sides) == [True, True]
+    assert desk.page.locator(".jp-Notebook").bounding_box()["width"] > 1200
+
+
 # ---- the pages of `render` ------------------------------------------------------------------
 
 
 def test_a_rendered_page_opens_without_a_connection(browser, tmp_path: Path):
-    lab = render.prepared(TEMPLATE, solved=False, presenter=False)
-    written = pages.page(render.executed(lab, TEMPLATE), TEMPLATE.stem, {TEMPLATE.stem: "A lab"})
+    template = render.prepared(TEMPLATE, solved=False, presenter=False)
+    written = pages.page(
+        render.executed(template, TEMPLATE), TEMPLATE.stem, {TEMPLATE.stem: "A lab"}
+    )
     file = tmp_path / "page.html"
     file.write_text(written, encoding="utf-8")
     asked: list[str] = []

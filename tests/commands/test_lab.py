@@ -96,6 +96,18 @@ def test_our_settings_are_ones_that_this_jupyterlab_knows():
             assert value in (allowed or [value]), f"{plugin} {key}"
 
 
+def test_the_first_layout_is_ours_and_a_later_one_is_kept(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(lab, "WORKSPACES", tmp_path / "new")
+    assert lab.own_layout() == [f"--LabApp.workspaces_dir={tmp_path / 'new'}"]
+    layout = tmp_path / "new" / lab.LAYOUT
+    assert json.loads(layout.read_text("utf-8"))["metadata"]["id"] == "default"
+    layout.write_text("moved since")
+    lab.own_layout()
+    assert layout.read_text() == "moved since"
+    monkeypatch.setattr(lab, "WORKSPACES", layout / "below a file")
+    assert lab.own_layout() == []
+
+
 def test_the_first_notebook_is_what_opens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(lab, "ROOT", tmp_path)
     assert lab.first_page() == "/lab"
