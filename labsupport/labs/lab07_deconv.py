@@ -476,7 +476,11 @@ def _draw_cascade(
     picture = figures.side_by_side([row, similarity_strips(shown, measure)], columns=1)
     numbers = getattr(last, measure)
     said = ", ".join(f"{rule} {value:.2f}" for rule, value in numbers.items())
-    where = f"random down to {last.layer} ({last.count} layers)" if last.layer else "as learned"
+    where = (
+        f"random down to {last.layer} ({ink.counted(last.count, 'layer')})"
+        if last.layer
+        else "as learned"
+    )
     return picture, f"{where}. How like the learned network's: {said}."
 
 

@@ -85,6 +85,17 @@ def number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
+def counted(count: int, thing: str) -> str:
+    """A number and what it counts.
+
+    >>> counted(1, "step"), counted(0, "step"), counted(2, "class")
+    ('1 step', '0 steps', '2 classes')
+    """
+    return (
+        f"{count} {thing}" if count == 1 else f"{count} {thing}{'es' if thing[-1] == 's' else 's'}"
+    )
+
+
 def ticks(low: float, high: float, count: int = 5) -> list[tuple[float, str]]:
     """About `count` round values from `low` to `high`, each with its words.
 

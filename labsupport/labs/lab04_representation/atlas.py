@@ -57,7 +57,7 @@ def nearest_others(codes: torch.Tensor, asked: torch.Tensor, k: int, metric: str
 def _counted(categories: list[str]) -> str:
     """How often each one is there, the most frequent first, and those alike in alphabetic order."""
     counts = Counter(sorted(categories)).most_common()
-    return ", ".join(f"{count} {name}" for name, count in counts)
+    return ", ".join(f"{name} {count}" for name, count in counts)
 
 
 # The map, explored

@@ -22,7 +22,7 @@ from labsupport.methods.dream import (
     DreamRecipe,
     Feedback,
 )
-from labsupport.ui import declare, figures
+from labsupport.ui import declare, figures, ink
 
 DOGS = range(151, 269)  # ImageNet's breeds, Chihuahua to Mexican hairless
 _GUIDE = 240  # pixels of a guide's longer side
@@ -297,7 +297,9 @@ def feedback_picture(rows: Feedback, network: Network) -> Image.Image:
     missing = 4 - len(places)
     tiles = [rows.images[place] for place in places]
     tiles += [torch.ones_like(tiles[0])] * missing
-    titles = [f"after {place} steps" if place else "the photograph" for place in places]
+    titles = [
+        f"after {ink.counted(place, 'step')}" if place else "the photograph" for place in places
+    ]
     values = [f"energy x {float(rows.values[place]):.1f}" for place in places]
     for words in (titles, values):
         words += [""] * missing

@@ -14,7 +14,7 @@ from labsupport.core.network import Network
 from labsupport.labs.lab10_deepdream import fitted
 from labsupport.methods.evolution import Generation, evolve
 from labsupport.methods.optimize import SIMONYAN, visualize
-from labsupport.ui import declare, figures
+from labsupport.ui import declare, figures, ink
 
 ENCODED = {"a network that paints (CPPN)": "CPPN", "a number for each pixel (direct)": "direct"}
 DRAWN_FROM = {"promising champions first": "promising", "all champions alike": "even"}
@@ -97,9 +97,9 @@ def _in_words(generation: Generation) -> str:
     )
     shown, budget = (f"{n:,}".replace(",", " ") for n in (generation.children, generation.budget))
     return (
-        f"{shown} pictures (budget: {budget}) shown to the network in {generation.number} "
-        f"generations. Of {count} classes, {over}; half of them above "
-        f"{figures.per_cent(float(generation.confidence.median()))}."
+        f"{shown} pictures (budget: {budget}) shown to the network in "
+        f"{ink.counted(generation.number, 'generation')}. Of {count} classes, {over}; half of "
+        f"them above {figures.per_cent(float(generation.confidence.median()))}."
     )
 
 
