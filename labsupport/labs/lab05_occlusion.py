@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageColor
+from torch import nn
 
 from labsupport.core import images
 from labsupport.core.network import Network
@@ -60,15 +61,18 @@ def hide_panel(
         f"{figures.per_cent(left_over)} with the square. Now first: {now.name}."
     )
     [after] = network.ranking(scores[1:])
+    ground, large = _ground(image, network), (2 * box[0], 2 * box[1], 2 * box[2], 2 * box[3])
+    shown = occlude(ground, large, nn.functional.interpolate(hidden, ground.shape[2:]))
     picture = figures.side_by_side(
-        [figures.boxes(hidden, [box], enlarge=2), figures.bars(after, highlight=first.name)],
-        ["what the network sees", "what it answers"],
+        [figures.boxes(shown, [large]), figures.bars(after, highlight=first.name)],
+        ["what is left to the network", "what it answers"],
     )
     return picture, words
 
 
 @lru_cache(maxsize=1)  # a run has many frames of one picture
 def _ground(image: torch.Tensor, network: Network) -> torch.Tensor:
+    """What the network sees, twice as large and as sharp as the picture is."""
     return images.standard(image, 2 * network.input_size[0])
 
 

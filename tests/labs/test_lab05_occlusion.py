@@ -39,6 +39,16 @@ def occluded(bright, left_image):
     return occlusion_map(bright, left_image, "left", **settings)
 
 
+def test_the_hidden_part_lies_on_the_sharp_picture(opened):
+    panel = opened(lab.hide_panel("koala", left=64, top=32, side=48, fill="black"))
+    shown = np.asarray(panel.picture).astype(int)
+    sharp = np.asarray(images.to_pil(images.standard(images.sample("koala"), 448))).astype(int)
+    places = [place for place in range(60) if (shown[place : place + 20, :448] == sharp[:20]).all()]
+    assert len(places) == 1, "the picture itself, at twice the network's size ({top})"
+    inside = shown[places[0] + 70 : places[0] + 154, 134:218]
+    assert (inside == 0).all()
+
+
 def test_blue_lies_where_hiding_hurts(bright, left_image, occluded):
     picture = np.asarray(lab.map_picture(left_image, occluded, "score", bright)).astype(int)
     hurt, untouched = picture[8, 2], picture[8, 14]

@@ -89,14 +89,14 @@ def test_a_scene_is_shown_whole_in_the_size_that_a_network_wants(network):
     shrunk = types.SimpleNamespace(input_size=(112, 112), **known)
     seen = []
 
-    def noted(image, _network, target):
-        seen.append(image.shape)
-        return lab.MappedImage(image, image[0, 0], network.categories[target], 0.5)
+    def noted(image, large, _network, target):
+        seen.extend([image.shape, large.shape])
+        return lab.MappedImage(image, image[0, 0], network.categories[target], 0.5, large)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lab, "_map_of", noted)
         mapped = lab._scene_map(scene, shrunk, None)
-    assert seen == [(1, 3, 112, 112)]
+    assert seen == [(1, 3, 112, 112), (1, 3, 224, 224)]
     small = [side / 2 for side in scene.box]
     box = saliency.box_of(mapped.truth)
     assert all(abs(one - other) <= 1 for one, other in zip(box, small, strict=True))
@@ -122,7 +122,8 @@ def test_all_ways_from_three_to_one_and_the_lit_object_stand_beside_the_picture(
     mask[40:100, 60:160] = True
     seeds = torch.zeros(224, 224, dtype=torch.int8)
     cut = saliency.Segmentation(mask, (60, 40, 160, 100), seeds)
-    picture = lab.object_picture(lab.MappedImage(koala, map_, "koala", 0.998), cut)
+    large = images.standard(images.sample("koala"), 448)
+    picture = lab.object_picture(lab.MappedImage(koala, map_, "koala", 0.998, large), cut)
     assert picture.width > 448 + 224
 
 

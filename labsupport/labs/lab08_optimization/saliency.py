@@ -38,12 +38,14 @@ _OBJECT, _GROUND = (213, 94, 0), (0, 114, 178)  # the seeds: orange and blue
 @dataclass(frozen=True)
 class MappedImage:
     """A saliency map (H, W), the image it belongs to, what was asked, and the true mask (H, W)
-    of the thing where it is known."""
+    of the thing where it is known. `large` is the image once more, twice as large and as sharp as
+    the picture that it comes from."""
 
     image: torch.Tensor
     map: torch.Tensor
     title: str
     probability: float
+    large: torch.Tensor
     truth: torch.Tensor | None = None
 
 
@@ -56,14 +58,17 @@ def _standard_map(
     noise: float = declare.real(0.15, 0.0, 0.5),
 ) -> MappedImage:
     seen, wanted = declare.seen_and_class(image, network, target)
-    return _map_of(seen, network, wanted, reduce=reduce, samples=samples, noise=noise)
+    large = images.standard(image, 2 * seen.shape[2])
+    return _map_of(seen, large, network, wanted, reduce=reduce, samples=samples, noise=noise)
 
 
-def _map_of(seen: torch.Tensor, network: Network, wanted: int, **knobs: Any) -> MappedImage:
+def _map_of(
+    seen: torch.Tensor, large: torch.Tensor, network: Network, wanted: int, **knobs: Any
+) -> MappedImage:
     map_ = saliency.saliency_map(network, seen, wanted, **knobs)[0]
     with torch.no_grad():
         probability = float(network(seen).softmax(1)[0, wanted])
-    return MappedImage(seen, map_, network.categories[wanted], probability)
+    return MappedImage(seen, map_, network.categories[wanted], probability, large)
 
 
 @declare.panel("Saliency map", compute=_standard_map, cost="quick")
@@ -75,7 +80,7 @@ def map_panel(
     """The saliency map of any picture, network and class, with every way from three to one."""
     painted = map_picture(mapped.map, signed=reduce == "signed", enlarge=2)
     if opacity:
-        under = figures.pixels(figures.enlarge(mapped.image, 2)).mean(2, keepdims=True)
+        under = figures.pixels(mapped.large).mean(2, keepdims=True)
         mixed = np.asarray(painted) * (1 - opacity / 2) + under * (opacity / 2)
         painted = Image.fromarray(mixed.astype(np.uint8))
     clean = figures.mosaic(mapped.image, gap=0)
@@ -137,12 +142,13 @@ def _scene_map(scene: Scene, network: Network, target: int | None) -> MappedImag
     """A scene is shown whole, not cropped to its middle as a photo is."""
     size = network.input_size
     seen = images.resize(scene.image, size)
+    large = images.resize(scene.image, (2 * size[0], 2 * size[1]))
     wanted = network.class_index(scene.target) if target is None else target
     rows, columns = (
         torch.arange(there) * known // there
         for there, known in zip(size, scene.mask.shape, strict=True)
     )
-    return replace(_map_of(seen, network, wanted), truth=scene.mask[rows][:, columns])
+    return replace(_map_of(seen, large, network, wanted), truth=scene.mask[rows][:, columns])
 
 
 def _photo_or_scene(label: str, start: str, made: declare.Made) -> Control:
@@ -196,11 +202,12 @@ def segment_panel(
 
 def object_picture(mapped: MappedImage, cut: Segmentation) -> Image.Image:
     """The object lit up with its box; beside it the map, and the seeds on the picture."""
-    lit = figures.boxes(spotlight(mapped.image, cut.mask), [cut.box])
+    mask = cut.mask.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    lit = figures.boxes(spotlight(mapped.large, mask), [[2 * edge for edge in cut.box]])
     seeds = grabcut_seeds_picture(mapped.image, cut.seeds)
     titles = ["the map", "dots: object, stripes: rest"]
     small = figures.side_by_side([map_picture(mapped.map), seeds], titles, columns=1, gap=8)
-    large = figures.side_by_side([figures.enlarge(lit, 2)], [mapped.title])
+    large = figures.side_by_side([lit], [mapped.title])
     return figures.side_by_side([large, small])
 
 
