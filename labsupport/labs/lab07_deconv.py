@@ -1,6 +1,6 @@
 """Lab 07: gradients as pictures, the three rules side by side, and what units look for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,6 +56,20 @@ def gradient_image(values: torch.Tensor, view: str = "colours") -> torch.Tensor:
     else:
         painted = figures.paint(values.abs().amax(0), colours="magma", limits=(0.0, strength))
     return torch.from_numpy(painted.copy()).permute(2, 0, 1)[None] / 255
+
+
+def softened(values: torch.Tensor) -> torch.Tensor:
+    """A gradient (3, H, W) as an image (1, 3, H, W) whose shapes can be read at a tile's size.
+
+    The three colours of a pixel often have unlike signs, and are neon beside each other: a quarter
+    of their difference is kept. The strongest are bent down, so that one of them dims no others.
+    """
+    grey = values.mean(0, keepdim=True)
+    calm = grey + 0.25 * (values - grey)
+    sizes = calm.abs().amax(0)
+    known = sizes[sizes > 0]
+    strength = float(known.quantile(0.97)) if known.numel() else 1.0
+    return (0.5 + torch.tanh(calm / strength) / 2)[None]
 
 
 def _strength(values: torch.Tensor, view: str) -> float:
@@ -257,7 +271,7 @@ def rules_panel(
     shares = [f"{rule} {float(some.mean()):.0%}" for rule, some in counted.items()]
     return picture, (
         f"{target}: it answers {answer:.2f}. Pixels that count, of all: {', '.join(shares)}. "
-        f"The gradient passes {first.relus} ReLUs."
+        f"The gradient passes {ink.counted(first.relus, 'ReLU')}."
     )
 
 
@@ -302,6 +316,7 @@ def aligned_tiles(
     rule: str,
     count: int = 9,
     tile: int = 64,
+    draw: Callable[[torch.Tensor], torch.Tensor] = gradient_image,
 ) -> tuple[list[Image.Image], list[Image.Image]]:
     """A unit's top patches twice, tile by tile: the gradients, and the crops of the images."""
     gradients = unit_gradients(network, patches, shown, unit, rule=rule, count=count)
@@ -313,7 +328,7 @@ def aligned_tiles(
         gradient, crop = (
             _cut(one, (left, top, right, bottom), side, tile) for one in (values[None], image)
         )
-        drawn.append(figures.enlarge(gradient_image(gradient[0]), times))
+        drawn.append(figures.enlarge(draw(gradient[0]), times))
         crops.append(figures.enlarge(crop.clamp(0, 1), times))
     return drawn, crops
 
@@ -348,10 +363,8 @@ def springenberg_rows(
 
 def zeiler_block(network: Network, patches: TopPatches, shown: Images, unit: int) -> Image.Image:
     """A unit in Zeiler and Fergus' figure: nine reconstructions, and beside them the crops."""
-    blocks = [
-        figures.mosaic(part, columns=3, gap=1)
-        for part in aligned_tiles(network, patches, shown, unit, rule="deconvnet", tile=56)
-    ]
+    parts = aligned_tiles(network, patches, shown, unit, rule="deconvnet", tile=64, draw=softened)
+    blocks = [figures.mosaic(part, columns=3, gap=1) for part in parts]
     return figures.side_by_side(blocks, gap=4)
 
 

@@ -109,7 +109,7 @@ def test_a_dead_neuron_is_said_to_be_dead(tiny):
     assert "no pixel can change that" in words
     alive = lab._unit_gradients(spot(1, 1), tiny, "relu1", 0, "channel")
     assert alive.box is None
-    assert "The gradient passes 1 ReLUs" in lab.rules_panel.function(alive, "signed", False)[1]
+    assert "The gradient passes 1 ReLU." in lab.rules_panel.function(alive, "signed", False)[1]
 
 
 # What units look for
@@ -137,6 +137,24 @@ def test_reconstructions_and_crops_show_the_same_window(tiny):
     assert block.width > block.height
     both = top_patches(tiny, "relu1", shown, k=3, suppress="picture")
     assert lab.springenberg_rows(tiny, both, shown, [0, 1]).height > 4 * 60
+
+
+def test_a_softened_gradient_keeps_its_signs_and_loses_its_neon():
+    values = torch.zeros(3, 6, 6)
+    values[:, 0, 0], values[:, 0, 1] = 1.0, -1.0
+    values[:, 1, 0] = torch.tensor([1.0, -1.0, 0.3])
+    image = lab.softened(values)
+    assert (image.shape, float(image.min()) >= 0, float(image.max()) <= 1) == (
+        (1, 3, 6, 6),
+        True,
+        True,
+    )
+    assert (image[0, :, 3, 3] == 0.5).all()
+    assert float(image[0, :, 0, 0].min()) > 0.8
+    assert float(image[0, :, 0, 1].max()) < 0.2
+    spread = image[0, :, 1, 0]
+    assert 0.02 < float(spread.max() - spread.min()) < 0.3
+    assert (lab.softened(torch.zeros(3, 4, 4)) == 0.5).all()
 
 
 def test_a_cut_is_moved_into_the_image_and_made_smaller():
