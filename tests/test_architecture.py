@@ -185,8 +185,9 @@ def imports() -> dict[str, set[str]]:
     graph = grimp.build_graph("labsupport", cache_dir=None, exclude_type_checking_imports=False)
     result = {}
     for module in graph.modules:
-        path = ROOT.joinpath(*module.split("."))
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+        if not path.exists():  # a package; an empty folder may stay where one has become a module
+            path = path.with_suffix("") / "__init__.py"
         by_name = named_in(module, path.read_text(encoding="utf-8"), graph.modules)
         result[module] = graph.find_modules_directly_imported_by(module) | by_name
     return result
