@@ -65,7 +65,8 @@ def machine() -> dict[str, str]:
     load = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     return {
         "measured": time.strftime("%Y-%m-%d %H:%M") + load,
-        "CPU": f"{processor()}, {cores()} cores, {torch.get_num_threads()} threads",
+        "CPU": f"{processor()}, {cores()} cores, {torch.get_num_threads()} threads, "
+        f"{torch.backends.cpu.get_cpu_capability()} kernels",
         "memory": in_words(memory) if memory else "unknown",
         "GPU": ", ".join(gpus) or "none",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
