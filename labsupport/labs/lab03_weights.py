@@ -58,14 +58,22 @@ def tiles(
     return figures.mosaic(shown, columns=columns, enlarge=_enlargement(weights), titles=titles)
 
 
-def slices(weights: torch.Tensor, *, shared: bool = True, enlarge: int = 3) -> Image.Image:
+def slices(
+    weights: torch.Tensor, *, shared: bool = True, enlarge: int = 3, numbered: bool = False
+) -> Image.Image:
     """A deeper layer (N, C, H, W): a row for each filter, a grey tile for each channel it reads.
 
-    `shared` has one scale for the whole layer, else one for each filter.
+    `shared` has one scale for the whole layer, else one for each filter. With `numbered`, each row
+    has its filter's number, and words above say what a row and a column are.
     """
     count, channels = weights.shape[:2]
     spread = figures.spread(weights, shared=shared).reshape(count * channels, *weights.shape[2:])
-    return figures.mosaic(spread, columns=channels, gap=1, enlarge=enlarge)
+    rows = [str(number) for number in range(count)] if numbered else None
+    picture = figures.mosaic(spread, columns=channels, gap=1, enlarge=enlarge, rows=rows)
+    if not numbered:
+        return picture
+    words = f"down: the filters; across: the {channels} channels that they read"
+    return figures.side_by_side([picture], [words])
 
 
 def _enlargement(weights: torch.Tensor) -> int:

@@ -42,6 +42,9 @@ def test_slices_are_a_matrix_of_filters_and_channels():
     assert (inside == 255).all()
     assert white.sum() > 25
     assert (picture[1:6, 1:6, 0] == 128).all()
+    numbered = np.asarray(lab.slices(weights, enlarge=1, numbered=True))
+    assert numbered.shape > picture.shape
+    assert np.array_equal(numbered[-6:-1, -6:-1], picture[-6:-1, -6:-1])
 
 
 def test_gabors_effective_filters_and_trainings_have_their_rows_and_columns(network):
