@@ -5,12 +5,13 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.images.saving import whole_file
@@ -29,15 +30,8 @@ class Record:
 def folder() -> Path:
     """Where records are kept: `LABS_STATE`, else the user's own folder for programs' state."""
     chosen = os.environ.get("LABS_STATE")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local" / "state"))
-    return base / "labsupport" / "exercises"
+    own = platformdirs.user_state_path("labsupport", appauthor=False)
+    return Path(chosen) if chosen else own / "exercises"
 
 
 class Memory:
