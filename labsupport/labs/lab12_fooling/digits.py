@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from PIL import Image
@@ -15,37 +15,22 @@ from labsupport.labs.lab12_fooling.fooling import plot_lines
 from labsupport.methods import fooling
 from labsupport.methods.fooling import DIGIT_NETWORKS, AdversarialTraining, AttackResult, Robustness
 from labsupport.ui import declare, figures
+from labsupport.ui.control import Remembered
 
 EPOCHS = 5
 NOISE = "Gaussian noise"
 _WITHOUT_AUTOENCODER = [one for one in DIGIT_NETWORKS if not one.startswith("AE")]
-_KEPT = 16  # networks
 _PACE = 12  # steps of a training between two frames
-
-
-_trained: dict[tuple[str, float], Network] = {}
+_trained = Remembered(16)  # networks
 
 
 def trained(name: str, epochs: float = EPOCHS) -> Network:
     """One of the digit networks, trained to the end and kept; LeNet-5 is the bundled one."""
     if name == "LeNet-5":
         return networks.load("lenet5")
-    for _ in _training_frames(name, epochs):
-        pass
-    return _trained[name, epochs]
-
-
-def _training_frames(name: str, epochs: float) -> Iterator[fooling.DigitFrame]:
-    """A network while it learns, kept at the end; nothing if it has learned before."""
-    if (name, epochs) in _trained:
-        return
-    frame = None
-    for frame in fooling.train_digits.frames(name, images.digits(), epochs=epochs):
-        yield frame
-    if frame is not None:
-        while len(_trained) >= _KEPT:
-            del _trained[next(iter(_trained))]
-        _trained[name, epochs] = frame.network()
+    learn = partial(fooling.train_digits, name, images.digits(), epochs=epochs)
+    network: Network = _trained.get((name, epochs), learn)
+    return network
 
 
 @lru_cache(maxsize=32)
@@ -74,7 +59,7 @@ class _Becoming:
 def _draw_becoming(
     now: _Becoming, factor: int = declare.whole(3, 1, 12, unit="times", label="enlarged")
 ) -> tuple[Image.Image, str]:
-    picture = becoming_picture(now.image, now.results, now.network, factor=factor)
+    picture = becoming_picture(now, factor)
     there = [one for one in now.results if one is not None and bool(one.success)]
     if not there:
         return picture, f"{now.network.name} reads a {now.own}. Press Run."
@@ -111,25 +96,18 @@ def minimal_perturbation_panel(
     yield replace(now, progress=1.0)
 
 
-def becoming_picture(
-    image: torch.Tensor,
-    results: Sequence[AttackResult | None],
-    network: Network,
-    *,
-    factor: int = 3,
-) -> Image.Image:
+def becoming_picture(now: _Becoming, factor: int) -> Image.Image:
     """Ten digits that the network reads as 0 to 9, and below each what was added, enlarged.
 
     Grey is zero there; white and black are the numbers above. The digit itself stands at the place
     of the network's own answer to it.
     """
-    own = int(network.scores(image).argmax())
     tops, belows, titles = [], [], []
-    for target, one in enumerate(results):
-        tops.append(image if one is None else one.images)
-        change = torch.zeros_like(image) if one is None else one.perturbation
+    for target, one in enumerate(now.results):
+        tops.append(now.image if one is None else one.images)
+        change = torch.zeros_like(now.image) if one is None else one.perturbation
         belows.append((0.5 + factor * change / 2).clamp(0, 1))
-        titles.append(f"{target}: {'as it is' if target == own else _length(one)}")
+        titles.append(f"{target}: {'as it is' if target == now.own else _length(one)}")
     numbers = [f"± {1 / factor:.2g}"] * 5
     return figures.mosaic(
         torch.cat([*tops[:5], *belows[:5], *tops[5:], *belows[5:]]),
@@ -161,16 +139,6 @@ class Row:
     error: float
     fooled: AttackResult
 
-    @property
-    def distortion(self) -> float:
-        """The mean root mean square of the changes."""
-        return float(self.fooled.rms.mean())
-
-    @property
-    def success(self) -> float:
-        """The share of pictures that a change was found for."""
-        return float(self.fooled.success.float().mean())
-
 
 @dataclass(frozen=True)
 class Tables:
@@ -180,9 +148,6 @@ class Tables:
     transfer: torch.Tensor | None = None
     doing: str = "waits"
     progress: float = 0.0
-
-    def row(self, name: str) -> Row:
-        return next(row for row in self.rows if row.name == name)
 
     def share(self, made_for: str, judge: str) -> float:
         """The error of one network on the images that were made for another, or with noise."""
@@ -199,10 +164,12 @@ def tables(pictures: int = 10, epochs: float = EPOCHS) -> Iterator[Tables]:
     test, step = images.digits("test"), 1 / (2 * len(fooling.TABLE_1) + 1)
     for place, name in enumerate(fooling.TABLE_1):
         base = 2 * place * step
-        for frame in _training_frames(name, epochs):
-            if frame.step % _PACE == 0:
-                share = base + step * frame.progress
-                yield replace(now, doing=f"{name} learns", progress=share)
+        if (name, epochs) not in _trained:
+            for frame in fooling.train_digits.frames(name, images.digits(), epochs=epochs):
+                if frame.step % _PACE == 0:
+                    share = base + step * frame.progress
+                    yield replace(now, doing=f"{name} learns", progress=share)
+            _trained.get((name, epochs), frame.network)
         network = trained(name, epochs)
         error = fooling.error_rate(network, test.images, test.labels)
         results: list[AttackResult] = []
@@ -251,7 +218,8 @@ def table_panel(
 
 
 def table_picture(now: Tables) -> Image.Image:
-    """Table 1: test error and distortion, the paper's beside ours."""
+    """Table 1: test error and distortion (the mean root mean square of the changes), the paper's
+    beside ours, and the share of pictures that a change was found for."""
     heads = ("network", "test error", "paper", "distortion", "paper", "fooled")
     waits: tuple[str, float | None] = ("", None)
     rows = []
@@ -261,8 +229,9 @@ def table_picture(now: Tables) -> Image.Image:
         error, size, reached = waits, waits, waits
         for mine in (row for row in now.rows if row.name == name):
             error = (f"{mine.error:.1%}", mine.error * 2)
-            size = (f"{mine.distortion:.3f}", mine.distortion * 4)
-            reached = (f"{mine.success:.0%}", None)
+            distortion = float(mine.fooled.rms.mean())
+            size = (f"{distortion:.3f}", distortion * 4)
+            reached = (f"{float(mine.fooled.success.float().mean()):.0%}", None)
         said = (f"{100 * paper:g}%", paper * 2)
         rows.append([(name, None), error, said, size, (f"{theirs:g}", theirs * 4), reached])
     return bar_table(heads, rows)

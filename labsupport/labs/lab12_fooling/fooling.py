@@ -1,7 +1,7 @@
 """Lab 12: push photographs until the network says something else, and try to undo it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,7 @@ def push(
     random = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
     changed = signed_step(image, random, eps / 255)
     with torch.no_grad():
-        after = network(changed).cpu()
-    return AttackResult(
-        image, changed, result.before, after, result.label, result.target, eps / 255
-    )
+        return replace(result, images=changed, after=network(changed).cpu())
 
 
 def _pushed(
@@ -139,10 +136,7 @@ def fooled_words(result: AttackResult, network: Network) -> str:
 # The line through the picture
 
 
-@dataclass(frozen=True)
-class _Line:
-    line: SignLine
-    image: torch.Tensor
+_Line = tuple[SignLine, torch.Tensor]  # with the picture that it goes through
 
 
 def _line(
@@ -154,7 +148,7 @@ def _line(
 ) -> _Line:
     seen = images.standard(image, network.input_size[0])
     line = fooling.sign_line(network, seen, target, reach=reach / 255, points=41, clip=clip)
-    return _Line(line, seen)
+    return line, seen
 
 
 @declare.panel("Along the sign direction", compute=_line, cost="slow")
@@ -165,10 +159,9 @@ def line_panel(
 ) -> tuple[Image.Image, str]:
     """The scores along the sign direction on both sides of the picture, and how straight they
     are."""
-    line = along.line
-    reach = float(line.eps[-1])
-    near = within * reach
-    parts = [line_picture(line, network.categories, near=near), _along(along, network)]
+    line, image = along
+    near = within * float(line.eps[-1])
+    parts = [line_picture(line, network.categories, near=near), _along(line, image, network)]
     picture = figures.side_by_side(parts, columns=1, gap=8)
     straight, whole = line.r_squared(near), line.r_squared()
     wanted = line.label if line.target is None else line.target
@@ -228,17 +221,17 @@ def line_picture(
     return figures.drawn(plot, size=(704, 330), across=across, up="score before softmax")
 
 
-def _along(along: _Line, network: Network, count: int = 5) -> Image.Image:
-    """Pictures from one end of the line to the other, with the answer to each."""
-    places = np.linspace(0, len(along.line.eps) - 1, count).round().astype(int).tolist()
-    steps = along.line.eps[places]
-    shown = (along.image + steps[:, None, None, None] * along.line.direction).clamp(0, 1)
-    names = [row[0].name for row in network.ranking(along.line.scores[places], k=1)]
+def _along(line: SignLine, image: torch.Tensor, network: Network) -> Image.Image:
+    """Five pictures from one end of the line to the other, with the answer to each."""
+    places = np.linspace(0, len(line.eps) - 1, 5).round().astype(int).tolist()
+    steps = line.eps[places]
+    shown = (image + steps[:, None, None, None] * line.direction).clamp(0, 1)
+    names = [row[0].name for row in network.ranking(line.scores[places], k=1)]
     titles = [
         f"{255 * float(step):+.0f}/255: {name}".replace("-", "−").replace("+0", "0")
         for step, name in zip(steps, names, strict=True)
     ]
-    return figures.mosaic(images.resize(shown, 132), columns=count, gap=8, titles=titles)
+    return figures.mosaic(images.resize(shown, 132), columns=5, gap=8, titles=titles)
 
 
 # Many small steps

@@ -53,10 +53,7 @@ def last_maps(network: Network) -> str:
 def fitted(image: torch.Tensor, layer: Representation, network: Network) -> torch.Tensor:
     """The middle of a picture, as large as its description wants it."""
     height, width = (HOG_SIDE, HOG_SIDE) if isinstance(layer, Hog) else network.input_size
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    square = images.resize(image, side, crop=side)
-    return square[:, :, top : top + height, left : left + width]
+    return images.resize(image, max(height, width), crop=(height, width))
 
 
 def _draw_becoming(becoming: Becoming, network: Network) -> tuple[Image.Image, str]:
