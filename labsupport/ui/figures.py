@@ -399,7 +399,7 @@ def overlay(
         raise BadSetting(f"opacity is {opacity}; it runs from 0 (image alone) to 1 (map alone).")
     ground = pixels(image).astype(np.float32)
     numbers = _map(heat)
-    spots = _over(numbers, ground.shape[0], ground.shape[1])
+    spots = stretched(numbers, ground.shape[0], ground.shape[1])
     painted = paint(spots, colours=colours, limits=limits).astype(np.float32)
     share = np.where(np.isfinite(spots), opacity, 0.0).astype(np.float32)[..., None]
     # the image turns grey as the map covers it: its own colours would be read as values
@@ -430,7 +430,7 @@ def _map(values: Pixels | ArrayLike) -> NDArray[Any]:
     return numbers
 
 
-def _over(numbers: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+def stretched(numbers: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     """The map's nearest value at each of height x width pixels."""
     rows = np.arange(height) * numbers.shape[0] // height
     columns = np.arange(width) * numbers.shape[1] // width

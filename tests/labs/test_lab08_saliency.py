@@ -128,8 +128,8 @@ def test_all_ways_from_three_to_one_and_the_lit_object_stand_beside_the_picture(
 
 
 def test_every_view_is_an_image_of_the_same_size_in_which_the_photo_is_recognised(network, koala):
-    for view in lab.VIEWS:
-        seen = lab.view_of(koala, view)
+    for view, look in lab.VIEWS.items():
+        seen = look(koala)
         images.check(seen)
         assert seen.shape == koala.shape, view
         assert torch.equal(seen, koala) == (view == "as it is"), view

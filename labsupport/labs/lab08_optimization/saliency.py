@@ -1,6 +1,6 @@
 """Lab 08, second half: saliency maps, the objects that they cut out, and a second opinion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
@@ -144,11 +144,8 @@ def _scene_map(scene: Scene, network: Network, target: int | None) -> MappedImag
     seen = images.resize(scene.image, size)
     large = images.resize(scene.image, (2 * size[0], 2 * size[1]))
     wanted = network.class_index(scene.target) if target is None else target
-    rows, columns = (
-        torch.arange(there) * known // there
-        for there, known in zip(size, scene.mask.shape, strict=True)
-    )
-    return replace(_map_of(seen, large, network, wanted), truth=scene.mask[rows][:, columns])
+    truth = torch.from_numpy(figures.stretched(scene.mask.numpy(), *size))
+    return replace(_map_of(seen, large, network, wanted), truth=truth)
 
 
 def _photo_or_scene(label: str, start: str, made: declare.Made) -> Control:
@@ -254,30 +251,32 @@ def table(results: Mapping[str, Localization]) -> str:
 
 # Does anybody else agree?
 
-VIEWS = ("as it is", "mirrored", "turned by 20°", "middle two thirds", "blurred", "JPEG")
 _OPINION = 112  # pixels a side: six of them are as wide as a page
 
 
-def view_of(image: torch.Tensor, view: str) -> torch.Tensor:
-    """The image (1, 3, H, W) as one of `VIEWS`, still of its size: the thing stays what it is."""
+def _middle(image: torch.Tensor) -> torch.Tensor:
     height, width = image.shape[2:]
-    if view == "mirrored":
-        return image.flip(3)
-    if view == "turned by 20°":
-        colour = image.mean((0, 2, 3)).tolist()
-        turned: torch.Tensor = transforms.rotate(image, 20, fill=colour)
-        return turned
-    if view == "middle two thirds":
-        middle = images.resize(image, (height, width), crop=(2 * height // 3, 2 * width // 3))
-        return images.resize(middle, (height, width))
-    if view == "blurred":
-        blurred: torch.Tensor = transforms.gaussian_blur(image, [5, 5], [1.0, 1.0])
-        return blurred.clamp(0, 1)
-    if view == "JPEG":
-        file = BytesIO()
-        images.to_pil(image).save(file, "JPEG", quality=40)
-        return images.load(file.getvalue())
-    return image
+    middle = images.resize(image, (height, width), crop=(2 * height // 3, 2 * width // 3))
+    return images.resize(middle, (height, width))
+
+
+def _as_jpeg(image: torch.Tensor) -> torch.Tensor:
+    file = BytesIO()
+    images.to_pil(image).save(file, "JPEG", quality=40)
+    return images.load(file.getvalue())
+
+
+# What is done to an image (1, 3, H, W) before it is asked about again.
+VIEWS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "as it is": lambda image: image,
+    "mirrored": lambda image: image.flip(3),
+    "turned by 20°": lambda image: transforms.rotate(
+        image, 20, fill=image.mean((0, 2, 3)).tolist()
+    ),
+    "middle two thirds": _middle,
+    "blurred": lambda image: transforms.gaussian_blur(image, [5, 5], [1.0, 1.0]).clamp(0, 1),
+    "JPEG": _as_jpeg,
+}
 
 
 def opinions(
@@ -287,11 +286,11 @@ def opinions(
     index = network.class_index(target)
     rows: list[Image.Image] = []
     for name, picture in pictures.items():
-        tiles = [view_of(picture, view) for view in VIEWS]
+        tiles = [look(picture) for look in VIEWS.values()]
         with torch.no_grad():
             chances = network(torch.cat(tiles)).softmax(1)[:, index].tolist()
         words = [figures.per_cent(chance) for chance in chances]
-        titles = None if rows else VIEWS
+        titles = None if rows else list(VIEWS)
         small = [images.resize(tile, _OPINION) for tile in tiles]
         row = figures.mosaic(small, columns=len(small), titles=titles, values=words, gap=8)
         rows.append(figures.side_by_side([row], [name]))

@@ -14,6 +14,7 @@ from labsupport.core.network.layers import Layer
 from labsupport.methods import optimize
 from labsupport.methods.optimize import CLEAR, YOSINSKI, Frame, LogOdds, Objective, TargetValue
 from labsupport.ui import declare, figures, ink
+from labsupport.ui.control import spaced
 
 # The lecture's class images: Simonyan's two rows, then Yosinski's.
 LECTURE = (
@@ -82,7 +83,7 @@ def has_channels(layer: Layer) -> bool:
 
 @dataclass(frozen=True)
 class PanelFrame(Beside[Frame]):
-    """A frame, and what the panel says beside it."""
+    """A frame, what stands beside it, and how long it took."""
 
     title: str
     seconds: float  # since the start
@@ -183,15 +184,6 @@ def unit_panel(
 # The board of settings
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One setting's picture on the board: its last frame and how long it took."""
-
-    recipe: optimize.Recipe
-    frame: Frame
-    seconds: float
-
-
 def board(
     network: Network,
     target: TargetLike,
@@ -199,7 +191,7 @@ def board(
     recipes: Sequence[optimize.Recipe] = (*YOSINSKI, CLEAR),
     steps: int | None = 100,
     seed: int = 0,
-) -> list[Entry]:
+) -> list[PanelFrame]:
     """The same unit with each setting, from the same seed, with as many steps for all.
 
     `steps` None takes each setting's own number.
@@ -208,15 +200,14 @@ def board(
     for recipe in recipes:
         begun = time.perf_counter()
         frame = optimize.visualize(network, target, recipe=recipe, steps=steps, seed=seed)
-        entries.append(Entry(recipe, frame, time.perf_counter() - begun))
+        entries.append(PanelFrame(frame, recipe.name, time.perf_counter() - begun))
     return entries
 
 
-def board_picture(entries: Sequence[Entry], *, columns: int = 3) -> Image.Image:
+def board_picture(entries: Sequence[PanelFrame], *, columns: int = 3) -> Image.Image:
     """The settings' pictures side by side, with the value that was reached and the seconds."""
     values = [f"{ink.number(float(one.frame.score))} in {one.seconds:.1f} s" for one in entries]
-    names, tiles = [one.recipe.name for one in entries], [one.frame.image for one in entries]
-    columns = min(columns, len(tiles))
+    names, tiles = [one.title for one in entries], [one.frame.image for one in entries]
     return figures.mosaic(tiles, titles=names, values=values, columns=columns, gap=8)
 
 
@@ -234,7 +225,6 @@ def gallery_picture(
     """The images of a batch in rows, each under its name, with its probability if it has one."""
     titles = [SLIDE_NAMES.get(name, name) for name in names]
     values = None if chances is None else [figures.per_cent(float(chance)) for chance in chances]
-    columns = min(columns, len(titles))
     return figures.mosaic(images, titles=titles, values=values, columns=columns, gap=8)
 
 
@@ -299,8 +289,7 @@ def block_ends(layers: Sequence[Layer], count: int, *, enough: int | None = None
     end, if that leaves `enough` (as many as wanted, if that is None)."""
     whole = [layer for layer in layers if ends_block(layer)]
     ends = whole if len(whole) >= (count if enough is None else enough) else layers
-    places = torch.linspace(0, len(ends) - 1, min(count, len(ends))).round().int().tolist()
-    return [ends[place] for place in dict.fromkeys(places)]
+    return spaced(ends, count)
 
 
 def ends_block(layer: Layer) -> bool:
