@@ -222,13 +222,7 @@ def _is_shown(layer: Layer) -> bool:
     return layer.has_map and layer.kind in ("relu", "relu6", "concat", "add", "max_pool")
 
 
-@dataclass(frozen=True)
-class _UnitGradients:
-    """One unit of one picture, and its gradients."""
-
-    image: torch.Tensor
-    gradients: Mapping[str, Gradient]
-    box: Box | None
+_UnitGradients = tuple[torch.Tensor, Mapping[str, Gradient], Box | None]  # an image's, and its box
 
 
 def _unit_gradients(
@@ -240,11 +234,10 @@ def _unit_gradients(
 ) -> _UnitGradients:
     seen = images.standard(image, network.input_size[0])
     if where == "channel":
-        return _UnitGradients(seen, backprop.gradients(network, seen, (layer, channel)), None)
+        return seen, backprop.gradients(network, seen, (layer, channel)), None
     place = strongest(network, seen, layer, channel)
     gradients = backprop.gradients(network, seen, (layer, channel, place))
-    box = receptive_box(network, layer, place, (seen.shape[2], seen.shape[3]))
-    return _UnitGradients(seen, gradients, box)
+    return seen, gradients, receptive_box(network, layer, place, (seen.shape[2], seen.shape[3]))
 
 
 def strongest(network: Network, image: torch.Tensor, layer: str, channel: int) -> tuple[int, int]:
@@ -262,12 +255,13 @@ def rules_panel(
 ) -> tuple[Image.Image, str]:
     """Any neuron of any layer, in any picture: its gradient by the three rules, from one forward
     pass."""
-    picture = rules_picture(unit.image, unit.gradients, view, box=unit.box, zoom=zoom, columns=2)
-    first = unit.gradients[RULES[0]]
+    image, gradients, box = unit
+    picture = rules_picture(image, gradients, view, box=box, zoom=zoom, columns=2)
+    first = gradients[RULES[0]]
     target, answer = first.targets[0], float(first.scores[0])
     if not bool(first.values.any()):
         return picture, f"{target}: it answers {answer:.2f}, and no pixel can change that."
-    counted = {rule: one.values[0].any(0).float() for rule, one in unit.gradients.items()}
+    counted = {rule: one.values[0].any(0).float() for rule, one in gradients.items()}
     shares = [f"{rule} {float(some.mean()):.0%}" for rule, some in counted.items()]
     return picture, (
         f"{target}: it answers {answer:.2f}. Pixels that count, of all: {', '.join(shares)}. "
@@ -453,25 +447,11 @@ def attribution_words(attribution: Attribution) -> str:
 
 
 @dataclass(frozen=True)
-class CascadeView:
-    """The steps of a cascade so far, of `total` and the learned network."""
+class CascadeView(Beside[Randomization]):
+    """A step of a cascade, and the steps so far, of `total` and the learned network."""
 
     steps: tuple[Randomization, ...]
     total: int
-
-    @property
-    def progress(self) -> float:
-        """0 to 1."""
-        return self.steps[-1].progress
-
-
-def last_unit(network: Network, index: int) -> Any:
-    """A class as (layer, channel) of the last layer with weights.
-
-    SqueezeNet has a ReLU after that layer: random weights may never open it, and then there is no
-    gradient at all.
-    """
-    return (backprop.weighted_layers(network)[0], index)
 
 
 def _draw_cascade(
@@ -481,7 +461,7 @@ def _draw_cascade(
         {"rank correlation": "rank_correlation", "structure (SSIM)": "ssim"}
     ),
 ) -> tuple[Image.Image, str]:
-    last = shown.steps[-1]
+    last = shown.frame
     row = figures.side_by_side(
         [gradient_image(one.values[0], view) for one in last.gradients.values()],
         list(last.gradients),
@@ -509,12 +489,13 @@ def cascade_panel(
     They are those of the score before any last ReLU.
     """
     seen, chosen = declare.seen_and_class(image, network, target)
-    unit, total = last_unit(network, chosen), len(backprop.weighted_layers(network))
-    frames = backprop.cascading_randomization.frames(network, seen, unit, seed=seed)
+    layers = backprop.weighted_layers(network)
+    # SqueezeNet's last ReLU may never open with random weights: then there is no gradient at all
+    unit = (layers[0], chosen)
     steps: tuple[Randomization, ...] = ()
-    for step in frames:
+    for step in backprop.cascading_randomization.frames(network, seen, unit, seed=seed):
         steps = (*steps, step)
-        yield CascadeView(steps, total)
+        yield CascadeView(step, steps, len(layers))
 
 
 def similarity_strips(shown: CascadeView, measure: str = "rank_correlation") -> Image.Image:
@@ -524,18 +505,18 @@ def similarity_strips(shown: CascadeView, measure: str = "rank_correlation") -> 
 
     Drawn in a few milliseconds, so that the panel answers while it works.
     """
-    strips = []
-    for rule in shown.steps[0].gradients:
-        known = [getattr(one, measure)[rule] for one in shown.steps]
-        row = np.array([[*known, *[np.nan] * (shown.total + 1 - len(known))]])
-        strips.append(figures.enlarge(figures.paint(row, limits=(0.0, 1.0)), _FIELD))
-    last = [f"{getattr(shown.steps[-1], measure)[rule]:.2f}" for rule in shown.steps[0].gradients]
+    last = getattr(shown.frame, measure)
+    fields = np.full((len(last), 1, shown.total + 1), np.nan)
+    for place, step in enumerate(shown.steps):
+        fields[:, 0, place] = list(getattr(step, measure).values())
     return figures.mosaic(
-        strips, columns=1, gap=4, rows=list(shown.steps[0].gradients), values=last
+        [figures.paint(row, limits=(0.0, 1.0)) for row in fields],
+        columns=1,
+        gap=4,
+        enlarge=23,
+        rows=list(last),
+        values=[f"{value:.2f}" for value in last.values()],
     )
-
-
-_FIELD = 23  # pixels
 
 
 def similarity_picture(steps: Sequence[Randomization]) -> Image.Image:

@@ -117,7 +117,7 @@ def _draw_return(now: InversionFrame, network: Network) -> tuple[Image.Image, st
     )
     titles = ["the image", "what its code gives back", "how near the code is"]
     words = (
-        f"{_kept_words(now, network)}: code distance {_share(now.distances[-1])}. "
+        f"{_kept_words(now, network)}: code distance {figures.per_cent(now.distances[-1])}. "
         f"Pixels are {float(inversion.pixel_distance(now.frame.image, now.image)):.2f} apart. "
         f"{_so_far(now)}\n{_named(now, network)}"
     )
@@ -175,17 +175,6 @@ def invert_panel(
     return _inversion_frames(network, small, code, setting, **begin)
 
 
-def _share(value: float) -> str:
-    """A distance relative to the code's own size, for eyes.
-
-    >>> _share(0.0324), _share(0.00001), _share(2.5)
-    ('3.2 %', '< 0.1 %', '250 %')
-    """
-    if value > 1:
-        return f"{value:.0%}".replace("%", " %")
-    return figures.per_cent(value)
-
-
 # The four quadrants
 
 
@@ -219,9 +208,9 @@ def quadrants_panel(
 def comparison_words(result: inversion.Comparison) -> str:
     """How near reconstructions are to a code and to each other, in a sentence."""
     apart = result.pixels[~torch.eye(len(result.pixels), dtype=torch.bool)]
+    near, far = (figures.per_cent(float(one)) for one in result.to_code.aminmax())
     return (
-        f"Their codes are {_share(float(result.to_code.min()))} to "
-        f"{_share(float(result.to_code.max()))} of its size from the image's; their pixels "
+        f"Their codes are {near} to {far} of its size from the image's; their pixels "
         f"{float(apart.min()):.2f} to {float(apart.max()):.2f} from each other's, where two "
         "unrelated photos are about 0.3 apart."
     )
@@ -278,7 +267,7 @@ def _draw_strip(strip: Strip, network: Network) -> tuple[Image.Image, str]:
     seen = inversion.recognition(network, torch.cat(strip.images), originals)
     layers = strip.layers[: len(strip.images)]
     words = [
-        f"{layer}: code distance {_share(near)}, the image's class has "
+        f"{layer}: code distance {figures.per_cent(near)}, the image's class has "
         f"{figures.per_cent(float(chance))}"
         + ("" if same else " and is not the first answer any more")
         for layer, near, chance, same in zip(
@@ -310,20 +299,10 @@ def strip_picture(strip: Strip) -> Image.Image:
     missing = len(strip.layers) - len(strip.images)
     blank = torch.full_like(strip.original, 0.94)
     tiles = [strip.original, *strip.images, *[blank] * missing]
-    values = ["", *[_share(near) for near in strip.distances], *[""] * missing]
+    values = ["", *[figures.per_cent(near) for near in strip.distances], *[""] * missing]
     titles = ["the image", *strip.layers]
     columns = min(4 if strip.original.shape[3] <= 192 else 3, len(tiles))  # as a cell is wide
     return figures.mosaic(tiles, titles=titles, values=values, columns=columns, gap=8)
-
-
-def row_picture(
-    original: Tensor, shown: Mapping[str, Tensor], values: Sequence[str] | None = None
-) -> Image.Image:
-    """The original and reconstructions (1, 3, H, W) by title in one row."""
-    written = None if values is None else ["", *values]
-    tiles = [original, *shown.values()]
-    titles = ["the image", *shown]
-    return figures.mosaic(tiles, titles=titles, values=written, columns=len(tiles), gap=8)
 
 
 # What was measured before
@@ -359,10 +338,10 @@ def measured() -> tuple[Measured, ...]:
     )
 
 
-def _by_layer(rows: Sequence[Measured] | None = None) -> dict[str, list[Measured]]:
-    """The rows of the table, or some, by their layer."""
+def _by_layer() -> dict[str, list[Measured]]:
+    """The rows of the table by their layer."""
     layers: dict[str, list[Measured]] = {}
-    for row in measured() if rows is None else rows:
+    for row in measured():
         layers.setdefault(row.layer, []).append(row)
     return layers
 
@@ -379,11 +358,11 @@ def pictures() -> dict[str, Tensor]:
     return dict(zip(["photos", *layers], tiles, strict=True))
 
 
-def table(rows: Sequence[Measured] | None = None) -> str:
+def table() -> str:
     """Mean and standard deviation of each measure by layer, and how many were still recognised."""
     heads = "normalised error   code distance    pixels         named alike"
     lines = [f"{'':18}{heads}"]
-    for layer, some in _by_layer(rows).items():
+    for layer, some in _by_layer().items():
         parts = [
             _spread_words([getattr(row, key) for row in some], digits)
             for key, digits in (("normalised", 3), ("distance", 3), ("pixels", 2))
@@ -410,14 +389,12 @@ def errors_panel(
 ) -> tuple[Image.Image, str]:
     """Twelve photos and what came back from each of ten codes, with the curve of the errors."""
     rows = _by_layer()[layer]
-    tiles = [*pictures()["photos"], *pictures()[layer]]
-    values = [row.answer for row in rows]
-    values += ["same answer" if row.same else "another answer" for row in rows]
-    half = len(rows) // 2
-    places = torch.arange(2 * len(rows)).view(2, 2, half).transpose(0, 1).flatten().tolist()
-    sheet = figures.mosaic(
-        [tiles[place] for place in places], columns=half, values=[values[place] for place in places]
-    )
+    half, tiles, values = len(rows) // 2, [], []
+    for some in (slice(half), slice(half, None)):
+        tiles += [*pictures()["photos"][some], *pictures()[layer][some]]
+        values += [row.answer for row in rows[some]]
+        values += ["same answer" if row.same else "another answer" for row in rows[some]]
+    sheet = figures.mosaic(tiles, columns=half, values=values)
     picture = figures.side_by_side([sheet, errors_picture(measure, chosen=layer)], columns=1)
     numbers = [float(getattr(row, measure)) for row in rows]
     words = (

@@ -22,7 +22,6 @@ from labsupport.methods.style import (
     StyleFrame,
     StyleRecipe,
     recipe_for,
-    reconstruct_content,
     reconstruct_style,
     stylize,
 )
@@ -49,7 +48,6 @@ _OPTIMIZERS: dict[str, Optimizer] = {"L-BFGS": LBFGS(0.02), "Adam": Adam(0.03, "
 _POOLING = {"max, as trained": "max", "average, as in the paper": "average"}
 RATIOS = (10.0, 1.0, 0.1, 0.01)
 _WIDE, _THUMB = 448, 96  # pixels that a painting may fill, and of what it is made from
-_LOSSES = (1e-3, 10.0)
 _STRONGEST = 32  # channels of a Gram matrix
 
 
@@ -112,7 +110,7 @@ def loss_picture(history: Sequence[Mapping[str, float]], steps: int = 0) -> Imag
         across="step",
         up="relative loss",
         size=(360, 230),
-        limits=_LOSSES,
+        limits=(1e-3, 10.0),
         reach=max(steps, len(history) - 1),
         log=True,
     )
@@ -269,9 +267,9 @@ def gram_panel(
     return figures.side_by_side(parts, titles), words
 
 
-def shuffled_positions(maps: Tensor, seed: int = 0) -> Tensor:
+def shuffled_positions(maps: Tensor) -> Tensor:
     """Maps (N, C, H, W) with their positions in another order, the same one for all channels."""
-    order = torch.randperm(maps[0, 0].numel(), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(maps[0, 0].numel(), generator=torch.Generator().manual_seed(0))
     return maps.flatten(2)[:, :, order].view_as(maps)
 
 
@@ -302,21 +300,6 @@ def grams_picture(network: Network, names: Sequence[str], layer: str) -> Image.I
 
 
 # Galleries
-
-
-def row_picture(
-    pictures: Sequence[StyleFrame | Tensor], titles: Sequence[str], *, columns: int | None = None
-) -> Image.Image:
-    """Frames, or images, side by side under their titles."""
-    tiles = [one.image if isinstance(one, StyleFrame) else one for one in pictures]
-    return figures.mosaic(tiles, titles=titles, columns=columns or len(tiles), gap=8)
-
-
-def content_ladder(
-    network: Network, image: Tensor, layers: Sequence[str], *, steps: int = 60
-) -> dict[str, StyleFrame]:
-    """What the content loss keeps, for each layer alone, from noise."""
-    return {layer: reconstruct_content(network, image, layer, steps=steps) for layer in layers}
 
 
 def style_ladder(

@@ -538,17 +538,17 @@ def bars(
     return sheet
 
 
-def per_cent(probability: float) -> str:
-    """A probability in words that never say 100 % or 0 % of what is not.
+def per_cent(share: float) -> str:
+    """A probability, or another share, in words that never say 100 % or 0 % of what is not.
 
-    >>> per_cent(0.9649), per_cent(0.99999), per_cent(0.0000001), per_cent(1.0)
-    ('96.5 %', '> 99.9 %', '< 0.1 %', '100 %')
+    >>> per_cent(0.9649), per_cent(0.99999), per_cent(0.0000001), per_cent(1.0), per_cent(2.5)
+    ('96.5 %', '> 99.9 %', '< 0.1 %', '100 %', '250 %')
     """
-    if probability >= 1 or probability <= 0:
-        return "100 %" if probability >= 1 else "0 %"
-    if probability > 0.9995:
+    if share >= 1 or share <= 0:
+        return f"{max(share, 0):.0%}".replace("%", " %")
+    if share > 0.9995:
         return "> 99.9 %"
-    return f"{probability:.1%}".replace("%", " %") if probability >= 0.0005 else "< 0.1 %"
+    return f"{share:.1%}".replace("%", " %") if share >= 0.0005 else "< 0.1 %"
 
 
 def curve(

@@ -6,7 +6,7 @@ import torch
 import toys
 from torch import nn
 
-from labsupport.core import network as networks
+from labsupport.core import images
 from labsupport.core.errors import BadSetting
 from labsupport.labs import lab07_deconv as lab
 from labsupport.methods import backprop
@@ -108,7 +108,7 @@ def test_a_dead_neuron_is_said_to_be_dead(tiny):
     _, words = lab.rules_panel.function(dead, "colours", False)
     assert "no pixel can change that" in words
     alive = lab._unit_gradients(spot(1, 1), tiny, "relu1", 0, "channel")
-    assert alive.box is None
+    assert alive[2] is None
     assert "The gradient passes 1 ReLU." in lab.rules_panel.function(alive, "signed", False)[1]
 
 
@@ -188,6 +188,7 @@ def test_smoothgrad_draws_each_frame(tiny):
 def test_the_cascade_is_measured_and_drawn(tiny):
     views = list(lab.cascade_panel.function(spot(4, 4), tiny, 1, seed=2))
     assert [len(one.steps) for one in views] == [1, 2, 3, 4]
+    assert views[-1].progress == 1.0
     picture, words = lab._draw_cascade(views[0], "magnitude", "rank_correlation")
     assert "as learned" in words
     _, words = lab._draw_cascade(views[-1], "magnitude", "ssim")
@@ -201,6 +202,10 @@ def test_the_cascade_is_measured_and_drawn(tiny):
     assert unknown == pytest.approx(2, abs=0.3)  # of four fields in each strip, two are known
 
 
-def test_the_last_unit_has_no_relu_after_it(tiny):
-    assert lab.last_unit(tiny, 1) == ("fc3", 1)
-    assert lab.last_unit(networks.load(), 7) == ("conv10", 7)
+def test_the_cascade_explains_a_score_with_no_relu_after_it(tiny, network):
+    koala = images.sample("koala")
+    for known, image, layer in ((tiny, spot(4, 4), "fc3"), (network, koala, "conv10")):
+        first = next(lab.cascade_panel.function(image, known, 1, seed=0))
+        target = first.frame.gradients["backprop"].targets[0]
+        assert known.layer(target.layer) is known.layer(layer)
+        assert target.index == 1
