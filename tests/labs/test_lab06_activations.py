@@ -279,14 +279,14 @@ def test_votes_are_signed_and_the_largest_come_first():
 
 
 def test_the_curves_are_the_similarities(network, koala):
-    curves = invariance.similarity_by_depth(
-        network, koala, Distortion(right=4), layers=["conv1", "fire9", "flatten"]
+    after = activations.similarity(
+        network, koala, Distortion(right=4), ["conv1", "fire9", "flatten"]
     )
-    assert curves.titles == ("conv1", "fire9", "scores")
-    words = invariance.depth_words(curves)
+    assert invariance._titles(network, after) == ["conv1", "fire9", "scores"]
+    words = invariance.depth_words(network, after, "moved")
     for name in invariance.MEASURES:
-        assert f"{float(getattr(curves.after, name)[0]):.2f} and" in words
-    assert invariance.depth_picture(curves).size == (620, 320)
+        assert f"{float(getattr(after, name)[0]):.2f} and" in words
+    assert invariance.depth_picture(network, after, "moved").size == (620, 320)
     # every kind and strength is a distortion
     for kind in invariance.KINDS.values():
         assert kind(0.0) == Distortion()

@@ -2,11 +2,9 @@
 most from one picture to another."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -41,46 +39,28 @@ def depth_layers(network: Network) -> list[str]:
     return list(dict.fromkeys([first, *ends, scores]))
 
 
-@dataclass(frozen=True)
-class SimilarityByDepth:
-    """How similar activations are, layer by layer: to those before a distortion, and to those of
-    unrelated pictures."""
-
-    titles: tuple[str, ...]
-    after: Similarity
-    unrelated: Similarity | None
-    words: str
+def _titles(network: Network, after: Similarity) -> list[str]:
+    """The layers' titles; the last layer of all gives the scores."""
+    last = network.layers[-1].name
+    return ["scores" if name == last else network.layer(name).title for name in after.layers]
 
 
-def similarity_by_depth(
-    network: Network,
-    shown: torch.Tensor,
-    distortion: Distortion,
-    unrelated: Similarity | None = None,
-    layers: Sequence[str] | None = None,
-) -> SimilarityByDepth:
-    """`similarity` through the network, averaged over pictures (N, 3, H, W) later on."""
-    layers = depth_layers(network) if layers is None else list(layers)
-    titles = [network.layer(name).title for name in layers]
-    if layers[-1] == network.layers[-1].name:
-        titles[-1] = "scores"
-    after = activations.similarity(network, shown, distortion, layers)
-    return SimilarityByDepth(tuple(titles), after, unrelated, distortion.words)
-
-
-def depth_picture(curves: SimilarityByDepth, size: tuple[int, int] = (620, 320)) -> Image.Image:
-    """Three correlations over depth; dotted, what two different pictures have in common."""
-    places = np.arange(len(curves.titles))
+def depth_picture(
+    network: Network, after: Similarity, words: str, size: tuple[int, int] = (620, 320)
+) -> Image.Image:
+    """Three correlations over depth, each averaged over pictures, under the `words` for what was
+    done to them; dotted, what two different pictures have in common at the same layers."""
+    places, unrelated = range(len(after.layers)), _unrelated(network, after.layers)
 
     def plot(axes: figures.Axes) -> None:
         for place, name in enumerate(MEASURES):
-            axes.plot(places, getattr(curves.after, name).nanmean(1).numpy(), **_LOOKS[place])
-            if curves.unrelated is not None and name != "aligned":
-                floor = getattr(curves.unrelated, name).nanmean(1).numpy()
+            axes.plot(places, getattr(after, name).nanmean(1).numpy(), **_LOOKS[place])
+            if name != "aligned":
+                floor = getattr(unrelated, name).nanmean(1).numpy()
                 axes.plot(places, floor, color=ink.SERIES[place], linestyle=":", linewidth=1.5)
-        axes.set_xticks(places, curves.titles, rotation=35, ha="right")
+        axes.set_xticks(places, _titles(network, after), rotation=35, ha="right")
         axes.set_ylim(-0.08, 1.05)
-        axes.set_title(curves.words, fontsize=10, loc="left")
+        axes.set_title(words, fontsize=10, loc="left")
 
     return figures.drawn(plot, size=size, up="correlation")
 
@@ -114,34 +94,34 @@ def depth_panel(
     """Choose a distortion and its strength: how similar is each layer to what it was?"""
     standard = images.standard(image, network.input_size[0])
     change = KINDS[kind](strength / 100)
-    curves = similarity_by_depth(network, standard, change, _unrelated(network))
-    drawn = figures.side_by_side([depth_picture(curves), depth_key()], columns=1, gap=2)
+    after = activations.similarity(network, standard, change, depth_layers(network))
+    curves = depth_picture(network, after, change.words)
+    drawn = figures.side_by_side([curves, depth_key()], columns=1, gap=2)
     picture = figures.side_by_side([tile_of(activations.distort(standard, change)), drawn])
-    return picture, depth_words(curves)
+    return picture, depth_words(network, after, change.words)
 
 
 _UNRELATED = ("giant_panda", "macaw", "taj_mahal", "coffee")
 
 
 @lru_cache(maxsize=2)
-def _unrelated(network: Network) -> Similarity:
-    """What two pictures of different things have in common at each layer."""
+def _unrelated(network: Network, layers: Sequence[str]) -> Similarity:
+    """What two pictures of different things have in common at each of the layers."""
     size = network.input_size[0]
     some = torch.cat([images.standard(images.sample(name), size) for name in _UNRELATED])
-    return activations.similarity(network, some, some.roll(1, 0), depth_layers(network))
+    return activations.similarity(network, some, some.roll(1, 0), layers)
 
 
-def depth_words(curves: SimilarityByDepth) -> str:
+def depth_words(network: Network, after: Similarity, words: str) -> str:
     """The first layer against the last with maps, in a sentence."""
-    after = curves.after
-    last = len(curves.titles) - 2
+    first, *_, last, _ = _titles(network, after)
     parts = []
-    for name, words in MEASURES.items():
+    for name, measure in MEASURES.items():
         numbers = getattr(after, name).nanmean(1)
-        parts.append(f"{words} {float(numbers[0]):.2f} and {float(numbers[last]):.2f}")
+        parts.append(f"{measure} {float(numbers[0]):.2f} and {float(numbers[-2]):.2f}")
     return (
-        f"The picture is {curves.words}. Correlation with the undistorted one at "
-        f"{curves.titles[0]} and at {curves.titles[last]}: {'; '.join(parts)}."
+        f"The picture is {words}. Correlation with the undistorted one at {first} and at {last}: "
+        f"{'; '.join(parts)}."
     )
 
 
@@ -149,9 +129,13 @@ def depths_picture(
     network: Network, shown: torch.Tensor, distortions: Sequence[Distortion]
 ) -> Image.Image:
     """The curves over depth for several distortions, each averaged over pictures (N, 3, H, W)."""
-    unrelated = _unrelated(network)
-    curves = [similarity_by_depth(network, shown, one, unrelated) for one in distortions]
-    pictures = [depth_picture(one, (412, 280)) for one in curves]
+    layers = depth_layers(network)
+    pictures = [
+        depth_picture(
+            network, activations.similarity(network, shown, one, layers), one.words, (412, 280)
+        )
+        for one in distortions
+    ]
     two_wide = figures.side_by_side(pictures, columns=2)
     return figures.side_by_side([two_wide, depth_key(two_wide.width)], columns=1, gap=4)
 
