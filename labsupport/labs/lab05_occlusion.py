@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -121,14 +121,12 @@ def map_picture(
     if view == "best_class":
         return _class_picture(image, occluded, network, opacity)
     change = occluded.pixels(view) - occluded.clean[view]
-    return figures.overlay(
-        image,
-        change,
-        opacity=opacity,
-        colours="signed",
-        fade=True,
-        label=f"change of the {_quantity(occluded, view)}",
+    return _change_over(
+        image, change, opacity=opacity, label=f"change of the {_quantity(occluded, view)}"
     )
+
+
+_change_over = partial(figures.overlay, colours="signed", fade=True)
 
 
 def value_picture(occluded: OcclusionMap, view: str, network: Network) -> Image.Image:
@@ -237,14 +235,12 @@ def maps_together(
     changes = [one.pixels("score") - one.clean["score"] for one in maps.values()]
     most = max(float(change.abs().max()) for change in changes)
     pictures = [
-        figures.overlay(
+        _change_over(
             image,
             change,
             opacity=0.8,
-            colours="signed",
-            fade=True,
             limits=(-most, most) if shared else None,
-            label="" if shared and change is not changes[-1] else "change of the score",
+            label="change of the score",
             bar=not shared or change is changes[-1],
         )
         for change in changes

@@ -72,7 +72,7 @@ def test_the_first_and_the_best_recipe_differ_where_there_are_two():
     assert set(first) == set(best) == {one.network for one in published()}
     assert first["resnet50"].top1 < best["resnet50"].top1
     assert all(best[name].top1 >= first[name].top1 for name in first)
-    picture, words = lab.accuracy_picture("parameters", 9, "top5")
+    picture, words = lab.accuracy_panel.function("parameters", 9, "top5")
     assert picture.size == (680, 440)
     assert max(one.top5 for one in best.values()) == pytest.approx(98.7, abs=0.1)
     assert "98.7 %" in words

@@ -69,7 +69,7 @@ def test_class_maps_share_one_scale_and_the_applications_are_made_here(network):
 @pytest.fixture
 def menu(monkeypatch):
     monkeypatch.setattr(detectors, "is_cached", lambda name: name.startswith("ssdlite"))
-    menu = lab.TaskMenu("localization")
+    menu = lab.task_menu("localization")
     made = []
 
     def load(name):

@@ -180,21 +180,23 @@ def test_the_words_say_what_was_measured(things, points):
 def test_the_image_itself_is_not_its_own_neighbour(things):
     for layer in ("pixels", "fire9"):
         rows = things.codes[layer]
-        result = atlas.nearest_others(rows, rows[4:5], 5, "cosine").numbers
+        number, result = atlas.nearest_others(rows, rows[4:5])
+        assert number == 4
         assert 4 not in result
-        assert result == c.neighbours(rows, 4, k=5).numbers
+        assert result == list(c.neighbours(rows, 4, k=5).numbers)
         stranger = rows[4:5] + 0.3 * rows[9:10]
-        assert 4 in atlas.nearest_others(rows, stranger, 5, "cosine").numbers
+        number, result = atlas.nearest_others(rows, stranger)
+        assert number is None
+        assert 4 in result
 
 
 def test_the_atlas_knows_its_own_and_places_a_stranger(things, points, opened):
     name = things.pictures.names[8]
     panel = opened(lab.atlas_panel(things, points, name))
     assert panel.words.startswith(things.titles[8])
-    seen = things.pictures[8].image
-    number, near = atlas._neighbours_in(things, seen)
-    assert number == 8
-    assert near == list(c.neighbours(things.code, 8, k=5).numbers)
+    seen = maps.codes_of(things, things.pictures[8].image)
+    near = list(c.neighbours(things.code, 8, k=5).numbers)
+    assert atlas.nearest_others(things.code, seen) == (8, near)
     content = figures.to_png(images.to_pil(images.sample("giant_panda")))
     panel.controls["image"].open(content, "panda.png")
     assert panel.words.startswith("Your picture")

@@ -2,7 +2,6 @@
 
 from labsupport.labs.lab01_case_studies.anatomy import (
     accuracy_panel,
-    accuracy_picture,
     comparison,
     design_panel,
     layer_table,

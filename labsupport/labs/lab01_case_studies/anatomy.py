@@ -269,14 +269,8 @@ def accuracy_panel(
     recipe: int = declare.choice(RECIPES, label="weights"),
     up: str = declare.choice({"top-1": "top1", "top-5": "top5"}, label="accuracy"),
 ) -> tuple[Image.Image, str]:
-    """Accuracy against cost of torchvision's classifiers."""
-    return accuracy_picture(across, recipe, up)
-
-
-def accuracy_picture(
-    across: str = "multiply_adds", recipe: int = 1, up: str = "top1"
-) -> tuple[Image.Image, str]:
-    """Each network a point; the lecture's and a few others with their names."""
+    """Accuracy against cost of torchvision's classifiers: each is a point, and the lecture's and a
+    few others have their names."""
     shown = _chosen(recipe)
 
     def plot(axes: figures.Axes) -> None:

@@ -38,27 +38,25 @@ def scene() -> torch.Tensor:
     return picture.clamp_(0, 1)
 
 
-class TaskMenu(controls.LoadingMenu):
+def task_menu(default: str) -> controls.LoadingMenu:
     """A menu of the tasks, and of detection by torchvision's detectors; these download when they
     are chosen. The value is a task's name, or a `Detector`.
 
     One that cannot be had gives its `WeightsUnavailable` as a message in the panel, and the menu
     goes back to the task before.
     """
-
-    def __init__(self, default: str) -> None:
-        here = [name for name in detectors.NAMES if detectors.is_cached(name)]
-        titles = {task: task for task in TASKS}
-        for name, title in detectors.NAMES.items():
-            far = "" if name in here else f" (download, {detectors.megabytes(name)} MB)"
-            titles[name] = f"detection: {title}{far}"
-        own = {task: task for task in TASKS}
-        super().__init__(
-            titles, default, load=detectors.load, own=own, here=here, most=1, label="task"
-        )
+    here = [name for name in detectors.NAMES if detectors.is_cached(name)]
+    own = {task: task for task in TASKS}
+    titles = dict(own)
+    for name, title in detectors.NAMES.items():
+        far = "" if name in here else f" (download, {detectors.megabytes(name)} MB)"
+        titles[name] = f"detection: {title}{far}"
+    return controls.LoadingMenu(
+        titles, default, load=detectors.load, own=own, here=here, most=1, label="task"
+    )
 
 
-_TASK_MENU: Any = declare.Declared(lambda _, start, __: TaskMenu(start), "localization")
+_TASK_MENU: Any = declare.Declared(lambda _, start, __: task_menu(start), "localization")
 
 
 @declare.panel("One picture, four tasks", cost="quick")

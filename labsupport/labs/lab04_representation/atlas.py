@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from labsupport.core import images
 from labsupport.core.images.sets import ImageSet
 from labsupport.labs.lab04_representation import maps
-from labsupport.labs.lab04_representation.maps import PIXELS, Collection, codes_of, tile
+from labsupport.labs.lab04_representation.maps import PIXELS, Collection, codes_of, squared
 from labsupport.methods import codes as c
 from labsupport.ui import declare, figures, ink
 
@@ -32,26 +32,28 @@ def neighbours_panel(
     """A picture, or one of your own, and its nearest pictures by code and by pixels."""
     seen = c.fitted(image, things.network.input_size)
     own = {layer: c.codes(things.network, seen, layer), PIXELS: c.pixel_codes(seen)}
-    rows = {name: nearest_others(things.codes[name], own[name], k, metric) for name in own}
-    numbers = [number for near in rows.values() for number in near.numbers]
-    tiles = [tile(things, number, 100) for number in numbers]
+    rows = {name: nearest_others(things.codes[name], own[name], k, metric)[1] for name in own}
+    numbers = [number for near in rows.values() for number in near]
+    tiles = [squared(things, number, 100) for number in numbers]
     titles = [things.titles[number] for number in numbers]
     names = [f"by code ({layer})", "by pixels"]
     nearest = figures.mosaic(tiles, columns=k, titles=titles, rows=names)
     asked = figures.mosaic(images.resize(seen, 144, crop=144), gap=0)
     words = [
-        f"{name}: {_counted([things.categories[n] for n in near.numbers])}"
+        f"{name}: {_counted([things.categories[n] for n in near])}"
         for name, near in zip(names, rows.values(), strict=True)
     ]
     return figures.side_by_side([asked, nearest], ["asked", ""]), ". ".join(words) + "."
 
 
-def nearest_others(codes: torch.Tensor, asked: torch.Tensor, k: int, metric: str) -> c.Neighbours:
-    """The k nearest of `codes` to one that need not be among them; the image itself is skipped."""
+def nearest_others(
+    codes: torch.Tensor, asked: torch.Tensor, k: int = 5, metric: str = "cosine"
+) -> tuple[int | None, list[int]]:
+    """Which of the codes is the one asked for, if it is among them, and the k nearest others."""
     near = c.neighbours(torch.cat([codes, asked]), len(codes), k=k + 1, metric=metric)
-    itself = near.distances[0] < 1e-3 * max(near.distances[-1], 1e-9)
-    keep = slice(1, None) if itself else slice(0, k)
-    return c.Neighbours(near.numbers[keep], near.distances[keep])
+    if near.distances[0] < 1e-3 * max(near.distances[-1], 1e-9):
+        return near.numbers[0], list(near.numbers[1:])
+    return None, list(near.numbers[:k])
 
 
 def _counted(categories: list[str]) -> str:
@@ -78,7 +80,7 @@ def atlas_panel(
     A picture of your own is put where its nearest pictures lie.
     """
     seen = c.fitted(image, things.network.input_size)
-    number, near = _neighbours_in(things, seen)
+    number, near = nearest_others(things.code, codes_of(things, seen))
     if view == "map":
         shown, spots, at = things, points, number
         if at is None:
@@ -104,15 +106,6 @@ def _window(zoom: int, across: float, down: float) -> maps.Window:
     return (left, top, left + 2 * half, top + 2 * half)
 
 
-def _neighbours_in(things: Collection, seen: torch.Tensor) -> tuple[int | None, list[int]]:
-    """Which of the pictures this is, if it is one of them, and its nearest others."""
-    asked = codes_of(things, seen)
-    near = c.neighbours(torch.cat([things.code, asked]), len(things), k=6)
-    if near.distances[0] < 1e-5:
-        return near.numbers[0], list(near.numbers[1:])
-    return None, list(near.numbers[:5])
-
-
 def _part(whole: Image.Image, zoom: int, across: float, down: float) -> Image.Image:
     """A window of the first zoom's size on the whole picture."""
     width, height = whole.width // zoom, whole.height // zoom
@@ -121,8 +114,8 @@ def _part(whole: Image.Image, zoom: int, across: float, down: float) -> Image.Im
 
 
 def _column(things: Collection, seen: torch.Tensor, near: Sequence[int]) -> Image.Image:
-    by_pixels = nearest_others(things.codes[PIXELS], c.pixel_codes(seen), 5, "cosine").numbers
-    tiles = [tile(things, n, 72) for pair in zip(near, by_pixels, strict=True) for n in pair]
+    _, by_pixels = nearest_others(things.codes[PIXELS], c.pixel_codes(seen))
+    tiles = [squared(things, n, 72) for pair in zip(near, by_pixels, strict=True) for n in pair]
     titles = ["by code", "by pixels", *[""] * 8]
     asked = figures.mosaic(images.resize(seen, 160, crop=160), gap=0)
     return figures.side_by_side([asked, figures.mosaic(tiles, columns=2, titles=titles)], columns=1)

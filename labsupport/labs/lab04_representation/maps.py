@@ -15,6 +15,7 @@ from labsupport.core.images.sets import CutOut, ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.methods import codes as c
 from labsupport.ui import controls, declare, figures, ink
+from labsupport.ui.control import spaced
 
 PIXELS = "pixels"
 _LOADED = 224  # pixels: the longer side of a picture that is kept
@@ -152,8 +153,7 @@ def map_layers(network: Network) -> list[str]:
     fires = [name for name in names if name.startswith("fire") and "/" not in name]
     if fires:
         return ["relu1", *fires]
-    places = np.linspace(0, len(names) - 1, min(9, len(names))).round().astype(int)
-    return [names[place] for place in dict.fromkeys(places.tolist())]
+    return spaced(names, 9)
 
 
 def codes_of(things: Collection, pictures: c.Images) -> torch.Tensor:
@@ -161,11 +161,12 @@ def codes_of(things: Collection, pictures: c.Images) -> torch.Tensor:
     return c.codes(things.network, pictures, things.layer)
 
 
-def tile(things: Collection, number: int, side: int) -> Image.Image:
-    """One picture in the middle of a white square of `side` pixels."""
-    small = things.small(number, side - 8)
+def squared(things: Collection, number: int, side: int, *, margin: int = 4) -> Image.Image:
+    """One picture in the middle of a white square of `side` pixels; a number below zero is none."""
     sheet = Image.new("RGB", (side, side), "white")
-    sheet.paste(small, ((side - small.width) // 2, (side - small.height) // 2), small)
+    if number >= 0:
+        small = things.small(number, side - 2 * margin)
+        sheet.paste(small, ((side - small.width) // 2, (side - small.height) // 2), small)
     return sheet
 
 
@@ -337,16 +338,10 @@ def grid_picture(
     A border is the redder and the wider the farther: white at the distance that 35 % of all
     touching pairs fall below, full at the one that 95 % do.
     """
-    rows, columns = grid.cells.shape
     gap = 8 if borders is not None else 3
     step = tile + gap
-    sheet = Image.new("RGB", (columns * step + gap, rows * step + gap), "white")
-    for place, number in enumerate(grid.cells.flatten().tolist()):
-        if number >= 0:
-            left, top = gap + place % columns * step, gap + place // columns * step
-            small = things.small(number, tile)
-            corner = (left + (tile - small.width) // 2, top + (tile - small.height) // 2)
-            sheet.paste(small, corner, small)
+    tiles = [squared(things, number, tile, margin=0) for number in grid.cells.flatten().tolist()]
+    sheet = figures.mosaic(tiles, columns=grid.cells.shape[1], gap=gap)
     if borders is not None:
         _draw_borders(sheet, borders, tile, gap)
     if chosen is not None:
