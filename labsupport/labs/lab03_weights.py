@@ -18,7 +18,7 @@ from labsupport.core.network import Network
 from labsupport.core.network.architectures import convnetjs
 from labsupport.core.network.architectures.lenet import LeNet5
 from labsupport.methods import weights as w
-from labsupport.ui import controls, declare, figures
+from labsupport.ui import declare, figures
 
 KEY_WORDS = {
     "number": "number of the filter",
@@ -234,18 +234,9 @@ def _draw_snapshot(
     return figures.side_by_side(pictures, titles), words
 
 
-_SETS_MENU: Any = declare.Declared(
-    lambda label, data, _: controls.choice(
-        label, SETS | CIFAR if data == "CIFAR10" else SETS, data
-    ),
-    "crops",
-    "learns from",
-)
-
-
 @declare.live("Filters that learn", draw=_draw_snapshot, autostart=False)
 def learning_panel(
-    data: str = _SETS_MENU,
+    data: str = declare.choice(SETS, "crops", label="learns from", asked=CIFAR),
     how: Mapping[str, Any] = declare.together(
         learning_rate=declare.logarithmic(0.04, 0.0005, 0.2),
         weight_decay=declare.choice(DECAYS, 1e-3),

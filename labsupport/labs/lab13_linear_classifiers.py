@@ -33,6 +33,7 @@ ELSEWHERE = {"CIFAR-10, 32 × 32": "CIFAR10", "Imagenette, 64 × 64": "Imagenett
 DECAY = declare.choice(
     {"none": 0.0, "0.01": 0.01, "0.1": 0.1, "1": 1.0, "10": 10.0}, 0.1, label="weight decay"
 )
+DECAYS = (0.0, 0.1, 1.0, 10.0)  # that are compared
 ALONG = {"the weights": "weights", "only their signs": "sign"}
 CONVNETS = {"digits": "lenet5", "photos32": "convnetjs"}
 EPOCHS = {"digits": 6, "fashion": 6}
@@ -124,22 +125,12 @@ _INPUTS = declare.together(
 )
 
 
-@declare.panel("Ten numbers", cost="instant")
-def numbers_panel(inputs: Mapping[str, float] = _INPUTS) -> tuple[Image.Image, str]:
-    """The slide's ten inputs as sliders, and what the classifier says."""
-    return _pushed_numbers(inputs, 0.0)
-
-
 @declare.panel("Ten numbers and a step", cost="instant")
 def attacked_numbers_panel(
     inputs: Mapping[str, float] = _INPUTS,
     step: float = declare.real(0.5, 0, 1, step=0.05, label="step along sign(w)"),
 ) -> tuple[Image.Image, str]:
     """The slide's ten inputs as sliders, the attack, and what the classifier says to both."""
-    return _pushed_numbers(inputs, step)
-
-
-def _pushed_numbers(inputs: Mapping[str, float], step: float) -> tuple[Image.Image, str]:
     start = torch.tensor(linear.SLIDE_INPUT)
     weights = torch.tensor(linear.SLIDE_WEIGHTS)
     given = torch.tensor(list(inputs.values()), dtype=torch.float64)
@@ -152,6 +143,13 @@ def _pushed_numbers(inputs: Mapping[str, float], step: float) -> tuple[Image.Ima
         f"Largest change from the slide's x: {change:.4g}."
     )
     return picture, words.replace("-", "−")
+
+
+@declare.panel("Ten numbers", cost="instant")
+def numbers_panel(inputs: Mapping[str, float] = _INPUTS) -> tuple[Image.Image, str]:
+    """The slide's ten inputs as sliders, and what the classifier says."""
+    picture, words = attacked_numbers_panel.function(inputs, 0.0)
+    return picture, words
 
 
 def numbers_picture(inputs: Sequence[float] | torch.Tensor) -> Image.Image:
@@ -286,9 +284,10 @@ def steps_picture(curves: Mapping[str, StepCurve], *, mark: int | None = None) -
 
 
 def templates(
-    classifier: LinearClassifier, *, shared: bool = False, enlarge: int = 0
+    classifier: LinearClassifier, *, shared: bool = False, side: int = 112
 ) -> Image.Image:
-    """A class's weights as a picture, zero as middle grey, its bias below the name.
+    """A class's weights as a picture of about `side` pixels, zero as middle grey, its bias below
+    the name.
 
     Each has its own scale, or all have one (`shared`).
     """
@@ -298,7 +297,7 @@ def templates(
         f"{name}, bias {ink.number(float(bias))}"
         for name, bias in zip(classifier.categories, classifier.bias, strict=True)
     ]
-    times = enlarge or max(1, round(112 / weights.shape[-1]))
+    times = max(1, round(side / weights.shape[-1]))
     return figures.mosaic(shown, columns=(len(titles) + 1) // 2, enlarge=times, titles=titles)
 
 
@@ -309,8 +308,7 @@ def _draw_snapshot(
     shared: bool = declare.choice({"own": False, "shared by all": True}, label="scale"),
     size: int = declare.whole(128, 64, 192, step=32, unit="px", label="tiles"),
 ) -> tuple[Image.Image, str]:
-    times = max(1, round(size / one.classifier.weights.shape[-1]))
-    picture = templates(one.classifier, shared=shared, enlarge=times)
+    picture = templates(one.classifier, shared=shared, side=size)
     if not one.step:
         return picture, "Before the first step all weights are zero: press Run."
     words = (
@@ -322,23 +320,18 @@ def _draw_snapshot(
     return picture, words
 
 
-def _sets_menu(label: str, data: str, _: declare.Made) -> Control:
-    """The bundled sets, and the download that is asked for."""
-    asked = {name: key for name, key in ELSEWHERE.items() if key == data}
-    return controls.choice(label, SETS | asked, data)
-
-
 def _epochs_slider(label: str, epochs: int | None, made: declare.Made) -> Control:
     return controls.whole(label, epochs or epochs_for(made["data"].value), 1, 60)
 
 
-_DATA: Any = declare.Declared(_sets_menu, "photos32", "learns from")
 _EPOCHS: Any = declare.Declared(_epochs_slider, None)
 
 
 @declare.live("Templates that are learned", draw=_draw_snapshot, autostart=False)
 def learning_panel(
-    data: str = _DATA, decay: float = DECAY, epochs: int = _EPOCHS
+    data: str = declare.choice(SETS, "photos32", label="learns from", asked=ELSEWHERE),
+    decay: float = DECAY,
+    epochs: int = _EPOCHS,
 ) -> Iterator[linear.Snapshot]:
     """Templates while they are learned. `data` may be "CIFAR10" or "Imagenette": a download."""
     return linear.train.frames(training_data(data)[0], weight_decay=decay, epochs=epochs)
@@ -356,8 +349,7 @@ class DecayComparison:
 
 
 @lru_cache(maxsize=6)
-def decays_compared(data: str, decays: tuple[float, ...] = (0.0, 0.1, 1.0, 10.0)
-                    ) -> tuple[DecayComparison, ...]:  # fmt: skip
+def decays_compared(data: str, decays: tuple[float, ...] = DECAYS) -> tuple[DecayComparison, ...]:
     """One classifier for each decay: how often it is right, how little it takes to fool it."""
     train, test = training_data(data)
     comparisons = []
@@ -392,7 +384,7 @@ def decays_picture(
 def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> Panel:
     """Mix a class's weights into a picture: before, what is added, after, and the answers."""
     names = training_data(data)[0].categories
-
+    most = 200 if data in EPOCHS else 60  # digits and clothes stand on black and need more
     among = next((words for words, key in (SETS | ELSEWHERE).items() if key == data), data)
 
     @declare.panel(f"Mix in a little of another class ({among})", cost="quick")
@@ -400,7 +392,7 @@ def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> 
         source: str = declare.choice(names, source or names[0], label="from class"),
         place: int = declare.whole(0, 0, 5, label="picture"),
         target: str = declare.choice(names, target or names[1], label="to class"),
-        strength: float = declare.real(*_strengths(data), step=0.5, unit="1/255", digits=1),
+        strength: float = declare.real(most // 2, 0, most, step=0.5, unit="1/255", digits=1),
         along: str = declare.choice(ALONG, label="mix in"),
         decay: float = DECAY,
     ) -> tuple[Image.Image, str]:
@@ -411,11 +403,6 @@ def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> 
         return shown, mixed_words(classifier, mixed, target)
 
     return mixing()
-
-
-def _strengths(data: str) -> tuple[float, float, float]:
-    """The slider's start and ends, in 1/255: digits and clothes stand on black and need more."""
-    return (100, 0, 200) if data in EPOCHS else (30, 0, 60)
 
 
 @lru_cache(maxsize=2)

@@ -58,10 +58,24 @@ logarithmic, number = _between(controls.logarithmic), _between(controls.number)
 
 
 def choice(
-    options: Sequence[str] | Mapping[str, Any], start: Any = None, *, label: str = ""
+    options: Sequence[str] | Mapping[str, Any],
+    start: Any = None,
+    *,
+    label: str = "",
+    asked: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A menu; with a mapping, the keys are what is read and the values what the function gets."""
-    return Declared(lambda name, at, _: controls.choice(name, options, at), start, label)
+    """A menu; with a mapping, the keys are what is read and the values what the function gets.
+
+    Those that are `asked`, such as downloads, are offered only to who begins with one of them.
+    """
+
+    def build(name: str, at: Any, _: Made) -> Control:
+        if isinstance(options, Mapping):
+            more = {words: value for words, value in (asked or {}).items() if value == at}
+            return controls.choice(name, {**options, **more}, at)
+        return controls.choice(name, options, at)
+
+    return Declared(build, start, label)
 
 
 def toggle(start: bool = False, *, label: str = "") -> Any:

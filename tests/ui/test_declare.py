@@ -172,3 +172,10 @@ def test_controls_of_the_drawing_can_stand_above_those_of_the_work():
     made = mixed(12, 99)
     assert list(made.controls) == ["shade", "side", "double"]
     assert (made.picture.size, made.picture.getpixel((0, 0))) == ((12, 12), (99, 99, 99))
+
+
+def test_what_is_asked_for_stands_in_the_menu_only_of_who_begins_with_it():
+    menu = declare.choice({"here": "a"}, "a", asked={"far": "b", "farther": "c"})
+    assert dict(menu.build("sets", "a", {}).source.options) == {"here": "a"}
+    asked = menu.build("sets", "b", {})
+    assert (dict(asked.source.options), asked.value) == ({"here": "a", "far": "b"}, "b")
