@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -43,6 +43,7 @@ class Progressing(Protocol):
 
 
 P_co = TypeVar("P_co", bound=Progressing, covariant=True)
+S = TypeVar("S", bound=Progressing)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,29 @@ class Beside(Generic[P_co]):
     def progress(self) -> float:
         """The frame's own, 0 to 1."""
         return self.frame.progress
+
+
+@dataclass(frozen=True)
+class Series(Generic[P_co]):
+    """Runs in turn: the names of all of them, and the last frame of each that has begun."""
+
+    names: tuple[str, ...]
+    frames: tuple[P_co, ...]
+
+    @property
+    def progress(self) -> float:
+        """The share of all the runs that is done, 0 to 1."""
+        return (len(self.frames) - 1 + self.frames[-1].progress) / len(self.names)
+
+
+def in_turn(names: Sequence[str], run: Callable[[str], Iterator[S]]) -> Iterator[Series[S]]:
+    """The frames of one run after the other, each with the last ones of the runs before it."""
+    done: tuple[S, ...] = ()
+    for name in names:
+        for frame in run(name):
+            begun = (*done, frame)
+            yield Series(tuple(names), begun)
+        done = begun
 
 
 class Shortcut(Iterator[F]):

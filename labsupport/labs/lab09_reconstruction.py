@@ -16,7 +16,7 @@ from torch import Tensor
 from labsupport.core import bundled, images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
-from labsupport.core.frames import Beside
+from labsupport.core.frames import Beside, Series, in_turn
 from labsupport.core.images import hog
 from labsupport.core.network import Network, Prediction
 from labsupport.labs.lab08_optimization.visualization import block_ends, has_channels
@@ -219,40 +219,22 @@ def comparison_words(result: inversion.Comparison) -> str:
 # Layer after layer
 
 
-@dataclass(frozen=True)
-class Strip:
-    """Reconstructions from one layer after the other, the last one on its way."""
-
-    original: Tensor
-    layers: tuple[str, ...]  # all of them
-    images: tuple[Tensor, ...]
-    distances: tuple[float, ...]
-    share: float  # of the last one's steps
-    steps: int
-
-    @property
-    def progress(self) -> float:
-        return (len(self.images) - 1 + self.share) / len(self.layers)
-
-
 def strips(
     network: Network, image: Tensor, layers: Sequence[str], *, factor: float = 1.0, **how: Any
-) -> Iterator[Strip]:
+) -> Iterator[Series[Frame]]:
     """One image from the codes of several layers, one after the other.
 
     `factor` multiplies each layer's own weight of the total variation; `steps`, `seed` and `every`
     are those of `invert`.
     """
-    done: tuple[Tensor, ...] = ()
-    near: tuple[float, ...] = ()
-    for layer in layers:
+
+    def run(layer: str) -> Iterator[Frame]:
         code = encode(network, image, layer)
         setting = inversion.setting_for(network, code)
         setting = replace(setting, tv=factor * setting.tv)
-        for frame in invert.frames(network, code, setting=setting, **{"every": 1, **how}):
-            both = (*done, frame.image), (*near, float(-frame.score))
-            yield Strip(image, tuple(layers), *both, frame.progress, frame.steps)
-        done, near = both
+        return invert.frames(network, code, setting=setting, **{"every": 1, **how})
+
+    return in_turn(layers, run)
 
 
 def ends(network: Network, count: int) -> tuple[str, ...]:
@@ -262,20 +244,27 @@ def ends(network: Network, count: int) -> tuple[str, ...]:
     return tuple(layer.title for layer in block_ends(maps, count))
 
 
-def _draw_strip(strip: Strip, network: Network) -> tuple[Image.Image, str]:
-    originals = strip.original.expand(len(strip.images), -1, -1, -1)
-    seen = inversion.recognition(network, torch.cat(strip.images), originals)
-    layers = strip.layers[: len(strip.images)]
+def _draw_strip(
+    strip: Series[Frame], network: Network, image: Tensor, size: int
+) -> tuple[Image.Image, str]:
+    original, last = images.standard(image, size), strip.frames[-1]
+    layers = strip.names[: len(strip.frames)]
+    found = torch.cat([frame.image for frame in strip.frames])
+    seen = inversion.recognition(network, found, original.expand_as(found))
     words = [
-        f"{layer}: code distance {figures.per_cent(near)}, the image's class has "
+        f"{layer}: code distance {_distance(frame)}, the image's class has "
         f"{figures.per_cent(float(chance))}"
         + ("" if same else " and is not the first answer any more")
-        for layer, near, chance, same in zip(
-            layers, strip.distances, seen.probability, seen.same.tolist(), strict=True
+        for layer, frame, chance, same in zip(
+            layers, strip.frames, seen.probability, seen.same.tolist(), strict=True
         )
     ]
-    words.append(f"{layers[-1]}: {strip.share:.0%} of {strip.steps} steps.")
-    return strip_picture(strip), "\n".join(words)
+    words.append(f"{layers[-1]}: {last.progress:.0%} of {last.steps} steps.")
+    return strip_picture(original, strip), "\n".join(words)
+
+
+def _distance(frame: Frame) -> str:
+    return figures.per_cent(float(-frame.score))
 
 
 @declare.live("What a company keeps", draw=_draw_strip)
@@ -287,21 +276,21 @@ def strip_panel(
     steps: int = declare.whole(60, 20, 300, step=20),
     size: int = declare.whole(128, 96, 224, step=32, unit="px", label="picture"),
     seed: int = declare.seed(),
-) -> Iterator[Strip]:
+) -> Iterator[Series[Frame]]:
     """A company keeps nothing but codes: what each layer's code gives back of any picture."""
     names = (*ends(network, layers - 1), LOG_PROBABILITIES)
     small = images.standard(image, size)
     return strips(network, small, names, factor=factor, steps=steps, seed=seed)
 
 
-def strip_picture(strip: Strip) -> Image.Image:
+def strip_picture(original: Tensor, strip: Series[Frame]) -> Image.Image:
     """The original and what each layer gives back, under their names."""
-    missing = len(strip.layers) - len(strip.images)
-    blank = torch.full_like(strip.original, 0.94)
-    tiles = [strip.original, *strip.images, *[blank] * missing]
-    values = ["", *[figures.per_cent(near) for near in strip.distances], *[""] * missing]
-    titles = ["the image", *strip.layers]
-    columns = min(4 if strip.original.shape[3] <= 192 else 3, len(tiles))  # as a cell is wide
+    missing = len(strip.names) - len(strip.frames)
+    blank = torch.full_like(original, 0.94)
+    tiles = [original, *(frame.image for frame in strip.frames), *[blank] * missing]
+    values = ["", *map(_distance, strip.frames), *[""] * missing]
+    titles = ["the image", *strip.names]
+    columns = min(4 if original.shape[3] <= 192 else 3, len(tiles))  # as a cell is wide
     return figures.mosaic(tiles, titles=titles, values=values, columns=columns, gap=8)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import inspect
+import itertools
 import re
 import sys
 import threading
@@ -118,12 +119,7 @@ class Board:
         """
         from labsupport.core import images
 
-        target = self._free_place(str(place or ""))
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadSetting(f"The folder {target.parent} cannot be made: {error}.") from error
-        return images.save(self._shown(), target, self.settings)
+        return images.save(self._shown(), self.free_place(str(place or "")), self.settings)
 
     def save_into(self, place: str) -> None:
         """Type where *Save picture* writes to."""
@@ -279,18 +275,22 @@ class Board:
         path = self.save(self._place.value.strip())
         self.say("note", f"Saved as {path}.")
 
-    def _free_place(self, typed: str) -> Path:
-        """The file that `typed` means; in a folder, the first number that is free."""
+    def free_place(self, typed: str, ending: str = ".png") -> Path:
+        """The file that `typed` means; in a folder, the first number that is free. The folder is
+        made, or `BadSetting` says why not."""
         place = Path(typed or self.folder).expanduser()
         if typed and not typed.endswith(("/", "\\")) and not place.is_dir():
-            place = place if place.suffix else place.with_suffix(".png")
+            place = place if place.suffix else place.with_suffix(ending)
             if place.exists():
                 raise BadSetting(f"{place} is there already. Type another name.")
-            return place
-        number = 1
-        while (place / f"{self.slug}-{number}.png").exists():
-            number += 1
-        return place / f"{self.slug}-{number}.png"
+        else:
+            numbered = (place / f"{self.slug}-{number}{ending}" for number in itertools.count(1))
+            place = next(file for file in numbered if not file.exists())
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadSetting(f"The folder {place.parent} cannot be made: {error}.") from error
+        return place
 
 
 def names_of(function: Callable[..., Any], controls: Iterable[str], *, skip: int = 0) -> list[str]:

@@ -3,10 +3,11 @@
 import inspect
 import pickle
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
-from labsupport.core.frames import Beside, Shortcut, Stepwise, framed
+from labsupport.core.frames import Beside, Shortcut, Stepwise, framed, in_turn
 
 events: list[str] = []
 
@@ -72,3 +73,18 @@ def test_what_stands_beside_a_frame_has_come_as_far_as_the_frame():
     frame = Stepwise()
     frame.step, frame.steps = 1, 4
     assert Beside(frame).progress == 0.25
+
+
+def test_runs_in_turn_begin_one_after_the_other_and_keep_the_last_frames_of_those_before():
+    begun = []
+
+    def run(name):
+        begun.append(name)
+        return iter([SimpleNamespace(step=step, progress=step / 2) for step in (1, 2)])
+
+    series = in_turn(["a", "b"], run)
+    first = next(series)
+    assert (begun, first.names, first.progress) == (["a"], ("a", "b"), 0.25)
+    *_, last = series
+    assert [frame.step for frame in last.frames] == [2, 2]
+    assert [one.progress for one in in_turn(["a", "b"], run)] == [0.25, 0.5, 0.75, 1.0]

@@ -1,11 +1,14 @@
 """Pictures that come back from codes: what the panels show is what the method made."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from labsupport.core import images
 from labsupport.core.errors import BadSetting
+from labsupport.core.frames import Series
 from labsupport.labs import lab09_reconstruction as lab
 from labsupport.methods import inversion
 
@@ -45,18 +48,19 @@ def test_a_strip_goes_from_layer_to_layer(network, cat):
     shares = [frame.progress for frame in frames]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    assert len(frames[-1].images) == 2
+    assert frames[-1].names == layers
     alone = inversion.invert(network, inversion.encode(network, cat, "fire5"), steps=4)
-    assert torch.equal(frames[-1].images[1], alone.image)
-    assert lab.strip_picture(frames[0]).size == lab.strip_picture(frames[-1]).size
+    assert torch.equal(frames[-1].frames[1].image, alone.image)
+    first, last = (lab.strip_picture(cat, frames[place]) for place in (0, -1))
+    assert first.size == last.size
 
 
 @pytest.mark.parametrize("side", [64, 128, 160, 192, 224])
 def test_a_strip_fits_into_a_cell_at_every_size_of_the_panel(side):
     image = torch.rand(1, 3, side, side)
-    layers = tuple(f"layer {number}" for number in range(10))
-    strip = lab.Strip(image, layers, (image,), (0.5,), 0.1, 100)
-    assert lab.strip_picture(strip).width <= 848  # a cell in a window of 1280 pixels
+    frame = SimpleNamespace(image=image, score=torch.tensor(-0.5), progress=0.1)
+    strip = Series(tuple(f"layer {number}" for number in range(10)), (frame,))
+    assert lab.strip_picture(image, strip).width <= 848  # a cell in a window of 1280 pixels
 
 
 def test_the_ends_of_blocks_are_chosen_evenly(network):

@@ -63,23 +63,20 @@ def test_the_sheet_has_the_ends_of_blocks_or_every_layer_with_a_map_of_any_netwo
 
 
 def test_the_contact_sheet_hangs_one_dream_after_the_other(network):
-    frames = list(
-        lab.contact_panel.function(
-            images.sample("china"), network, "ends",
-            how={"gradient": "2015", "iterations": 2, "octaves": 1}, side=160,
-        )
-    )  # fmt: skip
+    photo, how = images.sample("china"), {"gradient": "2015", "iterations": 2, "octaves": 1}
+    frames = list(lab.contact_panel.function(photo, network, "ends", how=how, side=160))
     assert len(frames) == 10 * 3
     assert frames[-1].progress == 1
     shares = [frame.progress for frame in frames]
     assert shares == sorted(shares)
-    assert frames[-1].names[:3] == ("the photograph", "relu1", "fire2")
     recipe = lab.recipe_of("2015", iterations=2, octaves=1)
-    picture = lab.fitted(images.sample("china"), 160)
+    picture = lab.fitted(photo, 160)
     alone = d.dream(network, picture, "fire9", recipe=recipe)
-    assert torch.equal(frames[-1].images[9], alone.image)
-    first, last = lab._draw_sheet(frames[0])[0], lab._draw_sheet(frames[-1])[0]
-    assert first.size == last.size
+    assert torch.equal(frames[-1].frames[8].image, alone.image)
+    first, last = (lab._draw_sheet(frames[place], network, photo, 160) for place in (0, -1))
+    assert first[0].size == last[0].size
+    assert first[1].startswith("relu1, 1 of 10 layers; 2 iterations")
+    assert last[1].startswith("relu10, 10 of 10 layers")
 
 
 def test_feedback_is_told_in_words_and_curves(network, opened):

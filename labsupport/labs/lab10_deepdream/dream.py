@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from labsupport.core import images
-from labsupport.core.frames import Beside
+from labsupport.core.frames import Beside, Series, in_turn
 from labsupport.core.images import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
@@ -192,30 +192,19 @@ def sheet_layers(network: Network, every: bool = False) -> list[str]:
     return [layer.name for layer in block_ends(outputs or known, 12, enough=5)]
 
 
-@dataclass(frozen=True)
-class ContactSheet:
-    """A contact sheet on its way: the photograph and the dreams so far, of `count` layers; the last
-    one is perhaps unfinished."""
-
-    images: tuple[torch.Tensor, ...]
-    names: tuple[str, ...]
-    count: int
-    last: DreamFrame
-
-    @property
-    def progress(self) -> float:
-        return (len(self.images) - 2 + self.last.progress) / self.count
-
-
-def _draw_sheet(sheet: ContactSheet) -> tuple[Image.Image, str]:
-    blank = torch.ones_like(sheet.images[0])
-    missing = max(0, sheet.count + 1 - len(sheet.images))
-    tiles = [*sheet.images, *[blank] * missing]
-    titles = [*sheet.names, *[""] * missing]
+def _draw_sheet(
+    sheet: Series[DreamFrame], network: Network, image: torch.Tensor, side: int
+) -> tuple[Image.Image, str]:
+    photograph, count, last = fitted(image, side), len(sheet.frames), sheet.frames[-1]
+    missing = len(sheet.names) - count
+    blank = torch.ones_like(photograph)
+    tiles = [photograph, *(frame.image for frame in sheet.frames), *[blank] * missing]
+    names = [network.layer(name).title for name in sheet.names[:count]]
+    titles = ["the photograph", *names, *[""] * missing]
     picture = figures.mosaic(tiles, titles=titles, columns=4, gap=8)
     words = (
-        f"{sheet.names[-1]}, {len(sheet.images) - 1} of {sheet.count} layers; "
-        f"{sheet.last.steps} iterations on each of {sheet.last.octaves} octaves."
+        f"{names[-1]}, {count} of {len(sheet.names)} layers; "
+        f"{last.steps} iterations on each of {last.octaves} octaves."
     )
     return picture, words
 
@@ -231,17 +220,11 @@ def contact_panel(
         octaves=declare.whole(4, 1, 5),
     ),
     side: int = declare.whole(200, 160, 320, step=40, unit="px", label="longer side"),
-) -> Iterator[ContactSheet]:
+) -> Iterator[Series[DreamFrame]]:
     """One picture, dreamed on at one layer after the other."""
     picture, recipe = fitted(image, side), recipe_of(**how)
     names = sheet_layers(network, layers == "every")
-    done: tuple[torch.Tensor, ...] = (picture,)
-    for place, name in enumerate(names):
-        titles = ("the photograph", *[network.layer(one).title for one in names[: place + 1]])
-        for frame in dream.dream.frames(network, picture, name, recipe=recipe):
-            so_far = (*done, frame.image)
-            yield ContactSheet(so_far, titles, len(names), frame)
-        done = so_far
+    return in_turn(names, lambda name: dream.dream.frames(network, picture, name, recipe=recipe))
 
 
 # The feedback loop

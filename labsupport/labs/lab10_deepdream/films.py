@@ -27,8 +27,7 @@ from labsupport.ui.panel import Live
 class FilmLive(Live):
     """A `Live` panel whose pictures, when all are there, play in its place and can be saved."""
 
-    def __init__(self, *arguments: Any, fps: float = 8, **keywords: Any) -> None:
-        self.fps = fps
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self.film: Film | None = None
         self.video = widgets.HTML()
         self.video.add_class("lab-film")
@@ -49,7 +48,7 @@ class FilmLive(Live):
     def ended(self, work: Any, error: Exception | None) -> None:
         super().ended(work, error)
         if error is None and isinstance(self.frame, FilmFrame) and self.frame.progress == 1:
-            fps = float(self.frame.settings.get("fps", self.fps))
+            fps = self.frame.settings.get("fps", 8)
             self._put_film(Film(torch.cat(self.frame.images), fps))
 
     def save_film(self, folder: str | Path = "") -> Path:
@@ -58,12 +57,7 @@ class FilmLive(Live):
             raise BadSetting(
                 f"{self.title}: there is no film yet. Press Run, and wait for its end."
             )
-        place = Path(folder or self.folder).expanduser()
-        place.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while (place / f"{self.slug}-{number}.mp4").exists():
-            number += 1
-        return films.write(self.film, place / f"{self.slug}-{number}.mp4")
+        return films.write(self.film, self.free_place(f"{folder or self.folder}/", ".mp4"))
 
     def _put_film(self, film: Film | None) -> None:
         self.film = film
