@@ -3,7 +3,7 @@
 import base64
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,8 @@ class Answer:
     title: str
     lab: str
     words: str
-    picture: Image.Image | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
+    picture: Image.Image | None
+    settings: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ Reply = tuple[Image.Image, str, Mapping[str, str]]
 def _the_picture(query: Query) -> Iterator[Reply]:
     best = query.best
     words = f"{best.name}, {figures.per_cent(best.probability)}"
-    yield _shown(query.image), f"What is asked about. The network says {words}.", {}
+    yield figures.tile(query.image, SIDE), f"What is asked about. The network says {words}.", {}
 
 
 def _patches(query: Query) -> Iterator[Reply]:
@@ -145,7 +145,7 @@ def _patches(query: Query) -> Iterator[Reply]:
             scores = query.network(torch.cat(list(few)))[:, query.target.index].tolist()
             ranked += [(score, first + place) for place, score in enumerate(scores)]
             numbers = [number for _, number in sorted(ranked, reverse=True)[:_NINE]]
-            shown = [_shown(query.examples[number], SIDE // 3) for number in numbers]
+            shown = [figures.tile(query.examples[number], SIDE // 3) for number in numbers]
             kind = "The pictures with the highest score"
         else:
             unit = [query.target.index]
@@ -185,7 +185,7 @@ def _neighbours(query: Query) -> Iterator[Reply]:
         pairs = zip(near.numbers, near.distances, strict=True)
         # the picture itself may be one of the examples
         numbers = [number - 1 for number, far in pairs if far > _SAME][:_NINE]
-        shown = [_shown(query.examples[number], SIDE // 3) for number in numbers]
+        shown = [figures.tile(query.examples[number], SIDE // 3) for number in numbers]
         words = f"The nearest of {len(known) - 1} pictures by their codes."
         settings = {"layer": layer, "distance": "1 minus the cosine"}
         yield figures.mosaic(shown, columns=3, gap=2), words, settings
@@ -230,10 +230,9 @@ def _saliency(query: Query) -> Iterator[Reply]:
     settings = {"SmoothGrad": "8 copies"}
     yield saliency_picture(map_), "Which pixels matter.", settings
     cut = saliency.segment(query.image, map_)
-    mask = figures.pixels(cut.mask.float()[None, None].expand(1, 3, -1, -1))
     lit = figures.boxes(spotlight(query.image, cut.mask), [cut.box])
     seeds = grabcut_seeds_picture(query.image, cut.seeds)
-    four: list[Any] = [saliency_picture(map_), seeds, mask, lit]
+    four: list[Any] = [saliency_picture(map_), seeds, cut.mask.float(), lit]
     words = "Which pixels matter; what GrabCut starts from, and what it cuts out."
     yield figures.mosaic(four, columns=2, gap=2), words, settings
 
@@ -243,7 +242,8 @@ def _optimized(query: Query) -> Iterator[Reply]:
     steps = 40
     for frame in optimize.visualize.frames(query.network, goal, steps=steps):
         words = f"Step {frame.step} of {steps}: what it would like to see."
-        yield _shown(frame.image), words, {"steps": str(steps), "recipe": optimize.CLEAR.name}
+        settings = {"steps": str(steps), "recipe": optimize.CLEAR.name}
+        yield figures.tile(frame.image, SIDE), words, settings
 
 
 def _reconstruction(query: Query) -> Iterator[Reply]:
@@ -254,7 +254,7 @@ def _reconstruction(query: Query) -> Iterator[Reply]:
             f"Step {frame.step} of {steps}: a picture with nearly the same code at {query.layer}, "
             f"{-float(frame.score):.2f} away."
         )
-        yield _shown(frame.image), words, {"layer": query.layer}
+        yield figures.tile(frame.image, SIDE), words, {"layer": query.layer}
 
 
 def _dream(query: Query) -> Iterator[Reply]:
@@ -263,7 +263,7 @@ def _dream(query: Query) -> Iterator[Reply]:
     for frame in dream.dream.frames(query.network, query.image, query.maps, recipe=recipe):
         words = f"More of whatever {query.maps} sees."
         settings = {"layer": query.maps, "octaves": str(octaves), "iterations": "8"}
-        yield _shown(frame.image), words, settings
+        yield figures.tile(frame.image, SIDE), words, settings
 
 
 def _twin(query: Query) -> Iterator[Reply]:
@@ -275,19 +275,11 @@ def _twin(query: Query) -> Iterator[Reply]:
             f"No pixel differs by more than {most} of 255, and the network says {now.name} "
             f"({figures.per_cent(now.probability)})."
         )
-        yield _shown(step.result.images), words, {"eps": f"{most}/255", "steps": "20"}
+        yield figures.tile(step.result.images, SIDE), words, {"eps": f"{most}/255", "steps": "20"}
 
 
 def _small(query: Query) -> bool:
     return max(query.image.shape[2:]) < 64
-
-
-def _shown(image: torch.Tensor, side: int = SIDE) -> Image.Image:
-    """An image at about this size: small ones are enlarged by whole numbers."""
-    longest = max(image.shape[2:])
-    if longest > side:
-        image = images.resize(image, side)
-    return figures.enlarge(image.clamp(0, 1), max(1, side // max(image.shape[2:])))
 
 
 @dataclass(frozen=True)

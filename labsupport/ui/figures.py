@@ -90,6 +90,20 @@ def enlarge(picture: Pixels, times: int) -> Picture:
     return Image.fromarray(_repeat(pixels(picture), times))
 
 
+def tile(image: torch.Tensor, side: int) -> Picture:
+    """An image (1, 3, H, W) with its longer side of about `side` pixels.
+
+    A small one is enlarged by a whole number, a large one made smaller.
+    """
+    from labsupport.core import images
+
+    height, width = image.shape[2:]
+    share = side / max(height, width)
+    if share < 1:
+        image = images.resize(image, (max(1, round(height * share)), max(1, round(width * share))))
+    return enlarge(image, max(1, int(share)))
+
+
 def _repeat(values: NDArray[Any], times: int) -> NDArray[Any]:
     """(..., H, W, 3) -> (..., H * times, W * times, 3)"""
     return values if times == 1 else values.repeat(times, axis=-3).repeat(times, axis=-2)

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.labs.lab12_fooling import evolution as lab
 from labsupport.methods.evolution import Cppn, Direct, evolve
+from labsupport.ui import figures
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,19 +46,12 @@ def test_the_archive_stands_in_its_order(run):
     last = run[-1]
     picture, words = lab._draw_evolving(lab.Evolving(last, 0.5, {}), "even", 5)
     best = last.painted(last.ranking(5))
-    tile = np.asarray(lab._tile(best[0].image))
+    tile = np.asarray(figures.tile(best[0].image[None], lab.TILE))
     assert tile.shape == (112, 112, 3)
     top = picture.height - 112 - 8
     # the probability is written over the lower left corner
     assert np.array_equal(np.asarray(picture)[top : top + 80, 8:120], tile[:80])
     assert words.endswith("Parents drawn evenly. 0.5 s.")
-
-
-def test_large_pictures_become_small_tiles_and_small_ones_large():
-    assert lab._tile(torch.rand(3, 224, 224)).size == (112, 112)
-    assert lab._tile(torch.rand(3, 299, 200)).size == (75, 112)
-    assert lab._tile(torch.rand(3, 28, 28)).size == (112, 112)
-    assert lab._tile(torch.rand(3, 32, 32)).size == (96, 96)
 
 
 def test_three_kinds_are_measured(digits, run):

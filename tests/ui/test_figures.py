@@ -312,3 +312,17 @@ def test_show_gives_a_lossless_png_with_its_words_and_exactly_its_pixels():
     picture = figures.mosaic(torch.rand(6, 3, 9, 9))
     again = Image.open(BytesIO(figures.to_png(picture)))
     assert (again.format, again.tobytes()) == ("PNG", picture.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((224, 224), (112, 112)),
+        ((299, 200), (75, 112)),
+        ((28, 28), (112, 112)),
+        ((32, 32), (96, 96)),
+        ((1, 600), (112, 1)),
+    ],
+)
+def test_large_images_become_small_tiles_and_small_ones_large(shape, size):
+    assert figures.tile(torch.rand(1, 3, *shape), 112).size == size

@@ -10,7 +10,7 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.network import Network
-from labsupport.labs.lab06_activations.mosaics import has_maps, short, tile_of, unit_over
+from labsupport.labs.lab06_activations.mosaics import TILE, has_maps, short, unit_over
 from labsupport.methods import activations
 from labsupport.methods.activations import Distortion, Similarity, UnitChanges
 from labsupport.ui import declare, figures, ink
@@ -97,8 +97,8 @@ def depth_panel(
     after = activations.similarity(network, standard, change, depth_layers(network))
     curves = depth_picture(network, after, change.words)
     drawn = figures.side_by_side([curves, depth_key()], columns=1, gap=2)
-    picture = figures.side_by_side([tile_of(activations.distort(standard, change)), drawn])
-    return picture, depth_words(network, after, change.words)
+    seen = figures.tile(activations.distort(standard, change), TILE)
+    return figures.side_by_side([seen, drawn]), depth_words(network, after, change.words)
 
 
 _UNRELATED = ("giant_panda", "macaw", "taj_mahal", "coffee")

@@ -207,13 +207,6 @@ def unit_over(
     return figures.overlay(shown, map_, colours=colours, limits=limits, **settings)
 
 
-def tile_of(image: torch.Tensor) -> Image.Image:
-    """An image as a tile: enlarged by a whole number, or made smaller."""
-    if max(image.shape[2:]) > TILE:
-        image = images.resize(image, (TILE, TILE))
-    return figures.enlarge(image, max(1, TILE // max(image.shape[2:])))
-
-
 def short(value: torch.Tensor | float) -> str:
     """A number for eyes: two digits after the point, none from 100 on."""
     number = float(value)

@@ -133,7 +133,8 @@ def views_picture(frame: UnitFrame, pictures: Images) -> Image.Image:
     tiles = drawn("mosaic", of, lambda: mosaics.mosaic_picture(frame.maps, unit, wide=NARROW))
     of = (views.image, views.map)
     over = drawn("over", of, lambda: mosaics.unit_over(views.image, views.map))
-    grown = _empty("growing ...") if views.picture is None else mosaics.tile_of(views.picture.image)
+    best = views.picture
+    grown = _empty("growing ...") if best is None else figures.tile(best.image, TILE)
     titles = [f"unit {unit} over the picture", "what excites it most"]
     above = figures.side_by_side([over, grown], titles)
     bars = drawn("histogram", (views.map, views.patches), lambda: histogram(frame))
@@ -154,7 +155,7 @@ def _second(frame: UnitFrame, pictures: Images) -> Image.Image:
     if found is None:
         gradients = [_empty("going back ...") for _ in RULE_WORDS]
     else:
-        gradients = [mosaics.tile_of(gradient_image(one.values[0])) for one in found.values()]
+        gradients = [figures.tile(gradient_image(one.values[0]), TILE) for one in found.values()]
     titles = ["top patches", *(RULE_WORDS[rule] for rule in found or RULE_WORDS)]
     return figures.side_by_side([_patches(frame, pictures), *gradients], titles)
 

@@ -11,7 +11,6 @@ from PIL import Image
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
-from labsupport.labs.lab10_deepdream import fitted
 from labsupport.methods.evolution import Generation, evolve
 from labsupport.methods.optimize import SIMONYAN, visualize
 from labsupport.ui import declare, figures, ink
@@ -79,15 +78,14 @@ def _kept_tiles(
     generation: Generation, cells: Sequence[int], kept: dict[int, tuple[Any, Image.Image]]
 ) -> list[Image.Image]:
     """The cells' pictures; only those that are new are painted."""
-    genomes = {cell: generation.champions[cell] for cell in cells}
-    new = [cell for cell in cells if id(genomes[cell]) not in kept]
-    if new:
-        for cell, champion in zip(new, generation.painted(new), strict=True):
-            kept[id(genomes[cell])] = (genomes[cell], _tile(champion.image))
-    wanted = {id(genome) for genome in genomes.values()}
-    for key in [key for key in kept if key not in wanted]:
+    genomes = [generation.champions[cell] for cell in cells]
+    new = [cell for cell, genome in zip(cells, genomes, strict=True) if id(genome) not in kept]
+    for champion in generation.painted(new) if new else []:
+        tile = figures.tile(champion.image[None], TILE)
+        kept[id(champion.genome)] = (champion.genome, tile)
+    for key in kept.keys() - set(map(id, genomes)):
         del kept[key]
-    return [kept[id(genomes[cell])][1] for cell in cells]
+    return [kept[id(genome)][1] for genome in genomes]
 
 
 def _in_words(generation: Generation) -> str:
@@ -104,11 +102,6 @@ def _in_words(generation: Generation) -> str:
 
 
 # Pictures
-
-
-def _tile(image: torch.Tensor) -> Image.Image:
-    """A picture (3, H, W) at about `TILE` pixels: small ones enlarged by whole numbers."""
-    return figures.enlarge(fitted(image[None], TILE), max(1, TILE // max(image.shape[1:])))
 
 
 Kind = tuple[str, float, torch.Tensor]  # a class, how sure the network is of it, and a picture
@@ -139,7 +132,7 @@ def kinds_picture(kinds: Mapping[str, Sequence[Kind]]) -> Image.Image:
         raise BadSetting("each kind needs as many pictures as the others")
     several = [one for row in kinds.values() for one in row]
     return figures.mosaic(
-        [_tile(image) for *_, image in several],
+        [figures.tile(image[None], TILE) for *_, image in several],
         titles=[name for name, *_ in several],
         values=[figures.per_cent(chance) for _, chance, _ in several],
         rows=list(kinds),
