@@ -148,7 +148,7 @@ def tower(measured: Anatomy) -> Image.Image:
     wide = [4 + 3 * math.log2(layer.shape[0]) for layer in blocks]
     gap = 3.0 if len(blocks) > 20 else 8.0
     squeeze = min(2.5, (_TOWER_WIDTH - gap * (len(blocks) + 1)) / sum(wide))
-    sheet = Image.new("RGB", (_TOWER_WIDTH, _TOWER_HEIGHT + 64), ink.GROUND)
+    sheet = Image.new("RGB", (_TOWER_WIDTH, _TOWER_HEIGHT + 86), ink.GROUND)
     pen, left = ImageDraw.Draw(sheet), gap
     for layer, plain in zip(blocks, wide, strict=True):
         right = left + plain * squeeze
@@ -161,20 +161,18 @@ def tower(measured: Anatomy) -> Image.Image:
         if right - left + gap >= 11:
             sheet.paste(name, (round((left + right) / 2 - name.width / 2), _TOWER_HEIGHT + 8))
         left = right + gap
-    return _with_legend(sheet, {layer.kind for layer in blocks})
+    _write_legend(sheet, {layer.kind for layer in blocks})
+    return sheet
 
 
-def _with_legend(picture: Image.Image, kinds: set[str]) -> Image.Image:
-    sheet = Image.new("RGB", (picture.width, picture.height + 22), ink.GROUND)
-    sheet.paste(picture, (0, 0))
-    left = 4
+def _write_legend(sheet: Image.Image, kinds: set[str]) -> None:
+    """The colours of these kinds, with words, in the lowest line of the sheet."""
+    left, top = 4, sheet.height - 17
     for kind, words in KIND_WORDS.items():
         if kind in kinds or (kind == "max_pool" and any("pool" in one for one in kinds)):
-            top = picture.height + 5
             sheet.paste(KIND_COLOURS[kind], (left, top, left + 12, top + 12))
             ink.write(sheet, (left + 17, top + 6), words, anchor="lm")
             left += 17 + ink.measure(words) + 18
-    return sheet
 
 
 def totals(measured: Anatomy) -> str:

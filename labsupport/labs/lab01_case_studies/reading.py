@@ -13,6 +13,7 @@ from labsupport.core import images, training
 from labsupport.core.frames import Stepwise, framed
 from labsupport.core.network.architectures.lenet import LeNet5, LeNet5Of1998
 from labsupport.labs.lab01_case_studies.anatomy import Cell, bar_table
+from labsupport.methods.fooling.digit_networks import Grey
 from labsupport.ui import declare, figures, ink
 
 # The scores of 1998 are sums of 84 squares, and so are their gradients: its steps are shorter.
@@ -23,28 +24,19 @@ _EVERY = 3  # steps from frame to frame
 _TESTED = 250  # digits of the test set that are asked on the way
 
 
-class FullyConnected(nn.Module):
+def fully_connected() -> nn.Module:
     """A network without convolutions that has as many parameters as LeNet-5, or a few less.
 
-    >>> sum(weights.numel() for weights in FullyConnected().parameters())
+    >>> sum(weights.numel() for weights in fully_connected().parameters())
     61225
     """
-
-    def __init__(self, hidden: int = 77) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(28 * 28, hidden)
-        self.relu1 = nn.ReLU()
-        self.fc2 = nn.Linear(hidden, 10)
-
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = self.fc2(self.relu1(self.fc1(pictures.mean(1).flatten(1))))
-        return scores
+    return nn.Sequential(Grey(), nn.Linear(28 * 28, 77), nn.ReLU(), nn.Linear(77, 10))
 
 
 READERS: Mapping[str, Callable[[], nn.Module]] = {
     "LeNet-5": LeNet5,
     "LeNet-5 of 1998": LeNet5Of1998,
-    "fully connected": FullyConnected,
+    "fully connected": fully_connected,
 }
 
 
@@ -203,12 +195,14 @@ def curves(frame: ReadingFrame, lowest: int = 80) -> Image.Image:
 
 def confusion(frame: ReadingFrame) -> Image.Image:
     """How often each digit (row) is read as each digit (column); right answers left white."""
-    table = torch.zeros(10, 10)
-    table.index_put_((frame.labels, frame.scores.argmax(1)), torch.ones(()), accumulate=True)
+    answers = 10 * frame.labels + frame.scores.argmax(1)
+    table = answers.bincount(minlength=100).reshape(10, 10)
     cell, edge = 34, 70
     sheet = Image.new("RGB", (edge + 10 * cell + 10, edge - 14 + 10 * cell + 10), ink.GROUND)
     wrong = table * (1 - torch.eye(10))
     painted = figures.paint(-wrong / max(float(wrong.max()), 1), colours="magma", limits=(-1.6, 0))
+    painted[(wrong == 0).numpy()] = ink.GROUND
+    painted[range(10), range(10)] = (235, 245, 235)
     ink.write(sheet, (edge + 5 * cell, 10), "read as", bold=True, anchor="mm")
     sheet.paste(ink.upright("digit", 200), (4, edge + 4 * cell))
     for row in range(10):
@@ -216,18 +210,13 @@ def confusion(frame: ReadingFrame) -> Image.Image:
         ink.write(sheet, (edge + (row + 0.5) * cell, edge - 28), str(row), anchor="mm")
         for column in range(10):
             left, top = edge + column * cell, edge - 14 + row * cell
-            right = row == column
-            colour = (235, 245, 235) if right else tuple(int(c) for c in painted[row, column])
-            if not right and not wrong[row, column]:
-                colour = ink.GROUND
             box = (left, top, left + cell - 1, top + cell - 1)
+            colour = tuple(painted[row, column].tolist())
             ImageDraw.Draw(sheet).rectangle(box, fill=colour, outline=ink.RULE)
             if table[row, column]:
-                dark = not right and wrong[row, column] > 0.4 * wrong.max()
-                words = str(int(table[row, column]))
-                place = (left + cell / 2, top + cell / 2)
-                shade = ink.GROUND if dark else ink.INK
-                ink.write(sheet, place, words, anchor="mm", bold=right, colour=shade)
+                words, place = str(int(table[row, column])), (left + cell / 2, top + cell / 2)
+                shade = ink.GROUND if wrong[row, column] > 0.4 * wrong.max() else ink.INK
+                ink.write(sheet, place, words, anchor="mm", bold=row == column, colour=shade)
     return sheet
 
 

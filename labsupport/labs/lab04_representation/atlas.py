@@ -38,7 +38,7 @@ def neighbours_panel(
     titles = [things.titles[number] for number in numbers]
     names = [f"by code ({layer})", "by pixels"]
     nearest = figures.mosaic(tiles, columns=k, titles=titles, rows=names)
-    asked = figures.mosaic(images.resize(seen, 144, crop=144), gap=0)
+    asked = images.resize(seen, 144, crop=144)
     words = [
         f"{name}: {_counted([things.categories[n] for n in near])}"
         for name, near in zip(names, rows.values(), strict=True)
@@ -117,7 +117,7 @@ def _column(things: Collection, seen: torch.Tensor, near: Sequence[int]) -> Imag
     _, by_pixels = nearest_others(things.codes[PIXELS], c.pixel_codes(seen))
     tiles = [squared(things, n, 72) for pair in zip(near, by_pixels, strict=True) for n in pair]
     titles = ["by code", "by pixels", *[""] * 8]
-    asked = figures.mosaic(images.resize(seen, 160, crop=160), gap=0)
+    asked = images.resize(seen, 160, crop=160)
     return figures.side_by_side([asked, figures.mosaic(tiles, columns=2, titles=titles)], columns=1)
 
 

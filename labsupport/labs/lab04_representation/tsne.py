@@ -20,12 +20,7 @@ from labsupport.methods import codes as c
 from labsupport.ui import controls, declare, figures, ink
 from labsupport.ui.control import Control
 
-STARTS = {
-    "principal components": -1,
-    "random, seed 0": 0,
-    "random, seed 1": 1,
-    "random, seed 2": 2,
-}
+STARTS = {"principal components": -1, **{f"random, seed {seed}": seed for seed in range(3)}}
 RATES = {"by the number of points": 0.0, "1": 1.0, "10": 10.0, "200": 200.0, "5000": 5000.0}
 _WATCHED = 2.5  # seconds that a map takes at least, to be seen growing
 
@@ -113,11 +108,10 @@ def layers_panel(
     things: Collection,
     depth: int,
     view: str = declare.choice(maps.VIEWS, "dots"),
-    size: int = 390,
 ) -> tuple[Image.Image, str]:
     """How the categories come apart from the pixels to the last layer: a map for each layer."""
     name = list(things.codes)[depth]
-    left = maps.map_picture(things, points, view, size=size, tile=34)
+    left = maps.map_picture(things, points, view, size=390, tile=34)
     right = _agreement_curve(things.agreement, depth)
     words = f"{name}: {things.agreement[name]:.0%} of the 5 nearest pictures share the category."
     return figures.side_by_side([left, right], [f"map of {name}", ""]), words

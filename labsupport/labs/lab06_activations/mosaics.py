@@ -25,6 +25,7 @@ from labsupport.core.network import Network
 from labsupport.core.network.layers import Box, Layer
 from labsupport.methods import activations
 from labsupport.methods.activations import Distortion
+from labsupport.methods.activations.correlations import pooled_means
 from labsupport.ui import controls, declare, figures, ink
 from labsupport.ui.control import shut
 
@@ -431,12 +432,9 @@ def view_words(view: LayerView, unit: int) -> str:
     words += f" The network says {first.name}, {figures.per_cent(first.probability)}."
     if view.distortion.words == "untouched":
         return words
-    strict = float(activations.correlation(view.clean[None], view.maps[None]))
-    pooled = float(
-        activations.correlation(
-            view.clean.flatten(1).mean(1)[None], view.maps.flatten(1).mean(1)[None]
-        )
-    )
+    pair = (view.clean[None], view.maps[None])
+    strict = float(activations.correlation(*pair))
+    pooled = float(activations.correlation(*map(pooled_means, pair)))
     return (
         f"{words} The picture is {view.distortion.words}; before, the unit's mean was "
         f"{short(before.mean())}. All maps together correlate {strict:.2f} with those before, "

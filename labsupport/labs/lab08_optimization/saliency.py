@@ -83,13 +83,12 @@ def map_panel(
         under = figures.pixels(mapped.large).mean(2, keepdims=True)
         mixed = np.asarray(painted) * (1 - opacity / 2) + under * (opacity / 2)
         painted = Image.fromarray(mixed.astype(np.uint8))
-    clean = figures.mosaic(mapped.image, gap=0)
-    picture = figures.side_by_side([painted, clean], [REDUCTION_WORDS[reduce], mapped.title])
+    titles = [REDUCTION_WORDS[reduce], mapped.title]
     words = (
         f"{mapped.title} has {figures.per_cent(mapped.probability)}. "
         f"Half of the map's sum lies on {_concentration(mapped.map):.0%} of the pixels."
     )
-    return picture, words
+    return figures.side_by_side([painted, mapped.image], titles), words
 
 
 def map_picture(map_: torch.Tensor, *, signed: bool = False, enlarge: int = 1) -> Image.Image:
@@ -112,8 +111,7 @@ def reductions(network: Network, image: torch.Tensor, target: int | str) -> Imag
     painted = [
         map_picture(one, signed=way == "signed") for way, one in zip(REDUCTIONS, maps, strict=True)
     ]
-    clean = figures.mosaic(image, gap=0)
-    return figures.side_by_side([clean, *painted], ["image", *REDUCTION_WORDS.values()], columns=3)
+    return figures.side_by_side([image, *painted], ["image", *REDUCTION_WORDS.values()], columns=3)
 
 
 # The object
