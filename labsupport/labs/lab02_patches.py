@@ -97,29 +97,27 @@ def unit_rows(
     values: list[str] = []
     titles: list[str] = []
     for unit, name in names.items():
-        tiles += _tiles(patches, shown, unit, count, side=side, context=context, tile=tile)
-        values += _values(patches, unit, count)
+        regions, words = _tiles(patches, shown, unit, count, side=side, context=context, tile=tile)
+        tiles, values = tiles + regions, values + words
         titles += [name or f"unit {unit}", *[""] * (count // columns - 1)]
     return figures.mosaic(tiles, columns=columns, values=values, rows=titles)
 
 
 def _tiles(
     patches: TopPatches, shown: Images, unit: int, count: int, *, tile: int, **how: Any
-) -> list[Image.Image]:
-    """The regions of a unit's best patches; white where there are no more."""
+) -> tuple[list[Image.Image], list[str]]:
+    """The regions of a unit's best patches, white where there are no more, and their values."""
     row = patches.row(unit)
-    numbers, boxes = patches.images[row, :count].tolist(), patches.boxes[row, :count].tolist()
-    return [
+    numbers, boxes, values = (
+        every[row, :count].tolist() for every in (patches.images, patches.boxes, patches.values)
+    )
+    tiles = [
         Image.new("RGB", (tile, tile), "white")
         if number < 0
         else region(image_of(shown, number), box, tile=tile, **how)
         for number, box in zip(numbers, boxes, strict=True)
     ]
-
-
-def _values(patches: TopPatches, unit: int, count: int) -> list[str]:
-    values = patches.values[patches.row(unit), :count].tolist()
-    return ["" if math.isnan(value) else _number(value) for value in values]
+    return tiles, ["" if math.isnan(value) else _number(value) for value in values]
 
 
 def _number(value: float) -> str:
@@ -370,8 +368,8 @@ def unit_tiles(
     titles: Sequence[str] | None = None,
 ) -> Image.Image:
     """One unit's top patches as a block, the best at the upper left."""
-    tiles = _tiles(patches, shown, unit, count, side=side, context=context, tile=tile)
-    columns, values = math.ceil(math.sqrt(count)), _values(patches, unit, count)
+    tiles, values = _tiles(patches, shown, unit, count, side=side, context=context, tile=tile)
+    columns = math.ceil(math.sqrt(count))
     return figures.mosaic(tiles, columns=columns, titles=titles, values=values)
 
 

@@ -197,11 +197,9 @@ def train_filters(
     )
     yield Snapshot(_layers(module), 0, 1, float("nan"), 1 / len(categories), settings)
     for frame in frames:
-        if frame.step % _STEPS_PER_FRAME and frame.step < frame.steps:
-            continue
-        yield Snapshot(
-            _layers(frame.module), frame.step, frame.steps, frame.loss, frame.accuracy, settings
-        )
+        if frame.step % _STEPS_PER_FRAME == 0 or frame.step == frame.steps:
+            at = (frame.step, frame.steps, frame.loss, frame.accuracy)
+            yield Snapshot(_layers(frame.module), *at, settings)
 
 
 def _layers(module: nn.Module) -> dict[str, torch.Tensor]:

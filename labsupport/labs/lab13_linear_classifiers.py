@@ -71,8 +71,6 @@ def training_data(data: str) -> tuple[LabelledImages, LabelledImages]:
 def _downloaded(data: str, split: str, count: int) -> LabelledImages:
     examples = images.torchvision_set(data, split=split, count=count)
     side = 64 if data == "Imagenette" else 32
-    if examples.images.shape[-1] == side:
-        return examples
     return replace(examples, images=images.resize(examples.images, side))
 
 
@@ -361,9 +359,7 @@ def decays_compared(data: str, decays: tuple[float, ...] = DECAYS) -> tuple[Deca
     return tuple(comparisons)
 
 
-def decays_picture(
-    comparisons: Sequence[DecayComparison], classes: Sequence[int] = range(7)
-) -> Image.Image:
+def decays_picture(comparisons: Sequence[DecayComparison]) -> Image.Image:
     """A row of templates for each decay, with accuracy and the step that it takes to fool it."""
     rows: dict[str, Image.Image] = {}
     for one in comparisons:
@@ -371,8 +367,7 @@ def decays_picture(
             f"decay {one.decay:g}: right on {one.train:.0%} (training) and {one.test:.0%} (test), "
             f"fooled by {one.step * 255:.1f}/255"
         )
-        weights = figures.spread(one.classifier.weights[list(classes)])
-        names = [one.classifier.categories[index] for index in classes]
+        weights, names = figures.spread(one.classifier.weights), one.classifier.categories
         times = max(1, 96 // weights.shape[-1])
         rows[title] = figures.mosaic(weights, columns=len(names), enlarge=times, titles=names)
     return figures.side_by_side(list(rows.values()), list(rows), columns=1)
