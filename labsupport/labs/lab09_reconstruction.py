@@ -42,7 +42,6 @@ _OPTIMIZERS = {
     "Adam": Adam(0.1, "cosine"),
     "momentum 0.9, as in the paper": Momentum(2.0, schedule=(1.0, 0.3, 0.1)),
 }
-_STARTS = ["noise", "zeros", "grey", "black"]
 MEASURES = {
     "normalised": "normalised error",
     "distance": "code distance, relative",
@@ -157,7 +156,7 @@ def invert_panel(
     search: Mapping[str, Any] = declare.together(
         parameterization=declare.choice(list(_PARAMETERIZATIONS)),
         optimizer=declare.choice(list(_OPTIMIZERS)),
-        start=declare.choice(_STARTS),
+        start=declare.choice(["noise", "zeros", "grey", "black"]),
         size=declare.whole(160, 96, 256, step=32, unit="px", label="picture"),
         steps=declare.whole(100, 20, 400, step=20),
         seed=declare.seed(),

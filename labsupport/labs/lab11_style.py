@@ -252,7 +252,7 @@ def gram_panel(
     maps = shuffled_positions(layer.maps) if shuffled else layer.maps
     matrix, count = gram(maps)[0], maps.shape[1]
     parts = [
-        Image.fromarray(figures.pixels(layer.image)),
+        figures.enlarge(layer.image, 1),
         figures.heat_map(maps[0, channel], label="activation"),
         gram_picture(matrix, layer.order),
     ]
@@ -292,7 +292,7 @@ def grams_picture(network: Network, names: Sequence[str], layer: str) -> Image.I
     for one, matrix in zip(shown, matrices, strict=True):
         square = images.resize(one, 192, crop=192)
         scaled = matrix / matrix.diagonal().mean()
-        pair = [Image.fromarray(figures.pixels(square)), gram_picture(scaled, order)]
+        pair = square, gram_picture(scaled, order)
         columns.append(figures.side_by_side(pair, columns=1, gap=8))
     known = styles()
     titles = [known[name].title for name in names]

@@ -80,11 +80,12 @@ def test_runs_in_turn_begin_one_after_the_other_and_keep_the_last_frames_of_thos
 
     def run(name):
         begun.append(name)
-        return iter([SimpleNamespace(step=step, progress=step / 2) for step in (1, 2)])
+        for step in (1, 2):
+            yield SimpleNamespace(place=(name, step), progress=step / 2)
 
-    series = in_turn(["a", "b"], run)
+    series = in_turn("abc", run)
     first = next(series)
-    assert (begun, first.names, first.progress) == (["a"], ("a", "b"), 0.25)
-    *_, last = series
-    assert [frame.step for frame in last.frames] == [2, 2]
-    assert [one.progress for one in in_turn(["a", "b"], run)] == [0.25, 0.5, 0.75, 1.0]
+    assert (begun, first.names, len(first.frames)) == (["a"], ("a", "b", "c"), 1)
+    later = list(series)
+    assert [frame.place for frame in later[-1].frames] == [("a", 2), ("b", 2), ("c", 2)]
+    assert [round(6 * one.progress) for one in (first, *later)] == [1, 2, 3, 4, 5, 6]

@@ -35,7 +35,7 @@ def test_two_layers_are_mixed_in_balance(network, opened):
     assert live.picture.size == (480, 320)
     live.controls["share"].source.value = 0.3
     live.run(limit=1)
-    objective = live.frame.frame.settings["objective"]
+    objective = live.frame.settings["objective"]
     picture = lab.fitted(images.sample("china"), 240)
     weights = d.balanced_weights(network, picture, ["features.4.cat", "features.6.cat"])
     expected = [0.7 * weights["features.4.cat"], 0.3 * weights["features.6.cat"]]
@@ -97,7 +97,7 @@ def test_a_guided_panel_shows_the_guide_beside_the_dream(network, opened):
     picture = lab.fitted(images.sample("china"), 240)
     frames = d.dream.frames(network, picture, goal, recipe=d.VIVID)
     next(frames)
-    assert torch.equal(live.frame.frame.image, next(frames).image)
+    assert torch.equal(live.frame.image, next(frames).image)
     assert live.picture.width > 2 * 240
 
 

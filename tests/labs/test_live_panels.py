@@ -93,6 +93,7 @@ ROWS = {
         dreamed,
         ("Octave 2 of 2 (240 x 160 pixels), step 3 of 3",),
         {"layer": "fire3", "iterations": 3, "gradient": "vivid"},
+        lambda live: live.frame.image,
     ),
     "a painting": Row(
         lambda: lab11_style.paint_panel("china", "church_at_auvers", size=128, steps=20),

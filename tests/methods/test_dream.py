@@ -150,6 +150,9 @@ def test_frames_tell_where_the_dream_is():
     shares = [frame.progress for frame in frames]
     assert shares == sorted(shares)
     assert shares[2] == pytest.approx(50 * 67 / (50 * 67 + 60 * 80))
+    firsts = [frame.first_value for frame in frames]
+    assert firsts == [frames[0].value] * 3 + [frames[3].value] * 2
+    assert firsts[0] != firsts[3]
     for frame in frames:
         assert frame.image.shape == image.shape
         assert frame.detail.shape[2:] == frame.size

@@ -1,14 +1,14 @@
 """Lab 10: dreams that are watched while they form, guided ones, and contact sheets."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from PIL import Image
 
 from labsupport.core import images
-from labsupport.core.frames import Beside, Series, in_turn
+from labsupport.core.frames import Series, in_turn
 from labsupport.core.images import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
@@ -67,33 +67,18 @@ def recipe_of(
     return DreamRecipe(gradient, iterations, octaves, scale, jitter, optimizer)
 
 
-@dataclass(frozen=True)
-class DreamView(Beside[DreamFrame]):
-    """A frame of a dream, and the first value of its octave."""
-
-    first_value: float
-
-
-def _views(frames: Iterator[DreamFrame]) -> Iterator[DreamView]:
-    octave, first_value = 0, 0.0
-    for frame in frames:
-        if frame.octave != octave:
-            octave, first_value = frame.octave, float(frame.value)
-        yield DreamView(frame, first_value)
-
-
-def _draw_dream(view: DreamView, network: Network) -> tuple[Image.Image, str]:
-    frame, words = view.frame, _so_far(view)
+def _draw_dream(frame: DreamFrame, network: Network) -> tuple[Image.Image, str]:
+    words = _so_far(frame)
     if frame.step == frame.steps:  # in between an answer would only hold the dream up
         first = network.predict(frame.image, k=1)[0][0]
         words += f" The network says: {first.name}, {figures.per_cent(first.probability)}."
     return figures.enlarge(frame.image, 2 if frame.image.shape[3] <= 256 else 1), words
 
 
-def _so_far(view: DreamView) -> str:
-    frame = view.frame
+def _so_far(frame: DreamFrame) -> str:
     height, width = frame.size
-    raised = float(frame.value) / view.first_value if view.first_value > 0 else 1.0
+    first = float(frame.first_value)
+    raised = float(frame.value) / first if first > 0 else 1.0
     return (
         f"Octave {frame.octave} of {frame.octaves} ({width} x {height} pixels), "
         f"step {frame.step} of {frame.steps}. What is raised is {raised:.1f} times what it was "
@@ -126,16 +111,14 @@ def dream_panel(
     how: Mapping[str, Any] = RECIPE,
     side: int = longer_side(480),
     seed: int = declare.seed(),
-) -> Iterator[DreamView]:
+) -> Iterator[DreamFrame]:
     """Any picture, any layer of any network, two layers mixed; frames as they come."""
     picture = fitted(image, side)
     objective: DreamObjective = layer
     if share > 0 and second != layer:
         weights = dream.balanced_weights(network, picture, [layer, second])
         objective = {layer: (1 - share) * weights[layer], second: share * weights[second]}
-    return _views(
-        dream.dream.frames(network, picture, objective, recipe=recipe_of(**how), seed=seed)
-    )
+    return dream.dream.frames(network, picture, objective, recipe=recipe_of(**how), seed=seed)
 
 
 # Octaves
@@ -287,9 +270,8 @@ def feedback_picture(rows: Feedback, network: Network) -> Image.Image:
     for words in (titles, values):
         words += [""] * missing
     above = figures.mosaic(tiles, titles=titles, values=values, columns=4, gap=8)
-    lines = {name: line.tolist() for name, line in _lines(rows, network).items()}
     below = figures.curve(
-        lines,
+        _lines(rows, network),
         across="step",
         up="probability",
         size=(above.width, 240),
@@ -311,9 +293,9 @@ def _lines(rows: Feedback, network: Network) -> dict[str, torch.Tensor]:
 # Guided dreams
 
 
-def _draw_guided(view: DreamView, guide: torch.Tensor) -> tuple[Image.Image, str]:
-    parts = [view.frame.image, fitted(guide, _GUIDE)]
-    return figures.side_by_side(parts, ["the dream", "the guide"]), _so_far(view)
+def _draw_guided(frame: DreamFrame, guide: torch.Tensor) -> tuple[Image.Image, str]:
+    parts = [frame.image, fitted(guide, _GUIDE)]
+    return figures.side_by_side(parts, ["the dream", "the guide"]), _so_far(frame)
 
 
 @declare.live("Guided dream", draw=_draw_guided)
@@ -324,9 +306,7 @@ def guided_panel(
     layer: str = declare.layer_of("network", "fire5", keep=has_map),
     how: Mapping[str, Any] = RECIPE,
     side: int = longer_side(400),
-) -> Iterator[DreamView]:
+) -> Iterator[DreamFrame]:
     """One picture dreamed on with the features of another."""
     objective = dream.Guided.by(network, layer, fitted(guide, _GUIDE))
-    return _views(
-        dream.dream.frames(network, fitted(image, side), objective, recipe=recipe_of(**how))
-    )
+    return dream.dream.frames(network, fitted(image, side), objective, recipe=recipe_of(**how))

@@ -64,7 +64,8 @@ class DreamFrame:
 
     `image` (N, 3, H, W) is the whole picture as it is now: the photograph and, brought to its size,
     the `detail` (N, 3, h, w) that was added so far. `octave` counts from 1 to `octaves`, `size` is
-    its (h, w), `step` counts its steps. `value` (N,) is what is being raised, in this octave.
+    its (h, w), `step` counts its steps. `value` (N,) is what is being raised, in this octave, and
+    `first_value` (N,) what it was in the octave's first frame.
     """
 
     image: Tensor
@@ -75,6 +76,7 @@ class DreamFrame:
     step: int
     steps: int
     value: Tensor
+    first_value: Tensor
     progress: float
     settings: Mapping[str, Any]
 
@@ -174,13 +176,17 @@ def _octave_by_octave(run: _Dream, detail: Tensor) -> Iterator[DreamFrame]:
         frames = optimize.visualize.frames(
             run.network, run.objective, recipe=recipe, start=start, seed=seed
         )
+        first: Frame | None = None
         for frame in frames:
             detail = frame.image - base
             if octave == 1 or frame.step > 0:
-                yield _dream_frame(run, octave, frame, detail)
+                first = first or frame
+                yield _dream_frame(run, octave, frame, detail, first.score)
 
 
-def _dream_frame(run: _Dream, octave: int, frame: Frame, detail: Tensor) -> DreamFrame:
+def _dream_frame(
+    run: _Dream, octave: int, frame: Frame, detail: Tensor, first_value: Tensor
+) -> DreamFrame:
     image = frame.image
     if octave < len(run.sizes):
         image = (run.base + resized(detail, run.sizes[-1])).clamp(0, 1)
@@ -201,6 +207,7 @@ def _dream_frame(run: _Dream, octave: int, frame: Frame, detail: Tensor) -> Drea
         frame.step,
         frame.steps,
         frame.score,
+        first_value,
         run.share(octave, frame.step),
         settings,
     )
