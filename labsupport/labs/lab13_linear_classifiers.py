@@ -36,7 +36,8 @@ DECAY = declare.choice(
 DECAYS = (0.0, 0.1, 1.0, 10.0)  # that are compared
 ALONG = {"the weights": "weights", "only their signs": "sign"}
 CONVNETS = {"digits": "lenet5", "photos32": "convnetjs"}
-EPOCHS = {"digits": 6, "fashion": 6}
+ON_BLACK = ("digits", "fashion")
+EPOCHS = dict.fromkeys([*SETS.values(), *ELSEWHERE.values()], 40) | dict.fromkeys(ON_BLACK, 6)
 PICTURES = 12  # of each class, to choose from
 RULES = {
     "every weight +1 or −1 (the slide)": "signs",
@@ -57,7 +58,7 @@ def training_data(data: str) -> tuple[LabelledImages, LabelledImages]:
 
     `data` is "digits", "fashion", "photos32", "photos64", or a download: "CIFAR10", "Imagenette".
     """
-    one_of(data, [*SETS.values(), *ELSEWHERE.values()], "data")
+    one_of(data, EPOCHS, "data")
     if data == "digits":
         return images.digits(), images.digits("test")
     if data == "fashion":
@@ -74,17 +75,11 @@ def _downloaded(data: str, split: str, count: int) -> LabelledImages:
     return replace(examples, images=images.resize(examples.images, side))
 
 
-def epochs_for(data: str) -> int:
-    """How often a training goes through its pictures, by default."""
-    return EPOCHS.get(data, 40)
-
-
 @lru_cache(maxsize=24)
 def trained(data: str, decay: float = 0.1) -> LinearClassifier:
     """The linear classifier of a set of pictures, trained to the end; kept for the next time."""
     train, _ = training_data(data)
-    last = linear.train(train, weight_decay=decay, epochs=epochs_for(data))
-    return last.classifier
+    return linear.train(train, weight_decay=decay, epochs=EPOCHS[data]).classifier
 
 
 def accuracy(classifier: LinearClassifier, examples: LabelledImages) -> float:
@@ -319,7 +314,7 @@ def _draw_snapshot(
 
 
 def _epochs_slider(label: str, epochs: int | None, made: declare.Made) -> Control:
-    return controls.whole(label, epochs or epochs_for(made["data"].value), 1, 60)
+    return controls.whole(label, epochs or EPOCHS[made["data"].value], 1, 60)
 
 
 _EPOCHS: Any = declare.Declared(_epochs_slider, None)
@@ -379,7 +374,7 @@ def decays_picture(comparisons: Sequence[DecayComparison]) -> Image.Image:
 def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> Panel:
     """Mix a class's weights into a picture: before, what is added, after, and the answers."""
     names = training_data(data)[0].categories
-    most = 200 if data in EPOCHS else 60  # digits and clothes stand on black and need more
+    most = 200 if data in ON_BLACK else 60  # what stands on black needs more
     among = next((words for words, key in (SETS | ELSEWHERE).items() if key == data), data)
 
     @declare.panel(f"Mix in a little of another class ({among})", cost="quick")

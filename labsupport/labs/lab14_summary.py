@@ -387,21 +387,17 @@ def everything_panel(
     *,
     own: Mapping[str, Network] | None = None,
     network: str = "squeezenet1_1",
-    pictures: Any = None,
 ) -> Live:
     """A picture, a network and a target, chosen once, and what every method answers.
 
-    `own` adds networks by name, `network` is the one to begin with, `pictures` the image set of
-    the menu (the photos, if none is given).
+    `own` adds networks by name, `network` is the one to begin with.
     """
 
     @declare.live(
         "Every method, one question", draw=lambda one: (sheet_picture(one), sheet_words(one))
     )
     def panel(
-        image: torch.Tensor = declare.photo(
-            image, lambda: images.photos() if pictures is None else pictures
-        ),
+        image: torch.Tensor = declare.photo(image),
         network: Network = declare.network_of(network, own=own),
         of: str = declare.choice({"a class": "class", "a unit": "unit"}, label="asked is"),
         target: int | None = declare.class_of("network"),

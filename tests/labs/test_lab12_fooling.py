@@ -80,7 +80,7 @@ def test_a_line_of_a_linear_network_is_said_to_be_straight(halves, left_image):
     line = fooling.sign_line(halves, left_image, reach=0.1, points=41)
     words = lab.line_panel.function((line, left_image), halves, 0.5)[1]
     assert "R² of its score 1.00" in words
-    assert lab.line_picture(line, NAMES).width == 704
+    assert lab.line_picture(line, NAMES, 0.05).width == 704
 
 
 def test_what_is_saved_is_read_again_and_judged(halves, fooled, tmp_path):

@@ -161,7 +161,7 @@ def line_panel(
     are."""
     line, image = along
     near = within * float(line.eps[-1])
-    parts = [line_picture(line, network.categories, near=near), _along(line, image, network)]
+    parts = [line_picture(line, network.categories, near), _along(line, image, network)]
     picture = figures.side_by_side(parts, columns=1, gap=8)
     straight, whole = line.r_squared(near), line.r_squared()
     wanted = line.label if line.target is None else line.target
@@ -196,9 +196,7 @@ def plot_lines(
         )
 
 
-def line_picture(
-    line: SignLine, categories: Sequence[str], *, near: float | None = None
-) -> Image.Image:
+def line_picture(line: SignLine, categories: Sequence[str], near: float) -> Image.Image:
     """Scores against eps: the classes that win somewhere on the line, and where R² is taken."""
     wins = line.scores.argmax(1).bincount(minlength=line.scores.shape[1])
     best = line.scores.amax(0)
@@ -213,8 +211,7 @@ def line_picture(
         ]
         plot_lines(axes, lines, first=2.6, others=1.8)
         axes.axvline(0, color="#333333", linewidth=1)
-        if near is not None:
-            axes.axvspan(-255 * near, 255 * near, color="#eeeeee", zorder=0)
+        axes.axvspan(-255 * near, 255 * near, color="#eeeeee", zorder=0)
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
     across = "ε in 1/255   (right: away from the picture's class, or to the target)"
