@@ -41,19 +41,15 @@ def test_the_layer_table_has_a_line_for_each_block_and_the_comparison_for_each_n
 
 
 @pytest.mark.parametrize("name", blueprints.names())
-def test_a_tower_fits_its_width(name):
+def test_a_tower_fits_its_width_and_shrinks_with_the_map(name):
     result = anatomy(blueprints.blueprint(name))
     picture = lab.tower(result)
     assert picture.width == 760
     edge = np.asarray(picture)[:, -2:]
     assert (edge == 255).all()
     assert coloured(picture, lab.KIND_COLOURS["conv"]) > 500
-
-
-def test_towers_shrink_with_the_map():
-    rows = [row for row in anatomy(blueprints.blueprint("vgg16")).blocks if row.kind == "conv"]
-    picture = np.asarray(lab.tower(anatomy(blueprints.blueprint("vgg16"))))[:154]
-    inside = (picture == lab.KIND_COLOURS["conv"]).all(-1).sum(0)
+    rows = [row for row in result.blocks if row.kind == "conv"]
+    inside = (np.asarray(picture)[:154] == lab.KIND_COLOURS["conv"]).all(-1).sum(0)
     heights = [int(n) for n in inside[inside > 5]]
     assert heights[0] == max(heights)
     assert heights[-1] == min(heights)

@@ -82,7 +82,7 @@ def menu(monkeypatch):
     return menu, made
 
 
-def test_a_detector_loads_only_when_it_is_chosen(menu):
+def test_a_detector_loads_only_when_it_is_chosen_and_answers_in_the_panel(menu):
     menu, made = menu
     assert menu.value == "localization"
     labels = dict(menu.source.options)
@@ -91,6 +91,9 @@ def test_a_detector_loads_only_when_it_is_chosen(menu):
     assert made == []
     menu.put("ssdlite320_mobilenet_v3_large")
     assert menu.value.title == "SSDlite"
+    picture, words = lab.tasks_panel.function(torch.zeros(1, 3, 100, 120), menu.value, 0.2)
+    assert picture.size == (538, 448)
+    assert words.endswith("The answer: any number of names and boxes.")
     menu.put("detection")
     assert menu.value == "detection"
     assert made == ["ssdlite320_mobilenet_v3_large"]
@@ -134,11 +137,3 @@ def test_what_a_detector_finds_is_drawn_with_name_and_score(bear):
     assert changed[100, 40]  # a box's left edge
     assert changed[145:158, 45:130].sum() > 150  # its words
     assert not changed[120, 100]
-
-
-def test_a_detector_answers_in_the_panel(menu):
-    menu, _ = menu
-    menu.put("ssdlite320_mobilenet_v3_large")
-    picture, words = lab.tasks_panel.function(torch.zeros(1, 3, 100, 120), menu.value, 0.2)
-    assert picture.size == (538, 448)
-    assert words.endswith("The answer: any number of names and boxes.")

@@ -16,15 +16,12 @@ def reading():
     return lab.train_reader(epochs=0.5, count=4000, shift=0)
 
 
-def test_the_same_seed_gives_the_same_curve(reading):
+def test_the_same_seed_gives_the_same_curve_and_the_last_frame_has_asked_all_digits(reading):
     again = lab.train_reader(epochs=0.5, count=4000, shift=0)
     other = lab.train_reader(epochs=0.5, count=4000, shift=0, seed=1)
     assert torch.equal(reading.curve, again.curve)
     assert torch.equal(reading.scores, again.scores)
     assert not torch.equal(reading.scores, other.scores)
-
-
-def test_the_last_frame_has_asked_all_test_digits(reading):
     assert reading.progress == 1
     assert reading.scores.shape == (2000, 10)
     right = reading.scores.argmax(1) == lab._digits("test", False)[1]

@@ -143,9 +143,8 @@ def test_each_cell_shows_its_picture(things, points):
     for row, column in ((0, 0), (rows - 1, columns - 1)):
         part = picture.crop((3 + column * 43, 3 + row * 43, 43 + column * 43, 43 + row * 43))
         small = things.small(int(grid.cells[row, column]), 40)
-        wanted = np.full((40, 40, 3), 255, np.uint8)
         top, left = (40 - small.height) // 2, (40 - small.width) // 2
-        sheet = Image.fromarray(wanted)
+        sheet = Image.new("RGB", (40, 40), "white")
         sheet.paste(small, (left, top), small)
         assert np.array_equal(np.asarray(part), np.asarray(sheet))
 
@@ -218,18 +217,15 @@ def test_new_pictures_come_last_in_blue_frames(things, points):
     assert ((places >= low) & (places <= high)).all()
 
 
-def test_the_digits_are_there_in_all_sets():
+def test_the_digits_are_there_in_all_sets_and_drawn_where_they_lie():
     counts = {data: len(tsne.digits(data).labels) for data in tsne.DIGITS.values()}
     expected = {"small": 1797, "test": 2000, "all": 10_000, "computed": 10_000, "fashion": 2000}
     assert counts == expected
     assert tsne.digit_codes("small").shape == (1797, 64)
     assert tsne.digit_codes("test", "lenet5").shape == (2000, 84)
-    pixels = tsne.digits("small").images
-    assert 0 <= float(pixels.min()) < float(pixels.max()) <= 1
-
-
-def test_digits_are_drawn_where_they_lie_and_never_over_each_other():
     result = tsne.digits("small")
+    assert 0 <= float(result.images.min()) < float(result.images.max()) <= 1
+    # they are drawn where they lie, and never over each other
     places = torch.stack([torch.arange(1797.0) % 3, torch.zeros(1797)], 1)
     picture = np.asarray(tsne.digit_map(places, result, size=300, tile=18))
     inside = inked(Image.fromarray(picture))[:, :300]
