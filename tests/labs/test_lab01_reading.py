@@ -76,7 +76,8 @@ def test_the_confusion_matrix_holds_the_counts():
         return picture[edge - 14 + row * cell + 4, edge + column * cell + 4]
 
     assert (corner(0, 1) != corner(0, 2)).any()  # a mistake is coloured
-    assert (corner(0, 0) == corner(5, 5)).all()  # right answers are not
+    assert (corner(0, 0) == corner(5, 5)).all()  # right answers are not, but stand on pale green
+    assert (corner(5, 5) == (235, 245, 235)).all()
     assert (corner(3, 4) == 255).all()
 
 

@@ -194,7 +194,7 @@ def curves(frame: ReadingFrame, lowest: int = 80) -> Image.Image:
 
 
 def confusion(frame: ReadingFrame) -> Image.Image:
-    """How often each digit (row) is read as each digit (column); right answers left white."""
+    """How often each digit (row) is read as each digit (column); right answers on pale green."""
     answers = 10 * frame.labels + frame.scores.argmax(1)
     table = answers.bincount(minlength=100).reshape(10, 10)
     cell, edge = 34, 70
