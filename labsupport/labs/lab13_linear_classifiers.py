@@ -425,16 +425,14 @@ def mixed_picture(
     added = (0.5 + factor * mixed.perturbation).clamp(0, 1)
     parts = [figures.enlarge(part, times) for part in (before, added, mixed.images)]
     titles = ["before", f"added, × {factor:.3g}, on grey", "after"]
-    top = figures.side_by_side(parts, titles)
-    answers = [_bars(mixed.before[0], classifier), _bars(mixed.after[0], classifier)]
-    names = ["linear, before", "linear, after"]
+    chances, names = [mixed.before[0], mixed.after[0]], ["linear, before", "linear, after"]
     if convnet is not None:
         with torch.no_grad():
-            chances = convnet(torch.cat([before, mixed.images])).softmax(1).cpu()
-        answers += [_bars(chance, classifier) for chance in chances]
+            chances += convnet(torch.cat([before, mixed.images])).softmax(1).cpu().unbind()
         names += ["ConvNet, before", "ConvNet, after"]
+    answers = [_bars(one, classifier) for one in chances]
     below = figures.side_by_side(answers, names, columns=2)
-    return figures.side_by_side([top, below], columns=1, gap=12)
+    return figures.side_by_side([figures.side_by_side(parts, titles), below], columns=1, gap=12)
 
 
 def _bars(chances: torch.Tensor, classifier: LinearClassifier, count: int = 4) -> Image.Image:
@@ -496,10 +494,9 @@ def matrix_picture(matrix: torch.Tensor, names: Sequence[str]) -> Image.Image:
 # Bias and scale
 
 
-def scales_picture(
-    classifier: LinearClassifier, picture: torch.Tensor, factors: Sequence[float] = (0.1, 1, 10)
-) -> Image.Image:
-    """The answers of one classifier whose weights and biases are multiplied by each factor."""
+def scales_picture(classifier: LinearClassifier, picture: torch.Tensor) -> Image.Image:
+    """The answers of one classifier whose weights and biases are multiplied by three factors."""
+    factors = (0.1, 1, 10)
     answers = [classifier.scaled(factor).probabilities(picture)[0] for factor in factors]
     titles = [f"all weights × {factor:g}" for factor in factors]
     return figures.side_by_side([_bars(chances, classifier) for chances in answers], titles)
