@@ -54,19 +54,11 @@ LAYOUT = """panel => {
   const bottom = one => one.getBoundingClientRect().bottom;
   const parts = seen('.lab-control, img.lab-picture, .lab-readout');
   const words = one => one.textContent || one.placeholder || one.value;
-  const pen = document.createElement('canvas').getContext('2d');
-  const longest = one => {
-    pen.font = getComputedStyle(one).font;
-    return Math.max(...[...one.options].map(option => pen.measureText(option.text).width));
-  };
-  const menus = seen('select').filter(one => longest(one) > one.clientWidth - 20);
   return {
     controls: seen('.lab-control').length,
     height: Math.max(...parts.map(bottom)) - panel.getBoundingClientRect().top,
     cut: seen('button, .widget-label, input, .lab-picture')
       .filter(one => one.scrollWidth > one.clientWidth + 1).map(words),
-    menus: menus.map(one => [...one.options].map(option => option.text)
-      .reduce((some, other) => other.length > some.length ? other : some)),
     unnamed: seen('.noUi-handle, select, input, textarea, button, img')
       .filter(one => !(one.getAttribute('aria-label') || one.alt || one.title
                        || one.textContent.trim())).length,

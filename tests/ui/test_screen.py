@@ -4,7 +4,6 @@ import pytest
 from PIL import Image
 
 from labsupport.ui import controls, screen
-from labsupport.ui.control import Control
 from labsupport.ui.panel import Panel
 
 
@@ -41,11 +40,6 @@ def test_five_controls_are_in_sight_and_the_others_are_folded(count, folded):
     assert panel.more_button.description == "Less"
 
 
-def test_a_picture_is_scaled_to_the_room_and_never_enlarged():
-    width = panel_of(1, (300, 200)).image.layout.width
-    assert width == "min(300px, 100%, calc(var(--lab-height) * 1.5000))"
-
-
 @pytest.mark.parametrize(
     ("size", "now", "below"),
     [
@@ -61,30 +55,23 @@ def test_a_picture_goes_where_it_is_larger_and_small_gains_move_nothing(size, no
     assert screen.goes_below(*size, now) is below
 
 
-def test_the_page_is_told_where_the_picture_stands():
+def test_the_page_is_told_where_the_picture_stands_and_to_scale_it_down_alone():
+    width = panel_of(1, (300, 200)).image.layout.width
+    assert width == "min(300px, 100%, calc(var(--lab-height) * 1.5000))"
     panel = panel_of(1, (100, 160))
     for times, wide in ((1, False), (12, True)):
         panel.controls["s0"].put(times)
         assert ("lab-wide" in panel.widget._dom_classes) is wide, times
 
 
-def test_a_message_stands_at_the_control_that_caused_it():
-    box = Control(controls.whole("s1", 1, 1, 9).source)
-    panel = Panel(
-        lambda first, second: Image.new("RGB", (8, 8)),
-        {"first": controls.whole("first", 1, 1, 9), "second": box},
-        title="Two",
-        cost="instant",
-    )
-    box._say("not this one")
-    assert panel.complaint == "not this one"
-    assert "not this one" in panel._complaints["second"].value
-    assert panel._complaints["first"].value == ""
-    box._say("")
-    assert panel._complaints["second"].value == panel.complaint == ""
-
-
-def test_a_message_of_a_folded_control_unfolds_it():
+def test_a_message_stands_at_the_control_that_caused_it_and_unfolds_it():
     panel = panel_of(7)
-    panel.controls["s6"]._say("too far")
-    assert panel.more_button.value
+    for name, unfolds in (("s1", False), ("s6", True)):
+        control = panel.controls[name]
+        control._say("not this one")
+        assert panel.complaint == "not this one"
+        assert "not this one" in panel._complaints[name].value
+        assert panel._complaints["s0"].value == ""
+        assert panel.more_button.value is unfolds
+        control._say("")
+        assert panel._complaints[name].value == panel.complaint == ""
