@@ -10,9 +10,11 @@ import pytest
 from labsupport.commands import machine
 
 
-def test_this_computer_has_memory():
+def test_this_computer_has_memory_and_sizes_are_for_people():
     memory = machine.total_memory()
     assert memory is None or 10**8 < memory < 10**14
+    sizes = (2_400_000, 10**9, 0)
+    assert [machine.in_words(size) for size in sizes] == ["2 MB", "1.0 GB", "0 MB"]
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows has no sysconf")
@@ -37,8 +39,3 @@ def test_windows_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPatch):
     assert machine.total_memory() == 16 * 2**30
     monkeypatch.delattr(machine.ctypes, "windll")
     assert machine.total_memory() is None
-
-
-def test_sizes_are_for_people():
-    sizes = (2_400_000, 10**9, 0)
-    assert [machine.in_words(size) for size in sizes] == ["2 MB", "1.0 GB", "0 MB"]

@@ -181,8 +181,8 @@ def corner(image) -> list[int]:
 
 
 def test_an_upload_that_is_no_square_shows_which_square_is_taken_and_lets_it_move(pictures):
-    menu, ear = controls.image_menu(pictures, "green"), Ear()
-    menu.listen(ear.changed, ear.hear)
+    menu = controls.image_menu(pictures, "green")
+    ear = Ear(menu)
     begins, whole = menu._crop.children
     assert menu._crop.layout.display == "none"
     menu.open(png(200, 80), "wide.png")
@@ -202,9 +202,7 @@ def test_an_upload_that_is_no_square_shows_which_square_is_taken_and_lets_it_mov
     assert (corner(menu.value), whole.value) == ([0, 30], False)
     menu.put("blue")
     assert (menu._crop.layout.display, menu.words) == ("none", "blue")
-
-
-def test_squares_are_not_asked_about_where_pictures_are_taken_as_they_are(pictures):
+    # nobody is asked where pictures are taken as they are, or are squares
     for square, size in ((False, (200, 80)), (True, (90, 90))):
         menu = controls.image_menu(pictures, "green", square=square)
         menu.open(png(*size))
@@ -292,8 +290,8 @@ def test_the_class_follows_the_network(menu):
 
 def test_a_layer_menu_shows_the_dozen_that_teach_and_brings_all_on_request(pets):
     network = networks.load()
-    layer, ear = controls.layer_menu(network, "fire5"), Ear()
-    layer.listen(ear.changed, ear.hear)
+    layer = controls.layer_menu(network, "fire5")
+    ear = Ear(layer)
     fires = [f"fire{number}" for number in range(2, 10)]
     titles = [title.split()[0] for title, _ in layer.source.options]
     assert titles == ["conv1", *fires, "conv10", "all"]
