@@ -1,5 +1,7 @@
 """Lab 12's pictures and panels: what they show is what was computed."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,16 @@ def test_one_digit_becomes_all_others():
     assert last.results[last.own] is None
     assert "9 of 9 targets" in panel.words
     assert last.progress == 1
+
+
+def test_the_digit_itself_stands_where_the_network_reads_it(monkeypatch):
+    drawn = Mock()
+    monkeypatch.setattr(fooled_digits.figures, "mosaic", drawn)
+    image, reader = fooled_digits.handwritten(4), networks.load("lenet5")
+    now = fooled_digits._Becoming(image, reader, 4, (None,) * 10, 0, 0.0)
+    fooled_digits.becoming_picture(now, 3)
+    titles = drawn.call_args.kwargs["titles"]
+    assert titles[3:6] == ["3: waits", "4: as it is", "± 0.33"]
 
 
 @pytest.fixture(scope="module")
