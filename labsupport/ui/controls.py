@@ -349,8 +349,11 @@ class ImageMenu(UploadMenu):
 def _in_order(images: ImageSet[Any], first: str) -> list[str]:
     """The names of a set: `first`, then group after group, each from A to Z."""
     groups = list(dict.fromkeys(one.category for one in images))
-    names = sorted(images.names, key=lambda name: (groups.index(images[name].category),
-                                                   images[name].title.casefold()))  # fmt: skip
+    titles = {
+        name: (groups.index(images[name].category), images[name].title.casefold())
+        for name in images.names
+    }
+    names = sorted(titles, key=lambda name: titles[name])
     return [first, *(name for name in names if name != first)]
 
 
