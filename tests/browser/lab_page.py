@@ -11,7 +11,7 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 
 RUN_WITHIN = 180_000  # milliseconds for a whole notebook
 ANSWER_WITHIN = 20_000  # milliseconds for one control
-FIRST_WITHIN = 4_000  # milliseconds after which a slider counts as one that waits for Run
+FIRST_WITHIN = 12_000  # milliseconds after which a slider counts as one that waits for Run
 
 # What the page is asked. `cells` are those of the notebook in front.
 IS_READY = """() => {

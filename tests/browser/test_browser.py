@@ -213,6 +213,7 @@ def test_errors_are_seen(desk: LabPage, tmp_path):
 
 def test_the_workbook_opens_with_its_side_bars_folded(desk: LabPage, tmp_path, monkeypatch):
     monkeypatch.setattr(lab, "WORKSPACES", desk.server.workspaces)
+    (desk.server.workspaces / lab.LAYOUT).unlink(missing_ok=True)  # what other tests have left
     lab.own_layout()
     desk.open(notebook_of(tmp_path, "folded", "1"), layout="")
     sides = "() => [jupyterapp.shell.leftCollapsed, jupyterapp.shell.rightCollapsed]"
