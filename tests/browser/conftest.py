@@ -47,11 +47,6 @@ class Server:
     log: Path
 
     @property
-    def workspaces(self) -> Path:
-        """Where it keeps its layouts."""
-        return self.folder.parent / "jupyterlab_workspaces_dir"
-
-    @property
     def attempts(self) -> list[str]:
         """Other machines that the server or a kernel tried to reach."""
         notes = self.log.with_name("attempts.txt")

@@ -212,8 +212,9 @@ def test_errors_are_seen(desk: LabPage, tmp_path):
 
 
 def test_the_workbook_opens_with_its_side_bars_folded(desk: LabPage, tmp_path, monkeypatch):
-    monkeypatch.setattr(lab, "WORKSPACES", desk.server.workspaces)
-    (desk.server.workspaces / lab.LAYOUT).unlink(missing_ok=True)  # what other tests have left
+    workspaces = desk.server.folder.parent / "jupyterlab_workspaces_dir"
+    monkeypatch.setattr(lab, "WORKSPACES", workspaces)
+    (workspaces / lab.LAYOUT).unlink(missing_ok=True)  # what other tests have left
     lab.own_layout()
     desk.open(notebook_of(tmp_path, "folded", "1"), layout="")
     sides = "() => [jupyterapp.shell.leftCollapsed, jupyterapp.shell.rightCollapsed]"

@@ -19,12 +19,9 @@ def test_this_very_interpreter_is_understood():
     assert found.lacking("test") == []
 
 
-def test_what_is_no_python_is_no_interpreter():
+def test_what_is_no_python_is_no_interpreter_and_one_that_cannot_answer_lacks_all(workbook):
     for path in ("/no/such/python", os.devnull, sys.prefix, shutil.which("echo")):
         assert Interpreter.at(path) is None, path
-
-
-def test_an_interpreter_that_cannot_answer_lacks_everything(workbook):
     (workbook.root / "stand_in.py").write_text("import sys; sys.exit(3)")
     lacking = Interpreter(workbook.python, "3.12.4", True).lacking("test")
     assert {"torch", "pytest"} <= {lack.name for lack in lacking}

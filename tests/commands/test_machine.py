@@ -13,8 +13,7 @@ from labsupport.commands import machine
 def test_this_computer_has_memory_and_sizes_are_for_people():
     memory = machine.total_memory()
     assert memory is None or 10**8 < memory < 10**14
-    sizes = (2_400_000, 10**9, 0)
-    assert [machine.in_words(size) for size in sizes] == ["2 MB", "1.0 GB", "0 MB"]
+    assert [machine.in_words(size) for size in (2_400_000, 10**9, 0)] == ["2 MB", "1.0 GB", "0 MB"]
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows has no sysconf")
