@@ -1,8 +1,7 @@
-"""Lab 11: pictures that are painted live, Gram matrices to look at, and the lab's galleries."""
+"""Lab 11: pictures that are painted live, and Gram matrices to look at."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +9,6 @@ from PIL import Image
 from torch import Tensor
 
 from labsupport.core import images
-from labsupport.core.frames import Beside
 from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
@@ -20,9 +18,7 @@ from labsupport.methods.optimize import LBFGS, Adam, Optimizer, gram
 from labsupport.methods.style import (
     SQUEEZENET,
     StyleFrame,
-    StyleRecipe,
     recipe_for,
-    reconstruct_style,
     stylize,
 )
 from labsupport.ui import declare, figures
@@ -46,7 +42,6 @@ COLOURS = declare.choice(
 )
 _OPTIMIZERS: dict[str, Optimizer] = {"L-BFGS": LBFGS(0.02), "Adam": Adam(0.03, "cosine")}
 _POOLING = {"max, as trained": "max", "average, as in the paper": "average"}
-RATIOS = (10.0, 1.0, 0.1, 0.01)
 _WIDE, _THUMB = 448, 96  # pixels that a painting may fill, and of what it is made from
 _STRONGEST = 32  # channels of a Gram matrix
 
@@ -65,44 +60,28 @@ def picture(name: str, size: int = 256) -> Tensor:
 # Live
 
 
-@dataclass(frozen=True)
-class StyleView(Beside[StyleFrame]):
-    """A frame, with the pictures that it is made from and the losses so far."""
-
-    content: Tensor
-    styles: tuple[Tensor, ...]
-    history: tuple[Mapping[str, float], ...]
-    seconds: float
+def _draw(frame: StyleFrame, content: Tensor, style: Tensor) -> tuple[Image.Image, str]:
+    return _easel(frame, {"content": content, "style": style}), _in_words(frame)
 
 
-def _views(
-    network: Network,
-    content: Tensor,
-    style: Sequence[Tensor],
-    recipe: StyleRecipe,
-    start: str = "content",
-    seed: int = 0,
-) -> Iterator[StyleView]:
-    begun = time.perf_counter()
-    history: tuple[Mapping[str, float], ...] = ()
-    for frame in stylize.frames(network, content, style, recipe=recipe, start=start, seed=seed):
-        history = (*history, frame.losses)
-        seconds = time.perf_counter() - begun
-        yield StyleView(frame, content, tuple(style), history, seconds)
+def _draw_mixed(
+    frame: StyleFrame, content: Tensor, first: Tensor, second: Tensor
+) -> tuple[Image.Image, str]:
+    made_from = {"content": content, "one style": first, "the other": second}
+    return _easel(frame, made_from), _in_words(frame)
 
 
-def _draw(view: StyleView) -> tuple[Image.Image, str]:
-    image = view.frame.image
-    times = max(1, _WIDE // max(image.shape[2:]))
-    thumbs = [fitted(one, _THUMB) for one in (view.content, *view.styles)]
-    names = ["content", "style"] if len(thumbs) == 2 else ["content", "one style", "the other"]
-    made_from = figures.mosaic(thumbs, titles=names, columns=len(thumbs))
-    losses = loss_picture(view.history, view.frame.steps)
-    right = figures.side_by_side([made_from, losses], columns=1, gap=4)
-    return figures.side_by_side([figures.enlarge(image, times), right]), _in_words(view)
+def _easel(frame: StyleFrame, made_from: Mapping[str, Tensor]) -> Image.Image:
+    """The painting, and beside it the pictures that it is made from and the losses so far."""
+    times = max(1, _WIDE // max(frame.image.shape[2:]))
+    thumbs = [fitted(one, _THUMB) for one in made_from.values()]
+    above = figures.mosaic(thumbs, titles=list(made_from), columns=len(thumbs))
+    losses = loss_picture(frame.history, frame.steps)
+    right = figures.side_by_side([above, losses], columns=1, gap=4)
+    return figures.side_by_side([figures.enlarge(frame.image, times), right])
 
 
-def loss_picture(history: Sequence[Mapping[str, float]], steps: int = 0) -> Image.Image:
+def loss_picture(history: Sequence[Mapping[str, float]], steps: int) -> Image.Image:
     """The relative loss of each layer, step by step; each step up or down is a factor of ten."""
     lines = {name: [one[name] for one in history] for name in _by_layer(history[0])}
     return figures.curve(
@@ -111,18 +90,14 @@ def loss_picture(history: Sequence[Mapping[str, float]], steps: int = 0) -> Imag
         up="relative loss",
         size=(360, 230),
         limits=(1e-3, 10.0),
-        reach=max(steps, len(history) - 1),
+        reach=steps,
         log=True,
     )
 
 
-def _in_words(view: StyleView) -> str:
-    frame = view.frame
+def _in_words(frame: StyleFrame) -> str:
     losses = [f"{name} {value:.3f}" for name, value in _by_layer(frame.losses).items()]
-    return (
-        f"Step {frame.step} of {frame.steps}, {view.seconds:.1f} s. "
-        f"Relative loss: {', '.join(losses)}."
-    )
+    return f"Step {frame.step} of {frame.steps}. Relative loss: {', '.join(losses)}."
 
 
 def _by_layer(losses: Mapping[str, float]) -> dict[str, float]:
@@ -144,7 +119,7 @@ def paint_panel(
         steps=declare.whole(120, 20, 400, step=20),
         seed=declare.seed(),
     ),
-) -> Iterator[StyleView]:
+) -> Iterator[StyleFrame]:
     """Any picture in the manner of any other."""
     recipe = replace(
         recipe_for(network),
@@ -154,7 +129,8 @@ def paint_panel(
         steps=how["steps"],
     )
     small, painting = images.resize(content, size), images.resize(style, stroke)
-    return _views(network, small, [painting], recipe, how["start"], how["seed"])
+    start, seed = how["start"], how["seed"]
+    return stylize.frames(network, small, painting, recipe=recipe, start=start, seed=seed)
 
 
 def layers_panel(
@@ -189,14 +165,14 @@ def layers_panel(
             start=START,
             pooling=declare.choice(_POOLING),
         ),
-    ) -> Iterator[StyleView]:
+    ) -> Iterator[StyleFrame]:
         layers = {name: how[f"weight{place}"] for place, name in enumerate(names)}
         rest = {name: how[name] for name in ("alpha", "beta", "tv", "pooling")}
         recipe = replace(
             plain, content_layers={layer: 1.0}, style_layers=layers, steps=steps, **rest
         )
         small, painting = images.resize(content, size), images.resize(style, size)
-        return _views(network, small, [painting], recipe, how["start"])
+        return stylize.frames(network, small, painting, recipe=recipe, start=how["start"])
 
     return panel(network)
 
@@ -206,7 +182,7 @@ def _whole(layer: Layer) -> bool:
     return layer.kind in ("relu", "concat") and layer.has_map and ends_block(layer)
 
 
-@declare.live("Two styles", draw=_draw)
+@declare.live("Two styles", draw=_draw_mixed)
 def mix_panel(
     content: Tensor = declare.photo("neuschwanstein", square=False),
     first: Tensor = declare.photo("great_wave", styles, label="one style", square=False),
@@ -216,54 +192,47 @@ def mix_panel(
     size: int = declare.whole(192, 128, 384, step=32, unit="px", label="picture"),
     colours: str = COLOURS,
     steps: int = 60,
-) -> Iterator[StyleView]:
+) -> Iterator[StyleFrame]:
     """Two styles in one picture, with a share for each."""
     recipe = replace(recipe_for(network), mix=(1 - share, share), colours=colours, steps=steps)
     small, *both = (images.resize(one, size) for one in (content, first, second))
-    return _views(network, small, both, recipe)
+    return stylize.frames(network, small, both, recipe=recipe)
 
 
 # Gram matrices
 
 
-class _LayerMaps:
-    """One picture's maps at one layer of a network."""
-
-    def __init__(
-        self,
-        network: Network,
-        style: Tensor = declare.photo("great_wave", styles, label="picture", square=False),
-        layer: str = declare.layer_of("network", "fire3", keep=_whole),
-    ) -> None:
-        self.image = images.resize(style, 192)
-        self.title = network.layer(layer).title
-        self.maps = network.activations(self.image, [layer])[layer]  # (1, C, H, W)
-        self.matrix = gram(self.maps)[0]
-        self.order = self.matrix.diagonal().argsort()
+def _maps(
+    network: Network,
+    style: Tensor = declare.photo("great_wave", styles, label="picture", square=False),
+    layer: str = declare.layer_of("network", "fire3", keep=_whole),
+) -> tuple[Tensor, Tensor, str]:
+    """A picture, its maps (1, C, H, W) at one layer of a network, and that layer's title."""
+    image = images.resize(style, 192)
+    return image, network.activations(image, [layer])[layer], network.layer(layer).title
 
 
-@declare.panel("Gram matrix", compute=_LayerMaps)
+@declare.panel("Gram matrix", compute=_maps)
 def gram_panel(
-    layer: _LayerMaps,
+    seen: tuple[Tensor, Tensor, str],
     channel: int = declare.channel_of("layer", 5),
     shuffled: bool = declare.toggle(label="shuffle the positions"),
 ) -> tuple[Image.Image, str]:
     """The Gram matrix of any picture at any layer, with its positions shuffled if you like."""
-    maps = shuffled_positions(layer.maps) if shuffled else layer.maps
-    matrix, count = gram(maps)[0], maps.shape[1]
+    image, there, title = seen
+    maps = shuffled_positions(there) if shuffled else there
+    before, matrix = gram(there)[0], gram(maps)[0]
     parts = [
-        figures.enlarge(layer.image, 1),
+        figures.enlarge(image, 1),
         figures.heat_map(maps[0, channel], label="activation"),
-        gram_picture(matrix, layer.order),
+        gram_picture(matrix, before.diagonal().argsort()),
     ]
-    titles = ["picture", f"channel {channel} of {layer.title}", "Gram matrix, strongest channels"]
-    words = (
-        f"{layer.title}: {count} channels at {maps.shape[2]} × {maps.shape[3]} positions make "
-        f"{count} × {count} numbers."
-    )
-    if shuffled:
-        change = float((matrix - layer.matrix).abs().max() / layer.matrix.abs().max())
-        words += " Shuffling changes them by less than a millionth." if change < 1e-6 else ""
+    titles = ["picture", f"channel {channel} of {title}", "Gram matrix, strongest channels"]
+    count, height, width = maps.shape[1:]
+    size = f"{count} × {count}"
+    words = f"{title}: {count} channels at {height} × {width} positions make {size} numbers."
+    if shuffled and float((matrix - before).abs().max() / before.abs().max()) < 1e-6:
+        words += " Shuffling changes them by less than a millionth."
     return figures.side_by_side(parts, titles), words
 
 
@@ -290,63 +259,8 @@ def grams_picture(network: Network, names: Sequence[str], layer: str) -> Image.I
     order = torch.stack([matrix.diagonal() for matrix in matrices]).mean(0).argsort()
     columns = []
     for one, matrix in zip(shown, matrices, strict=True):
+        scaled = gram_picture(matrix / matrix.diagonal().mean(), order)
         square = images.resize(one, 192, crop=192)
-        scaled = matrix / matrix.diagonal().mean()
-        pair = square, gram_picture(scaled, order)
-        columns.append(figures.side_by_side(pair, columns=1, gap=8))
+        columns.append(figures.side_by_side([square, scaled], columns=1, gap=8))
     known = styles()
-    titles = [known[name].title for name in names]
-    return figures.side_by_side(columns, titles)
-
-
-# Galleries
-
-
-def style_ladder(
-    network: Network,
-    style: Tensor,
-    layers: Sequence[str],
-    *,
-    size: int | tuple[int, int] | None = None,
-    steps: int = 60,
-) -> dict[str, StyleFrame]:
-    """Textures from the first style layer alone, from the first two, and so on, as in the paper's
-    figure 1."""
-    textures = {}
-    for count in range(1, len(layers) + 1):
-        title = layers[0] if count == 1 else f"{layers[0]} to {layers[count - 1]}"
-        some = layers[:count]
-        textures[title] = reconstruct_style(network, style, some, size=size, steps=steps)
-    return textures
-
-
-def ratio_grid(
-    network: Network,
-    content: Tensor,
-    style: Tensor,
-    *,
-    ratios: Sequence[float] = RATIOS,
-    recipe: StyleRecipe = SQUEEZENET,
-    steps: int = 60,
-) -> dict[tuple[str, float], StyleFrame]:
-    """The paper's grid: a row for each set of style layers, from the shallowest alone to all of
-    them, and a column for each alpha / beta."""
-    names = list(recipe.style_layers)
-    sets = [names[:count] for count in sorted({1, len(names) // 2, len(names)})]
-    grid: dict[tuple[str, float], StyleFrame] = {}
-    for some in sets:
-        title = some[0] if len(some) == 1 else f"to {some[-1]}"
-        weights = {name: len(names) / len(some) for name in some}
-        for ratio in ratios:
-            how = replace(recipe, style_layers=weights, alpha=1.0, beta=1 / ratio)
-            grid[title, ratio] = stylize(network, content, style, recipe=how, steps=steps)
-    return grid
-
-
-def grid_picture(grid: Mapping[tuple[str, float], StyleFrame]) -> Image.Image:
-    """The grid with its layers at the left and its ratios above."""
-    rows = list(dict.fromkeys(row for row, _ in grid))
-    ratios = list(dict.fromkeys(ratio for _, ratio in grid))
-    titles = [f"α/β = {ratio:g}" for ratio in ratios] + [""] * (len(grid) - len(ratios))
-    tiles = [one.image for one in grid.values()]
-    return figures.mosaic(tiles, columns=len(ratios), rows=rows, titles=titles, gap=6)
+    return figures.side_by_side(columns, [known[name].title for name in names])

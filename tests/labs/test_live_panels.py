@@ -100,6 +100,7 @@ ROWS = {
         painted,
         (),
         {"style": "church_at_auvers", "steps": 20},
+        lambda live: live.frame.image,
     ),
     "an evolution": Row(
         lambda: evolution.evolution_panel("lenet5", budget=3000, champions=5),

@@ -90,8 +90,9 @@ class StyleFrame(Stepwise):
 
     `image` is (1, 3, H, W) in [0, 1], with the content's colours where they are kept. `losses` has
     the relative loss of each layer ("style fire3", "content fire2") and the total variation,
-    without their weights; `loss` is the sum with them, which falls. `settings` says in plain words
-    and numbers how the picture was made. `stylize(..., start=frame)` goes on from it.
+    without their weights; `loss` is the sum with them, which falls. `history` has the `losses` of
+    all frames so far, this one last. `settings` says in plain words and numbers how the picture was
+    made. `stylize(..., start=frame)` goes on from it.
     """
 
     image: Tensor
@@ -101,6 +102,7 @@ class StyleFrame(Stepwise):
     steps: int
     settings: Mapping[str, Any]
     frame: Frame = field(repr=False)
+    history: tuple[Mapping[str, float], ...] = ()
 
 
 @framed
@@ -317,11 +319,14 @@ class _Transfer:
 
     def frames(self, optimized: Iterator[Frame]) -> Generator[StyleFrame]:
         """What the frames of the optimization show, in this method's words."""
+        history: tuple[Mapping[str, float], ...] = ()
         try:
             for frame in optimized:
                 if frame.step and float(frame.image.amax() - frame.image.amin()) < 0.02:
                     raise BadSetting(_single_colour(self.recipe, frame.step))
-                yield self._frame(frame)
+                painted = self._frame(frame)
+                history = (*history, painted.losses)
+                yield replace(painted, history=history)
         except RuntimeError as error:
             if not devices.out_of_memory(error):
                 raise
