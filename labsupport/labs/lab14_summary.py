@@ -284,26 +284,34 @@ def _small(query: Query) -> bool:
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the course: what it is called, its lab, and how it answers."""
+    """A row of the course: what it is called, its lab, what it is asked, and how it answers."""
 
     title: str
     lab: str
+    question: str
     answer: Callable[[Query], Iterator[Reply]]
 
 
 METHODS = (
-    Method("the picture", "00_start_here", _the_picture),
-    Method("top patches", "02_patches", _patches),
-    Method("filters", "03_weights", _filters),
-    Method("neighbours", "04_representation", _neighbours),
-    Method("occlusion", "05_occlusion", _occlusion),
-    Method("activations", "06_activations", _activations),
-    Method("three rules", "07_deconv", _rules),
-    Method("saliency, cut out", "08_optimization", _saliency),
-    Method("optimized picture", "08_optimization", _optimized),
-    Method("reconstruction", "09_reconstruction", _reconstruction),
-    Method("dream", "10_deepdream", _dream),
-    Method("adversarial twin", "12_fooling", _twin),
+    Method("the picture", "00_start_here", "What is in it?", _the_picture),
+    Method("top patches", "02_patches", "Which pictures does it respond to most?", _patches),
+    Method("filters", "03_weights", "What does the first layer look for?", _filters),
+    Method(
+        "neighbours", "04_representation", "Which pictures have nearly the same code?", _neighbours
+    ),
+    Method("occlusion", "05_occlusion", "Which part must not be hidden?", _occlusion),
+    Method("activations", "06_activations", "Which channels respond, and where?", _activations),
+    Method("three rules", "07_deconv", "Where does each rule lead back to?", _rules),
+    Method("saliency, cut out", "08_optimization", "Which pixels does it depend on?", _saliency),
+    Method("optimized picture", "08_optimization", "Which picture raises it most?", _optimized),
+    Method(
+        "reconstruction",
+        "09_reconstruction",
+        "How much of the picture is still in its code?",
+        _reconstruction,
+    ),
+    Method("dream", "10_deepdream", "What does the network see in it, made stronger?", _dream),
+    Method("adversarial twin", "12_fooling", "How small a change fools the network?", _twin),
 )
 
 
@@ -355,21 +363,23 @@ def _answers(query: Query, method: Method) -> Iterator[Answer]:
 
 
 def sheet_picture(sheet: AnswerSheet, methods: Sequence[Method] = METHODS) -> Image.Image:
-    """All answers in rows; what is still to come is an empty frame."""
-    parts = [_tile(one.picture) for one in sheet.answers]
-    parts += [_tile(None) for _ in range(len(methods) - len(parts))]
+    """All answers in rows; where one is still to come its question stands, and where a method
+    cannot answer, the reason."""
+    parts = [_tile(one.picture, one.words) for one in sheet.answers]
+    parts += [_tile(None, method.question) for method in methods[len(parts) :]]
     titles = [f"{method.title} (lab {method.lab[:2]})" for method in methods]
     return figures.side_by_side(parts, titles, columns=COLUMNS)
 
 
-def _tile(picture: Image.Image | None) -> Image.Image:
-    """A square with the picture in its middle."""
-    tile = Image.new("RGB", (SIDE, SIDE), ink.GROUND if picture else "#f2f4f6")
-    if picture is not None:
-        times = max(1, SIDE // max(picture.size))
-        small = figures.enlarge(picture.convert("RGB"), times)
-        small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        tile.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
+def _tile(picture: Image.Image | None, words: str) -> Image.Image:
+    """A square with the picture in its middle; with the words, where there is none."""
+    if picture is None:
+        return figures.note(words, SIDE)
+    tile = Image.new("RGB", (SIDE, SIDE), ink.GROUND)
+    times = max(1, SIDE // max(picture.size))
+    small = figures.enlarge(picture.convert("RGB"), times)
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    tile.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
     return tile
 
 

@@ -359,6 +359,16 @@ def _titled(parts: Sequence[Picture], titles: Sequence[str]) -> list[Picture]:
     return sheets
 
 
+def note(words: str, side: int, *, size: int = 20) -> Picture:
+    """A pale square with words in its middle, in letters of `size` pixels: a picture's place."""
+    sheet = Image.new("RGB", (side, side), ink.PAPER)
+    lines = ink.wrap(words, side - 2 * size, size, lines=max(1, side // (2 * size)))
+    for row, line in enumerate(lines):
+        level = side / 2 + (row - (len(lines) - 1) / 2) * 1.3 * size
+        ink.write(sheet, (side / 2, level), line, size=size, colour=ink.QUIET, anchor="mm")
+    return sheet
+
+
 def _blank(width: int, height: int) -> Picture:
     return Image.new("RGB", (max(width, 1), max(height, 1)), ink.GROUND)
 

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 Colour = tuple[int, int, int]
 
 GROUND: Colour = (255, 255, 255)
+PAPER: Colour = (242, 244, 246)
 INK: Colour = (51, 51, 51)
 QUIET: Colour = (107, 107, 107)
 RULE: Colour = (221, 221, 221)

@@ -113,9 +113,11 @@ def test_what_cannot_be_answered_is_said_and_the_others_go_on(image, examples):
     assert answer(last, "filters").picture is None
     assert "no ReLU" in answer(last, "three rules").words
     assert answer(last, "adversarial twin").picture is not None
-    assert (
-        lab.sheet_picture(last).size == lab.sheet_picture(lab.AnswerSheet(last.query, (), 0)).size
-    )
+    asked, told = lab.sheet_picture(lab.AnswerSheet(last.query, (), 0)), lab.sheet_picture(last)
+    assert told.size == asked.size
+    third = (2 * (lab.SIDE + 16), 22, 3 * lab.SIDE + 32, 22 + lab.SIDE)  # the tile of the filters
+    question, reason = (sheet.crop(third).tobytes() for sheet in (asked, told))
+    assert len({question, reason, bytes(lab.figures.ink.PAPER) * lab.SIDE**2}) == 3
 
 
 def test_digits_are_shown_to_a_network_that_reads_digits():
