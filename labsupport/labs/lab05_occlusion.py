@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageColor
+from PIL import Image
 from torch import nn
 
 from labsupport.core import images
@@ -21,7 +21,7 @@ from labsupport.methods.occlusion import (
     occlude,
     occlusion_map,
 )
-from labsupport.ui import declare, figures, ink
+from labsupport.ui import declare, figures
 
 VIEW_WORDS = {
     "score": "score of the class",
@@ -29,9 +29,8 @@ VIEW_WORDS = {
     "best_class": "most probable class",
     "activity": "activity of one feature map",
 }
-# Okabe and Ito's colours, told apart by every eye; the ninth is for all other classes.
+# Okabe and Ito's colours, told apart by every eye.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
-_OTHERS = "#bbbbbb"
 
 
 VIEW_MENU = {words: view for view, words in VIEW_WORDS.items()}
@@ -150,17 +149,12 @@ def _class_picture(
     image: torch.Tensor, occluded: OcclusionMap, network: Network, opacity: float
 ) -> Image.Image:
     """Each pixel has the colour of the class that wins when the nearest window hides it."""
-    classes = occluded.values["best_class"]
-    colours = class_colours([occluded])
-    winners = [colours.get(one, _OTHERS) for one in classes.flatten().tolist()]
-    cells = np.array([ImageColor.getrgb(colour) for colour in winners])
     rows = _nearest(occluded.rows, image.shape[2], occluded.image_size[0])
     columns = _nearest(occluded.columns, image.shape[3], occluded.image_size[1])
-    painted = cells.reshape(*classes.shape, 3)[rows][:, columns]
-    ground = image[0].permute(1, 2, 0).numpy() * 255
-    grey = ground.mean(2, keepdims=True).repeat(3, axis=2)
-    mixed = grey + (painted - grey) * opacity if opacity > 0 else ground
-    return _with_names(Image.fromarray(mixed.round().astype(np.uint8)), colours, network, classes)
+    winners = occluded.values["best_class"].numpy()[rows][:, columns]
+    colours = class_colours([occluded])
+    names = {index: (network.categories[index], colour) for index, colour in colours.items()}
+    return figures.labelled(image, winners, names, opacity=opacity)
 
 
 def _nearest(spans: Sequence[tuple[int, int]], pixels: int, length: int) -> np.ndarray:
@@ -175,22 +169,6 @@ def class_colours(maps: Sequence[OcclusionMap]) -> dict[int, str]:
     wins = torch.cat([one.values["best_class"].flatten() for one in maps]).bincount()
     order = wins.argsort(descending=True)[: len(_COLOURS)].tolist()
     return {index: _COLOURS[place] for place, index in enumerate(order) if wins[index] > 0}
-
-
-def _with_names(
-    picture: Image.Image, colours: Mapping[int, str], network: Network, classes: torch.Tensor
-) -> Image.Image:
-    others = set(classes.flatten().tolist()) - set(colours)
-    lines = [(colour, network.categories[index]) for index, colour in colours.items()]
-    if others:
-        lines.append((_OTHERS, f"{len(others)} others"))
-    width = 200
-    legend = Image.new("RGB", (width, picture.height), "white")
-    for place, (colour, name) in enumerate(lines):
-        top = 4 + 24 * place
-        legend.paste(ImageColor.getrgb(colour), (0, top, 16, top + 16))
-        ink.write(legend, (24, top + 8), ink.fit(name, width - 24), anchor="lm")
-    return figures.side_by_side([picture, legend], gap=12)
 
 
 def map_words(occluded: OcclusionMap, view: str, network: Network) -> str:

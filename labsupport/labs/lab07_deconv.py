@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch.nn import functional
 
 from labsupport.core import images
@@ -184,31 +184,16 @@ def matrix_panel(
     return figures.side_by_side([up, down], columns=1, gap=20), words
 
 
-_CELL = 56
-
-
 def matrix_picture(numbers: torch.Tensor, blocked: torch.Tensor | None = None) -> Image.Image:
     """A small matrix as squares with their numbers: blue below zero, red above, pale where small.
 
     A cross marks the cells of `blocked`.
     """
-    rows, columns = numbers.shape
     most = max(float(numbers.abs().max()), 1e-6)
     shades = figures.paint(numbers, colours="signed", limits=(-2 * most, 2 * most))
-    sheet = figures.enlarge(shades, _CELL)
-    pen = ImageDraw.Draw(sheet)
-    for row in range(rows):
-        for column in range(columns):
-            left, top = column * _CELL, row * _CELL
-            pen.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), outline=ink.RULE)
-            if blocked is not None and bool(blocked[row, column]):
-                corner = (left + _CELL - 16, top + 6, left + _CELL - 7, top + 15)
-                pen.line(corner, fill=ink.QUIET, width=2)
-                pen.line((corner[0], corner[3], corner[2], corner[1]), fill=ink.QUIET, width=2)
-            middle = (left + _CELL / 2, top + _CELL / 2)
-            text = f"{float(numbers[row, column]):g}"
-            ink.write(sheet, middle, text, size=16, anchor="mm")
-    return sheet
+    words = [[f"{number:g}" for number in row] for row in numbers.tolist()]
+    crossed = None if blocked is None else blocked.numpy()
+    return figures.matrix(shades, words, cell=56, size=16, crossed=crossed)
 
 
 # The three rules on a picture

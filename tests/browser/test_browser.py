@@ -29,6 +29,7 @@ def check_panel(panel: PanelOnPage, folder: Path) -> str:
     title, words = panel.title, []
     check_layout(panel)
     panel.button("More").first.click()
+    panel.button("Less").first.wait_for()  # the kernel unfolds the others
     count = panel.sliders().count()
     for index in range(count):
         took = panel.key_presses(index)

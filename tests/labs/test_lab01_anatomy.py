@@ -24,11 +24,11 @@ def test_large_numbers_are_said_as_people_say_them(number, words):
 
 def test_a_bar_is_as_long_as_its_share():
     rows = [[("a", None), ("x", share)] for share in (1.0, 0.5, 0.0)]
-    picture = np.asarray(lab.bar_table(("name", "value"), rows))
+    picture = np.asarray(lab.figures.table(("name", "value"), rows))
     lengths = sorted((picture == ink.ACCENT).all(-1).sum(1).tolist(), reverse=True)
     longest, half = lengths[0], next(n for n in lengths if 0 < n < 0.9 * lengths[0])
     assert half == pytest.approx(longest / 2, abs=2)
-    none = lab.bar_table(("name", "value"), rows[2:])
+    none = lab.figures.table(("name", "value"), rows[2:])
     assert coloured(none, ink.ACCENT) == 0
 
 

@@ -77,7 +77,7 @@ def test_each_picture_lies_at_its_place(things):
     spots = torch.tensor([[float(n % 7), float(n // 7)] for n in range(count)])
     sheet = lab.image_map(things, spots, size=700, tile=60, square=True)
     assert sheet.size == (700, 700)
-    places = maps.on_sheet(spots, 700, 60)
+    places = maps.figures.on_sheet(spots, 700, 60)
     for number in (0, 6, 20, 40):
         left, top = (places[number] - 32).round().astype(int)
         right, bottom = (places[number] + 32).round().astype(int)
@@ -87,13 +87,13 @@ def test_each_picture_lies_at_its_place(things):
 
 
 def test_the_axes_share_one_scale_y_runs_down_and_a_window_enlarges_a_part(things, points):
-    places = maps.on_sheet(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), 500, 50)
+    places = maps.figures.on_sheet(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), 500, 50)
     assert places[1, 0] - places[0, 0] == pytest.approx(2 * (places[2, 1] - places[0, 1]))
     assert places[2, 1] > places[0, 1]
     assert (places >= 25).all()
     assert (places <= 475).all()
-    places = maps.on_sheet(points, 600, 40, (0.25, 0.25, 0.75, 0.75))
-    whole = maps.on_sheet(points, 600, 40)
+    places = maps.figures.on_sheet(points, 600, 40, (0.25, 0.25, 0.75, 0.75))
+    whole = maps.figures.on_sheet(points, 600, 40)
     apart = np.linalg.norm(places[0] - places[1]) / np.linalg.norm(whole[0] - whole[1])
     assert apart == pytest.approx(2, rel=1e-6)
 
@@ -107,7 +107,7 @@ def test_a_map_that_is_flat_gives_a_flat_sheet(things):
 
 def test_the_chosen_one_is_framed_and_its_neighbours_are_numbered(things, points):
     plain = lab.image_map(things, points, size=500, tile=40)
-    marked = lab.image_map(things, points, size=500, tile=40, chosen=3, near=[5, 6])
+    marked = lab.image_map(things, points, size=500, tile=40, chosen=3, numbered=[5, 6])
     blue = (np.asarray(marked) == (0, 114, 178)).all(2)
     assert blue.sum() > 500
     assert (np.asarray(plain) == (0, 114, 178)).all(2).sum() < 20
@@ -115,12 +115,12 @@ def test_the_chosen_one_is_framed_and_its_neighbours_are_numbered(things, points
 
 def test_dots_have_the_colour_of_their_group_and_a_legend_with_counts():
     spots = torch.tensor([[0.0, 0.0], [10.0, 10.0]])
-    picture = np.asarray(maps.dots(spots, [0, 1], ["a", "b"], size=200, radius=5))
+    picture = np.asarray(maps.figures.dots(spots, [0, 1], ["a", "b"], size=200, radius=5))
     for number, corner in ((0, (20, 20)), (1, (180, 180))):
         rows, columns = (slice(edge - 14, edge + 14) for edge in corner)
         part = picture[rows, columns].reshape(-1, 3).tolist()
-        assert list(maps.COLOURS[number]) in part
-        assert list(maps.COLOURS[1 - number]) not in part
+        assert list(maps.figures.group_colour(number)) in part
+        assert list(maps.figures.group_colour(1 - number)) not in part
     assert picture.shape[1] > 200
 
 

@@ -11,7 +11,6 @@ from skimage.color.colorconv import xyz_from_rgb
 
 from labsupport.labs import lab05_occlusion as occlusion
 from labsupport.labs.lab01_case_studies import anatomy
-from labsupport.labs.lab04_representation import maps
 from labsupport.ui import checking, figures, ink
 
 # What somebody without one kind of cone sees, in linear RGB: Machado, Oliveira & Fernandes, "A
@@ -37,8 +36,8 @@ APART = 14.0  # in CIELAB, where about 2 can just be seen side by side
 PALETTES = {
     "series": ink.SERIES,
     "categories": ink.CATEGORIES,
-    "the map of categories": maps.COLOURS,
-    "the map of classes": (*occlusion._COLOURS, occlusion._OTHERS),
+    "the map of categories": tuple(map(figures.group_colour, range(10))),
+    "the map of classes": (*occlusion._COLOURS, "#c8c8c8"),
     "kinds of layers": tuple(set(anatomy.KIND_COLOURS.values())),
 }
 
@@ -83,10 +82,10 @@ def test_red_and_green_of_one_lightness_would_be_refused():
 @pytest.mark.parametrize("eye", EYES)
 def test_more_is_always_lighter_and_signed_numbers_darken_in_two_colours(eye: str):
     for scale in ("viridis", "magma", "grey"):
-        lightness = lab(figures._palette(scale).astype(float), EYES[eye])[:, 0]
+        lightness = lab(figures.palette(scale).astype(float), EYES[eye])[:, 0]
         assert np.diff(lightness).min() > -0.6, scale  # a step of 8 bits
         assert lightness[-1] - lightness[0] > 70, scale
-    steps = lab(figures._palette("signed").astype(float), EYES[eye])
+    steps = lab(figures.palette("signed").astype(float), EYES[eye])
     middle = len(steps) // 2
     assert np.diff(steps[: middle + 1, 0]).min() > -0.6
     assert np.diff(steps[middle:, 0]).max() < 0.6

@@ -3,15 +3,13 @@
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from labsupport.core.network import blueprints
 from labsupport.methods import anatomy as costs
 from labsupport.methods.anatomy import Anatomy, LayerCost, Published, anatomy
 from labsupport.methods.anatomy.designs import Head, Padding
 from labsupport.ui import declare, figures, ink
-
-Cell = tuple[str, float | None]  # words, and the share of the longest bar (None: no bar)
 
 KIND_COLOURS = {
     "conv": (0, 114, 178),
@@ -22,14 +20,11 @@ KIND_COLOURS = {
     "linear": (0, 158, 115),
 }
 KIND_WORDS = {
-    "conv": "convolution",
-    "block": "block of convolutions",
-    "max_pool": "pooling",
-    "linear": "fully connected",
+    "convolution": KIND_COLOURS["conv"],
+    "block of convolutions": KIND_COLOURS["block"],
+    "pooling": KIND_COLOURS["max_pool"],
+    "fully connected": KIND_COLOURS["linear"],
 }
-_LINE = 21  # pixels from row to row of a table
-_BAR = 92  # the longest bar
-_TOWER_WIDTH, _TOWER_HEIGHT = 760, 150
 
 
 # Numbers in words
@@ -65,47 +60,11 @@ def _field(layer: LayerCost, image_size: tuple[int, int]) -> str:
 # Tables with bars
 
 
-def bar_table(
-    heads: Sequence[str],
-    rows: Sequence[Sequence[Cell]],
-    colours: Sequence[ink.Colour] | None = None,
-) -> Image.Image:
-    """A table whose cells may carry a bar beside their words.
-
-    `colours` are those of the bars, row by row.
-    """
-    columns = list(zip(*rows, strict=True))
-    barred = [any(share is not None for _, share in column) for column in columns]
-    widths = [
-        max(ink.measure(words) for words, _ in column) + (_BAR + 6 if has_bar else 0)
-        for column, has_bar in zip(columns, barred, strict=True)
-    ]
-    widths = [max(w, ink.measure(h, bold=True)) + 20 for w, h in zip(widths, heads, strict=True)]
-    sheet = Image.new("RGB", (sum(widths), _LINE * (len(rows) + 1) + 6), ink.GROUND)
-    pen = ImageDraw.Draw(sheet)
-    lefts = [sum(widths[:place]) for place in range(len(widths))]
-    for left, head in zip(lefts, heads, strict=True):
-        ink.write(sheet, (left, _LINE / 2), head, bold=True, anchor="lm")
-    pen.line((0, _LINE, sheet.width, _LINE), fill=ink.RULE)
-    for number, row in enumerate(rows):
-        middle = _LINE * (number + 1.5) + 3
-        colour = colours[number] if colours else ink.ACCENT
-        for place, (words, share) in enumerate(row):
-            left = lefts[place]
-            if share:
-                length = round(_BAR * share)
-                pen.rectangle((left, middle - 6, left + max(length, 1), middle + 5), fill=colour)
-            if barred[place]:
-                left += _BAR + 6
-            ink.write(sheet, (left, middle), words, anchor="lm")
-    return sheet
-
-
 def layer_table(measured: Anatomy) -> Image.Image:
     """The blocks of a network: what each gives, what it costs, what it sees."""
     blocks = measured.blocks
     heads = ("layer", "window", "output", *_COSTS, "sees")
-    cells: list[list[Cell]] = [
+    cells: list[list[figures.Cell]] = [
         [
             (layer.name, None),
             (_window(layer), None),
@@ -115,7 +74,7 @@ def layer_table(measured: Anatomy) -> Image.Image:
         ]
         for layer, barred in zip(blocks, _costs(blocks), strict=True)
     ]
-    return bar_table(heads, cells, [_colour(layer) for layer in blocks])
+    return figures.table(heads, cells, [_colour(layer) for layer in blocks])
 
 
 _COSTS = {
@@ -125,9 +84,9 @@ _COSTS = {
 }
 
 
-def _costs(measured: Sequence[Anatomy | LayerCost]) -> list[tuple[Cell, ...]]:
+def _costs(measured: Sequence[Anatomy | LayerCost]) -> list[tuple[figures.Cell, ...]]:
     """What each of these costs; the bars are shares of the most that one of them does."""
-    columns: list[list[Cell]] = []
+    columns: list[list[figures.Cell]] = []
     for key, unit in _COSTS.values():
         values = [getattr(one, key) for one in measured]
         most = max(values) or 1
@@ -145,34 +104,21 @@ def tower(measured: Anatomy) -> Image.Image:
     Colours and a line of words below tell convolutions, pools and fully connected layers apart.
     """
     blocks = [layer for layer in measured.blocks if layer.kind in KIND_COLOURS]
-    wide = [4 + 3 * math.log2(layer.shape[0]) for layer in blocks]
-    gap = 3.0 if len(blocks) > 20 else 8.0
-    squeeze = min(2.5, (_TOWER_WIDTH - gap * (len(blocks) + 1)) / sum(wide))
-    sheet = Image.new("RGB", (_TOWER_WIDTH, _TOWER_HEIGHT + 86), ink.GROUND)
-    pen, left = ImageDraw.Draw(sheet), gap
-    for layer, plain in zip(blocks, wide, strict=True):
-        right = left + plain * squeeze
-        side = layer.shape[1] if len(layer.shape) == 3 else 1
-        high = 6 + (_TOWER_HEIGHT - 6) * math.sqrt(side / max(measured.image_size))
-        middle = 4 + _TOWER_HEIGHT / 2
-        box = (left, middle - high / 2, right, middle + high / 2)
-        pen.rectangle(box, fill=_colour(layer), outline=ink.INK)
-        name = ink.upright(layer.name, 52, size=10)
-        if right - left + gap >= 11:
-            sheet.paste(name, (round((left + right) / 2 - name.width / 2), _TOWER_HEIGHT + 8))
-        left = right + gap
-    _write_legend(sheet, {layer.kind for layer in blocks})
-    return sheet
+    parts = [
+        (layer.name, 4 + 3 * math.log2(layer.shape[0]), _height(layer, measured), _colour(layer))
+        for layer in blocks
+    ]
+    used = {_colour(layer) for layer in blocks}
+    names = [(words, colour) for words, colour in KIND_WORDS.items() if colour in used]
+    return figures.side_by_side(
+        [figures.slabs(parts), figures.legend(names, row=True)], columns=1, gap=0
+    )
 
 
-def _write_legend(sheet: Image.Image, kinds: set[str]) -> None:
-    """The colours of these kinds, with words, in the lowest line of the sheet."""
-    left, top = 4, sheet.height - 17
-    for kind, words in KIND_WORDS.items():
-        if kind in kinds or (kind == "max_pool" and any("pool" in one for one in kinds)):
-            sheet.paste(KIND_COLOURS[kind], (left, top, left + 12, top + 12))
-            ink.write(sheet, (left + 17, top + 6), words, anchor="lm")
-            left += 17 + ink.measure(words) + 18
+def _height(layer: LayerCost, measured: Anatomy) -> float:
+    """0 to 1: the root of the map's side, of the image's."""
+    side = layer.shape[1] if len(layer.shape) == 3 else 1
+    return math.sqrt(side / max(measured.image_size))
 
 
 def totals(measured: Anatomy) -> str:
@@ -193,11 +139,11 @@ def comparison(names: Sequence[str]) -> Image.Image:
     """Several networks, a row each: their depth and what they cost."""
     measured = [anatomy(blueprints.blueprint(name)) for name in names]
     deepest = max(one.depth for one in measured)
-    rows: list[list[Cell]] = [
+    rows: list[list[figures.Cell]] = [
         [(blueprints.TITLES.get(name, name), None), (str(one.depth), one.depth / deepest), *barred]
         for name, one, barred in zip(names, measured, _costs(measured), strict=True)
     ]
-    return bar_table(("network", "depth", *_COSTS), rows)
+    return figures.table(("network", "depth", *_COSTS), rows)
 
 
 # Panels over networks

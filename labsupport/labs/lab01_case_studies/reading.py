@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import nn
 
 from labsupport.core import images, training
 from labsupport.core.frames import Stepwise, framed
 from labsupport.core.network.architectures.lenet import LeNet5, LeNet5Of1998
-from labsupport.labs.lab01_case_studies.anatomy import Cell, bar_table
 from labsupport.methods.fooling.digit_networks import Grey
 from labsupport.ui import declare, figures, ink
 
@@ -197,27 +196,12 @@ def confusion(frame: ReadingFrame) -> Image.Image:
     """How often each digit (row) is read as each digit (column); right answers on pale green."""
     answers = 10 * frame.labels + frame.scores.argmax(1)
     table = answers.bincount(minlength=100).reshape(10, 10)
-    cell, edge = 34, 70
-    sheet = Image.new("RGB", (edge + 10 * cell + 10, edge - 14 + 10 * cell + 10), ink.GROUND)
     wrong = table * (1 - torch.eye(10))
     painted = figures.paint(-wrong / max(float(wrong.max()), 1), colours="magma", limits=(-1.6, 0))
     painted[(wrong == 0).numpy()] = ink.GROUND
     painted[range(10), range(10)] = (235, 245, 235)
-    ink.write(sheet, (edge + 5 * cell, 10), "read as", bold=True, anchor="mm")
-    sheet.paste(ink.upright("digit", 200), (4, edge + 4 * cell))
-    for row in range(10):
-        ink.write(sheet, (edge - 14, edge - 14 + (row + 0.5) * cell), str(row), anchor="mm")
-        ink.write(sheet, (edge + (row + 0.5) * cell, edge - 28), str(row), anchor="mm")
-        for column in range(10):
-            left, top = edge + column * cell, edge - 14 + row * cell
-            box = (left, top, left + cell - 1, top + cell - 1)
-            colour = tuple(painted[row, column].tolist())
-            ImageDraw.Draw(sheet).rectangle(box, fill=colour, outline=ink.RULE)
-            if table[row, column]:
-                words, place = str(int(table[row, column])), (left + cell / 2, top + cell / 2)
-                shade = ink.GROUND if wrong[row, column] > 0.4 * wrong.max() else ink.INK
-                ink.write(sheet, place, words, anchor="mm", bold=row == column, colour=shade)
-    return sheet
+    words = [[str(count or "") for count in row] for row in table.tolist()]
+    return figures.matrix(painted, words, named=("digit", "read as", list("0123456789")))
 
 
 def mistakes(frame: ReadingFrame, count: int = 18) -> Image.Image:
@@ -226,7 +210,7 @@ def mistakes(frame: ReadingFrame, count: int = 18) -> Image.Image:
     answers = frame.scores.argmax(1)
     wrong = (answers != frame.labels).nonzero().flatten()
     if not len(wrong):
-        return Image.new("RGB", (400, 60), ink.GROUND)
+        return figures.note("All of them are right.", 240)
     order = sure[wrong, frame.labels[wrong]].argsort()[:count]
     chosen = wrong[order]
     titles = [f"{int(answers[i])}, is {int(frame.labels[i])}" for i in chosen]
@@ -236,8 +220,8 @@ def mistakes(frame: ReadingFrame, count: int = 18) -> Image.Image:
 def readers_compared(readings: Mapping[str, ReadingFrame]) -> Image.Image:
     """How many of the test digits several networks read wrongly, as bars."""
     most = max(1 - one.accuracy for one in readings.values()) or 1.0
-    rows: list[list[Cell]] = [
+    rows: list[list[figures.Cell]] = [
         [(name, None), (f"{100 - 100 * one.accuracy:.1f} %", (1 - one.accuracy) / most)]
         for name, one in readings.items()
     ]
-    return bar_table(("learned by", "test digits read wrongly"), rows)
+    return figures.table(("learned by", "test digits read wrongly"), rows)

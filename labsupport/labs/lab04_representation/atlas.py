@@ -88,7 +88,7 @@ def atlas_panel(
             shown, spots = _with_more(things, points, [picture], codes_of(things, seen))
         window = _window(zoom, across, down)
         how: dict[str, Any] = {"size": 640, "tile": round(44 * zoom**0.75), "square": True}
-        left = maps.image_map(shown, spots, window=window, chosen=at, near=near, **how)
+        left = maps.image_map(shown, spots, window=window, chosen=at, numbered=near, **how)
     else:
         grid = _grid_of(points)
         borders = c.u_matrix(grid, things.code) if view == "borders" else None
@@ -99,7 +99,7 @@ def atlas_panel(
     return figures.side_by_side([left, _column(things, seen, near)], gap=12), words
 
 
-def _window(zoom: int, across: float, down: float) -> maps.Window:
+def _window(zoom: int, across: float, down: float) -> figures.Window:
     """The part of the map around a place (0 to 1), moved so that it lies inside."""
     half = 0.5 / zoom
     left, top = (min(max(value, half), 1 - half) - half for value in (across, down))

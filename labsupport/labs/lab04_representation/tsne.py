@@ -15,7 +15,7 @@ from labsupport.core import bundled, images
 from labsupport.core import network as networks
 from labsupport.core.images.sets import LabelledImages
 from labsupport.labs.lab04_representation import maps
-from labsupport.labs.lab04_representation.maps import PIXELS, Collection, dots
+from labsupport.labs.lab04_representation.maps import PIXELS, Collection
 from labsupport.methods import codes as c
 from labsupport.ui import controls, declare, figures, ink
 from labsupport.ui.control import Control
@@ -189,7 +189,9 @@ def _draw_toy(
 ) -> tuple[Image.Image, str]:
     rows, groups, names = toy(data)
     pair = [
-        dots(one, groups.tolist(), names, size=340, radius=radius, legend=one is frame.points)
+        figures.dots(
+            one, groups.tolist(), names, size=340, radius=radius, counted=one is frame.points
+        )
         for one in (rows[:, :2], frame.points)
     ]
     picture = figures.side_by_side(pair, ["the data (its first two numbers)", "its map"])
@@ -213,7 +215,7 @@ def toy_maps(data: str, settings: Sequence[Mapping[str, Any]]) -> Image.Image:
     made = [c.embed(rows, metric="euclidean", **one).points for one in settings]
     titles = [", ".join(f"{key} {value}" for key, value in one.items()) for one in settings]
     shown = [
-        dots(points, groups.tolist(), names, size=240, radius=3, legend=False)
+        figures.dots(points, groups, names, size=240, radius=3, counted=False)
         for points in (rows[:, :2], *made)
     ]
     return figures.side_by_side(shown, ["the data", *titles], columns=4)
@@ -280,7 +282,7 @@ def draw_digits(
     shown = digits(data)
     labels = shown.labels.tolist()
     if view == "dots":
-        picture = dots(frame.points, labels, shown.categories, radius=radius)
+        picture = figures.dots(frame.points, labels, shown.categories, radius=radius)
     else:
         picture = digit_map(frame.points, shown)
     words = step_words(frame, 30 if data == COMPUTED else perplexity)
@@ -311,18 +313,13 @@ def digit_map(
     points: torch.Tensor, shown: LabelledImages, *, size: int = 960, tile: int = 18
 ) -> Image.Image:
     """As many digits as fit without covering each other, at their places, in their colours."""
-    places = maps.on_sheet(points, size, tile)
-    sheet = np.full((size, size, 3), 255.0)
-    taken = np.zeros((size // 6 + 1, size // 6 + 1), dtype=bool)
-    strokes = images.resize(shown.images, (tile, tile))[:, 0].numpy()
-    corners = (places - tile / 2).round().astype(int).clip(0, size - tile)
-    for number, (left, top) in enumerate(corners.tolist()):
-        cells = (slice(top // 6, top // 6 + 3), slice(left // 6, left // 6 + 3))
-        if taken[cells].any():
-            continue
-        taken[cells] = True
-        colour = np.array(maps.COLOURS[int(shown.labels[number]) % len(maps.COLOURS)])
-        part = sheet[top : top + tile, left : left + tile]
-        part += (colour - part) * strokes[number][..., None]
-    picture = Image.fromarray(sheet.round().astype(np.uint8))
-    return maps.with_legend(picture, shown.labels.numpy(), shown.categories)
+    strokes = (255 * images.resize(shown.images, (tile, tile))[:, 0]).byte().numpy()
+
+    def stroke(number: int) -> Image.Image:
+        colour = figures.group_colour(int(shown.labels[number]))
+        picture = Image.new("RGBA", (tile, tile), colour)
+        picture.putalpha(Image.fromarray(strokes[number]))
+        return picture
+
+    picture = figures.pictures_at(points, stroke, size=size, tile=tile, apart=True)
+    return figures.group_legend(picture, shown.labels.numpy(), shown.categories)

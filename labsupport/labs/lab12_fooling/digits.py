@@ -10,7 +10,6 @@ from PIL import Image
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.network import Network
-from labsupport.labs.lab01_case_studies.anatomy import bar_table
 from labsupport.labs.lab12_fooling.fooling import plot_lines
 from labsupport.methods import fooling
 from labsupport.methods.fooling import DIGIT_NETWORKS, AdversarialTraining, AttackResult, Robustness
@@ -234,7 +233,7 @@ def table_picture(now: Tables) -> Image.Image:
             reached = (f"{float(mine.fooled.success.float().mean()):.0%}", None)
         said = (f"{100 * paper:g}%", paper * 2)
         rows.append([(name, None), error, said, size, (f"{theirs:g}", theirs * 4), reached])
-    return bar_table(heads, rows)
+    return figures.table(heads, rows)
 
 
 def transfer_picture(now: Tables) -> Image.Image:
@@ -247,7 +246,7 @@ def transfer_picture(now: Tables) -> Image.Image:
         [(name, None), *((f"{float(share):.0%}", float(share) / 2) for share in row)]
         for name, row in zip([*names, NOISE], now.transfer, strict=True)
     ]
-    return bar_table(heads, cells)
+    return figures.table(heads, cells)
 
 
 def digits_picture(now: Tables, columns: int = 8) -> Image.Image:
