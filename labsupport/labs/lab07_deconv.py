@@ -24,7 +24,7 @@ from labsupport.methods import backprop
 from labsupport.methods.backprop import Attribution, Gradient, Randomization, SmoothFrame
 from labsupport.methods.patches import TopPatches
 from labsupport.ui import declare, figures, ink
-from labsupport.ui.control import Control, Step, shut
+from labsupport.ui.control import Control, Step
 
 VIEWS = {
     "colours, zero is grey": "colours",
@@ -143,11 +143,6 @@ class MatrixBox(Control):
 
     def _typed(self, _change: Any) -> None:
         self.source.value = tuple(one.value for one in self.cells)
-
-    def _close(self) -> None:
-        for one in self.cells:
-            shut(one)
-        super()._close()
 
 
 def _matrix(label: str, *numbers: float) -> Any:

@@ -42,7 +42,7 @@ def views_of(pictures, tmp_path, opened):
 
 
 def picker(network, layer="fire8", unit=30):
-    layers = controls.layer_menu(network, layer, keep=mosaics.has_maps)
+    layers = controls.LayerMenu(network, layer, keep=mosaics.has_maps)
     return mosaics.UnitPicker(layers, unit, mosaics.WIDE)
 
 

@@ -23,7 +23,6 @@ from labsupport.methods import activations
 from labsupport.methods.activations import Distortion
 from labsupport.methods.activations.correlations import pooled_means
 from labsupport.ui import controls, declare, figures
-from labsupport.ui.control import shut
 from labsupport.ui.mosaics import WIDE, MosaicPlan, map_picture, mosaic_picture, mosaic_plan
 
 NARROW = 416  # pixels: the widest mosaic where all views of a unit stand beside it
@@ -164,12 +163,12 @@ class UnitPicker(controls.ChannelSlider):
             if unit is not None:
                 self.put(unit)
         elif event.get("key") in ("PageUp", "PageDown"):
-            self._layer.turn(-1 if event["key"] == "PageUp" else 1)
+            self._leader.turn(-1 if event["key"] == "PageUp" else 1)
         elif "key" in event:
             self._move(str(event["key"]))
 
     def _map(self) -> MosaicPlan:
-        return mosaic_plan(self._layer.network.layer(self._layer.value).shape, self._wide)
+        return mosaic_plan(self._leader.layer.shape, self._wide)
 
     def _move(self, key: str) -> None:
         last = int(self.source.max)
@@ -181,10 +180,6 @@ class UnitPicker(controls.ChannelSlider):
             if not 0 <= self.source.value + step <= last:
                 return
         self.put(min(max(self.source.value + step, 0), last))
-
-    def _close(self) -> None:
-        shut(self.pointer)
-        super()._close()
 
 
 def picked(wide: int) -> Any:
