@@ -23,7 +23,7 @@ CELLS = {
     "06_activations": "topic-3-picture",
     "07_deconv": "zeiler",
     "08_optimization": "topic-2-gallery",
-    "09_reconstruction": "topic-1-picture",
+    "09_reconstruction": "topic-1-panel",
     "10_deepdream": "topic-3-sheet",
     "11_style": "topic-4-colours",
     "12_fooling": "exercise-1-check",

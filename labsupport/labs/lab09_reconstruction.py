@@ -1,29 +1,25 @@
 """Lab 09: pictures that come back from codes, live; their figures; HOG as strokes."""
 
-import csv
-import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from labsupport.core import bundled, images
-from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import Beside, Series, in_turn
-from labsupport.core.images import hog
 from labsupport.core.network import Network, Prediction
 from labsupport.labs.lab08_optimization.visualization import block_ends, has_channels
 from labsupport.methods import inversion
-from labsupport.methods.inversion import LOG_PROBABILITIES, Code, Hog, Setting, encode, invert
-from labsupport.methods.optimize import LBFGS, Adam, Fourier, Frame, Momentum, Pixels
+from labsupport.methods.inversion import LOG_PROBABILITIES, Code, Hog, encode, invert
+from labsupport.methods.optimize import LBFGS, Adam, Frame, Momentum, Pixels
 from labsupport.ui import controls, declare, figures, ink
+from labsupport.ui.strokes import hog_strokes
 
 _KEPT = {
     "the activations of the layer below": "layer",
@@ -36,7 +32,7 @@ _PARTS = {
     "5 × 5 positions in the middle": "middle",
     "the first half of its channels": "half",
 }
-_PARAMETERIZATIONS = {"Fourier coefficients": Fourier(sd=0.1), "pixels": Pixels()}
+_PARAMETERIZATIONS = ("Fourier coefficients", "pixels")
 _OPTIMIZERS = {
     "L-BFGS": LBFGS(0.02),
     "Adam": Adam(0.1, "cosine"),
@@ -65,17 +61,6 @@ def code_of(network: Network, image: Tensor, kept: str, layer: str, part: str = 
     return code
 
 
-def turned_back(image: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-    """An image (1, 3, H, W), and what comes back of it from a linear layer of this matrix (D, D)
-    with D = 3 H W."""
-    layer = torch.nn.Linear(turn.shape[1], turn.shape[0], bias=False)
-    layer.weight.data = turn
-    size = (image.shape[2], image.shape[3])
-    network = networks.wrap(torch.nn.Sequential(torch.nn.Flatten(), layer), input_size=size)
-    bare = Setting(tv=0.0, parameterization=Pixels(), optimizer=LBFGS(0.05), steps=100)
-    return image, invert(network, encode(network, image, "1"), setting=bare).image
-
-
 # Live
 
 
@@ -86,25 +71,13 @@ class InversionFrame(Beside[Frame]):
     image: Tensor
     code: Code
     distances: tuple[float, ...]
-    seconds: float
-    answer: Prediction  # the network's to the image
-
-
-def _inversion_frames(
-    network: Network, image: Tensor, code: Code, setting: Setting, **how: Any
-) -> Iterator[InversionFrame]:
-    begun = time.perf_counter()
-    distances: tuple[float, ...] = ()
-    answer = network.predict(image, 1)[0][0]
-    for frame in invert.frames(network, code, setting=setting, every=1, **how):
-        distances = (*distances, float(-frame.score.mean()))
-        seconds = time.perf_counter() - begun
-        yield InversionFrame(frame, image, code, distances, seconds, answer)
 
 
 def _draw_return(now: InversionFrame, network: Network) -> tuple[Image.Image, str]:
-    times = max(1, round(288 / max(now.frame.image.shape[2:])))
-    pair = [figures.enlarge(one, times) for one in (now.image, now.frame.image)]
+    found, times = now.frame.image, max(1, round(288 / max(now.image.shape[2:])))
+    original, columns = figures.enlarge(now.image, times), min(2, len(found))
+    each, gap = max(1, times // columns), 2 * (columns - 1)
+    returned = figures.mosaic(found, columns=columns, enlarge=each, gap=gap)
     falls = figures.curve(
         {"distance": now.distances},
         across="step",
@@ -112,15 +85,14 @@ def _draw_return(now: InversionFrame, network: Network) -> tuple[Image.Image, st
         limits=(1e-3, 10.0),
         reach=max(now.frame.steps, len(now.distances) - 1),
         log=True,
-        size=(272, pair[0].height),
+        size=(272, original.height),
     )
     titles = ["the image", "what its code gives back", "how near the code is"]
     words = (
-        f"{_kept_words(now, network)}: code distance {figures.per_cent(now.distances[-1])}. "
-        f"Pixels are {float(inversion.pixel_distance(now.frame.image, now.image)):.2f} apart. "
-        f"{_so_far(now)}\n{_named(now, network)}"
+        f"{_kept_words(now, network)}. {_near_words(now, network)} "
+        f"Step {now.frame.step} of {now.frame.steps}.\n{_named(now, network)}"
     )
-    return figures.side_by_side([*pair, falls], titles), words
+    return figures.side_by_side([original, returned, falls], titles), words
 
 
 def _kept_words(now: InversionFrame, network: Network) -> str:
@@ -130,16 +102,22 @@ def _kept_words(now: InversionFrame, network: Network) -> str:
     return f"{title}, {now.code.numbers:,} numbers for {pixels:,} of the image"
 
 
-def _so_far(now: InversionFrame) -> str:
-    return f"Step {now.frame.step} of {now.frame.steps}, {now.seconds:.1f} s."
+def _near_words(now: InversionFrame, network: Network) -> str:
+    found = now.frame.image
+    if len(found) > 1:
+        return comparison_words(inversion.compare(network, found, now.image, now.code))
+    apart = float(inversion.pixel_distance(found, now.image))
+    return f"Code distance {figures.per_cent(now.distances[-1])}; pixels {apart:.2f} apart."
 
 
 def _named(now: InversionFrame, network: Network) -> str:
-    wanted, answer = now.answer, network.predict(now.frame.image[:1], 1)[0][0]
-    return (
-        f"The network names the image {wanted.name} ({figures.per_cent(wanted.probability)}), the "
-        f"reconstruction {answer.name} ({figures.per_cent(answer.probability)})."
+    shown = torch.cat([now.image, now.frame.image])
+    first, *others = (
+        f"{answer.name} ({figures.per_cent(answer.probability)})"
+        for [answer] in network.predict(shown, 1)
     )
+    many = "reconstructions" if len(others) > 1 else "reconstruction"
+    return f"The network names the image {first}, the {many} {', '.join(others)}."
 
 
 @declare.live("Back from the code", draw=_draw_return)
@@ -148,13 +126,14 @@ def invert_panel(
     network: Network = declare.network_of(),
     kept: str = declare.choice(_KEPT, "layer", label="what is kept"),
     layer: str = declare.layer_of("network", "fire5", keep=has_channels),
+    pictures: int = declare.whole(1, 1, 4, label="reconstructions"),
     part: str = declare.choice(_PARTS, label="how much of it"),
     prior: Mapping[str, Any] = declare.together(
         tv=declare.logarithmic(3.0, 0.01, 10000, steps=60, label="total variation"),
         alpha=declare.real(0.0, 0.0, 10.0, step=0.5, digits=1, label="alpha-norm"),
     ),
     search: Mapping[str, Any] = declare.together(
-        parameterization=declare.choice(list(_PARAMETERIZATIONS)),
+        parameterization=declare.choice(_PARAMETERIZATIONS),
         optimizer=declare.choice(list(_OPTIMIZERS)),
         start=declare.choice(["noise", "zeros", "grey", "black"]),
         size=declare.whole(160, 96, 256, step=32, unit="px", label="picture"),
@@ -162,46 +141,22 @@ def invert_panel(
         seed=declare.seed(),
     ),
 ) -> Iterator[InversionFrame]:
-    """Any picture, from any layer of any network, from log-probabilities or HOG, or from a part."""
+    """Any picture, from any layer of any network, from log-probabilities or HOG, or from a part.
+
+    Several reconstructions are from one code, each with a seed of its own.
+    """
     small = images.standard(image, search["size"])
     code = code_of(network, small, kept, layer, part)
-    setting = Setting(
-        **prior,
-        parameterization=_PARAMETERIZATIONS[search["parameterization"]],
-        optimizer=_OPTIMIZERS[search["optimizer"]],
-    )
-    begin = {name: search[name] for name in ("start", "steps", "seed")}
-    return _inversion_frames(network, small, code, setting, **begin)
-
-
-# The four quadrants
-
-
-def _draw_four(now: InversionFrame, network: Network) -> tuple[Image.Image, str]:
-    found = now.frame.image
-    result = inversion.compare(network, found, now.image, now.code)
-    words = f"{_kept_words(now, network)}. {comparison_words(result)} {_so_far(now)}"
-    pair = [figures.enlarge(now.image, 2), figures.mosaic(found, columns=2, gap=2)]
-    picture = figures.side_by_side(pair, ["the image", "four pictures with its code"])
-    return picture, f"{words}\n{_named(now, network)}"
-
-
-@declare.live("All the same to the network", draw=_draw_four)
-def quadrants_panel(
-    image: Tensor = declare.photo("chelsea"),
-    network: Network = declare.network_of(),
-    kept: str = declare.choice(_KEPT, "scores", label="what is kept"),
-    layer: str = declare.layer_of("network", "fire9", keep=has_channels),
-    tv: float = declare.logarithmic(10.0, 0.01, 10000, steps=60, label="total variation"),
-    steps: int = declare.whole(80, 20, 400, step=20),
-    seed: int = declare.seed(),
-) -> Iterator[InversionFrame]:
-    """Four pictures of one code at once, each from its own seed."""
-    small = images.standard(image, 128)
-    code = code_of(network, small, kept, layer)
-    setting = replace(inversion.setting_for(network, code), tv=tv)
-    seeds = range(seed, seed + 4)
-    return _inversion_frames(network, small, code, setting, steps=steps, seed=seeds)
+    usual, optimizer = inversion.setting_for(network, code), _OPTIMIZERS[search["optimizer"]]
+    setting = replace(usual, optimizer=optimizer, **prior)
+    if search["parameterization"] == "pixels":
+        setting = replace(setting, parameterization=Pixels())
+    distances: tuple[float, ...] = ()
+    seeds = tuple(range(search["seed"], search["seed"] + pictures))
+    begin = {"start": search["start"], "steps": search["steps"], "seed": seeds}
+    for frame in invert.frames(network, code, setting=setting, every=1, **begin):
+        distances = (*distances, float(-frame.score.mean()))
+        yield InversionFrame(frame, small, code, distances)
 
 
 def comparison_words(result: inversion.Comparison) -> str:
@@ -296,49 +251,26 @@ def strip_picture(original: Tensor, strip: Series[Frame]) -> Image.Image:
 # What was measured before
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One line of the bundled table: a photo, got back from one layer's code."""
-
-    layer: str
-    photo: str
-    numbers: int
-    normalised: float
-    distance: float
-    pixels: float
-    answer: str
-    same: bool
-    among: bool
-    probability: float
-
-
 @lru_cache(maxsize=1)
-def measured() -> tuple[Measured, ...]:
-    """The bundled table of twelve photos and ten codes, which `data/build/reconstruction.py`
-    made. Errors: `DamagedData`."""
-    text = bundled.path("reconstruction/errors.csv").read_text("utf-8")
-    readers: dict[Any, Any] = {bool: "1".__eq__}  # the others read their own words
-    return tuple(
-        Measured(
-            **{one.name: readers.get(one.type, one.type)(row[one.name]) for one in fields(Measured)}
-        )
-        for row in csv.DictReader(text.splitlines())
-    )
+def measured() -> dict[str, Any]:
+    """Twelve photos, got back from ten codes each: by layer an array with a record for each photo.
 
-
-def _by_layer() -> dict[str, list[Measured]]:
-    """The rows of the table by their layer."""
-    layers: dict[str, list[Measured]] = {}
-    for row in measured():
-        layers.setdefault(row.layer, []).append(row)
-    return layers
+    Its columns: the `photo`, the `numbers` of the code, the `normalised` error, the code's
+    `distance`, that of the `pixels`, the network's `answer` to the photo, whether the
+    reconstruction gets the `same`, whether it is `among` its first five, and its `probability`.
+    `data/build/reconstruction.py` made it. Errors: `DamagedData`.
+    """
+    path = bundled.path("reconstruction/errors.csv")
+    table = np.genfromtxt(path, delimiter=",", names=True, dtype=None, encoding="utf-8")
+    rows = table.view(np.recarray)
+    return {layer: rows[rows.layer == layer] for layer in dict.fromkeys(rows.layer.tolist())}
 
 
 @lru_cache(maxsize=1)
 def pictures() -> dict[str, Tensor]:
     """The bundled reconstructions by layer, (N, 3, 128, 128), and the photos under "photos"."""
     sheet = images.load(bundled.path("reconstruction/pictures.webp"))
-    layers = _by_layer()
+    layers = measured()
     count = len(next(iter(layers.values())))
     height, width = sheet.shape[2] // (len(layers) + 1), sheet.shape[3] // count
     lines = sheet[0].unfold(1, height, height).unfold(2, width, width)  # (3, rows, columns, H, W)
@@ -346,27 +278,8 @@ def pictures() -> dict[str, Tensor]:
     return dict(zip(["photos", *layers], tiles, strict=True))
 
 
-def table() -> str:
-    """Mean and standard deviation of each measure by layer, and how many were still recognised."""
-    heads = "normalised error   code distance    pixels         named alike"
-    lines = [f"{'':18}{heads}"]
-    for layer, some in _by_layer().items():
-        parts = [
-            _spread_words([getattr(row, key) for row in some], digits)
-            for key, digits in (("normalised", 3), ("distance", 3), ("pixels", 2))
-        ]
-        same = f"{sum(row.same for row in some)} of {len(some)}"
-        lines.append(f"{layer:18}{parts[0]:19}{parts[1]:17}{parts[2]:15}{same}")
-    return "\n".join(lines)
-
-
-def _spread_words(values: Sequence[float], digits: int) -> str:
-    numbers = torch.tensor(values, dtype=torch.float64)
-    return f"{float(numbers.mean()):.{digits}f} ± {float(numbers.std()):.{digits}f}"
-
-
 _CODE: Any = declare.Declared(
-    lambda label, at, _: controls.choice(label, list(_by_layer()), at), "fire5", "code"
+    lambda label, at, _: controls.choice(label, list(measured()), at), "fire5", "code"
 )
 
 
@@ -376,33 +289,33 @@ def errors_panel(
     measure: str = declare.choice({words: key for key, words in MEASURES.items()}),
 ) -> tuple[Image.Image, str]:
     """Twelve photos and what came back from each of ten codes, with the curve of the errors."""
-    rows = _by_layer()[layer]
+    rows = measured()[layer]
     half, tiles, values = len(rows) // 2, [], []
     for some in (slice(half), slice(half, None)):
         tiles += [*pictures()["photos"][some], *pictures()[layer][some]]
-        values += [row.answer for row in rows[some]]
-        values += ["same answer" if row.same else "another answer" for row in rows[some]]
+        values += rows.answer[some].tolist()
+        values += ["same answer" if same else "another answer" for same in rows.same[some]]
     sheet = figures.mosaic(tiles, columns=half, values=values)
     picture = figures.side_by_side([sheet, errors_picture(measure, chosen=layer)], columns=1)
-    numbers = [float(getattr(row, measure)) for row in rows]
+    numbers = rows[measure]
     words = (
-        f"{layer} ({rows[0].numbers:,} numbers of 49,152): {MEASURES[measure]} "
-        f"{_spread_words(numbers, 3)} over {len(rows)} photos; "
-        f"{sum(row.same for row in rows)} keep the network's answer."
+        f"{layer} ({rows.numbers[0]:,} numbers of 49,152): {MEASURES[measure]} "
+        f"{numbers.mean():.3f} ± {numbers.std(ddof=1):.3f} over {len(rows)} photos; "
+        f"{rows.same.sum()} keep the network's answer."
     )
     return picture, words
 
 
 def errors_picture(measure: str = "normalised", *, chosen: str = "") -> Image.Image:
     """A measure by layer: the mean as a line, each photo as a dot."""
-    layers = list(_by_layer())
-    columns = [[getattr(row, measure) for row in rows] for rows in _by_layer().values()]
+    layers = list(measured())
+    columns = [rows[measure] for rows in measured().values()]
 
     def plot(axes: figures.Axes) -> None:
         for place, values in enumerate(columns):
             axes.plot([place] * len(values), values, "o", color=ink.SERIES[0], alpha=0.35, ms=4)
         network = len(layers) - 1  # HOG is no layer of the network
-        means = [float(np.mean(values)) for values in columns]
+        means = [values.mean() for values in columns]
         axes.plot(range(network), means[:network], "-", color=ink.SERIES[1], lw=2, label="mean")
         axes.plot([network], means[network:], "D", color=ink.SERIES[1], ms=6)
         if chosen:
@@ -415,23 +328,18 @@ def errors_picture(measure: str = "normalised", *, chosen: str = "") -> Image.Im
 
 def kept_picture() -> Image.Image:
     """The share of the photos that keep the network's answer, by layer, first and among five."""
-    layers = _by_layer()
-
-    def plot(axes: figures.Axes) -> None:
-        for place, (key, name) in enumerate((("same", "first answer"), ("among", "among five"))):
-            shares = [
-                100 * float(np.mean([getattr(row, key) for row in rows]))
-                for rows in layers.values()
-            ]
-            bars = [spot + 0.4 * place - 0.2 for spot in range(len(layers))]
-            axes.bar(
-                bars, shares, width=0.38, color=ink.SERIES[place], label=name, hatch="/"[place:]
-            )
-        axes.set_xticks(range(len(layers)), list(layers), rotation=20, ha="right")
-        axes.set_ylim(0, 105)
-        axes.legend(frameon=False, fontsize=9, loc="upper right")
-
-    return figures.drawn(plot, size=(760, 280), up="photos that keep it (%)")
+    shares = {"first answer": "same", "among the first five": "among"}
+    columns = [
+        figures.bars(
+            [
+                Prediction(layer, float(rows[key].mean()), 0.0, place)
+                for place, (layer, rows) in enumerate(measured().items())
+            ],
+            highlight="fire5",  # which the text speaks of
+        )
+        for key in shares.values()
+    ]
+    return figures.side_by_side(columns, list(shares))
 
 
 # HOG
@@ -440,33 +348,8 @@ def kept_picture() -> Image.Image:
 def hog_picture(code: Code, *, enlarge: int = 2) -> Image.Image:
     """A HOG code as strokes: in each cell one for each direction of an edge, the brighter the
     more of it there is. A gradient across is an edge along."""
-    if not isinstance(code.layer, Hog):
+    layer = code.layer
+    if not isinstance(layer, Hog):
         raise BadSetting(f"a code of HOG has directions to draw, one at {code.title} has none")
-    cell = code.layer.cell
-    cells = hog.cells_of(
-        code.values[:1], code.size[0] // cell, block=code.layer.block, bins=code.layer.bins
-    )[0]
-    strength = (cells / cells.max().clamp_min(1e-9)).sqrt()
-    strength[strength < 0.05] = 0
-    side, (rows, columns, _) = cell * enlarge, cells.shape
-    sheet = strokes(strength, 2 * side, reach=0.46, width=max(2, side // 6))
-    return sheet.resize((columns * side, rows * side), Image.Resampling.LANCZOS)
-
-
-def strokes(strengths: Tensor, side: float, *, reach: float, width: int) -> Image.Image:
-    """Strengths (rows, columns, bins) from 0 to 1 as strokes in cells of `side` pixels.
-
-    Each reaches so many sides from its cell's middle, and the strongest lie on top. An edge runs
-    across its gradient.
-    """
-    rows, columns, bins = strengths.shape
-    sheet = Image.new("L", (round(columns * side), round(rows * side)))
-    pen = ImageDraw.Draw(sheet)
-    for place in strengths.flatten().argsort().tolist():
-        row, column, number = place // (columns * bins), place // bins % columns, place % bins
-        angle = math.pi * (number + 0.5) / bins + math.pi / 2
-        x, y = (column + 0.5) * side, (row + 0.5) * side
-        across, down = reach * side * math.cos(angle), reach * side * math.sin(angle)
-        ends = (x - across, y - down, x + across, y + down)
-        pen.line(ends, fill=round(255 * float(strengths[row, column, number])), width=width)
-    return sheet.convert("RGB")
+    rows, side = code.size[0] // layer.cell, layer.cell * enlarge
+    return hog_strokes(code.values[:1], rows, side, block=layer.block, bins=layer.bins)

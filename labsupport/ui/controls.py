@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import io
 import math
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
-from PIL import Image
 
 from labsupport.core import errors
 from labsupport.core.errors import BadSetting, LabError, UnknownLayer, nearest
-from labsupport.ui import figures
-from labsupport.ui.control import MANY, Control, Remembered, Step, spaced, value_of
+from labsupport.ui.control import MANY, Control, Remembered, Step, shut, spaced
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +46,10 @@ def whole(
     >>> whole("window", 32, 8, 96, step=8, unit="px").value
     32
     """
-    return _slider(widgets.IntSlider, label, default, (low, high), unit, step=step)
+    _inside(label, default, low, high)
+    return Control(
+        widgets.IntSlider(value=default, min=low, max=high, step=step, **_look(label, unit))
+    )
 
 
 def real(
@@ -62,29 +63,43 @@ def real(
     digits: int = 2,
 ) -> Control:
     """A slider over real numbers, shown with so many `digits` after the point."""
-    look = {"step": step, "readout_format": f".{digits}f"}
-    return _slider(widgets.FloatSlider, label, default, (low, high), unit, **look)
+    _inside(label, default, low, high)
+    look = _look(label, unit)
+    return Control(
+        widgets.FloatSlider(
+            value=default, min=low, max=high, step=step, readout_format=f".{digits}f", **look
+        )
+    )
 
 
 def logarithmic(
     label: str, default: float, low: float, high: float, *, steps: int = 40, unit: str = ""
 ) -> Control:
     """A slider whose equal moves multiply: for learning rates, weights of penalties, strengths."""
+    _inside(label, default, low, high)
     if low <= 0:
         raise BadSetting(f"{label}: a logarithmic slider starts above zero, not at {low}.")
-    ends = {"min": math.log10(low), "max": math.log10(high)}
-    look = {"step": (ends["max"] - ends["min"]) / steps, "readout_format": ".2g"}
-    return _slider(widgets.FloatLogSlider, label, default, (low, high), unit, **ends, **look)
+    ends = math.log10(low), math.log10(high)
+    look = _look(label, unit)
+    return Control(
+        widgets.FloatLogSlider(
+            value=default,
+            min=ends[0],
+            max=ends[1],
+            step=(ends[1] - ends[0]) / steps,
+            readout_format=".2g",
+            **look,
+        )
+    )
 
 
-def _slider(
-    kind: Any, label: str, default: float, ends: tuple[float, float], unit: str, **look: Any
+def number(
+    label: str, default: float, low: float, high: float, *, step: float = 1.0, unit: str = ""
 ) -> Control:
-    low, high = ends
-    if not low <= default <= high:
-        raise BadSetting(f"{label}: {default} does not lie between {low} and {high}.")
-    look = {"min": low, "max": high} | look
-    return Control(kind(value=default, **look, **_look(label, unit)))
+    """A number to type, kept between `low` and `high`."""
+    _inside(label, default, low, high)
+    look = _look(label, unit)
+    return Control(widgets.BoundedFloatText(value=default, min=low, max=high, step=step, **look))
 
 
 def seed(default: int = 0) -> Control:
@@ -113,7 +128,13 @@ def choice(label: str, options: Sequence[str] | Mapping[str, Any], default: Any 
 
 def toggle(label: str, default: bool = False) -> Control:
     """A switch that is on or off."""
-    return Control(widgets.Checkbox(value=default, indent=True, **_look(label)))
+    look = _look(label) | {"indent": True}
+    return Control(widgets.Checkbox(value=default, **look))
+
+
+def _inside(label: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise BadSetting(f"{label}: {value} does not lie between {low} and {high}.")
 
 
 # ---------------------------------------------------------------- pictures
@@ -130,7 +151,12 @@ class UploadMenu(Control):
     kept = 4  # uploads; the oldest goes first
 
     def __init__(
-        self, titles: Mapping[str, str], default: str, label: str, button: Mapping[str, Any]
+        self,
+        titles: Mapping[str, str],
+        default: str,
+        label: str,
+        button: Mapping[str, Any],
+        shown: bool = True,
     ) -> None:
         self._titles = titles
         self._own: dict[str, tuple[str, Any]] = {}
@@ -142,7 +168,7 @@ class UploadMenu(Control):
         self.upload.observe(self._uploaded, "value")
         row = widgets.HBox([menu, self.upload])
         row.add_class("lab-with-upload")
-        super().__init__(menu, shown=row)
+        super().__init__(menu, shown=row if shown else menu)
 
     def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
         """What an upload of files, each with its name, does."""
@@ -172,8 +198,9 @@ class UploadMenu(Control):
         self._own[key] = (name, value)
         with self._silence():
             self.source.options = self._options()
-            self.source.value = None
-        self.source.value = key
+            self.source.value = key
+        self._kept = key
+        self._tell()
 
     def _options(self) -> list[tuple[str, str]]:
         own = [(f"Yours: {name}", key) for key, (name, _) in self._own.items()]
@@ -205,12 +232,17 @@ class UploadMenu(Control):
             # emptied, so that the same files can be chosen again
             self.upload.value = ()
 
+    def _close(self) -> None:
+        shut(self.upload)
+        super()._close()
+
 
 class ImageMenu(UploadMenu):
     """A menu over an `ImageSet`, with *Open your own image* beside it.
 
-    The value is an image (1, 3, H, W) in [0, 1]. A file that is no picture gives a message in the
-    panel, and the picture before it stays.
+    The value is an image (1, 3, H, W) in [0, 1]. `prepare` makes each image what the lab works on,
+    say `lambda x: images.standard(x, 224)`. A file that is no picture gives a message in the panel,
+    and the picture before it stays.
 
     The picture that the lab begins with stands first, then the others by their groups, from A to Z.
     A lab takes the middle square of a picture. Where an upload is no square, two more controls
@@ -219,25 +251,30 @@ class ImageMenu(UploadMenu):
     """
 
     def __init__(
-        self, images: ImageSet[Any], default: str, *, label: str = "image", square: bool = True
+        self,
+        images: ImageSet[Any],
+        default: str,
+        *,
+        label: str = "image",
+        prepare: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        upload: bool = True,
+        square: bool = True,
     ) -> None:
         self._images, self._square = images, square
+        self._prepare = prepare or (lambda image: image)
         images[default]  # an unknown name is refused here, with the nearest ones
-        groups = list(dict.fromkeys(images.categories))
-
-        def place(one: Any) -> tuple[bool, int, str]:
-            return one.name != default, groups.index(one.category), one.title.casefold()
-
-        titles = {one.name: one.title for one in sorted(images, key=place)}
+        titles = {name: images[name].title for name in _in_order(images, default)}
         self._begins = widgets.IntSlider(0, 0, 1, **_look("square begins at", "px"))
         self._whole = widgets.Checkbox(False, **_look("the whole, with bars"), indent=False)
         self._crop = widgets.VBox([self._begins, self._whole], layout={"display": "none"})
         button = {"accept": "image/*", "tooltip": "Open your own image"}
-        super().__init__(titles, default, label, button)
+        super().__init__(titles, default, label, button, upload)
+        self._cropped = str(self.source.value)
         self._begins.continuous_update = False
         for widget in self._crop.children:
             widget.observe(self._crop_moved, "value")
-        self.shown = widgets.VBox([self.shown, self._crop])
+        if upload:
+            self.shown = widgets.VBox([self.shown, self._crop])
 
     @property
     def value(self) -> Any:
@@ -250,29 +287,39 @@ class ImageMenu(UploadMenu):
 
     @property
     def words(self) -> str:
+        shown = self._crop.layout.display is None
         part = "whole" if self._whole.value else f"from {self._begins.value} px on"
-        return f"{super().words}, {part}" if self._is_cropped else super().words
-
-    @property
-    def _is_cropped(self) -> bool:
-        return self._crop.layout.display is None
+        return f"{super().words}, {part}" if shown else super().words
 
     def _make(self, name: str) -> torch.Tensor:
         from labsupport.core import images
 
-        image: torch.Tensor = self._own[name][1] if name in self._own else self._images[name].image
-        start = None if self._whole.value else self._begins.value
-        return images.squared(image, start) if self._is_cropped else image
+        if name not in self._own:
+            return self._prepare(self._images[name].image)
+        image: torch.Tensor = self._own[name][1]
+        if self._crop.layout.display is None:
+            start = None if self._whole.value else self._begins.value
+            image = images.squared(image, start)
+        return self._prepare(image)
 
-    def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
+    def open(self, content: bytes, name: str = "your picture") -> None:
+        """What an upload does: decode, add to the menu, choose. `BadImage` if it is no picture."""
         from labsupport.core import images
 
-        ((name, content),) = files
         self._add(content, name, images.load(content))
 
-    def _accept(self) -> None:
+    def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
+        ((name, content),) = files
+        self.open(content, name)
+
+    def _tell(self) -> None:
+        if self._cropped != self.source.value:
+            self._cropped = str(self.source.value)
+            self._offer_crop(self._cropped)
+        super()._tell()
+
+    def _offer_crop(self, name: str) -> None:
         """Show the two controls for an upload that is no square, set to its middle."""
-        name = str(self.source.value)
         height, width = self._own[name][1].shape[2:] if name in self._own else (1, 1)
         spare = abs(height - width) if self._square else 0
         with self._silence():
@@ -283,18 +330,39 @@ class ImageMenu(UploadMenu):
 
     def _crop_moved(self, _change: Any) -> None:
         if not self._quiet:
-            self._tell()
+            super()._tell()
+
+    def _close(self) -> None:
+        for widget in (*self._crop.children, self._crop):
+            shut(widget)
+        super()._close()
 
     def steps(self) -> list[Step]:
+        few = [self._step(name) for name in spaced(list(self._titles), 3)]
         return [
-            *(self._step(name) for name in spaced(list(self._titles), 3)),
+            *few,
             Step(f"{self.label}: upload a good picture", lambda: self._send(_test_picture())),
             Step(f"{self.label}: upload a text file", lambda: self._send(b"no picture"), True),
         ]
 
 
+def _in_order(images: ImageSet[Any], first: str) -> list[str]:
+    """The names of a set: `first`, then group after group, each from A to Z."""
+    groups = list(dict.fromkeys(one.category for one in images))
+    titles = {
+        name: (groups.index(images[name].category), images[name].title.casefold())
+        for name in images.names
+    }
+    names = sorted(titles, key=lambda name: titles[name])
+    return [first, *(name for name in names if name != first)]
+
+
 def _test_picture() -> bytes:
-    return figures.to_png(Image.radial_gradient("L").convert("RGB").resize((320, 240)))
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.radial_gradient("L").convert("RGB").resize((320, 240)).save(file, "PNG")
+    return file.getvalue()
 
 
 # ---------------------------------------------------------------- networks
@@ -328,27 +396,25 @@ class LoadingMenu(Control):
     def value(self) -> Any:
         return self._get(str(self.source.value))
 
-    @property
-    def words(self) -> str:
-        """The name, and where a network's weights came from."""
-        came_from = getattr(self.value, "source", "")
-        return ", ".join(filter(None, (self.source.value, came_from)))
-
     def steps(self) -> list[Step]:
-        """Each one that is here; and one that is not, as if there were no connection."""
+        """Each one that is here, and one that would have to be downloaded."""
         far = [name for name in self._titles if name not in self._here][:1]
         there = [self._step(name) for name in self._titles if name in self._here]
-        return there + [
-            Step(f"{self.label} = {name}", partial(self._miss, name), True) for name in far
-        ]
+        return there + [self._step(name, complains=True) for name in far]
 
-    def _miss(self, name: str) -> None:
-        def without_connection(_: str) -> Any:
-            raise errors.WeightsUnavailable(f"{name} is not on this computer.")
+    @contextmanager
+    def walking(self) -> Iterator[None]:
+        """A walk downloads nothing: what is not here answers as if there were no connection."""
+        load = self._load
 
-        load, self._load = self._load, without_connection
+        def load_offline(name: str) -> Any:
+            if name not in self._here:
+                raise errors.WeightsUnavailable(f"{name} is not on this computer.")
+            return load(name)
+
+        self._load = load_offline
         try:
-            self.put(name)
+            yield
         finally:
             self._load = load
 
@@ -369,31 +435,56 @@ class LoadingMenu(Control):
         return self._loaded.get(name, lambda: self._load(name))
 
 
-def network_menu(
-    default: str = "squeezenet1_1",
-    *,
-    names: Sequence[str] | None = None,
-    own: Mapping[str, Network] | None = None,
-    label: str = "network",
-) -> LoadingMenu:
+class NetworkMenu(LoadingMenu):
     """A menu of the course's networks (or of `names`), those that need no download first.
 
     The value is the loaded `Network`. `own` adds a student's own networks by name. One that cannot
     be had gives its `WeightsUnavailable` as a message in the panel, and the one before stays.
     """
-    from labsupport.core import network as networks
 
-    own = own or {}
-    here = [*own, *networks.offline_names()]
-    wanted = [*own, *(networks.names() if names is None else names)]
-    if default not in wanted:
-        wanted.insert(0, default)
-    titles = {name: name for name in wanted if name in here}
-    titles |= {name: f"{name} (download)" for name in wanted if name not in here}
-    return LoadingMenu(titles, default, load=networks.load, own=own, here=here, most=2, label=label)
+    def __init__(
+        self,
+        default: str = "squeezenet1_1",
+        *,
+        names: Sequence[str] | None = None,
+        own: Mapping[str, Network] | None = None,
+        label: str = "network",
+    ) -> None:
+        from labsupport.core import network as networks
+
+        here = [*(own or {}), *networks.offline_names()]
+        wanted = [*(own or {}), *(networks.names() if names is None else names)]
+        if default not in wanted:
+            wanted.insert(0, default)
+        titles = {name: name for name in wanted if name in here}
+        titles |= {name: f"{name} (download)" for name in wanted if name not in here}
+        load = networks.load
+        super().__init__(titles, default, load=load, own=own or {}, here=here, most=2, label=label)
+
+    @property
+    def words(self) -> str:
+        return f"{self.source.value}, {self.value.source}"
 
 
-class ClassBox(Control):
+class _Following(Control):
+    """A control that reads its choices from a network: a fixed one, or a menu's."""
+
+    def _learn(self, network: Network | Control) -> None:
+        self._source_of_network = network
+        if isinstance(network, Control):
+            self.follow(network)
+
+    @property
+    def network(self) -> Network:
+        return _network(self._source_of_network)
+
+
+def _network(network: Network | Control) -> Network:
+    chosen: Network = network.value if isinstance(network, Control) else network
+    return chosen
+
+
+class ClassBox(_Following):
     """A box to type a class into: a name (suggestions appear), an index, or nothing.
 
     The value is the class's index; None, for an empty box, means the network's own answer. A name
@@ -405,18 +496,14 @@ class ClassBox(Control):
     ) -> None:
         box = widgets.Combobox(
             value=default,
-            options=_suggestions(value_of(network)),
+            options=_suggestions(_network(network)),
             placeholder=OWN_ANSWER,
             continuous_update=False,
             **_look(label),
         )
-        super().__init__(box, leader=network)
+        super().__init__(box)
+        self._learn(network)
         self.value  # noqa: B018  # a default that this network does not know is refused here
-
-    @property
-    def network(self) -> Network:
-        network: Network = value_of(self._leader)
-        return network
 
     @property
     def value(self) -> int | None:
@@ -441,7 +528,8 @@ class ClassBox(Control):
     def steps(self) -> list[Step]:
         categories = self.network.categories
         good = ["", str(len(categories) // 2), str(len(categories) - 1)]
-        return [*map(self._step, good), self._step("no such class at all", complains=True)]
+        wrong = self._step("no such class at all", complains=True)
+        return [*(self._step(raw) for raw in good), wrong]
 
     def _refresh(self) -> None:
         self.source.options = _suggestions(self.network)
@@ -457,14 +545,14 @@ class ClassBox(Control):
 
 def _suggestions(network: Network) -> list[str]:
     """The categories; where two share a name, each with its index."""
-    count = Counter(network.categories)
-    return [
-        f"{name} ({place})" if count[name] > 1 else name
-        for place, name in enumerate(network.categories)
-    ]
+    names = list(network.categories)
+    twice = (
+        {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
+    )
+    return [f"{name} ({place})" if name in twice else name for place, name in enumerate(names)]
 
 
-class LayerMenu(Control):
+class LayerMenu(_Following):
     """A menu of the layers (those that `keep` wants), by slide name, with their shapes.
 
     It shows the dozen that teach; its last entry brings all of them. The value is the layer's name.
@@ -480,25 +568,15 @@ class LayerMenu(Control):
         label: str = "layer",
     ) -> None:
         self._keep, self._is_whole = keep or (lambda _: True), False
-        self._layers = self._wanted(value_of(network))
+        self._layers = self._wanted(_network(network))
         names = [layer.name for layer in self._layers]
-        chosen = names[-1] if default is None else value_of(network).layer(default).name
+        chosen = names[-1] if default is None else _network(network).layer(default).name
         if chosen not in names:
             close = ", ".join(nearest(str(default), [layer.title for layer in self._layers]))
             raise UnknownLayer(f"{default!r} is not among this menu's layers. Nearest: {close}.")
         options = self._options(chosen)
-        menu = widgets.Dropdown(options=options, value=chosen, **_look(label))
-        super().__init__(menu, leader=network)
-
-    @property
-    def network(self) -> Network:
-        network: Network = value_of(self._leader)
-        return network
-
-    @property
-    def layer(self) -> Layer:
-        """What is known of the chosen layer."""
-        return self.network.layer(self.value)
+        super().__init__(widgets.Dropdown(options=options, value=chosen, **_look(label)))
+        self._learn(network)
 
     @property
     def value(self) -> str:
@@ -506,7 +584,7 @@ class LayerMenu(Control):
 
     @property
     def words(self) -> str:
-        return self.layer.title
+        return self.network.layer(self.value).title
 
     def put(self, raw: Any) -> None:
         if raw not in self._shown() and raw in [layer.name for layer in self._layers]:
@@ -521,9 +599,11 @@ class LayerMenu(Control):
 
     def steps(self) -> list[Step]:
         """Each layer that is shown, and one that is not."""
-        shown = self._shown()
-        hidden = [one.name for one in self._layers if one.name not in shown]
-        return [*map(self._step, [*spaced(shown), *hidden[len(hidden) // 2 :][:1]])]
+        hidden = [one.name for one in self._layers if one.name not in self._shown()]
+        return [*super().steps(), *map(self._step, hidden[len(hidden) // 2 :][:1])]
+
+    def _stops(self) -> Sequence[Any]:
+        return spaced(self._shown())
 
     def _shown(self) -> list[str]:
         return [name for _, name in self.source.options if name not in (_MORE, _FEWER)]
@@ -590,9 +670,18 @@ class ChannelSlider(Control):
     """A slider over the channels of the chosen layer; it ends where that layer's channels end."""
 
     def __init__(self, layer: LayerMenu, default: int = 0, *, label: str = "channel") -> None:
-        last = layer.layer.shape[0] - 1
-        slider = widgets.IntSlider(value=default, min=0, max=last, **_look(label))
-        super().__init__(slider, leader=layer)
+        self._layer = layer
+        slider = widgets.IntSlider(value=default, min=0, max=self._last(), **_look(label))
+        super().__init__(slider)
+        self.follow(layer)
+
+    def _last(self) -> int:
+        return self._layer.network.layer(self._layer.value).shape[0] - 1
 
     def _refresh(self) -> None:
-        self.source.max = self._leader.layer.shape[0] - 1
+        self.source.max = self._last()
+
+
+# as functions, whose call makes one
+image_menu, network_menu, class_box = ImageMenu, NetworkMenu, ClassBox
+layer_menu, channel_slider = LayerMenu, ChannelSlider

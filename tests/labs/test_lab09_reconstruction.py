@@ -34,12 +34,13 @@ def test_what_is_kept_is_what_the_menu_says(network, cat):
         lab.code_of(network, cat, "scores", "fire5", "middle")
 
 
-def test_four_quadrants_have_four_pictures(opened):
-    live = opened(lab.quadrants_panel("chelsea", kept="layer", layer="fire9", steps=20))
+def test_four_reconstructions_are_from_four_seeds(opened):
+    live = opened(lab.invert_panel("chelsea", layer="fire9", pictures=4, size=128, steps=20))
     live.run(limit=3)
     assert live.frame.frame.image.shape[0] == 4
     assert live.frame.frame.settings["seed"] == [0, 1, 2, 3]
     assert "from each other's" in live.words
+    assert live.words.count("(") == 5  # the network's answers to the image and to all four
 
 
 def test_a_strip_goes_from_layer_to_layer(network, cat):
@@ -73,24 +74,22 @@ def test_the_ends_of_blocks_are_chosen_evenly(network):
 
 
 def test_the_bundled_table_holds_what_is_promised_and_the_pictures_are_those_of_the_table():
-    rows, sheets = lab.measured(), lab.pictures()
-    names = [row.photo for row in rows if row.layer == "fire3"]
-    for name, tile in zip(names, sheets["photos"], strict=True):
+    table, sheets = lab.measured(), lab.pictures()
+    for name, tile in zip(table["fire3"].photo, sheets["photos"], strict=True):
         photo = images.standard(images.sample(name), 128)[0]
         assert float((photo - tile).abs().mean()) < 0.03
-    for row, tile in zip((r for r in rows if r.layer == "fire3"), sheets["fire3"], strict=True):
+    for row, tile in zip(table["fire3"], sheets["fire3"], strict=True):
         photo = images.standard(images.sample(row.photo), 128)
         distance = float(inversion.pixel_distance(tile[None], photo))
         assert distance == pytest.approx(row.pixels, abs=0.015)
-    first_half = [row for row in rows if row.layer in ("pool1", "fire2", "fire3", "fire4", "fire5")]
-    assert len({row.photo for row in rows}) == 12
-    assert {row.same for row in rows} == {row.among for row in rows} == {True, False}
-    assert max(row.normalised for row in first_half) < 0.05
-    text = lab.table()
-    assert "±" in text
-    assert "fire9" in text
-    assert lab.kept_picture().size == (760, 280)
-    numbers = next(row.numbers for row in rows if row.layer == "pool5")
+    first_half = ("pool1", "fire2", "fire3", "fire4", "fire5")
+    assert {len(rows) for rows in table.values()} == {12}
+    assert {*table["pool5"].same} == {*table["pool5"].among, 0} == {0, 1}
+    assert max(table[layer].normalised.max() for layer in first_half) < 0.05
+    shown = np.asarray(lab.kept_picture())
+    grey = (shown[:, :360] == 140).all(2).sum(), (shown[:, 376:] == 140).all(2).sum()
+    assert grey[0] < grey[1]  # more keep the answer among five than as the first one
+    numbers = table["pool5"].numbers[0]
     words = lab.errors_panel.function("pool5", "normalised")[1]
     assert words.startswith(f"pool5 ({numbers:,} numbers of 49,152)")
 

@@ -263,13 +263,15 @@ QUESTIONS = {
         why="The prior wins over the code: each smoother picture is farther from the code.",
     ),
     "09.q3": Question(
-        "Four seeds, one code: the 1000 log-probabilities of a cat. What do the pictures share?",
+        "Four seeds, one code: the 1000 log-probabilities of a cat. The network calls all four "
+        "pictures a cat. What will you see in them?",
         (
-            "the pose and the place of the cat",
-            Right("what a classifier needs: fur, eyes and ears, anywhere"),
-            "nothing at all that a person could name",
+            "four cats, each easy to know, with the same face in the same place",
+            Right("fog with a dark spot or two, at another place in each picture"),
+            "four cats, each easy to know, with their faces in different places",
         ),
-        why="The last average forgets every place; how often something is there is what stays.",
+        why="The last average forgets every place, and 1000 numbers leave most of 49 152 pixels "
+        "free.",
     ),
     "09.q4": Question(
         "Where is the normalised error largest?",

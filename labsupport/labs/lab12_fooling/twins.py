@@ -8,14 +8,13 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.frames import Beside
-from labsupport.core.images.hog import cells_of
 from labsupport.core.network import Network
-from labsupport.labs.lab09_reconstruction import strokes
 from labsupport.methods import twins
 from labsupport.methods.inversion import Hog
 from labsupport.methods.optimize import Frame
 from labsupport.methods.twins import HOG16, Representation, Twin
 from labsupport.ui import declare, figures
+from labsupport.ui.strokes import hog_strokes
 
 DESCRIBED: dict[str, Representation] = {
     "HOG, cells of 16 pixels": HOG16,
@@ -118,8 +117,7 @@ def strokes_picture(pictures: Mapping[str, torch.Tensor], layer: Hog = HOG16) ->
 
 
 def _strokes(picture: torch.Tensor, layer: Hog) -> Image.Image:
-    rows = picture.shape[2] // layer.cell
+    side = layer.cell * _SHOWN / max(picture.shape[2:])
     with torch.no_grad():
-        cells = cells_of(layer(picture.cpu()), rows, block=layer.block, bins=layer.bins)[0]
-    side = 2 * layer.cell * _SHOWN / max(picture.shape[2:])
-    return strokes(cells / (float(cells.max()) or 1.0), side, reach=0.44, width=3).reduce(2)
+        code, rows = layer(picture.cpu()), picture.shape[2] // layer.cell
+    return hog_strokes(code, rows, side, block=layer.block, bins=layer.bins)
