@@ -5,25 +5,22 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ipywidgets as widgets
-import numpy as np
 import torch
 from PIL import Image
 
 from labsupport.core import images
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Box, Layer
 from labsupport.core.streams import Images, image_of, network_fingerprint
 from labsupport.methods.patches import (
     TopPatches,
-    UnitActivations,
     precision_at_k,
     top_patches,
     units_for,
 )
 from labsupport.ui import controls, declare, figures, ink
-from labsupport.ui.control import Control, Step
+from labsupport.ui.control import Control
 
 TILE = 112  # pixels, about: half of the networks' 224
 ROW_TILE = 84  # nine in a row fit into a notebook beside their name
@@ -81,7 +78,6 @@ def unit_rows(
     context: float = 0.0,
     count: int | None = None,
     columns: int | None = None,
-    tile: int = ROW_TILE,
 ) -> Image.Image:
     """A row of regions for each unit, as in Girshick's figure 4: the value in white on each.
 
@@ -93,11 +89,12 @@ def unit_rows(
     columns = min(columns or count, count)
     if count % columns:
         raise BadSetting(f"{count} regions do not fill lines of {columns}")
-    tiles: list[Image.Image] = []
+    how: dict[str, Any] = {"side": side, "context": context, "tile": ROW_TILE}
+    tiles: list[figures.Pixels] = []
     values: list[str] = []
     titles: list[str] = []
     for unit, name in names.items():
-        regions, words = _tiles(patches, shown, unit, count, side=side, context=context, tile=tile)
+        regions, words = _tiles(patches, shown, unit, count, **how)
         tiles, values = tiles + regions, values + words
         titles += [name or f"unit {unit}", *[""] * (count // columns - 1)]
     return figures.mosaic(tiles, columns=columns, values=values, rows=titles)
@@ -105,14 +102,14 @@ def unit_rows(
 
 def _tiles(
     patches: TopPatches, shown: Images, unit: int, count: int, *, tile: int, **how: Any
-) -> tuple[list[Image.Image], list[str]]:
+) -> tuple[list[figures.Pixels], list[str]]:
     """The regions of a unit's best patches, white where there are no more, and their values."""
     row = patches.row(unit)
     numbers, boxes, values = (
         every[row, :count].tolist() for every in (patches.images, patches.boxes, patches.values)
     )
-    tiles = [
-        Image.new("RGB", (tile, tile), "white")
+    tiles: list[figures.Pixels] = [
+        torch.ones(3, tile, tile)
         if number < 0
         else region(image_of(shown, number), box, tile=tile, **how)
         for number, box in zip(numbers, boxes, strict=True)
@@ -145,25 +142,6 @@ def field_side(network: Network, layer: str, limit: int = 224) -> int:
     return min(max(field), limit) if field else limit
 
 
-# The whole of a unit
-
-
-def histogram(unit: UnitActivations, marks: Sequence[float] = (), bins: int = 60) -> Image.Image:
-    """How often a unit answers how strongly, on a logarithmic axis; lines at the `marks`."""
-    counts, edges = np.histogram(unit.values.numpy(), bins=bins)
-    middles = (edges[:-1] + edges[1:]) / 2
-
-    def plot(axes: figures.Axes) -> None:
-        axes.bar(middles, counts, width=np.diff(edges), color="#0072B2")
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=0.5)
-        for mark in marks:
-            axes.axvline(mark, color="#D55E00", linestyle="--", linewidth=2)
-
-    across = f"activation of channel {unit.channel}"
-    return figures.drawn(plot, across=across, up="number of positions")
-
-
 # The panels
 
 
@@ -178,7 +156,6 @@ def _is_shown(layer: Layer) -> bool:
 
 
 _ORDERS = {"the largest activations": "most", "the smallest activations": "least"}
-Searched = tuple[TopPatches, int, str]  # with the side of the field and the layer's title
 
 
 def _search(
@@ -186,17 +163,18 @@ def _search(
     network: Network = declare.network_of(),
     layer: str = declare.layer_of("network", "fire8", keep=_is_shown),
     order: str = declare.choice(_ORDERS),
-) -> Searched:
-    patches = top_patches(network, layer, shown, k=16, suppress="picture", order=order)
-    return patches, field_side(network, layer), network.layer(layer).title
+) -> TopPatches:
+    return top_patches(network, layer, shown, k=16, suppress="picture", order=order)
 
 
 @declare.panel(
     "What a unit likes", compute=_search, cost="slow", first=("shown", "network", "layer", "unit")
 )
 def leaf_panel(
-    searched: Searched,
+    patches: TopPatches,
     shown: Images,
+    network: Network,
+    layer: str,
     unit: int = declare.channel_of("layer"),
     count: int = declare.whole(9, 1, 16, label="patches"),
     context: float = declare.real(0.25, 0.0, 1.0, step=0.25),
@@ -205,85 +183,50 @@ def leaf_panel(
 
     The search for all units of a layer takes seconds, then a unit is there at once.
     """
-    patches, side, title = searched
+    side = field_side(network, layer)
     tiles = unit_tiles(patches, shown, unit, side=side, context=context, count=count)
-    return tiles, unit_words(patches, unit, side, title)
+    return tiles, unit_words(patches, unit, side, network.layer(layer).title)
 
 
-class ConceptBox(Control):
-    """A concept to write, one of the pictures' labels or categories; suggestions appear."""
-
-    def __init__(self, pictures: Sequence[images.Picture], default: str) -> None:
-        self._words = sorted({word for one in pictures for word in (one.label, one.category)})
-        super().__init__(
-            widgets.Combobox(
-                value=default,
-                options=self._words,
-                description="concept",
-                continuous_update=False,
-                layout={"width": "auto"},
-            )
-        )
-
-    @property
-    def value(self) -> str:
-        written = str(self.source.value).strip().casefold()
-        if written not in self._words:
-            close = ", ".join(nearest(written, self._words))
-            raise BadSetting(f"no picture is labelled {written!r}; the nearest labels are {close}")
-        return written
-
-    @property
-    def key(self) -> str:
-        return self.value
-
-    def steps(self) -> list[Step]:
-        """Three concepts, and one that no picture has."""
-        good = [self._words[0], self._words[len(self._words) // 2], self._words[-1]]
-        wrong = self._step("quarks", complains=True)
-        return [*(self._step(word) for word in good), wrong]
+def _concepts(label: str, start: str, made: declare.Made) -> Control:
+    """A menu of every label and every coarser category of the pictures."""
+    words = {word for one in made["pictures"] for word in (one.label, one.category)}
+    return controls.choice(label, sorted(words), start)
 
 
-def _layer_of_best(label: str, start: str | None, made: declare.Made) -> Control:
-    start = start or made["best"].layer
-    return controls.layer_menu(made["network"], start, label=label, keep=_is_shown)
-
-
-_LAYER: Any = declare.Declared(_layer_of_best, None)
-_CONCEPT: Any = declare.Declared(
-    lambda _, start, made: ConceptBox(made["pictures"], start), "road vehicles"
-)
+_CONCEPT: Any = declare.Declared(_concepts, "road vehicles")
 
 
 def _search_unless_known(
     shown: Images,
     best: TopPatches,
     network: Network = declare.network_of(),
-    layer: str = _LAYER,
-) -> Searched:
-    if best.fingerprints["network"] == network_fingerprint(network, layer):
-        return best, field_side(network, layer), network.layer(layer).title
-    return _search(shown, network, layer, "most")
+    layer: str = declare.layer_of("network", "fire6", keep=_is_shown),
+) -> TopPatches:
+    known = best.fingerprints["network"] == network_fingerprint(network, layer)
+    return best if known else _search(shown, network, layer, "most")
 
 
 @declare.panel("Name this unit", compute=_search_unless_known, cost="slow", first=("pictures",))
 def naming_panel(
-    searched: Searched,
+    patches: TopPatches,
     pictures: Sequence[images.Picture],
     shown: Images,
+    network: Network,
+    layer: str,
     unit: int = declare.channel_of("layer", 318),
     concept: str = _CONCEPT,
     count: int = declare.whole(9, 1, 16, label="patches k"),
 ) -> tuple[Image.Image, str]:
-    """Name a unit: write a concept, and see how often the labels of its top patches agree.
+    """Name a unit: choose a concept, and see how often the labels of its top patches agree.
 
     `pictures` are those that `shown` holds as images. `best` is a search that was made before
     (one patch of a picture, sixteen of them) and is not made again.
     """
-    patches, side, title = searched
-    labels = _labels(pictures, concept)
+    labels, side = _labels(pictures, concept), field_side(network, layer)
     picture = named_tiles(patches, shown, labels, unit, concept, side=side, count=count)
-    return picture, naming_words(patches, labels, unit, concept, count, title=title)
+    words = naming_words(patches, labels, unit, concept, count)
+    return picture, f"{network.layer(layer).title}, unit {unit}: {words}"
 
 
 def _labels(pictures: Sequence[images.Picture], concept: str) -> list[str]:
@@ -313,21 +256,17 @@ def named_tiles(
     how: dict[str, Any] = {"context": 0.25, "count": count, "tile": 96}
     block = unit_tiles(patches, shown, unit, side=side, titles=titles, **how)
     share = precision_at_k(patches, labels, concept)[row]
-    curve = _precision(share, concept, _chance(labels, concept))
+    places = torch.arange(1, len(share) + 1)
+    chance = torch.full_like(share, _chance(labels, concept))
+    curve = figures.curve(
+        {"this unit": (places, share), "by chance": (places, chance)},
+        across="k",
+        up=f"precision at k: {concept}",
+        size=(400, 240),
+        limits=(-0.03, 1.03),
+        points=True,
+    )
     return figures.side_by_side([block, curve], columns=1)
-
-
-def _precision(share: torch.Tensor, concept: str, chance: float) -> Image.Image:
-    at = np.arange(1, len(share) + 1)
-
-    def plot(axes: figures.Axes) -> None:
-        axes.plot(at, share.numpy(), color=ink.SERIES[0], marker="o", label="this unit")
-        axes.axhline(chance, color=ink.SERIES[1], linestyle="--", label="by chance")
-        axes.set_ylim(-0.03, 1.03)
-        axes.set_xticks([1, *range(4, len(at) + 1, 4)])
-        axes.legend(frameon=False, fontsize=9)
-
-    return figures.drawn(plot, size=(400, 240), across="k", up=f"precision at k: {concept}")
 
 
 def _chance(labels: Sequence[str], concept: str) -> float:
@@ -335,13 +274,7 @@ def _chance(labels: Sequence[str], concept: str) -> float:
 
 
 def naming_words(
-    patches: TopPatches,
-    labels: Sequence[str],
-    unit: int,
-    concept: str,
-    count: int,
-    *,
-    title: str = "",
+    patches: TopPatches, labels: Sequence[str], unit: int, concept: str, count: int
 ) -> str:
     """How well a name fits, in words, and which units it fits best."""
     share = precision_at_k(patches, labels, concept)
@@ -349,10 +282,9 @@ def naming_words(
     best = units_for(patches, labels, concept, 3)
     others = ", ".join(f"{one} ({share[patches.row(one), -1]:.2f})" for one in best)
     return (
-        f"{title or patches.layer}, unit {unit}: {round(precision * count)} of {count} patches "
-        f"come from pictures of {concept}, a precision of {precision:.2f}; by chance it would be "
-        f"{_chance(labels, concept):.2f}. The best units for {concept}, at {patches.k} patches: "
-        f"{others}."
+        f"{round(precision * count)} of {count} patches come from pictures of {concept}, a "
+        f"precision of {precision:.2f}; by chance it would be {_chance(labels, concept):.2f}. "
+        f"The best units for {concept}, at {patches.k} patches: {others}."
     )
 
 
@@ -373,13 +305,13 @@ def unit_tiles(
     return figures.mosaic(tiles, columns=columns, titles=titles, values=values)
 
 
-def unit_words(patches: TopPatches, unit: int, side: int, title: str = "") -> str:
+def unit_words(patches: TopPatches, unit: int, side: int, title: str) -> str:
     """What the block shows, in a sentence; `title` is the layer's name for people."""
     values = patches.values[patches.row(unit)]
     known = values[~values.isnan()]
     which = "largest" if patches.order == "most" else "smallest"
     first, last = (_number(float(value)) for value in (known[0], known[-1]))
     return (
-        f"{title or patches.layer}, unit {unit}: the {which} activations, {first} to {last} over "
+        f"{title}, unit {unit}: the {which} activations, {first} to {last} over "
         f"{len(known)} pictures; it sees {side} x {side} pixels."
     )

@@ -1,6 +1,7 @@
 """Lab 07: gradients as pictures, the three rules side by side, and what units look for."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,7 +24,7 @@ from labsupport.methods import backprop
 from labsupport.methods.backprop import Attribution, Gradient, Randomization, SmoothFrame
 from labsupport.methods.patches import TopPatches
 from labsupport.ui import declare, figures, ink
-from labsupport.ui.control import Control, Step, shut
+from labsupport.ui.control import Control, Step
 
 VIEWS = {
     "colours, zero is grey": "colours",
@@ -142,11 +143,6 @@ class MatrixBox(Control):
 
     def _typed(self, _change: Any) -> None:
         self.source.value = tuple(one.value for one in self.cells)
-
-    def _close(self) -> None:
-        for one in self.cells:
-            shut(one)
-        super()._close()
 
 
 def _matrix(label: str, *numbers: float) -> Any:
@@ -286,30 +282,40 @@ def unit_gradients(
     return backprop.gradient(network, batch, targets, rule=rule)
 
 
-def aligned_tiles(
+def pattern_rows(
     network: Network,
     patches: TopPatches,
     shown: Images,
-    unit: int,
+    units: Sequence[int],
     *,
     rule: str,
     count: int = 9,
-    tile: int = 64,
-    draw: Callable[[torch.Tensor], torch.Tensor] = gradient_image,
-) -> tuple[list[Image.Image], list[Image.Image]]:
-    """A unit's top patches twice, tile by tile: the gradients, and the crops of the images."""
-    gradients = unit_gradients(network, patches, shown, unit, rule=rule, count=count)
-    row, side = patches.row(unit), field_side(network, patches.layer)
-    times, drawn, crops = max(1, tile // side), [], []
-    for place, values in enumerate(gradients.values):
-        left, top, right, bottom = patches.boxes[row, place].tolist()
-        image = image_of(shown, int(patches.images[row, place]))
-        gradient, crop = (
-            _cut(one, (left, top, right, bottom), side, tile) for one in (values[None], image)
-        )
-        drawn.append(figures.enlarge(draw(gradient[0]), times))
-        crops.append(figures.enlarge(crop.clamp(0, 1), times))
-    return drawn, crops
+    tile: int = 104,
+) -> Image.Image:
+    """Zeiler and Fergus' figure, or Springenberg's, by rule "deconvnet" or "guided": for each unit
+    its top patches as a row of gradients, and below them the crops that they belong to.
+
+    Tiles are about `tile` pixels wide. A field that is smaller is enlarged by a whole number, and
+    its rim left out where that would be too much.
+    """
+    field = field_side(network, patches.layer)
+    times = max(1, math.ceil(0.96 * tile / field))
+    side = min(field, tile // times) if times > 1 else field
+    tiles, names = [], []
+    for unit in units:
+        gradients = unit_gradients(network, patches, shown, unit, rule=rule, count=count)
+        row, draw = patches.row(unit), softened if rule == "deconvnet" else gradient_image
+        boxes = patches.boxes[row, : len(gradients.values)].tolist()
+        tiles += [
+            draw(_cut(values[None], box, side, tile)[0])
+            for values, box in zip(gradients.values, boxes, strict=True)
+        ]
+        tiles += [
+            _cut(image_of(shown, int(number)), box, side, tile).clamp(0, 1)
+            for number, box in zip(patches.images[row], boxes, strict=False)
+        ]
+        names += [f"unit {unit}", ""]
+    return figures.mosaic(tiles, columns=len(tiles) // len(names), enlarge=times, rows=names)
 
 
 def _cut(pixels: torch.Tensor, box: Box, side: int, most: int) -> torch.Tensor:
@@ -326,25 +332,29 @@ def _cut(pixels: torch.Tensor, box: Box, side: int, most: int) -> torch.Tensor:
     return functional.interpolate(cut, shape, mode="bilinear", antialias=True)
 
 
-def springenberg_rows(
-    network: Network, patches: TopPatches, shown: Images, units: Sequence[int]
+GREY_WORDS = (
+    ("light: more light here would raise the unit", (225, 225, 225)),
+    ("dark: less light would", (60, 60, 60)),
+    ("middle grey: nothing changes", (128, 128, 128)),
+)
+
+
+def zeiler_figure(
+    network: Network,
+    tops: Mapping[str, TopPatches],
+    shown: Images,
+    units: Mapping[str, Sequence[int]],
 ) -> Image.Image:
-    """Springenberg's figure: for each unit a row of ten guided pictures, and the crops below."""
-    tiles, names = [], []
-    for unit in units:
-        drawn, crops = aligned_tiles(
-            network, patches, shown, unit, rule="guided", count=10, tile=72
-        )
-        tiles += [*drawn, *crops]
-        names += [f"unit {unit}", ""]
-    return figures.mosaic(tiles, columns=len(drawn), rows=names)
-
-
-def zeiler_block(network: Network, patches: TopPatches, shown: Images, unit: int) -> Image.Image:
-    """A unit in Zeiler and Fergus' figure: nine reconstructions, and beside them the crops."""
-    parts = aligned_tiles(network, patches, shown, unit, rule="deconvnet", tile=64, draw=softened)
-    blocks = [figures.mosaic(part, columns=3, gap=1) for part in parts]
-    return figures.side_by_side(blocks, gap=4)
+    """Zeiler and Fergus' figure 2: the units of each layer, from the first to the last, with what
+    the shades mean below."""
+    rows = [
+        pattern_rows(network, tops[layer], shown, numbers, rule="deconvnet")
+        for layer, numbers in units.items()
+    ]
+    titles = [f"layer {depth} ({layer})" for depth, layer in enumerate(units, start=1)]
+    return figures.side_by_side(
+        [*rows, figures.legend(GREY_WORDS, row=True)], [*titles, ""], columns=1, gap=10
+    )
 
 
 # SmoothGrad, live

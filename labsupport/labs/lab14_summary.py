@@ -20,7 +20,6 @@ from labsupport.core.network.layers import Target
 from labsupport.core.network.operations import Pair
 from labsupport.labs.lab02_patches import field_side, region
 from labsupport.labs.lab03_weights import tiles
-from labsupport.labs.lab06_activations import mosaic_picture
 from labsupport.labs.lab07_deconv import gradient_image
 from labsupport.labs.lab08_optimization.saliency import grabcut_seeds_picture, spotlight
 from labsupport.labs.lab08_optimization.saliency import map_picture as saliency_picture
@@ -30,6 +29,7 @@ from labsupport.methods.occlusion import occlusion_map
 from labsupport.methods.patches import TopPatches, merge, top_patches
 from labsupport.methods.weights import filters
 from labsupport.ui import declare, figures, ink
+from labsupport.ui.mosaics import mosaic_picture
 from labsupport.ui.panel import Live
 
 SIDE = 240  # pixels of one answer on the sheet

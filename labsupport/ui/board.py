@@ -50,11 +50,25 @@ class Reading:
 class Board:
     """A title, controls, one picture with fixed pixels, a readout, a message line, *Save picture*.
 
-    `picture` and `words` are what is shown now; `error` is the last exception that a callback met.
+    `work` and `draw` get the controls that they name as parameters; `draw` has what the work gave
+    as its first. `picture` and `words` are what is shown now; `error` is the last exception that a
+    callback met.
     """
 
-    def __init__(self, controls: Mapping[str, Control], *, title: str, folder: str) -> None:
-        self.title, self.controls, self.folder = title, dict(controls), folder
+    folder = "pictures"  # where pictures are saved
+
+    def __init__(
+        self,
+        work: Callable[..., Any],
+        draw: Callable[..., Drawn],
+        controls: Mapping[str, Control],
+        title: str,
+    ) -> None:
+        self.title, self.controls = title, dict(controls)
+        self._work_by, self._draw = work, draw
+        self._worked_from = self._names_of(work)
+        self._drawn_from = self._names_of(draw, skip=1)
+        self._check_all_used()
         self.picture: Picture | None = None
         self.words = ""
         self.error: Exception | None = None
@@ -62,32 +76,44 @@ class Board:
         self._shown_settings: dict[str, Any] = {}
         self._said = {"control": "", "error": "", "note": ""}
         self._below: bool | None = None
-        self._screen = screen.Screen()
-        self.image = widgets.Image(format="png", layout={"display": "none"})
-        self.image.add_class("lab-picture")
+        self.image = _classed(
+            widgets.Image(format="png", layout={"display": "none"}), "lab-picture"
+        )
         self._readout = _live_html("lab-readout")
         self._message = _live_html("lab-message")
         self._complaints = {name: _live_html("lab-message") for name in self.controls}
+        self.run_button = button("Run", "play", 104, button_style="primary")
         self.buttons = widgets.HBox()
-        self.save_button = widgets.Button(
-            description="Save picture", icon="download", layout={"width": "124px"}
-        )
+        self.save_button = button("Save picture", "download", 124)
         self.more_button = widgets.ToggleButton(
             description="More", icon="chevron-down", layout={"width": "104px"}
         )
-        self._place = widgets.Text(
-            placeholder=f"{folder}/", description="save to", tooltip="a file or a folder"
+        self.place = widgets.Text(
+            placeholder=f"{self.folder}/", description="save to", tooltip="a file or a folder"
         )
         self.save_button.on_click(lambda _: self.answer(self._save_pressed))
         self.widget = self._layout()
-        self._own = [
-            self.image, self._readout, self._message, self.save_button, self.more_button,
-            self._place, self._screen, *self._complaints.values(),
-        ]  # fmt: skip
-        self._hears = {name: partial(self.hear, name=name) for name in self.controls}
+        self._tellers = {name: partial(self.say, name=name) for name in self.controls}
         for name, control in self.controls.items():
-            control.listen(self.changed, self._hears[name])
+            control.listen(self.changed, self._tellers[name])
         self._replace_older()
+
+    def _names_of(self, function: Callable[..., Any], *, skip: int = 0) -> list[str]:
+        """The controls that a function takes by name; all of them, if it takes **anything."""
+        parameters = list(inspect.signature(function).parameters.values())[skip:]
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return list(self.controls)
+        taken = {parameter.name for parameter in parameters}
+        return [name for name in self.controls if name in taken]
+
+    def _check_all_used(self) -> None:
+        """Refuse a control that no function takes: moving it would change nothing."""
+        idle = set(self.controls).difference(self._worked_from, self._drawn_from)
+        if idle:
+            raise BadSetting(
+                f"Nothing uses the control {', '.join(sorted(idle))}: the drawing function needs a "
+                "parameter of that name."
+            )
 
     # -- what a notebook uses
 
@@ -121,17 +147,12 @@ class Board:
 
         return images.save(self._shown(), self.free_place(str(place or "")), self.settings)
 
-    def save_into(self, place: str) -> None:
-        """Type where *Save picture* writes to."""
-        self._place.value = place
-
     def close(self) -> None:
         """Let go of the controls and take the panel off the page."""
         for name, control in self.controls.items():
-            control.unlisten(self.changed, self._hears[name])
+            control.unlisten(self.changed, self._tellers[name])
+        shut(self.widget, keep=[control.shown for control in self.controls.values()])
         self.controls = {}
-        for widget in [*self._own, *_containers(self.widget)]:
-            shut(widget)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The panel; and for pages that have no widgets, its picture as it is now."""
@@ -157,24 +178,20 @@ class Board:
         """Bring the picture up to date with the controls, now."""
         raise NotImplementedError
 
-    def hear(self, words: str, kind: str = "control", name: str = "") -> None:
-        """The control of that name has something to say; "" takes back what was said before."""
+    def say(self, words: str, kind: str, *, name: str = "") -> None:
+        """Show a message; each kind ("control", "error", "note") has one, "" removes it.
+
+        What a control has to say stands at the control of that `name`.
+        """
+        self._said[kind] = words
         if kind != "control":
-            self.say(kind, words)
+            lines = [_message_html(kind, self._said[kind]) for kind in ("error", "note")]
+            self._message.value = "".join(lines)
             return
-        self._said["control"] = words
         for one, line in self._complaints.items():
-            line.value = _message_html("error", words) if words and one == name else ""
+            line.value = _message_html("error", words) if one == name else ""
         if words and name in self._folded:
             self.more_button.value = True
-
-    def say(self, kind: str, words: str) -> None:
-        """Show a message; each kind ("control", "error", "note") has one, "" removes it."""
-        if self._said[kind] == words:
-            return
-        self._said[kind] = words
-        lines = [_message_html(kind, self._said[kind]) for kind in ("error", "note")]
-        self._message.value = "".join(lines)
 
     def read(self) -> Reading:
         """What the controls say now, all at one moment; a `LabError` if one makes no sense."""
@@ -207,16 +224,18 @@ class Board:
         """Do what a button asks for; an error is shown in words, and raised if it is a fault."""
         try:
             act()
-        except LabError as error:
-            self.say("error", str(error))
         except Exception as error:
-            self.fault(error)
-            raise
+            self.show_error(error)
+            if not isinstance(error, LabError):
+                raise
 
-    def fault(self, error: Exception) -> None:
-        """Show an error that is nobody's typing mistake."""
-        self.error = error
-        self.say("error", f"{type(error).__name__}: {error}")
+    def show_error(self, error: Exception) -> None:
+        """Show what a callback met; what is nobody's typing mistake with its kind, and kept."""
+        if isinstance(error, LabError):
+            self.say(str(error), "error")
+        else:
+            self.error = error
+            self.say(f"{type(error).__name__}: {error}", "error")
 
     def _layout(self) -> Any:
         heading = widgets.HTML(
@@ -227,7 +246,7 @@ class Board:
         self._folded = list(rows)[MOST_IN_SIGHT:]
         seen = [row for name, row in rows.items() if name not in self._folded]
         more = _classed(
-            widgets.VBox([*(rows[name] for name in self._folded), self._place]), "lab-more"
+            widgets.VBox([*(rows[name] for name in self._folded), self.place]), "lab-more"
         )
         more.layout.display = "none"
         self.more_button.observe(lambda change: self._unfold(more, change["new"]), "value")
@@ -237,7 +256,7 @@ class Board:
         self._right = _classed(widgets.VBox([self.image]), "lab-shown")
         body = _classed(widgets.VBox([left, self._right, self._readout]), "lab-body")
         return _classed(
-            widgets.VBox([heading, body, self._screen]), "lab-panel", f"lab-{self.slug}"
+            widgets.VBox([heading, body, screen.Screen()]), "lab-panel", f"lab-{self.slug}"
         )
 
     def _row(self, name: str) -> Any:
@@ -271,9 +290,8 @@ class Board:
         return self.picture
 
     def _save_pressed(self) -> None:
-        self.say("error", "")
-        path = self.save(self._place.value.strip())
-        self.say("note", f"Saved as {path}.")
+        self.say("", "error")
+        self.say(f"Saved as {self.save(self.place.value.strip())}.", "note")
 
     def free_place(self, typed: str, ending: str = ".png") -> Path:
         """The file that `typed` means; in a folder, the first number that is free. The folder is
@@ -293,23 +311,10 @@ class Board:
         return place
 
 
-def names_of(function: Callable[..., Any], controls: Iterable[str], *, skip: int = 0) -> list[str]:
-    """The controls that a function takes by name; all of them, if it takes **anything."""
-    parameters = list(inspect.signature(function).parameters.values())[skip:]
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return list(controls)
-    taken = {parameter.name for parameter in parameters}
-    return [name for name in controls if name in taken]
-
-
-def check_all_used(controls: Iterable[str], *used: Iterable[str]) -> None:
-    """Refuse a control that no function takes: moving it would change nothing."""
-    idle = set(controls).difference(*used)
-    if idle:
-        raise BadSetting(
-            f"Nothing uses the control {', '.join(sorted(idle))}: the drawing function needs a "
-            "parameter of that name."
-        )
+def button(words: str, icon: str, width: int, **look: Any) -> Any:
+    """A button so many pixels wide."""
+    layout = {"width": f"{width}px"}
+    return widgets.Button(description=words, icon=icon, layout=layout, **look)
 
 
 def _live_html(name: str) -> Any:
@@ -329,14 +334,6 @@ def _message_html(kind: str, words: str) -> str:
     if kind == "note":
         return f'<div class="note" role="status">ℹ <b>Note:</b> {html.escape(words)}</div>'
     return f'<div class="error" role="alert">⚠ <b>Problem:</b> {html.escape(words)}</div>'
-
-
-def _containers(widget: Any) -> list[Any]:
-    """The boxes of a panel and its heading, without the controls, which may serve others too."""
-    inner = getattr(widget, "children", ())
-    boxes = [box for child in inner for box in _containers(child)] if inner else []
-    is_board = isinstance(widget, widgets.Box | widgets.HTML | widgets.Button)
-    return [*boxes, widget] if is_board else boxes
 
 
 def _current_cell() -> str | None:

@@ -7,8 +7,8 @@ everybody who listens, each listener once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,19 +32,24 @@ class Control:
     """A widget, the value it stands for, and who follows and listens to it.
 
     `source` is the widget whose `value` trait is watched, `shown` the one that a panel displays.
+    `leader` is what the control goes by: another control, by which it is refreshed, or a thing.
     """
 
-    def __init__(self, source: Any, *, shown: Any = None, words: str = "") -> None:
+    def __init__(
+        self, source: Any, *, shown: Any = None, words: str = "", leader: Any = None
+    ) -> None:
         self.source = source
         self.shown = source if shown is None else shown
         self.label = words or str(source.description)
         self._quiet = False
         self._kept = source.value
-        self._leaders: list[Control] = []
+        self._leader = leader
         self._followers: list[Control] = []
         self._listeners: list[Callable[[], None]] = []
         self._hearers: list[Callable[[str, str], None]] = []
         source.observe(self._moved, "value")
+        if isinstance(leader, Control):
+            leader._followers.append(self)
 
     @property
     def value(self) -> Any:
@@ -64,16 +69,7 @@ class Control:
 
     def steps(self) -> list[Step]:
         """What a walk does with this control: smallest, middle and largest, or each option."""
-        return [self._step(raw) for raw in self._stops()]
-
-    def walking(self) -> AbstractContextManager[None]:
-        """Entered while a walk drives this control."""
-        return nullcontext()
-
-    def follow(self, leader: Control) -> None:
-        """Be refreshed whenever `leader` changes."""
-        self._leaders.append(leader)
-        leader._followers.append(self)
+        return [self._step(raw) for raw in _stops(self.source)]
 
     def listen(self, changed: Callable[[], None], hear: Callable[[str, str], None]) -> None:
         """`changed()` after each change; `hear(words, kind)` when the control has a say."""
@@ -85,10 +81,10 @@ class Control:
         self._listeners.remove(changed)
         self._hearers.remove(hear)
         if not self._listeners and not self._followers:
-            for leader in self._leaders:
-                leader._followers.remove(self)
-            self._leaders.clear()
-            self._close()
+            if isinstance(self._leader, Control):
+                self._leader._followers.remove(self)
+            shut(self.shown)
+            shut(self.source)
 
     def redraw_while_moving(self, wanted: bool) -> None:
         """Whether a slider reports each value on its way, or only the one it is left at."""
@@ -103,20 +99,12 @@ class Control:
     def _accept(self) -> None:
         """Look at the new value before anybody is told; a `LabError` sends it back."""
 
-    def _stops(self) -> Sequence[Any]:
-        return _stops_of(self.source)
-
     def _step(self, raw: Any, *, complains: bool = False) -> Step:
         return Step(f"{self.label} = {raw}", lambda: self.put(raw), complains)
 
     def put(self, raw: Any) -> None:
         """Move the widget, as a person would."""
         self.source.value = raw
-
-    def _close(self) -> None:
-        shut(self.source)
-        if self.shown is not self.source:
-            shut(self.shown)
 
     @contextmanager
     def _silence(self) -> Iterator[None]:
@@ -171,7 +159,7 @@ class Remembered:
     """The last `size` results by key; the one that was not asked for longest goes first."""
 
     def __init__(self, size: int) -> None:
-        self.size, self.hits = size, 0
+        self.size = size
         self._kept: dict[Hashable, Any] = {}
 
     def __contains__(self, key: Hashable) -> bool:
@@ -180,7 +168,6 @@ class Remembered:
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What is kept under `key`; made and kept if there is nothing."""
         if key in self._kept:
-            self.hits += 1
             self._kept[key] = self._kept.pop(key)
             return self._kept[key]
         made = make()
@@ -194,31 +181,35 @@ class Remembered:
         self._kept.clear()
 
 
-def shut(widget: Any) -> None:
-    """Close a widget with its layout and style, which are widgets too and would stay otherwise."""
-    parts = [getattr(widget, name, None) for name in ("layout", "style")]
-    for part in (widget, *parts):
+def value_of(thing: Any) -> Any:
+    """A control's value; anything else is a value already."""
+    return thing.value if isinstance(thing, Control) else thing
+
+
+def shut(widget: Any, keep: Collection[Any] = ()) -> None:
+    """Close a widget, all that is in it but what to `keep`, and their layouts and styles, which
+    are widgets too and would stay otherwise."""
+    for child in getattr(widget, "children", ()):
+        if child not in keep:
+            shut(child, keep)
+    for part in (widget, getattr(widget, "layout", None), getattr(widget, "style", None)):
         if part is not None:
             part.unobserve_all()
             part.close()
 
 
-def _stops_of(source: Any) -> list[Any]:
+def _stops(source: Any) -> list[Any]:
     if source.has_trait("options"):
-        return spaced([_option_value(option) for option in source.options])
+        return spaced([value for _, value in source.options])
     if isinstance(source, widgets.Checkbox):
         return [not source.value, source.value]
     if isinstance(source, widgets.FloatLogSlider):
         low, high = float(source.min), float(source.max)
-        return [source.base**low, source.base ** ((low + high) / 2), source.base**high]
+        return [source.base ** ((1 - share) * low + share * high) for share in (0, 0.5, 1)]
     if source.has_trait("min") and source.has_trait("max"):
-        steps = round((source.max - source.min) / (source.step or 1))
+        steps = round((source.max - source.min) / source.step)
         return [source.min, source.min + steps // 2 * source.step, source.max]
     return [source.value]
-
-
-def _option_value(option: Any) -> Any:
-    return option[1] if isinstance(option, tuple) else option
 
 
 def spaced(options: Sequence[Any], most: int = MANY) -> list[Any]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import io
 import math
 import re
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
+from PIL import Image
 
 from labsupport.core import errors
 from labsupport.core.errors import BadSetting, LabError, UnknownLayer, nearest
-from labsupport.ui.control import MANY, Control, Remembered, Step, shut, spaced
+from labsupport.ui import figures
+from labsupport.ui.control import MANY, Control, Remembered, Step, spaced, value_of
 
 if TYPE_CHECKING:
     import torch
@@ -46,10 +48,7 @@ def whole(
     >>> whole("window", 32, 8, 96, step=8, unit="px").value
     32
     """
-    _inside(label, default, low, high)
-    return Control(
-        widgets.IntSlider(value=default, min=low, max=high, step=step, **_look(label, unit))
-    )
+    return _slider(widgets.IntSlider, label, default, (low, high), unit, step=step)
 
 
 def real(
@@ -63,43 +62,29 @@ def real(
     digits: int = 2,
 ) -> Control:
     """A slider over real numbers, shown with so many `digits` after the point."""
-    _inside(label, default, low, high)
-    look = _look(label, unit)
-    return Control(
-        widgets.FloatSlider(
-            value=default, min=low, max=high, step=step, readout_format=f".{digits}f", **look
-        )
-    )
+    look = {"step": step, "readout_format": f".{digits}f"}
+    return _slider(widgets.FloatSlider, label, default, (low, high), unit, **look)
 
 
 def logarithmic(
     label: str, default: float, low: float, high: float, *, steps: int = 40, unit: str = ""
 ) -> Control:
     """A slider whose equal moves multiply: for learning rates, weights of penalties, strengths."""
-    _inside(label, default, low, high)
     if low <= 0:
         raise BadSetting(f"{label}: a logarithmic slider starts above zero, not at {low}.")
-    ends = math.log10(low), math.log10(high)
-    look = _look(label, unit)
-    return Control(
-        widgets.FloatLogSlider(
-            value=default,
-            min=ends[0],
-            max=ends[1],
-            step=(ends[1] - ends[0]) / steps,
-            readout_format=".2g",
-            **look,
-        )
-    )
+    ends = {"min": math.log10(low), "max": math.log10(high)}
+    look = {"step": (ends["max"] - ends["min"]) / steps, "readout_format": ".2g"}
+    return _slider(widgets.FloatLogSlider, label, default, (low, high), unit, **ends, **look)
 
 
-def number(
-    label: str, default: float, low: float, high: float, *, step: float = 1.0, unit: str = ""
+def _slider(
+    kind: Any, label: str, default: float, ends: tuple[float, float], unit: str, **look: Any
 ) -> Control:
-    """A number to type, kept between `low` and `high`."""
-    _inside(label, default, low, high)
-    look = _look(label, unit)
-    return Control(widgets.BoundedFloatText(value=default, min=low, max=high, step=step, **look))
+    low, high = ends
+    if not low <= default <= high:
+        raise BadSetting(f"{label}: {default} does not lie between {low} and {high}.")
+    look = {"min": low, "max": high} | look
+    return Control(kind(value=default, **look, **_look(label, unit)))
 
 
 def seed(default: int = 0) -> Control:
@@ -128,13 +113,7 @@ def choice(label: str, options: Sequence[str] | Mapping[str, Any], default: Any 
 
 def toggle(label: str, default: bool = False) -> Control:
     """A switch that is on or off."""
-    look = _look(label) | {"indent": True}
-    return Control(widgets.Checkbox(value=default, **look))
-
-
-def _inside(label: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise BadSetting(f"{label}: {value} does not lie between {low} and {high}.")
+    return Control(widgets.Checkbox(value=default, indent=True, **_look(label)))
 
 
 # ---------------------------------------------------------------- pictures
@@ -151,12 +130,7 @@ class UploadMenu(Control):
     kept = 4  # uploads; the oldest goes first
 
     def __init__(
-        self,
-        titles: Mapping[str, str],
-        default: str,
-        label: str,
-        button: Mapping[str, Any],
-        shown: bool = True,
+        self, titles: Mapping[str, str], default: str, label: str, button: Mapping[str, Any]
     ) -> None:
         self._titles = titles
         self._own: dict[str, tuple[str, Any]] = {}
@@ -168,7 +142,7 @@ class UploadMenu(Control):
         self.upload.observe(self._uploaded, "value")
         row = widgets.HBox([menu, self.upload])
         row.add_class("lab-with-upload")
-        super().__init__(menu, shown=row if shown else menu)
+        super().__init__(menu, shown=row)
 
     def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
         """What an upload of files, each with its name, does."""
@@ -198,9 +172,8 @@ class UploadMenu(Control):
         self._own[key] = (name, value)
         with self._silence():
             self.source.options = self._options()
-            self.source.value = key
-        self._kept = key
-        self._tell()
+            self.source.value = None
+        self.source.value = key
 
     def _options(self) -> list[tuple[str, str]]:
         own = [(f"Yours: {name}", key) for key, (name, _) in self._own.items()]
@@ -232,17 +205,12 @@ class UploadMenu(Control):
             # emptied, so that the same files can be chosen again
             self.upload.value = ()
 
-    def _close(self) -> None:
-        shut(self.upload)
-        super()._close()
-
 
 class ImageMenu(UploadMenu):
     """A menu over an `ImageSet`, with *Open your own image* beside it.
 
-    The value is an image (1, 3, H, W) in [0, 1]. `prepare` makes each image what the lab works on,
-    say `lambda x: images.standard(x, 224)`. A file that is no picture gives a message in the panel,
-    and the picture before it stays.
+    The value is an image (1, 3, H, W) in [0, 1]. A file that is no picture gives a message in the
+    panel, and the picture before it stays.
 
     The picture that the lab begins with stands first, then the others by their groups, from A to Z.
     A lab takes the middle square of a picture. Where an upload is no square, two more controls
@@ -251,30 +219,25 @@ class ImageMenu(UploadMenu):
     """
 
     def __init__(
-        self,
-        images: ImageSet[Any],
-        default: str,
-        *,
-        label: str = "image",
-        prepare: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        upload: bool = True,
-        square: bool = True,
+        self, images: ImageSet[Any], default: str, *, label: str = "image", square: bool = True
     ) -> None:
         self._images, self._square = images, square
-        self._prepare = prepare or (lambda image: image)
         images[default]  # an unknown name is refused here, with the nearest ones
-        titles = {name: images[name].title for name in _in_order(images, default)}
+        groups = list(dict.fromkeys(images.categories))
+
+        def place(one: Any) -> tuple[bool, int, str]:
+            return one.name != default, groups.index(one.category), one.title.casefold()
+
+        titles = {one.name: one.title for one in sorted(images, key=place)}
         self._begins = widgets.IntSlider(0, 0, 1, **_look("square begins at", "px"))
         self._whole = widgets.Checkbox(False, **_look("the whole, with bars"), indent=False)
         self._crop = widgets.VBox([self._begins, self._whole], layout={"display": "none"})
         button = {"accept": "image/*", "tooltip": "Open your own image"}
-        super().__init__(titles, default, label, button, upload)
-        self._cropped = str(self.source.value)
+        super().__init__(titles, default, label, button)
         self._begins.continuous_update = False
         for widget in self._crop.children:
             widget.observe(self._crop_moved, "value")
-        if upload:
-            self.shown = widgets.VBox([self.shown, self._crop])
+        self.shown = widgets.VBox([self.shown, self._crop])
 
     @property
     def value(self) -> Any:
@@ -287,39 +250,29 @@ class ImageMenu(UploadMenu):
 
     @property
     def words(self) -> str:
-        shown = self._crop.layout.display is None
         part = "whole" if self._whole.value else f"from {self._begins.value} px on"
-        return f"{super().words}, {part}" if shown else super().words
+        return f"{super().words}, {part}" if self._is_cropped else super().words
+
+    @property
+    def _is_cropped(self) -> bool:
+        return self._crop.layout.display is None
 
     def _make(self, name: str) -> torch.Tensor:
         from labsupport.core import images
 
-        if name not in self._own:
-            return self._prepare(self._images[name].image)
-        image: torch.Tensor = self._own[name][1]
-        if self._crop.layout.display is None:
-            start = None if self._whole.value else self._begins.value
-            image = images.squared(image, start)
-        return self._prepare(image)
-
-    def open(self, content: bytes, name: str = "your picture") -> None:
-        """What an upload does: decode, add to the menu, choose. `BadImage` if it is no picture."""
-        from labsupport.core import images
-
-        self._add(content, name, images.load(content))
+        image: torch.Tensor = self._own[name][1] if name in self._own else self._images[name].image
+        start = None if self._whole.value else self._begins.value
+        return images.squared(image, start) if self._is_cropped else image
 
     def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
+        from labsupport.core import images
+
         ((name, content),) = files
-        self.open(content, name)
+        self._add(content, name, images.load(content))
 
-    def _tell(self) -> None:
-        if self._cropped != self.source.value:
-            self._cropped = str(self.source.value)
-            self._offer_crop(self._cropped)
-        super()._tell()
-
-    def _offer_crop(self, name: str) -> None:
+    def _accept(self) -> None:
         """Show the two controls for an upload that is no square, set to its middle."""
+        name = str(self.source.value)
         height, width = self._own[name][1].shape[2:] if name in self._own else (1, 1)
         spare = abs(height - width) if self._square else 0
         with self._silence():
@@ -330,39 +283,18 @@ class ImageMenu(UploadMenu):
 
     def _crop_moved(self, _change: Any) -> None:
         if not self._quiet:
-            super()._tell()
-
-    def _close(self) -> None:
-        for widget in (*self._crop.children, self._crop):
-            shut(widget)
-        super()._close()
+            self._tell()
 
     def steps(self) -> list[Step]:
-        few = [self._step(name) for name in spaced(list(self._titles), 3)]
         return [
-            *few,
+            *(self._step(name) for name in spaced(list(self._titles), 3)),
             Step(f"{self.label}: upload a good picture", lambda: self._send(_test_picture())),
             Step(f"{self.label}: upload a text file", lambda: self._send(b"no picture"), True),
         ]
 
 
-def _in_order(images: ImageSet[Any], first: str) -> list[str]:
-    """The names of a set: `first`, then group after group, each from A to Z."""
-    groups = list(dict.fromkeys(one.category for one in images))
-    titles = {
-        name: (groups.index(images[name].category), images[name].title.casefold())
-        for name in images.names
-    }
-    names = sorted(titles, key=lambda name: titles[name])
-    return [first, *(name for name in names if name != first)]
-
-
 def _test_picture() -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.radial_gradient("L").convert("RGB").resize((320, 240)).save(file, "PNG")
-    return file.getvalue()
+    return figures.to_png(Image.radial_gradient("L").convert("RGB").resize((320, 240)))
 
 
 # ---------------------------------------------------------------- networks
@@ -396,25 +328,27 @@ class LoadingMenu(Control):
     def value(self) -> Any:
         return self._get(str(self.source.value))
 
+    @property
+    def words(self) -> str:
+        """The name, and where a network's weights came from."""
+        came_from = getattr(self.value, "source", "")
+        return ", ".join(filter(None, (self.source.value, came_from)))
+
     def steps(self) -> list[Step]:
-        """Each one that is here, and one that would have to be downloaded."""
+        """Each one that is here; and one that is not, as if there were no connection."""
         far = [name for name in self._titles if name not in self._here][:1]
         there = [self._step(name) for name in self._titles if name in self._here]
-        return there + [self._step(name, complains=True) for name in far]
+        return there + [
+            Step(f"{self.label} = {name}", partial(self._miss, name), True) for name in far
+        ]
 
-    @contextmanager
-    def walking(self) -> Iterator[None]:
-        """A walk downloads nothing: what is not here answers as if there were no connection."""
-        load = self._load
+    def _miss(self, name: str) -> None:
+        def without_connection(_: str) -> Any:
+            raise errors.WeightsUnavailable(f"{name} is not on this computer.")
 
-        def load_offline(name: str) -> Any:
-            if name not in self._here:
-                raise errors.WeightsUnavailable(f"{name} is not on this computer.")
-            return load(name)
-
-        self._load = load_offline
+        load, self._load = self._load, without_connection
         try:
-            yield
+            self.put(name)
         finally:
             self._load = load
 
@@ -435,56 +369,31 @@ class LoadingMenu(Control):
         return self._loaded.get(name, lambda: self._load(name))
 
 
-class NetworkMenu(LoadingMenu):
+def network_menu(
+    default: str = "squeezenet1_1",
+    *,
+    names: Sequence[str] | None = None,
+    own: Mapping[str, Network] | None = None,
+    label: str = "network",
+) -> LoadingMenu:
     """A menu of the course's networks (or of `names`), those that need no download first.
 
     The value is the loaded `Network`. `own` adds a student's own networks by name. One that cannot
     be had gives its `WeightsUnavailable` as a message in the panel, and the one before stays.
     """
+    from labsupport.core import network as networks
 
-    def __init__(
-        self,
-        default: str = "squeezenet1_1",
-        *,
-        names: Sequence[str] | None = None,
-        own: Mapping[str, Network] | None = None,
-        label: str = "network",
-    ) -> None:
-        from labsupport.core import network as networks
-
-        here = [*(own or {}), *networks.offline_names()]
-        wanted = [*(own or {}), *(networks.names() if names is None else names)]
-        if default not in wanted:
-            wanted.insert(0, default)
-        titles = {name: name for name in wanted if name in here}
-        titles |= {name: f"{name} (download)" for name in wanted if name not in here}
-        load = networks.load
-        super().__init__(titles, default, load=load, own=own or {}, here=here, most=2, label=label)
-
-    @property
-    def words(self) -> str:
-        return f"{self.source.value}, {self.value.source}"
+    own = own or {}
+    here = [*own, *networks.offline_names()]
+    wanted = [*own, *(networks.names() if names is None else names)]
+    if default not in wanted:
+        wanted.insert(0, default)
+    titles = {name: name for name in wanted if name in here}
+    titles |= {name: f"{name} (download)" for name in wanted if name not in here}
+    return LoadingMenu(titles, default, load=networks.load, own=own, here=here, most=2, label=label)
 
 
-class _Following(Control):
-    """A control that reads its choices from a network: a fixed one, or a menu's."""
-
-    def _learn(self, network: Network | Control) -> None:
-        self._source_of_network = network
-        if isinstance(network, Control):
-            self.follow(network)
-
-    @property
-    def network(self) -> Network:
-        return _network(self._source_of_network)
-
-
-def _network(network: Network | Control) -> Network:
-    chosen: Network = network.value if isinstance(network, Control) else network
-    return chosen
-
-
-class ClassBox(_Following):
+class ClassBox(Control):
     """A box to type a class into: a name (suggestions appear), an index, or nothing.
 
     The value is the class's index; None, for an empty box, means the network's own answer. A name
@@ -496,14 +405,18 @@ class ClassBox(_Following):
     ) -> None:
         box = widgets.Combobox(
             value=default,
-            options=_suggestions(_network(network)),
+            options=_suggestions(value_of(network)),
             placeholder=OWN_ANSWER,
             continuous_update=False,
             **_look(label),
         )
-        super().__init__(box)
-        self._learn(network)
+        super().__init__(box, leader=network)
         self.value  # noqa: B018  # a default that this network does not know is refused here
+
+    @property
+    def network(self) -> Network:
+        network: Network = value_of(self._leader)
+        return network
 
     @property
     def value(self) -> int | None:
@@ -528,8 +441,7 @@ class ClassBox(_Following):
     def steps(self) -> list[Step]:
         categories = self.network.categories
         good = ["", str(len(categories) // 2), str(len(categories) - 1)]
-        wrong = self._step("no such class at all", complains=True)
-        return [*(self._step(raw) for raw in good), wrong]
+        return [*map(self._step, good), self._step("no such class at all", complains=True)]
 
     def _refresh(self) -> None:
         self.source.options = _suggestions(self.network)
@@ -545,14 +457,14 @@ class ClassBox(_Following):
 
 def _suggestions(network: Network) -> list[str]:
     """The categories; where two share a name, each with its index."""
-    names = list(network.categories)
-    twice = (
-        {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
-    )
-    return [f"{name} ({place})" if name in twice else name for place, name in enumerate(names)]
+    count = Counter(network.categories)
+    return [
+        f"{name} ({place})" if count[name] > 1 else name
+        for place, name in enumerate(network.categories)
+    ]
 
 
-class LayerMenu(_Following):
+class LayerMenu(Control):
     """A menu of the layers (those that `keep` wants), by slide name, with their shapes.
 
     It shows the dozen that teach; its last entry brings all of them. The value is the layer's name.
@@ -568,15 +480,25 @@ class LayerMenu(_Following):
         label: str = "layer",
     ) -> None:
         self._keep, self._is_whole = keep or (lambda _: True), False
-        self._layers = self._wanted(_network(network))
+        self._layers = self._wanted(value_of(network))
         names = [layer.name for layer in self._layers]
-        chosen = names[-1] if default is None else _network(network).layer(default).name
+        chosen = names[-1] if default is None else value_of(network).layer(default).name
         if chosen not in names:
             close = ", ".join(nearest(str(default), [layer.title for layer in self._layers]))
             raise UnknownLayer(f"{default!r} is not among this menu's layers. Nearest: {close}.")
         options = self._options(chosen)
-        super().__init__(widgets.Dropdown(options=options, value=chosen, **_look(label)))
-        self._learn(network)
+        menu = widgets.Dropdown(options=options, value=chosen, **_look(label))
+        super().__init__(menu, leader=network)
+
+    @property
+    def network(self) -> Network:
+        network: Network = value_of(self._leader)
+        return network
+
+    @property
+    def layer(self) -> Layer:
+        """What is known of the chosen layer."""
+        return self.network.layer(self.value)
 
     @property
     def value(self) -> str:
@@ -584,7 +506,7 @@ class LayerMenu(_Following):
 
     @property
     def words(self) -> str:
-        return self.network.layer(self.value).title
+        return self.layer.title
 
     def put(self, raw: Any) -> None:
         if raw not in self._shown() and raw in [layer.name for layer in self._layers]:
@@ -599,11 +521,9 @@ class LayerMenu(_Following):
 
     def steps(self) -> list[Step]:
         """Each layer that is shown, and one that is not."""
-        hidden = [one.name for one in self._layers if one.name not in self._shown()]
-        return [*super().steps(), *map(self._step, hidden[len(hidden) // 2 :][:1])]
-
-    def _stops(self) -> Sequence[Any]:
-        return spaced(self._shown())
+        shown = self._shown()
+        hidden = [one.name for one in self._layers if one.name not in shown]
+        return [*map(self._step, [*spaced(shown), *hidden[len(hidden) // 2 :][:1]])]
 
     def _shown(self) -> list[str]:
         return [name for _, name in self.source.options if name not in (_MORE, _FEWER)]
@@ -670,18 +590,9 @@ class ChannelSlider(Control):
     """A slider over the channels of the chosen layer; it ends where that layer's channels end."""
 
     def __init__(self, layer: LayerMenu, default: int = 0, *, label: str = "channel") -> None:
-        self._layer = layer
-        slider = widgets.IntSlider(value=default, min=0, max=self._last(), **_look(label))
-        super().__init__(slider)
-        self.follow(layer)
-
-    def _last(self) -> int:
-        return self._layer.network.layer(self._layer.value).shape[0] - 1
+        last = layer.layer.shape[0] - 1
+        slider = widgets.IntSlider(value=default, min=0, max=last, **_look(label))
+        super().__init__(slider, leader=layer)
 
     def _refresh(self) -> None:
-        self.source.max = self._last()
-
-
-# as functions, whose call makes one
-image_menu, network_menu, class_box = ImageMenu, NetworkMenu, ClassBox
-layer_menu, channel_slider = LayerMenu, ChannelSlider
+        self.source.max = self._leader.layer.shape[0] - 1

@@ -54,7 +54,7 @@ def _between(control: Callable[..., Control]) -> Callable[..., Any]:
 
 
 whole, real = _between(controls.whole), _between(controls.real)
-logarithmic, number = _between(controls.logarithmic), _between(controls.number)
+logarithmic = _between(controls.logarithmic)
 
 
 def choice(
@@ -70,10 +70,9 @@ def choice(
     """
 
     def build(name: str, at: Any, _: Made) -> Control:
-        if isinstance(options, Mapping):
-            more = {words: value for words, value in (asked or {}).items() if value == at}
-            return controls.choice(name, {**options, **more}, at)
-        return controls.choice(name, options, at)
+        more = {words: value for words, value in (asked or {}).items() if value == at}
+        offered = {**options, **more} if isinstance(options, Mapping) else options
+        return controls.choice(name, offered, at)
 
     return Declared(build, start, label)
 
@@ -93,11 +92,11 @@ def photo(
     among: Callable[[], images.ImageSet[Any]] = images.photos,
     *,
     label: str = "",
-    **how: Any,
+    square: bool = True,
 ) -> Any:
-    """A menu over a bundled set of pictures; `prepare` and `upload` as in `controls.image_menu`."""
+    """A menu over a bundled set of pictures; `square` as in `controls.ImageMenu`."""
     return Declared(
-        lambda name, at, _: controls.image_menu(among(), at, label=name, **how), start, label
+        lambda name, at, _: controls.ImageMenu(among(), at, label=name, square=square), start, label
     )
 
 
@@ -124,7 +123,24 @@ def network_of(
 def class_of(network: str = "network", start: str = "", *, label: str = "class") -> Any:
     """A box to type a class into, of the network of that name: a control, or settled."""
     return Declared(
-        lambda name, at, made: controls.class_box(made[network], at, label=name), start, label
+        lambda name, at, made: controls.ClassBox(made[network], at, label=name), start, label
+    )
+
+
+def layer_of(network: str, start: str | None = None, *, label: str = "", keep: Any = None) -> Any:
+    """A menu of the layers (those that `keep` wants) of the network of that name: a control's, or
+    a settled one."""
+    return Declared(
+        lambda name, at, made: controls.LayerMenu(made[network], at, label=name, keep=keep),
+        start,
+        label,
+    )
+
+
+def channel_of(layer: str, start: int = 0, *, label: str = "") -> Any:
+    """A slider over the channels of the layer that the control of that name has chosen."""
+    return Declared(
+        lambda name, at, made: controls.ChannelSlider(made[layer], at, label=name), start, label
     )
 
 
@@ -137,23 +153,8 @@ def seen_and_class(
     return seen, network.predict(seen, k=1)[0][0].index if target is None else target
 
 
-def layer_of(network: str, start: str | None = None, *, label: str = "", keep: Any = None) -> Any:
-    """A menu of the layers (those that `keep` wants) of the network of that name: a control's, or
-    a settled one."""
-    return Declared(
-        lambda name, at, made: controls.layer_menu(made[network], at, label=name, keep=keep),
-        start,
-        label,
-    )
-
-
-def channel_of(layer: str, start: int = 0, *, label: str = "") -> Any:
-    """A slider over the channels of the layer that the control of that name has chosen."""
-
-    def build(name: str, at: int, made: Made) -> Control:
-        return controls.channel_slider(made[layer], at, label=name)
-
-    return Declared(build, start, label)
+class _Together(dict[str, Declared]):
+    """Controls whose values a function gets as one mapping."""
 
 
 def together(**declared: Any) -> Any:
@@ -161,19 +162,14 @@ def together(**declared: Any) -> Any:
     return _Together(declared)
 
 
-@dataclass(frozen=True)
-class _Together:
-    controls: Mapping[str, Declared]
-
-
 def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function with the controls of its `together` parameters as parameters of its own."""
     flat: list[inspect.Parameter] = []
-    groups: dict[str, Mapping[str, Declared]] = {}
+    groups: dict[str, _Together] = {}
     for name, one in inspect.signature(function).parameters.items():
         if isinstance(one.default, _Together):
-            group = groups[name] = one.default.controls
-            flat += [one.replace(name=key, default=control) for key, control in group.items()]
+            groups[name] = one.default
+            flat += [one.replace(name=key, default=start) for key, start in one.default.items()]
         else:
             flat.append(one)
     if not groups:
@@ -191,8 +187,8 @@ def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
 class Declaration(Generic[Built]):
     """A function that makes a panel: it takes starts for the controls, and the settled values.
 
-    `function` is the function that was declared, `controls` its controls by name, `kind` the class
-    of the panel, `needs` names the settled values that have no default.
+    `function` is the function that was declared, `kind` the class of the panel, `needs` names the
+    settled values that have no default.
     """
 
     def __init__(
@@ -210,17 +206,13 @@ class Declaration(Generic[Built]):
         functools.update_wrapper(self, function)
         self.kind, self.function, self._how = kind, function, how
         self._parts = {name: _spread(part) for name, part in parts.items()}
-        known: dict[str, inspect.Parameter] = {}
+        known: dict[str, Any] = {}
         for place, part in enumerate(self._parts.values()):
             for name, one in list(inspect.signature(part).parameters.items())[place:]:
                 if name not in known or isinstance(one.default, Declared):
-                    known[name] = one
-        known = {name: known[name] for name in (*first, *known)}
-        starts = {name: one.default for name, one in known.items()}
-        self.controls = {n: start for n, start in starts.items() if isinstance(start, Declared)}
-        self._settled = {n: start for n, start in starts.items() if n not in self.controls}
-        self.needs = [n for n, start in self._settled.items() if start is inspect.Parameter.empty]
-        self._places = list(known)
+                    known[name] = one.default
+        self._known = {name: known[name] for name in (*first, *known)}
+        self.needs = [n for n, start in self._known.items() if start is inspect.Parameter.empty]
 
     def __call__(self, *values: Any, **named: Any) -> Built:
         """The panel. `values` go to the functions' parameters in their order. `title` and
@@ -228,26 +220,30 @@ class Declaration(Generic[Built]):
 
         `BadSetting` where a name is no parameter, or a settled value is missing.
         """
-        if len(values) > len(self._places):
-            most, given_count = len(self._places), len(values)
-            raise BadSetting(
-                f"{self.function.__name__} takes {most} values, and {given_count} were given."
-            )
         looks = {key: named.pop(key) for key in LOOKS if key in named and key in self._how}
-        given = dict(zip(self._places, values, strict=False)) | named
-        self._check(given)
-        settled = {name: given.get(name, start) for name, start in self._settled.items()}
-        made: dict[str, Control] = {}
-        for name, declared in self.controls.items():
-            label = declared.label or name.replace("_", " ")
-            made[name] = declared.build(label, given.get(name, declared.start), settled | made)
-        parts = {name: _settle(part, settled) for name, part in self._parts.items()}
+        given = self._given(values, named)
+        made: dict[str, Any] = {
+            name: given.get(name, start)
+            for name, start in self._known.items()
+            if not isinstance(start, Declared)
+        }
+        parts = {name: _settle(part, made) for name, part in self._parts.items()}
+        controls = {}
+        for name, declared in self._known.items():
+            if isinstance(declared, Declared):
+                label, start = declared.label or name.replace("_", " "), declared.start
+                controls[name] = declared.build(label, given.get(name, start), made)
+                made[name] = controls[name]
         make: Any = self.kind  # both kinds take their functions by name
-        panel: Built = make(controls=made, **parts, **self._how | looks)
+        panel: Built = make(controls=controls, **parts, **self._how | looks)
         return panel
 
-    def _check(self, given: Mapping[str, Any]) -> None:
-        name, there = self.function.__name__, [*self._settled, *self.controls]
+    def _given(self, values: Sequence[Any], named: dict[str, Any]) -> dict[str, Any]:
+        """What a call gives, by name."""
+        name, there = self.function.__name__, list(self._known)
+        if len(values) > len(there):
+            raise BadSetting(f"{name} takes {len(there)} values, and {len(values)} were given.")
+        given = dict(zip(there, values, strict=False)) | named
         for key in given:
             if key not in there:
                 close = nearest(key, there, count=1)[0]
@@ -258,6 +254,7 @@ class Declaration(Generic[Built]):
         lacking = [key for key in self.needs if key not in given]
         if lacking:
             raise BadSetting(f"{name} needs {', '.join(lacking)}.")
+        return given
 
 
 def _settle(function: Callable[..., Any], settled: Mapping[str, Any]) -> Callable[..., Any]:
@@ -271,30 +268,22 @@ def panel(
     *,
     cost: Cost | None = None,
     compute: Callable[..., Any] | None = None,
-    remember: int = 32,
     first: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Declaration[Panel]]:
-    """The decorated function draws; see `Panel` for `cost`, `compute` and `remember`.
+    """The decorated function draws; see `Panel` for `cost` and `compute`.
 
     The controls of `compute` stand above those of the drawing, but these `first`.
     """
 
     def declare(draw: Callable[..., Any]) -> Declaration[Panel]:
         parts = {"draw": draw} if compute is None else {"compute": compute, "draw": draw}
-        how: dict[str, Any] = {"title": title, "cost": cost, "remember": remember}
-        return Declaration(Panel, draw, parts, first, **how)
+        return Declaration(Panel, draw, parts, first, title=title, cost=cost)
 
     return declare
 
 
 def live(
-    title: str,
-    *,
-    draw: Callable[..., Any],
-    autostart: bool = True,
-    total: int | Callable[..., int] | None = None,
-    preview: bool = True,
-    kind: type[Live] = Live,
+    title: str, *, draw: Callable[..., Any], autostart: bool = True, kind: type[Live] = Live
 ) -> Callable[[Callable[..., Any]], Declaration[Live]]:
     """The decorated function yields frames, which `draw` shows; see `Live` for the rest.
 
@@ -302,8 +291,7 @@ def live(
     """
 
     def declare(frames: Callable[..., Any]) -> Declaration[Live]:
-        how: dict[str, Any] = {"title": title, "autostart": autostart, "preview": preview}
         parts = {"frames": frames, "draw": draw}
-        return Declaration(kind, frames, parts, total=total, **how)
+        return Declaration(kind, frames, parts, title=title, autostart=autostart)
 
     return declare

@@ -17,7 +17,7 @@ import ipywidgets as widgets
 import torch
 
 from labsupport.core.errors import BadSetting, LabError
-from labsupport.ui.board import Board, Drawn, Reading, check_all_used, names_of
+from labsupport.ui.board import Board, Drawn, Reading, button
 from labsupport.ui.control import Control
 from labsupport.ui.interrupts import deferred_interrupts
 
@@ -36,9 +36,8 @@ class Live(Board):
     changes the picture at once; one that `frames` takes counts from the next Run on, or starts it
     again by itself with `autostart`. The first frame is shown from the beginning (`preview`).
 
-    How far the work is: a frame's own `progress` (0 to 1), else counted against `total`, a number
-    of frames or a function of the values; without either, frames are only counted. A frame should
-    take less than half a second, for Stop is looked at between two of them.
+    How far the work is says a frame's own `progress` (0 to 1); without one, frames are counted. A
+    frame should take less than half a second, for Stop is looked at between two of them.
 
     >>> from PIL import Image
     >>> from labsupport.ui import controls
@@ -61,26 +60,20 @@ class Live(Board):
         *,
         draw: Callable[..., Drawn],
         title: str,
-        total: int | Callable[..., int] | None = None,
         autostart: bool = False,
         preview: bool = True,
-        folder: str = "pictures",
     ) -> None:
-        self._frames, self._draw, self._total = frames, draw, total
-        self._framed_from = names_of(frames, controls)
-        self._drawn_from = names_of(draw, controls, skip=1)
-        check_all_used(controls, self._framed_from, self._drawn_from)
-        super().__init__(controls, title=title, folder=folder)
+        super().__init__(frames, draw, controls, title)
+        self.autostart = autostart
         self.frame: Any = None
         self._turn = threading.RLock()
         self._state: State = "idle"
         self._done = ""
-        self.autostart = autostart
         self._work: _Work | None = None
         self._threads = torch.get_num_threads()
         self._make_buttons()
         for name, control in self.controls.items():
-            control.redraw_while_moving(name not in self._framed_from)
+            control.redraw_while_moving(name not in self._worked_from)
         if preview:
             self.run(limit=1)
             self._show_state("idle")
@@ -110,7 +103,7 @@ class Live(Board):
             if work.blocking:
                 work.end()
                 return
-            work.pause()
+            work.going.clear()
             self._show_state("stopped")
 
     def go_on(self) -> None:
@@ -118,7 +111,7 @@ class Live(Board):
         with deferred_interrupts(), self._turn:
             if self._work is not None and self._state == "stopped":
                 self._show_state("running")
-                self._work.resume()
+                self._work.going.set()
 
     def run(self, limit: int | None = None) -> Any:
         """Compute here and now, up to `limit` frames, and give back the last frame.
@@ -158,7 +151,7 @@ class Live(Board):
             self.ended(work, error)
             raise
         if interrupted:
-            self.say("note", "Interrupted: this is the last frame.")
+            self.say("Interrupted: this is the last frame.", "note")
         self.ended(work, None)
 
     def wait(self, timeout: float | None = None) -> State:
@@ -185,7 +178,7 @@ class Live(Board):
     def settle(self) -> None:
         """Show two frames of these settings, unless they are there: a control may only draw."""
         work = self._work
-        wanted = self.read().key(self._framed_from)
+        wanted = self.read().key(self._worked_from)
         if work is None or work.count < 2 or self._state != "finished" or work.key != wanted:
             self.run(limit=2)
 
@@ -196,9 +189,9 @@ class Live(Board):
     def _follow(self) -> None:
         reading = self.read()
         work = self._work
-        same = work is not None and reading.key(self._framed_from) == work.key
-        self.say("error", "")
-        self.say("note", "" if same or self.autostart else "The settings have changed: press Run.")
+        same = work is not None and reading.key(self._worked_from) == work.key
+        self.say("", "error")
+        self.say("" if same or self.autostart else "The settings have changed: press Run.", "note")
         if self.autostart and not same:
             self.start()
         elif work is not None and work.count:
@@ -238,12 +231,9 @@ class Live(Board):
                 self._show_state("failed" if error else "finished")
         if error is None:
             return
+        self.show_error(error)
         self.error = error
-        if isinstance(error, LabError):
-            self.say("error", str(error))
-            return
-        self.fault(error)
-        if not work.blocking:
+        if not work.blocking and not isinstance(error, LabError):
             # nobody catches what a thread raises: it is logged here, and raised by wait()
             _log.error("%s", self.title, exc_info=error)
 
@@ -260,7 +250,7 @@ class Live(Board):
         try:
             self._redraw(work, self.read(), aloud=last)
         except LabError as error:
-            self.say("error", str(error))
+            self.show_error(error)
         took = time.perf_counter() - start
         work.shown = work.count
         work.next_picture = time.perf_counter() + pause_after(took)
@@ -282,7 +272,7 @@ class Live(Board):
             self._done = f"{done:.0%}"
         left = ""
         if done and done < 1 and self._state == "running":
-            left = f", {_seconds(work.seconds / done - work.seconds)} left"
+            left = f", {_in_words((time.perf_counter() - work.begun) * (1 / done - 1))} left"
         self._said_progress.value = f"{self._done}{left} ({self._state})"
 
     def _show_state(self, state: State) -> None:
@@ -299,16 +289,12 @@ class Live(Board):
             self._said_progress.value = "(not started)"
         if state == "running":
             self.error = None
-            self.say("error", "")
-            self.say("note", "")
+            self.say("", "error")
+            self.say("", "note")
 
     def _make_buttons(self) -> None:
-        small = {"width": "104px"}
-        self.run_button = widgets.Button(
-            description="Run", icon="play", button_style="primary", layout=small
-        )
         # one button for both keeps the keyboard's focus where it is
-        self.stop_button = widgets.Button(description="Stop", icon="stop", layout=small)
+        self.stop_button = button("Stop", "stop", 104)
         self._bar = widgets.FloatProgress(value=0, min=0, max=1, layout={"width": "216px"})
         self._said_progress = widgets.Label(value="")
         self._said_progress.add_class("lab-progress")
@@ -316,7 +302,6 @@ class Live(Board):
         self.stop_button.on_click(lambda _: self.answer(self._stop_or_go_on))
         row = widgets.HBox([self.run_button, self.stop_button])
         self.buttons.children = [widgets.VBox([row, self._bar, self._said_progress])]
-        self._own += [self.run_button, self.stop_button, self._bar, self._said_progress]
         self._show_state("idle")
 
     def _stop_or_go_on(self) -> None:
@@ -343,50 +328,33 @@ class _Work:
         self, live: Live, reading: Reading, *, after: _Work | None, blocking: bool = False
     ) -> None:
         self._live, self._after, self.blocking = live, after, blocking
-        self.values = reading.some(live._framed_from)
-        self.key = reading.key(live._framed_from)
-        self.words = {name: reading.words[name] for name in live._framed_from}
+        self.values = reading.some(live._worked_from)
+        self.key = reading.key(live._worked_from)
+        self.words = {name: reading.words[name] for name in live._worked_from}
         self.count, self.shown = 0, 0  # frames that are there; the last one that was drawn
         self.next_picture = 0.0
-        self.total = live._total(**self.values) if callable(live._total) else live._total
         self._over = False
-        self._go = threading.Event()
-        self._go.set()
-        self._worked, self._since = 0.0, time.perf_counter()
+        self.going = threading.Event()
+        self.going.set()
+        self.begun = 0.0  # when it would have begun without its pauses
         self.thread = threading.Thread(target=self._in_thread, name=live.title, daemon=True)
-
-    @property
-    def seconds(self) -> float:
-        """How long it has worked, pauses left out."""
-        return self._worked + (time.perf_counter() - self._since if self._go.is_set() else 0.0)
 
     def progress(self, frame: Any) -> float | None:
         """0 to 1, if anybody knows."""
         share = getattr(frame, "progress", None)
-        if share is None and self.total:
-            share = self.count / self.total
         return None if share is None else min(max(float(share), 0.0), 1.0)
-
-    def pause(self) -> None:
-        """Wait from the next frame on."""
-        self._worked = self.seconds
-        self._go.clear()
-
-    def resume(self) -> None:
-        self._since = time.perf_counter()
-        self._go.set()
 
     def end(self) -> None:
         """Close the generator after the present frame."""
         self._over = True
-        if not self.blocking:
-            self._go.set()
+        self.going.set()
 
     def compute(
         self, limit: int | None = None, interrupts: deferred_interrupts | None = None
     ) -> bool:
         """Frame by frame until their end, `limit` of them, `end()`, or an interrupt (then True)."""
-        frames = iter(self._live._frames(**self.values))
+        frames = iter(self._live._work_by(**self.values))
+        self.begun = time.perf_counter()
         try:
             for frame in frames:
                 self.count += 1
@@ -395,9 +363,11 @@ class _Work:
                     break
                 if interrupts and interrupts.came:
                     return True
-                if not self.blocking and not self._go.is_set():
+                if not self.going.is_set():
+                    stopped = time.perf_counter()
                     self._live.rests(self)
-                    self._go.wait()
+                    self.going.wait()
+                    self.begun += time.perf_counter() - stopped
                 if self._over:
                     break
         finally:
@@ -427,5 +397,5 @@ def _join(work: _Work | None, timeout: float | None = None) -> None:
         thread.join(timeout)
 
 
-def _seconds(left: float) -> str:
+def _in_words(left: float) -> str:
     return f"{left / 60:.1f} min" if left >= 90 else f"{left:.0f} s" if left >= 1 else "under 1 s"

@@ -18,10 +18,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
-import ipywidgets as widgets
-
 from labsupport.core.errors import LabError
-from labsupport.ui.board import Board, Drawn, Reading, check_all_used, names_of
+from labsupport.ui.board import Board, Drawn, Reading
 from labsupport.ui.control import Control, Remembered
 from labsupport.ui.interrupts import deferred_interrupts
 from labsupport.ui.live import Live
@@ -64,29 +62,24 @@ class Panel(Board):
         compute: Callable[..., Any] | None = None,
         cost: Cost | None = None,
         remember: int = 32,
-        folder: str = "pictures",
     ) -> None:
-        self._draw, self._compute = draw, compute
-        self._computed_from = names_of(compute, controls) if compute else []
-        self._drawn_from = names_of(draw, controls, skip=1 if compute else 0)
-        check_all_used(controls, self._computed_from, self._drawn_from)
-        super().__init__(controls, title=title, folder=folder)
-        self.results, self.pictures = Remembered(min(remember, 8)), Remembered(remember)
+        work, shown = (draw, _as_it_is) if compute is None else (compute, draw)
+        super().__init__(work, shown, controls, title)
+        # without `compute`, its result is the picture, which is remembered below
+        self.results = Remembered(min(remember, 8) if compute else 0)
+        self.pictures = Remembered(remember)
         self._declared = cost
-        self._seconds: dict[str, list[float]] = {"compute": [], "draw": []}
+        self._seconds: dict[str, list[float]] = {"work": [], "draw": []}
         self._wanted = False
-        self.run_button = widgets.Button(
-            description="Run", icon="play", button_style="primary", layout={"display": "none"}
-        )
+        self.run_button.layout.display = "none"
         self.run_button.on_click(lambda _: self.answer(self._run_pressed))
         self.buttons.children = [self.run_button]
-        self._own.append(self.run_button)
         self._first_drawing()
 
     @property
     def cost(self) -> Cost:
         """How long the work takes, as declared or as measured so far."""
-        return self._cost_of("compute" if self._compute else "draw", declared=True)
+        return self._declared or self._measured("work")
 
     def redraw(self) -> None:
         """Draw with the controls' present values, now; every error is raised."""
@@ -96,9 +89,9 @@ class Panel(Board):
 
     def changed(self) -> None:
         if self._waits():
-            self.say("note", "The settings have changed: press Run.")
+            self.say("The settings have changed: press Run.", "note")
             return
-        self.say("note", "")
+        self.say("", "note")
         self._serve()
 
     def settle(self) -> None:
@@ -111,11 +104,11 @@ class Panel(Board):
         self.pictures.clear()
 
     def _run_pressed(self) -> None:
-        self.say("note", "Working ...")
+        self.say("Working ...", "note")
         try:
             self._serve()
         finally:
-            self.say("note", "")
+            self.say("", "note")
 
     def _serve(self) -> None:
         """Draw until the newest values are drawn. A second thread only leaves word and goes."""
@@ -136,33 +129,27 @@ class Panel(Board):
     def _attempt(self) -> Exception | None:
         try:
             self._draw_now()
-        except LabError as error:
-            self.say("error", str(error))
         except Exception as error:
-            self.fault(error)
-            return error
+            self.show_error(error)
+            return None if isinstance(error, LabError) else error
         return None
 
     def _draw_now(self) -> None:
         reading = self.read()
         drawn: Drawn = self.pictures.get(reading.key(self.controls), lambda: self._make(reading))
         self.put(drawn, reading.words)
-        self.say("error", "")
+        self.say("", "error")
         self._tune()
 
     def _make(self, reading: Reading) -> Drawn:
-        inputs: list[Any] = []
-        if self._compute is not None:
-            work = partial(self._compute, **reading.some(self._computed_from))
-            key = reading.key(self._computed_from)
-            inputs = [self.results.get(key, partial(self._timed, "compute", work))]
-        work = partial(self._draw, *inputs, **reading.some(self._drawn_from))
-        drawn: Drawn = self._timed("draw", work)
+        work = partial(self._timed, "work", self._work_by, **reading.some(self._worked_from))
+        result = self.results.get(reading.key(self._worked_from), work)
+        drawn: Drawn = self._timed("draw", self._draw, result, **reading.some(self._drawn_from))
         return drawn
 
-    def _timed(self, stage: str, work: Callable[[], Any]) -> Any:
+    def _timed(self, stage: str, act: Callable[..., Any], /, *given: Any, **values: Any) -> Any:
         start = time.perf_counter()
-        result = work()
+        result = act(*given, **values)
         # the first time of all, with its imports and set-up, is soon outnumbered
         self._seconds[stage] = [*self._seconds[stage], time.perf_counter() - start][-5:]
         return result
@@ -170,13 +157,12 @@ class Panel(Board):
     def _first_drawing(self) -> None:
         """The default picture; where the cost is measured and not clear, drawn a second time."""
         self.redraw()
-        stage = "compute" if self._compute else "draw"
-        first = self._seconds[stage][0]
+        first = self._seconds["work"][0]
         if self._declared is None and INSTANT < first < 4 * QUICK:
             self.results.clear()
             self.pictures.clear()
             self.redraw()
-            self._seconds[stage] = self._seconds[stage][1:]
+            del self._seconds["work"][0]
         self._slow = self.cost == "slow"
         self.run_button.layout.display = None if self._slow else "none"
         self._tune()
@@ -189,19 +175,20 @@ class Panel(Board):
             reading = self.read()
         except LabError:
             return False
-        if self._compute is None:
-            return reading.key(self.controls) not in self.pictures
-        return reading.key(self._computed_from) not in self.results
+        known = reading.key(self.controls) in self.pictures
+        return not known and reading.key(self._worked_from) not in self.results
 
-    def _cost_of(self, stage: str, *, declared: bool = False) -> Cost:
-        if declared and self._declared:
-            return self._declared
+    def _measured(self, stage: str) -> Cost:
         seconds = statistics.median(self._seconds[stage] or [0.0])
         return "instant" if seconds < INSTANT else "quick" if seconds <= QUICK else "slow"
 
     def _tune(self) -> None:
         """Sliders redraw while they move where that is quick enough, and on release elsewhere."""
         for name, control in self.controls.items():
-            computed = not self._compute or name in self._computed_from
-            cost = self.cost if computed else self._cost_of("draw")
+            cost = self.cost if name in self._worked_from else self._measured("draw")
             control.redraw_while_moving(cost == "instant")
+
+
+def _as_it_is(drawn: Drawn) -> Drawn:
+    """Where all the work is the drawing."""
+    return drawn

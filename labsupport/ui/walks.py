@@ -86,12 +86,11 @@ def _walk_control(panel: Board, control: Control, report: WalkReport, *, free: b
     default = control.source.value
     seen = {_look(panel)}
     steps = control.steps()
-    with control.walking():
-        for step in steps:
-            report.callbacks.append(_take(panel, step, free=free))
-            if not step.complains:
-                seen.add(_look(panel))
-        report.callbacks.append(_take(panel, Step("back again", lambda: control.put(default))))
+    for step in steps:
+        report.callbacks.append(_take(panel, step, free=free))
+        if not step.complains:
+            seen.add(_look(panel))
+    report.callbacks.append(_take(panel, Step("back again", lambda: control.put(default))))
     values = {step.words for step in steps if not step.complains}
     return seen if len(values) > 1 else set()
 
@@ -103,7 +102,7 @@ def _look(panel: Board) -> tuple[bytes, str]:
 
 def _take(panel: Board, step: Step, *, free: bool = False) -> Callback:
     panel.error = None
-    panel.hear("")
+    panel.say("", "control")
     start = time.perf_counter()
     fault = ""
     try:
@@ -131,9 +130,9 @@ def _timed(words: str, act: Callable[[], str]) -> Callback:
 def _save(panel: Board, report: WalkReport) -> None:
     def press() -> str:
         with tempfile.TemporaryDirectory() as folder:
-            panel.save_into(folder)
+            panel.place.value = folder
             panel.save_button.click()
-            panel.save_into("")
+            panel.place.value = ""
             return "" if list(Path(folder).glob("*.png")) else f"no file: {panel.message}"
 
     report.callbacks.append(_timed("Save picture", press))

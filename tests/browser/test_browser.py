@@ -147,7 +147,7 @@ def seed_of(step):
     return (7 * step) % 256
 
 Live(frames, {"seed": controls.seed(), "shade": controls.whole("shade", 40, 0, 255)},
-     draw=draw, title="Slow colours", total=400)
+     draw=draw, title="Slow colours")
 """,
 )
 

@@ -9,7 +9,7 @@ from lab_page import LabPage
 from test_browser import notebook_of
 
 from labsupport.core import network as networks
-from labsupport.labs.lab06_activations.mosaics import mosaic_plan
+from labsupport.ui.mosaics import mosaic_plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -12,7 +12,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.labs import lab02_patches as lab
-from labsupport.methods.patches import random_directions, top_patches, unit_activations
+from labsupport.methods.patches import random_directions, top_patches
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,6 @@ def test_rows_hold_each_units_own_patches_and_may_go_on_in_the_next_line(best, s
     assert reds[2:] == [[False, True, False]] * 2
     with pytest.raises(BadSetting, match="do not fill lines of 3"):
         lab.unit_rows(best, shown, [0], side=8, columns=3)
-    assert lab.unit_rows(best, shown, [0], side=8, tile=40).height < 60
     assert [lab._number(value) for value in (1219.04, 99.5, 0.25)] == ["1219", "99.5", "0.25"]
 
 
@@ -103,7 +102,7 @@ def test_gaps_are_white(colourful, shown):
     few = top_patches(colourful, "relu1", shown[:1], k=2, suppress="picture")
     picture = np.asarray(lab.unit_tiles(few, shown, 0, side=8, count=2))
     assert (picture[:, -100:] == 255).all()
-    assert "over 1 pictures" in lab.unit_words(few, 0, 8)
+    assert "over 1 pictures" in lab.unit_words(few, 0, 8, "relu1")
 
 
 def test_the_mean_is_the_mean(best, shown):
@@ -111,13 +110,6 @@ def test_the_mean_is_the_mean(best, shown):
     assert mean.shape == (1, 3, 8, 8)
     torch.testing.assert_close(mean[0, 0], torch.full((8, 8), 0.75))
     torch.testing.assert_close(mean[0, 1], torch.full((8, 8), 0.1))
-
-
-def test_the_histogram_counts_on_a_logarithmic_axis(colourful, shown):
-    best = unit_activations(colourful, "relu1", shown, 0)
-    assert len(best.values) == 5 * 16
-    plain, marked = (np.asarray(lab.histogram(best, marks)) for marks in ((), (0.5,)))
-    assert not np.array_equal(plain, marked)
 
 
 def test_the_field_fits_into_the_image(colourful):
@@ -154,7 +146,9 @@ def pictures():
 def naming(pictures, shown, opened):
     wide = torch.nn.functional.interpolate(shown, 64)
     best = top_patches(networks.load(), "fire2", wide, k=16, suppress="picture")
-    return opened(lab.naming_panel(pictures, wide, best, unit=5, concept="red things")), best
+    return opened(
+        lab.naming_panel(pictures, wide, best, layer="fire2", unit=5, concept="red things")
+    ), best
 
 
 def test_a_name_is_measured_in_the_panel(naming, pictures, monkeypatch):
@@ -167,22 +161,19 @@ def test_a_name_is_measured_in_the_panel(naming, pictures, monkeypatch):
     assert f"unit 5: {hits} of 2 patches come from pictures of red things" in panel.words
     assert "by chance it would be 0.60" in panel.words
     first = panel.picture.tobytes()
-    panel.controls["concept"].source.value = " Green things"
+    panel.controls["concept"].source.value = "green things"
     assert f"{2 - hits} of 2 patches come from pictures of green things" in panel.words
     assert panel.picture.tobytes() != first
     panel.controls["concept"].source.value = "things"
     assert "2 of 2 patches come from pictures of things, a precision of 1.00" in panel.words
 
 
-def test_a_concept_that_no_picture_has_gets_the_nearest(naming):
-    panel, _ = naming
-    before = panel.picture
-    panel.controls["concept"].source.value = "red thing"
-    assert panel.picture is before
-    with pytest.raises(BadSetting, match="the nearest labels are red things"):
-        _ = panel.controls["concept"].value
-    panel.controls["concept"].source.value = "red things"
-    assert "red things" in panel.words
+def test_a_concept_is_a_label_or_a_category_of_the_pictures(pictures, naming):
+    panel, best = naming
+    offered = [words for words, _ in panel.controls["concept"].source.options]
+    assert offered == ["green things", "red things", "things"]
+    with pytest.raises(BadSetting, match="Nearest: red things"):
+        lab.naming_panel(pictures, None, best, layer="fire2", concept="red thing")
 
 
 def test_another_layer_is_searched_anew(naming, monkeypatch):

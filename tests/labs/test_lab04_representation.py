@@ -197,7 +197,7 @@ def test_the_atlas_knows_its_own_and_places_a_stranger(things, points, opened):
     near = list(c.neighbours(things.code, 8, k=5).numbers)
     assert atlas.nearest_others(things.code, seen) == (8, near)
     content = figures.to_png(images.to_pil(images.sample("giant_panda")))
-    panel.controls["image"].open(content, "panda.png")
+    panel.controls["image"].open_files([("panda.png", content)])
     assert panel.words.startswith("Your picture")
     blue = (np.asarray(panel.picture) == (0, 114, 178)).all(2)
     assert blue.sum() > 600  # its frame, at the place where it belongs

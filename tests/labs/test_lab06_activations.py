@@ -42,7 +42,7 @@ def views_of(pictures, tmp_path, opened):
 
 
 def picker(network, layer="fire8", unit=30):
-    layers = controls.layer_menu(network, layer, keep=mosaics.has_maps)
+    layers = controls.LayerMenu(network, layer, keep=mosaics.has_maps)
     return mosaics.UnitPicker(layers, unit, mosaics.WIDE)
 
 
@@ -204,7 +204,7 @@ def test_the_mosaic_follows_the_distortion_and_another_unit_needs_no_other_pass(
     assert "shifted by +32 px" in panel.words
     panel.controls["right"].put(0)
     assert np.array_equal(np.asarray(panel.picture), before)
-    monkeypatch.setattr(mosaics, "_responses", lambda *_: pytest.fail("a pass for a unit"))
+    monkeypatch.setattr(activations, "distort", lambda *_: pytest.fail("a pass for a unit"))
     panel.controls["unit"].put(2)
     assert "unit 2 of 512" in panel.words
 
@@ -270,7 +270,10 @@ def test_votes_are_signed_and_the_largest_come_first():
     toy = toys.chain(lambda: [nn.Conv2d(3, 2, 1)], 6, categories=list("abcdef"), input_size=4)
     votes = one_unit.Votes(toy.target(("conv1", 0)), values, torch.zeros(1, 6))
     assert one_unit._ranked(values[0], 4) == ([2, 4], [1])
-    assert one_unit.votes_picture(votes, toy).width == 2 * mosaics.NARROW + 16
+    picture = np.asarray(one_unit.votes_picture(votes, toy)).astype(int)
+    raised = (picture[..., 0] > picture[..., 2] + 100).any(0).nonzero()[0]
+    lowered = (picture[..., 2] > picture[..., 0] + 100).any(0).nonzero()[0]
+    assert raised.min() > lowered.max() > 0  # red to the right of zero, blue to the left
 
 
 # Invariance, and two pictures

@@ -127,16 +127,13 @@ def test_reconstructions_and_crops_show_the_same_window(tiny):
         inside = values[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
         assert (inside > 0).all()
         assert float(values.abs().sum()) == pytest.approx(float(inside.abs().sum()))
-    drawn, crops = lab.aligned_tiles(tiny, patches, shown, 0, rule="guided", count=2, tile=8)
-    assert len(drawn) == len(crops) == 2
-    for tile, crop in zip(drawn, crops, strict=True):
-        assert tile.size == crop.size == (8, 8)
-        assert (np.asarray(crop) == round(0.9 * 255)).mean() > 0.9  # the bright window, no more
-    # the papers' figures have their rows: two blocks of three, and four rows
-    block = lab.zeiler_block(tiny, patches, shown, 0)
-    assert block.width > block.height
+    rows = lab.pattern_rows(tiny, patches, shown, [0], rule="guided", count=2, tile=8)
+    crops = np.asarray(rows)[-10:-2, -20:]  # the lower row: two tiles of eight pixels, gaps of two
+    for left in (0, 10):
+        assert (crops[:, left : left + 8] == round(0.9 * 255)).mean() > 0.9  # the bright window
     both = top_patches(tiny, "relu1", shown, k=3, suppress="picture")
-    assert lab.springenberg_rows(tiny, both, shown, [0, 1]).height > 4 * 60
+    figure = lab.zeiler_figure(tiny, {"relu1": both}, shown, {"relu1": (0, 1)})
+    assert figure.height > 4 * 100
 
 
 def test_a_softened_gradient_keeps_its_signs_and_loses_its_neon():

@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_keeps_the_older_file(tmp_path):
 @with_limits
 def test_the_button_of_a_panel_says_that_the_disk_is_full(tmp_path):
     panel = noise_panel()
-    panel.save_into(str(tmp_path / "noise.png"))
+    panel.place.value = str(tmp_path / "noise.png")
     with room_for(1000):
         panel.save_button.click()
     assert "cannot be written" in panel.complaint

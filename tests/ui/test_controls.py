@@ -47,7 +47,7 @@ def birds() -> networks.Network:
 
 
 @pytest.fixture
-def menu(pets, birds) -> controls.NetworkMenu:
+def menu(pets, birds) -> controls.LoadingMenu:
     own = {"pets": pets, "birds": birds}
     return controls.network_menu("pets", names=["alexnet"], own=own)
 
@@ -77,7 +77,6 @@ def test_labels_carry_their_units_and_a_mapping_shows_its_keys_and_gives_its_val
         ("between 8 and 96", controls.whole, ("window", 4, 8, 96)),
         ("between 0 and 1", controls.real, ("opacity", 1.5, 0, 1)),
         ("above zero", controls.logarithmic, ("rate", 0.5, 0.0, 1)),
-        ("between 0 and 1", controls.number, ("step", -1, 0, 1)),
         ("option", controls.choice, ("fill", [])),
         ("mean", controls.choice, ("fill", ["mean", "black"], "back")),
         ("empty menu", controls.choice, ("start", {"by itself": None, "b": 1})),
@@ -108,15 +107,15 @@ def test_walking_steps_reach_both_ends_and_every_option():
 
 
 def test_one_change_tells_each_listener_once_however_many_follow(menu, birds):
-    class_box, layer = controls.class_box(menu), controls.layer_menu(menu)
-    channel = controls.channel_slider(layer)
-    ears = Ear(menu, class_box, layer, channel), Ear(controls.layer_menu(menu))
+    class_box, layer = controls.ClassBox(menu), controls.LayerMenu(menu)
+    channel = controls.ChannelSlider(layer)
+    ears = Ear(menu, class_box, layer, channel), Ear(controls.LayerMenu(menu))
     menu.put("birds")
     assert [ear.changes for ear in ears] == [1, 1]
     # followers of followers are refreshed before anybody is told
     menu.put("pets")
-    layer = controls.layer_menu(menu, "0")
-    channel = controls.channel_slider(layer, 3)
+    layer = controls.LayerMenu(menu, "0")
+    channel = controls.ChannelSlider(layer, 3)
     seen = []
     menu.listen(lambda: seen.append((layer.network.name, channel.value)), lambda *words: None)
     menu.put("birds")
@@ -125,7 +124,7 @@ def test_one_change_tells_each_listener_once_however_many_follow(menu, birds):
 
 
 def test_a_control_that_nobody_listens_to_any_more_lets_go(menu):
-    ear, box = Ear(), controls.class_box(menu)
+    ear, box = Ear(), controls.ClassBox(menu)
     box.listen(ear.changed, ear.hear)
     box.unlisten(ear.changed, ear.hear)
     assert box.source.comm is None
@@ -135,20 +134,20 @@ def test_a_control_that_nobody_listens_to_any_more_lets_go(menu):
 # -- pictures
 
 
-def test_the_image_menu_gives_the_chosen_image_prepared(pictures):
-    menu = controls.image_menu(pictures, "green", prepare=lambda image: image[..., :8])
+def test_the_image_menu_gives_the_chosen_image(pictures):
+    menu = controls.ImageMenu(pictures, "green")
     images.check(menu.value)
-    assert menu.value.shape == (1, 3, 10, 8)
+    assert menu.value.shape == (1, 3, 10, 12)
     assert menu.value[0, :, 0, 0].tolist() == [0, 1, 0]
     menu.put("blue")
     assert menu.value[0, :, 0, 0].tolist() == [0, 0, 1]
     assert menu.words == "blue"
     with pytest.raises(LabError, match="green"):
-        controls.image_menu(pictures, "gren")
+        controls.ImageMenu(pictures, "gren")
 
 
 def test_an_upload_is_chosen_and_stays_in_the_menu_and_one_that_is_no_picture_gives_words(pictures):
-    menu = controls.image_menu(pictures, "red")
+    menu = controls.ImageMenu(pictures, "red")
     ear = Ear(menu)
     menu._send(b"not a picture")
     assert "walk.png" in ear.said
@@ -163,7 +162,7 @@ def test_an_upload_is_chosen_and_stays_in_the_menu_and_one_that_is_no_picture_gi
         menu.put(choice)
         assert (menu.value.shape == (1, 3, 240, 240)) == (choice == own)
     for shade in range(12):  # uploads do not pile up
-        menu.open(figures.to_png(Image.new("L", (4, 4), shade)), f"{shade}.png")
+        menu.open_files([(f"{shade}.png", figures.to_png(Image.new("L", (4, 4), shade)))])
     assert len(menu.source.options) == 4 + 3
     assert menu.words == "11.png"
 
@@ -181,11 +180,11 @@ def corner(image) -> list[int]:
 
 
 def test_an_upload_that_is_no_square_shows_which_square_is_taken_and_lets_it_move(pictures):
-    menu = controls.image_menu(pictures, "green")
+    menu = controls.ImageMenu(pictures, "green")
     ear = Ear(menu)
     begins, whole = menu._crop.children
     assert menu._crop.layout.display == "none"
-    menu.open(png(200, 80), "wide.png")
+    menu.open_files([("wide.png", png(200, 80))])
     assert menu._crop.layout.display is None
     assert (begins.value, begins.max) == (60, 120)
     assert (menu.value.shape[2:], corner(menu.value)) == ((80, 80), [60, 0])
@@ -198,21 +197,21 @@ def test_an_upload_that_is_no_square_shows_which_square_is_taken_and_lets_it_mov
     assert menu.words == "wide.png, whole"
     assert standard[0, 0, 112, [2, -3]].mul(255).tolist() == pytest.approx([2, 197], abs=2)
     assert standard[0, :, 20, 112].tolist() == pytest.approx([0.5] * 3, abs=0.01), "a bar"
-    menu.open(png(30, 90), "tall.png")
+    menu.open_files([("tall.png", png(30, 90))])
     assert (corner(menu.value), whole.value) == ([0, 30], False)
     menu.put("blue")
     assert (menu._crop.layout.display, menu.words) == ("none", "blue")
     # nobody is asked where pictures are taken as they are, or are squares
     for square, size in ((False, (200, 80)), (True, (90, 90))):
-        menu = controls.image_menu(pictures, "green", square=square)
-        menu.open(png(*size))
+        menu = controls.ImageMenu(pictures, "green", square=square)
+        menu.open_files([("one.png", png(*size))])
         assert menu._crop.layout.display == "none"
         assert menu.value.shape[2:] == size[::-1]
 
 
 def test_pictures_stand_in_groups_from_a_to_z_after_the_one_to_begin_with():
     shown = images.photos()
-    (first, _), *others = controls.image_menu(shown, "koala").source.options
+    (first, _), *others = controls.ImageMenu(shown, "koala").source.options
     assert first == "Koala"
     groups = [shown[name].category for _, name in others]
     assert len([one for one, _ in itertools.groupby(groups)]) == len(set(groups))
@@ -231,9 +230,8 @@ def test_a_network_that_cannot_be_had_gives_words_and_the_one_before_stays(menu,
         ("birds", "birds"),
         ("alexnet (download)", "alexnet"),
     )
-    ear = Ear(menu, controls.class_box(menu))
-    with menu.walking():
-        menu.put("alexnet")
+    ear = Ear(menu, controls.ClassBox(menu))
+    menu.steps()[-1].act()
     assert [words for words in ("alexnet", "pets stays") if words not in ear.said] == []
     assert (menu.value, menu.source.value, ear.changes) == (pets, "pets", 0)
 
@@ -259,7 +257,7 @@ def test_a_network_is_loaded_once_with_a_note_that_is_no_problem(monkeypatch, pe
 
 
 def test_a_class_is_typed_by_name_by_index_or_not_at_all(pets, birds):
-    box = controls.class_box(pets)
+    box = controls.ClassBox(pets)
     ways = {"": None, "the network's own answer": None, "cat": 0, " Dog ": 1, "2": 2}
     for typed, index in ways.items():
         box.put(typed)
@@ -269,14 +267,14 @@ def test_a_class_is_typed_by_name_by_index_or_not_at_all(pets, birds):
         with pytest.raises(UnknownClass):
             _ = box.value
     # two classes of one name are offered with their index
-    box = controls.class_box(birds)
+    box = controls.ClassBox(birds)
     assert box.source.options == ("crane (0)", "kite", "crane (2)")
     box.put("crane (2)")
     assert (box.value, box.words) == (2, "crane")
 
 
 def test_the_class_follows_the_network(menu):
-    box = controls.class_box(menu, "crane")
+    box = controls.ClassBox(menu, "crane")
     ear = Ear(box)
     box.put("dog")
     menu.put("birds")
@@ -290,7 +288,7 @@ def test_the_class_follows_the_network(menu):
 
 def test_a_layer_menu_shows_the_dozen_that_teach_and_brings_all_on_request(pets):
     network = networks.load()
-    layer = controls.layer_menu(network, "fire5")
+    layer = controls.LayerMenu(network, "fire5")
     ear = Ear(layer)
     fires = [f"fire{number}" for number in range(2, 10)]
     titles = [title.split()[0] for title, _ in layer.source.options]
@@ -306,9 +304,9 @@ def test_a_layer_menu_shows_the_dozen_that_teach_and_brings_all_on_request(pets)
     layer.put(network.layer("fire2/squeeze1x1").name)
     assert (layer.words, len(layer.source.options)) == ("fire2/squeeze1x1", 67)
     # one that is not of the dozen stands among them where a lab begins with it; few are all shown
-    begun = controls.layer_menu(network, "fire2/squeeze1x1").source.options
+    begun = controls.LayerMenu(network, "fire2/squeeze1x1").source.options
     assert [title.split()[0] for title, _ in begun][:3] == ["conv1", "fire2/squeeze1x1", "fire2"]
-    assert len(controls.layer_menu(pets).source.options) == len(pets.layers)
+    assert len(controls.LayerMenu(pets).source.options) == len(pets.layers)
 
 
 @pytest.mark.parametrize(
@@ -329,18 +327,18 @@ def test_the_dozen_are_the_blocks_and_layers_of_the_papers(name, begins, ends):
 
 
 def test_the_layer_menu_shows_shapes_and_follows_the_network(menu, pets):
-    layer = controls.layer_menu(menu, "1")
+    layer = controls.LayerMenu(menu, "1")
     assert layer.source.label == "relu1  4×6×6"
     menu.put("birds")
     assert (layer.value, layer.source.label) == ("1", "relu1  2×6×6")
     has_map = {"keep": lambda known: known.has_map}
-    maps = controls.layer_menu(pets, **has_map)
+    maps = controls.LayerMenu(pets, **has_map)
     assert ([value for _, value in maps.source.options], maps.value) == (["0", "1"], "1")
     # after a change of network the layer is as deep as before
     module = nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(9)], nn.Flatten(), nn.Linear(192, 2))
     deep = networks.wrap(module, input_size=8)
     menu = controls.network_menu("deep", names=[], own={"deep": deep, "pets": pets})
-    layer = controls.layer_menu(menu, "8", **has_map)
+    layer = controls.LayerMenu(menu, "8", **has_map)
     menu.put("pets")
     assert layer.value == "1"
     for given, settings, words in (
@@ -349,4 +347,4 @@ def test_the_layer_menu_shows_shapes_and_follows_the_network(menu, pets):
         (("3",), has_map, "Nearest"),
     ):
         with pytest.raises(UnknownLayer, match=words):
-            controls.layer_menu(pets, *given, **settings)
+            controls.LayerMenu(pets, *given, **settings)

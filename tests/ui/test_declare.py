@@ -109,14 +109,13 @@ def test_each_kind_of_control_follows_the_one_it_names():
         channel=declare.channel_of("layer", 7),
         rate=declare.logarithmic(0.1, 0.01, 1.0),
         share=declare.real(0.5, 0.0, 1.0),
-        count=declare.number(3, 0, 9),
         seed=declare.seed(2),
     ):
-        return flat(4, 0), f"{target} {layer} {channel} {rate} {share} {count} {seed}"
+        return flat(4, 0), f"{target} {layer} {channel} {rate} {share} {seed}"
 
     made = everything()
     assert made.words.split()[0] == "105"
-    assert made.words.split()[2:] == ["7", "0.1", "0.5", "3.0", "2"]
+    assert made.words.split()[2:] == ["7", "0.1", "0.5", "2"]
     made.controls["layer"].put(made.controls["network"].value.layer("conv1").name)
     assert made.controls["channel"].source.max == 63
     made.close()

@@ -34,9 +34,9 @@ def pictures(tmp_path) -> images.ImageSet:
 def test_a_sound_panel_passes_with_times_and_is_left_as_it_was(pictures):
     network = controls.network_menu(names=["squeezenet1_1", "alexnet"])
     knobs = sliders(
-        image=controls.image_menu(pictures, "shade50"),
+        image=controls.ImageMenu(pictures, "shade50"),
         network=network,
-        target=controls.class_box(network),
+        target=controls.ClassBox(network),
         fill=controls.choice("fill", ["mean", "black"]),
         grey=controls.toggle("grey"),
         seed=controls.seed(),
@@ -96,7 +96,7 @@ def test_a_slider_that_reaches_where_it_must_not_is_found(error, cost, words):
 
 
 def test_a_step_without_its_message_or_its_file_is_found(pictures, monkeypatch):
-    photo = controls.image_menu(pictures, "shade50")
+    photo = controls.ImageMenu(pictures, "shade50")
     monkeypatch.setattr(photo, "_send", lambda content: None)
     panel = Panel(lambda image: (square(4), str(image.mean())), {"image": photo}, title="u")
     with pytest.raises(WalkFailed, match="text file: no message"):

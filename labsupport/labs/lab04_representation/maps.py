@@ -20,7 +20,7 @@ _LOADED = 224  # pixels: the longer side of a picture that is kept
 
 # Controls of a panel that has a collection as its value `things`.
 PICTURE: Any = declare.Declared(
-    lambda _, name, made: controls.image_menu(
+    lambda _, name, made: controls.ImageMenu(
         made["things"].pictures, name or made["things"].pictures.names[0]
     ),
     None,

@@ -142,7 +142,6 @@ def depths_picture(
 
 # The units that change most
 
-
 _Changed = tuple[list[torch.Tensor], list[torch.Tensor], UnitChanges, str]
 
 
@@ -164,16 +163,11 @@ def changes_panel(
 ) -> tuple[Image.Image, str]:
     """Which units of a layer change most between picture A and picture B?"""
     pair, maps, changes, title = changed
-    picture = changes_picture(pair, maps, changes, count=count)
-    return picture, changes_words(changes, title)
+    return changes_picture(pair, maps, changes, count), changes_words(changes, title)
 
 
 def changes_picture(
-    pair: Sequence[torch.Tensor],
-    maps: Sequence[torch.Tensor],
-    changes: UnitChanges,
-    *,
-    count: int = 6,
+    pair: Sequence[torch.Tensor], maps: Sequence[torch.Tensor], changes: UnitChanges, count: int
 ) -> Image.Image:
     """The units that changed most, in columns: each over picture A and over picture B, its mean
     in white, and its name above with the sign of the change."""

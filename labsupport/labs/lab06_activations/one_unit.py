@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.network import Network
@@ -22,22 +22,9 @@ from labsupport.methods.activations import PictureCache, UnitViews, Votes, unit_
 from labsupport.methods.optimize import CLEAR, Recipe
 from labsupport.methods.patches import TopPatches
 from labsupport.ui import declare, figures, ink
+from labsupport.ui.control import Remembered
+from labsupport.ui.mosaics import mosaic_picture
 from labsupport.ui.panel import Live
-
-
-class DrawingCache:
-    """The last drawings, each with what it shows: drawn anew when that is another object."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[tuple[Any, ...], Image.Image]] = {}
-
-    def get(self, name: str, of: tuple[Any, ...], draw: Callable[[], Image.Image]) -> Image.Image:
-        """The part `name`, which shows the objects `of`."""
-        last, picture = self._last.get(name, ((), None))
-        if picture is None or list(map(id, last)) != list(map(id, of)):
-            picture = draw()
-            self._last[name] = (of, picture)
-        return picture
 
 
 @dataclass
@@ -45,16 +32,10 @@ class Known:
     """What a panel keeps of the units that it has shown."""
 
     cache: PictureCache = field(default_factory=PictureCache)
-    drawings: DrawingCache = field(default_factory=DrawingCache)
+    drawings: Remembered = field(default_factory=lambda: Remembered(8))
     scans: dict[tuple[str, str], TopPatches] = field(default_factory=dict)
     whole: set[tuple[Any, ...]] = field(default_factory=set)  # what was asked, and is all there
     moved: bool = False  # whether a control was, since the last run
-
-    def keep_scan(self, of: tuple[str, str], patches: TopPatches) -> None:
-        """The last four searches are kept."""
-        while len(self.scans) >= 4:
-            self.scans.pop(next(iter(self.scans)), None)
-        self.scans[of] = patches
 
 
 @dataclass(frozen=True)
@@ -65,11 +46,26 @@ class UnitFrame:
     layer: Layer
     maps: torch.Tensor
     views: UnitViews
-    drawings: DrawingCache = field(default_factory=DrawingCache)
+    drawings: Remembered = field(default_factory=lambda: Remembered(8))
 
     @property
     def progress(self) -> float:
         return self.views.progress
+
+    @property
+    def best(self) -> float:
+        """The unit's largest activation in the pictures that were searched; NaN before that."""
+        patches = self.views.patches
+        if patches is None:
+            return math.nan
+        return float(patches.values[patches.row(self.views.target.index), 0])
+
+    def drawn(self, name: str, of: tuple[Any, ...], draw: Callable[[], Image.Image]) -> Image.Image:
+        """The part `name`, which shows the objects `of`: drawn anew where one of them is new."""
+        # the objects are kept with it, so that no new one gets the identity of an old one
+        key = (name, *map(id, of))
+        picture: Image.Image = self.drawings.get(key, lambda: (of, draw()))[1]
+        return picture
 
 
 class UnitPanel(Live):
@@ -119,7 +115,7 @@ def unit_panel(
     how: dict[str, Any] = {"recipe": recipe, "cache": cache or known.cache, "remake": remake}
     for views in unit_views.frames(network, standard, (layer, unit), searched, **how):
         if views.patches is not None and views.scanned == views.pictures:
-            known.keep_scan(scan, views.patches)
+            known.scans[scan] = views.patches
         if views.progress >= 1:
             known.whole.add(asked)
         yield UnitFrame(network, network.layer(layer), maps, views, known.drawings)
@@ -127,25 +123,22 @@ def unit_panel(
 
 def views_picture(frame: UnitFrame, pictures: Images) -> Image.Image:
     """All views of a unit; what is not there yet is an empty frame that says so."""
-    views, unit, drawn = frame.views, frame.views.target.index, frame.drawings.get
+    views, unit, drawn = frame.views, frame.views.target.index, frame.drawn
     # the mosaic stands at the upper left, where clicks are counted from
     of = (frame.maps, views.map)
-    tiles = drawn("mosaic", of, lambda: mosaics.mosaic_picture(frame.maps, unit, wide=NARROW))
+    tiles = drawn("mosaic", of, lambda: mosaic_picture(frame.maps, unit, wide=NARROW))
     of = (views.image, views.map)
     over = drawn("over", of, lambda: mosaics.unit_over(views.image, views.map))
     best = views.picture
     grown = _empty("growing ...") if best is None else figures.tile(best.image, TILE)
     titles = [f"unit {unit} over the picture", "what excites it most"]
     above = figures.side_by_side([over, grown], titles)
-    bars = drawn("histogram", (views.map, views.patches), lambda: histogram(frame))
-    below = figures.side_by_side([bars], ["how often it fires how strongly, here"])
+    below = drawn("histogram", (views.map, views.patches), lambda: histogram(frame))
     beside = figures.side_by_side([above, below], columns=1, gap=10)
     first = figures.side_by_side([tiles, beside])
     second = drawn("second", (views.patches, views.gradients), lambda: _second(frame, pictures))
     votes = drawn("votes", (views.votes,), lambda: votes_picture(views.votes, frame.network))
-    third = figures.side_by_side(
-        [votes], ["the classes that it speaks for here (+) and against (−)"]
-    )
+    third = figures.side_by_side([votes], ["the classes whose score it raises and lowers here"])
     return figures.side_by_side([first, second, third], columns=1, gap=12)
 
 
@@ -171,96 +164,48 @@ def _patches(frame: UnitFrame, pictures: Images) -> Image.Image:
     if patches is None:
         return _empty("searching ...")
     unit, side = frame.views.target.index, field_side(frame.network, frame.layer.name)
-    count = min(9, int((~patches.values[patches.row(unit)].isnan()).sum()))
-    block = unit_tiles(patches, pictures, unit, side=side, context=0.25, count=count)
-    if block.width > TILE:
-        block = block.resize((TILE, round(block.height * TILE / block.width)), Image.Resampling.BOX)
-    return block
+    return unit_tiles(patches, pictures, unit, side=side, context=0.25, tile=TILE // 3 - 2)
 
 
 def histogram(frame: UnitFrame) -> Image.Image:
-    """How often the unit answers how strongly in this picture, on a logarithmic scale; a dashed
-    line marks the best of all pictures."""
-    values, patches = frame.views.map.flatten().numpy(), frame.views.patches
-    best = math.nan
-    if patches is not None:
-        best = float(patches.values[patches.row(frame.views.target.index), 0])
-    ends = [float(values.min()), float(values.max()), *([best] if math.isfinite(best) else [])]
-    low, high = min(0.0, *ends), max(*ends, 1e-6)
-    counts, edges = np.histogram(values, bins=40, range=(low, high))
-    axes = _Axes((NARROW, 150), (low, high), math.log10(2 * max(1, counts.max())))
-    for count, first, last in zip(counts, edges[:-1], edges[1:], strict=True):
-        if count:
-            box = (axes.x(first), axes.y(math.log10(2 * count)), axes.x(last) - 1, axes.foot)
-            axes.pen.rectangle(box, fill=ink.SERIES[0])
-    if math.isfinite(best):
-        axes.dashed(best, f"best of {frame.views.scanned} pictures: {short(best)}")
-    return axes.sheet
-
-
-class _Axes:
-    """A small pair of axes, drawn in a few milliseconds: a frame may come ten times a second."""
-
-    def __init__(self, size: tuple[int, int], ends: tuple[float, float], top: float) -> None:
-        self.sheet = Image.new("RGB", size, ink.GROUND)
-        self.pen = ImageDraw.Draw(self.sheet)
-        self.left, self.right, self.head, self.foot = 44, size[0] - 14, 18, size[1] - 34
-        self._ends, self._top = ends, top
-        for power in range(int(top) + 1):
-            level = self.y(power + math.log10(2))
-            self.pen.line((self.left, level, self.right, level), fill=ink.RULE)
-            ink.write(self.sheet, (self.left - 6, level), str(10**power), size=11, anchor="rm")
-        for value, words in ink.ticks(*ends, count=6):
-            ink.write(self.sheet, (self.x(value), self.foot + 5), words, size=11, anchor="ma")
-        middle = (self.left + self.right) / 2
-        ink.write(self.sheet, (middle, size[1] - 1), "activation", size=11, anchor="md")
-        ink.write(self.sheet, (0, 0), "positions", size=11)
-        self.pen.line((self.left, self.foot, self.right, self.foot), fill=ink.INK)
-
-    def x(self, value: float) -> float:
-        low, high = self._ends
-        return self.left + (self.right - self.left) * (value - low) / (high - low)
-
-    def y(self, level: float) -> float:
-        """Half a count is the foot, so that a single one can be seen."""
-        return self.foot - (self.foot - self.head) * level / self._top
-
-    def dashed(self, value: float, words: str) -> None:
-        across = self.x(value)
-        for level in range(self.head, self.foot, 8):
-            self.pen.line((across, level, across, level + 4), fill=ink.SERIES[1], width=2)
-        anchor, gap = ("ra", -6) if across > (self.left + self.right) / 2 else ("la", 6)
-        place = (across + gap, self.head)
-        ink.write(self.sheet, place, words, size=11, colour=(168, 72, 0), anchor=anchor)
+    """How many positions of this picture have which activation, on a logarithmic scale; a dashed
+    line marks the largest activation in all pictures."""
+    values, best = frame.views.map.flatten().numpy(), frame.best
+    ends = [float(end) for end in (0, values.min(), values.max(), best) if math.isfinite(end)]
+    counts, edges = np.histogram(values, bins=40, range=(min(ends), max(*ends, 1e-6)))
+    limits = (0.5, 2.0 * counts.max())  # half a count is the foot, so that a single one is seen
+    lines = {
+        "in this picture": (edges.repeat(2)[1:-1], counts.repeat(2)),
+        "largest of all pictures": (np.full(2, best), np.array(limits)),
+    }
+    how: dict[str, Any] = {"size": (NARROW, 172), "limits": limits, "log": True}
+    return figures.curve(lines, across="activation of the unit", up="positions", **how)
 
 
 def votes_picture(votes: Votes | None, network: Network) -> Image.Image:
-    """The classes that a unit speaks for most, and against most: bars right and left of zero."""
+    """The classes that a unit raises most, red, and lowers most, blue: bars right and left of
+    zero."""
     if votes is None:
         return _empty("...")
-    values = votes.values[0]
-    best, worst = _ranked(values, 4)
-    rows, width = [*best, *worst], 2 * NARROW + 16
-    sheet = Image.new("RGB", (width, max(1, len(rows)) * (ink.LINE + 4)), ink.GROUND)
-    names, number = 240, 64
-    most = max((abs(float(values[n])) for n in rows), default=1.0)
-    reach = (width - names - 2 * number) / 2
-    middle = names + number + reach
-    pen = ImageDraw.Draw(sheet)
-    for place, n in enumerate(rows):
-        level, value = place * (ink.LINE + 4) + ink.LINE / 2 + 2, float(values[n])
-        words = f"{'+' if value > 0 else '−'} {ink.fit(network.categories[n], names - 30)}"
-        ink.write(sheet, (names, level), words, anchor="rm")
-        end = middle + reach * value / most
-        colour = ink.SERIES[0] if value > 0 else ink.SERIES[1]
-        pen.rectangle((min(middle, end), level - 7, max(middle, end), level + 6), fill=colour)
-        side = ("lm", 6) if value > 0 else ("rm", -6)
-        ink.write(sheet, (end + side[1], level), short(value), anchor=side[0])
-    if rows:
-        pen.line((middle, 0, middle, sheet.height), fill=ink.INK)
-    else:
-        ink.write(sheet, (0, 2), "The unit is silent here: no score changes.", colour=ink.QUIET)
-    return sheet
+    best, worst = _ranked(votes.values[0], 4)
+    if not best and not worst:
+        return _empty("The unit is silent here: no score changes.")
+    values = votes.values[0][[*best, *worst]].numpy()
+    names = [ink.fit(network.categories[n], 210) for n in (*best, *worst)]
+
+    def plot(axes: figures.Axes) -> None:
+        colours = [ink.SERIES[1] if value > 0 else ink.SERIES[0] for value in values]
+        rows = axes.barh(range(len(names)), values, color=colours)
+        axes.bar_label(rows, [short(value) for value in values], padding=4, fontsize=9)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(left=False, bottom=False, labelbottom=False)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.axvline(0, color=ink.SERIES[-1])
+        axes.grid(False)
+        axes.margins(x=0.1)
+        axes.invert_yaxis()
+
+    return figures.drawn(plot, size=(2 * NARROW + 16, 20 * len(names) + 10))
 
 
 def _ranked(values: torch.Tensor, count: int) -> tuple[list[int], list[int]]:
@@ -278,9 +223,8 @@ def views_words(frame: UnitFrame) -> str:
         "this picture"
     )
     if views.patches is not None:
-        row = views.patches.row(views.target.index)
-        best = short(views.patches.values[row, 0])
-        words += f", {best} in the best of {views.scanned} of {views.pictures} pictures"
+        found = f"{views.scanned} of {views.pictures} pictures"
+        words += f", {short(frame.best)} in the best of {found}"
     if views.votes is not None:
         values = views.votes.values[0]
         if float(values.max()) > 0:

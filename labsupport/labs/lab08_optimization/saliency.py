@@ -148,7 +148,7 @@ def _scene_map(scene: Scene, network: Network, target: int | None) -> MappedImag
 
 def _photo_or_scene(label: str, start: str, made: declare.Made) -> Control:
     menu = ImageSet([*images.photos(), *_staged(made["count"])], "Photos and scenes")
-    return controls.image_menu(menu, start, label=label)
+    return controls.ImageMenu(menu, start, label=label)
 
 
 _IMAGE: Any = declare.Declared(_photo_or_scene, "koala")

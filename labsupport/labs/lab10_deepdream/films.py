@@ -35,7 +35,6 @@ class FilmLive(Live):
             description="Save film", icon="film", disabled=True, tooltip="as MP4, into pictures/"
         )
         super().__init__(*arguments, **keywords)
-        self._own += [self.video, self.film_button]
         self._right.children = (*self._right.children, self.video)
         self.buttons.children = (*self.buttons.children, self.film_button)
         self.film_button.on_click(lambda _: self.answer(self._film_pressed))
@@ -71,8 +70,8 @@ class FilmLive(Live):
             self.image.layout.display = "none"
 
     def _film_pressed(self) -> None:
-        self.say("error", "")
-        self.say("note", f"Saved as {self.save_film()}.")
+        self.say("", "error")
+        self.say(f"Saved as {self.save_film()}.", "note")
 
 
 def play(film: Film | Sequence[Film], alt: str, *, kind: str = "mp4") -> HTML:
