@@ -166,7 +166,7 @@ def _exporter() -> Any:
 
 
 def _static_output(output: dict[str, Any], notebook: Notebook) -> Iterator[dict[str, Any]]:
-    """A panel as a line on it and its picture; the formulas of a card as MathML."""
+    """A panel as a line on it and its picture or film; the formulas of a card as MathML."""
     data = output.get("data", {})
     if WIDGET not in data:
         if "text/html" in data:
@@ -177,13 +177,16 @@ def _static_output(output: dict[str, Any], notebook: Notebook) -> Iterator[dict[
     title = panel.get("lab-title", "Panel")
     line = {"text/html": LIVE.format(html.escape(title)), "text/plain": title}
     yield output | {"data": line, "metadata": {}}
-    if picture := panel.get("lab-picture", data.get("image/png")):
+    if film := panel.get("lab-film"):
+        yield output | {"data": {"text/html": film}, "metadata": {}}
+    elif picture := panel.get("lab-picture", data.get("image/png")):
         words = f"{title}. {panel.get('lab-readout', '')}".strip()
         yield output | {"data": {"image/png": picture}, "metadata": {"image/png": {"alt": words}}}
 
 
 def _panel(model: str, notebook: Notebook) -> dict[str, str]:
-    """A panel at the notebook's end: its title and readout in words, its picture in base64."""
+    """A panel at the notebook's end: its title and readout in words, its picture in base64, and
+    its film, where it plays one, as HTML."""
     states = notebook["metadata"].get("widgets", {}).get(STATE, {}).get("state", {})
     waiting, parts = [model], dict[str, str]()
     while waiting:
@@ -194,6 +197,8 @@ def _panel(model: str, notebook: Notebook) -> dict[str, str]:
             parts["lab-title"] = _words(value)
         if "lab-readout" in classes and value:
             parts["lab-readout"] = _words(value)
+        if "lab-film" in classes and value:
+            parts["lab-film"] = value
         if "lab-picture" in classes and widget.get("buffers"):
             parts["lab-picture"] = widget["buffers"][0]["data"]
         waiting += [child.removeprefix("IPY_MODEL_") for child in state.get("children", [])]

@@ -110,6 +110,16 @@ def test_a_notebook_that_fails_is_told(tmp_path: Path):
         render.executed(content, path)
 
 
+def test_a_panel_that_plays_a_film_is_that_film_on_the_page():
+    film = {"_dom_classes": ["lab-film"], "value": "<video></video>"}
+    widgets = {"m": {"state": {"children": ["IPY_MODEL_f"]}}, "f": {"state": film}}
+    notebook = {"metadata": {"widgets": {pages.STATE: {"state": widgets}}}}
+    output = {"data": {pages.WIDGET: {"model_id": "m"}, "image/png": "still"}}
+    assert [*pages._static_output(output, notebook)][1]["data"] == {"text/html": "<video></video>"}
+    film["value"] = ""
+    assert [*pages._static_output(output, notebook)][1]["data"] == {"image/png": "still"}
+
+
 def formulas(path: Path) -> list[str]:
     cells = [one for one in read(path)["cells"] if one["cell_type"] == "markdown"]
     words = pages.NOT_PROSE.sub("", "\n\n".join(map(text_of, cells)))

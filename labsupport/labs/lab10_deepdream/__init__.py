@@ -1,7 +1,6 @@
 """Lab 10: dreams that are watched while they form, guided ones, and contact sheets."""
 
 from labsupport.labs.lab10_deepdream.dream import (
-    board,
     contact_panel,
     dream_panel,
     feedback_panel,
@@ -11,4 +10,4 @@ from labsupport.labs.lab10_deepdream.dream import (
     pictures,
     recipe_of,
 )
-from labsupport.labs.lab10_deepdream.films import film_panel, play, zoom_panel
+from labsupport.labs.lab10_deepdream.films import film_panel, zoom_panel

@@ -1,6 +1,6 @@
 """Lab 10: dreams that are watched while they form, guided ones, and contact sheets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,11 +96,6 @@ RECIPE = declare.together(
 )
 
 
-def longer_side(start: int) -> Any:
-    """The control for a dream's size."""
-    return declare.whole(start, 240, 640, step=80, unit="px", label="longer side")
-
-
 @declare.live("Dream", draw=_draw_dream)
 def dream_panel(
     image: torch.Tensor = declare.photo("china", pictures, square=False),
@@ -109,7 +104,7 @@ def dream_panel(
     second: str = declare.layer_of("network", "fire4", keep=has_map, label="mixed with"),
     share: float = declare.real(0.0, 0.0, 1.0, step=0.1, digits=1, label="of the second"),
     how: Mapping[str, Any] = RECIPE,
-    side: int = longer_side(480),
+    side: int = declare.whole(480, 240, 640, step=80, unit="px", label="longer side"),
     seed: int = declare.seed(),
 ) -> Iterator[DreamFrame]:
     """Any picture, any layer of any network, two layers mixed; frames as they come."""
@@ -133,15 +128,18 @@ def octaves_picture(
     copies = [image]
     for end in reversed(ends[:-1]):
         copies.insert(0, dream.resized(copies[0], end.size))
-    begun, ended, details = [], [], []
-    before = torch.zeros(1, 3, 1, 1)
-    for copy, end in zip(copies, ends, strict=True):
-        begun.append((copy + dream.resized(before, end.size)).clamp(0, 1))
-        ended.append((copy + end.detail).clamp(0, 1))
-        details.append((0.5 + end.detail).clamp(0, 1))
-        before = end.detail
+    details = [end.detail for end in ends]
+    before = [torch.zeros(1, 3, 1, 1), *details[:-1]]
+    begun = [
+        copy + dream.resized(detail, end.size)
+        for copy, detail, end in zip(copies, before, ends, strict=True)
+    ]
+    ended = [copy + detail for copy, detail in zip(copies, details, strict=True)]
     sizes = [f"{one.shape[3]} x {one.shape[2]}" for one in copies]
-    rows = [figures.side_by_side(row, sizes) for row in (begun, ended, details)]
+    rows = [
+        figures.side_by_side([one.clamp(0, 1) for one in row], sizes)
+        for row in (begun, ended, [0.5 + detail for detail in details])
+    ]
     titles = [
         "what an octave begins with: the copy and the detail so far",
         "what it ends as, after its steps",
@@ -150,20 +148,18 @@ def octaves_picture(
     return figures.side_by_side(rows, titles, columns=1)
 
 
-# One recipe beside another
+# Sheets of dreams
 
 
-def board(
-    network: Network,
-    image: torch.Tensor,
-    dreams: Mapping[str, tuple[DreamObjective, DreamRecipe]],
+def _sheet(
+    tiles: Sequence[torch.Tensor], titles: Sequence[str], room: int, values: Sequence[str] = ()
 ) -> Image.Image:
-    """The same picture dreamed on in several ways, each under its name."""
-    tiles = [dream.dream(network, image, what, recipe=how).image for what, how in dreams.values()]
-    return figures.mosaic(tiles, titles=list(dreams), columns=3, gap=8)
-
-
-# The contact sheet
+    """Tiles under their titles, four in a row, with room for so many: those to come are white."""
+    missing = room - len(tiles)
+    whole = [*tiles, *[torch.ones_like(tiles[0])] * missing]
+    blank = [""] * missing
+    written = [*values, *blank] if values else None
+    return figures.mosaic(whole, titles=[*titles, *blank], values=written, columns=4, gap=8)
 
 
 def sheet_layers(network: Network, every: bool = False) -> list[str]:
@@ -178,18 +174,14 @@ def sheet_layers(network: Network, every: bool = False) -> list[str]:
 def _draw_sheet(
     sheet: Series[DreamFrame], network: Network, image: torch.Tensor, side: int
 ) -> tuple[Image.Image, str]:
-    photograph, count, last = fitted(image, side), len(sheet.frames), sheet.frames[-1]
-    missing = len(sheet.names) - count
-    blank = torch.ones_like(photograph)
-    tiles = [photograph, *(frame.image for frame in sheet.frames), *[blank] * missing]
+    last, count = sheet.frames[-1], len(sheet.frames)
+    tiles = [fitted(image, side), *(frame.image for frame in sheet.frames)]
     names = [network.layer(name).title for name in sheet.names[:count]]
-    titles = ["the photograph", *names, *[""] * missing]
-    picture = figures.mosaic(tiles, titles=titles, columns=4, gap=8)
     words = (
         f"{names[-1]}, {count} of {len(sheet.names)} layers; "
         f"{last.steps} iterations on each of {last.octaves} octaves."
     )
-    return picture, words
+    return _sheet(tiles, ["the photograph", *names], len(sheet.names) + 1), words
 
 
 @declare.live("Contact sheet", draw=_draw_sheet)
@@ -214,7 +206,17 @@ def contact_panel(
 
 
 def _draw_feedback(rows: Feedback, network: Network) -> tuple[Image.Image, str]:
-    return feedback_picture(rows, network), feedback_words(rows, network)
+    lines = _lines(rows, network)
+    ends = [
+        f"{name}: at first {figures.per_cent(float(line[0]))}, now "
+        f"{figures.per_cent(float(line[-1]))}."
+        for name, line in lines.items()
+    ]
+    words = (
+        f"After {len(rows.values) - 1} of {rows.steps} steps, the layer's energy is "
+        f"{float(rows.values[-1]):.1f} times the photograph's. {' '.join(ends)}"
+    )
+    return feedback_picture(rows, lines), words
 
 
 @declare.live("Feedback loop", draw=_draw_feedback)
@@ -230,57 +232,6 @@ def feedback_panel(
     return dream.feedback.frames(network, picture, layer, recipe=_RECIPES[gradient], steps=steps)
 
 
-def feedback_words(rows: Feedback, network: Network) -> str:
-    """The first and the last answer."""
-    first, last = int(rows.probabilities[0].argmax()), rows.last_class
-    steps = f"{len(rows.values) - 1} of {rows.steps} steps"
-    chances = [
-        figures.per_cent(float(rows.probabilities[step, index]))
-        for step, index in ((0, first), (-1, last), (0, last))
-    ]
-    words = (
-        f"At first: {network.categories[first]}, {chances[0]}. "
-        f"After {steps}: {network.categories[last]}, {chances[1]} "
-        f"(at first {chances[2]}). The layer's energy is {float(rows.values[-1]):.1f} "
-        "times the photograph's."
-    )
-    if _knows_dogs(network):
-        dogs = rows.probabilities[:, DOGS].sum(1)
-        ends = [figures.per_cent(float(dogs[place])) for place in (0, -1)]
-        words += f" All dogs together: {ends[0]}, then {ends[1]}."
-    return words
-
-
-def _knows_dogs(network: Network) -> bool:
-    ends = network.categories[DOGS.start : DOGS.stop]
-    return len(network.categories) == 1000 and ends[0] == "Chihuahua"
-
-
-def feedback_picture(rows: Feedback, network: Network) -> Image.Image:
-    """Four pictures on the way, each with its energy; below them the probabilities by steps."""
-    last = len(rows.values) - 1
-    places = sorted({round(last * share) for share in (0, 1 / 3, 2 / 3, 1)})
-    missing = 4 - len(places)
-    tiles = [rows.images[place] for place in places]
-    tiles += [torch.ones_like(tiles[0])] * missing
-    titles = [
-        f"after {ink.counted(place, 'step')}" if place else "the photograph" for place in places
-    ]
-    values = [f"energy x {float(rows.values[place]):.1f}" for place in places]
-    for words in (titles, values):
-        words += [""] * missing
-    above = figures.mosaic(tiles, titles=titles, values=values, columns=4, gap=8)
-    below = figures.curve(
-        _lines(rows, network),
-        across="step",
-        up="probability",
-        size=(above.width, 240),
-        limits=(0.0, 1.0),
-        reach=rows.steps,
-    )
-    return figures.side_by_side([above, below], columns=1)
-
-
 def _lines(rows: Feedback, network: Network) -> dict[str, torch.Tensor]:
     """The first and the last answer's probabilities by steps, and that of all dogs together."""
     chances, first = rows.probabilities, int(rows.probabilities[0].argmax())
@@ -288,6 +239,31 @@ def _lines(rows: Feedback, network: Network) -> dict[str, torch.Tensor]:
     if _knows_dogs(network):
         lines["all dogs together"] = chances[:, DOGS].sum(1)
     return lines
+
+
+def _knows_dogs(network: Network) -> bool:
+    ends = network.categories[DOGS.start : DOGS.stop]
+    return len(network.categories) == 1000 and ends[0] == "Chihuahua"
+
+
+def feedback_picture(rows: Feedback, lines: Mapping[str, torch.Tensor]) -> Image.Image:
+    """Four pictures on the way, each with its energy; below them the probabilities by steps."""
+    last = len(rows.values) - 1
+    places = sorted({round(last * share) for share in (0, 1 / 3, 2 / 3, 1)})
+    titles = [
+        f"after {ink.counted(place, 'step')}" if place else "the photograph" for place in places
+    ]
+    values = [f"energy x {float(rows.values[place]):.1f}" for place in places]
+    above = _sheet([rows.images[place] for place in places], titles, 4, values)
+    below = figures.curve(
+        lines,
+        across="step",
+        up="probability",
+        size=(above.width, 240),
+        limits=(0.0, 1.0),
+        reach=rows.steps,
+    )
+    return figures.side_by_side([above, below], columns=1)
 
 
 # Guided dreams
@@ -305,7 +281,7 @@ def guided_panel(
     network: Network = declare.network_of(),
     layer: str = declare.layer_of("network", "fire5", keep=has_map),
     how: Mapping[str, Any] = RECIPE,
-    side: int = longer_side(400),
+    side: int = declare.whole(400, 240, 640, step=80, unit="px", label="longer side"),
 ) -> Iterator[DreamFrame]:
     """One picture dreamed on with the features of another."""
     objective = dream.Guided.by(network, layer, fitted(guide, _GUIDE))

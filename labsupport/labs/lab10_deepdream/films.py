@@ -1,4 +1,4 @@
-"""Lab 10: films that are dreamed picture by picture, played and saved."""
+"""Lab 10: films that are dreamed picture by picture, play in their panels, and are saved."""
 
 import base64
 import html
@@ -9,7 +9,6 @@ from typing import Any
 
 import ipywidgets as widgets
 import torch
-from IPython.display import HTML
 from PIL import Image
 
 from labsupport.core import images
@@ -29,6 +28,7 @@ class FilmLive(Live):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         self.film: Film | None = None
+        self._filmed: FilmFrame | None = None
         self.video = widgets.HTML()
         self.video.add_class("lab-film")
         self.film_button = widgets.Button(
@@ -39,16 +39,16 @@ class FilmLive(Live):
         self.buttons.children = (*self.buttons.children, self.film_button)
         self.film_button.on_click(lambda _: self.answer(self._film_pressed))
 
-    def arrived(self, work: Any, frame: FilmFrame) -> None:
-        if self.film is not None and not frame.images:
-            self._put_film(None)
-        super().arrived(work, frame)
-
-    def ended(self, work: Any, error: Exception | None) -> None:
-        super().ended(work, error)
-        if error is None and isinstance(self.frame, FilmFrame) and self.frame.progress == 1:
-            fps = self.frame.settings.get("fps", 8)
-            self._put_film(Film(torch.cat(self.frame.images), fps))
+    def put(self, *arguments: Any, **keywords: Any) -> None:
+        """Show a frame; after the last one, the film plays in the picture's place."""
+        super().put(*arguments, **keywords)
+        if self.frame is not self._filmed:
+            self._filmed = self.frame
+            self.film = _film_of(self.frame) if self.frame.progress == 1 else None
+            self.film_button.disabled = self.film is None
+            self.video.value = "" if self.film is None else _played(self.film, self.alt)
+        if self.film is not None:
+            self.image.layout.display = "none"
 
     def save_film(self, folder: str | Path = "") -> Path:
         """Write the film as MP4 into a folder, numbered; nothing is overwritten."""
@@ -58,40 +58,20 @@ class FilmLive(Live):
             )
         return films.write(self.film, self.free_place(f"{folder or self.folder}/", ".mp4"))
 
-    def _put_film(self, film: Film | None) -> None:
-        self.film = film
-        self.film_button.disabled = film is None
-        self.video.value = "" if film is None else _shown(film, self.alt)
-        self.image.layout.display = None if film is None else "none"
-
-    def put(self, *arguments: Any, **keywords: Any) -> None:
-        super().put(*arguments, **keywords)
-        if self.film is not None:  # it plays in the picture's place
-            self.image.layout.display = "none"
-
     def _film_pressed(self) -> None:
         self.say("", "error")
         self.say(f"Saved as {self.save_film()}.", "note")
 
 
-def play(film: Film | Sequence[Film], alt: str, *, kind: str = "mp4") -> HTML:
-    """A film, or several, as a cell's output: they play at once, again and again.
-
-    All of it is in the page: nothing is loaded from elsewhere. `kind` "gif" is for programs that
-    play no MP4. `alt` says what there is to see.
-    """
-    if not alt.strip():
-        raise BadSetting("A film needs alt: one sentence that says what there is to see.")
-    several = [film] if isinstance(film, Film) else film
-    return HTML(" ".join(_shown(one, alt, kind) for one in several))  # type: ignore[no-untyped-call]
+def _film_of(frame: FilmFrame) -> Film:
+    return Film(torch.cat(frame.images), frame.settings.get("fps", 8))
 
 
-def _shown(film: Film, alt: str, kind: str = "mp4") -> str:
-    data = base64.b64encode(films.encode(film, kind)).decode()
+def _played(film: Film, alt: str) -> str:
+    """A film that plays at once, again and again, as HTML; all of it is in the page."""
+    data = base64.b64encode(films.encode(film)).decode()
     words = html.escape(alt, quote=True)
     width = film.images.shape[3] * (2 if film.images.shape[3] <= 256 else 1)
-    if kind == "gif":
-        return f'<img width="{width}" alt="{words}" src="data:image/gif;base64,{data}">'
     return (
         f'<video controls autoplay loop muted playsinline width="{width}" '
         f'aria-label="{words}" src="data:video/mp4;base64,{data}">{words}</video>'
@@ -169,10 +149,6 @@ class ClipMenu(controls.UploadMenu):
         photo = self._sources[name].image
         height, width = fitted(photo, 480).shape[2:]
         return films.pan(photo, (height, width), 12, fps=8)
-
-    @property
-    def words(self) -> str:
-        return f"a way over {super().words}" if self.source.value in CLIPS else super().words
 
     def open_files(self, files: Sequence[tuple[str, bytes]]) -> None:
         """One film, or pictures in the order of their names."""
