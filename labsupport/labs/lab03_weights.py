@@ -1,7 +1,9 @@
 """Lab 03: filters as tiles, sorted; a network that learns while its filters are watched."""
 
+import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -12,11 +14,12 @@ from torch import nn
 
 from labsupport.core import images, training
 from labsupport.core import network as networks
-from labsupport.core.frames import Stepwise, framed
+from labsupport.core.frames import framed
 from labsupport.core.images.crops import crops
 from labsupport.core.network import Network
 from labsupport.core.network.architectures import convnetjs
 from labsupport.core.network.architectures.lenet import LeNet5
+from labsupport.core.training import TrainingFrame
 from labsupport.methods import weights as w
 from labsupport.ui import declare, figures
 
@@ -96,20 +99,6 @@ def gabors(weights: torch.Tensor, fit: w.GaborFit, numbers: Sequence[int]) -> Im
     )
 
 
-def effective(network: Network, layer: str, channels: Sequence[int]) -> Image.Image:
-    """A row for each deeper filter: its slices, and the filter on pixels that they add up to."""
-    raw = w.filters(network, layer).weights
-    rows: list[Image.Image] = []
-    titles: list[str] = []
-    for channel in channels:
-        filter_ = w.effective_filter(network, layer, channel)
-        whole = figures.mosaic(figures.spread(filter_.weights), gap=0, enlarge=5)
-        parts = slices(raw[channel : channel + 1], enlarge=6)
-        rows += [parts, whole]
-        titles += [f"{layer}, filter {channel}: slices", "on the pixels"]
-    return figures.side_by_side(rows, titles, columns=2)
-
-
 # The panel of sorted filters
 
 
@@ -140,18 +129,6 @@ def _summary(weights: torch.Tensor) -> str:
 # A network that learns
 
 
-@dataclass(frozen=True)
-class Snapshot(Stepwise):
-    """The filters of all convolutions at one moment of a training."""
-
-    layers: Mapping[str, torch.Tensor]
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
-    settings: str
-
-
 @lru_cache(maxsize=3)
 def training_data(data: str) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
     """What a network learns from: images as it takes them, their labels, the categories.
@@ -176,15 +153,15 @@ def train_filters(
     weight_decay: float = 1e-3,
     epochs: int = 8,
     seed: int = 0,
-) -> Iterator[Snapshot]:
-    """The filters of a small network after its training from random weights.
+) -> Iterator[TrainingFrame]:
+    """A small network after its training from random weights: its filters are looked at.
 
-    `train_filters.frames` gives them all the way; the first ones are before any step.
+    `train_filters.frames` gives it all the way, each time as it was then; the first one is before
+    any step.
     """
     batch, labels, categories = training_data(data)
     convolutional = LeNet5 if data == "digits" else partial(convnetjs.ConvNetJS, len(categories))
     module = training.seeded(convolutional, seed)
-    settings = f"learning rate {learning_rate:.3g}, weight decay {weight_decay:g}, seed {seed}"
     frames = training.train.frames(
         module,
         batch,
@@ -195,23 +172,23 @@ def train_filters(
         augment=training.random_shifts(2),
         seed=seed,
     )
-    yield Snapshot(_layers(module), 0, 1, float("nan"), 1 / len(categories), settings)
+    yield TrainingFrame(0, 1, 0.0, math.nan, 1 / len(categories), module)
     for frame in frames:
         if frame.step % _STEPS_PER_FRAME == 0 or frame.step == frame.steps:
-            at = (frame.step, frame.steps, frame.loss, frame.accuracy)
-            yield Snapshot(_layers(frame.module), *at, settings)
+            yield replace(frame, module=copy.deepcopy(frame.module))
 
 
-def _layers(module: nn.Module) -> dict[str, torch.Tensor]:
+def convolutions(frame: TrainingFrame) -> dict[str, torch.Tensor]:
+    """The weights (N, C, H, W) of each convolution, the first layer's first."""
     return {
-        name: part.weight.detach().cpu().clone()
-        for name, part in module.named_modules()
+        name: part.weight.detach().cpu()
+        for name, part in frame.module.named_modules()
         if isinstance(part, nn.Conv2d)
     }
 
 
-def _draw_snapshot(
-    snapshot: Snapshot,
+def _draw_learning(
+    frame: TrainingFrame,
     shared: bool = declare.choice(SCALES, label="scale"),
     size: int = declare.whole(3, 2, 5, unit="×", label="zoom"),
 ) -> tuple[Image.Image, str]:
@@ -219,20 +196,17 @@ def _draw_snapshot(
 
     `size` is how many pixels a weight of the deeper layers is wide.
     """
-    (name, first), *deeper = snapshot.layers.items()
+    (name, first), *deeper = convolutions(frame).items()
     pictures = [tiles(first, shared=shared, columns=4 if len(first) > 6 else 2)]
     pictures += [slices(layer, shared=shared, enlarge=size) for _, layer in deeper]
-    now = f"loss {snapshot.loss:.2f}, {snapshot.accuracy:.0%} right on the last batches"
-    now = now if snapshot.step else "random weights, before all learning"
-    words = (
-        f"Step {snapshot.step}: {now}; noise of {name} {_noise(first):.2f}. "
-        f"{snapshot.settings.capitalize()}."
-    )
+    now = f"loss {frame.loss:.2f}, {frame.accuracy:.0%} right on the last batches"
+    now = now if frame.step else "random weights, before all learning"
     titles = [name, *(f"{title}: a row a filter" for title, _ in deeper)]
+    words = f"Step {frame.step}: {now}; noise of {name} {_noise(first):.2f}."
     return figures.side_by_side(pictures, titles), words
 
 
-@declare.live("Filters that learn", draw=_draw_snapshot, autostart=False)
+@declare.live("Filters that learn", draw=_draw_learning, autostart=False)
 def learning_panel(
     data: str = declare.choice(SETS, "crops", label="learns from", asked=CIFAR),
     how: Mapping[str, Any] = declare.together(
@@ -241,7 +215,7 @@ def learning_panel(
         epochs=declare.whole(30, 1, 60),
         seed=declare.seed(),
     ),
-) -> Iterator[Snapshot]:
+) -> Iterator[TrainingFrame]:
     """Training, live: the filters of all layers, redrawn while they change.
 
     `data` is "crops", "digits", or "CIFAR10", which is downloaded if it is not there yet.
@@ -249,15 +223,14 @@ def learning_panel(
     return train_filters.frames(data, **how)
 
 
-def compared(snapshots: Mapping[str, Snapshot], *, shared: bool = False) -> Image.Image:
+def compared(trainings: Mapping[str, TrainingFrame]) -> Image.Image:
     """The first layers of several trainings side by side, with accuracy and noise above each."""
-    firsts = [next(iter(one.layers.values())) for one in snapshots.values()]
+    firsts = [next(iter(convolutions(frame).values())) for frame in trainings.values()]
     titles = [
-        f"{name}: {one.accuracy:.0%} right, noise {_noise(first):.2f}"
-        for (name, one), first in zip(snapshots.items(), firsts, strict=True)
+        f"{name}: {frame.accuracy:.0%} right, noise {_noise(first):.2f}"
+        for (name, frame), first in zip(trainings.items(), firsts, strict=True)
     ]
-    pictures = [tiles(first, shared=shared, columns=4) for first in firsts]
-    return figures.side_by_side(pictures, titles)
+    return figures.side_by_side([tiles(first, columns=4) for first in firsts], titles)
 
 
 def _noise(filters: torch.Tensor) -> float:

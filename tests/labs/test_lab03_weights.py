@@ -47,14 +47,12 @@ def test_slices_are_a_matrix_of_filters_and_channels():
     assert np.array_equal(numbered[-6:-1, -6:-1], picture[-6:-1, -6:-1])
 
 
-def test_gabors_effective_filters_and_trainings_have_their_rows_and_columns(network):
+def test_gabors_and_trainings_have_their_rows_and_columns(network):
     weights = w.filters(network).weights
     fit = w.gabor_fit(weights)
     assert lab.gabors(weights, fit, [0, 3, 5]).width > 3 * 40
-    trained = lab.Snapshot({"conv1": weights}, 1, 1, 1.0, 0.5, "")
+    trained = next(lab.train_filters.frames())
     assert lab.compared({"a": trained, "b": trained}).width > lab.compared({"a": trained}).width
-    one, two = (lab.effective(network, "conv2", range(count)) for count in (1, 2))
-    assert two.height > 1.8 * one.height
 
 
 def test_the_summary_counts_what_the_method_finds(network):
@@ -74,19 +72,19 @@ def test_learning_begins_with_what_is_random_and_repeats_with_the_seed():
         return first
 
     one, again, other = some(0), some(0), some(1)
-    assert [snapshot.step for snapshot in one] == [0, 2, 4, 6]
+    assert [frame.step for frame in one] == [0, 2, 4, 6]
+    first, last, same, other = map(lab.convolutions, (one[0], one[3], again[3], other[3]))
     assert one[0].progress == 0
     for name in ("conv1", "conv2"):
-        assert torch.equal(one[3].layers[name], again[3].layers[name])
-        assert not torch.equal(one[3].layers[name], one[0].layers[name])
-        assert not torch.equal(one[3].layers[name], other[3].layers[name])
+        assert torch.equal(last[name], same[name])
+        assert not torch.equal(last[name], first[name])
+        assert not torch.equal(last[name], other[name])
 
 
-def test_the_last_snapshot_is_the_end():
+def test_the_last_frame_is_the_end():
     last = lab.train_filters("digits", epochs=5, learning_rate=0.05)
     assert last.progress == 1
     assert last.accuracy > 0.3
-    assert "weight decay 0.001" in last.settings
 
 
 def test_cifar_needs_a_network_and_says_so(monkeypatch):
