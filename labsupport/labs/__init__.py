@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labsupport.labs.checks import check, hint, predict, progress, reveal, solution, use
+    from labsupport.labs.checks import check, hint, predict, progress, solution, use
 
 _LABS = {one.stem[:5]: one.stem for one in sorted(Path(__file__).parent.glob("lab[0-9][0-9]_*"))}
 
-__all__ = ["check", "hint", "predict", "progress", "reveal", "solution", "use"]
+__all__ = ["check", "hint", "predict", "progress", "solution", "use"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """What a notebook's exercise cells call, for the exercises of this course."""
 
 from labsupport.labs import exercises
-from labsupport.ui.checking import Session, reveal  # noqa: F401 - offered with the others
+from labsupport.ui.checking import Session
 
 _session = Session(exercises)
 

@@ -51,7 +51,7 @@ def page(tmp_path_factory) -> str:
     words = (
         "# A lab\nSo $x_1^2 < 3$, and\n\n$$y = \\arg\\max_c z$$\n\nSee [next](07_next.ipynb#a), "
     )
-    card = 'from labsupport.labs import reveal\nreveal("An answer", "It is $k_2 - 1$.")'
+    card = 'from IPython.display import Markdown\nMarkdown("It is $k_2 - 1$.")'
     parts = [
         cell("markdown", words + "[none](08_none.ipynb), [words](words.md) and `$code$`."),
         cell("code", PANEL),
@@ -76,7 +76,7 @@ def test_formulas_are_mathml_links_lead_to_pages_and_panels_are_lines(page: str)
     assert page.count('display="block"') == 1 + page.count('math[display="block"]')
     assert "<code>$code$</code>" in page
     assert "$x_1" not in page
-    assert "It is <math" in page, "in a card"
+    assert "It is <math" in page, "in an output"
     # a panel is a line with its title, and the last picture that it had follows
     assert page.count('class="lab-live"') == 1
     assert "<b>Colours &amp; sides</b>" in page

@@ -100,4 +100,9 @@ QUESTIONS = {
         ("a half", Right("a quarter"), "as many"),
         why="Half as many rows, and half as many columns.",
     ),
+    "90.q3": Question(
+        "How wide is the box of one unit of fire9, in pixels?",
+        ("3", "16", Right("more than 100")),
+        why="Every layer adds its window times the strides before it.",
+    ),
 }

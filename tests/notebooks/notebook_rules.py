@@ -258,15 +258,10 @@ def rhythm(one: Lab, template: Lab) -> Iterator[str]:
 
 @rule
 def predictions(one: Lab, template: Lab) -> Iterator[str]:
-    """No answer that can be read in the notebook: it is in the lab's module, or computed."""
-    known, asked = list(questions_of(one.number)), []
-    for call in (node for cell in one.code for node in _nodes(cell) if _is_call(node, "predict")):
-        first = getattr(call.args[0], "value", "") if call.args else ""
-        answer = next((key.value for key in call.keywords if key.arg == "answer"), None)
-        if isinstance(answer, ast.Constant):
-            yield f"the answer to {first!r} can be read; put the question into QUESTIONS"
-        elif answer is None:
-            asked.append(first)
+    """Each question of the lab's module is asked once: no answer can be read in the notebook."""
+    known = list(questions_of(one.number))
+    calls = (node for cell in one.code for node in _nodes(cell) if _is_call(node, "predict"))
+    asked = [getattr(call.args[0], "value", "") if call.args else "" for call in calls]
     if sorted(asked) != sorted(known):
         yield f"the notebook asks the questions {asked}, its module has {known}"
 

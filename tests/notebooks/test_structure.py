@@ -114,7 +114,6 @@ MUTANTS = {
         lambda m: [m.edit(c, "allclose", "equal") for c in ("pool-by-network", "box-by-tool")],
     ],
     "predictions": [
-        lambda m: m.edit("topic-1-question", '"90.q1"', '"Why?", answer="Because."'),
         lambda m: m.edit("topic-1-question", "q1", "q9"),
         lambda m: m.drop("topic-3-question"),
     ],

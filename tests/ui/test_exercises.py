@@ -7,6 +7,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -20,7 +21,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.labs import exercises as of_the_course
 from labsupport.labs.exercises import UnknownExercise
 from labsupport.ui import checking
-from labsupport.ui.checking import Case, Exercise, NotAsExpected, Session, judge
+from labsupport.ui.checking import Case, Exercise, NotAsExpected, Question, Right, Session, judge
 from labsupport.ui.checking import session as session_module
 from labsupport.ui.checking.cards import progress_card
 from labsupport.ui.checking.comparing import difference
@@ -52,24 +53,16 @@ def exercise(**changes) -> Exercise:
     return Exercise(**(settings | changes))
 
 
-class OneExercise:
-    """A set of exercises with the one above in it."""
+def only(one: Exercise, file: Path | None) -> SimpleNamespace:
+    """A set of exercises with one in it."""
 
-    def __init__(self, one: Exercise, file: Path | None) -> None:
-        self.one, self.file = one, file
+    def find(name: str) -> Exercise:
+        if name != one.id:
+            raise UnknownExercise(f'There is no exercise "{name}". There are: {one.id}.')
+        return one
 
-    def find(self, name: str) -> Exercise:
-        if name != self.one.id:
-            raise UnknownExercise(f'There is no exercise "{name}". There are: {self.one.id}.')
-        return self.one
-
-    find_question = staticmethod(of_the_course.find_question)
-
-    def all_exercises(self) -> tuple[Exercise, ...]:
-        return (self.one,)
-
-    def solution_file(self, one: Exercise) -> Path | None:
-        return self.file
+    others = {"all_exercises": lambda: (one,), "solution_file": lambda _: file}
+    return SimpleNamespace(find=find, find_question=of_the_course.find_question, **others)
 
 
 @pytest.fixture
@@ -88,7 +81,7 @@ def session(shown, tmp_path) -> Session:
     """A fresh session in which exercise 77.1 exists."""
     file = tmp_path / "77_1_double.py"
     file.write_text(SOLUTION)
-    return Session(OneExercise(exercise(), file))
+    return Session(only(exercise(), file))
 
 
 def double(row):
@@ -120,19 +113,14 @@ def unready(row):
     return later() if len(row) else None
 
 
-class HostileError(Exception):
-    def __str__(self):
-        raise RuntimeError("no words")
+def instance(name: str, base: type = object, **methods):
+    return type(name, (base,), {f"__{method}__": does for method, does in methods.items()})()
 
 
-class HostileValue:
-    def __eq__(self, other):
-        raise RuntimeError("not to be compared")
-
-    def __repr__(self):
-        raise RuntimeError("not to be shown")
-
-    __hash__ = None
+DOUBLES = instance("Doubles", call=lambda _, row: row + row)
+UNREADY = instance("Unready", call=lambda *_: throw(NotImplementedError()))
+HOSTILE_ERROR = instance("HostileError", Exception, str=lambda _: 1 / 0)
+HOSTILE_VALUE = instance("HostileValue", eq=lambda *_: 1 / 0, repr=lambda _: 1 / 0, hash=None)
 
 
 def throw(error):
@@ -161,7 +149,10 @@ WRONG = {
     "zeros": (lambda row: row * 0, "numbers", "never filled"),
     "declared mistake": (lambda row: row * row, "numbers", "the square, not"),
     "input changed": (lambda row: row.mul_(2), "changes its own input", "clone"),
-    "raises": (raises, "IndexError", "index"),
+    "raises": (raises, "IndexError", "an index beyond the end"),
+    "no such axis": (lambda row: row.softmax(1), "IndexError", "a `dim`"),
+    "nor in NumPy": (lambda row: row.numpy().sum(axis=1), "AxisError", "`axis`"),
+    "too many indices": (lambda row: row[0, 0], "IndexError", "more indices than axes"),
     "wrong dtype": (lambda row: range(row[0]), "TypeError", "wrong type"),
     "too many parameters": (lambda row, more: row, "cannot be called as `double(row)`", "renamed"),
     "never ends": (never_ends, "no answer within 0.5 seconds", "loop that never ends"),
@@ -171,8 +162,8 @@ WRONG = {
     "recursion": (lambda row: WRONG["recursion"][0](row), "RecursionError", "calls itself"),
     "misspelt": (lambda row: rwo * 2, "NameError", "misspelt"),  # noqa: F821
     "shapes": (lambda row: row + torch.zeros(7), "RuntimeError", "two shapes"),
-    "hostile error": (lambda row: throw(HostileError()), "HostileError", ""),
-    "hostile value": (lambda row: HostileValue(), "HostileValue", ""),
+    "hostile error": (lambda row: throw(HOSTILE_ERROR), "HostileError", ""),
+    "hostile value": (lambda row: HOSTILE_VALUE, "HostileValue", ""),
     "torch's own": (lambda row: torch.empty(1, device="meta").item(), "Error", ""),
     "called": (torch.zeros(3), "not a function", "round brackets"),
     "nothing": (None, "not a function", "round brackets"),
@@ -221,8 +212,12 @@ def test_right_answers_are_right_whatever_their_precision_or_kind():
         functools.partial(torch.mul, 2),
         operator.methodcaller("mul", 2),  # an object that can be called, without a signature
         torch.tensor(2.0).mul,
+        DOUBLES,
     ):
         assert judge(exercise(), function).state == "right", function
+    squares = {"reference": np.square, "cases": lambda: [Case("three", np.arange(3.0))]}
+    for function in (np.square, np.vectorize(lambda number: number**2)):
+        assert judge(exercise(**squares), function).state == "right", function
 
 
 def made(code: str, **names):
@@ -240,7 +235,14 @@ STUBS = (
 
 
 def test_stubs_are_not_done_and_nothing_else_is_a_stub():
-    for stub in [made(f"def f(row):\n    {body}") for body in STUBS] + [unready]:
+    stubs = [made(f"def f(row):\n    {body}") for body in STUBS]
+    for stub in (
+        *stubs,
+        unready,
+        UNREADY,
+        functools.partial(stubs[0]),
+        functools.partial(stubs[2]),
+    ):
         assert judge(exercise(), stub).state == "not done", stub
     for code in ("lambda row: row", "lambda row: 0", "lambda row: print(row)", "lambda row: ()"):
         assert not is_stub(eval(code)), code
@@ -269,6 +271,20 @@ def test_a_law_that_does_not_hold_is_told_and_a_guess_that_does():
     first_only = {"wrong guess.": lambda row: row * 3 if len(row) == 3 else row}
     verdict = judge(exercise(mistakes=first_only), lambda row: row * 3)
     assert "1.5 times" in verdict.looks_like
+
+
+def test_a_guess_holds_in_all_cases_that_are_wrong():
+    for answer, guess in (
+        (lambda row: -2 * row if len(row) == 3 else row, ""),
+        (lambda row: -2 * row if len(row) == 3 else 2 * row, "the sign is turned round."),
+        (lambda row: -2 * row if len(row) == 3 else row[9], "the sign is turned round."),
+        (lambda row: row * len(row), "too large by a factor, which differs"),
+        (lambda row: row**2 if len(row) == 3 else row[9], "the square, not the double."),
+        (lambda row: row**2 if len(row) == 3 else row / 0, "the square, not the double."),
+        (lambda row: row**2 if len(row) == 3 else row, ""),
+    ):
+        assert guess in judge(exercise(), answer).looks_like, guess
+        assert guess or not judge(exercise(), answer).looks_like
 
 
 def test_judging_leaves_no_trace():
@@ -318,11 +334,22 @@ ROW = torch.tensor([0.5, 3.0, -2.0, 7.0, 1.0, 4.0])
         (GRID, GRID.floor(), "rounded to whole numbers"),
         (ROW, ROW.roll(1), "moved by one place"),
         (LARGE, LARGE.where(INSIDE, 9.0), "border"),
-        (GRID, torch.nn.functional.pad(GRID[1:2, 1:2], (1,) * 4), ""),
+        (GRID, torch.nn.functional.pad(GRID[1:2, 1:2], (1,) * 4), "border"),
+        (LARGE, LARGE.where(torch.arange(36).view(6, 6) != 1, 9.0), ""),
+        (LARGE, LARGE.where(torch.arange(6) < 5, 77.0), "last one along the last axis"),
+        (GRID, -3 * GRID, ""),
+        (GRID.clamp(0, 1), GRID, "outside [0, 1] are left"),
+        (GRID.abs(), GRID, "an absolute value is missing"),
+        (torch.zeros(2, 3), torch.zeros(3), "one axis too many"),
+        (torch.zeros(2, 3), torch.zeros(7), ""),
+        ([2, 3], [0, 2], ""),
+        ([(0, 2), (1, 3)], [(0, -2), (-1, -3)], "sign"),
+        ([(0, 2), (1, 3)], [(0, -2), (1, 7)], ""),
         (torch.zeros(2, 3), torch.zeros(3, 2), "rows and columns are swapped"),
         (torch.zeros(1, 2, 3), torch.zeros(2, 3, 1), "the axes are in another order"),
         (torch.zeros(5, 4), torch.zeros(6, 4), "one too many or too few"),
-        ([1, 2, 3], [3, 2, 1], "opposite order"),
+        ([1, 2, 3], [3, 2, 1], "the order"),
+        (["a", "b", "c"], ["c", "b", "a"], "opposite order"),
         ([1, 2, 3], [1, 2], "one too many or too few"),
         ("Goldfish", "goldfish ", "capital letters"),
         (True, 1.0, "comparison"),
@@ -337,6 +364,7 @@ def test_differences_look_like_something(expected, got, guess):
     seen = difference(expected, got)
     assert seen is not None
     assert guess in seen.looks_like
+    assert bool(guess) == bool(seen.looks_like)
 
 
 def test_equal_values_agree():
@@ -375,14 +403,21 @@ def test_any_value_has_words(value):
     assert difference(value, value) is None
 
 
-def test_tables_mark_what_differs_and_only_small_arrays_have_one():
+def test_tables_mark_what_differs_and_show_a_large_arrays_part_around_it():
     table = as_table(GRID, GRID + torch.eye(3), tolerance=(1e-4, 1e-5))
     assert (table.count("<mark>"), table.count("<td>")) == (3, 9)
-    for one, other in ((torch.zeros(40, 40),) * 2, (torch.zeros(2), torch.zeros(3))):
+    large = torch.zeros(3, 40, 50)
+    large[1, 38, 20] = 0.5
+    table = as_table(large, torch.zeros(3, 40, 50), tolerance=(0, 0))
+    assert "<caption>the part [1:2, 32:40, 15:25]</caption>" in table
+    assert (table.count("<mark>0.5</mark>"), table.count("<td>")) == (1, 80)
+    for one, other in ((torch.zeros(()),) * 2, (torch.zeros(2), torch.zeros(3)), ([1], [2])):
         assert as_table(one, other, tolerance=(0, 0)) == ""
 
 
 # ---- the fingerprint ------------------------------------------------------------------------
+
+CALLED = "class F:\n    def __call__(self, x):\n        return x *"
 
 
 @pytest.mark.parametrize(
@@ -403,11 +438,16 @@ def test_tables_mark_what_differs_and_only_small_arrays_have_one():
         ("def f(x): return f(x - 1) if x else 0", "def f(x): return f(x - 1) if x else 1", False),
         ("K = torch.ones(3)\ndef f(x): return K", "K = torch.zeros(3)\ndef f(x): return K", False),
         ("f = torch.relu", "f = torch.relu", True),
+        ("f = partial(torch.mul, 2)", "f = partial(torch.mul, 2)", True),
+        ("f = partial(torch.mul, 2)", "f = partial(torch.mul, 3)", False),
+        (f"{CALLED} 2\nf = F()", f"{CALLED} 2\n\nf = F()", True),
+        (f"{CALLED} 2\nf = F()", f"{CALLED} 3\nf = F()", False),
         ("f = [].append", "f = torch.nn.ReLU", False),
     ],
 )  # fmt: skip
 def test_the_fingerprint_follows_the_code_and_what_it_uses(one, other, same):
-    prints = [fingerprint(made(code, torch=torch)) for code in (one, other)]
+    names = {"torch": torch, "partial": functools.partial}
+    prints = [fingerprint(made(code, **names)) for code in (one, other)]
     assert all(prints)
     assert (prints[0] == prints[1]) is same
 
@@ -467,8 +507,8 @@ def test_the_solution_is_asked_for_twice_until_the_answer_is_right(session, show
     assert "torch.stack" in repr(shown[3])
     page = shown[3]._repr_html_()
     assert "<details>" not in page
-    assert '<span style="color:var(--jp-mirror-editor-keyword-color,inherit)">def</span>' in page
-    Session(OneExercise(exercise(), None)).solution("77.1")
+    assert '<span class="k">def</span>' in page
+    Session(only(exercise(), None)).solution("77.1")
     assert "your instructor" in shown[4].text
 
 
@@ -489,7 +529,7 @@ def test_progress_follows_the_function_as_it_is_now(session, shown, monkeypatch)
     assert "right" in standing(session, shown)
     assert shown[-1].name == "Lab 77: 1 of 1 exercises are right"
     monkeypatch.delattr(main, "double")
-    assert standing(Session(OneExercise(exercise(), None)), shown) == "✓ 77.1 Twice a row: right"
+    assert standing(Session(only(exercise(), None)), shown) == "✓ 77.1 Twice a row: right"
 
 
 def test_progress_shows_the_lab_that_is_being_done_and_folds_the_others():
@@ -571,32 +611,22 @@ def test_a_card_has_a_role_a_word_and_a_sign_and_escapes_everything(session, sho
     assert repr(card) == "i Hint\n  1 of 2: Two of `each`."
 
 
-def test_predict_and_reveal_fold_the_answer(session, shown):
-    session.predict("Which is larger?", ["a", "b"], answer="b", why="It is `2 * a`.")
-    page = shown[0]._repr_html_()
-    assert page.count('type="radio"') == 2
-    assert page.count("✓ Right") == 1
-    assert "The answer: <strong>b</strong>. It is <code>2 * a</code>." in page
-    assert "2 * a" not in repr(shown[0])
-    session.predict("Why?", answer="Because.", why="So it is.")
-    free = shown[1]._repr_html_()
-    assert free.index("<details>") < free.index("Because.")
-    assert "Because" not in repr(shown[1])
-    checking.reveal("What you should see", "A peak at **1**, $x^2$.")
-    data = shown[2].data
-    assert data.startswith("<details><summary><strong>What you should see</strong></summary>\n\n")
-    assert "$x^2$" in data
-
-
 def test_predict_asks_a_question_of_the_labs_module(session, shown, monkeypatch):
     monkeypatch.setenv("LABS_EXERCISES", str(Path(__file__).parents[1] / "notebooks"))
     session.predict("90.q2")
     assert "a quarter" in shown[0]._repr_html_()
-    with pytest.raises(UnknownExercise, match=r"90\.q1, 90\.q2"):
-        session.predict("90.q7")
-    for settings, words in (
-        ({}, "needs the answer"),
-        *(({"options": some, "answer": "b"}, ".") for some in (["a", "c"], ["b", "b"], "ab")),
-    ):
-        with pytest.raises(BadSetting, match=words):
-            session.predict("Which?", **settings)
+    for unknown in ("90.q7", "Which?"):
+        with pytest.raises(UnknownExercise, match="There is no question"):
+            session.predict(unknown)
+
+
+def test_a_question_folds_its_answer_and_has_just_one():
+    card = Question("Which is larger?", ("a", Right("b")), "It is `2 * a`.").card()
+    page = card._repr_html_()
+    assert page.count('type="radio"') == 2
+    assert page.count("✓ Right") == 1
+    assert "The answer: <strong>b</strong>. It is <code>2 * a</code>." in page
+    assert "2 * a" not in repr(card)
+    for options in (("a", "c"), (Right("b"), "b"), (Right("a"), Right("b")), ()):
+        with pytest.raises(BadSetting, match="just one of them Right"):
+            Question("Which?", options, "So.")

@@ -158,6 +158,9 @@ RECEPTIVE_FIELD = Exercise(
         "a layer's own stride counts for itself; it counts from the next layer on.": (
             lambda layers: _walk(layers, own=True)
         ),
+        "the kernels are added: beyond the first, each adds only k - 1 steps.": (
+            lambda layers: sum(kernel for kernel, _ in layers)
+        ),
         "the kernels are multiplied.": (
             lambda layers: int(torch.tensor([kernel for kernel, _ in layers]).prod())
         ),

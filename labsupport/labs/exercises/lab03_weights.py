@@ -50,6 +50,12 @@ PICTURE = Exercise(
         "stretched from the smallest to the largest weight: zero is no longer middle grey.": (
             lambda weights: (weights - weights.min()) / (weights.max() - weights.min())
         ),
+        "the weights run from -1 to 1 now, a picture from 0 to 1: halve them, and add 0.5.": (
+            lambda weights: 2 * _as_picture(weights) - 1
+        ),
+        "the weights are halved and moved to 0.5, but not divided by the largest of them.": (
+            lambda weights: (weights + 1) / 2
+        ),
         "cut off at 0: negative weights are lost.": lambda weights: weights.clamp(0, 1),
         "each colour has its own scale, so the colours are wrong.": (
             lambda weights: 0.5 + weights / (2 * weights.abs().amax((1, 2), keepdim=True))

@@ -57,6 +57,9 @@ HIDE = Exercise(
                 torch.as_tensor(colour).view(3, 1, 1),
             )
         ),
+        "all channels get the same number; each has a number of its own in the colour.": (
+            lambda image, box, colour: _hide(image, box, (colour[0],) * 3)
+        ),
         "the hidden part is black, whatever the colour.": (
             lambda image, box, _: _hide(image, box, (0.0,) * 3)
         ),

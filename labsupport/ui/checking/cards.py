@@ -1,26 +1,28 @@
-"""Cards, as HTML and as plain text: a verdict, hints, the solution, how far a student has come;
-questions to answer before looking, and text that is folded until then."""
+"""Cards, as HTML and as plain text: a verdict, hints, the solution, how far a student has come,
+and questions to answer before looking."""
 
 import hashlib
 import html
+import itertools
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from IPython.display import Markdown, display
+import pygments  # type: ignore[import-untyped]
+from IPython.display import display
+from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 from pygments.lexers import PythonLexer  # type: ignore[import-untyped]
-from pygments.token import Token  # type: ignore[import-untyped]
 
 from labsupport.core.errors import BadSetting
 from labsupport.ui.checking.judging import Exercise, State, Verdict
 
-Mood = Literal["right", "wrong", "open", "note"]
+Mood = Literal["right", "wrong", "open", "note", "question"]
 
 # JupyterLab's shortcuts stay out of the element with this attribute: its keys are its own.
 OWN_KEYS = 'data-lm-suppress-shortcuts="true"'
-SIGNS: dict[Mood, str] = {"right": "✓", "wrong": "✗", "open": "○", "note": "i"}
+SIGNS: dict[Mood, str] = {"right": "✓", "wrong": "✗", "open": "○", "note": "i", "question": "?"}
 
 # The text keeps the theme's own colour; the accents have a contrast of at least 4.5 with their
 # white signs. What is marked `!important` stands against JupyterLab's rules for rendered HTML.
@@ -30,7 +32,7 @@ STYLE = """
  background:color-mix(in srgb,var(--a) 7%,transparent);
  font:14px/1.5 var(--jp-content-font-family,system-ui,sans-serif);
  color:var(--jp-content-font-color1,inherit);overflow-wrap:break-word}
-.lab-right{--a:#1a7f37}.lab-wrong{--a:#a8480b}.lab-open{--a:#5b6470}.lab-note{--a:#0b62a8}
+.lab-right{--a:#1a7f37}.lab-wrong{--a:#a8480b}.lab-open{--a:#5b6470}
 .lab-card p{margin:.35em 0 0!important}
 .lab-card code{font-size:.93em;background:none!important;padding:0!important;color:inherit}
 .lab-head{display:flex;gap:.6em;align-items:center;font-weight:600}
@@ -55,7 +57,24 @@ STYLE = """
  border:1px solid color-mix(in srgb,currentColor 22%,transparent)}
 .lab-card mark{color:inherit;background:none;font-weight:700;border-bottom:2px solid var(--a)}
 .lab-card mark::before{content:"\\2260\\00a0"}
+.lab-card caption{caption-side:bottom;text-align:left;opacity:.78}
+.lab-card pre [class^=k],.lab-card pre .ow{color:var(--jp-mirror-editor-keyword-color,inherit)}
+.lab-card pre [class^=c]{color:var(--jp-mirror-editor-comment-color,inherit)}
+.lab-card pre [class^=s]{color:var(--jp-mirror-editor-string-color,inherit)}
+.lab-card pre [class^=m]{color:var(--jp-mirror-editor-number-color,inherit)}
+.lab-card pre .nf{color:var(--jp-mirror-editor-def-color,inherit)}
+.lab-card pre .nb{color:var(--jp-mirror-editor-builtin-color,inherit)}
+.lab-options{margin:.45em 0 0;padding:0;border:0;display:grid;
+ grid-template-columns:max-content max-content 1fr;gap:.2em .55em;align-items:baseline}
+.lab-options label{cursor:pointer;grid-column:2}
+.lab-options input{margin:0;accent-color:var(--a);grid-column:1}
+.lab-options .lab-said{display:none;font-weight:600}.lab-options .lab-why{display:none;
+ grid-column:2/-1;margin:0 0 .3em}
+.lab-options input:checked+label+.lab-said,
+.lab-options input:checked+label+.lab-said+.lab-why{display:block}
 """
+
+Facts = Sequence[tuple[str, str, str]]  # term, text, HTML that stands for the text
 
 
 @dataclass(frozen=True)
@@ -66,7 +85,7 @@ class Card:
     word: str
     name: str = ""
     text: str = ""
-    facts: tuple[tuple[str, str, str], ...] = ()  # (term, text, HTML that stands for the text)
+    facts: Facts = ()
     after: str = ""
     body: str = ""  # HTML between the facts and `after`
     folds: tuple[tuple[str, str], ...] = ()  # (summary, HTML)
@@ -74,14 +93,13 @@ class Card:
 
     def _repr_html_(self) -> str:
         name = f'<span class="lab-name">{inline(self.name)}</span>' if self.name else ""
-        head = (
+        return (
+            f'<style>{STYLE}</style><div class="lab-card lab-{self.mood}" role="status">'
             f'<div class="lab-head"><span class="lab-sign" aria-hidden="true">{SIGNS[self.mood]}'
             f'</span><span class="lab-word">{html.escape(self.word)}</span>{name}</div>'
+            f"{paragraph(self.text)}{listed(self.facts)}{self.body}{paragraph(self.after)}"
+            f"{''.join(folded(*fold) for fold in self.folds)}</div>"
         )
-        text = f"<p>{inline(self.text)}</p>" if self.text else ""
-        after = f"<p>{inline(self.after)}</p>" if self.after else ""
-        folds = "".join(fold_html(summary, inner) for summary, inner in self.folds)
-        return framed(head + text + _facts(self.facts) + self.body + after + folds, self.mood)
 
     def __repr__(self) -> str:
         head = f"{SIGNS[self.mood]} {self.word}" + (f": {plain(self.name)}" if self.name else "")
@@ -95,49 +113,28 @@ def show(card: object) -> None:
     display(card)  # type: ignore[no-untyped-call]
 
 
-def framed(inner: str, mood: Mood) -> str:
-    """HTML inside the frame of a card."""
-    return f'<style>{STYLE}</style><div class="lab-card lab-{mood}" role="status">{inner}</div>'
+def paragraph(text: str) -> str:
+    """A line of text as a paragraph; "" without."""
+    return f"<p>{inline(text)}</p>" if text else ""
 
 
-def _facts(facts: Iterable[tuple[str, str, str]]) -> str:
-    rows = "".join(
-        f"<dt>{html.escape(term)}</dt><dd>{table or inline(text)}</dd>"
-        for term, text, table in facts
+def listed(facts: Facts) -> str:
+    """Facts as a list of terms."""
+    rows = (
+        f"<dt>{html.escape(term)}</dt><dd>{own or inline(text)}</dd>" for term, text, own in facts
     )
-    return f"<dl>{rows}</dl>" if rows else ""
+    return f"<dl>{''.join(rows)}</dl>" if facts else ""
 
 
-def fold_html(summary: str, inner: str) -> str:
+def folded(summary: str, inner: str) -> str:
     """A part that opens on a click or the Enter key."""
     return f"<details><summary {OWN_KEYS}>{inline(summary)}</summary>{inner}</details>"
 
 
-def preformatted(text: str) -> str:
-    """Text with its own line breaks, in a fixed-width font."""
-    return f"<pre>{html.escape(text.rstrip())}</pre>"
-
-
-_HUES = (
-    (Token.Comment, "comment"),
-    (Token.Keyword, "keyword"),
-    (Token.Operator.Word, "keyword"),
-    (Token.Literal.String, "string"),
-    (Token.Literal.Number, "number"),
-    (Token.Name.Function, "def"),
-    (Token.Name.Builtin, "builtin"),
-)
-
-
 def code_block(code: str) -> str:
-    """Python code in the colours that JupyterLab's own editor has in the present theme."""
-    parts = []
-    for sort, text in PythonLexer().get_tokens(code.strip()):
-        hue = next((name for token, name in _HUES if sort in token), "")
-        shown = html.escape(text)
-        style = f"color:var(--jp-mirror-editor-{hue}-color,inherit)"
-        parts.append(f'<span style="{style}">{shown}</span>' if hue else shown)
-    return f"<pre>{''.join(parts).rstrip()}</pre>"
+    """Python code; `STYLE` gives it the colours of JupyterLab's own editor in the present theme."""
+    spans = pygments.highlight(code, PythonLexer(), HtmlFormatter(nowrap=True))
+    return f"<pre>{spans.strip()}</pre>"
 
 
 def inline(text: str) -> str:
@@ -189,13 +186,12 @@ def verdict_card(exercise: Exercise, verdict: Verdict) -> Card:
     if verdict.looks_like:
         strong = f"<strong>{inline(verdict.looks_like)}</strong>"
         facts.append(("Looks like", verdict.looks_like, strong))
-    after = ""
-    if verdict.state != "right":
-        minutes = f"About {exercise.minutes} minutes. " if verdict.state == "not done" else ""
-        after = f'{minutes}Stuck? `hint("{exercise.id}")`'
-    printed = (("What your function printed", preformatted(verdict.printed)),)
-    folds = printed if verdict.printed else ()
-    return Card(mood, word, exercise.name, verdict.headline, tuple(facts), after, folds=folds)
+    after = "" if verdict.state == "right" else f'Stuck? `hint("{exercise.id}")`'
+    if verdict.state == "not done":
+        after = f"About {exercise.minutes} minutes. {after}"
+    printed = f"<pre>{html.escape(verdict.printed.rstrip())}</pre>"
+    folds = (("What your function printed", printed),) if verdict.printed else ()
+    return Card(mood, word, exercise.name, verdict.headline, facts, after, folds=folds)
 
 
 def hint_card(exercise: Exercise, seen: int) -> Card:
@@ -203,14 +199,13 @@ def hint_card(exercise: Exercise, seen: int) -> Card:
     total = len(exercise.hints)
     folds: tuple[tuple[str, str], ...] = ()
     for count in range(total, seen, -1):
-        later = "".join(fold_html(*fold) for fold in folds)
-        hint = f"<p>{inline(exercise.hints[count - 1])}</p>{later}"
-        folds = ((f"Next hint ({count} of {total})", hint),)
+        later = "".join(folded(*fold) for fold in folds)
+        folds = ((f"Next hint ({count} of {total})", paragraph(exercise.hints[count - 1]) + later),)
     return Card(
         "note",
         "Hint",
         exercise.name,
-        facts=tuple((f"{i + 1} of {total}", exercise.hints[i], "") for i in range(seen)),
+        facts=[(f"{i + 1} of {total}", exercise.hints[i], "") for i in range(seen)],
         after="" if folds else f'That is the last one. `solution("{exercise.id}")` shows a way.',
         folds=folds,
         plain_only=(f'The next hint: hint("{exercise.id}")',) if folds else (),
@@ -234,53 +229,33 @@ def solution_card(exercise: Exercise, code: str | None, *, shown: bool, hints_se
     return Card("open", "Solution", exercise.name, text, folds=folds, plain_only=anyway)
 
 
-def progress_card(rows: Sequence[tuple[Exercise, Standing]], lab: str = "") -> Card:
+Rows = Sequence[tuple[Exercise, Standing]]
+
+
+def progress_card(rows: Rows, lab: str = "") -> Card:
     """How the exercises of a lab ("05") stand, with those of the other labs folded; "": all."""
-    labs: dict[str, list[tuple[Exercise, Standing]]] = {}
-    for exercise, standing in rows:
-        labs.setdefault(exercise.id.split(".")[0], []).append((exercise, standing))
+    labs = {name: list(its) for name, its in itertools.groupby(rows, lambda row: row[0].lab)}
     facts = {name: _standing_fact(name, its) for name, its in labs.items()}
-    seen, others = labs.get(lab), tuple(fact for name, fact in facts.items() if name != lab)
-    if seen is None:
-        return Card(_mood_of(rows), "Your progress", _right_of(rows), facts=others)
-    folds = ((f"All labs: {_right_of(rows)}", _facts(others)),) if others else ()
-    words = f"Lab {lab}: {_right_of(seen)}"
-    return Card(_mood_of(seen), "Your progress", words, facts=(facts[lab],), folds=folds)
+    shown = [facts.pop(lab)] if lab in labs else [facts.pop(name) for name in labs]
+    own = labs.get(lab, rows)
+    folds = ((f"All labs: {_right_of(rows)}", listed([*facts.values()])),) if facts else ()
+    words = f"Lab {lab}: {_right_of(own)}" if lab in labs else _right_of(rows)
+    mood: Mood = "right" if own and all(standing == "right" for _, standing in own) else "note"
+    return Card(mood, "Your progress", words, facts=shown, folds=folds)
 
 
-def _standing_fact(lab: str, rows: Sequence[tuple[Exercise, Standing]]) -> tuple[str, str, str]:
-    lines = []
-    for exercise, standing in rows:
-        sign, words = _STANDING_WORDS[standing]
-        lines.append(f"{sign} {exercise.id} {exercise.title}: {words}")
+def _standing_fact(lab: str, rows: Rows) -> tuple[str, str, str]:
+    signs = [(*_STANDING_WORDS[standing], one) for one, standing in rows]
+    lines = [f"{sign} {one.id} {one.title}: {words}" for sign, words, one in signs]
     return f"Lab {lab}", "; ".join(lines), "<br>".join(map(inline, lines))
 
 
-def _right_of(rows: Sequence[tuple[Exercise, Standing]]) -> str:
+def _right_of(rows: Rows) -> str:
     solved = sum(standing == "right" for _, standing in rows)
     return f"{solved} of {len(rows)} exercises are right"
 
 
-def _mood_of(rows: Sequence[tuple[Exercise, Standing]]) -> Mood:
-    return "right" if rows and all(standing == "right" for _, standing in rows) else "note"
-
-
 # Questions
-
-# The answer appears through `:checked` alone, so it also works in an exported page.
-_QUESTION_STYLE = """
-<style>.lab-card .lab-options{margin:.45em 0 0;padding:0;border:0;display:grid;
- grid-template-columns:max-content max-content 1fr;gap:.2em .55em;align-items:baseline}
-.lab-options label{cursor:pointer;grid-column:2}
-.lab-options input{margin:0;accent-color:var(--a);grid-column:1}
-.lab-options .lab-said{display:none;font-weight:600}.lab-options .lab-why{display:none;
- grid-column:2/-1;margin:0 0 .3em}
-.lab-options input:checked+label+.lab-said,
-.lab-options input:checked+label+.lab-said+.lab-why{display:block}
-.lab-card input.lab-free{font:inherit;width:min(100%,30em);margin-top:.5em;padding:.2em .5em;
- color:inherit;border-radius:4px;border:1px solid color-mix(in srgb,currentColor 35%,transparent);
- background:color-mix(in srgb,currentColor 4%,transparent)}</style>
-"""
 
 
 class Right(str):
@@ -291,75 +266,49 @@ class Right(str):
 
 @dataclass(frozen=True)
 class Question:
-    """A question with options (or, without, a free answer) whose answer is folded away.
+    """A question with options, of which one is `Right`; the answer is folded away.
 
-    One option is the answer: it is a `Right`, or `answer` says its text again. Raises `BadSetting`
-    when the answer is not among the options, or an option stands there twice.
+    It appears through CSS's `:checked` alone, so it also does in an exported page. Raises
+    `BadSetting` without options that differ, or without just one right one.
 
-    >>> Question("How many?", ("one", Right("two"))).answer
-    'two'
+    >>> Question("How many?", ("one", Right("two")), "One and one.").card()
+    ? Predict, then look
+      How many?
+      ( ) one
+      ( ) two
     """
 
     question: str
-    options: tuple[str, ...] = ()
-    _: KW_ONLY
-    answer: str = ""
-    why: str = ""
+    options: tuple[str, ...]
+    why: str
 
     def __post_init__(self) -> None:
-        if len(set(self.options)) < len(self.options):
-            raise BadSetting("The options are a list of different texts.")
-        right = [str(option) for option in self.options if isinstance(option, Right)]
-        if len(right) == 1 and not self.answer:
-            object.__setattr__(self, "answer", right[0])
-        if self.options and self.answer not in self.options:
-            shown = ", ".join(repr(option) for option in self.options)
-            raise BadSetting(f"The answer {self.answer!r} is not one of the options: {shown}.")
+        right = [option for option in self.options if isinstance(option, Right)]
+        if len(right) != 1 or len(set(self.options)) < len(self.options):
+            words = "has a tuple of different options, just one of them Right(...)"
+            raise BadSetting(f"The question {self.question!r} {words}, not {self.options!r}.")
 
-    def _repr_html_(self) -> str:
-        head = (
-            '<div class="lab-head"><span class="lab-sign" aria-hidden="true">?</span>'
-            f'<span class="lab-word">Predict, then look</span></div><p>{inline(self.question)}</p>'
-        )
-        body = self._choices() if self.options else self._free()
-        return _QUESTION_STYLE + framed(head + body, "note")
+    @property
+    def answer(self) -> str:
+        """The right option."""
+        return next(option for option in self.options if isinstance(option, Right))
 
-    def _choices(self) -> str:
+    def card(self) -> Card:
+        """What `predict` shows."""
         group = "q" + hashlib.sha256(self.question.encode()).hexdigest()[:10]
-        rows = "".join(self._choice(group, i) for i in range(len(self.options)))
-        legend = f'<fieldset class="lab-options" aria-label="{html.escape(plain(self.question))}">'
-        return f"{legend}{rows}</fieldset>"
+        rows = "".join(self._choice(group, place) for place in range(len(self.options)))
+        label = html.escape(plain(self.question))
+        body = f'<fieldset class="lab-options" aria-label="{label}">{rows}</fieldset>'
+        options = tuple(f"( ) {plain(option)}" for option in self.options)
+        return Card("question", "Predict, then look", "", self.question, (), "", body, (), options)
 
-    def _choice(self, group: str, index: int) -> str:
-        option, name = self.options[index], f"{group}-{index}"
-        right = option == self.answer
-        said = f"{SIGNS['right']} Right" if right else f"{SIGNS['wrong']} Not quite"
-        why = self.why if right else f"The answer: **{self.answer}**. {self.why}"
+    def _choice(self, group: str, place: int) -> str:
+        option, name = self.options[place], f"{group}-{place}"
+        said, why = f"{SIGNS['right']} Right", self.why
+        if option != self.answer:
+            said, why = f"{SIGNS['wrong']} Not quite", f"The answer: **{self.answer}**. {self.why}"
         return (
             f'<input type="radio" name="{group}" id="{name}" {OWN_KEYS}>'
             f'<label for="{name}">{inline(option)}</label><span class="lab-said">{said}</span>'
             f'<div class="lab-why" role="status">{inline(why)}</div>'
         )
-
-    def _free(self) -> str:
-        field = (
-            '<input type="text" class="lab-free" aria-label="Your prediction" '
-            f'placeholder="Your prediction" {OWN_KEYS}>'
-        )
-        answer = f"<p><strong>{inline(self.answer)}</strong> {inline(self.why)}</p>"
-        return field + fold_html("I have an answer: look", answer)
-
-    def __repr__(self) -> str:
-        options = "".join(f"\n  ( ) {plain(option)}" for option in self.options)
-        return f"? Predict, then look: {plain(self.question)}{options}"
-
-
-def reveal(title: str, text: str) -> None:
-    """Show Markdown text folded behind its title ("What you should see").
-
-    For text that holds numbers of this run; text that never changes goes into a Markdown cell
-    with `<details>`, so that it is there before anything is run.
-    """
-    summary = f"<summary><strong>{html.escape(title)}</strong></summary>"
-    folded = f"<details>{summary}\n\n{text}\n\n</details>"
-    show(Markdown(folded))  # type: ignore[no-untyped-call]

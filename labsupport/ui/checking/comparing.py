@@ -1,26 +1,49 @@
 """Is the student's value the expected one, and if not: what does the mistake look like?"""
 
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from labsupport.ui.checking import values
-from labsupport.ui.checking.values import Numbers, is_array, is_number, is_truth, kind, to_numpy
+from labsupport.ui.checking.values import (
+    Numbers,
+    in_words,
+    is_array,
+    is_number,
+    is_truth,
+    kind,
+    number,
+    to_numpy,
+)
 
 Tolerance = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first difference: a headline, where it is, and what it looks like (may be "")."""
+    """The first difference: a headline, where it is, and what it looks like.
+
+    `seen` says what is plainly there (no `return`, a division by zero). `guesses` are the typical
+    mistakes that, made with the expected numbers, give just these: most likely first.
+    """
 
     headline: str
     where: str = ""
-    looks_like: str = ""
+    seen: str = ""
+    guesses: tuple[str, ...] = ()
+
+    @property
+    def looks_like(self) -> str:
+        """What is seen, or else the first guess; "" without."""
+        return self.seen or next(iter(self.guesses), "")
+
+
+def in_all(gaps: Sequence[Difference]) -> tuple[str, ...]:
+    """The guesses of the first difference that fit the others as well."""
+    return tuple(one for one in gaps[0].guesses if all(one in gap.guesses for gap in gaps))
 
 
 def difference(
@@ -38,145 +61,13 @@ def difference(
     """
     if _is_unfinished(expected, got):
         return _compare_unfinished(expected, got)
-    compare = next((compare for applies, compare in _COMPARISONS if applies(expected)), None)
-    return compare(expected, got, tolerance) if compare else _compare_rest(expected, got)
-
-
-def _compare_unfinished(expected: Any, got: Any) -> Difference | None:
-    if expected is got:
-        return None
-    if got is None:
-        guess = "there is no `return`, or it is not reached."
-    elif isinstance(got, types.GeneratorType):
-        guess = "a `yield`, or a `for` inside round brackets; collect the values first."
-    elif callable(got):
-        guess = "the round brackets of a call are missing."
-    else:
-        guess = "a placeholder is left in the code."
-    return Difference(_other_kind(got, kind(expected)), looks_like=guess)
-
-
-def _compare_truths(expected: Any, got: Any, _tolerance: Tolerance) -> Difference | None:
-    if not is_truth(got):
-        guess = "a comparison such as `> 0` is missing at the end."
-        return Difference(_other_kind(got, "True or False"), looks_like=guess)
-    wanted, given = to_numpy(expected), to_numpy(got)
-    if wanted.shape != given.shape:
-        return _compare_shapes(expected, got)
-    if np.array_equal(wanted, given):
-        return None
-    guess = "True and False are swapped." if np.array_equal(wanted, ~given) else ""
-    return Difference("True and False are not where they should be.", _first(wanted, given), guess)
-
-
-def _compare_numbers(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
-    if is_array(got) and not is_truth(got) and to_numpy(got).size == 1:
-        got = got.reshape(())
-    if not is_number(got):
-        guess = "the last step, from many numbers to one, is missing." if is_array(got) else ""
-        return Difference(_other_kind(got, "one number"), looks_like=guess)
-    return _compare_values(to_numpy(expected), to_numpy(got), tolerance)
-
-
-def _compare_arrays(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
-    if not is_array(got) or isinstance(expected, torch.Tensor) != isinstance(got, torch.Tensor):
-        sort = "a tensor" if isinstance(expected, torch.Tensor) else "a NumPy array"
-        guess = "" if is_number(got) else f"the values were not put into {sort}."
-        return Difference(_other_kind(got, kind(expected)), looks_like=guess)
-    if is_truth(got):
-        guess = "a comparison takes the place of the numbers."
-        return Difference("It gives back True and False, not numbers.", looks_like=guess)
-    if tuple(expected.shape) != tuple(got.shape):
-        return _compare_shapes(expected, got)
-    return _compare_values(to_numpy(expected), to_numpy(got), tolerance)
-
-
-def _compare_shapes(expected: Any, got: Any) -> Difference:
-    wanted, given = tuple(expected.shape), tuple(got.shape)
-    headline = f"The shape is {given}; expected: {wanted}."
-    return Difference(headline, looks_like=_shape_guess(wanted, given))
-
-
-def _shape_guess(wanted: tuple[int, ...], given: tuple[int, ...]) -> str:
-    if given == wanted[::-1]:
-        return "rows and columns are swapped."
-    if sorted(given) == sorted(wanted):
-        return "the axes are in another order."
-    bare = tuple(size for size in given if size != 1)
-    if bare == tuple(size for size in wanted if size != 1):
-        return "an axis of size 1 is too many or missing (`squeeze`, `unsqueeze`, `keepdim`)."
-    if len(given) < len(wanted):
-        return "it sums (or picks) over one axis too many."
-    if len(given) > len(wanted):
-        return "one axis is still to be summed or picked."
-    gaps = {abs(one - other) for one, other in zip(wanted, given, strict=True)} - {0}
-    if gaps == {1}:
-        return "one too many or too few: look at the ends of the range, or at a `+ 1`."
-    return ""
-
-
-def _compare_texts(expected: str, got: Any, _tolerance: Tolerance) -> Difference | None:
-    if not isinstance(got, str):
-        return Difference(_other_kind(got, "a text"))
-    if expected == got:
-        return None
-    same = expected.strip().casefold() == got.strip().casefold()
-    guess = "only spaces or capital letters differ." if same else ""
-    return Difference("The text is another one.", looks_like=guess)
-
-
-def _compare_mappings(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
-    if not isinstance(got, Mapping):
-        return Difference(_other_kind(got, "a dict"))
-    if set(expected) != set(got):
-        missing, extra = set(expected) - set(got), set(got) - set(expected)
-        words = f"missing: {values.in_words(sorted(missing, key=str))}" if missing else ""
-        more = f"not expected: {values.in_words(sorted(extra, key=str))}" if extra else ""
-        return Difference("The keys are not right.", "; ".join(filter(None, (words, more))))
-    return _first_of(
-        ((f"at the key {values.in_words(k)}", expected[k], got[k]) for k in expected), tolerance
-    )
-
-
-def _compare_sequences(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
-    if not isinstance(got, Sequence) or isinstance(got, str):
-        return Difference(_other_kind(got, kind(expected)))
-    if len(expected) != len(got):
-        one = "one too many or too few: look at the ends of the range."
-        guess = one if abs(len(expected) - len(got)) == 1 else ""
-        words = f"It gives {len(got)} values; expected: {len(expected)}."
-        return Difference(words, looks_like=guess)
-    gap = _first_of(_numbered(expected, got), tolerance)
-    if gap and _first_of(_numbered(expected[::-1], got), tolerance) is None:
-        return Difference(gap.headline, gap.where, "the values stand in the opposite order.")
-    return gap
-
-
-def _numbered(expected: Any, got: Any) -> Iterable[tuple[str, Any, Any]]:
-    return ((f"in value number {i + 1}", expected[i], got[i]) for i in range(len(expected)))
-
-
-def _first_of(parts: Iterable[tuple[str, Any, Any]], tolerance: Tolerance) -> Difference | None:
-    for where, expected, got in parts:
-        gap = difference(expected, got, tolerance=tolerance)
-        if gap:
-            place = f"{where}: {gap.where}" if gap.where else where
-            return Difference(gap.headline, place, gap.looks_like)
-    return None
-
-
-def _compare_rest(expected: Any, got: Any) -> Difference | None:
-    if type(expected) is not type(got):
-        return Difference(_other_kind(got, kind(expected)))
-    try:
-        same = bool(expected == got)
-    except Exception:
-        same = expected is got
-    return None if same else Difference("The value is another one.")
-
-
-def _other_kind(got: Any, wanted: str) -> str:
-    return f"It gives back {kind(got)}; expected: {wanted}."
+    if is_truth(expected) or is_number(expected) or is_array(expected):
+        return _compare_numbers(expected, got, tolerance)
+    if isinstance(expected, Mapping):
+        return _compare_mappings(expected, got, tolerance)
+    if isinstance(expected, list | tuple):
+        return _compare_sequences(expected, got, tolerance)
+    return _compare_rest(expected, got)
 
 
 def _is_unfinished(expected: Any, got: Any) -> bool:
@@ -185,69 +76,191 @@ def _is_unfinished(expected: Any, got: Any) -> bool:
     return isinstance(got, types.GeneratorType) or (callable(got) and not callable(expected))
 
 
-Comparison = Callable[[Any, Any, Tolerance], Difference | None]
-_COMPARISONS: tuple[tuple[Callable[[object], bool], Comparison], ...] = (
-    (is_truth, _compare_truths),
-    (is_number, _compare_numbers),
-    (is_array, _compare_arrays),
-    (lambda value: isinstance(value, str), _compare_texts),
-    (lambda value: isinstance(value, Mapping), _compare_mappings),
-    (lambda value: isinstance(value, list | tuple), _compare_sequences),
-)
+def _compare_unfinished(expected: Any, got: Any) -> Difference | None:
+    if expected is got:
+        return None
+    if got is None:
+        words = "there is no `return`, it is not reached, or what it calls gives nothing back."
+    elif isinstance(got, types.GeneratorType):
+        words = "a `yield`, or a `for` inside round brackets; collect the values first."
+    elif callable(got):
+        words = "the round brackets of a call are missing."
+    else:
+        words = "a placeholder is left in the code."
+    return _other_kind(got, kind(expected), words)
 
 
-# ---- numbers of one shape -------------------------------------------------------------------
+def _other_kind(got: Any, wanted: str, seen: str = "") -> Difference:
+    return Difference(f"It gives back {kind(got)}; expected: {wanted}.", seen=seen)
+
+
+def _compare_numbers(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
+    """Truth values, numbers and arrays: their kinds, then their shapes, then their values."""
+    if is_number(expected) and is_array(got) and to_numpy(got).size == 1:
+        got = got.reshape(())
+    tensor = isinstance(expected, torch.Tensor)
+    if is_truth(expected):
+        fits, wanted = is_truth(got), "True or False"
+        words = "a comparison such as `> 0` is missing at the end."
+    elif is_number(expected):
+        fits, wanted = is_number(got), "one number"
+        words = "the last step, from many numbers to one, is missing."
+    else:
+        fits, wanted = isinstance(got, torch.Tensor if tensor else np.ndarray), kind(expected)
+        words = f"the values were not put into a {'tensor' if tensor else 'NumPy array'}."
+    if not fits:
+        many = is_array(got) or isinstance(got, list | tuple)
+        return _other_kind(got, wanted, words if many or wanted == "True or False" else "")
+    if is_truth(got) and not is_truth(expected):
+        words = "a comparison takes the place of the numbers."
+        return Difference("It gives back True and False, not numbers.", seen=words)
+    return _compare_shaped(expected, got, tolerance)
+
+
+def _compare_shaped(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
+    """Two arrays, or two numbers: their shapes, and then their values."""
+    wanted, given = to_numpy(expected), to_numpy(got)
+    if wanted.shape == given.shape:
+        return _compare_values(wanted, given, tolerance)
+    headline = f"The shape is {given.shape}; expected: {wanted.shape}."
+    guess = _shape_guess(wanted.shape, given.shape)
+    return Difference(headline, guesses=(guess,) if guess else ())
+
+
+def _shape_guess(wanted: tuple[int, ...], given: tuple[int, ...]) -> str:
+    if len(wanted) == 2 and given == wanted[::-1]:
+        return "rows and columns are swapped."
+    if sorted(given) == sorted(wanted):
+        return "the axes are in another order."
+    bare, others = ([size for size in shape if size != 1] for shape in (given, wanted))
+    if bare == others:
+        return "an axis of size 1 is too many or missing (`squeeze`, `unsqueeze`, `keepdim`)."
+    if len(given) + 1 == len(wanted) and _is_part(given, wanted):
+        return "it sums (or picks) over one axis too many."
+    if len(given) == len(wanted) + 1 and _is_part(wanted, given):
+        return "one axis is still to be summed or picked."
+    if len(given) == len(wanted) and set(np.abs(np.subtract(given, wanted))) <= {0, 1}:
+        return "one too many or too few: look at the ends of the range, or at a `+ 1`."
+    return ""
+
+
+def _is_part(some: tuple[int, ...], more: tuple[int, ...]) -> bool:
+    """Whether the sizes stand among the others in the same order."""
+    left = iter(more)
+    return all(size in left for size in some)
+
+
+def _compare_mappings(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
+    if not isinstance(got, Mapping):
+        return _other_kind(got, "a dict")
+    if set(expected) != set(got):
+        where = f"expected: {in_words([*expected])}; got: {in_words([*got])}"
+        return Difference("The keys are not right.", where)
+    parts = ((f"at the key {in_words(key)}", expected[key], got[key]) for key in expected)
+    return _first_of(parts, tolerance)
+
+
+def _compare_sequences(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
+    if not isinstance(got, Sequence) or isinstance(got, str):
+        return _other_kind(got, kind(expected))
+    if len(expected) != len(got):
+        one = ("one too many or too few: look at the ends of the range.",)
+        words = f"It gives {len(got)} values; expected: {len(expected)}."
+        return Difference(words, guesses=one if abs(len(expected) - len(got)) == 1 else ())
+    if expected and all(map(is_number, (*expected, *got))):
+        wanted, given = (np.array([*map(to_numpy, one)]) for one in (expected, got))
+        return _compare_values(wanted, given, tolerance)
+    places = [f"in value number {number}" for number in range(1, len(expected) + 1)]
+    gap = _first_of(zip(places, expected, got, strict=True), tolerance)
+    if gap and not _first_of(zip(places, reversed(expected), got, strict=True), tolerance):
+        return replace(gap, guesses=("the values stand in the opposite order.",))
+    return gap
+
+
+def _first_of(parts: Iterable[tuple[str, Any, Any]], tolerance: Tolerance) -> Difference | None:
+    """The first part that differs, with the guesses that fit all parts that do."""
+    gaps = []
+    for where, expected, got in parts:
+        gap = difference(expected, got, tolerance=tolerance)
+        if gap:
+            gaps.append(replace(gap, where=f"{where}: {gap.where}" if gap.where else where))
+    return replace(gaps[0], guesses=in_all(gaps)) if gaps else None
+
+
+def _compare_rest(expected: Any, got: Any) -> Difference | None:
+    if type(expected) is not type(got):
+        return _other_kind(got, kind(expected))
+    try:
+        same = bool(expected == got)
+    except Exception:
+        same = expected is got
+    nearly = isinstance(got, str) and expected.strip().casefold() == got.strip().casefold()
+    words = "only spaces or capital letters differ." if nearly else ""
+    return None if same else Difference("The value is another one.", seen=words)
+
+
+# Numbers of one shape
+
+Near = Callable[[Numbers, Numbers], bool]
 
 
 def _compare_values(wanted: Numbers, given: Numbers, tolerance: Tolerance) -> Difference | None:
-    def near(one: Any, other: Any) -> bool:
-        return bool(np.allclose(one, other, rtol=tolerance[0], atol=tolerance[1], equal_nan=True))
+    def close(one: Numbers, other: Numbers) -> Numbers:
+        return np.isclose(one, other, *tolerance, equal_nan=True)
 
-    wanted, given = _wide(wanted), _wide(given)
-    if near(wanted, given):
+    def near(one: Numbers, other: Numbers) -> bool:
+        return one.shape == other.shape and bool(close(one, other).all())
+
+    exact, got = _wide(wanted), _wide(given)
+    same = close(exact, got)
+    if same.all():
         return None
-    if np.isfinite(wanted).all() and not np.isfinite(given).all():
-        guess = "a division by zero, or a logarithm or root of a number that has none."
-        return Difference("NaN or an infinite number is in it.", _first(wanted, given), guess)
+    where = _where(wanted, given, ~same) if wanted.ndim else ""
+    if np.isfinite(exact).all() and not np.isfinite(got).all():
+        words = "a division by zero, a logarithm or root of a number that has none, a huge `exp`."
+        return Difference("NaN or an infinite number is in it.", where, words)
+    headline = "The number is not right." if exact.size == 1 else "The numbers are not right."
+    if is_truth(wanted):
+        headline = "True and False are not where they should be."
+    if "c" in (exact.dtype.kind, got.dtype.kind):  # no guesses at complex numbers
+        return Difference(headline, where)
     with np.errstate(all="ignore"):
-        guess = next((words for words, test in _GUESSES if test(wanted, given, near)), "")
-        guess = guess or _scaled(wanted, given, near) or _partly(wanted, given, tolerance)
-    one = wanted.size == 1
-    headline = "The number is not right." if one else "The numbers are not right."
-    return Difference(headline, "" if one else _first(wanted, given, tolerance), guess)
+        guesses = (*_guesses(exact, got, near), *_partly(same))
+    return Difference(headline, where, guesses=guesses)
 
 
 def _wide(numbers: Numbers) -> Numbers:
     return numbers if numbers.dtype.kind == "c" else numbers.astype(np.float64)
 
 
-Near = Callable[[Any, Any], bool]
-Guess = Callable[[Numbers, Numbers, Near], bool]
+def _where(wanted: Numbers, given: Numbers, differ: Numbers) -> str:
+    """Where the first difference is, and how many there are."""
+    index, *_ = map(tuple, np.argwhere(differ).tolist())
+    one, other = in_words(wanted[index]), in_words(given[index])
+    count = f"{differ.sum()} of {wanted.size}"
+    return f"{count} differ; the first at {list(index)}: expected {one}, got {other}"
 
 
-def _turned(wanted: Numbers, given: Numbers, near: Near) -> bool:
-    return wanted.ndim == 2 and wanted.shape[0] == wanted.shape[1] and near(wanted.T, given)
+def _guesses(wanted: Numbers, given: Numbers, near: Near) -> Iterator[str]:
+    """Words for each typical mistake that turns all the expected numbers into the given ones."""
+    for mistake, made, left_out in _MISTAKES if wanted.size > 1 else _MISTAKES[:2]:
+        if near(mistake(wanted), given):
+            yield made
+        elif left_out and near(mistake(given), wanted):
+            yield left_out
+    if wanted.size > 1 and not given.any():
+        yield "the start value is never filled: every number is zero."
+    if _is_moved(wanted, given, near):
+        yield "everything is moved by one place: look at the ends of the range."
+    yield from _scaled(wanted, given, near)
 
 
-def _flipped(axis: int) -> Guess:
-    def test(wanted: Numbers, given: Numbers, near: Near) -> bool:
-        return wanted.ndim >= -axis and near(np.flip(wanted, axis), given)
-
-    return test
+def _turned(numbers: Numbers) -> Numbers:
+    return numbers.T if numbers.ndim == 2 else numbers
 
 
-def _moved(wanted: Numbers, given: Numbers, near: Near) -> bool:
-    axes = [axis for axis in range(wanted.ndim) if wanted.shape[axis] > 3]
-    shifts = ((axis, step) for axis in axes for step in (-1, 1))
-    return any(_agree_inside(wanted, given, near, axis, step) for axis, step in shifts)
-
-
-def _agree_inside(wanted: Numbers, given: Numbers, near: Near, axis: int, step: int) -> bool:
-    inside = [slice(None)] * wanted.ndim
-    inside[axis] = slice(1, -1)
-    part = given[tuple(inside)]
-    moved = np.roll(wanted, step, axis)[tuple(inside)]
-    return part.size > 2 and np.ptp(part) > 0 and near(moved, part)
+def _upside_down(numbers: Numbers) -> Numbers:
+    return np.flip(numbers, -2) if numbers.ndim > 1 else numbers
 
 
 def _softmax(numbers: Numbers) -> Numbers:
@@ -255,80 +268,69 @@ def _softmax(numbers: Numbers) -> Numbers:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-# Each guess must hold for every number, so a wrong guess is rare; the first that holds is shown.
-_GUESSES: tuple[tuple[str, Guess], ...] = (
-    ("the sign is turned round.", lambda wanted, given, near: near(-wanted, given)),
-    ("rows and columns are swapped.", _turned),
-    ("left and right (or the order) are turned round.", _flipped(-1)),
-    ("top and bottom are turned round.", _flipped(-2)),
-    ("everything is moved by one place: look at the ends of the range.", _moved),
-    ("the signs are lost (an absolute value?).", lambda w, g, near: near(np.abs(w), g)),
+# (the mistake, words for it, words for an answer that only needs this step to be right)
+_MISTAKES: tuple[tuple[Callable[[Numbers], Numbers], str, str], ...] = (
+    (np.negative, "the sign is turned round.", ""),
+    (lambda n: 1 - n, "1 minus what it should be: the two sides are swapped.", ""),
+    (_turned, "rows and columns are swapped.", ""),
+    (lambda n: np.flip(n, -1), "left and right (or the order) are turned round.", ""),
+    (_upside_down, "top and bottom are turned round.", ""),
+    (np.abs, "the signs are lost (an absolute value?).", "an absolute value is missing."),
     (
+        lambda n: np.maximum(n, 0),
         "negative numbers were set to zero.",
-        lambda w, g, near: bool((w > 0).any()) and near(np.maximum(w, 0), g),
+        "negative numbers should be zero.",
     ),
     (
-        "the numbers are squared (a root is missing?).",
-        lambda w, g, near: w.size > 1 and near(w**2, g),
+        lambda n: n.clip(0, 1),
+        "numbers outside [0, 1] were cut off.",
+        "numbers outside [0, 1] are left: clamp them.",
     ),
+    (np.square, "the numbers are squared (a root is missing?).", "a square is missing."),
     (
-        "a square is missing.",
-        lambda w, g, near: w.size > 1 and bool((w >= 0).all()) and near(w**0.5, g),
-    ),
-    (
+        _softmax,
         "a softmax too many: probabilities where scores are expected.",
-        lambda w, g, near: w.ndim > 0 and w.shape[-1] > 1 and near(_softmax(w), g),
-    ),
-    (
         "a softmax is missing: scores where probabilities are expected.",
-        lambda w, g, near: w.ndim > 0 and w.shape[-1] > 1 and near(_softmax(g), w),
     ),
-    (
-        "rounded to whole numbers (`//` for `/`, or an integer tensor).",
-        lambda w, g, near: w.size > 1 and (near(np.floor(w), g) or near(np.round(w), g)),
-    ),
-    ("the start value is never filled: every number is zero.", lambda _w, g, _near: not g.any()),
+    (np.floor, "rounded to whole numbers (`//` for `/`, or an integer tensor).", ""),
+    (np.round, "rounded to whole numbers.", "not rounded to whole numbers."),
 )
 
 
-def _scaled(wanted: Numbers, given: Numbers, near: Near) -> str:
+def _is_moved(wanted: Numbers, given: Numbers, near: Near) -> bool:
+    """Whether, along an axis, the one without its first is the other without its last."""
+    axes = [axis for axis in range(wanted.ndim) if wanted.shape[axis] > 3 and np.ptp(given) > 0]
+    ends = ((axis, *both) for axis in axes for both in ((0, -1), (-1, 0)))
+    return any(
+        near(np.delete(wanted, one, axis), np.delete(given, other, axis))
+        for axis, one, other in ends
+    )
+
+
+def _scaled(wanted: Numbers, given: Numbers, near: Near) -> Iterator[str]:
     """Words for "all numbers are k times, or c more than, what they should be"."""
-    if wanted.dtype.kind == "c" or given.dtype.kind == "c":
-        return ""
     largest = np.unravel_index(np.abs(wanted).argmax(), wanted.shape)
-    if wanted[largest]:
-        factor = float(given[largest] / wanted[largest])
-        plausible = wanted.size > 1 or factor in (0.5, 2.0, 10.0, 100.0, 255.0)
-        if plausible and factor and near(wanted * factor, given):
-            size = values.number(factor if factor > 1 else 1 / factor)
-            return f"everything is {size} times too {'large' if factor > 1 else 'small'}."
+    factor = float(given[largest] / wanted[largest])
+    if factor > 0 and near(wanted * factor, given):
+        size, word = (factor, "large") if factor > 1 else (1 / factor, "small")
+        if wanted.size > 1 or np.isclose(size, (2, 10, 100, 255)).any():
+            yield f"everything is {number(size)} times too {word}."
+        if wanted.size > 1:
+            yield f"everything is too {word} by a factor, which differs from case to case."
     gap = float((given - wanted).flat[0])
     if wanted.size > 1 and near(wanted + gap, given):
-        return f"everything is too {'large' if gap > 0 else 'small'} by {values.number(abs(gap))}."
-    return ""
+        yield f"everything is too {'large' if gap > 0 else 'small'} by {number(abs(gap))}."
 
 
-def _partly(wanted: Numbers, given: Numbers, tolerance: Tolerance) -> str:
-    """Words for a mistake that sits in one part of the array only."""
-    same = np.isclose(wanted, given, rtol=tolerance[0], atol=tolerance[1])
-    if wanted.ndim == 0 or min(wanted.shape) < 3 or same.sum() < 2:
-        return ""
-    inside = [slice(None)] * max(0, wanted.ndim - 2) + [slice(1, -1)] * min(2, wanted.ndim)
-    if same[tuple(inside)].all():
-        return "right inside, wrong at the border: look at the first and the last place."
-    if same[..., :-1].all():
-        return "only the last one along the last axis is wrong: look at the end of the range."
-    return ""
-
-
-def _first(wanted: Numbers, given: Numbers, tolerance: Tolerance = (0.0, 0.0)) -> str:
-    """Where the first difference is, and how many there are."""
-    same = np.isclose(_wide(wanted), _wide(given), rtol=tolerance[0], atol=tolerance[1])
-    if wanted.ndim == 0:
-        return ""
-    places = np.argwhere(~same)
-    index = tuple(int(i) for i in places[0])
-    at = ", ".join(str(i) for i in index)
-    one, other = values.in_words(wanted[index].item()), values.in_words(given[index].item())
-    count = f"{len(places)} of {wanted.size}"
-    return f"{count} differ; the first at [{at}]: expected {one}, got {other}"
+def _partly(same: Numbers) -> Iterator[str]:
+    """Words for a mistake that sits in one part of the array only, and in most of that part."""
+    if not same.ndim or min(same.shape) < 3:
+        return
+    inside, last = np.zeros_like(same), np.zeros_like(same)
+    core: tuple[Any, ...] = (..., *[slice(1, -1)] * min(2, same.ndim))
+    inside[core] = True
+    last[..., -1] = True
+    if same[inside].all() and same[~inside].mean() <= 0.5:
+        yield "right inside, wrong at the border: look at the first and the last place."
+    if same[~last].all() and same[last].mean() <= 0.5:
+        yield "only the last one along the last axis is wrong: look at the end of the range."

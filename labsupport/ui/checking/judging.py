@@ -3,16 +3,15 @@
 import dis
 import inspect
 import linecache
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import CodeType
 from typing import Any, Literal
 
-from labsupport.ui.checking.comparing import Difference, Tolerance, difference
-from labsupport.ui.checking.trying import Attempt, Stopped, attempt
-from labsupport.ui.checking.values import as_table, in_words
+from labsupport.ui.checking.comparing import Difference, Tolerance, difference, in_all
+from labsupport.ui.checking.trying import Attempt, Stopped, attempt, python_function
+from labsupport.ui.checking.values import as_table, in_words, is_finite
 
 Function = Callable[..., Any]
 Broken = Callable[[Function], str | None]
@@ -67,12 +66,16 @@ class Exercise:
     laws: Mapping[str, Broken] = field(default_factory=dict)
     tolerance: Tolerance = (1e-4, 1e-5)
     seconds: float = 20.0
-    solution: Path | None = None
 
     @property
     def function(self) -> str:
         """The name that the notebook gives to the student's function."""
         return self.reference.__name__.removeprefix("_")
+
+    @property
+    def lab(self) -> str:
+        """The number of its lab, "05"."""
+        return self.id.split(".")[0]
 
     @property
     def name(self) -> str:
@@ -101,147 +104,145 @@ def judge(exercise: Exercise, function: Any) -> Verdict:
 
     A stub (`raise NotImplementedError`, or a body that is empty) is "not done".
     """
-    refusal = _refuse_what_is_no_answer(exercise, function)
-    if refusal:
-        return refusal
-    cases = list(exercise.cases())
-    attempts: list[Attempt] = []
-    for case in cases:
-        attempts.append(attempt(function, case.arguments, case.keywords, exercise.seconds))
-        failure = _failure(exercise, function, case, attempts)
+    name = exercise.function
+    if not callable(function):
+        guess = f'the name stands with round brackets; write `check("{exercise.id}", {name})`.'
+        return Verdict("wrong", f"This is {in_words(function)}, not a function.", guess)
+    if is_stub(function):
+        return Verdict("not done", f"Write the body of `{name}`, run its cell, then this one.")
+    tried: list[Tried] = []
+    for case in exercise.cases():
+        tried.append((case, attempt(function, case.arguments, case.keywords, exercise.seconds)))
+        failure = _failure(exercise, function, tried)
         if failure:
             return failure
     for law, broken in exercise.laws.items():
         verdict = _break(exercise, law, broken, function)
         if verdict:
             return verdict
-    printed = "".join(one.printed for one in attempts)
-    headline = f"All {len(cases)} cases are right."
+    headline = f"All {len(tried)} cases are right."
     if function is exercise.reference:
         headline += " This is the course's own version; to check yours, run its cell again."
-    return Verdict("right", headline, printed=printed)
-
-
-# ---- before the first call ------------------------------------------------------------------
-
-
-def _refuse_what_is_no_answer(exercise: Exercise, function: Any) -> Verdict | None:
-    name = exercise.function
-    if not callable(function):
-        wanted = f'check("{exercise.id}", {name})'
-        guess = f"the name stands with round brackets; write `{wanted}`."
-        return Verdict("wrong", f"This is {in_words(function)}, not a function.", guess)
-    if is_stub(function):
-        return Verdict("not done", f"Write the body of `{name}`, run its cell, then this one.")
-    return None
+    return Verdict("right", headline, printed="".join(done.printed for _, done in tried))
 
 
 def is_stub(function: Function) -> bool:
-    """Whether the function's body is empty or only says `raise NotImplementedError`."""
-    code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType):
+    """Whether the function's body does nothing: `pass`, `...`, or its words alone."""
+    own = python_function(function)
+    if own is None or own.__code__.co_names:
         return False
-    doc = getattr(function, "__doc__", None)
-    constants = [one for one in code.co_consts if one not in (None, ..., doc)]
-    if set(code.co_names) == {"NotImplementedError"}:
-        return all(isinstance(one, str) for one in constants)
-    steps = {step.opname for step in dis.get_instructions(code)}
-    return not constants and not code.co_names and steps <= _STEPS_OF_AN_EMPTY_BODY
+    steps = {step.opname for step in dis.get_instructions(own)}
+    constants = {*own.__code__.co_consts} - {own.__doc__, None, ...}
+    return not constants and steps <= _STEPS_OF_AN_EMPTY_BODY
 
 
 _STEPS_OF_AN_EMPTY_BODY = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
 
 
-# ---- one case -------------------------------------------------------------------------------
+# One case
+
+Fact = tuple[str, str, str]  # term, text, HTML that stands for the text
+Tried = tuple[Case, Attempt]
 
 
-def _failure(
-    exercise: Exercise, function: Function, case: Case, attempts: list[Attempt]
-) -> Verdict | None:
-    done = attempts[-1]
-    shown = _input_facts(exercise, case)
-    if done.error is not None:
-        return _raised(exercise, function, case, done.error, shown, done.printed)
-    if done.changed:
-        guess = "an in-place step (`+=`, `x[...] =`, `add_`) on the input; work on a `.clone()`."
-        words = f"It changes its own input (argument number {done.changed})."
-        return Verdict("wrong", words, guess, shown, done.printed)
-    expected = case.expected(exercise.reference)
-    gap = difference(expected, done.value, tolerance=exercise.tolerance)
-    if gap is None:
-        return None
-    guess = _diagnose(exercise, function, case) or gap.looks_like
-    facts = (*shown, *_value_facts(exercise, expected, done.value, gap))
-    return Verdict("wrong", gap.headline, guess, facts, done.printed)
-
-
-def _input_facts(exercise: Exercise, case: Case) -> tuple[tuple[str, str, str], ...]:
+def _failure(exercise: Exercise, function: Function, tried: list[Tried]) -> Verdict | None:
+    case, done = tried[-1]
     given = [in_words(one) for one in case.arguments]
     given += [f"{name}={in_words(one)}" for name, one in case.keywords.items()]
     call = f"{exercise.function}({', '.join(given)})"
-    return (("Input", f"{case.words}: {call}" if case.words else call, ""),)
-
-
-def _value_facts(
-    exercise: Exercise, expected: Any, got: Any, gap: Difference
-) -> list[tuple[str, str, str]]:
-    tolerance = exercise.tolerance
-    right = as_table(expected, got, tolerance=tolerance, marked=False)
-    facts = [
+    facts: list[Fact] = [("Input", f"{case.words}: {call}" if case.words else call, "")]
+    if done.error is not None:
+        return _raised(exercise, function, case, done, facts)
+    if done.changed:
+        guess = "an in-place step (`+=`, `x[...] =`, `add_`) on the input; work on a `.clone()`."
+        words = f"It changes its own input (argument number {done.changed})."
+        return Verdict("wrong", words, guess, tuple(facts), done.printed)
+    gap = _gap(exercise, case, done)
+    if gap is None:
+        return None
+    expected, tolerance = case.expected(exercise.reference), exercise.tolerance
+    right = as_table(expected, done.value, tolerance=tolerance, marked=False)
+    facts += [
         ("Expected", in_words(expected), right),
-        ("Got", in_words(got), as_table(got, expected, tolerance=tolerance)),
+        ("Got", in_words(done.value), as_table(done.value, expected, tolerance=tolerance)),
     ]
-    return [*facts, ("Where", gap.where, "")] if gap.where else facts
+    facts += [("Where", gap.where, "")] * bool(gap.where)
+    guess = _diagnose(exercise, function, tried)
+    return Verdict("wrong", gap.headline, guess, tuple(facts), done.printed)
 
 
-def _diagnose(exercise: Exercise, function: Function, failed: Case) -> str:
-    """The declared mistake that gives the student's answers on every case, if there is one."""
+def _gap(exercise: Exercise, case: Case, done: Attempt) -> Difference | None:
+    expected = case.expected(exercise.reference)
+    return difference(expected, done.value, tolerance=exercise.tolerance)
+
+
+def _diagnose(exercise: Exercise, function: Function, tried: list[Tried]) -> str:
+    """What the answers look like: a declared mistake that gives them, or what fits all wrong ones.
+
+    Both are looked at in all cases: a small one can look like many things.
+    """
+    failed = len(tried) - 1
+    for case in list(exercise.cases())[len(tried) :]:
+        if isinstance(tried[-1][1].error, Stopped):
+            break
+        done = attempt(function, case.arguments, case.keywords, exercise.seconds)
+        tried = [*tried, (case, done)]
     for looks_like, wrong in exercise.mistakes.items():
-        if not _agree(exercise, function, wrong, failed):
-            continue
-        if all(_agree(exercise, function, wrong, case) for case in exercise.cases()):
+        if _gives(exercise, wrong, *tried[failed]) and not any(
+            _gives(exercise, wrong, *one) is False for one in tried
+        ):
             return looks_like
-    return ""
+    gaps = [_gap(exercise, case, done) for case, done in tried[failed:] if done.error is None]
+    seen, *others = filter(None, gaps)
+    return seen.seen or next(iter(in_all([seen, *others])), "")
 
 
-def _agree(exercise: Exercise, function: Function, wrong: Function, case: Case) -> bool:
-    answers = []
-    for one in (wrong, function):
-        done = attempt(one, case.arguments, case.keywords, exercise.seconds)
-        if done.error is not None:
-            return False
-        answers.append(done.value)
-    return difference(*answers, tolerance=exercise.tolerance) is None
+def _gives(exercise: Exercise, wrong: Function, case: Case, done: Attempt) -> bool | None:
+    """Whether the mistake gives the student's answer; None where one of them has no numbers."""
+    own = attempt(wrong, case.arguments, case.keywords, exercise.seconds)
+    if own.error is not None or done.error is not None:
+        return None
+    if difference(own.value, done.value, tolerance=exercise.tolerance) is None:
+        return True
+    return False if is_finite(own.value) and is_finite(done.value) else None
 
 
-# ---- a function that raises -----------------------------------------------------------------
+# A function that raises
 
 
 def _raised(
-    exercise: Exercise, function: Function, case: Case, error: Exception, shown: Any, printed: str
+    exercise: Exercise, function: Function, case: Case, done: Attempt, facts: list[Fact]
 ) -> Verdict:
-    if isinstance(error, NotImplementedError) and _is_own(error, function):
+    if isinstance(done.error, NotImplementedError) and _is_own(done.error, function):
         return Verdict("not done", f"`{exercise.function}` still raises NotImplementedError.")
     mismatch = _signature_mismatch(exercise, function, case)
-    if mismatch and not isinstance(error, Stopped):
-        return Verdict("wrong", mismatch, "the arguments were renamed or left out.", shown)
-    return _stopped(function, error, shown, printed)
+    if mismatch and not isinstance(done.error, Stopped):
+        words = "the arguments were renamed or left out."
+        return Verdict("wrong", mismatch, words, tuple(facts))
+    return _stopped(function, done, facts)
 
 
-def _stopped(function: Function, error: Exception, shown: Any, printed: str) -> Verdict:
+def _stopped(function: Function, done: Attempt, facts: list[Fact]) -> Verdict:
     """The verdict on a call that did not come to its end, with the line where it stopped."""
+    error = done.error
     if isinstance(error, Stopped):
-        return Verdict("wrong", str(error), error.looks_like, shown, printed)
-    first, *_ = _message(error).splitlines() or ["(no message)"]
+        return Verdict("wrong", str(error), error.looks_like, tuple(facts), done.printed)
+    message = _message(error)
+    first, *_ = message.splitlines() or ["(no message)"]
     headline = f"It stops with {type(error).__name__}: {first[:200]}"
-    facts = (*shown, *_place(error, function))
-    return Verdict("wrong", headline, _error_guess(error), facts, printed)
+    fits = (
+        guess
+        for sort, words, guess in _ERRORS
+        if isinstance(error, sort) and re.search(words, message)
+    )
+    where = [("Where", place, "") for place in _places(error, function)[-1:]]
+    return Verdict("wrong", headline, next(fits, ""), (*facts, *where), done.printed)
 
 
 def _is_own(error: Exception, function: Function) -> bool:
     """Whether the student's own cell raised it (torch raises NotImplementedError, too)."""
     frames = list(traceback.walk_tb(error.__traceback__))
-    home = getattr(function, "__globals__", None)
+    home = getattr(python_function(function), "__globals__", None)
     return bool(frames) and frames[-1][0].f_globals is home
 
 
@@ -256,57 +257,71 @@ def _signature_mismatch(exercise: Exercise, function: Function, case: Case) -> s
     return ""
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException | None) -> str:
     try:
         return str(error).strip()
     except Exception:
         return ""
 
 
-def _place(error: Exception, function: Function) -> list[tuple[str, str, str]]:
-    """The last line of the student's own code that the error went through."""
-    home = getattr(getattr(function, "__code__", None), "co_filename", None)
-    places = [
-        (line, linecache.getline(home, line).strip())
+def _places(error: Exception | None, function: Function) -> list[str]:
+    """The lines of the student's own code that the error went through."""
+    own = python_function(function)
+    if error is None or own is None:
+        return []
+    home = own.__code__.co_filename
+    lines = [
+        line
         for frame, line in traceback.walk_tb(error.__traceback__)
         if frame.f_code.co_filename == home
     ]
-    if not places:
-        return []
-    line, text = places[-1]
-    return [("Where", f"line {line} of its cell: `{text}`" if text else f"line {line}", "")]
+    texts = [linecache.getline(home, line).strip() for line in lines]
+    return [
+        f"line {line} of its cell: `{text}`" if text else f"line {line}"
+        for line, text in zip(lines, texts, strict=True)
+    ]
 
 
-_ERROR_GUESSES: tuple[tuple[type[BaseException], str], ...] = (
-    (UnboundLocalError, "a variable is used before it has a value."),
-    (NameError, "a name is misspelt, or the cell that makes it has not been run."),
-    (IndexError, "an index runs past the end: look at the range of the loop."),
-    (KeyError, "a key that is not in the dict."),
-    (ZeroDivisionError, "a division by zero."),
-    (RecursionError, "the function calls itself without an end."),
+# (kind of error, what its message must hold, what it looks like): the first that fits is shown
+_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
+    (UnboundLocalError, "", "a variable is used before it has a value."),
+    (NameError, "", "a name is misspelt, or the cell that makes it has not been run."),
+    (
+        Exception,
+        "Dimension out of range|out of bounds for array of dimension",
+        "a `dim` (`axis`) that it does not have: print the `.shape`; the first axis is 0.",
+    ),
+    (IndexError, "too many indices", "more indices than axes: print the `.shape`."),
+    (
+        IndexError,
+        "",
+        "an index beyond the end: print the index, and the length (or `.shape`) of what it is for.",
+    ),
+    (KeyError, "", "a key that is not in the dict."),
+    (ZeroDivisionError, "", "a division by zero."),
+    (RecursionError, "", "the function calls itself without an end."),
+    (
+        Exception,
+        "size of tensor|shapes cannot be multiplied|broadcast",
+        "two shapes that do not fit together: print the `.shape` of both.",
+    ),
     (
         AttributeError,
-        "another type than you think: print `type(...)` of what stands before the dot.",
+        "",
+        "a misspelt name after the dot, or another type before it: print its `type(...)`.",
     ),
-    (TypeError, "a value of the wrong type, or a wrong number of arguments, in that line."),
+    (TypeError, "", "a value of the wrong type, or a wrong number of arguments, in that line."),
 )
 
 
-def _error_guess(error: Exception) -> str:
-    words = _message(error)
-    if "size of tensor" in words or "shapes cannot be multiplied" in words or "broadcast" in words:
-        return "two shapes that do not fit together: print the `.shape` of both."
-    return next((guess for sort, guess in _ERROR_GUESSES if isinstance(error, sort)), "")
-
-
-# ---- laws -----------------------------------------------------------------------------------
+# Laws
 
 
 def _break(exercise: Exercise, law: str, broken: Broken, function: Function) -> Verdict | None:
-    done = attempt(broken, (function,), {}, exercise.seconds, guard_input=False)
-    rule = ("Rule", law, "")
+    done = attempt(lambda: broken(function), (), {}, exercise.seconds)
+    rule: Fact = ("Rule", law, "")
     if done.error is not None:
-        return _stopped(function, done.error, (rule,), done.printed)
+        return _stopped(function, done, [rule])
     if done.value:
         return Verdict("wrong", "A rule does not hold.", str(done.value), (rule,), done.printed)
     return None

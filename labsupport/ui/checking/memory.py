@@ -2,11 +2,12 @@
 fingerprint of the function's code, which changes when the function is edited."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import platformdirs
 from labsupport.core.errors import BadSetting
 from labsupport.core.images.saving import whole_file
 from labsupport.ui.checking.judging import State
-from labsupport.ui.checking.values import is_array, safe_repr, to_numpy
+from labsupport.ui.checking.trying import python_function
+from labsupport.ui.checking.values import in_words, is_array, to_numpy
 
 
 @dataclass(frozen=True)
@@ -82,89 +84,55 @@ def fingerprint(function: Callable[..., Any]) -> str:
     >>> fingerprint(lambda x: x + 1) == fingerprint(lambda x: x + 2)
     False
     """
-    digest = hashlib.sha256()
-    for part in _parts(function, set()):
-        digest.update(part.encode("utf-8", "backslashreplace") + b"\0")
-    return digest.hexdigest()[:16]
+    own = python_function(function)
+    text = repr(_content(function, own.__globals__ if own else {}, {}))
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def _parts(value: Any, seen: set[int]) -> Iterator[str]:
+def _content(value: Any, home: dict[str, Any], seen: dict[int, Any]) -> Any:
+    """The value as nested lists of plain values, each function and container once."""
+    if isinstance(value, str | bytes | int | float | complex | None | type(...)):
+        return value
+    if is_array(value):
+        numbers = to_numpy(value)
+        data = numbers.tobytes() if numbers.size <= LARGEST_ARRAY else b""
+        return [type(value).__name__, value.shape, value.dtype, hashlib.sha256(data).digest()]
     if id(value) in seen:
-        yield "seen"
-        return
-    if isinstance(value, types.FunctionType):
-        seen.add(id(value))
-        yield from _function_parts(value, seen)
-    elif isinstance(value, types.MethodType):
-        yield from _parts(value.__func__, seen)
-        yield from _parts(vars(value.__self__) if hasattr(value.__self__, "__dict__") else "", seen)
-    elif isinstance(value, types.CodeType):
-        yield from _code_parts(value, seen)
-    elif is_array(value):
-        yield from _array_parts(value)
-    elif isinstance(value, tuple | list | dict | set | frozenset):
-        seen.add(id(value))
-        yield from _container_parts(value, seen)
-    elif isinstance(value, str | bytes | int | float | complex | bool | None | type(...)):
-        yield repr(value)
-    else:
-        yield f"{type(value).__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+        return "seen"
+    seen[id(value)] = value  # and alive, so that no other value takes its number
+    return [type(value).__name__, *(_content(one, home, seen) for one in _parts(value, home))]
 
 
-def _function_parts(function: types.FunctionType, seen: set[int]) -> Iterator[str]:
-    yield from _code_parts(function.__code__, seen)
-    yield from _parts(function.__defaults__, seen)
-    yield from _parts(function.__kwdefaults__, seen)
-    for cell in function.__closure__ or ():
-        try:
-            content = cell.cell_contents
-        except ValueError:  # a variable that has no value yet
-            content = "empty"
-        yield from _parts(content, seen)
-    for name in sorted(set(_names(function.__code__))):
-        if name in function.__globals__:
-            yield name
-            yield from _global_parts(function.__globals__[name], function.__globals__, seen)
-
-
-def _global_parts(value: Any, home: dict[str, Any], seen: set[int]) -> Iterator[str]:
-    """Functions from elsewhere (torch, labsupport) count by name: they are not being edited."""
-    if isinstance(value, types.FunctionType) and value.__globals__ is not home:
-        yield f"{value.__module__}.{value.__qualname__}"
-    else:
-        yield from _parts(value, seen)
-
-
-def _code_parts(code: types.CodeType, seen: set[int]) -> Iterator[str]:
-    yield code.co_code.hex()
-    yield repr((code.co_names, code.co_varnames, code.co_freevars, code.co_argcount))
-    yield repr((code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags))
-    for constant in code.co_consts:
-        yield from _parts(constant, seen)
-
-
-def _names(code: types.CodeType) -> Iterable[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
-
-
-def _array_parts(value: Any) -> Iterator[str]:
-    yield f"{type(value).__name__} {tuple(value.shape)} {value.dtype}"
-    numbers = to_numpy(value)
-    if numbers.size <= LARGEST_ARRAY:
-        yield hashlib.sha256(numbers.tobytes()).hexdigest()
-
-
-def _container_parts(value: Any, seen: set[int]) -> Iterator[str]:
-    yield f"{type(value).__name__} {len(value)}"
+def _parts(value: Any, home: dict[str, Any]) -> Iterable[Any]:
+    """What a value consists of. Code from elsewhere (torch, labsupport) counts by its name."""
+    if isinstance(value, types.FunctionType) and value.__globals__ is home:
+        filled = [cell.cell_contents for cell in value.__closure__ or () if cell != _EMPTY]
+        used = {name: home[name] for name in _names(value.__code__) if name in home}
+        return [value.__code__, value.__defaults__, value.__kwdefaults__, *filled, used]
+    if isinstance(value, types.CodeType):
+        names = (value.co_names, value.co_varnames, value.co_freevars)
+        counts = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount)
+        return [value.co_code, *names, *counts, value.co_flags, *value.co_consts]
+    if isinstance(value, types.MethodType):
+        return [value.__func__, getattr(value.__self__, "__dict__", None)]
+    if isinstance(value, functools.partial):
+        return [value.func, value.args, value.keywords]
     if isinstance(value, dict):
-        for key in value:
-            yield safe_repr(key)
-            yield from _parts(value[key], seen)
-    elif isinstance(value, set | frozenset):
-        yield from sorted(safe_repr(one) for one in value)  # a set has no order of its own
-    else:
-        for one in value:
-            yield from _parts(one, seen)
+        return [part for item in value.items() for part in item]
+    if isinstance(value, set | frozenset):
+        return sorted(map(in_words, value))  # a set has no order of its own
+    if isinstance(value, tuple | list):
+        return value
+    called = python_function(value)
+    if called and called.__globals__ is home and called is not value:
+        return [called, vars(value)]
+    return [getattr(value, "__module__", ""), getattr(value, "__qualname__", "")]
+
+
+_EMPTY = types.CellType()  # a variable that has no value yet
+
+
+def _names(code: types.CodeType) -> list[str]:
+    """The names that the code looks up, and those of the code inside it."""
+    inner = [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    return [*code.co_names, *(name for one in inner for name in _names(one))]

@@ -1,13 +1,12 @@
 """A session with a set of exercises: `check`, `use`, `hint`, `solution`, `progress`, `predict`."""
 
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from labsupport.core.errors import BadSetting, LabError
+from labsupport.core.errors import LabError
 from labsupport.ui.checking import cards
 from labsupport.ui.checking.cards import Card, Question, Standing, show
 from labsupport.ui.checking.judging import Exercise, State, Verdict, judge
@@ -63,7 +62,7 @@ class Session:
         So the rest of a notebook runs whether or not its exercises are solved.
         """
         one = self._exercises.find(exercise)
-        self._lab = one.id.split(".")[0]
+        self._lab = one.lab
         given = _given(one, function)
         if given is not one.reference and self._verdict(one, given).state == "right":
             return given  # type: ignore[no-any-return]
@@ -97,33 +96,14 @@ class Session:
         exercises = self._exercises.all_exercises()
         show(cards.progress_card([(one, self._standing(one)) for one in exercises], self._lab))
 
-    def predict(
-        self,
-        question: str,
-        options: Sequence[str] = (),
-        *,
-        answer: str | None = None,
-        why: str = "",
-    ) -> None:
+    def predict(self, question: str) -> None:
         """Ask the student to commit to an answer before looking; the answer is folded away.
 
         `predict("05.q1")` asks a question of the lab's module, so that its answer does not stand in
-        the notebook; `predict("How large?", answer=f"{size} px")` one whose answer is computed.
-        With `options` one is chosen, and the right one and the reason appear; without, the student
-        writes freely and unfolds the answer.
-
-        Raises `BadSetting` for an answer that is not among the options or missing, and
-        `UnknownExercise` for a number that no question has.
+        the notebook. Raises `UnknownExercise` for a number that no question has.
         """
-        if re.fullmatch(r"\d\d\.q\d+", question):
-            show(self._exercises.find_question(question))
-            self._lab = question.split(".")[0]
-            return
-        if answer is None:
-            raise BadSetting('predict needs the answer, or a question\'s number: predict("05.q1")')
-        if isinstance(options, str):
-            raise BadSetting("The options are a list of different texts.")
-        show(Question(question, tuple(options), answer=answer, why=why))
+        show(self._exercises.find_question(question).card())
+        self._lab = question.split(".")[0]
 
     def _find(self, exercise: str) -> Exercise | None:
         """The exercise; None where there is none, after a card that says so."""
@@ -132,7 +112,7 @@ class Session:
         except LabError as error:
             show(Card("wrong", "No such exercise", text=str(error)))
             return None
-        self._lab = one.id.split(".")[0]
+        self._lab = one.lab
         return one
 
     def _verdict(self, exercise: Exercise, function: Any, *, anew: bool = False) -> Verdict:

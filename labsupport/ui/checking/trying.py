@@ -2,10 +2,12 @@
 
 import contextlib
 import copy
+import functools
 import io
 import random
 import signal
 import threading
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -51,8 +53,6 @@ def attempt(
     arguments: tuple[Any, ...],
     keywords: dict[str, Any],
     seconds: float | None = 20.0,
-    *,
-    guard_input: bool = True,
 ) -> Attempt:
     """Call the function on copies of its arguments, with the random numbers seeded.
 
@@ -62,7 +62,7 @@ def attempt(
     >>> attempt(lambda x: 1 / x, (0,), {}).error
     ZeroDivisionError('division by zero')
     """
-    own = _copies((arguments, keywords)) if guard_input else (arguments, keywords)
+    own = copy.deepcopy((arguments, keywords))
     printed = io.StringIO()
     value: Any = None
     error: Exception | None = None
@@ -74,8 +74,23 @@ def attempt(
     except (_TooSlow, KeyboardInterrupt, SystemExit) as raised:
         error = _stopped(raised, seconds)
     text = printed.getvalue()[:MOST_PRINTED]
-    changed = _changed(arguments, own[0]) if guard_input and error is None else 0
+    changed = _changed(arguments, own[0]) if error is None else 0
     return Attempt(value, error, text, changed)
+
+
+def python_function(function: Any) -> types.FunctionType | None:
+    """The `def` that runs when something is called; None where there is none, as in a ufunc.
+
+    >>> python_function(functools.partial(python_function)).__name__
+    'python_function'
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not isinstance(function, types.FunctionType | types.MethodType):
+        own = vars(type(function))  # an object with `__call__`, or a network's module
+        function = own.get("__call__") or own.get("forward")
+    function = getattr(function, "__func__", function)
+    return function if isinstance(function, types.FunctionType) else None
 
 
 def _stopped(raised: BaseException, seconds: float | None) -> Stopped:
@@ -85,21 +100,6 @@ def _stopped(raised: BaseException, seconds: float | None) -> Stopped:
     if isinstance(raised, KeyboardInterrupt):
         return Stopped("It was interrupted before it gave an answer.")
     return Stopped("It calls `exit()`.", "`exit` where `return` is meant.")
-
-
-def _copies(values: Any) -> Any:
-    """Deep copies; what cannot be copied (a network on a device, say) is handed on as it is."""
-    if isinstance(values, torch.Tensor):
-        return values.detach().clone().requires_grad_(values.requires_grad)
-    if isinstance(values, np.ndarray):
-        return values.copy()
-    if isinstance(values, dict):
-        return {key: _copies(one) for key, one in values.items()}
-    if type(values) in (list, tuple, set):
-        return type(values)(_copies(one) for one in values)
-    if isinstance(values, torch.nn.Module):
-        return copy.deepcopy(values)
-    return values
 
 
 def _changed(before: tuple[Any, ...], after: tuple[Any, ...]) -> int:

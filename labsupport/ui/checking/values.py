@@ -1,8 +1,8 @@
 """Values in words and small tables: what a card says was given, expected and got."""
 
 import html
+import reprlib
 import types
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,26 +45,31 @@ def to_numpy(value: object) -> Numbers:
     return np.array(value)
 
 
+def is_finite(value: object) -> bool:
+    """Whether all of it is numbers, none of them NaN or infinite, or it holds no numbers."""
+    plain = is_number(value) or is_array(value)
+    return bool(np.isfinite(to_numpy(value)).all()) if plain else True
+
+
 def kind(value: object) -> str:
     """What the value is, with its article: "a tensor of shape (3, 3)", "a list of 4", "None".
 
     >>> kind(torch.zeros(2, 3)), kind([1, 2]), kind("cat"), kind(None)
     ('a tensor of shape (2, 3)', 'a list of 2', 'a text', 'None')
     """
-    if value is None or value is Ellipsis or value is NotImplemented:
-        return "`...`" if value is Ellipsis else str(value)
-    if is_array(value):
-        return _kind_of_array(value)
-    if isinstance(value, types.GeneratorType):
-        return "a generator"
-    if isinstance(value, str | bool | int | float):
-        return _KINDS.get(type(value), "a number")
+    if value is None or value is NotImplemented:
+        return str(value)
+    if isinstance(value, torch.Tensor | np.ndarray):
+        sort = "tensor" if isinstance(value, torch.Tensor) else "NumPy array"
+        return (
+            f"a {sort} of shape {tuple(value.shape)}" if value.ndim else f"a {sort} with one number"
+        )
     if isinstance(value, list | tuple | dict | set):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, types.FunctionType | types.BuiltinFunctionType | types.MethodType):
         return f"the function {value.__name__}"
     name = type(value).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+    return _KINDS.get(type(value), f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}")
 
 
 _KINDS: dict[type, str] = {
@@ -72,25 +77,45 @@ _KINDS: dict[type, str] = {
     bool: "a truth value (True or False)",
     int: "a whole number",
     float: "a number",
+    types.GeneratorType: "a generator",
+    type(...): "`...`",
 }
 
 
-def _kind_of_array(value: Any) -> str:
-    sort = "tensor" if isinstance(value, torch.Tensor) else "NumPy array"
-    if value.ndim == 0:
-        return f"a {sort} with one number"
-    return f"a {sort} of shape {tuple(value.shape)}"
-
-
-def number(value: float) -> str:
+def number(value: complex) -> str:
     """One number with at most six figures.
 
     >>> number(0.1 + 0.2), number(3), number(1e-9), number(float("nan"))
     ('0.3', '3', '1e-09', 'NaN')
     """
-    if isinstance(value, complex):
-        return f"{value:.6g}"
     return "NaN" if value != value else f"{value:.6g}"
+
+
+class _Words(reprlib.Repr):
+    """The library's shortened repr, with numbers, arrays and functions as a card shows them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxset = self.maxdict = MOST_COLUMNS
+        self.maxstring = self.maxother = 160
+
+    def repr1(self, x: Any, level: int) -> str:
+        if is_number(x) or (is_truth(x) and not np.ndim(to_numpy(x))):
+            plain = to_numpy(x).item()
+            return str(plain) if isinstance(plain, bool) else number(plain)
+        if is_array(x):
+            return self._array(x, level)
+        return kind(x) if x is None or x is Ellipsis or callable(x) else super().repr1(x, level)
+
+    def _array(self, value: Any, level: int) -> str:
+        numbers = to_numpy(value)
+        if numbers.size <= MOST_COLUMNS and numbers.ndim <= 2:
+            return self.repr1(numbers.tolist(), level)
+        span = ""
+        if numbers.size and numbers.dtype.kind in "fiu":
+            low, high = number(numbers.min().item()), number(numbers.max().item())
+            span = f", all {low}" if low == high else f", from {low} to {high}"
+        return kind(value) + span
 
 
 def in_words(value: object) -> str:
@@ -101,77 +126,42 @@ def in_words(value: object) -> str:
     >>> in_words(torch.linspace(0, 1, 300).reshape(1, 3, 10, 10))
     'a tensor of shape (1, 3, 10, 10), from 0 to 1'
     """
-    if is_number(value) or (is_truth(value) and not (is_array(value) and value.ndim)):  # type: ignore[attr-defined]
-        plain = to_numpy(value).item()
-        return str(plain) if isinstance(plain, bool) else number(plain)
-    if is_array(value):
-        return _array_in_words(value)
-    if isinstance(value, list | tuple | set):
-        return _shorten(_bracketed(value))
-    if isinstance(value, Mapping):
-        inside = ", ".join(f"{in_words(key)}: {in_words(value[key])}" for key in value)
-        return _shorten("{" + inside + "}")
-    if isinstance(value, str):
-        return _shorten(repr(value))
-    if value is None or value is Ellipsis or callable(value):
-        return kind(value)
-    return _shorten(safe_repr(value))
-
-
-def _array_in_words(value: Any) -> str:
-    numbers = to_numpy(value)
-    if numbers.size <= MOST_COLUMNS and numbers.ndim <= 2:
-        return _bracketed(numbers.tolist())
-    span = ""
-    if numbers.size and numbers.dtype.kind in "fiu":
-        low, high = number(numbers.min().item()), number(numbers.max().item())
-        span = f", all {low}" if low == high else f", from {low} to {high}"
-    return kind(value) + span
-
-
-def _bracketed(value: Any) -> str:
-    if isinstance(value, list | tuple | set):
-        left, right = _BRACKETS.get(type(value), ("(", ")"))
-        inside = ", ".join(_bracketed(one) for one in value)
-        return left + inside + ("," if left == "(" and len(value) == 1 else "") + right
-    return in_words(value)
-
-
-_BRACKETS = {list: ("[", "]"), set: ("{", "}")}
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 160 else text[:158] + " …"
-
-
-def safe_repr(value: object) -> str:
-    """The value's own repr; its type's name where that fails."""
-    try:
-        return repr(value)
-    except Exception:
-        return f"<{type(value).__name__}>"
+    return _Words().repr(value)
 
 
 def as_table(
     value: object, other: object, *, tolerance: tuple[float, float], marked: bool = True
 ) -> str:
-    """A small 1-D or 2-D array as an HTML table; numbers that differ from `other` are marked.
+    """An array as an HTML table; numbers that differ from `other` are marked.
 
-    Gives "" where a table would not help: no array, too large, or of another shape.
+    Of a large array, the part around the first difference, with a caption that says which. Gives
+    "" where a table would not help: no array, one number, or another shape.
     """
     if not (is_array(value) and is_array(other)):
         return ""
     numbers, others = to_numpy(value), to_numpy(other)
-    if numbers.shape != others.shape or numbers.ndim not in (1, 2) or numbers.size < 2:
-        return ""
-    numbers, others = np.atleast_2d(numbers), np.atleast_2d(others)
-    if numbers.shape[0] > MOST_ROWS or numbers.shape[1] > MOST_COLUMNS:
+    if numbers.shape != others.shape or numbers.size < 2:
         return ""
     rtol, atol = tolerance
     same = np.isclose(_plain(numbers), _plain(others), rtol=rtol, atol=atol, equal_nan=True)
-    same |= not marked
-    rows = "".join(_row(row, marks) for row, marks in zip(numbers, same, strict=True))
-    return f'<table class="lab-numbers"><tbody>{rows}</tbody></table>'
+    part = _around_the_first(same)
+    shown, marks = (one[part].reshape(-1, one[part].shape[-1]) for one in (numbers, same))
+    rows = "".join(map(_row, shown, marks if marked else np.ones_like(marks)))
+    where = ", ".join(f"{one.start}:{one.stop}" for one in part)
+    caption = f"<caption>the part [{where}]</caption>" if shown.size < numbers.size else ""
+    return f'<table class="lab-numbers">{caption}<tbody>{rows}</tbody></table>'
+
+
+def _around_the_first(same: Numbers) -> tuple[slice, ...]:
+    """One place of the leading axes, and a window of the last two, with the first difference."""
+    first = np.argwhere(~same)[:1].flatten().tolist() or [0] * same.ndim
+    most = [1] * (same.ndim - 2) + [MOST_ROWS, MOST_COLUMNS][-same.ndim :]
+    starts = [
+        max(0, min(place - width // 2, length - width))
+        for place, width, length in zip(first, most, same.shape, strict=True)
+    ]
+    stops = np.minimum(np.add(starts, most), same.shape).tolist()
+    return tuple(map(slice, starts, stops))
 
 
 def _plain(numbers: Numbers) -> Numbers:

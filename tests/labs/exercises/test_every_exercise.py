@@ -1,11 +1,11 @@
 """Every exercise: its solution is right, its stub is not done, and wrong answers are refused, each
 with words of its own: the exercise's declared mistakes, and those of `wrong_answers.py`."""
 
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -16,20 +16,13 @@ from labsupport.ui.checking.comparing import difference
 EXERCISES = all_exercises()
 
 
-def load(path: Path):
-    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-WRONG = load(Path(__file__).with_name("wrong_answers.py")).WRONG
+WRONG = run_path(str(Path(__file__).with_name("wrong_answers.py")))["WRONG"]
 
 
 def solution_of(exercise: Exercise):
     path = solution_file(exercise)
     assert path is not None, f"notebooks/solutions/{exercise.id.replace('.', '_')}_*.py is missing"
-    return getattr(load(path), exercise.function)
+    return run_path(str(path))[exercise.function]
 
 
 def complaints(exercise: Exercise, mistakes: Mapping[str, Callable]) -> list[str]:
@@ -50,9 +43,7 @@ each = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda one: one.id)
 
 
 def test_there_are_exercises_and_their_numbers_are_unique():
-    ids = [one.id for one in EXERCISES]
-    assert ids
-    assert len(set(ids)) == len(ids)
+    assert len({one.id for one in EXERCISES}) == len(EXERCISES) > 0
 
 
 @each

@@ -23,21 +23,11 @@ def against_the_best(values, overlaps, most):
     return [best, *(patch for patch in others if overlaps[patch][best] <= most)]
 
 
-def stretched(weights):
-    low, high = weights.min(), weights.max()
-    return (weights - low) / (high - low + 1e-12)
-
-
 def without_zeros(weights):
     power = torch.fft.fft2(weights).abs().square().sum(0)
     steps = torch.fft.fftfreq(weights.shape[-1])
     radius = (steps[:, None] ** 2 + steps**2).sqrt()
     return (power[radius > 0.25].sum() / power.sum()).item()
-
-
-def with_itself(codes, number, k):
-    unit = codes / codes.norm(dim=1, keepdim=True)
-    return (unit @ unit[number]).argsort(descending=True)[:k].tolist()
 
 
 def near_to_itself(points):
@@ -72,21 +62,11 @@ def replaces(values, switches, size):
     return placed
 
 
-def ascent_in_place(image, gradient, rate, decay):
-    image += rate * (gradient - 2 * decay * image)
-    return image
-
-
 def unclamped(one, other):
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
     return width * height / (sum(areas) - width * height)
-
-
-def dream_in_place(image, gradient, rate):
-    image += rate * gradient / gradient.abs().mean()
-    return image.clamp_(0, 1)
 
 
 def same_way(image, down, right, change):
@@ -111,20 +91,13 @@ def only_the_weights(points, labels, weights, bias, decay):
     return points.T @ off / len(points) + decay * weights
 
 
-def came_on(first, second, count):
-    change = second.mean((1, 2)) - first.mean((1, 2))
-    return change.topk(count).indices.tolist()
-
-
-def one_short(row, width):
-    return torch.stack([row[i : i + width].mean() for i in range(len(row) - width)])
-
-
 WRONG = [
     ("00.1", lambda scores: scores / scores.sum(), "without `exp`"),
+    ("00.1", lambda scores: scores.softmax(1), "a `dim` (`axis`) that it does not have"),
     ("01.1", lambda side, kernel, stride, pad: (side + pad - kernel) // stride + 1, "added once"),
     ("01.2", lambda a, b, k, side: (a * b * k * k, a * b * k * k * side**2), "biases are missing"),
     ("01.3", lambda layers: math.prod(kernel for kernel, _ in layers), "are multiplied"),
+    ("01.3", lambda layers: sum(kernel for kernel, _ in layers), "are added"),
     ("02.1", not_cut, "reaches over the picture's border"),
     ("02.2", against_the_best, "compared with the very best alone"),
     (
@@ -132,15 +105,23 @@ WRONG = [
         lambda labels, wanted: [float(label == wanted) for label in labels],
         "1 or 0 for each",
     ),
-    ("03.1", stretched, "The numbers are not right."),
+    ("03.1", lambda w: (w - w.min()) / (w.max() - w.min() + 1e-12), "stretched from the smallest"),
+    ("03.1", lambda weights: weights / weights.abs().max(), "from -1 to 1"),
+    ("03.1", lambda weights: (weights + 1) / 2, "not divided by the largest"),
     ("03.1", lambda weights: 0.5 + weights / (2 * weights.abs().max()), "division by zero"),
     ("03.2", without_zeros, "no zeros stand around"),
     ("03.2", lambda w: torch.fft.fft2(w).abs()[:, 1:, 1:].sum().item(), "The number is not right"),
     ("03.3", lambda a, b: sum(a[i] * b[i].sum() for i in range(len(a))), "nothing is moved"),
-    ("04.1", with_itself, "its own nearest neighbour"),
+    (
+        "04.1",
+        lambda c, i, k: torch.cosine_similarity(c, c[i : i + 1]).topk(k).indices.tolist(),
+        "its own nearest neighbour",
+    ),
+    ("04.1", lambda c, i, k: (c - c[i]).norm(dim=1).argsort()[:k].tolist(), "is among them"),
     ("04.2", near_to_itself, "near to itself"),
     ("04.3", lambda cells, codes: (codes[cells[1:]] - codes[cells[:-1]]).norm(dim=2), "below"),
     ("05.1", hidden_in_place, "an in-place step"),
+    ("05.1", lambda x, box, c: hidden_in_place(x.clone(), box, [c[0]] * 3), "number of its own"),
     (
         "05.2",
         lambda n, size, step: [(i, min(i + size, n)) for i in range(0, n, step)],
@@ -149,13 +130,26 @@ WRONG = [
     ("05.3", agreement, "the share that agrees"),
     ("05.3", lambda changes: torch.pdist(changes, p=1).mean().item(), "The number is not right"),
     ("06.1", without_lines, "no lines between"),
+    (
+        "06.1",
+        lambda x, n: x.view(-1, n, *x.shape[1:]).transpose(1, 2).flatten(0, 1).flatten(1),
+        "no lines between",
+    ),
     ("06.2", lambda a, b: float((a * b).sum() / (a.norm() * b.norm())), "the cosine"),
     ("06.3", lambda maps, weights, unit: weights[:, unit] * maps[unit].sum(), "sum over the map"),
-    ("06.4", came_on, "only units that came on"),
+    (
+        "06.4",
+        lambda a, b, count: (b - a).mean((1, 2)).topk(count).indices.tolist(),
+        "only units that came on",
+    ),
     ("07.1", lambda f, above, rule: above * (f > 0), "as plain backprop"),
     ("07.2", replaces, "replaces the one before"),
     ("07.3", lambda gradient, image, start, steps: gradient(image) * (image - start), "alone"),
-    ("08.1", ascent_in_place, "an in-place step"),
+    (
+        "08.1",
+        lambda x, gradient, rate, decay: x.add_(rate * (gradient - 2 * decay * x)),
+        "an in-place step",
+    ),
     ("08.2", lambda image, share: image * (image.norm(dim=0) >= share), "taken for a size"),
     ("08.3", unclamped, "boxes that lie apart"),
     ("08.3", lambda one, other: one[2] / other[2], "The number is not right"),
@@ -164,7 +158,7 @@ WRONG = [
     ("09.3", lambda codes: 2 * (torch.pdist(codes) ** 2).mean(), "counted twice"),
     ("09.3", lambda codes: (codes**2).sum(1).mean(), "The number is not right"),
     ("09.4", lambda codes, goal, spread: ((codes - goal) ** 2).mean(1) / spread, "the mean over"),
-    ("10.1", dream_in_place, "an in-place step"),
+    ("10.1", lambda x, g, rate: x.add_(rate * g / g.abs().mean()).clamp_(0, 1), "an in-place step"),
     ("10.2", same_way, "twice in the same direction"),
     ("10.3", cut_off, "cut off"),
     ("10.4", lambda base, small, dreamed, resize: resize(dreamed, base.shape[2:]), "fine detail"),
@@ -181,7 +175,11 @@ WRONG = [
     ("13.1", lambda x, w, step: x + step * x.sign(), "the sign of x decides"),
     ("13.2", only_the_weights, "expected: a tuple of 2"),
     ("13.3", lambda x, to, away, k: x + k * (to - away) / (to - away).abs().max(), "inside [0, 1]"),
-    ("90.1", one_short, "one too many or too few"),
+    (
+        "90.1",
+        lambda x, n: torch.stack([x[i : i + n].mean() for i in range(len(x) - n)]),
+        "one too many or too few",
+    ),
     ("90.1", lambda x, n: [float(x[i : i + n].mean()) for i in range(len(x) - n + 1)], "a tensor"),
     ("90.1", lambda row, n: row.unfold(0, n, 1).mean(dim=1).clamp(max=8.0), "brighter by 10"),
     ("90.2", lambda response: response.max(), "expected: a tuple of 2"),
