@@ -19,8 +19,7 @@ from labsupport.methods.patches import (
     top_patches,
     units_for,
 )
-from labsupport.ui import controls, declare, figures, ink
-from labsupport.ui.control import Control
+from labsupport.ui import declare, figures, ink
 
 TILE = 112  # pixels, about: half of the networks' 224
 ROW_TILE = 84  # nine in a row fit into a notebook beside their name
@@ -188,10 +187,10 @@ def leaf_panel(
     return tiles, unit_words(patches, unit, side, network.layer(layer).title)
 
 
-def _concepts(label: str, start: str, made: declare.Made) -> Control:
+def _concepts(_: str, start: str, made: declare.Made) -> Any:
     """A menu of every label and every coarser category of the pictures."""
     words = {word for one in made["pictures"] for word in (one.label, one.category)}
-    return controls.choice(label, sorted(words), start)
+    return declare.choice(sorted(words), start)
 
 
 _CONCEPT: Any = declare.Declared(_concepts, "road vehicles")

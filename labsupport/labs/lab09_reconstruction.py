@@ -18,7 +18,7 @@ from labsupport.labs.lab08_optimization.visualization import block_ends, has_cha
 from labsupport.methods import inversion
 from labsupport.methods.inversion import LOG_PROBABILITIES, Code, Hog, encode, invert
 from labsupport.methods.optimize import LBFGS, Adam, Frame, Momentum, Pixels
-from labsupport.ui import controls, declare, figures, ink
+from labsupport.ui import declare, figures, ink
 from labsupport.ui.strokes import hog_strokes
 
 _KEPT = {
@@ -279,7 +279,7 @@ def pictures() -> dict[str, Tensor]:
 
 
 _CODE: Any = declare.Declared(
-    lambda label, at, _: controls.choice(label, list(measured()), at), "fire5", "code"
+    lambda _, at, __: declare.choice(list(measured()), at), "fire5", "code"
 )
 
 

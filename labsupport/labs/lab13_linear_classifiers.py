@@ -18,8 +18,7 @@ from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network, Prediction
 from labsupport.methods import linear
 from labsupport.methods.linear import LinearClassifier
-from labsupport.ui import controls, declare, figures, ink
-from labsupport.ui.control import Control
+from labsupport.ui import declare, figures, ink
 from labsupport.ui.panel import Panel
 
 SETS = {
@@ -313,8 +312,8 @@ def _draw_snapshot(
     return picture, words
 
 
-def _epochs_slider(label: str, epochs: int | None, made: declare.Made) -> Control:
-    return controls.whole(label, epochs or EPOCHS[made["data"].value], 1, 60)
+def _epochs_slider(_: str, epochs: int | None, made: declare.Made) -> Any:
+    return declare.whole(epochs or EPOCHS[made["data"].value], 1, 60)
 
 
 _EPOCHS: Any = declare.Declared(_epochs_slider, None)

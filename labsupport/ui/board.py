@@ -19,7 +19,7 @@ import ipywidgets as widgets
 
 from labsupport.core.errors import BadSetting, LabError
 from labsupport.ui import figures, screen
-from labsupport.ui.control import Control, shut
+from labsupport.ui.control import Control, Declared, built_of, shut
 from labsupport.ui.figures import Picture
 
 Drawn = Picture | tuple[Picture, str]
@@ -61,10 +61,10 @@ class Board:
         self,
         work: Callable[..., Any],
         draw: Callable[..., Drawn],
-        controls: Mapping[str, Control],
+        controls: Mapping[str, Control | Declared],
         title: str,
     ) -> None:
-        self.title, self.controls = title, dict(controls)
+        self.title, self.controls = title, built_of(controls, {})
         self._work_by, self._draw = work, draw
         self._worked_from = self._names_of(work)
         self._drawn_from = self._names_of(draw, skip=1)

@@ -7,7 +7,7 @@ everybody who listens, each listener once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ import ipywidgets as widgets
 from labsupport.core.errors import LabError
 
 MANY = 12
+Made = Mapping[str, Any]  # the settled values, and the controls that come before
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,30 @@ class Control:
         """Words for the panel's message line: a problem, or calmly a "note"; "" takes it back."""
         for hear in dict.fromkeys(self._hearers):
             hear(words, kind)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A control to be: `build(label, start, made)` makes it, or declares it in more detail; `made`
+    has what comes before it."""
+
+    build: Callable[[str, Any, Made], Control | Declared]
+    start: Any
+    label: str = ""
+
+    def named(self, name: str, made: Made) -> Control:
+        """The control, whose label is its name unless it has another."""
+        label = self.label or name.replace("_", " ")
+        built = self.build(label, self.start, made)
+        return built.named(label, made) if isinstance(built, Declared) else built
+
+
+def built_of(controls: Mapping[str, Control | Declared], settled: Made) -> dict[str, Control]:
+    """The controls by name, each made of the settled values and of the controls before it."""
+    built: dict[str, Control] = {}
+    for name, one in controls.items():
+        built[name] = one.named(name, {**settled, **built}) if isinstance(one, Declared) else one
+    return built
 
 
 class Remembered:

@@ -1,10 +1,9 @@
-"""Every kind of control that a panel can have, each with its label and unit."""
+"""The controls that are more than a widget: menus of pictures, networks and layers, class boxes."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -15,7 +14,7 @@ import ipywidgets as widgets
 from PIL import Image
 
 from labsupport.core import errors
-from labsupport.core.errors import BadSetting, LabError, UnknownLayer, nearest
+from labsupport.core.errors import LabError, UnknownLayer, nearest
 from labsupport.ui import figures
 from labsupport.ui.control import MANY, Control, Remembered, Step, spaced, value_of
 
@@ -29,91 +28,13 @@ if TYPE_CHECKING:
 OWN_ANSWER = "the network's own answer"
 
 
-def _look(label: str, unit: str = "") -> dict[str, Any]:
+def look(label: str, unit: str = "") -> dict[str, Any]:
+    """What every control's widget takes: its label with the unit, all of it shown."""
     return {
         "description": f"{label} ({unit})" if unit else label,
         "style": {"description_width": "initial"},
         "layout": {"width": "auto"},
     }
-
-
-# ---------------------------------------------------------------- numbers, choices, switches
-
-
-def whole(
-    label: str, default: int, low: int, high: int, *, step: int = 1, unit: str = ""
-) -> Control:
-    """A slider over whole numbers.
-
-    >>> whole("window", 32, 8, 96, step=8, unit="px").value
-    32
-    """
-    return _slider(widgets.IntSlider, label, default, (low, high), unit, step=step)
-
-
-def real(
-    label: str,
-    default: float,
-    low: float,
-    high: float,
-    *,
-    step: float = 0.05,
-    unit: str = "",
-    digits: int = 2,
-) -> Control:
-    """A slider over real numbers, shown with so many `digits` after the point."""
-    look = {"step": step, "readout_format": f".{digits}f"}
-    return _slider(widgets.FloatSlider, label, default, (low, high), unit, **look)
-
-
-def logarithmic(
-    label: str, default: float, low: float, high: float, *, steps: int = 40, unit: str = ""
-) -> Control:
-    """A slider whose equal moves multiply: for learning rates, weights of penalties, strengths."""
-    if low <= 0:
-        raise BadSetting(f"{label}: a logarithmic slider starts above zero, not at {low}.")
-    ends = {"min": math.log10(low), "max": math.log10(high)}
-    look = {"step": (ends["max"] - ends["min"]) / steps, "readout_format": ".2g"}
-    return _slider(widgets.FloatLogSlider, label, default, (low, high), unit, **ends, **look)
-
-
-def _slider(
-    kind: Any, label: str, default: float, ends: tuple[float, float], unit: str, **look: Any
-) -> Control:
-    low, high = ends
-    if not low <= default <= high:
-        raise BadSetting(f"{label}: {default} does not lie between {low} and {high}.")
-    look = {"min": low, "max": high} | look
-    return Control(kind(value=default, **look, **_look(label, unit)))
-
-
-def seed(default: int = 0) -> Control:
-    """The number that a random start grows from: the same seed, the same result."""
-    return Control(widgets.BoundedIntText(value=default, min=0, max=9999, step=1, **_look("seed")))
-
-
-def choice(label: str, options: Sequence[str] | Mapping[str, Any], default: Any = None) -> Control:
-    """A menu; with a mapping, the keys are what is read and the values what the drawing gets.
-
-    >>> choice("fill", ["mean", "black", "blur"], "black").value
-    'black'
-    """
-    pairs = list(options.items()) if isinstance(options, Mapping) else [(o, o) for o in options]
-    if not pairs:
-        raise BadSetting(f"{label}: a menu needs at least one option.")
-    values = [value for _, value in pairs]
-    if None in values:
-        raise BadSetting(f"{label}: the value None would be shown as an empty menu; take another.")
-    chosen = values[0] if default is None else default
-    if chosen not in values:
-        close = ", ".join(nearest(str(chosen), map(str, values)))
-        raise BadSetting(f"{label}: {chosen!r} is not among its options. Nearest: {close}.")
-    return Control(widgets.Dropdown(options=pairs, value=chosen, **_look(label)))
-
-
-def toggle(label: str, default: bool = False) -> Control:
-    """A switch that is on or off."""
-    return Control(widgets.Checkbox(value=default, indent=True, **_look(label)))
 
 
 # ---------------------------------------------------------------- pictures
@@ -135,7 +56,7 @@ class UploadMenu(Control):
         self._titles = titles
         self._own: dict[str, tuple[str, Any]] = {}
         self._made = Remembered(MANY)
-        menu = widgets.Dropdown(options=self._options(), value=default, **_look(label))
+        menu = widgets.Dropdown(options=self._options(), value=default, **look(label))
         self.upload = widgets.FileUpload(icon="folder-open", description="", **button)
         # only its icon is shown: the widget itself would add a number of files
         self.upload.add_class("lab-upload")
@@ -229,8 +150,8 @@ class ImageMenu(UploadMenu):
             return one.name != default, groups.index(one.category), one.title.casefold()
 
         titles = {one.name: one.title for one in sorted(images, key=place)}
-        self._begins = widgets.IntSlider(0, 0, 1, **_look("square begins at", "px"))
-        self._whole = widgets.Checkbox(False, **_look("the whole, with bars"), indent=False)
+        self._begins = widgets.IntSlider(0, 0, 1, **look("square begins at", "px"))
+        self._whole = widgets.Checkbox(False, **look("the whole, with bars"), indent=False)
         self._crop = widgets.VBox([self._begins, self._whole], layout={"display": "none"})
         button = {"accept": "image/*", "tooltip": "Open your own image"}
         super().__init__(titles, default, label, button)
@@ -322,7 +243,7 @@ class LoadingMenu(Control):
         self._titles, self._loaded = titles, Remembered(most)
         self._get(default)
         pairs = [(title, name) for name, title in titles.items()]
-        super().__init__(widgets.Dropdown(options=pairs, value=default, **_look(label)))
+        super().__init__(widgets.Dropdown(options=pairs, value=default, **look(label)))
 
     @property
     def value(self) -> Any:
@@ -408,7 +329,7 @@ class ClassBox(Control):
             options=_suggestions(value_of(network)),
             placeholder=OWN_ANSWER,
             continuous_update=False,
-            **_look(label),
+            **look(label),
         )
         super().__init__(box, leader=network)
         self.value  # noqa: B018  # a default that this network does not know is refused here
@@ -487,7 +408,7 @@ class LayerMenu(Control):
             close = ", ".join(nearest(str(default), [layer.title for layer in self._layers]))
             raise UnknownLayer(f"{default!r} is not among this menu's layers. Nearest: {close}.")
         options = self._options(chosen)
-        menu = widgets.Dropdown(options=options, value=chosen, **_look(label))
+        menu = widgets.Dropdown(options=options, value=chosen, **look(label))
         super().__init__(menu, leader=network)
 
     @property
@@ -591,7 +512,7 @@ class ChannelSlider(Control):
 
     def __init__(self, layer: LayerMenu, default: int = 0, *, label: str = "channel") -> None:
         last = layer.layer.shape[0] - 1
-        slider = widgets.IntSlider(value=default, min=0, max=last, **_look(label))
+        slider = widgets.IntSlider(value=default, min=0, max=last, **look(label))
         super().__init__(slider, leader=layer)
 
     def _refresh(self) -> None:

@@ -14,47 +14,74 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import ipywidgets as widgets
 
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, nearest
 from labsupport.ui import controls
 from labsupport.ui.board import Board
-from labsupport.ui.control import Control
+from labsupport.ui.control import Control, built_of
+from labsupport.ui.control import Declared as Declared
+from labsupport.ui.control import Made as Made
 from labsupport.ui.panel import Cost, Live, Panel
 
 if TYPE_CHECKING:
     import torch
 
-Made = Mapping[str, Any]  # the settled values, and the controls that come before
 Built = TypeVar("Built", bound=Board)
 LOOKS = ("title", "autostart")  # of a panel's settings, those that a call may give otherwise
 SMALL = ("lenet5", "convnetjs")  # networks that do not answer about photographs
 
 
-@dataclass(frozen=True)
-class Declared:
-    """A control to be: `build(label, start, made)` makes it; `made` has what comes before it."""
-
-    build: Callable[[str, Any, Made], Control]
-    start: Any
-    label: str = ""
+def whole(
+    start: int, low: int, high: int, *, step: int = 1, unit: str = "", label: str = ""
+) -> Any:
+    """A slider over whole numbers."""
+    return _slider(widgets.IntSlider, start, (low, high), label, unit, step=step)
 
 
-def _between(control: Callable[..., Control]) -> Callable[..., Any]:
-    """For a control of a number from `low` to `high`; `look` is what that control takes by name."""
+def real(
+    start: float,
+    low: float,
+    high: float,
+    *,
+    step: float = 0.05,
+    unit: str = "",
+    digits: int = 2,
+    label: str = "",
+) -> Any:
+    """A slider over real numbers, shown with so many `digits` after the point."""
+    shown = {"step": step, "readout_format": f".{digits}f"}
+    return _slider(widgets.FloatSlider, start, (low, high), label, unit, **shown)
 
-    def declared(start: float, low: float, high: float, *, label: str = "", **look: Any) -> Any:
-        return Declared(lambda name, at, _: control(name, at, low, high, **look), start, label)
 
-    return declared
+def logarithmic(start: float, low: float, high: float, *, steps: int = 40, label: str = "") -> Any:
+    """A slider whose equal moves multiply: for learning rates, weights of penalties, strengths."""
+    if low <= 0:
+        raise BadSetting(f"A logarithmic slider starts above zero, not at {low}.")
+    ends = {"min": math.log10(low), "max": math.log10(high)}
+    shown = {"step": (ends["max"] - ends["min"]) / steps, "readout_format": ".2g"}
+    return _slider(widgets.FloatLogSlider, start, (low, high), label, "", **ends, **shown)
 
 
-whole, real = _between(controls.whole), _between(controls.real)
-logarithmic = _between(controls.logarithmic)
+def _slider(
+    kind: Any, start: float, ends: tuple[float, float], label: str, unit: str, **shown: Any
+) -> Declared:
+    low, high = ends
+
+    def build(name: str, at: float, _: Made) -> Control:
+        if not low <= at <= high:
+            raise BadSetting(f"{name}: {at} does not lie between {low} and {high}.")
+        look = {"min": low, "max": high} | shown | controls.look(name, unit)
+        return Control(kind(value=at, **look))
+
+    return Declared(build, start, label)
 
 
 def choice(
@@ -68,23 +95,44 @@ def choice(
 
     Those that are `asked`, such as downloads, are offered only to who begins with one of them.
     """
+    plain = options if isinstance(options, Mapping) else {one: one for one in options}
 
     def build(name: str, at: Any, _: Made) -> Control:
         more = {words: value for words, value in (asked or {}).items() if value == at}
-        offered = {**options, **more} if isinstance(options, Mapping) else options
-        return controls.choice(name, offered, at)
+        pairs = list({**plain, **more}.items())
+        if not pairs:
+            raise BadSetting(f"{name}: a menu needs at least one option.")
+        values = [value for _, value in pairs]
+        if None in values:
+            raise BadSetting(
+                f"{name}: the value None would be shown as an empty menu; take another."
+            )
+        chosen = values[0] if at is None else at
+        if chosen not in values:
+            close = ", ".join(nearest(str(chosen), map(str, values)))
+            raise BadSetting(f"{name}: {chosen!r} is not among its options. Nearest: {close}.")
+        return Control(widgets.Dropdown(options=pairs, value=chosen, **controls.look(name)))
 
     return Declared(build, start, label)
 
 
 def toggle(start: bool = False, *, label: str = "") -> Any:
     """A switch that is on or off."""
-    return Declared(lambda name, at, _: controls.toggle(name, at), start, label)
+    return Declared(
+        lambda name, at, _: Control(widgets.Checkbox(at, indent=True, **controls.look(name))),
+        start,
+        label,
+    )
 
 
 def seed(start: int = 0) -> Any:
-    """The number that a random start grows from."""
-    return Declared(lambda _, at, __: controls.seed(at), start)
+    """The number that a random start grows from: the same seed, the same result."""
+    look = {"min": 0, "max": 9999, "step": 1}
+    return Declared(
+        lambda name, at, _: Control(widgets.BoundedIntText(at, **look, **controls.look(name))),
+        start,
+        "seed",
+    )
 
 
 def photo(
@@ -222,20 +270,16 @@ class Declaration(Generic[Built]):
         """
         looks = {key: named.pop(key) for key in LOOKS if key in named and key in self._how}
         given = self._given(values, named)
-        made: dict[str, Any] = {
-            name: given.get(name, start)
-            for name, start in self._known.items()
-            if not isinstance(start, Declared)
-        }
-        parts = {name: _settle(part, made) for name, part in self._parts.items()}
-        controls = {}
-        for name, declared in self._known.items():
-            if isinstance(declared, Declared):
-                label, start = declared.label or name.replace("_", " "), declared.start
-                controls[name] = declared.build(label, given.get(name, start), made)
-                made[name] = controls[name]
+        settled: dict[str, Any] = {}
+        wanted: dict[str, Declared] = {}
+        for name, start in self._known.items():
+            if isinstance(start, Declared):
+                wanted[name] = replace(start, start=given.get(name, start.start))
+            else:
+                settled[name] = given.get(name, start)
+        parts = {name: _settle(part, settled) for name, part in self._parts.items()}
         make: Any = self.kind  # both kinds take their functions by name
-        panel: Built = make(controls=controls, **parts, **self._how | looks)
+        panel: Built = make(controls=built_of(wanted, settled), **parts, **self._how | looks)
         return panel
 
     def _given(self, values: Sequence[Any], named: dict[str, Any]) -> dict[str, Any]:

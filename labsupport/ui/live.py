@@ -18,7 +18,7 @@ import torch
 
 from labsupport.core.errors import BadSetting, LabError
 from labsupport.ui.board import Board, Drawn, Reading, button
-from labsupport.ui.control import Control
+from labsupport.ui.control import Control, Declared
 from labsupport.ui.interrupts import deferred_interrupts
 
 State = Literal["idle", "running", "stopped", "finished", "failed"]
@@ -40,12 +40,12 @@ class Live(Board):
     frame should take less than half a second, for Stop is looked at between two of them.
 
     >>> from PIL import Image
-    >>> from labsupport.ui import controls
+    >>> from labsupport.ui import declare
     >>> def squares(largest):
     ...     yield from range(1, largest + 1)
     >>> live = Live(
     ...     squares,
-    ...     {"largest": controls.whole("largest", 8, 1, 64, unit="px")},
+    ...     {"largest": declare.whole(8, 1, 64, unit="px")},
     ...     draw=lambda side: (Image.new("RGB", (side, side)), f"{side} pixels"),
     ...     title="Growing squares",
     ... )
@@ -56,7 +56,7 @@ class Live(Board):
     def __init__(
         self,
         frames: Callable[..., Iterable[Any]],
-        controls: Mapping[str, Control],
+        controls: Mapping[str, Control | Declared],
         *,
         draw: Callable[..., Drawn],
         title: str,

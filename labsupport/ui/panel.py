@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from labsupport.core.errors import LabError
 from labsupport.ui.board import Board, Drawn, Reading
-from labsupport.ui.control import Control, Remembered
+from labsupport.ui.control import Control, Declared, Remembered
 from labsupport.ui.interrupts import deferred_interrupts
 from labsupport.ui.live import Live
 from labsupport.ui.walks import WalkReport, walk
@@ -42,10 +42,10 @@ class Panel(Board):
     "quick" (when it is let go) or "slow" (over half a second: a Run button); None measures it.
 
     >>> from PIL import Image
-    >>> from labsupport.ui import controls
+    >>> from labsupport.ui import declare
     >>> panel = Panel(
     ...     lambda side: (Image.new("RGB", (side, side)), f"{side} pixels"),
-    ...     {"side": controls.whole("side", 8, 1, 64, unit="px")},
+    ...     {"side": declare.whole(8, 1, 64, unit="px")},
     ...     title="A square",
     ... )
     >>> panel.controls["side"].source.value = 16
@@ -56,7 +56,7 @@ class Panel(Board):
     def __init__(
         self,
         draw: Callable[..., Drawn],
-        controls: Mapping[str, Control],
+        controls: Mapping[str, Control | Declared],
         *,
         title: str,
         compute: Callable[..., Any] | None = None,

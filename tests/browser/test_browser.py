@@ -130,7 +130,7 @@ LIVE = (
     """
 import time
 from PIL import Image
-from labsupport.ui import Live, controls
+from labsupport.ui import Live, declare
 
 def frames(seed):
     for step in range(400):
@@ -143,7 +143,7 @@ def draw(step, shade):
 def seed_of(step):
     return (7 * step) % 256
 
-Live(frames, {"seed": controls.seed(), "shade": controls.whole("shade", 40, 0, 255)},
+Live(frames, {"seed": declare.seed(), "shade": declare.whole(40, 0, 255)},
      draw=draw, title="Slow colours")
 """,
 )

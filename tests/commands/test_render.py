@@ -18,9 +18,9 @@ TEMPLATE = ROOT / "tests" / "notebooks" / "template_short.ipynb"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PANEL = """
 from PIL import Image
-from labsupport.ui import Panel, controls
+from labsupport.ui import Panel, declare
 panel = Panel(lambda side: (Image.new("RGB", (80, 60), (side, 99, 9)), f"{side} wide"),
-              {"side": controls.whole("side", 3, 1, 9)}, title="Colours & sides")
+              {"side": declare.whole(3, 1, 9)}, title="Colours & sides")
 panel
 """
 

@@ -136,7 +136,7 @@ def tiny(folder: Path, *cells: str) -> Path:
     return path
 
 
-IMPORT = "from labsupport.labs import check, use\nfrom labsupport.ui import Panel, controls"
+IMPORT = "from labsupport.labs import check, use\nfrom labsupport.ui import Panel, declare"
 RIGHT = "def strongest(x):\n    return divmod(int(x.argmax()), x.shape[1])"
 WRONG = "def strongest(x):\n    return 0, 0"
 STUB = "def strongest(x):\n    raise NotImplementedError"
@@ -145,7 +145,7 @@ DEAD = """
 from PIL import Image
 def draw(side, shade):
     return Image.new("L", (40, 40), side)
-Panel(draw, {"side": controls.whole("side", 3, 1, 9), "shade": controls.toggle("shade")}, title="D")
+Panel(draw, {"side": declare.whole(3, 1, 9), "shade": declare.toggle()}, title="D")
 """
 REACHES_OUT = """
 from urllib.request import urlopen

@@ -7,7 +7,7 @@ from leftovers import MORE, grown, once
 from notebook_rules import NOTEBOOKS
 from PIL import Image
 
-from labsupport.ui import Panel, controls
+from labsupport.ui import Panel, declare
 from labsupport.ui.board import Board
 
 
@@ -29,7 +29,7 @@ def panel_of(shade_of) -> Panel:
     def draw(side: int, shade: bool) -> Image.Image:
         return Image.new("L", (40, 40), shade_of(side, shade))
 
-    settings = {"side": controls.whole("side", 3, 1, 9), "shade": controls.toggle("shade")}
+    settings = {"side": declare.whole(3, 1, 9), "shade": declare.toggle()}
     return Panel(draw, settings, title="D")
 
 
@@ -63,7 +63,7 @@ def test_a_panel_that_keeps_something_from_run_to_run_is_noticed(leaks):
         kept.append(torch.zeros(3, side, side)) if leaks else None
         return Image.new("RGB", (side, side))
 
-    panel = Panel(draw, {"side": controls.whole("side", 9, 1, 90)}, title="tensors")
+    panel = Panel(draw, {"side": declare.whole(9, 1, 90)}, title="tensors")
     assert grown(lambda: once(panel)) == (
         {"tensors": MORE, "bytes": MORE * 3 * 9 * 9 * 4} if leaks else {}
     )

@@ -22,7 +22,7 @@ from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, DamagedData, WeightsUnavailable
 from labsupport.core.images import films
 from labsupport.methods.patches import Cluster, TopPatches, scan, top_patches
-from labsupport.ui import controls
+from labsupport.ui import declare
 from labsupport.ui.panel import Panel
 
 PACKAGE = Path(networks.__file__).parents[2]
@@ -55,7 +55,7 @@ def noise_panel() -> Panel:
     def draw(side: int) -> Image.Image:
         return images.to_pil(toys.image(side))
 
-    return Panel(draw, {"side": controls.whole("side", 90, 10, 200)}, title="noise")
+    return Panel(draw, {"side": declare.whole(90, 10, 200)}, title="noise")
 
 
 SAVERS = {

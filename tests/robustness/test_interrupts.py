@@ -29,7 +29,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.labs import lab04_representation as codes
 from labsupport.labs.lab08_optimization import visualization
-from labsupport.ui import controls
+from labsupport.ui import declare
 from labsupport.ui.declare import Declaration
 from labsupport.ui.live import Live
 from labsupport.ui.panel import Panel
@@ -202,7 +202,7 @@ def small_live(pause: float = 0.0, title: str = "small", steps: int = 30) -> Liv
         shade = round(255 * float(frame[0, 0, 0]))
         return Image.new("RGB", (20, 20), (shade, 0, 0)), f"shade {shade}"
 
-    return Live(frames, {"steps": controls.whole("steps", steps, 1, 1000)}, draw=draw, title=title)
+    return Live(frames, {"steps": declare.whole(steps, 1, 1000)}, draw=draw, title=title)
 
 
 @pytest.mark.parametrize("second", [None, 1, 40])
@@ -251,7 +251,7 @@ def wide_panel(**settings: Any) -> Panel:
     def draw(found: torch.Tensor) -> Image.Image:
         return Image.new("RGB", (found.shape[1], 8))
 
-    wide = {"side": controls.whole("side", 3, 1, 9999)}
+    wide = {"side": declare.whole(3, 1, 9999)}
     return Panel(draw, wide, title="side", compute=compute, **settings)
 
 
@@ -304,7 +304,7 @@ def test_two_panels_at_once_find_what_each_finds_alone():
         def draw(frame: torch.Tensor) -> Image.Image:
             return images.to_pil(frame)
 
-        sliders = {"steps": controls.whole("steps", 25, 1, 100)}
+        sliders = {"steps": declare.whole(25, 1, 100)}
         return Live(frames, sliders, draw=draw, title=f"panel {seed}")
 
     both = [panel(1), panel(2)]

@@ -10,7 +10,7 @@ from torch import nn
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, LabError, UnknownClass, UnknownLayer
-from labsupport.ui import controls, figures
+from labsupport.ui import controls, declare, figures
 
 
 class Ear:
@@ -64,41 +64,46 @@ def pictures(tmp_path) -> images.ImageSet:
 
 
 def test_labels_carry_their_units_and_a_mapping_shows_its_keys_and_gives_its_values():
-    slider = controls.whole("window", 32, 8, 96, step=8, unit="px")
+    slider = declare.whole(32, 8, 96, step=8, unit="px").named("window", {})
     assert slider.source.description == "window (px)"
     assert (slider.value, slider.key, slider.words) == (32, 32, 32)
-    menu = controls.choice("rule", {"plain gradient": "backprop", "guided": "guided"}, "guided")
+    rules = {"plain gradient": "backprop", "guided": "guided"}
+    menu = declare.choice(rules, "guided").named("rule", {})
     assert (menu.value, menu.source.label) == ("guided", "guided")
 
 
 @pytest.mark.parametrize(
     ("words", "make", "given"),
     [
-        ("between 8 and 96", controls.whole, ("window", 4, 8, 96)),
-        ("between 0 and 1", controls.real, ("opacity", 1.5, 0, 1)),
-        ("above zero", controls.logarithmic, ("rate", 0.5, 0.0, 1)),
-        ("option", controls.choice, ("fill", [])),
-        ("mean", controls.choice, ("fill", ["mean", "black"], "back")),
-        ("empty menu", controls.choice, ("start", {"by itself": None, "b": 1})),
+        ("tried: 4 does not lie between 8 and 96", declare.whole, (4, 8, 96)),
+        ("tried: 1.5 does not lie between 0 and 1", declare.real, (1.5, 0, 1)),
+        ("above zero", declare.logarithmic, (0.5, 0.0, 1)),
+        ("tried: a menu needs at least one option", declare.choice, ([],)),
+        (
+            "tried: 'back' is not .* Nearest: black, mean",
+            declare.choice,
+            (["mean", "black"], "back"),
+        ),
+        ("tried: .* empty menu", declare.choice, ({"by itself": None, "b": 1},)),
     ],
 )
 def test_defaults_that_cannot_be_are_refused(words, make, given):
     with pytest.raises(BadSetting, match=words):
-        make(*given)
+        make(*given).named("tried", {})
 
 
 def test_walking_steps_reach_both_ends_and_every_option():
-    slider = controls.whole("window", 32, 8, 96, step=8)
+    slider = declare.whole(32, 8, 96, step=8).named("window", {})
     reached = []
     for step in slider.steps():
         step.act()
         reached.append(slider.value)
     assert reached == [8, 48, 96]
-    factors = controls.logarithmic("rate", 0.01, 0.0001, 1.0).steps()
+    factors = declare.logarithmic(0.01, 0.0001, 1.0).named("rate", {}).steps()
     values = [float(step.words.split("= ")[1]) for step in factors]
     assert values == pytest.approx([0.0001, 0.01, 1.0])
-    assert len(controls.choice("fill", list("abcd")).steps()) == 4
-    many = controls.choice("layer", [str(n) for n in range(100)])
+    assert len(declare.choice(list("abcd")).named("fill", {}).steps()) == 4
+    many = declare.choice([str(n) for n in range(100)]).named("layer", {})
     words = [step.words for step in many.steps()]
     assert (len(words), words[0][-3:], words[-1][-4:]) == (12, "= 0", "= 99")
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from labsupport.core.errors import BadSetting
-from labsupport.ui import controls
+from labsupport.ui import declare
 from labsupport.ui.live import Live
 
 
@@ -84,8 +84,8 @@ def make(work):
 
     def build(frames=None, **knobs) -> Live:
         sliders = {
-            "steps": controls.whole("steps", 5, 1, 10_000),
-            "shade": controls.whole("shade", 0, 0, 255),
+            "steps": declare.whole(5, 1, 10_000),
+            "shade": declare.whole(0, 0, 255),
         }
         knobs = {"draw": draw, "title": f"live {len(made)}", "preview": False} | knobs
         made.append(Live(frames or work.frames, sliders, **knobs))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.errors import BadSetting
-from labsupport.ui import board, controls
+from labsupport.ui import board, declare
 from labsupport.ui.panel import Panel
 
 
@@ -23,9 +23,9 @@ def square(side: int, shade: int = 0) -> tuple[Image.Image, str]:
 
 
 def make_panel(draw=square, **knobs) -> Panel:
-    sliders = {"side": controls.whole("side", 8, 1, 64, unit="px")}
+    sliders = {"side": declare.whole(8, 1, 64, unit="px")}
     if draw is square or knobs.pop("shaded", False):
-        sliders["shade"] = controls.whole("shade", 10, 0, 255)
+        sliders["shade"] = declare.whole(10, 0, 255)
     return Panel(draw, sliders, title="A square", **knobs)
 
 
@@ -304,7 +304,7 @@ def test_closed_panels_leave_no_widget_and_no_picture_behind():
 def test_a_shared_control_outlives_a_panel_and_running_a_cell_again_closes_its_older_one(
     monkeypatch,
 ):
-    slider = controls.whole("side", 8, 1, 64)
+    slider = declare.whole(8, 1, 64).named("side", {})
     closed = Panel(square, {"side": slider}, title="closed")
     monkeypatch.setattr(board, "_current_cell", lambda: "cell-1")
     first, other, second = (

@@ -3,13 +3,13 @@
 import pytest
 from PIL import Image
 
-from labsupport.ui import controls, screen
+from labsupport.ui import declare, screen
 from labsupport.ui.panel import Panel
 
 
 def panel_of(count: int, size: tuple[int, int] = (60, 40)) -> Panel:
     """A panel with so many sliders, the first of which widens its picture."""
-    sliders = {f"s{i}": controls.whole(f"s{i}", 1, 1, 20) for i in range(count)}
+    sliders = {f"s{i}": declare.whole(1, 1, 20) for i in range(count)}
 
     def draw(**values: int) -> Image.Image:
         return Image.new("RGB", (size[0] * values["s0"], size[1]))

@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from itertools import count
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -11,7 +12,7 @@ from PIL import Image
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
-from labsupport.ui import board, controls
+from labsupport.ui import board, controls, declare
 from labsupport.ui.panel import Live, Panel, walk
 from labsupport.ui.walks import WalkFailed
 
@@ -20,8 +21,8 @@ def square(side: int, **shades: int) -> Image.Image:
     return Image.new("RGB", (side, side), tuple([*shades.values(), 0, 0, 0][:3]))
 
 
-def sliders(**more) -> dict[str, controls.Control]:
-    return {"side": controls.whole("side", 8, 1, 64), **more}
+def sliders(**more) -> dict[str, Any]:
+    return {"side": declare.whole(8, 1, 64), **more}
 
 
 @pytest.fixture
@@ -37,9 +38,9 @@ def test_a_sound_panel_passes_with_times_and_is_left_as_it_was(pictures):
         image=controls.ImageMenu(pictures, "shade50"),
         network=network,
         target=controls.ClassBox(network),
-        fill=controls.choice("fill", ["mean", "black"]),
-        grey=controls.toggle("grey"),
-        seed=controls.seed(),
+        fill=declare.choice(["mean", "black"]),
+        grey=declare.toggle(),
+        seed=declare.seed(),
     )
 
     def draw(side, image, network, target, fill, grey, seed):
@@ -68,7 +69,7 @@ def test_a_dead_control_is_found_also_behind_a_clock_in_the_words(says):
     def draw(side, dead):
         return square(side), says(next(clock))
 
-    panel = Panel(draw, sliders(dead=controls.toggle("dead")), title="d", cost="instant")
+    panel = Panel(draw, sliders(dead=declare.toggle()), title="d", cost="instant")
     with pytest.raises(WalkFailed, match="dead: none of its values"):
         walk(panel)
     assert not walk(panel, may_idle=["dead"]).failures
@@ -130,7 +131,7 @@ def make_live():
     with contextlib.ExitStack() as closing:
 
         def make(generator, title: str) -> Live:
-            knobs = sliders(shade=controls.whole("shade", 0, 0, 255))
+            knobs = sliders(shade=declare.whole(0, 0, 255))
             live = Live(generator, knobs, draw=draw_frame, title=title)
             closing.callback(live.close)
             return live

@@ -30,8 +30,7 @@ PICTURE: Any = declare.Declared(
 def layer_menu(*, pixels: bool) -> Any:
     """A menu of the layers whose codes a collection has, with or without its `pixels`."""
     return declare.Declared(
-        lambda label, name, made: controls.choice(
-            label,
+        lambda _, name, made: declare.choice(
             [layer for layer in made["things"].codes if pixels or layer != PIXELS],
             name or made["things"].layer,
         ),

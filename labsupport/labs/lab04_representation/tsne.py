@@ -17,8 +17,7 @@ from labsupport.core.images.sets import LabelledImages
 from labsupport.labs.lab04_representation import maps
 from labsupport.labs.lab04_representation.maps import PIXELS, Collection
 from labsupport.methods import codes as c
-from labsupport.ui import controls, declare, figures, ink
-from labsupport.ui.control import Control
+from labsupport.ui import declare, figures, ink
 
 STARTS = {"principal components": -1, **{f"random, seed {seed}": seed for seed in range(3)}}
 RATES = {"by the number of points": 0.0, "1": 1.0, "10": 10.0, "200": 200.0, "5000": 5000.0}
@@ -87,9 +86,9 @@ def map_panel(
 # A map for each layer
 
 
-def _depth_slider(label: str, depth: int | None, made: declare.Made) -> Control:
+def _depth_slider(_: str, depth: int | None, made: declare.Made) -> Any:
     last = len(made["things"].codes) - 1
-    return controls.whole(label, last if depth is None else depth, 0, last)
+    return declare.whole(last if depth is None else depth, 0, last)
 
 
 _DEPTH: Any = declare.Declared(_depth_slider, None, "depth (0: pixels)")
