@@ -34,7 +34,9 @@ STYLE = """<style>
 }
 .lab-controls .widget-checkbox > .widget-label { display: none; }
 .lab-controls .slider-container, .lab-controls select { min-width: 0; flex: 1 1 0; }
-.lab-controls select, .lab-controls input { height: 26px; text-overflow: ellipsis; }
+.lab-controls select, .lab-controls input {
+  height: 26px; font-size: 12px; text-overflow: ellipsis;
+}
 .lab-controls .slider-container { height: 24px; display: flex; align-items: center; }
 .lab-controls .slider-container > .slider { flex: 1 1 0; margin: 0 8px; }
 .lab-controls .widget-hprogress { height: 18px; width: 216px; margin: 0 2px; }

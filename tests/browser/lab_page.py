@@ -54,11 +54,19 @@ LAYOUT = """panel => {
   const bottom = one => one.getBoundingClientRect().bottom;
   const parts = seen('.lab-control, img.lab-picture, .lab-readout');
   const words = one => one.textContent || one.placeholder || one.value;
+  const pen = document.createElement('canvas').getContext('2d');
+  const tooLong = menu => {
+    const style = getComputedStyle(menu);
+    pen.font = `${style.fontSize} ${style.fontFamily}`;
+    const room = menu.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    return [...menu.options].map(one => one.text).filter(one => pen.measureText(one).width > room);
+  };
   return {
     controls: seen('.lab-control').length,
     height: Math.max(...parts.map(bottom)) - panel.getBoundingClientRect().top,
     cut: seen('button, .widget-label, input, .lab-picture')
-      .filter(one => one.scrollWidth > one.clientWidth + 1).map(words),
+      .filter(one => one.scrollWidth > one.clientWidth + 1).map(words)
+      .concat(seen('select').flatMap(tooLong)),
     unnamed: seen('.noUi-handle, select, input, textarea, button, img')
       .filter(one => !(one.getAttribute('aria-label') || one.alt || one.title
                        || one.textContent.trim())).length,

@@ -30,6 +30,7 @@ def check_panel(panel: PanelOnPage, folder: Path) -> str:
     check_layout(panel)
     panel.button("More").first.click()
     panel.button("Less").first.wait_for()  # the kernel unfolds the others
+    assert not panel.layout()["cut"], f"{title}: {panel.layout()}"
     count = panel.sliders().count()
     for index in range(count):
         took = panel.key_presses(index)

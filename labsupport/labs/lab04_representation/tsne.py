@@ -228,8 +228,8 @@ DIGITS = {
     "1797 digits of 8 × 8 (scikit-learn)": "small",
     "2000 MNIST digits": "test",
     "10 000 MNIST digits": "all",
-    "10 000 MNIST digits, map computed before": COMPUTED,
-    "2000 pieces of clothing (Fashion-MNIST)": "fashion",
+    "10 000 MNIST digits, ready map": COMPUTED,
+    "2000 garments (Fashion-MNIST)": "fashion",
 }
 SOURCES = {"pixels": PIXELS, "LeNet-5's code (84 numbers)": "lenet5"}
 
