@@ -25,33 +25,32 @@ def run(digits):
 def test_the_number_of_champions_changes_the_picture_at_once(opened):
     live = opened(lab.evolution_panel("lenet5", champions=10))
     live.run(limit=4)
-    before, number = live.picture.size, live.frame.generation.number
+    before, number = live.picture.size, live.frame.number
     live.controls["champions"].source.value = 5
     assert live.picture.size[1] < before[1]
-    assert live.frame.generation.number == number
+    assert live.frame.number == number
 
 
 def test_only_new_champions_are_painted_again(run, monkeypatch):
-    tiles: dict = {}
     last = run[-1]
-    cells = last.ranking(5)
-    first = lab._kept_tiles(last, cells, tiles)
-    monkeypatch.setattr(type(last), "painted", lambda *_: pytest.fail("painted again"))
-    again = lab._kept_tiles(last, cells[:3], tiles)
-    assert all(one is other for one, other in zip(again, first[:3], strict=True))
-    assert len(tiles) == 3
+    picture = lab._draw_evolving(last, "even", 5)[0]
+    monkeypatch.setattr(type(last.plan.encoding), "images", lambda *_: pytest.fail("painted again"))
+    assert lab._draw_evolving(last, "even", 5)[0].tobytes() == picture.tobytes()
+    lab._tile.cache_clear()
+    with pytest.raises(pytest.fail.Exception, match="painted again"):
+        lab._draw_evolving(last, "even", 5)
 
 
 def test_the_archive_stands_in_its_order(run):
     last = run[-1]
-    picture, words = lab._draw_evolving(lab.Evolving(last, 0.5, {}), "even", 5)
+    picture, words = lab._draw_evolving(last, "even", 5)
     best = last.painted(last.ranking(5))
     tile = np.asarray(figures.tile(best[0].image[None], lab.TILE))
     assert tile.shape == (112, 112, 3)
     top = picture.height - 112 - 8
     # the probability is written over the lower left corner
     assert np.array_equal(np.asarray(picture)[top : top + 80, 8:120], tile[:80])
-    assert words.endswith("Parents drawn evenly. 0.5 s.")
+    assert words.endswith("Parents drawn evenly.")
 
 
 def test_three_kinds_are_measured(digits, run):

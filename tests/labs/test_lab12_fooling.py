@@ -37,16 +37,18 @@ def fooled(halves, left_image):
 
 
 def test_random_signs_are_as_large_and_do_less(halves, left_image):
-    random = lab.push(halves, left_image, None, attack="random", eps=20)
-    along = lab.push(halves, left_image, None, attack="fgsm", eps=20)
-    many = lab.push(halves, left_image, None, attack="pgd", eps=20)
-    assert float(random.largest) == pytest.approx(float(along.largest), abs=1e-6)
-    assert not bool(random.success)
-    assert bool(along.success)
-    assert bool(many.success)
-    assert "Still left" in lab.fooled_words(random, halves)
-    assert "left (" in lab.fooled_words(along, halves)
-    assert "became right" in lab.fooled_words(along, halves)
+    random, along, many = (lab.pushed(left_image, halves, None, n, 20) for n in (0, 1, 10))
+    assert float(random.result.largest) == pytest.approx(float(along.result.largest), abs=1e-6)
+    assert not bool(random.result.success)
+    assert bool(along.result.success)
+    assert bool(many.result.success)
+    assert "Still left" in lab.fooled_words(random.result, halves)
+    assert "left (" in lab.fooled_words(along.result, halves)
+    assert "became right" in lab.fooled_words(along.result, halves)
+    assert (random.chances, along.chances, many.chances.shape) == (None, None, (11, 3))
+    assert torch.allclose(many.chances[-1], many.result.after[0].softmax(0))
+    one, ten = (lab.push_panel.function(attack, halves, "", 0)[0] for attack in (along, many))
+    assert ten.height > one.height + 180  # the probabilities' curves
 
 
 def test_the_change_is_enlarged_around_grey_and_its_factor_said(halves, left_image, fooled):
@@ -80,7 +82,7 @@ def test_the_picture_shows_original_change_and_sum(halves, fooled):
 
 def test_a_line_of_a_linear_network_is_said_to_be_straight(halves, left_image):
     line = fooling.sign_line(halves, left_image, reach=0.1, points=41)
-    words = lab.line_panel.function((line, left_image), halves, 0.5)[1]
+    words = lab.line_panel.function(line, left_image, halves, 0.5)[1]
     assert "R² of its score 1.00" in words
     assert lab.line_picture(line, NAMES, 0.05).width == 704
 
@@ -106,23 +108,31 @@ def test_a_second_opinion_is_asked_or_missed(halves, fooled, koala, monkeypatch)
     assert lab.second_opinion(halves, found).startswith("squeezenet1_1: koala (")
 
 
-def test_a_defence_runs_from_mild_to_harsh_and_is_told_with_its_control(halves, fooled):
+def test_a_defence_runs_from_mild_to_harsh_and_is_told_with_its_control(
+    halves, fooled, monkeypatch
+):
     assert lab.strength_at("jpeg", 0.0) == pytest.approx(95)
     assert lab.strength_at("jpeg", 1.0) == pytest.approx(5)
     assert lab.strength_at("noise", 0.0) == pytest.approx(1)
     assert lab.strength_at("noise", 1.0) == pytest.approx(64)
     trial = fooling.DefenceTrial(0.0, 0.0, 1.0, torch.tensor([[0.0, 0.0, 9.0]]), fooled.after)
-    words = lab._defence_words(trial, fooled, halves, "blur")
+    monkeypatch.setattr(fooling, "try_defence", lambda *_: trial)
+    words = lab.push_panel.function(lab.Pushed(fooled), halves, "blur", 0.5)[1]
     assert "does not bring it back to left" in words
-    assert "blur alone turns the clean picture into none" in words
+    assert "blur, σ = 1.1 px alone turns the clean picture into none" in words
+    nothing = fooling.fgsm(halves, fooled.originals, eps=0)
+    assert "the attack had not fooled" in lab.defended(nothing, halves, "blur", 1)[1]
 
 
 def test_rows_of_defences_count_from_the_networks_own_answers():
     network = networks.load()
     rows = lab.defences_compared(network, ["koala"], eps=(0.1, 4))
     assert list(rows)[:2] == ["nothing", "a PNG file"]
-    assert (rows["nothing"][0], rows["nothing"][-1]) == (1, 0)
-    assert lab.defences_picture(rows).width == 704
+    assert list(rows["nothing"].items())[::2] == [
+        ("clean (the control)", 1),
+        ("fooled, ε = 4/255", 0),
+    ]
+    assert lab.shares_picture(rows, "defence").width > 400
 
 
 # ---- digits
@@ -132,10 +142,8 @@ def test_one_digit_becomes_all_others():
     panel = fooled_digits.minimal_perturbation_panel("FC10(1e-4)", digit=4)
     last = panel.run()
     panel.close()
-    there = [one for one in last.results if one is not None]
-    assert len(there) == 9
-    assert all(bool(one.success) for one in there)
-    assert last.results[last.own] is None
+    assert sorted(last.result.target.tolist()) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert bool(last.result.success.all())
     assert "9 of 9 targets" in panel.words
     assert last.progress == 1
 
@@ -143,63 +151,49 @@ def test_one_digit_becomes_all_others():
 def test_the_digit_itself_stands_where_the_network_reads_it(monkeypatch):
     drawn = Mock()
     monkeypatch.setattr(fooled_digits.figures, "mosaic", drawn)
-    image, reader = fooled_digits.handwritten(4), networks.load("lenet5")
-    now = fooled_digits._Becoming(image, reader, 4, (None,) * 10, 0, 0.0)
-    fooled_digits.becoming_picture(now, 3)
+    first = next(fooled_digits.minimal_perturbation_panel.function("LeNet-5", 4, 0))
+    fooled_digits.becoming_picture(first, 3)
     titles = drawn.call_args.kwargs["titles"]
     assert titles[3:6] == ["3: waits", "4: as it is", "± 0.33"]
 
 
-@pytest.fixture(scope="module")
-def small_tables():
-    return list(fooled_digits.tables(pictures=2, epochs=1))
-
-
-def test_the_tables_fill_row_by_row(small_tables):
-    last = small_tables[-1]
-    assert [row.name for row in last.rows] == list(fooling.TABLE_1)
-    assert all(
-        bool(row.fooled.success.all()) for row in last.rows[:3]
-    )  # the deep ones know nothing yet
-    assert last.transfer.shape == (7, 6)
-    assert last.share("FC10(1)", "FC10(1)") == float(last.transfer[2, 2])
-    assert last.share(fooled_digits.NOISE, "AE400-10") == float(last.transfer[-1, -1])
-    shares = [one.progress for one in small_tables]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
-    # noise has the mean size of the changes
+def test_the_tables_have_a_row_for_each_network():
+    rows = fooled_digits.table_rows(pictures=2, epochs=1)
+    assert list(rows) == list(fooling.TABLE_1)
+    assert all(  # the deep ones know nothing yet
+        bool(row.fooled.success.all()) for row in list(rows.values())[:3]
+    )
+    shares = fooled_digits.who_fools_whom(rows)
+    assert list(shares) == [*rows, fooled_digits.NOISE]
+    assert all(list(judged) == list(rows) for judged in shares.values())
+    # what was made for a network fools it, where the network was right before
     test = images.digits("test")
-    size = torch.stack([row.fooled.rms for row in last.rows]).mean()
+    right = rows["FC10(1)"].fooled.label == test.labels[:2]
+    assert shares["FC10(1)"]["FC10(1)"] >= float(right.float().mean())
+    # noise has the mean size of the changes
+    size = torch.stack([row.fooled.rms for row in rows.values()]).mean()
     noise = fooling.noisy(test.images[:2], size)
-    (network,) = (row.network for row in last.rows if row.name == "FC10(1)")
-    errors = fooling.error_rate(network, noise, test.labels[:2])
-    assert last.share(fooled_digits.NOISE, "FC10(1)") == errors
-
-
-def test_every_view_of_the_tables_draws_at_any_time(small_tables):
-    views = ("error and distortion", "who fools whom", "the fooled digits")
-    for now in (small_tables[0], small_tables[len(small_tables) // 2], small_tables[-1]):
-        for show in views:
-            picture, words = fooled_digits.draw_tables(now, show, 2)
-            assert picture.width > 100
-            assert f"{len(now.rows)} of 6 networks" in words
+    errors = fooling.error_rate(rows["FC10(1)"].network, noise, test.labels[:2])
+    assert shares[fooled_digits.NOISE]["FC10(1)"] == errors
+    assert fooled_digits.table_picture(rows).width > 100
+    assert lab.shares_picture(shares, "made for").width > 100
 
 
 def test_networks_are_trained_once():
     one = fooled_digits.trained("FC10(1e-4)", 1)
     assert fooled_digits.trained("FC10(1e-4)", 1) is one
-    assert fooled_digits.trained("LeNet-5").name == "lenet5"
+    assert fooled_digits.trained("LeNet-5", 1).name == "lenet5"
 
 
 def test_adversarial_training_is_reported_in_errors_and_confidence():
     train = fooled_digits.adversarial_training_panel.function
     last = list(train("FC10(1e-4)", eps=0.25, epochs=0.3, share=0.5, count=50))[-1]
-    words = fooled_digits.adversarial_training_words(last)
     plain, robust = last.measured[last.steps]
-    assert f"plain training errs on {plain.adversarial_error:.1%}" in words
-    assert f"adversarial training on {robust.adversarial_error:.1%}" in words
     for show in ("errors", "confidence"):
-        assert fooled_digits.adversarial_training_picture(last, show=show).width == 704
+        picture, words = fooled_digits.draw_training(last, show)
+        assert picture.width == 704
+        assert f"plain training errs on {plain.adversarial_error:.1%}" in words
+        assert f"adversarial training on {robust.adversarial_error:.1%}" in words
 
 
 def test_digit_pictures():

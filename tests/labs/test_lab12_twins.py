@@ -18,7 +18,7 @@ def test_each_description_has_pictures_of_its_size(network):
         own = lab.description(name, network)
         side = 128 if isinstance(own, Hog) else 224
         assert lab.fitted(picture, own, network).shape == (1, 3, side, side)
-    assert network.layer(lab.last_maps(network)).has_map
+    assert network.layer(lab.description("the network's last maps", network)).has_map
 
 
 def test_the_strokes_lie_along_the_edges():
@@ -37,17 +37,17 @@ def test_the_strokes_lie_along_the_edges():
     assert down[1] > 1.5 * across[1]
 
 
-def test_the_strokes_stand_beside_each_other():
+def test_the_strokes_stand_below_pictures_that_hog_describes():
     image = torch.rand((1, 3, 96, 128), generator=torch.Generator().manual_seed(0))
-    alone = lab.strokes_picture({"one": image})
-    both = lab.strokes_picture({"one": image, "two": image.flip(3)}, Hog(cell=8))
-    assert alone.width == 256
-    assert both.width > 2 * 256
+    found = Twin(image, 0.02, 0.5, 0.11, 0.93, PairDistances(1.0, 1.0))
+    alone = lab.twins_picture(found, image, image, "scores")
+    both = lab.twins_picture(found, image, image, Hog(cell=8))
+    assert alone.width == both.width > 3 * 256
+    assert both.height > alone.height + 192
 
 
 def test_numbers_are_said_in_shares_of_a_random_pair():
-    assert (lab._share(0.057), lab._share(0.932)) == ("5.7 %", "93 %")
     measured = Twin(torch.zeros(1, 3, 2, 2), 0.02, 0.5, 0.11, 0.93, PairDistances(1.0, 1.0))
     description, pixels = lab.in_words(measured).split(". ")
-    assert [word for word in description.split() if word[0].isdigit()] == ["2.0", "50"]
-    assert [word for word in pixels.split() if word[0].isdigit()] == ["93", "11"]
+    assert [word for word in description.split() if word[0].isdigit()] == ["2.0", "50.0"]
+    assert [word for word in pixels.split() if word[0].isdigit()] == ["93.0", "11.0"]

@@ -107,14 +107,14 @@ ROWS = {
         evolved,
         ("3 008 pictures (budget: 3 000) shown",),
         {"budget": 3000, "seed": 0},
-        lambda live: live.frame.generation.confidence,
+        lambda live: live.frame.confidence,
     ),
     "twins": Row(
         lambda: twins.twins_panel("koala", "colosseum", steps=50),
         twins_alone,
         ("Step 50 of 50",),
         {"described": "HOG, cells of 16 pixels"},
-        lambda live: (live.frame.frame.image * 255).round() / 255,
+        lambda live: (live.frame.image * 255).round() / 255,
     ),
 }
 

@@ -67,9 +67,9 @@ TABLE = """
 9.1 content, Gram matrices, and their weighted sum with total variation
     11_style: warm-up-panel topic-3-panel content-by-hand gram-by-hand loop-by-hand
 10.1 an imperceptible perturbation, another label
-    12_fooling ? warm-up: warm-up-panel topic-1-panel tables-panel
+    12_fooling ? warm-up: warm-up-panel topic-1-panel
 10.2 unrecognizable images at high confidence, irregular and regular
-    12_fooling: evolution-digits-panel evolution-photos-panel
+    12_fooling: evolution-panel kinds-picture
 10.3 different images, the same HOG
     12_fooling: twins-panel twins-picture
 10.4 the networks' linear nature

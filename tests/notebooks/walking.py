@@ -27,8 +27,8 @@ MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
     # the painting begins at the content: there is no noise, and no distance to it at first
     ("11_style", "Painting"): ("seed",),
     ("11_style", "Layers and weights"): ("alpha",),
-    # before a network has learned there is nothing to count or to show
-    ("12_fooling", "Szegedy's tables"): ("pictures", "epochs", "show", "columns"),
+    # without a defence, which is the default, there is nothing to be harsh with
+    ("12_fooling", "Push a picture"): ("harsh",),
     # a layer and a channel count when a unit is asked about, and a class is the default
     ("14_summary", "Every method, one question"): ("layer", "channel"),
 }

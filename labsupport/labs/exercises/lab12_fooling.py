@@ -205,14 +205,15 @@ EXERCISES = (FGSM, INTO_BALL, STRAIGHTNESS)
 
 QUESTIONS = {
     "12.q1": Question(
-        "We can maximize any class score over the image. Start from a photo instead of zeros, and "
-        "change it as little as possible: can this fool a ConvNet?",
+        "A handwritten 3 is changed as little as possible, until the network reads each of the "
+        "nine other digits in it. What do you read then?",
         (
-            "No: the change has to draw the other class.",
-            "Yes, but everybody sees the change.",
-            Right("Yes, and nobody sees the change."),
+            "Each of the nine other digits.",
+            "The other digit about half of the time.",
+            Right("A 3, nine times."),
         ),
-        why="Szegedy and others found it for every network and nearly every picture they tried.",
+        why="The search looks for the shortest change that convinces the network, and not for one "
+        "that draws the other digit.",
     ),
     "12.q2": Question(
         "Walk from the panda along the signs of the gradient, ε from −16/255 to +16/255. What do "

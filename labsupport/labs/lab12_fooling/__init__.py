@@ -6,22 +6,19 @@ from labsupport.labs.lab12_fooling.digits import (
     digit_lines,
     minimal_perturbation_panel,
     robustness_compared,
-    table_panel,
     table_picture,
-    tables,
-    transfer_picture,
+    table_rows,
+    who_fools_whom,
 )
 from labsupport.labs.lab12_fooling.evolution import evolution_panel, kinds_picture, three_kinds
 from labsupport.labs.lab12_fooling.fooling import (
-    defence_panel,
     defences_compared,
-    defences_picture,
     fooled_picture,
     fooled_words,
     line_panel,
     push_panel,
     save_fooled,
     second_opinion,
-    steps_panel,
+    shares_picture,
 )
-from labsupport.labs.lab12_fooling.twins import strokes_picture, twins_panel
+from labsupport.labs.lab12_fooling.twins import twins_panel

@@ -1,8 +1,7 @@
 """Lab 12: pictures that evolve until the network is sure of them, live, and how they came about."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -24,68 +23,42 @@ _LEVELS = (0.5, 0.9, 0.99)
 # Live
 
 
-@dataclass(frozen=True)
-class Evolving:
-    """A generation, and what the panel says and keeps beside it."""
-
-    generation: Generation
-    seconds: float  # since the start
-    tiles: dict[int, tuple[Any, Image.Image]] = field(repr=False)  # of genomes, by identity
-
-    @property
-    def progress(self) -> float:
-        return self.generation.progress
-
-
 def _draw_evolving(
-    evolving: Evolving,
+    generation: Generation,
     parents: str,
     champions: int = declare.whole(20, 5, 40, step=5, label="champions shown"),
 ) -> tuple[Image.Image, str]:
-    generation = evolving.generation
     cells = generation.ranking(champions)
     chances = generation.confidence[cells].clamp_min(0).tolist()
     picture = figures.mosaic(
-        _kept_tiles(generation, cells, evolving.tiles),
+        [_tile(generation.champions[cell], generation.plan.images) for cell in cells],
         titles=[generation.plan.categories[generation.classes[cell]] for cell in cells],
         values=[figures.per_cent(chance) for chance in chances],
         columns=min(5, len(cells)),
         gap=8,
     )
     drawn = "Parents drawn by promise." if parents == "promising" else "Parents drawn evenly."
-    return picture, f"{_in_words(generation)} {drawn} {evolving.seconds:.1f} s."
+    return picture, f"{_in_words(generation)} {drawn}"
 
 
-@declare.live("Evolution of pictures", draw=_draw_evolving)
+@lru_cache(maxsize=40)  # a champion is painted once, and so many are shown
+def _tile(genome: Any, images_of: Callable[[Sequence[Any]], torch.Tensor]) -> Image.Image:
+    return figures.tile(images_of([genome]).cpu(), TILE)
+
+
+@declare.live("Evolution of pictures", draw=_draw_evolving, autostart=False)
 def evolution_panel(
     network: Network = declare.network_of(names=networks.names),
     encoding: str = declare.choice(ENCODED, label="written down as"),
     parents: str = declare.choice(DRAWN_FROM, label="parents are"),
     budget: int = declare.whole(2000, 500, 20_000, step=500, unit="pictures"),
     seed: int = declare.seed(),
-) -> Iterator[Evolving]:
+) -> Iterator[Generation]:
     """MAP-Elites at work: the archive's best champions, each with its class and probability.
 
     `budget` counts the pictures that the network is shown.
     """
-    begun = time.perf_counter()
-    tiles: dict[int, tuple[Any, Image.Image]] = {}
-    for generation in evolve.frames(network, encoding, budget=budget, parents=parents, seed=seed):
-        yield Evolving(generation, time.perf_counter() - begun, tiles)
-
-
-def _kept_tiles(
-    generation: Generation, cells: Sequence[int], kept: dict[int, tuple[Any, Image.Image]]
-) -> list[Image.Image]:
-    """The cells' pictures; only those that are new are painted."""
-    genomes = [generation.champions[cell] for cell in cells]
-    new = [cell for cell, genome in zip(cells, genomes, strict=True) if id(genome) not in kept]
-    for champion in generation.painted(new) if new else []:
-        tile = figures.tile(champion.image[None], TILE)
-        kept[id(champion.genome)] = (champion.genome, tile)
-    for key in kept.keys() - set(map(id, genomes)):
-        del kept[key]
-    return [kept[id(genome)][1] for genome in genomes]
+    return evolve.frames(network, encoding, budget=budget, parents=parents, seed=seed)
 
 
 def _in_words(generation: Generation) -> str:

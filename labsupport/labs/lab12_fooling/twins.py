@@ -1,13 +1,12 @@
 """Lab 12: a picture on its way to another one's description, and how they are described."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from PIL import Image
 
 from labsupport.core import images
-from labsupport.core.frames import Beside
 from labsupport.core.network import Network
 from labsupport.methods import twins
 from labsupport.methods.inversion import Hog
@@ -24,27 +23,15 @@ DESCRIBED: dict[str, Representation] = {
 }
 HOG_SIDE = 128  # pixels: HOG's pictures are small, so that a picture takes seconds
 _SHOWN = 256
-_STEPS_A_FRAME = 4  # of HOG, which are short
-
-
-@dataclass(frozen=True)
-class Becoming(Beside[Frame]):
-    """A frame on the way, the two pictures, and what a random pair is apart."""
-
-    image: torch.Tensor
-    other: torch.Tensor
-    layer: Representation
-    pairs: twins.PairDistances
+_STEPS_A_FRAME = 5  # of HOG, which are short; the number of steps is a multiple of it
 
 
 def description(name: str, network: Network) -> Representation:
-    """What a name of `DESCRIBED` means for this network."""
+    """What a name of `DESCRIBED` means for this network; its last maps are those of the last layer
+    that still knows where things are."""
     layer = DESCRIBED[name]
-    return last_maps(network) if layer == "last maps" else layer
-
-
-def last_maps(network: Network) -> str:
-    """The last layer that still knows where things are."""
+    if layer != "last maps":
+        return layer
     *_, last = [one for one in network.layers if one.has_map and one.kind in ("relu", "concat")]
     return last.name
 
@@ -55,14 +42,17 @@ def fitted(image: torch.Tensor, layer: Representation, network: Network) -> torc
     return images.resize(image, max(height, width), crop=(height, width))
 
 
-def _draw_becoming(becoming: Becoming, network: Network) -> tuple[Image.Image, str]:
-    frame, image, other = becoming.frame, becoming.image, becoming.other
-    result = twins.measure(network, frame.image, image, other, becoming.layer, pairs=becoming.pairs)
+def _draw_becoming(
+    frame: Frame, image: torch.Tensor, other: torch.Tensor, described: str, network: Network
+) -> tuple[Image.Image, str]:
+    layer = description(described, network)
+    first, second = (fitted(one, layer, network) for one in (image, other))
+    result = twins.measure(network, frame.image, first, second, layer)
     words = f"{in_words(result)} Step {frame.step} of {frame.steps}."
-    return twins_picture(result, image, other), words
+    return twins_picture(result, first, second, layer), words
 
 
-@declare.live("Twins by description", draw=_draw_becoming)
+@declare.live("Twins by description", draw=_draw_becoming, autostart=False)
 def twins_panel(
     image: torch.Tensor = declare.photo("koala", label="picture"),
     other: torch.Tensor = declare.photo("colosseum", label="described as"),
@@ -70,50 +60,49 @@ def twins_panel(
     weight: float = declare.real(0.7, 0.0, 5.0, step=0.1, label="held near itself"),
     network: Network = declare.network_of(),
     steps: int = declare.whole(150, 50, 600, step=50),
-) -> Iterator[Becoming]:
+) -> Iterator[Frame]:
     """One picture takes on the other's description, and stays what it was to our eyes.
 
     `described` is a key of `DESCRIBED`; `weight` is how strongly it is held near itself.
     """
     layer = description(described, network)
     first, second = (fitted(one, layer, network) for one in (image, other))
-    pairs = twins.pair_distances(network, layer, (first.shape[2], first.shape[3]))
-    every = _STEPS_A_FRAME if isinstance(layer, Hog) else 1
-    for frame in twins.twin.frames(network, first, second, layer, weight=weight, steps=steps):
-        if frame.step % every == 0 or frame.step == steps:
-            yield Becoming(frame, first, second, layer, pairs)
+    frames = twins.twin.frames(network, first, second, layer, weight=weight, steps=steps)
+    return islice(frames, 0, None, _STEPS_A_FRAME if isinstance(layer, Hog) else 1)
 
 
 def in_words(one: Twin) -> str:
     """A twin's numbers in a sentence, in units of what two random photographs are apart."""
+    code, before, other, own = map(
+        figures.per_cent, (one.code, one.before, one.from_other, one.from_image)
+    )
     return (
-        f"The description is {_share(one.code)} of a random pair's distance away from the other "
-        f"picture's; it was {_share(one.before)}. The pixels are {_share(one.from_other)} of a "
-        f"random pair's distance away from the other picture, and {_share(one.from_image)} from "
-        "the picture that it was."
+        f"The description is {code} of a random pair's distance away from the other picture's; it "
+        f"was {before}. The pixels are {other} of a random pair's distance away from the other "
+        f"picture, and {own} from the picture that it was."
     )
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %" if value < 0.1 else f"{100 * value:.0f} %"
+def twins_picture(
+    result: Twin, image: torch.Tensor, other: torch.Tensor, layer: Representation = ""
+) -> Image.Image:
+    """The picture, its twin, and the other picture, which the twin is described as.
 
-
-def twins_picture(result: Twin, image: torch.Tensor, other: torch.Tensor) -> Image.Image:
-    """The picture, its twin, and the other picture, which the twin is described as."""
+    Where `layer` is HOG, each stands above its description as strokes: in each cell one along each
+    direction of edges, the whiter the stronger.
+    """
+    three = (image, result.image, other)
     times = max(1, _SHOWN // max(image.shape[2:]))
-    tiles = [figures.enlarge(one, times) for one in (image, result.image, other)]
+    tiles = [figures.enlarge(one, times) for one in three]
     titles = [
         "the picture",
-        f"its twin: code {_share(result.code)} away",
-        f"the other: pixels {_share(result.from_other)} away",
+        f"its twin: code {figures.per_cent(result.code)} away",
+        f"the other: pixels {figures.per_cent(result.from_other)} away",
     ]
-    return figures.side_by_side(tiles, titles)
-
-
-def strokes_picture(pictures: Mapping[str, torch.Tensor], layer: Hog = HOG16) -> Image.Image:
-    """HOG as strokes: in each cell one along each direction of edges, the whiter the stronger."""
-    drawn = [_strokes(picture, layer) for picture in pictures.values()]
-    return figures.side_by_side(drawn, list(pictures))
+    if isinstance(layer, Hog):
+        tiles += [_strokes(one, layer) for one in three]
+        titles += ["its HOG", "the twin's HOG", "the other's HOG"]
+    return figures.side_by_side(tiles, titles, columns=3)
 
 
 def _strokes(picture: torch.Tensor, layer: Hog) -> Image.Image:
