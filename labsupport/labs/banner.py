@@ -7,10 +7,10 @@ from labsupport.core import network as networks
 from labsupport.core.network import Network, TargetLike
 from labsupport.labs import lab14_summary as summary
 from labsupport.labs.lab07_deconv import gradient_image
-from labsupport.labs.lab08_optimization.saliency import spotlight
 from labsupport.labs.lab08_optimization.visualization import class_objective
 from labsupport.methods import backprop, dream, inversion, optimize, saliency, style
 from labsupport.ui import figures
+from labsupport.ui.objects import spotlight
 
 TILE, COLUMNS, GAP = 172, 5, 10
 PHOTO, PAINTING, UNIT = "koala", "church_at_auvers", ("fire8", 491)

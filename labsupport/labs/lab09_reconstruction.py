@@ -14,11 +14,12 @@ from labsupport.core import bundled, images
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import Beside, Series, in_turn
 from labsupport.core.network import Network, Prediction
-from labsupport.labs.lab08_optimization.visualization import block_ends, has_channels
+from labsupport.labs.lab08_optimization.visualization import has_channels
 from labsupport.methods import inversion
 from labsupport.methods.inversion import LOG_PROBABILITIES, Code, Hog, encode, invert
 from labsupport.methods.optimize import LBFGS, Adam, Frame, Momentum, Pixels
 from labsupport.ui import declare, figures, ink
+from labsupport.ui.controls import block_ends
 from labsupport.ui.strokes import hog_strokes
 
 _KEPT = {

@@ -12,7 +12,6 @@ from labsupport.core import images
 from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
-from labsupport.labs.lab08_optimization.visualization import ends_block
 from labsupport.labs.lab10_deepdream import fitted
 from labsupport.methods.optimize import LBFGS, Adam, Optimizer, gram
 from labsupport.methods.style import (
@@ -179,7 +178,7 @@ def layers_panel(
 
 def _whole(layer: Layer) -> bool:
     """A map that everything after it is computed from: no branch of a block."""
-    return layer.kind in ("relu", "concat") and layer.has_map and ends_block(layer)
+    return layer.kind in ("relu", "concat") and layer.has_map and layer.ends_block
 
 
 @declare.live("Two styles", draw=_draw_mixed)

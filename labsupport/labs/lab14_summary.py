@@ -21,7 +21,6 @@ from labsupport.core.network.operations import Pair
 from labsupport.labs.lab02_patches import field_side, region
 from labsupport.labs.lab03_weights import tiles
 from labsupport.labs.lab07_deconv import gradient_image
-from labsupport.labs.lab08_optimization.saliency import grabcut_seeds_picture, spotlight
 from labsupport.labs.lab08_optimization.saliency import map_picture as saliency_picture
 from labsupport.labs.lab08_optimization.visualization import class_objective
 from labsupport.methods import backprop, codes, dream, fooling, inversion, optimize, saliency
@@ -30,6 +29,7 @@ from labsupport.methods.patches import TopPatches, merge, top_patches
 from labsupport.methods.weights import filters
 from labsupport.ui import declare, figures, ink
 from labsupport.ui.mosaics import mosaic_picture
+from labsupport.ui.objects import seeds_picture, spotlight
 from labsupport.ui.panel import Live
 
 SIDE = 240  # pixels of one answer on the sheet
@@ -231,7 +231,7 @@ def _saliency(query: Query) -> Iterator[Reply]:
     yield saliency_picture(map_), "Which pixels matter.", settings
     cut = saliency.segment(query.image, map_)
     lit = figures.boxes(spotlight(query.image, cut.mask), [cut.box])
-    seeds = grabcut_seeds_picture(query.image, cut.seeds)
+    seeds = seeds_picture(query.image, cut.seeds)
     four: list[Any] = [saliency_picture(map_), seeds, cut.mask.float(), lit]
     words = "Which pixels matter; what GrabCut starts from, and what it cuts out."
     yield figures.mosaic(four, columns=2, gap=2), words, settings

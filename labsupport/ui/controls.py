@@ -507,6 +507,14 @@ def teaching_layers(layers: Sequence[Layer], most: int = MANY) -> list[Layer]:
     return spaced(few, most)
 
 
+def block_ends(layers: Sequence[Layer], count: int, *, enough: int | None = None) -> list[Layer]:
+    """So many of these layers, evenly from the first to the last; of a block with branches only its
+    end, if that leaves `enough` (as many as wanted, if that is None)."""
+    whole = [layer for layer in layers if layer.ends_block]
+    ends = whole if len(whole) >= (count if enough is None else enough) else layers
+    return spaced(ends, count)
+
+
 class ChannelSlider(Control):
     """A slider over the channels of the chosen layer; it ends where that layer's channels end."""
 

@@ -152,7 +152,7 @@ def test_arrow_keys_go_through_the_mosaic(network, start, key, end):
 
 def test_page_keys_go_through_the_layers_and_the_unit_stays_in_range(network):
     unit = picker(network, "fire9", 500)
-    layers = unit._layer
+    layers = unit._leader
     there = [layer.name for layer in controls.teaching_layers(network.layers)]
     place = there.index(layers.value)
     unit.pointer.event = {"key": "PageUp", "number": 1}

@@ -47,9 +47,9 @@ TABLE = """
 6.3 class images of Simonyan et al.
     08_optimization: warm-up-panel topic-2-gallery
 6.4 the data gradient as a heat map
-    08_optimization ? topic-4-question: topic-4-panel topic-4-by-hand topic-4-look
+    08_optimization ? topic-4-question: topic-4-panel topic-4-by-hand
 6.5 GrabCut from that map
-    08_optimization: topic-5-panel topic-5-by-hand topic-5-table
+    08_optimization: topic-5-panel topic-5-table
 6.6 any neuron, and Yosinski's regularizers
     08_optimization: topic-3-panel topic-2-board topic-3-layers
 7.1 from a code back to the image, and what that means for privacy

@@ -43,6 +43,11 @@ class Layer:
         """The name to show: the lecture's, where it has one."""
         return self.aliases[0] if self.aliases else self.name
 
+    @property
+    def ends_block(self) -> bool:
+        """Whether everything after it is computed from it: it is no branch of a block."""
+        return "/" not in self.title or self.title.endswith("/output")
+
 
 @dataclass(frozen=True)
 class _Field:

@@ -130,7 +130,7 @@ def views_picture(frame: UnitFrame, pictures: Images) -> Image.Image:
     of = (views.image, views.map)
     over = drawn("over", of, lambda: mosaics.unit_over(views.image, views.map))
     best = views.picture
-    grown = _empty("growing ...") if best is None else figures.tile(best.image, TILE)
+    grown = figures.note("growing ...", TILE) if best is None else figures.tile(best.image, TILE)
     titles = [f"unit {unit} over the picture", "what excites it most"]
     above = figures.side_by_side([over, grown], titles)
     below = drawn("histogram", (views.map, views.patches), lambda: histogram(frame))
@@ -146,23 +146,17 @@ def _second(frame: UnitFrame, pictures: Images) -> Image.Image:
     """The top patches, and the gradient by each rule."""
     found = frame.views.gradients
     if found is None:
-        gradients = [_empty("going back ...") for _ in RULE_WORDS]
+        gradients = [figures.note("going back ...", TILE) for _ in RULE_WORDS]
     else:
         gradients = [figures.tile(gradient_image(one.values[0]), TILE) for one in found.values()]
     titles = ["top patches", *(RULE_WORDS[rule] for rule in found or RULE_WORDS)]
     return figures.side_by_side([_patches(frame, pictures), *gradients], titles)
 
 
-def _empty(words: str, side: int = TILE) -> Image.Image:
-    blank = Image.new("RGB", (side, side), (244, 244, 244))
-    ink.write(blank, (side / 2, side / 2), words, colour=ink.QUIET, anchor="mm")
-    return blank
-
-
 def _patches(frame: UnitFrame, pictures: Images) -> Image.Image:
     patches = frame.views.patches
     if patches is None:
-        return _empty("searching ...")
+        return figures.note("searching ...", TILE)
     unit, side = frame.views.target.index, field_side(frame.network, frame.layer.name)
     return unit_tiles(patches, pictures, unit, side=side, context=0.25, tile=TILE // 3 - 2)
 
@@ -186,10 +180,10 @@ def votes_picture(votes: Votes | None, network: Network) -> Image.Image:
     """The classes that a unit raises most, red, and lowers most, blue: bars right and left of
     zero."""
     if votes is None:
-        return _empty("...")
+        return figures.note("...", TILE)
     best, worst = _ranked(votes.values[0], 4)
     if not best and not worst:
-        return _empty("The unit is silent here: no score changes.")
+        return figures.note("The unit is silent here: no score changes.", TILE)
     values = votes.values[0][[*best, *worst]].numpy()
     names = [ink.fit(network.categories[n], 210) for n in (*best, *worst)]
 

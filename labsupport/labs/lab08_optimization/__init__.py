@@ -6,19 +6,13 @@ from labsupport.labs.lab08_optimization.saliency import (
     reductions,
     scenes_picture,
     segment_panel,
-    table,
 )
 from labsupport.labs.lab08_optimization.visualization import (
-    board,
-    board_picture,
     class_objective,
     class_panel,
     gallery_panel,
     gallery_picture,
     lecture_classes,
-    seeds_picture,
     unit_layers,
     unit_panel,
-    units,
-    units_picture,
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from labsupport.core import images
 from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.methods import saliency
-from labsupport.methods.saliency import REDUCTIONS, Localization, Scene, Segmentation
-from labsupport.ui import controls, declare, figures
-from labsupport.ui.control import Control
+from labsupport.methods.saliency import Localization, Scene, Segmentation
+from labsupport.ui import declare, figures
+from labsupport.ui.objects import seeds_picture, spotlight
 
 REDUCTION_WORDS = {
     "max": "max: the largest absolute value",
@@ -26,10 +26,9 @@ REDUCTION_WORDS = {
     "L2": "L2: length of the vector",
     "signed": "signed mean",
 }
-REDUCTION_MENU = {REDUCTION_WORDS[way]: way for way in REDUCTIONS}
+_REDUCTIONS = {words: way for way, words in REDUCTION_WORDS.items()}
 SAMPLES = {"1: the plain gradient": 1, "8 noisy copies": 8, "32 noisy copies": 32}
 _BRIGHT = 0.995  # this quantile of a map is shown brightest: a few pixels would dim all others
-_OBJECT, _GROUND = (213, 94, 0), (0, 114, 178)  # the seeds: orange and blue
 
 
 # The map
@@ -53,7 +52,7 @@ def _standard_map(
     image: torch.Tensor = declare.photo("koala"),
     network: Network = declare.network_of(),
     target: int | None = declare.class_of(),
-    reduce: str = declare.choice(REDUCTION_MENU, label="M ="),
+    reduce: str = declare.choice(_REDUCTIONS, label="M ="),
     samples: int = declare.choice(SAMPLES, label="averaged over"),
     noise: float = declare.real(0.15, 0.0, 0.5),
 ) -> MappedImage:
@@ -66,8 +65,7 @@ def _map_of(
     seen: torch.Tensor, large: torch.Tensor, network: Network, wanted: int, **knobs: Any
 ) -> MappedImage:
     map_ = saliency.saliency_map(network, seen, wanted, **knobs)[0]
-    with torch.no_grad():
-        probability = float(network(seen).softmax(1)[0, wanted])
+    probability = float(network(seen).softmax(1)[0, wanted])
     return MappedImage(seen, map_, network.categories[wanted], probability, large)
 
 
@@ -78,11 +76,9 @@ def map_panel(
     opacity: float = declare.real(0.0, 0.0, 1.0, label="photo under it"),
 ) -> tuple[Image.Image, str]:
     """The saliency map of any picture, network and class, with every way from three to one."""
-    painted = map_picture(mapped.map, signed=reduce == "signed", enlarge=2)
-    if opacity:
-        under = figures.pixels(mapped.large).mean(2, keepdims=True)
-        mixed = np.asarray(painted) * (1 - opacity / 2) + under * (opacity / 2)
-        painted = Image.fromarray(mixed.astype(np.uint8))
+    colours, limits = _scale(mapped.map, signed=reduce == "signed")
+    how: dict[str, Any] = {"colours": colours, "limits": limits, "opacity": 1 - opacity / 2}
+    painted = figures.overlay(mapped.large, mapped.map, bar=False, **how)
     titles = [REDUCTION_WORDS[reduce], mapped.title]
     words = (
         f"{mapped.title} has {figures.per_cent(mapped.probability)}. "
@@ -91,12 +87,16 @@ def map_panel(
     return figures.side_by_side([painted, mapped.image], titles), words
 
 
-def map_picture(map_: torch.Tensor, *, signed: bool = False, enlarge: int = 1) -> Image.Image:
+def _scale(map_: torch.Tensor, *, signed: bool) -> tuple[str, figures.Limits]:
+    most = max(float(np.quantile(map_.abs().numpy(), _BRIGHT)), 1e-12)
+    return ("signed", (-most, most)) if signed else ("grey", (0.0, most))
+
+
+def map_picture(map_: torch.Tensor, *, signed: bool = False) -> Image.Image:
     """A map (H, W) as the paper prints it, white on black; with signs, red above zero and blue
     below. The highest half per cent is cut off."""
-    most = max(float(np.quantile(map_.abs().numpy(), _BRIGHT)), 1e-12)
-    colours, limits = ("signed", (-most, most)) if signed else ("grey", (0.0, most))
-    return figures.heat_map(map_, colours=colours, limits=limits, enlarge=enlarge, bar=False)
+    colours, limits = _scale(map_, signed=signed)
+    return figures.heat_map(map_, colours=colours, limits=limits, enlarge=1, bar=False)
 
 
 def _concentration(map_: torch.Tensor) -> float:
@@ -105,13 +105,11 @@ def _concentration(map_: torch.Tensor) -> float:
     return float((ordered < ordered[-1] / 2).float().mean())
 
 
-def reductions(network: Network, image: torch.Tensor, target: int | str) -> Image.Image:
-    """An image and its map under each way to make one number of three."""
-    maps = [saliency.saliency_map(network, image, target, reduce=way)[0] for way in REDUCTIONS]
-    painted = [
-        map_picture(one, signed=way == "signed") for way, one in zip(REDUCTIONS, maps, strict=True)
-    ]
-    return figures.side_by_side([image, *painted], ["image", *REDUCTION_WORDS.values()], columns=3)
+def reductions(image: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Image.Image:
+    """An image and its map (H, W) under each of these ways to make one number of three."""
+    painted = [map_picture(one, signed=way == "signed") for way, one in maps.items()]
+    titles = ["image", *(REDUCTION_WORDS[way] for way in maps)]
+    return figures.side_by_side([image, *painted], titles, columns=3)
 
 
 # The object
@@ -128,12 +126,16 @@ class ScenePicture(Picture):
         return self.scene.image
 
 
-@lru_cache(maxsize=4)
-def _staged(count: int) -> tuple[ScenePicture, ...]:
+@cache
+def _staged() -> tuple[ScenePicture, ...]:
     return tuple(
         ScenePicture(f"scene {place}", f"Scene: {one.title}", "scenes", one.target, None, Path, one)
-        for place, one in enumerate(saliency.scenes(count), start=1)
+        for place, one in enumerate(saliency.scenes(12), start=1)
     )
+
+
+def _photos_and_scenes() -> ImageSet[Picture]:
+    return ImageSet([*images.photos(), *_staged()], "Photos and scenes")
 
 
 def _scene_map(scene: Scene, network: Network, target: int | None) -> MappedImage:
@@ -146,21 +148,12 @@ def _scene_map(scene: Scene, network: Network, target: int | None) -> MappedImag
     return replace(_map_of(seen, large, network, wanted), truth=truth)
 
 
-def _photo_or_scene(label: str, start: str, made: declare.Made) -> Control:
-    menu = ImageSet([*images.photos(), *_staged(made["count"])], "Photos and scenes")
-    return controls.ImageMenu(menu, start, label=label)
-
-
-_IMAGE: Any = declare.Declared(_photo_or_scene, "koala")
-
-
 def _photo_or_scene_map(
-    image: torch.Tensor = _IMAGE,
+    image: torch.Tensor = declare.photo("koala", _photos_and_scenes),
     network: Network = declare.network_of(),
     target: int | None = declare.class_of(),
-    count: int = 12,
 ) -> MappedImage:
-    for one in _staged(count):
+    for one in _staged():
         if one.image is image:
             return _scene_map(one.scene, network, target)
     return _standard_map(image, network, target, "max", 1, 0.0)
@@ -175,8 +168,8 @@ def segment_panel(
 ) -> tuple[Image.Image, str]:
     """GrabCut from the map of any picture, with the quantiles that seed it.
 
-    The menu also has `count` scenes, cut-outs before photographs: there the true mask is known,
-    and the readout says how much of it was found.
+    The menu also has twelve scenes, cut-outs before photographs: there the true mask is known, and
+    the readout says how much of it was found.
     """
     knobs: dict[str, Any] = {"foreground": foreground, "background": background}
     cut = saliency.segment(mapped.image, mapped.map, smooth=smooth, **knobs)
@@ -197,30 +190,12 @@ def segment_panel(
 
 def object_picture(mapped: MappedImage, cut: Segmentation) -> Image.Image:
     """The object lit up with its box; beside it the map, and the seeds on the picture."""
-    mask = cut.mask.repeat_interleave(2, 0).repeat_interleave(2, 1)
-    lit = figures.boxes(spotlight(mapped.large, mask), [[2 * edge for edge in cut.box]])
-    seeds = grabcut_seeds_picture(mapped.image, cut.seeds)
+    lit = figures.boxes(spotlight(mapped.large, cut.mask), [[2 * edge for edge in cut.box]])
+    seeds = seeds_picture(mapped.image, cut.seeds)
     titles = ["the map", "dots: object, stripes: rest"]
     small = figures.side_by_side([map_picture(mapped.map), seeds], titles, columns=1, gap=8)
     large = figures.side_by_side([lit], [mapped.title])
     return figures.side_by_side([large, small])
-
-
-def spotlight(image: torch.Tensor, mask: torch.Tensor) -> Image.Image:
-    """The image (1, 3, H, W) in colour inside the mask (H, W), pale grey outside."""
-    pixels = figures.pixels(image).astype(np.float32)
-    pale = 190 + 0.2 * pixels.mean(2, keepdims=True).repeat(3, axis=2)
-    return Image.fromarray(np.where(mask.numpy()[..., None], pixels, pale).astype(np.uint8))
-
-
-def grabcut_seeds_picture(image: torch.Tensor, seeds: torch.Tensor) -> Image.Image:
-    """What GrabCut started from: dots where the object was certain, stripes where the rest was."""
-    pixels = figures.pixels(image).astype(np.float32) * 0.6 + 90
-    rows, columns = np.indices(seeds.shape)
-    dots = (seeds.numpy() > 0) & (rows % 4 < 2) & (columns % 4 < 2)
-    stripes = (seeds.numpy() < 0) & ((rows - columns) % 6 < 2)
-    pixels[dots], pixels[stripes] = _OBJECT, _GROUND
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 # Scenes whose objects are known
@@ -235,16 +210,6 @@ def scenes_picture(scenes: Sequence[Scene], result: Localization) -> Image.Image
     overlaps = [f"{saliency.mask_iou(mask, one.mask):.2f}" for one, mask, _ in found]
     values = [one.target for one in shown] + overlaps
     return figures.mosaic([*true, *cut], columns=len(shown), values=values, rows=["true", "found"])
-
-
-def table(results: Mapping[str, Localization]) -> str:
-    """Each way in a line: the share of boxes that miss, and the mean overlap of the masks."""
-    widest = max(len(name) for name in results)
-    head = f"{'way':<{widest}}   boxes missed   overlap of masks"
-    lines = [
-        f"{name:<{widest}}   {one.error:>12.0%}   {one.iou:>16.2f}" for name, one in results.items()
-    ]
-    return "\n".join([head, *lines])
 
 
 # Does anybody else agree?
@@ -282,17 +247,16 @@ def opinions(
 ) -> Image.Image:
     """Each picture (1, 3, H, W) in every view, with the probability that it is the target."""
     index = network.class_index(target)
-    rows: list[Image.Image] = []
-    for name, picture in pictures.items():
-        tiles = [look(picture) for look in VIEWS.values()]
-        with torch.no_grad():
-            chances = network(torch.cat(tiles)).softmax(1)[:, index].tolist()
-        words = [figures.per_cent(chance) for chance in chances]
-        titles = None if rows else list(VIEWS)
-        small = [images.resize(tile, _OPINION) for tile in tiles]
-        row = figures.mosaic(small, columns=len(small), titles=titles, values=words, gap=8)
-        rows.append(figures.side_by_side([row], [name]))
-    return figures.side_by_side(rows, columns=1, gap=4)
+    tiles: list[torch.Tensor] = []
+    words: list[str] = []
+    for picture in pictures.values():
+        views = [look(picture) for look in VIEWS.values()]
+        chances = network(torch.cat(views)).softmax(1)[:, index].tolist()
+        tiles += [images.resize(view, _OPINION) for view in views]
+        words += [figures.per_cent(chance) for chance in chances]
+    titles = [*VIEWS, *[""] * (len(tiles) - len(VIEWS))]
+    shown: dict[str, Any] = {"titles": titles, "values": words, "rows": list(pictures), "gap": 8}
+    return figures.mosaic(tiles, columns=len(VIEWS), **shown)
 
 
 @declare.panel("A second opinion", cost="quick")

@@ -14,7 +14,7 @@ from labsupport.core.network.layers import Layer
 from labsupport.methods import optimize
 from labsupport.methods.optimize import CLEAR, YOSINSKI, Frame, LogOdds, Objective, TargetValue
 from labsupport.ui import declare, figures, ink
-from labsupport.ui.control import spaced
+from labsupport.ui.controls import block_ends
 
 # The lecture's class images: Simonyan's two rows, then Yosinski's.
 LECTURE = (
@@ -47,10 +47,7 @@ SLIDE_NAMES = {
     "beach wagon": "station wagon",
 }
 RECIPES = {recipe.name: recipe for recipe in (CLEAR, optimize.SIMONYAN, *YOSINSKI)}
-_STARTS = {
-    "as the setting has it": "",
-    **{start: start for start in optimize.STARTS if start != "mean"},
-}
+_STARTS = {"as the setting has it": ""} | {one: one for one in optimize.STARTS if one != "mean"}
 _RAISED = {"score and log-odds": "both", "the score alone (Simonyan)": "score"}
 _EXTENTS = {"the whole map": "map", "one neuron in the middle": "neuron"}
 _AT_ONCE = 4  # images that a gallery works on together, so that frames come often
@@ -118,13 +115,11 @@ def _draw_class(shown: PanelFrame, network: Network) -> tuple[Image.Image, str]:
 
 
 def _draw_unit(shown: PanelFrame) -> tuple[Image.Image, str]:
-    frame = shown.frame
-    image = frame.image
+    frame, image, seen = shown.frame, shown.frame.image, ""
     if frame.box is not None:
         left, top, right, bottom = frame.box
-        image = frame.image[:, :, top:bottom, left:right]
+        image = image[:, :, top:bottom, left:right]
     times = max(1, round(448 / max(image.shape[2:])))
-    seen = ""
     if frame.box is not None:
         seen = f" It sees {image.shape[3]} x {image.shape[2]} pixels, shown {times} times as large."
     if float(frame.score) < 0 < float(frame.gradient_size):
@@ -181,36 +176,6 @@ def unit_panel(
     return _panel_frames(network, TargetValue(target), network.target(target).title, **how)
 
 
-# The board of settings
-
-
-def board(
-    network: Network,
-    target: TargetLike,
-    *,
-    recipes: Sequence[optimize.Recipe] = (*YOSINSKI, CLEAR),
-    steps: int | None = 100,
-    seed: int = 0,
-) -> list[PanelFrame]:
-    """The same unit with each setting, from the same seed, with as many steps for all.
-
-    `steps` None takes each setting's own number.
-    """
-    entries = []
-    for recipe in recipes:
-        begun = time.perf_counter()
-        frame = optimize.visualize(network, target, recipe=recipe, steps=steps, seed=seed)
-        entries.append(PanelFrame(frame, recipe.name, time.perf_counter() - begun))
-    return entries
-
-
-def board_picture(entries: Sequence[PanelFrame], *, columns: int = 3) -> Image.Image:
-    """The settings' pictures side by side, with the value that was reached and the seconds."""
-    values = [f"{ink.number(float(one.frame.score))} in {one.seconds:.1f} s" for one in entries]
-    names, tiles = [one.title for one in entries], [one.frame.image for one in entries]
-    return figures.mosaic(tiles, titles=names, values=values, columns=columns, gap=8)
-
-
 # Galleries
 
 
@@ -220,11 +185,11 @@ def lecture_classes(network: Network) -> list[str]:
 
 
 def gallery_picture(
-    images: torch.Tensor, names: Sequence[str], chances: torch.Tensor | None, *, columns: int = 5
+    images: torch.Tensor, names: Sequence[str], chances: torch.Tensor, *, columns: int = 5
 ) -> Image.Image:
-    """The images of a batch in rows, each under its name, with its probability if it has one."""
+    """The images of a batch in rows, each under its name, with its probability."""
     titles = [SLIDE_NAMES.get(name, name) for name in names]
-    values = None if chances is None else [figures.per_cent(float(chance)) for chance in chances]
+    values = [figures.per_cent(float(chance)) for chance in chances]
     return figures.mosaic(images, titles=titles, values=values, columns=columns, gap=8)
 
 
@@ -267,11 +232,10 @@ def gallery_panel(
     images, chances = torch.empty(0), torch.empty(0)
     for first in range(0, len(known), _AT_ONCE):
         some = known[first : first + _AT_ONCE]
-        done = tuple(known[: first + len(some)])
         for frame in optimize.visualize.frames(network, class_objective(some), **how):
             chance = frame.probability if frame.probability is not None else torch.zeros(len(some))
             both = torch.cat([images, frame.image]), torch.cat([chances, chance])
-            yield GalleryFrame(*both, done, len(known), frame)
+            yield GalleryFrame(*both, tuple(known[: first + len(some)]), len(known), frame)
         images, chances = both
 
 
@@ -282,46 +246,3 @@ def unit_layers(network: Network, count: int = 8) -> list[str]:
     """So many layers evenly from the first to the last, as the slides' layers 1 to 8."""
     blocks = [layer for layer in network.layers if layer.kind in ("relu", "concat")]
     return [layer.name for layer in block_ends(blocks or network.layers, count)]
-
-
-def block_ends(layers: Sequence[Layer], count: int, *, enough: int | None = None) -> list[Layer]:
-    """So many of these layers, evenly from the first to the last; of a block with branches only its
-    end, if that leaves `enough` (as many as wanted, if that is None)."""
-    whole = [layer for layer in layers if ends_block(layer)]
-    ends = whole if len(whole) >= (count if enough is None else enough) else layers
-    return spaced(ends, count)
-
-
-def ends_block(layer: Layer) -> bool:
-    """Whether everything after a layer is computed from it: it is no branch of a block."""
-    return "/" not in layer.title or layer.title.endswith("/output")
-
-
-def units(
-    network: Network,
-    layers: Sequence[str],
-    channels: int = 3,
-    *,
-    steps: int = 60,
-    size: int | None = 128,
-) -> dict[str, Frame]:
-    """For each layer the frame of a batch: its first channels, so many."""
-    return {
-        layer: optimize.visualize(
-            network, [(layer, one) for one in range(channels)], steps=steps, size=size
-        )
-        for layer in layers
-    }
-
-
-def units_picture(network: Network, frames: Mapping[str, Frame]) -> Image.Image:
-    """A row for each layer, the first layer on top."""
-    tiles = [tile for frame in frames.values() for tile in frame.image]
-    rows = [network.layer(layer).title for layer in frames]
-    return figures.mosaic(tiles, columns=len(tiles) // len(rows), rows=rows, gap=6)
-
-
-def seeds_picture(frames: Frame) -> Image.Image:
-    """One target from several seeds, side by side."""
-    titles = [f"seed {seed}" for seed in frames.settings["seed"]]
-    return figures.mosaic(frames.image, columns=len(titles), titles=titles)

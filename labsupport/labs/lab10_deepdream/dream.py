@@ -12,7 +12,6 @@ from labsupport.core.frames import Series, in_turn
 from labsupport.core.images import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
-from labsupport.labs.lab08_optimization.visualization import block_ends
 from labsupport.methods import dream
 from labsupport.methods.dream import (
     CLASSIC,
@@ -23,6 +22,7 @@ from labsupport.methods.dream import (
     Feedback,
 )
 from labsupport.ui import declare, figures, ink
+from labsupport.ui.controls import block_ends
 
 DOGS = range(151, 269)  # ImageNet's breeds, Chihuahua to Mexican hairless
 _GUIDE = 240  # pixels of a guide's longer side
