@@ -203,16 +203,17 @@ QUESTIONS = {
     ),
     "02.q3": Question(
         "A unit's nine best patches are all from road vehicles. Is it a detector of vehicles?",
-        ("yes", Right("only its best patches say so"), "no, nine are never enough"),
-        why="Nine of tens of thousands of positions: the rest of its answers may tell otherwise.",
+        ("yes, nine of nine is certain", Right("its best patches say so"), "no, it never is"),
+        why="These are nine of 20 000 positions and more: the rest may tell otherwise.",
     ),
     "02.q4": Question(
-        "Instead of a unit, a random mixture of all 384 channels. How alike are its best patches?",
+        "Take a random mixture of all 384 channels for a unit. How well does a name fit it?",
         (
             "not at all, a mixture means nothing",
-            Right("nearly as much as a unit's"),
-            "more than a unit's",
+            Right("on average nearly as well"),
+            "better than it fits a unit",
         ),
-        why="On average the clearest name fits 0.31 of nine patches of a mixture, 0.33 of a unit.",
+        why="The clearest name fits 0.31 of nine patches of a mixture on average, 0.33 of a "
+        "unit's; but the clearest of all are units.",
     ),
 }

@@ -215,13 +215,13 @@ EXERCISES = (PICTURE, NOISE, COMPOSE)
 
 QUESTIONS = {
     "03.q1": Question(
-        "A network has learned to tell photographs apart. What do its first filters look like?",
+        "Of all pieces of image with the same length, which one gets a filter's largest answer?",
         (
-            "like small things: eyes, leaves, wheels",
-            Right("like edges, stripes and spots of colour"),
-            "like noise",
+            "the brightest one, whatever its pattern",
+            Right("the one that equals the filter"),
+            "the one in its most frequent color",
         ),
-        why="A window of a few pixels holds no things; edges and colours are what all share.",
+        why="A scalar product is largest where both vectors point the same way.",
     ),
     "03.q2": Question(
         "Which share of the power lies above 0.25 cycles per pixel in a filter of white noise?",
@@ -230,12 +230,16 @@ QUESTIONS = {
     ),
     "03.q3": Question(
         "What does a weight of the second layer multiply?",
-        ("a colour of a pixel", Right("how much a first-layer filter has found"), "another weight"),
-        why="It reads feature maps; as a picture its slices have no colours and no meaning to us.",
+        (
+            "one color of a pixel, as in the first layer",
+            Right("what a first-layer filter found"),
+            "a weight of the first layer",
+        ),
+        why="It reads feature maps; as a picture its slices have no colors and no meaning to us.",
     ),
     "03.q4": Question(
         "The same network, the same seed, ten times the weight decay. What will its filters be?",
-        ("noisier", Right("weaker and smoother"), "the same"),
+        ("noisier and stronger", Right("weaker and smoother"), "the same, but learned later"),
         why="Decay pulls every weight to zero; what the data does not ask for again is gone first.",
     ),
 }
