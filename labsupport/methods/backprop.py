@@ -29,6 +29,7 @@ from labsupport.methods.occlusion import Fill, fill_image
 Progress = Callable[[float], object]
 Targets = TargetLike | list[TargetLike]
 
+_ROUNDING = 1e-6  # of the numbers in a sum: what single precision loses
 _AT_ONCE = 2  # noisy or blended images: few, so that a frame is there soon
 
 
@@ -186,9 +187,15 @@ class Attribution:
 
     @property
     def error(self) -> Tensor:
-        """How far completeness is missed, (N,): 0.01 is one per cent."""
+        """How far completeness is missed, (N,): 0.01 is one per cent.
+
+        What is missed by no more than single precision rounds is 0, also where the target's value
+        does not change; where it does not change and more is missed, the error is infinite.
+        """
         whole = (self.end - self.start).double()
-        return ((self.values.double().sum((1, 2, 3)) - whole).abs() / whole.abs()).float()
+        missed = (self.values.double().sum((1, 2, 3)) - whole).abs()
+        sizes = self.values.double().abs().sum((1, 2, 3)) + self.start.abs() + self.end.abs()
+        return torch.where(missed <= _ROUNDING * sizes, 0.0, missed / whole.abs()).float()
 
 
 def integrated_gradients(
@@ -208,8 +215,9 @@ def integrated_gradients(
     `baseline` is a fill as in `occlusion_map`: "black", "mean", "white", "blur", a colour or an
     image. The integral is a sum over the middles of `steps` equal parts of the way. Where the
     target's value bends most, parts are halved until completeness holds within `tolerance` (a
-    share; None leaves it at the equal parts) or `max_steps` gradients were taken. `progress` is
-    called with the share of the images that is done.
+    share; None leaves it at the equal parts) or `max_steps` gradients were taken. An image that is
+    its baseline takes none: nothing was added. `progress` is called with the share of the images
+    that is done.
 
     Errors: as `gradient`; `BadSetting` for another baseline, fewer than one step, or `max_steps`
     below `steps`.
@@ -231,8 +239,8 @@ def integrated_gradients(
             progress((number + 1) / len(images))
     return Attribution(
         torch.stack([path.attribution() for path in paths]),
-        torch.tensor([path.intervals[0].low for path in paths]),
-        torch.tensor([path.intervals[-1].high for path in paths]),
+        torch.tensor([path.low for path in paths]),
+        torch.tensor([path.high for path in paths]),
         torch.tensor([path.steps for path in paths]),
         backward.targets,
     )
@@ -250,6 +258,7 @@ class _Interval:
     middle: float
     gradient: Tensor
     error: float  # of the value's change over this part, how much the gradient does not explain
+    size: float  # the sum of what the pixels add over this part, without their signs
 
 
 class _Path:
@@ -265,17 +274,22 @@ class _Path:
     ) -> None:
         self._backward, self._number = backward, number
         self._base, self._way = base, image - base
-        ends = (torch.arange(count + 1) / count).tolist()
-        which = torch.full((count + 1,), number)
+        self.steps = count if bool(self._way.any()) else 0
+        ends = torch.linspace(0, 1, self.steps + 1).tolist()
+        which = torch.full((len(ends),), number)
         values = backward.scores(self._at(ends), which).tolist()
-        spans = zip(ends[:-1], ends[1:], values[:-1], values[1:], strict=True)
-        self.intervals = self._measured(list(spans))
-        self.steps = count
+        self.low, self.high = values[0], values[-1]
+        spans = list(zip(ends[:-1], ends[1:], values[:-1], values[1:], strict=True))
+        self.intervals = self._measured(spans) if spans else []
 
     def refine(self, tolerance: float, most: int) -> None:
         """Halve the worst intervals until the sum is within `tolerance` of the whole change."""
-        whole = abs(self.intervals[-1].high - self.intervals[0].low)
-        while abs(sum(one.error for one in self.intervals)) > tolerance * whole:
+        whole, ends = abs(self.high - self.low), abs(self.low) + abs(self.high)
+        while True:
+            missed = abs(sum(one.error for one in self.intervals))
+            rounding = _ROUNDING * (ends + sum(one.size for one in self.intervals))
+            if missed <= tolerance * whole + rounding:
+                return
             count = min(_AT_ONCE, (most - self.steps) // 2)
             worst = sorted(self.intervals, key=lambda one: -abs(one.error))[:count]
             if not worst:
@@ -299,13 +313,16 @@ class _Path:
         middles = [(start + end) / 2 for start, end, _, _ in spans]
         which = torch.full((len(spans),), self._number)
         gradients, values = self._backward.gradients(self._at(middles), which)
-        rates = (gradients[:, 0].double() * self._way).sum((1, 2, 3)).tolist()
-        return [
-            _Interval(*span, middle, gradient, span[3] - span[2] - rate * (span[1] - span[0]))
-            for span, middle, gradient, rate in zip(
-                spans, values.tolist(), gradients[:, 0], rates, strict=True
-            )
-        ]
+        added = gradients[:, 0].double() * self._way
+        measured = []
+        for span, middle, gradient, rates in zip(
+            spans, values.tolist(), gradients[:, 0], added, strict=True
+        ):
+            start, end, low, high = span
+            change, size = float(rates.sum()), float(rates.abs().sum())
+            error = high - low - change * (end - start)
+            measured.append(_Interval(*span, middle, gradient, error, size * (end - start)))
+        return measured
 
 
 def _halves(whole: _Interval) -> list[tuple[float, float, float, float]]:

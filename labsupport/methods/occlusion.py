@@ -211,7 +211,7 @@ def fill_image(network: Network, image: Tensor, fill: Fill = "mean") -> Tensor:
         if fill.shape != image.shape:
             raise BadSetting(f"the fill is {tuple(fill.shape)}, the image {tuple(image.shape)}")
         network.check(fill)
-        return fill.detach()
+        return fill.detach().clone()
     if not isinstance(fill, str):
         return _colored(image, fill)
     one_of(fill, FILLS, "fill", " A colour is (red, green, blue) in [0, 1]")

@@ -173,9 +173,9 @@ def threshold(
     if not 0 < quantile < 1:
         raise BadSetting(f"quantile is {quantile}; it lies between 0 and 1")
     level = float(np.quantile(smoothed.numpy(), quantile))
-    chosen = smoothed > level
-    if not bool(chosen.any()):
-        raise BadSetting("the map is the same everywhere, so it points at nothing")
+    above = smoothed > level
+    # Where many pixels are equal, "above" may be empty: then the highest ones are it.
+    chosen = above if bool(above.any()) else smoothed >= level
     mask = largest_component(chosen)
     return Segmentation(mask, box_of(mask), torch.where(chosen, 1, -1).to(torch.int8))
 
@@ -193,8 +193,13 @@ def _smoothed(image: Tensor, map_: Tensor, smooth: float) -> Tensor:
         raise BadSetting("the map holds NaN or infinity")
     if not 0 <= smooth < math.inf:
         raise BadSetting(f"smooth is {smooth} pixels; it is 0 or more")
-    if smooth == 0:
-        return values
+    smoothed = _blurred(values, smooth) if smooth else values
+    if any(float(one.amin()) == float(one.amax()) for one in (values, smoothed)):
+        raise BadSetting("the map is the same everywhere, so it points at nothing")
+    return smoothed
+
+
+def _blurred(values: Tensor, smooth: float) -> Tensor:
     side = 2 * math.ceil(2 * smooth) + 1  # two standard deviations to either side
     side = min(side, 2 * min(values.shape) - 1)  # the border is mirrored: no wider than the map
     blurred: Tensor = transforms.gaussian_blur(values[None], [side, side], [smooth, smooth])
@@ -213,8 +218,6 @@ def _seeds(map_: Tensor, foreground: float, background: float) -> Tensor:
     # Where many pixels are equal, "above" may be empty: then the highest ones are it.
     above = map_ > float(high)
     seeds[above if bool(above.any()) else map_ >= float(high)] = 1
-    if not bool((seeds == -1).any()):
-        raise BadSetting("the map is the same everywhere, so it points at nothing")
     return seeds
 
 

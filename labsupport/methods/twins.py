@@ -159,16 +159,18 @@ def measure(
 def pair_distances(network: Network, layer: Representation, size: Pair) -> PairDistances:
     """The distances between every two of 25 bundled photographs of this size (height, width).
 
-    Errors: `UnknownLayer`, `BadSetting` for what is no size, and `BadImage` where it does not fit.
+    Errors: `UnknownLayer`, `BadImage` where the size does not fit, `BadSetting` for what is no size
+    or where the photographs all have one code, so that there is no distance to measure by.
     """
     size = images_.checked_size(size)
 
     def ask() -> PairDistances:
         some = torch.cat([_photograph(name, size) for name in images_.photos().names[::_EVERY]])
         codes = torch.cat([encode(network, one[None], layer).values.flatten(1) for one in some])
-        return PairDistances(
-            float(torch.pdist(codes).mean()), float(torch.pdist(some.flatten(1)).mean())
-        )
+        apart = float(torch.pdist(codes).mean())
+        if apart == 0:
+            raise BadSetting(f"the code at {layer} is the same for all photographs: take another")
+        return PairDistances(apart, float(torch.pdist(some.flatten(1)).mean()))
 
     return network.remember(("usual distances", layer, size), ask)
 

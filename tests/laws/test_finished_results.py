@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+import toys
 from cases import CASES, family, image_for, recorded
 
+from labsupport.core import images
 from labsupport.core.network import Network
+from labsupport.methods import activations, codes, fooling, occlusion, patches
 
 KEPT = {"pickle": lambda result: pickle.loads(pickle.dumps(result)), "copy": copy.deepcopy}
 
@@ -45,6 +48,33 @@ def test_a_result_is_pickled_and_copied(case):
     for result in recorder.results:
         for name, way in KEPT.items():
             assert alike(way(result), result), name
+
+
+NOTHING_TO_DO = {
+    "resize": lambda _, image: images.resize(image, image.shape[2:]),
+    "crop": lambda _, image: images.resize(image, 30, crop=image.shape[2:]),
+    "squared": lambda _, image: images.squared(image, 0),
+    "fitted": lambda _, image: codes.fitted(image, (30, 30)),
+    "several_scales": lambda _, image: patches.several_scales(image, (30,))[0],
+    "distort": lambda _, image: activations.distort(image, activations.Distortion()),
+    "fill_image": lambda network, image: occlusion.fill_image(network, image, image),
+    "minimal": lambda network, image: (
+        fooling.minimal_perturbation(
+            network, image, label=1, target=int(network.scores(image).argmax())
+        ).images
+    ),
+}
+
+
+@pytest.mark.parametrize("way", NOTHING_TO_DO)
+def test_where_there_is_nothing_to_do_a_copy_is_made(way):
+    for form in (torch.contiguous_format, torch.channels_last):
+        image = (toys.image(30) * 255).round().div(255).contiguous(memory_format=form)
+        before = image.clone()
+        result = NOTHING_TO_DO[way](toys.linear(torch.randn(2, 3, 30, 30)), image)
+        assert torch.equal(result, before)
+        result.fill_(0.5)
+        assert torch.equal(image, before)
 
 
 # The law can be broken

@@ -334,6 +334,29 @@ def test_a_kink_is_found_by_halving():
     assert int(short.steps) <= 9
 
 
+def test_where_the_score_does_not_change_nothing_is_missed_and_no_more_is_spent():
+    network, images_ = small(), toys.image(13, 11, count=2)
+    mixed = torch.cat([images_[:1], torch.zeros(1, 3, 13, 11)])
+    weights = torch.zeros(2, 3, 13, 11)
+    constant = toys.linear(weights.clone(), torch.tensor([0.0, 5.0]))
+    weights[1, 0, 0, 0], weights[1, 1, 0, 0] = 1.0, -1.0
+    even = torch.full_like(images_[:1], 0.25)
+    for one, image, baseline, steps, change in (
+        (network, images_, images_, [0, 0], 0),  # the baseline itself
+        (network, mixed[1:], "black", [0], 0),
+        (constant, images_, "black", [16, 16], 0),
+        (toys.linear(weights), even, "black", [16], 0.25),  # what two pixels add cancels
+    ):
+        summed = b.integrated_gradients(one, image, 1, baseline=baseline)
+        assert summed.steps.tolist() == steps
+        assert summed.error.tolist() == [0.0] * len(image)
+        assert float(summed.values.abs().amax()) == pytest.approx(change)
+    both = b.integrated_gradients(network, mixed, 1)
+    assert both.steps.tolist()[1] == 0 < both.steps.tolist()[0]
+    missed = b.Attribution(even, both.start[:1], both.start[:1], both.steps[:1], both.targets[:1])
+    assert float(missed.error) == float("inf")
+
+
 @pytest.mark.parametrize("name", ["giant_panda", "macaw", "coffee"])
 def test_completeness_holds_within_one_per_cent_on_photos(name):
     network, shares = networks.load(), []

@@ -126,6 +126,7 @@ def test_what_cannot_work_is_refused(tiny):
         ("UnknownLayer: .*nearest", frames, tiny, image, other, "fire9"),
         ("weight is 0 or more", frames, tiny, image, other, SMALL, {"weight": -1.0}),
         ("a size is", twins.pair_distances, tiny, SMALL, (40,)),
+        ("same for all", twins.pair_distances, toys.linear(torch.zeros(2, 3, 8, 8)), "1", (8, 8)),
         *(("layer is Hog", twin, tiny, image, other, layer) for layer in ("", 3, None)),
         *(
             ("BadImage", measure, tiny, *three, SMALL, units)

@@ -41,7 +41,8 @@ def load(source: Source) -> Tensor:
     rotation is applied, transparency is put on white, grey becomes three equal channels, and of
     an animation the first frame is taken. Arrays are (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4
     channels: uint8 is divided by 255, uint16 by 65535, floats must lie in [0, 1]. A tensor is
-    always (C, H, W) or (1, C, H, W).
+    always (C, H, W) or (1, C, H, W). A PIL picture of 32-bit integers is read as one of 8 bits if
+    none is above 255, else as one of 16.
 
     Raises `BadImage` when the file is missing, empty, damaged, no picture, or has more than
     `PIXEL_LIMIT` pixels, or when the array's shape or values leave more than one reading.
@@ -160,14 +161,17 @@ def _too_large(title: str, size: str) -> str:
 def _pixels(picture: Image.Image, title: str) -> Tensor:
     """Upright, (1, 3, H, W), or (1, 4, H, W) where something is transparent."""
     try:
+        transparent = _transparent_colour(picture)
         picture.load()
         upright = _upright(picture)
         if upright.mode.startswith(("I", "F")):
-            return _deep_grey(np.asarray(upright), title)
+            return _deep_grey(upright, picture.format, title)
         if upright.mode == "LAB":
             raise BadImage(f"{title} holds Lab colours. Save it as RGB.")
         if upright.mode == "La":  # grey, multiplied by its opacity
             upright = upright.convert("LA")
+        if transparent is not None:
+            upright.info["transparency"] = transparent
         kind = "RGBA" if upright.has_transparency_data else "RGB"
         return _channels_first(np.array(upright.convert(kind))).div_(255)
     except BadImage:
@@ -182,7 +186,24 @@ def _upright(picture: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(picture)
     except Exception:  # unreadable notes of the camera do not spoil the picture
-        return picture
+        return picture.copy()
+
+
+def _transparent_colour(picture: Image.Image) -> int | tuple[int, ...] | None:
+    """The colour of a PNG file that is transparent, in the 8 bits that PIL makes of its 2, 4 or 16.
+
+    PIL leaves that colour as it stands in the file. None where there is nothing to convert, as in
+    a picture whose pixels are there already: PIL has forgotten then how many bits they had.
+    """
+    colour, parts = picture.info.get("transparency"), getattr(picture, "tile", None)
+    if picture.format != "PNG" or colour is None or not parts:
+        return None
+    match parts[0].args:
+        case "L;2" | "L;4" as kind:
+            return int(colour) * 255 // ((1 << int(kind[2:])) - 1)
+        case "RGB;16B":
+            return tuple(value >> 8 for value in colour)
+    return None
 
 
 def _channels_first(pixels: NDArray[Any]) -> Tensor:
@@ -190,14 +211,19 @@ def _channels_first(pixels: NDArray[Any]) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous().float()
 
 
-def _deep_grey(values: NDArray[Any], title: str) -> Tensor:
-    """One channel, (H, W), of 16-bit integers or of floats in [0, 1]."""
+def _deep_grey(picture: Image.Image, kind: str | None, title: str) -> Tensor:
+    """One channel of 16- or 32-bit integers or of floats in [0, 1]; `kind` is the file's format."""
+    values = np.asarray(picture)
+    alpha = values != picture.info.get("transparency", values.max() + 1.0)
     if values.dtype.kind != "f":
         if values.min() < 0 or values.max() > 65535:
             raise BadImage(f"{title} has 32-bit values beyond 16 bits. Save it with 8 or 16 bits.")
-        values = values.astype(np.float32) / np.float32(65535)
+        # PIL brings the numbers of a PGM file to 16 bits, however many there were.
+        few = picture.mode == "I" and kind != "PPM" and values.max() <= 255
+        values = values.astype(np.float32) / np.float32(255 if few else 65535)
     _check_values(values, title)
-    return _channels_first(values.astype(np.float32)[:, :, None]).repeat(1, 3, 1, 1)
+    channels = [values] * 3 if alpha.all() else [*[values] * 3, alpha]
+    return _channels_first(np.stack(channels, 2).astype(np.float32))
 
 
 def _check_values(values: NDArray[Any], title: str) -> None:

@@ -75,8 +75,9 @@ def resize(
     """
     check(image)
     height, width = _target_size(image, size)
-    result = image
-    if (height, width) != tuple(image.shape[2:]):
+    if (height, width) == tuple(image.shape[2:]):
+        result = image.clone()
+    else:
         result = functional.interpolate(
             image, (height, width), mode="bilinear", antialias=True
         ).clamp(0, 1)
@@ -146,7 +147,7 @@ def squared(image: Tensor, start: int | None = None) -> Tensor:
     if not 0 <= start <= spare:
         raise BadSetting(f"A square of {height} x {width} begins at 0 to {spare}, not at {start}.")
     top, left = (start, 0) if height > width else (0, start)
-    return image[:, :, top : top + side, left : left + side]
+    return image[:, :, top : top + side, left : left + side].clone()
 
 
 def to_pil(image: Tensor) -> Image.Image:

@@ -101,7 +101,7 @@ def distort(images: Tensor, distortion: Distortion, *, seed: int = 0) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(1, 3, height, width, generator=generator)
         changed = changed + distortion.noise * noise.to(changed)
-    return images.detach() if distortion == Distortion() else changed.clamp(0, 1)
+    return changed.clone() if distortion == Distortion() else changed.clamp(0, 1)
 
 
 def sampled(maps: Tensor, places: Tensor) -> Tensor:

@@ -179,7 +179,7 @@ def unit_views(
     if not isinstance(pictures, TopPatches) and not count_of(pictures):
         raise BadSetting("there are no pictures to look for patches in")
     growing = _Growing(network, target, recipe, cache, remake)
-    return _frames(growing, image.detach().cpu(), pictures, patches)
+    return _frames(growing, image.detach().cpu().clone(), pictures, patches)
 
 
 def _frames(

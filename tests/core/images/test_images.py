@@ -20,6 +20,7 @@ from torchvision import transforms
 
 from labsupport.core import images
 from labsupport.core.errors import BadImage, BadSetting, LabError
+from labsupport.core.images import decoding
 
 
 @pytest.fixture(autouse=True)
@@ -60,15 +61,16 @@ def same(result: torch.Tensor, values: np.ndarray, tolerance: float = 1e-6) -> b
     return torch.allclose(result, wanted, atol=tolerance)
 
 
-def png(height: int, width: int, bits: int, colour: int, body: bytes | None) -> bytes:
-    """A PNG file written by hand: pillow writes no 16-bit colours and no false claims."""
+def png(height: int, width: int, bits: int, colour: int, body: bytes | None, see=b"") -> bytes:
+    """A PNG file written by hand: pillow writes no 16-bit colours and no false claims. `see` is the
+    colour that one sees through."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         check = zlib.crc32(name + data)
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", check)
 
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    data = chunk(b"IDAT", zlib.compress(body or b""))
+    data = (chunk(b"tRNS", see) if see else b"") + chunk(b"IDAT", zlib.compress(body or b""))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
 
 
@@ -142,10 +144,28 @@ def test_palette_with_transparency():
     halves = encoded(picture, "PNG", transparency=bytes([255, 128, 0]))
     wanted = np.array([(255, 0, 0), (127, 127, 255), (255, 255, 255)])[places]
     assert same(images.load(halves), wanted, 0.51 / 255)
-    # a colour that is declared transparent
-    values = np.array([[[10, 20, 30], [200, 100, 50]]], dtype=np.uint8)
-    data = encoded(Image.fromarray(values), "PNG", transparency=(10, 20, 30))
-    assert same(images.load(data), np.array([[[255, 255, 255], [200, 100, 50]]]))
+
+
+DEEP = rows_of(np.array([[7710, 51400, 30840, 5140, 2570, 1285]]))  # of 16 bits, 257 of them a step
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "body", "see", "shown"),
+    [
+        (8, 2, bytes([0, 10, 20, 30, 200, 100, 50]), (10, 20, 30), [(255,) * 3, (200, 100, 50)]),
+        (16, 2, DEEP, (7710, 51400, 30840), [(255,) * 3, (20, 10, 5)]),
+        (16, 0, DEEP[:5], (7710,), [255, 200]),
+        (8, 0, bytes([0, 10, 100]), (10,), [255, 100]),
+        (4, 0, bytes([0, 0x3A]), (3,), [255, 170]),
+        (2, 0, bytes([0, 0b01100000]), (1,), [255, 170]),
+        (1, 0, bytes([0, 0b01000000]), (0,), [255, 255]),
+    ],
+)
+def test_a_colour_that_is_declared_transparent(bits, colour, body, see, shown):
+    data = png(1, 2, bits, colour, body, struct.pack(f">{len(see)}H", *see))
+    wanted = np.array(shown).reshape(1, 2, -1).repeat(3 if colour == 0 else 1, axis=2)
+    assert same(images.load(data), wanted)
+    assert decoding.decode(data, "").shape == (1, 4, 1, 2)
 
 
 def test_cmyk_jpeg():
@@ -319,6 +339,18 @@ def test_whatever_a_decoder_raises_becomes_a_sentence(kind, monkeypatch):
         images.load(encoded(Image.new("RGB", (4, 4)), "PNG"))
 
 
+def test_pil_pictures_of_32_bits_are_read_as_8_where_none_is_above_255():
+    for values, top in (([0, 128, 255], 255), ([0, 128, 256], 65535)):
+        whole = torch.tensor([values], dtype=torch.int32)
+        for source in (
+            Image.fromarray(whole.numpy()),
+            encoded(Image.fromarray(whole.numpy()), "TIFF"),
+        ):
+            assert torch.allclose(images.load(source)[0, 0], whole / top)
+    dark = b"P5 2 1 65535\n" + struct.pack(">2H", 100, 255)  # a file says how deep it is
+    assert torch.allclose(images.load(dark)[0, 0], torch.tensor([[100.0, 255.0]]) / 65535)
+
+
 @pytest.mark.parametrize("mode", ["YCbCr", "HSV", "CMYK", "RGBa", "La", "PA", "F", "I", "1", "L"])
 def test_pil_pictures_of_every_mode(mode):
     shown = np.full((5, 4, 3), 255)  # white is white in all of them
@@ -388,7 +420,7 @@ def test_resize_sizes_crops_and_gradients():
     assert images.resize(image, 30, (10, 20)).shape == (2, 3, 10, 20)
     middle = images.resize(image, (30, 45), 10)
     assert torch.equal(middle, transforms.functional.center_crop(image, [10, 10]))
-    assert images.resize(image, 30) is image
+    assert torch.equal(images.resize(image, 30), image)
     (gradient,) = torch.autograd.grad(images.resize(image, 20).sum(), image)
     assert float(gradient.min()) > 0
     wanted = functional.interpolate(image, (60, 90), mode="bilinear", antialias=True)
