@@ -2,6 +2,7 @@
 
 import torch
 
+from labsupport.labs.exercises.draws import normal
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
@@ -10,11 +11,10 @@ def _probabilities(scores: torch.Tensor) -> torch.Tensor:
 
 
 def _scores() -> Cases:
-    seeded = torch.Generator().manual_seed(1)
     return [
         Case("two equal scores", torch.tensor([3.0, 3.0]), expected=torch.tensor([0.5, 0.5])),
         Case("a sure answer", torch.tensor([10.0, 0.0, -5.0])),
-        Case("ten random scores", torch.randn(10, generator=seeded)),
+        Case("ten random scores", normal(10, seed=10)),
     ]
 
 
@@ -53,5 +53,5 @@ QUESTIONS = {
         "The network was trained on 1000 kinds of things. What does it say to the astronaut?",
         ("person", Right("some thing of its list"), "nothing"),
         why="Its 1000 classes have no person, and the probabilities must still add up to 1.",
-    ),
+    )
 }

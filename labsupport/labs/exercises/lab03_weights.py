@@ -5,6 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
+from labsupport.labs.exercises.draws import normal, uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
@@ -14,15 +15,14 @@ def _as_picture(weights: torch.Tensor) -> torch.Tensor:
 
 
 def _filters() -> Cases:
-    seeded = torch.Generator().manual_seed(31)
     red = torch.zeros(3, 3, 3)
     red[0, 1, 1], red[2, 0, 0] = 0.2, -0.1
     shown = torch.full((3, 3, 3), 0.5)
     shown[0, 1, 1], shown[2, 0, 0] = 1.0, 0.25
     return [
         Case("one red weight and a blue one", red, expected=shown),
-        Case("random weights", torch.randn(3, 5, 5, generator=seeded)),
-        Case("only negative weights", -torch.rand(3, 5, 5, generator=seeded)),
+        Case("random weights", normal(3, 5, 5, seed=310)),
+        Case("only negative weights", -uniform(3, 5, 5, seed=311)),
         Case("a filter of zeros", torch.zeros(3, 5, 5), expected=torch.full((3, 5, 5), 0.5)),
     ]
 
@@ -90,7 +90,6 @@ def _share(power: torch.Tensor, *, square: bool = False) -> float:
 
 
 def _patterns() -> Cases:
-    seeded = torch.Generator().manual_seed(32)
     single = torch.zeros(3, 5, 5)
     single[1, 2, 2] = 1.0
     flat_share = sum(
@@ -101,13 +100,13 @@ def _patterns() -> Cases:
     return [
         Case("a single weight: a flat spectrum", single, expected=flat_share / 64**2),
         Case("a flat filter", torch.ones(3, 5, 5)),
-        Case("noise", torch.randn(3, 5, 5, generator=seeded)),
+        Case("noise", normal(3, 5, 5, seed=320)),
         Case("a checkerboard", ((-1.0) ** (torch.arange(7)[:, None] + torch.arange(7)))[None]),
     ]
 
 
 def _depends_on_strength(function: Function) -> str | None:
-    weights = torch.randn(3, 5, 5, generator=torch.Generator().manual_seed(33))
+    weights = normal(3, 5, 5, seed=33)
     if abs(float(function(weights * 9)) - float(function(weights))) < 1e-4:
         return None
     return "a filter that is nine times as strong gives another share."
@@ -148,30 +147,20 @@ def _compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def _pairs() -> Cases:
-    seeded = torch.Generator().manual_seed(34)
     corner = torch.zeros(1, 3, 3)
     corner[0, 0, 1] = 2.0
     moved = torch.zeros(3, 4, 4)
     moved[:, :2, 1:3] = 2.0
     return [
         Case("one weight moves the filter", torch.ones(1, 3, 2, 2), corner, expected=moved),
-        Case(
-            "two channels",
-            torch.randn(2, 3, 3, 3, generator=seeded),
-            torch.randn(2, 3, 3, generator=seeded),
-        ),
-        Case(
-            "as in the network",
-            torch.randn(16, 3, 5, 5, generator=seeded),
-            torch.randn(16, 5, 5, generator=seeded),
-        ),
+        Case("two channels", normal(2, 3, 3, 3, seed=340), normal(2, 3, 3, seed=341)),
+        Case("as in the network", normal(16, 3, 5, 5, seed=342), normal(16, 5, 5, seed=343)),
     ]
 
 
 def _not_two_steps(function: Function) -> str | None:
-    seeded = torch.Generator().manual_seed(35)
-    image = torch.randn(1, 3, 9, 9, generator=seeded)
-    first, second = (torch.randn(*s, generator=seeded) for s in ((4, 3, 3, 3), (4, 3, 3)))
+    image = normal(1, 3, 9, 9, seed=350)
+    first, second = normal(4, 3, 3, 3, seed=351), normal(4, 3, 3, seed=352)
     twice = F.conv2d(F.conv2d(image, first), second[None])
     once = F.conv2d(image, function(first, second)[None])
     if once.shape == twice.shape and torch.allclose(once, twice, atol=1e-3):

@@ -3,12 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from labsupport.labs.exercises.draws import normal, uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
-
-
-def _seeded(*shape: int, seed: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
 
 # 04.1
 
@@ -29,14 +25,18 @@ def _codes_to_search() -> Cases:
     plain = torch.tensor([[1.0, 0.0], [0.0, 1.0], [5.0, 1.0], [1.0, 2.0]])
     return [
         Case("four codes of two numbers", plain, 0, 2, expected=[2, 3]),
-        Case("codes of different lengths", _seeded(9, 5, seed=44) * torch.arange(1.0, 10)[:, None],
-             4, 3),
-        Case("the last one asks", _seeded(12, 8, seed=42), 11, 4),
-    ]  # fmt: skip
+        Case(
+            "codes of different lengths",
+            normal(9, 5, seed=44) * torch.arange(1.0, 10)[:, None],
+            4,
+            3,
+        ),
+        Case("the last one asks", normal(12, 8, seed=42), 11, 4),
+    ]
 
 
 def _length_matters(function: Function) -> str | None:
-    codes = _seeded(8, 4, seed=43)
+    codes = normal(8, 4, seed=43)
     longer = codes * torch.linspace(0.5, 4, 8)[:, None]
     if list(function(codes, 2, 3)) == list(function(longer, 2, 3)):
         return None
@@ -104,14 +104,17 @@ def _maps() -> Cases:
     sides = torch.tensor([[0.0, 1 / 2, 1 / 5], [1 / 2, 0.0, 1 / 6], [1 / 5, 1 / 6, 0.0]])
     return [
         Case("three points", corner, expected=sides / sides.sum()),
-        Case("ten points", _seeded(10, 2, seed=45) * 3),
-        Case("two points", torch.tensor([[0.0, 0.0], [7.0, 7.0]]),
-             expected=torch.tensor([[0.0, 0.5], [0.5, 0.0]])),
-    ]  # fmt: skip
+        Case("ten points", normal(10, 2, seed=45) * 3),
+        Case(
+            "two points",
+            torch.tensor([[0.0, 0.0], [7.0, 7.0]]),
+            expected=torch.tensor([[0.0, 0.5], [0.5, 0.0]]),
+        ),
+    ]
 
 
 def _not_one(function: Function) -> str | None:
-    total = float(function(_seeded(15, 2, seed=46) * 5).sum())
+    total = float(function(normal(15, 2, seed=46) * 5).sum())
     return None if abs(total - 1) < 1e-4 else f"all of them together make {total:.3g}, not 1."
 
 
@@ -161,12 +164,17 @@ def _right_seams(cells: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
 def _grids() -> Cases:
     plain = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 0.0], [0.0, 4.0]])
     return [
-        Case("four images in a square", torch.tensor([[0, 1], [2, 3]]), plain,
-             expected=torch.tensor([[5.0], [5.0]])),
-        Case("three rows of four", torch.randperm(
-            12, generator=torch.Generator().manual_seed(47)).view(3, 4), _seeded(12, 6, seed=48)),
-        Case("one row", torch.tensor([[2, 0, 1]]), _seeded(3, 4, seed=49)),
-    ]  # fmt: skip
+        Case(
+            "four images in a square",
+            torch.tensor([[0, 1], [2, 3]]),
+            plain,
+            expected=torch.tensor([[5.0], [5.0]]),
+        ),
+        Case(
+            "three rows of four", uniform(12, seed=47).argsort().view(3, 4), normal(12, 6, seed=48)
+        ),
+        Case("one row", torch.tensor([[2, 0, 1]]), normal(3, 4, seed=49)),
+    ]
 
 
 SEAMS = Exercise(

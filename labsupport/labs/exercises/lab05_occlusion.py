@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from labsupport.labs.exercises.draws import normal, uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 Box = tuple[int, int, int, int]
@@ -18,15 +19,14 @@ def _hide(image: torch.Tensor, box: Box, colour: Sequence[float]) -> torch.Tenso
 
 
 def _pictures() -> Cases:
-    seeded = torch.Generator().manual_seed(51)
     small = torch.zeros(3, 3, 4)
     hidden = small.clone()
     hidden[:, 0, 1:3] = torch.tensor([1.0, 0.5, 0.0])[:, None]
     return [
         Case("a black picture, two pixels", small, (1, 0, 3, 1), (1.0, 0.5, 0.0), expected=hidden),
-        Case("the whole picture", torch.rand(3, 5, 5, generator=seeded), (0, 0, 5, 5), (0.5,) * 3),
-        Case("a wide box", torch.rand(3, 6, 9, generator=seeded), (2, 3, 8, 5), (0.0, 1.0, 0.0)),
-        Case("the last pixel", torch.rand(3, 4, 7, generator=seeded), (6, 3, 7, 4), (1.0,) * 3),
+        Case("the whole picture", uniform(3, 5, 5, seed=510), (0, 0, 5, 5), (0.5,) * 3),
+        Case("a wide box", uniform(3, 6, 9, seed=511), (2, 3, 8, 5), (0.0, 1.0, 0.0)),
+        Case("the last pixel", uniform(3, 4, 7, seed=512), (6, 3, 7, 4), (1.0,) * 3),
     ]
 
 
@@ -140,7 +140,6 @@ def _sign_distance(changes: torch.Tensor) -> float:
 
 
 def _changes() -> Cases:
-    seeded = torch.Generator().manual_seed(53)
     return [
         Case(
             "two pictures, four features",
@@ -152,7 +151,7 @@ def _changes() -> Cases:
             torch.tensor([[1.0, -1.0, 0.0], [2.0, -3.0, 0.0], [0.1, -0.1, 0.0]]),
             expected=0.0,
         ),
-        Case("five pictures, random changes", torch.randn(5, 40, generator=seeded).relu() - 0.3),
+        Case("five pictures, random changes", normal(5, 40, seed=530).relu() - 0.3),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from labsupport.labs.exercises.draws import normal, uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
@@ -26,14 +27,13 @@ def _by_columns(maps: torch.Tensor, columns: int) -> torch.Tensor:
 
 
 def _layers() -> Cases:
-    seeded = torch.Generator().manual_seed(61)
     row = torch.zeros(3, 5)
     row[1, 1], row[1, 3] = 4.0, 7.0
     return [
         Case("two maps of one number", torch.tensor([[[4.0]], [[7.0]]]), 2, expected=row),
-        Case("six maps in two rows", torch.rand(6, 2, 3, generator=seeded), 3),
-        Case("seven maps: the last row is not full", torch.rand(7, 3, 2, generator=seeded), 3),
-        Case("a single column", torch.rand(3, 2, 2, generator=seeded), 1),
+        Case("six maps in two rows", uniform(6, 2, 3, seed=610), 3),
+        Case("seven maps: the last row is not full", uniform(7, 3, 2, seed=611), 3),
+        Case("a single column", uniform(3, 2, 2, seed=612), 1),
     ]
 
 
@@ -79,9 +79,8 @@ def _covariance(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def _pairs() -> Cases:
-    seeded = torch.Generator().manual_seed(62)
     row = torch.tensor([1.0, 2.0, 4.0, 7.0])
-    maps = torch.rand(2, 4, 5, 5, generator=seeded)
+    maps = uniform(2, 4, 5, 5, seed=620)
     return [
         Case("a row and twice the row", row, 2 * row, expected=1.0),
         Case("a row and its mirror image", torch.arange(4.0), -torch.arange(4.0), expected=-1.0),
@@ -91,8 +90,7 @@ def _pairs() -> Cases:
 
 
 def _hears_an_offset(function: Function) -> str | None:
-    seeded = torch.Generator().manual_seed(7)
-    one, other = torch.rand(2, 40, generator=seeded)
+    one, other = uniform(2, 40, seed=70)
     before, after = float(function(one, other)), float(function(one, 5 * other + 2))
     if abs(before - after) < 1e-4:
         return None
@@ -128,18 +126,12 @@ def _votes(maps: torch.Tensor, weights: torch.Tensor, unit: int) -> torch.Tensor
 
 
 def _heads() -> Cases:
-    seeded = torch.Generator().manual_seed(63)
     weights = torch.tensor([[2.0, 0.0], [-1.0, 5.0], [0.5, 1.0]])
     maps = torch.tensor([[[1.0, 3.0]], [[0.0, 8.0]]])
     return [
         Case("two units", maps, weights, 0, expected=torch.tensor([4.0, -2.0, 1.0])),
         Case("the second one", maps, weights, 1),
-        Case(
-            "as many classes as units",
-            torch.rand(4, 3, 5, generator=seeded),
-            torch.randn(4, 4, generator=seeded),
-            2,
-        ),
+        Case("as many classes as units", uniform(4, 3, 5, seed=630), normal(4, 4, seed=631), 2),
     ]
 
 
@@ -183,11 +175,10 @@ def _ranked(size: torch.Tensor, count: int) -> list[int]:
 
 
 def _pictures() -> Cases:
-    seeded = torch.Generator().manual_seed(64)
     first, second = torch.zeros(4, 2, 2), torch.zeros(4, 2, 2)
     first[1], second[3], first[0, 0, 0], second[0, 1, 1] = 3.0, 2.0, 9.0, 9.0
     second[2, 0, 0] = 1.0
-    many = torch.rand(2, 9, 3, 3, generator=seeded) * torch.arange(1.0, 10.0).view(9, 1, 1)
+    many = uniform(2, 9, 3, 3, seed=640) * torch.arange(1.0, 10.0).view(9, 1, 1)
     return [
         Case("one went out, one came on, one moved", first, second, 2, expected=[1, 3]),
         Case("nine units", many[0], many[1], 4),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from labsupport.labs.exercises.draws import normal, uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 GradientOf = Callable[[torch.Tensor], torch.Tensor]
@@ -21,8 +22,7 @@ _EXCHANGED = {"backprop": "deconvnet", "deconvnet": "backprop", "guided": "guide
 
 
 def _slides() -> Cases:
-    seeded = torch.Generator().manual_seed(71)
-    random = torch.randn(2, 4, 5, generator=seeded), torch.randn(2, 4, 5, generator=seeded)
+    random = normal(2, 4, 5, seed=710), normal(2, 4, 5, seed=711)
     below = {
         "backprop": [[-2.0, 0, -1], [6, 0, 0], [0, -1, 3]],
         "deconvnet": [[0.0, 3, 0], [6, 0, 1], [2, 0, 3]],
@@ -78,11 +78,10 @@ def _unpool(values: torch.Tensor, switches: torch.Tensor, size: tuple[int, int])
 
 
 def _pools() -> Cases:
-    seeded = torch.Generator().manual_seed(72)
     values, switches = torch.tensor([[9.0, 8.0]]), torch.tensor([[3, 5]])
     there = torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 8.0]])
     twice = torch.tensor([[2.0, 3.0]]), torch.tensor([[1, 1]])
-    maps = torch.rand(1, 1, 6, 8, generator=seeded)
+    maps = uniform(1, 1, 6, 8, seed=720)
     pooled, places = torch.nn.functional.max_pool2d(maps, 2, return_indices=True)
     overlapping = torch.nn.functional.max_pool2d(maps, 3, 2, return_indices=True)
     return [
@@ -99,8 +98,7 @@ def _pools() -> Cases:
 
 
 def _loses_something(function: Function) -> str | None:
-    seeded = torch.Generator().manual_seed(73)
-    maps = torch.rand(1, 1, 7, 9, generator=seeded)
+    maps = uniform(1, 1, 7, 9, seed=730)
     values, places = torch.nn.functional.max_pool2d(maps, 3, 2, return_indices=True)
     placed = function(values[0, 0], places[0, 0], (7, 9))
     if abs(float(placed.sum()) - float(values.sum())) < 1e-4:
@@ -165,8 +163,7 @@ def _integrate(
 
 
 def _ways() -> Cases:
-    seeded = torch.Generator().manual_seed(74)
-    image, base = (torch.rand(3, 4, 5, generator=seeded) for _ in range(2))
+    image, base = uniform(2, 3, 4, 5, seed=740)
     one = torch.ones(1)
     return [
         Case("x cubed, from 0 to 1, 2 steps", squared, one, one * 0, 2, expected=one * 0.9375),

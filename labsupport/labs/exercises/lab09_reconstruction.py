@@ -2,6 +2,7 @@
 
 import torch
 
+from labsupport.labs.exercises.draws import normal, uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 
@@ -12,21 +13,27 @@ def _code_distance(code: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def _code_pairs() -> Cases:
-    seeded = torch.Generator().manual_seed(91)
-    maps = torch.rand(2, 4, 3, 5, generator=seeded)
+    maps = uniform(2, 4, 3, 5, seed=910)
     return [
-        Case("three numbers", torch.tensor([1.0, 2.0, 2.0]), torch.tensor([1.0, 0.0, 2.0]),
-             expected=torch.tensor(0.8)),
-        Case("the code itself", torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.0]),
-             expected=torch.tensor(0.0)),
+        Case(
+            "three numbers",
+            torch.tensor([1.0, 2.0, 2.0]),
+            torch.tensor([1.0, 0.0, 2.0]),
+            expected=torch.tensor(0.8),
+        ),
+        Case(
+            "the code itself",
+            torch.tensor([3.0, 4.0]),
+            torch.tensor([3.0, 4.0]),
+            expected=torch.tensor(0.0),
+        ),
         Case("maps of a layer", maps[0], maps[1]),
         Case("log-probabilities", -5 * maps[0].flatten(), -4 * maps[1].flatten()),
-    ]  # fmt: skip
+    ]
 
 
 def _grows_with_the_code(function: Function) -> str | None:
-    seeded = torch.Generator().manual_seed(2)
-    code, wanted = torch.rand(2, 12, generator=seeded)
+    code, wanted = uniform(2, 12, seed=20)
     small, large = (float(function(size * code, size * wanted)) for size in (1.0, 100.0))
     if abs(small - large) < 1e-3 * abs(small):
         return None
@@ -82,9 +89,8 @@ def _around(image: torch.Tensor) -> torch.Tensor:
 
 
 def _images() -> Cases:
-    seeded = torch.Generator().manual_seed(92)
     tiny = torch.tensor([[[0.0, 1.0, 0.0], [0.0, 0.0, 0.5]]])
-    picture = torch.rand(3, 6, 8, generator=seeded)
+    picture = uniform(3, 6, 8, seed=920)
     return [
         Case("two rows of three", tiny, expected=torch.tensor(1.5)),
         Case("one grey", torch.full((3, 4, 5), 0.3), expected=torch.tensor(0.0)),
@@ -143,17 +149,16 @@ def _all_pairs(codes: torch.Tensor) -> torch.Tensor:
 
 
 def _some_codes() -> Cases:
-    seeded = torch.Generator().manual_seed(93)
     line = torch.tensor([[0.0], [1.0], [3.0]])
     return [
         Case("three on a line", line, expected=torch.tensor(14 / 3)),
         Case("two codes", torch.tensor([[1.0, 0.0], [0.0, 2.0]]), expected=torch.tensor(5.0)),
-        Case("twelve codes", torch.randn(12, 7, generator=seeded)),
+        Case("twelve codes", normal(12, 7, seed=930)),
     ]
 
 
 def _moves_along(function: Function) -> str | None:
-    codes = torch.randn(6, 5, generator=torch.Generator().manual_seed(4))
+    codes = normal(6, 5, seed=4)
     here, there = float(function(codes)), float(function(codes + 3))
     if abs(here - there) < 1e-3 * abs(here):
         return None
@@ -196,8 +201,7 @@ def _normalised_error(codes: torch.Tensor, wanted: torch.Tensor, spread: float) 
 
 
 def _reconstructions() -> Cases:
-    seeded = torch.Generator().manual_seed(94)
-    codes, wanted = torch.randn(2, 5, 9, generator=seeded)
+    codes, wanted = normal(2, 5, 9, seed=940)
     return [
         Case(
             "two codes of two numbers",

@@ -5,12 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from labsupport.labs.exercises.draws import uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
-
-
-def _seeded(*shape: int, seed: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
-
 
 # 10.1
 
@@ -23,7 +19,7 @@ def _steps() -> Cases:
     row = torch.tensor([0.5, 0.5, 0.5, 0.5])
     gradient = torch.tensor([2.0, -6.0, 0.0, 4.0])
     moved = torch.tensor([0.6, 0.2, 0.5, 0.7])
-    picture, other = _seeded(1, 3, 4, 5, seed=101), _seeded(1, 3, 4, 5, seed=102) - 0.6
+    picture, other = uniform(1, 3, 4, 5, seed=101), uniform(1, 3, 4, 5, seed=102) - 0.6
     return [
         Case("four pixels", row, gradient, 0.15, expected=moved),
         Case("a gradient a thousand times as large", row, 1000 * gradient, 0.15, expected=moved),
@@ -95,7 +91,7 @@ def _same(image: Tensor) -> Tensor:
 
 
 def _jitters() -> Cases:
-    image = _seeded(1, 3, 6, 8, seed=103)
+    image = uniform(1, 3, 6, 8, seed=103)
     return [
         Case("no change: the picture comes back", image, 2, 3, _same, expected=image),
         Case("a bright corner", image, 1, 2, _brighter_corner),
@@ -165,10 +161,7 @@ def _shared(height: int, width: int, octaves: int, scale: float) -> list[tuple[i
     least = (height / scale ** (octaves - 1), width / scale ** (octaves - 1))
     steps = [place / max(1, octaves - 1) for place in range(octaves)]
     return [
-        (
-            round(least[0] + step * (height - least[0])),
-            round(least[1] + step * (width - least[1])),
-        )
+        (round(least[0] + step * (height - least[0])), round(least[1] + step * (width - least[1])))
         for step in steps
     ]
 
@@ -224,9 +217,9 @@ def _carry(base: Tensor, small: Tensor, dreamed: Tensor, resize: Callable[..., T
 
 
 def _carries() -> Cases:
-    base = _seeded(1, 3, 9, 12, seed=104)
+    base = uniform(1, 3, 9, 12, seed=104)
     small = _linear(base, (6, 8))
-    dreamed = (small + 0.6 * (_seeded(1, 3, 6, 8, seed=105) - 0.5)).clamp(0, 1)
+    dreamed = (small + 0.6 * (uniform(1, 3, 6, 8, seed=105) - 0.5)).clamp(0, 1)
     flat, high = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 8, 8), 0.25)
     return [
         Case("nothing was dreamed", base, small, small, _linear, expected=base),
@@ -236,7 +229,7 @@ def _carries() -> Cases:
 
 
 def _loses_sharpness(function: Function) -> str | None:
-    base = _seeded(1, 3, 16, 16, seed=106)
+    base = uniform(1, 3, 16, 16, seed=106)
     small = _linear(base, (4, 4))
     if torch.allclose(function(base, small, small, _linear), base, atol=1e-5):
         return None

@@ -5,11 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from labsupport.labs.exercises.draws import uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
-
-
-def _seeded(seed: int, *shape: int) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def _gram_matrix(maps: Tensor) -> Tensor:
@@ -21,14 +18,14 @@ def _maps() -> Cases:
     by_hand = torch.tensor([[6.0, 4.0], [4.0, 11.0]]) / 8
     return [
         Case("two channels of 2 x 2", tiny, expected=by_hand),
-        Case("three channels of 4 x 5", _seeded(111, 3, 4, 5)),
-        Case("more channels than positions", _seeded(112, 6, 1, 2)),
+        Case("three channels of 4 x 5", uniform(3, 4, 5, seed=111)),
+        Case("more channels than positions", uniform(6, 1, 2, seed=112)),
     ]
 
 
 def _heeds_places(function: Function) -> str | None:
-    maps = _seeded(5, 3, 4, 4)
-    order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
+    maps = uniform(3, 4, 4, seed=5)
+    order = uniform(16, seed=1).argsort()
     shuffled = maps.flatten(1)[:, order].view_as(maps)
     if torch.allclose(torch.as_tensor(function(maps)), torch.as_tensor(function(shuffled))):
         return None
@@ -80,13 +77,13 @@ def _pairs() -> Cases:
     # Gram matrices [[1/2, 0], [0, 0]] and [[1/4, 0], [0, 1/4]]
     return [
         Case("two channels of two pixels", one, other, expected=torch.tensor(1.0)),
-        Case("maps of one size", _seeded(113, 3, 4, 5), _seeded(114, 3, 4, 5)),
-        Case("a style of another size", _seeded(115, 4, 3, 3), 2 * _seeded(116, 4, 7, 2)),
+        Case("maps of one size", uniform(3, 4, 5, seed=113), uniform(3, 4, 5, seed=114)),
+        Case("a style of another size", uniform(4, 3, 3, seed=115), 2 * uniform(4, 7, 2, seed=116)),
     ]
 
 
 def _is_not_zero(function: Function) -> str | None:
-    maps = _seeded(6, 3, 4, 6)
+    maps = uniform(3, 4, 6, seed=6)
     if abs(float(function(maps, maps.flip(2)))) < 1e-6:
         return None
     return "a mirrored map has the same style; the loss between the two is not 0."
@@ -149,13 +146,19 @@ def _pictures() -> Cases:
     expected = red + 0.5 - 0.3196
     return [
         Case("a grey pixel takes a red one's colour", grey, red, expected=expected),
-        Case("a picture", 0.3 + 0.4 * _seeded(117, 3, 4, 5), 0.3 + 0.4 * _seeded(118, 3, 4, 5)),
-        Case("colours that leave the range", _seeded(119, 3, 6, 6), _seeded(120, 3, 6, 6)),
+        Case(
+            "a picture",
+            0.3 + 0.4 * uniform(3, 4, 5, seed=117),
+            0.3 + 0.4 * uniform(3, 4, 5, seed=118),
+        ),
+        Case(
+            "colours that leave the range", uniform(3, 6, 6, seed=119), uniform(3, 6, 6, seed=120)
+        ),
     ]
 
 
 def _changes_itself(function: Function) -> str | None:
-    image = _seeded(8, 3, 5, 4)
+    image = uniform(3, 5, 4, seed=8)
     if torch.allclose(torch.as_tensor(function(image, image)), image, atol=1e-5):
         return None
     return "a picture that keeps its own colours should stay as it is."

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 
+from labsupport.labs.exercises.draws import normal, uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
@@ -26,24 +27,22 @@ def _weighted(image: torch.Tensor) -> torch.Tensor:
 
 
 def _bent(image: torch.Tensor) -> torch.Tensor:
-    random = torch.Generator().manual_seed(121)
-    weights = torch.randn(image.shape, generator=random)
+    weights = normal(*image.shape, seed=1210)
     return (weights * image).sum().tanh() + (weights * image.square()).sum()
 
 
 def _pictures() -> Cases:
-    random = torch.Generator().manual_seed(122)
     six = torch.tensor([0.5, 0.5, 0.5, 0.25, 0.9, 1.0]).view(3, 1, 2)
     moved = torch.tensor([0.75, 0.25, 0.5, 0.0, 1.0, 1.0]).view(3, 1, 2)
     return [
         Case("six pixels and a weighted sum", _weighted, six, 0.25, expected=moved),
-        Case("a bent loss", _bent, torch.rand(3, 5, 4, generator=random), 0.1),
-        Case("a very small step", _bent, torch.rand(3, 4, 6, generator=random), 2 / 255),
+        Case("a bent loss", _bent, uniform(3, 5, 4, seed=1220), 0.1),
+        Case("a very small step", _bent, uniform(3, 4, 6, seed=1221), 2 / 255),
     ]
 
 
 def _moves_further(function: Function) -> str | None:
-    image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(123))
+    image = uniform(3, 8, 8, seed=123)
     result = function(_bent, image, 0.05)
     far = float((result - image).abs().max())
     return None if far <= 0.05 + 1e-6 else f"with eps = 0.05 a pixel moves by {far:.3g}."
@@ -91,11 +90,10 @@ def _into_ball(changed: torch.Tensor, image: torch.Tensor, eps: float) -> torch.
 
 
 def _changes() -> Cases:
-    random = torch.Generator().manual_seed(124)
     image = torch.tensor([0.5, 0.5, 0.5, 0.05, 0.95, 0.2]).view(3, 1, 2)
     changed = torch.tensor([0.55, 0.9, 0.1, -0.3, 1.4, 0.2]).view(3, 1, 2)
     kept = torch.tensor([0.55, 0.6, 0.4, 0.0, 1.0, 0.2]).view(3, 1, 2)
-    images = [torch.rand(3, 6, 5, generator=random) for _ in range(2)]
+    images = uniform(2, 3, 6, 5, seed=1240)
     return [
         Case("six pixels", changed, image, 0.1, expected=kept),
         Case("two pictures far apart", images[0] * 3 - 1, images[1], 0.2),
@@ -104,9 +102,8 @@ def _changes() -> Cases:
 
 
 def _leaves(function: Function) -> str | None:
-    random = torch.Generator().manual_seed(125)
-    image = torch.rand(3, 9, 9, generator=random)
-    result = function(torch.randn(3, 9, 9, generator=random), image, 0.3)
+    image = uniform(3, 9, 9, seed=1250)
+    result = function(normal(3, 9, 9, seed=1251), image, 0.3)
     if float(result.min()) < 0 or float(result.max()) > 1:
         return f"pixels run from {float(result.min()):.2f} to {float(result.max()):.2f}."
     return None
@@ -161,9 +158,8 @@ def _left_over(eps: torch.Tensor, scores: torch.Tensor, *, through_zero: bool = 
 
 
 def _lines() -> Cases:
-    random = torch.Generator().manual_seed(126)
     eps = torch.linspace(-1, 1, 41)
-    noise = torch.randn(41, generator=random)
+    noise = normal(41, seed=1260)
     return [
         Case("a straight line that falls", eps, 3 - 2 * eps, expected=1.0),
         Case("a line with noise", eps, 1 + eps + 0.4 * noise),

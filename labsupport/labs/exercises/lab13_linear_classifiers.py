@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from labsupport.labs.exercises.draws import normal, uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 Numbers = Any  # an array of numbers, as NumPy's own annotations would say at length
@@ -21,7 +22,6 @@ def _adversarial(x: torch.Tensor, w: torch.Tensor, step: float) -> torch.Tensor:
 
 
 def _inputs() -> Cases:
-    seeded = torch.Generator().manual_seed(131)
     x, w = torch.tensor(SLIDE_X), torch.tensor(SLIDE_W)
     return [
         Case("the slide's ten numbers", x, w, 0.5, expected=torch.tensor(SLIDE_FOOLED)),
@@ -32,18 +32,12 @@ def _inputs() -> Cases:
             0.25,
             expected=torch.tensor([0.75, 1.25, 1.0, 0.75]),
         ),
-        Case(
-            "fifty random numbers",
-            torch.randn(50, generator=seeded),
-            torch.randn(50, generator=seeded),
-            0.03,
-        ),
+        Case("fifty random numbers", normal(50, seed=1310), normal(50, seed=1311), 0.03),
     ]
 
 
 def _moves_too_far(function: Function) -> str | None:
-    seeded = torch.Generator().manual_seed(132)
-    x, w = (torch.randn(200, generator=seeded) * 3 for _ in range(2))
+    x, w = normal(2, 200, seed=1320) * 3
     far = float((function(x, w, 0.1) - x).abs().max())
     return None if far <= 0.1 + 1e-5 else f"with step 0.1 a number moves by {far:.3g}."
 
@@ -176,7 +170,6 @@ def _unclipped(
 
 
 def _mixtures() -> Cases:
-    seeded = torch.Generator().manual_seed(134)
     picture = torch.tensor([0.5, 0.9, 0.1]).view(3, 1, 1)
     towards = torch.tensor([2.0, 4.0, 0.0]).view(3, 1, 1)
     away = torch.tensor([0.0, 0.0, 4.0]).view(3, 1, 1)
@@ -191,25 +184,24 @@ def _mixtures() -> Cases:
         ),
         Case(
             "a small picture",
-            torch.rand(3, 4, 5, generator=seeded),
-            torch.randn(3, 4, 5, generator=seeded),
-            torch.randn(3, 4, 5, generator=seeded),
+            uniform(3, 4, 5, seed=1340),
+            normal(3, 4, 5, seed=1341),
+            normal(3, 4, 5, seed=1342),
             0.1,
         ),
         Case(
             "tiny weights",
-            torch.rand(3, 6, 4, generator=seeded),
-            torch.randn(3, 6, 4, generator=seeded) / 1000,
-            torch.randn(3, 6, 4, generator=seeded) / 1000,
+            uniform(3, 6, 4, seed=1343),
+            normal(3, 6, 4, seed=1344) / 1000,
+            normal(3, 6, 4, seed=1345) / 1000,
             0.05,
         ),
     ]
 
 
 def _leaves_the_range(function: Function) -> str | None:
-    seeded = torch.Generator().manual_seed(135)
-    picture = torch.rand(3, 8, 8, generator=seeded)
-    towards, away = (torch.randn(3, 8, 8, generator=seeded) for _ in range(2))
+    picture = uniform(3, 8, 8, seed=1350)
+    towards, away = normal(2, 3, 8, 8, seed=1351)
     result = function(picture, towards, away, 0.5)
     low, high = float(result.min()), float(result.max())
     inside = low >= 0 and high <= 1

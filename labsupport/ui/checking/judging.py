@@ -2,11 +2,10 @@
 
 import dis
 import inspect
-import linecache
 import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from labsupport.ui.checking.comparing import Difference, Tolerance, difference, in_all
@@ -115,7 +114,7 @@ def judge(exercise: Exercise, function: Any) -> Verdict:
         tried.append((case, attempt(function, case.arguments, case.keywords, exercise.seconds)))
         failure = _failure(exercise, function, tried)
         if failure:
-            return failure
+            return replace(failure, printed=tried[-1][1].printed)
     for law, broken in exercise.laws.items():
         verdict = _break(exercise, law, broken, function)
         if verdict:
@@ -152,23 +151,20 @@ def _failure(exercise: Exercise, function: Function, tried: list[Tried]) -> Verd
     call = f"{exercise.function}({', '.join(given)})"
     facts: list[Fact] = [("Input", f"{case.words}: {call}" if case.words else call, "")]
     if done.error is not None:
-        return _raised(exercise, function, case, done, facts)
+        return _raised(exercise, function, case, done.error, facts)
     if done.changed:
         guess = "an in-place step (`+=`, `x[...] =`, `add_`) on the input; work on a `.clone()`."
         words = f"It changes its own input (argument number {done.changed})."
-        return Verdict("wrong", words, guess, tuple(facts), done.printed)
+        return Verdict("wrong", words, guess, tuple(facts))
     gap = _gap(exercise, case, done)
     if gap is None:
         return None
     expected, tolerance = case.expected(exercise.reference), exercise.tolerance
     right = as_table(expected, done.value, tolerance=tolerance, marked=False)
-    facts += [
-        ("Expected", in_words(expected), right),
-        ("Got", in_words(done.value), as_table(done.value, expected, tolerance=tolerance)),
-    ]
+    wrong = as_table(done.value, expected, tolerance=tolerance)
+    facts += [("Expected", in_words(expected), right), ("Got", in_words(done.value), wrong)]
     facts += [("Where", gap.where, "")] * bool(gap.where)
-    guess = _diagnose(exercise, function, tried)
-    return Verdict("wrong", gap.headline, guess, tuple(facts), done.printed)
+    return Verdict("wrong", gap.headline, _diagnose(exercise, function, tried), tuple(facts))
 
 
 def _gap(exercise: Exercise, case: Case, done: Attempt) -> Difference | None:
@@ -188,9 +184,8 @@ def _diagnose(exercise: Exercise, function: Function, tried: list[Tried]) -> str
         done = attempt(function, case.arguments, case.keywords, exercise.seconds)
         tried = [*tried, (case, done)]
     for looks_like, wrong in exercise.mistakes.items():
-        if _gives(exercise, wrong, *tried[failed]) and not any(
-            _gives(exercise, wrong, *one) is False for one in tried
-        ):
+        given = (_gives(exercise, wrong, *one) for one in tried)
+        if _gives(exercise, wrong, *tried[failed]) and False not in given:
             return looks_like
     gaps = [_gap(exercise, case, done) for case, done in tried[failed:] if done.error is None]
     seen, *others = filter(None, gaps)
@@ -211,32 +206,32 @@ def _gives(exercise: Exercise, wrong: Function, case: Case, done: Attempt) -> bo
 
 
 def _raised(
-    exercise: Exercise, function: Function, case: Case, done: Attempt, facts: list[Fact]
+    exercise: Exercise, function: Function, case: Case, error: Exception, facts: list[Fact]
 ) -> Verdict:
-    if isinstance(done.error, NotImplementedError) and _is_own(done.error, function):
+    if isinstance(error, NotImplementedError) and _is_own(error, function):
         return Verdict("not done", f"`{exercise.function}` still raises NotImplementedError.")
     mismatch = _signature_mismatch(exercise, function, case)
-    if mismatch and not isinstance(done.error, Stopped):
+    if mismatch and not isinstance(error, Stopped):
         words = "the arguments were renamed or left out."
         return Verdict("wrong", mismatch, words, tuple(facts))
-    return _stopped(function, done, facts)
+    return _stopped(function, error, facts)
 
 
-def _stopped(function: Function, done: Attempt, facts: list[Fact]) -> Verdict:
+def _stopped(function: Function, error: Exception, facts: list[Fact]) -> Verdict:
     """The verdict on a call that did not come to its end, with the line where it stopped."""
-    error = done.error
     if isinstance(error, Stopped):
-        return Verdict("wrong", str(error), error.looks_like, tuple(facts), done.printed)
-    message = _message(error)
-    first, *_ = message.splitlines() or ["(no message)"]
+        return Verdict("wrong", str(error), error.looks_like, tuple(facts))
+    told = traceback.TracebackException.from_exception(error)  # with "Did you mean: ...?"
+    first, *_ = str(told).strip().splitlines() or ["(no message)"]
     headline = f"It stops with {type(error).__name__}: {first[:200]}"
     fits = (
-        guess
-        for sort, words, guess in _ERRORS
-        if isinstance(error, sort) and re.search(words, message)
+        words for sort, part, words in _ERRORS if isinstance(error, sort) and re.search(part, first)
     )
-    where = [("Where", place, "") for place in _places(error, function)[-1:]]
-    return Verdict("wrong", headline, next(fits, ""), (*facts, *where), done.printed)
+    home = getattr(getattr(python_function(function), "__code__", None), "co_filename", None)
+    lines = [one for one in told.stack if one.filename == home]
+    where = [f"line {one.lineno} of its cell" + f": `{one.line}`" * bool(one.line) for one in lines]
+    facts += [("Where", place, "") for place in where[-1:]]
+    return Verdict("wrong", headline, next(fits, ""), tuple(facts))
 
 
 def _is_own(error: Exception, function: Function) -> bool:
@@ -255,31 +250,6 @@ def _signature_mismatch(exercise: Exercise, function: Function, case: Case) -> s
     except ValueError:  # a built-in that hides its signature
         pass
     return ""
-
-
-def _message(error: BaseException | None) -> str:
-    try:
-        return str(error).strip()
-    except Exception:
-        return ""
-
-
-def _places(error: Exception | None, function: Function) -> list[str]:
-    """The lines of the student's own code that the error went through."""
-    own = python_function(function)
-    if error is None or own is None:
-        return []
-    home = own.__code__.co_filename
-    lines = [
-        line
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if frame.f_code.co_filename == home
-    ]
-    texts = [linecache.getline(home, line).strip() for line in lines]
-    return [
-        f"line {line} of its cell: `{text}`" if text else f"line {line}"
-        for line, text in zip(lines, texts, strict=True)
-    ]
 
 
 # (kind of error, what its message must hold, what it looks like): the first that fits is shown
@@ -321,7 +291,6 @@ def _break(exercise: Exercise, law: str, broken: Broken, function: Function) -> 
     done = attempt(lambda: broken(function), (), {}, exercise.seconds)
     rule: Fact = ("Rule", law, "")
     if done.error is not None:
-        return _stopped(function, done, [rule])
-    if done.value:
-        return Verdict("wrong", "A rule does not hold.", str(done.value), (rule,), done.printed)
-    return None
+        return replace(_stopped(function, done.error, [rule]), printed=done.printed)
+    words = "A rule does not hold."
+    return Verdict("wrong", words, done.value, (rule,), done.printed) if done.value else None
