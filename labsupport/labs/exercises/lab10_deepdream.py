@@ -278,10 +278,10 @@ EXERCISES = (STEP, JITTER, SIZES, CARRY)
 
 QUESTIONS = {
     "10.q1": Question(
-        "The layer's gradient is set to the layer's own activation. Which number is climbed then?",
+        "The layer's gradient is set to the layer's own activation. Which number is raised then?",
         (
-            "the sum of the activations",
-            Right("half the sum of the squared activations"),
+            "the sum of all activations, each with weight 1",
+            Right("half the sum of squared activations"),
             "the largest activation",
         ),
         why="The derivative of a²/2 is a: what is strong already is pushed hardest.",
@@ -289,7 +289,7 @@ QUESTIONS = {
     "10.q2": Question(
         "The same steps with the same layer, on a small copy first. What does that change?",
         (
-            "the same creatures, but sharper",
+            "the same creatures at the same size, but sharper",
             Right("creatures of several sizes, large ones too"),
             "only the time that it takes",
         ),
@@ -308,7 +308,7 @@ QUESTIONS = {
         "The guide is a flower. What comes into the picture of the pagoda?",
         (
             "the flower, at the place where it is in the guide",
-            Right("at each place the part of the flower that fits best there"),
+            Right("at each place the part that fits best there"),
             "the flower's colours, the shapes stay",
         ),
         why="Each position picks its best match among all of the guide's; places are forgotten.",
@@ -317,7 +317,7 @@ QUESTIONS = {
         "Dream, zoom in by 5 %, dream on what is there: what fills the middle of picture sixteen?",
         (
             "the castle, twice as near",
-            "a blur: each zoom loses detail",
+            "a blur, because each zoom loses detail",
             Right("what the layer has drawn itself"),
         ),
         why="What is lost by zooming is drawn anew, from what was dreamed before.",

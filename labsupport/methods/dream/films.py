@@ -148,8 +148,9 @@ def feedback(
 ) -> Iterator[Feedback]:
     """Dream on one image (1, 3, H, W) in a single octave, and ask the network after each step.
 
-    The more a layer sees of something, the more of it is drawn: "any slightly detected dog face
-    becomes more dog-like". Each frame has what the one before had, and one row more.
+    The more a layer sees of something, the more of it is drawn: a dog's face that is slightly
+    detected becomes more and more like a dog. Each frame has what the one before had, and one row
+    more.
 
     Errors: those of `dream`.
     """
