@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +31,6 @@ ELSEWHERE = {"CIFAR-10, 32 × 32": "CIFAR10", "Imagenette, 64 × 64": "Imagenett
 DECAY = declare.choice(
     {"none": 0.0, "0.01": 0.01, "0.1": 0.1, "1": 1.0, "10": 10.0}, 0.1, label="weight decay"
 )
-DECAYS = (0.0, 0.1, 1.0, 10.0)  # that are compared
 ALONG = {"the weights": "weights", "only their signs": "sign"}
 CONVNETS = {"digits": "lenet5", "photos32": "convnetjs"}
 ON_BLACK = ("digits", "fashion")
@@ -182,7 +180,7 @@ class StepCurve:
 
 
 @lru_cache(maxsize=8)
-def random_steps(rule: str, score: float = -3.0, gain: float = 5.0) -> StepCurve:
+def random_steps(rule: str, gain: float = 5.0) -> StepCurve:
     """A classifier with random weights in 10 to 150 528 dimensions: the step for `gain`.
 
     `rule` says what stays as the dimension grows: "signs", weights of ±1; or "spread", the
@@ -195,9 +193,8 @@ def random_steps(rule: str, score: float = -3.0, gain: float = 5.0) -> StepCurve
         x = torch.randn(count, generator=random, dtype=torch.float64)
         w = torch.randn(count, generator=random, dtype=torch.float64).sign()
         w = w if rule == "signs" else w * (10 / count) ** 0.5
-        bias = score - float(x @ w)
         theory.append(linear.minimal_step(w, gain))
-        measured.append(linear.step_to_boundary(x, w, bias - score - gain))
+        measured.append(linear.step_to_boundary(x, w, -float(x @ w) - gain))
     return StepCurve(DIMENSIONS, tuple(theory), tuple(measured))
 
 
@@ -241,10 +238,9 @@ def steps_panel(
     ),
 ) -> tuple[Image.Image, str]:
     """The step against the number of inputs, for what one keeps while the number grows."""
-    curve = random_steps(rule, score, after - score)
+    curve = random_steps(rule, after - score)
     step, count = curve.theory[place], curve.inputs[place]
-    size = 1.0 if rule == "signs" else (10 / count) ** 0.5
-    by_chance = step * size * count**0.5
+    by_chance = (after - score) / count**0.5  # all weights are equally large
     words = (
         f"{count} inputs: every one moves by {step:.3g}, and the score goes from {score:g} to "
         f"{after:g}. Random signs with the same step move it by about {by_chance:.2g}."
@@ -312,59 +308,14 @@ def _draw_snapshot(
     return picture, words
 
 
-def _epochs_slider(_: str, epochs: int | None, made: declare.Made) -> Any:
-    return declare.whole(epochs or EPOCHS[made["data"].value], 1, 60)
-
-
-_EPOCHS: Any = declare.Declared(_epochs_slider, None)
-
-
 @declare.live("Templates that are learned", draw=_draw_snapshot, autostart=False)
 def learning_panel(
     data: str = declare.choice(SETS, "photos32", label="learns from", asked=ELSEWHERE),
     decay: float = DECAY,
-    epochs: int = _EPOCHS,
+    epochs: int = declare.whole(40, 1, 60),
 ) -> Iterator[linear.Snapshot]:
     """Templates while they are learned. `data` may be "CIFAR10" or "Imagenette": a download."""
     return linear.train.frames(training_data(data)[0], weight_decay=decay, epochs=epochs)
-
-
-@dataclass(frozen=True)
-class DecayComparison:
-    """What weight decay does: shares named rightly, and the median least step of signs."""
-
-    decay: float
-    train: float
-    test: float
-    step: float
-    classifier: LinearClassifier
-
-
-@lru_cache(maxsize=6)
-def decays_compared(data: str, decays: tuple[float, ...] = DECAYS) -> tuple[DecayComparison, ...]:
-    """One classifier for each decay: how often it is right, how little it takes to fool it."""
-    train, test = training_data(data)
-    comparisons = []
-    for decay in decays:
-        one = trained(data, decay)
-        matrix = linear.strength_matrix(one, test.images, test.labels, each=10, along="sign")
-        shares, step = (accuracy(one, train), accuracy(one, test)), float(matrix.nanmedian())
-        comparisons.append(DecayComparison(decay, *shares, step, one))
-    return tuple(comparisons)
-
-
-def decays_picture(comparisons: Sequence[DecayComparison]) -> Image.Image:
-    """A row of templates for each decay, with accuracy and the step that it takes to fool it."""
-    rows: dict[str, Image.Image] = {}
-    for one in comparisons:
-        title = (
-            f"decay {one.decay:g}: right on {one.train:.0%} (training) and {one.test:.0%} (test), "
-            f"fooled by {one.step * 255:.1f}/255"
-        )
-        weights, names = figures.spread(one.classifier.weights), one.classifier.categories
-        times = max(1, 96 // weights.shape[-1])
-        rows[title] = figures.mosaic(weights, columns=len(names), enlarge=times, titles=names)
-    return figures.side_by_side(list(rows.values()), list(rows), columns=1)
 
 
 # Mixing
@@ -373,31 +324,26 @@ def decays_picture(comparisons: Sequence[DecayComparison]) -> Image.Image:
 def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> Panel:
     """Mix a class's weights into a picture: before, what is added, after, and the answers."""
     names = training_data(data)[0].categories
-    most = 200 if data in ON_BLACK else 60  # what stands on black needs more
+    usual, most = (100, 200) if data in ON_BLACK else (8, 60)  # what stands on black needs more
     among = next((words for words, key in (SETS | ELSEWHERE).items() if key == data), data)
+    convnet = networks.load(CONVNETS[data]) if data in CONVNETS else None
 
     @declare.panel(f"Mix in a little of another class ({among})", cost="quick")
     def mixing(
         source: str = declare.choice(names, source or names[0], label="from class"),
         place: int = declare.whole(0, 0, 5, label="picture"),
         target: str = declare.choice(names, target or names[1], label="to class"),
-        strength: float = declare.real(most // 2, 0, most, step=0.5, unit="1/255", digits=1),
+        strength: float = declare.real(usual, 0, most, step=0.5, unit="1/255", digits=1),
         along: str = declare.choice(ALONG, label="mix in"),
         decay: float = DECAY,
     ) -> tuple[Image.Image, str]:
         pictures, classifier = chosen(data, source, decay), trained(data, decay)
         picture = pictures[place % len(pictures)][None]
         mixed = linear.mix(classifier, picture, target, strength=strength / 255, along=along)
-        shown = mixed_picture(classifier, mixed, convnet=convnet(data))
+        shown = mixed_picture(classifier, mixed, convnet=convnet)
         return shown, mixed_words(classifier, mixed, target)
 
     return mixing()
-
-
-@lru_cache(maxsize=2)
-def convnet(data: str) -> Network | None:
-    """The bundled ConvNet that answers about the same pictures, where there is one."""
-    return networks.load(CONVNETS[data]) if data in CONVNETS else None
 
 
 def mixed_words(classifier: LinearClassifier, mixed: linear.MixedImages, target: str) -> str:
@@ -424,23 +370,14 @@ def mixed_picture(
     added = (0.5 + factor * mixed.perturbation).clamp(0, 1)
     parts = [figures.enlarge(part, times) for part in (before, added, mixed.images)]
     titles = ["before", f"added, × {factor:.3g}, on grey", "after"]
-    chances, names = [mixed.before[0], mixed.after[0]], ["linear, before", "linear, after"]
+    both = torch.cat([before, mixed.images])
+    answers, names = classifier.predict(both, k=4), ["linear, before", "linear, after"]
     if convnet is not None:
-        with torch.no_grad():
-            chances += convnet(torch.cat([before, mixed.images])).softmax(1).cpu().unbind()
+        answers += convnet.predict(both, k=4)
         names += ["ConvNet, before", "ConvNet, after"]
-    answers = [_bars(one, classifier) for one in chances]
-    below = figures.side_by_side(answers, names, columns=2)
+    bars = [figures.bars(rows, width=300) for rows in answers]
+    below = figures.side_by_side(bars, names, columns=2)
     return figures.side_by_side([figures.side_by_side(parts, titles), below], columns=1, gap=12)
-
-
-def _bars(chances: torch.Tensor, classifier: LinearClassifier, count: int = 4) -> Image.Image:
-    best = chances.topk(min(count, len(chances)))
-    rows = [
-        Prediction(classifier.categories[index], float(chance), 0.0, index)
-        for chance, index in zip(best.values, best.indices.tolist(), strict=True)
-    ]
-    return figures.bars(rows, width=300)
 
 
 # All pairs
@@ -470,24 +407,14 @@ def matrix_panel(matrix: torch.Tensor, data: str) -> tuple[Image.Image, str]:
 
 def matrix_picture(matrix: torch.Tensor, names: Sequence[str]) -> Image.Image:
     """From (rows) and to (columns), each number in 1/255; dark is little, grey is no number."""
-    numbers = matrix.numpy() * 255
-
-    def plot(axes: figures.Axes) -> None:
-        painted = figures.paint(np.where(np.isfinite(numbers), numbers, np.nan))
-        axes.imshow(painted)
-        axes.grid(visible=False)
-        axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
-        axes.set_yticks(range(len(names)), names)
-        for (row, column), value in np.ndenumerate(numbers):
-            dark = painted[row, column].mean() < 110
-            words = "–" if np.isnan(value) else "never" if np.isinf(value) else f"{value:.3g}"
-            axes.text(
-                column, row, words, ha="center", va="center", fontsize=8,
-                color="white" if dark else "black",
-            )  # fmt: skip
-
-    across = "to   (the numbers are strengths in 1/255)"
-    return figures.drawn(plot, size=(640, 560), across=across, up="from")
+    numbers = 255 * matrix.numpy()
+    words = [
+        ["–" if np.isnan(one) else "never" if np.isinf(one) else ink.number(one) for one in row]
+        for row in numbers
+    ]
+    cell = max(46, 8 + max(map(ink.measure, names)))
+    named = ("from", "to, with strengths in 1/255", names)
+    return figures.matrix(figures.paint(numbers), words, cell=cell, named=named)
 
 
 # Bias and scale
@@ -496,50 +423,6 @@ def matrix_picture(matrix: torch.Tensor, names: Sequence[str]) -> Image.Image:
 def scales_picture(classifier: LinearClassifier, picture: torch.Tensor) -> Image.Image:
     """The answers of one classifier whose weights and biases are multiplied by three factors."""
     factors = (0.1, 1, 10)
-    answers = [classifier.scaled(factor).probabilities(picture)[0] for factor in factors]
+    answers = [classifier.scaled(factor).predict(picture, k=4)[0] for factor in factors]
     titles = [f"all weights × {factor:g}" for factor in factors]
-    return figures.side_by_side([_bars(chances, classifier) for chances in answers], titles)
-
-
-# The same direction against another network
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """Of so many mixed pictures: the share that fools the linear classifier, the share that the
-    ConvNet still names rightly, and the share that it takes for the class mixed in."""
-
-    pictures: int
-    fooled: float
-    still_right: float
-    followed: float
-
-
-@lru_cache(maxsize=8)
-def transfer(data: str, factor: float = 1.02, count: int = 24) -> Transfer:
-    """Mix every class into pictures that both name rightly, `factor` times as much as it takes."""
-    classifier, (_, test), network = trained(data), training_data(data), convnet(data)
-    if network is None:
-        raise BadSetting(f"there is no ConvNet here for {data!r}; there is for {list(CONVNETS)}")
-    with torch.no_grad():
-        right = network(test.images).argmax(1).cpu() == test.labels
-    right &= classifier.scores(test.images).argmax(1).cpu() == test.labels
-    some = torch.nonzero(right).flatten()
-    some = some[:: max(1, len(some) // count)][:count]
-    pictures, labels = test.images[some], test.labels[some]
-    least = factor * linear.minimal_strength(classifier, pictures).measured
-    tries = torch.nonzero((least > 0) & (least <= 1)).tolist()
-    mixed = [
-        linear.mix(classifier, pictures[row : row + 1], target, strength=float(least[row, target]))
-        for row, target in tries
-    ]
-    with torch.no_grad():
-        answers = network(torch.cat([one.images for one in mixed])).argmax(1).cpu()
-    rows, targets = torch.tensor(tries).T
-    fooled = torch.cat([one.after for one in mixed]).argmax(1) == targets
-    return Transfer(
-        len(mixed),
-        float(fooled.float().mean()),
-        float((answers == labels[rows]).float().mean()),
-        float((answers == targets).float().mean()),
-    )
+    return figures.side_by_side([figures.bars(rows, width=300) for rows in answers], titles)

@@ -23,8 +23,8 @@ from labsupport.core.frames import Stepwise, framed
 from labsupport.core.images import check
 from labsupport.core.images.perturbations import Bounds, perturbed
 from labsupport.core.images.sets import LabelledImages
-from labsupport.core.network import Network
-from labsupport.core.network.network import index_of
+from labsupport.core.network import Network, Prediction
+from labsupport.core.network.network import index_of, ranking_of
 
 SLIDE_INPUT = (2.0, -1.0, 3.0, -2.0, 2.0, 2.0, 1.0, -4.0, 5.0, 1.0)
 SLIDE_WEIGHTS = (-1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0)
@@ -97,6 +97,10 @@ class LinearClassifier:
     def probabilities(self, images: Tensor) -> Tensor:
         """The softmax of the scores, (N, classes)."""
         return self.scores(images).softmax(1)
+
+    def predict(self, images: Tensor, k: int = 5) -> list[list[Prediction]]:
+        """For each image its `k` most probable classes, the best first."""
+        return ranking_of(self.scores(images), self.categories, k)
 
     def index(self, name: str | int) -> int:
         """The index of a class, by name or index; `UnknownClass` with the nearest names."""

@@ -114,6 +114,11 @@ def test_scaling_changes_confidence_and_nothing_else():
     assert sure.probabilities(pictures).amax(1).mean() > one.probabilities(pictures).amax(1).mean()
     step = linear.minimal_strength(one, pictures).measured
     assert torch.allclose(linear.minimal_strength(sure, pictures).measured, step, atol=1e-4)
+    best = [answers[0] for answers in sure.predict(pictures, k=2)]
+    chances = sure.probabilities(pictures)
+    assert [answer.index for answer in best] == chances.argmax(1).tolist()
+    assert [answer.probability for answer in best] == pytest.approx(chances.amax(1).tolist())
+    assert best[0].name == one.categories[best[0].index]
 
 
 def test_it_learns_what_is_folded_in_and_every_snapshot_stands_alone():

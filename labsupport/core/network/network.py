@@ -111,15 +111,7 @@ class Network:
 
     def ranking(self, scores: torch.Tensor, k: int = 5) -> list[list[Prediction]]:
         """The same from scores (N, classes) that are there already."""
-        scores = scores.detach().float().cpu()
-        best = scores.softmax(1).topk(min(k, scores.shape[1]))
-        return [
-            [
-                Prediction(self.categories[i], float(p), float(row[i]), int(i))
-                for p, i in zip(probabilities, indices.tolist(), strict=True)
-            ]
-            for row, probabilities, indices in zip(scores, best.values, best.indices, strict=True)
-        ]
+        return ranking_of(scores, self.categories, k)
 
     def activations(self, images_: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         """What these layers compute, by the names that were asked for, on the CPU.
@@ -413,6 +405,21 @@ def _rebuilt(
         if name is not None:
             node.meta[tracing.LAYER_NAME] = name
     return Network(graph, **settings)
+
+
+def ranking_of(
+    scores: torch.Tensor, categories: Sequence[str], k: int = 5
+) -> list[list[Prediction]]:
+    """For each row of scores (N, classes) the `k` most probable categories, the best first."""
+    scores = scores.detach().float().cpu()
+    best = scores.softmax(1).topk(min(k, scores.shape[1]))
+    return [
+        [
+            Prediction(categories[i], float(p), float(row[i]), int(i))
+            for p, i in zip(probabilities, indices.tolist(), strict=True)
+        ]
+        for row, probabilities, indices in zip(scores, best.values, best.indices, strict=True)
+    ]
 
 
 def index_of(name: object, categories: Sequence[str], whose: str) -> int:
