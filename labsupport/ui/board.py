@@ -51,8 +51,9 @@ class Board:
     """A title, controls, one picture with fixed pixels, a readout, a message line, *Save picture*.
 
     `work` and `draw` get the controls that they name as parameters; `draw` has what the work gave
-    as its first. `picture` and `words` are what is shown now; `error` is the last exception that a
-    callback met.
+    as its first. `picture` and `words` are what is shown now, `settings` the values in words that
+    made it, which a saved file keeps; `error` is the last exception that a callback met. `slug` is
+    the title as a file name and a CSS class.
     """
 
     folder = "pictures"  # where pictures are saved
@@ -73,15 +74,15 @@ class Board:
         self.words = ""
         self.error: Exception | None = None
         self.lock = threading.Lock()
-        self._shown_settings: dict[str, Any] = {}
+        self.slug = re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-") or "panel"
+        self.settings: Values = {"panel": title}
         self._said = {"control": "", "error": "", "note": ""}
         self._below: bool | None = None
-        self.image = _classed(
-            widgets.Image(format="png", layout={"display": "none"}), "lab-picture"
-        )
-        self._readout = _live_html("lab-readout")
-        self._message = _live_html("lab-message")
-        self._complaints = {name: _live_html("lab-message") for name in self.controls}
+        self.image = widgets.Image(format="png", layout={"display": "none"})
+        self.image.add_class("lab-picture")
+        self._readout = _html("lab-readout")
+        self._message = _html("lab-message")
+        self._complaints = {name: _html("lab-message") for name in self.controls}
         self.run_button = button("Run", "play", 104, button_style="primary")
         self.buttons = widgets.HBox()
         self.save_button = button("Save picture", "download", 124)
@@ -128,11 +129,6 @@ class Board:
         return " ".join(part for part in (self._said["control"], self._said["error"]) if part)
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """The values in words that made the picture that is shown; a saved file keeps them."""
-        return {"panel": self.title, **self._shown_settings}
-
-    @property
     def alt(self) -> str:
         """The picture in words."""
         return f"{self.title}. {self.words}".strip()
@@ -145,7 +141,9 @@ class Board:
         """
         from labsupport.core import images
 
-        return images.save(self._shown(), self.free_place(str(place or "")), self.settings)
+        if self.picture is None:
+            raise BadSetting(f"{self.title}: there is no picture yet. Press Run first.")
+        return images.save(self.picture, self.free_place(str(place or "")), self.settings)
 
     def close(self) -> None:
         """Let go of the controls and take the panel off the page."""
@@ -164,11 +162,6 @@ class Board:
         return still | data, words
 
     # -- what the two kinds of panel use
-
-    @property
-    def slug(self) -> str:
-        """The title as a file name and a CSS class."""
-        return re.sub(r"[^a-z0-9]+", "-", self.title.casefold()).strip("-") or "panel"
 
     def changed(self) -> None:
         """A control has moved."""
@@ -203,14 +196,21 @@ class Board:
                 return Reading(keys, values, words)
 
     def put(self, drawn: Drawn, settings: Values, *, aloud: bool = True) -> None:
-        """Show a picture at exactly its own pixels, its words, and keep what made it."""
+        """Show a picture at exactly its own pixels, its words, and keep what made it.
+
+        It stands below the controls or beside them, wherever it is seen larger.
+        """
         picture, words = drawn if isinstance(drawn, tuple) else (drawn, "")
-        self.picture, self.words, self._shown_settings = picture, words, settings
+        self.picture, self.words = picture, words
+        self.settings = {"panel": self.title, **settings}
         width = screen.width_of(*picture.size)
         if self.image.layout.width != width or self.image.layout.display:
             self.image.layout.width = width
             self.image.layout.display = None
-            self._place_picture(picture)
+            below = screen.goes_below(*picture.size, self._below)
+            if below != self._below:
+                self._below = below
+                (self.widget.add_class if below else self.widget.remove_class)("lab-wide")
         self.image.value = figures.to_png(picture)
         self.read_out(aloud=aloud)
 
@@ -242,39 +242,27 @@ class Board:
             f'{screen.STYLE}<div class="lab-title" role="heading" aria-level="3">'
             f"{html.escape(self.title)}</div>"
         )
-        rows = {name: self._row(name) for name in self.controls}
-        self._folded = list(rows)[MOST_IN_SIGHT:]
-        seen = [row for name, row in rows.items() if name not in self._folded]
-        more = _classed(
-            widgets.VBox([*(rows[name] for name in self._folded), self.place]), "lab-more"
-        )
+        rows = [
+            _box("lab-control", control.shown, self._complaints[name])
+            for name, control in self.controls.items()
+        ]
+        self._folded = list(self.controls)[MOST_IN_SIGHT:]
+        more = _box("lab-more", *rows[MOST_IN_SIGHT:], self.place)
         more.layout.display = "none"
         self.more_button.observe(lambda change: self._unfold(more, change["new"]), "value")
         last = widgets.HBox([self.more_button, self.save_button])
-        parts = [*seen, self.buttons, self._message, last, more]
-        left = _classed(widgets.VBox(parts), "lab-controls")
-        self._right = _classed(widgets.VBox([self.image]), "lab-shown")
-        body = _classed(widgets.VBox([left, self._right, self._readout]), "lab-body")
-        return _classed(
-            widgets.VBox([heading, body, screen.Screen()]), "lab-panel", f"lab-{self.slug}"
-        )
-
-    def _row(self, name: str) -> Any:
-        """A control with its own message below it."""
-        parts = [self.controls[name].shown, self._complaints[name]]
-        return _classed(widgets.VBox(parts), "lab-control")
+        seen = rows[:MOST_IN_SIGHT]
+        left = _box("lab-controls", *seen, self.buttons, self._message, last, more)
+        self._right = _box("lab-shown", self.image)
+        body = _box("lab-body", left, self._right, self._readout)
+        panel = _box("lab-panel", heading, body, screen.Screen())
+        panel.add_class(f"lab-{self.slug}")
+        return panel
 
     def _unfold(self, more: Any, wanted: bool) -> None:
         more.layout.display = None if wanted else "none"
         self.more_button.description = "Less" if wanted else "More"
         self.more_button.icon = "chevron-up" if wanted else "chevron-down"
-
-    def _place_picture(self, picture: Picture) -> None:
-        """Below the controls or beside them, wherever it is seen larger."""
-        below = screen.goes_below(*picture.size, self._below)
-        if below != self._below:
-            self._below = below
-            (self.widget.add_class if below else self.widget.remove_class)("lab-wide")
 
     def _replace_older(self) -> None:
         cell = _current_cell()
@@ -283,11 +271,6 @@ class Board:
             if older is not None:
                 older.close()
             _by_cell[cell, self.title] = self
-
-    def _shown(self) -> Picture:
-        if self.picture is None:
-            raise BadSetting(f"{self.title}: there is no picture yet. Press Run first.")
-        return self.picture
 
     def _save_pressed(self) -> None:
         self.say("", "error")
@@ -317,15 +300,17 @@ def button(words: str, icon: str, width: int, **look: Any) -> Any:
     return widgets.Button(description=words, icon=icon, layout=layout, **look)
 
 
-def _live_html(name: str) -> Any:
-    return _classed(widgets.HTML(), name)
+def _html(name: str) -> Any:
+    line = widgets.HTML()
+    line.add_class(name)
+    return line
 
 
-def _classed(widget: Any, *names: str) -> Any:
-    """The widget with CSS classes."""
-    for name in names:
-        widget.add_class(name)
-    return widget
+def _box(name: str, *children: Any) -> Any:
+    """A column of widgets with a CSS class."""
+    box = widgets.VBox(children)
+    box.add_class(name)
+    return box
 
 
 def _message_html(kind: str, words: str) -> str:

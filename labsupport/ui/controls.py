@@ -49,6 +49,7 @@ class UploadMenu(Control):
     """
 
     kept = 4  # uploads; the oldest goes first
+    tried = 1  # pictures that a walk uploads together
 
     def __init__(
         self, titles: Mapping[str, str], default: str, label: str, button: Mapping[str, Any]
@@ -99,6 +100,16 @@ class UploadMenu(Control):
     def _options(self) -> list[tuple[str, str]]:
         own = [(f"Yours: {name}", key) for key, (name, _) in self._own.items()]
         return own + [(title, name) for name, title in self._titles.items()]
+
+    def steps(self) -> list[Step]:
+        """A few of the menu, a good upload, and one that is none."""
+        shades = [Image.radial_gradient("L"), Image.linear_gradient("L")][: self.tried]
+        good = [figures.to_png(one.convert("RGB").resize((320, 240))) for one in shades]
+        return [
+            *map(self._step, spaced(list(self._titles), 3)),
+            Step(f"{self.label}: upload a good picture", lambda: self._send(*good)),
+            Step(f"{self.label}: upload a text file", lambda: self._send(b"no picture"), True),
+        ]
 
     def _send(self, *contents: bytes) -> None:
         """Put files into the upload widget as the browser does."""
@@ -205,17 +216,6 @@ class ImageMenu(UploadMenu):
     def _crop_moved(self, _change: Any) -> None:
         if not self._quiet:
             self._tell()
-
-    def steps(self) -> list[Step]:
-        return [
-            *(self._step(name) for name in spaced(list(self._titles), 3)),
-            Step(f"{self.label}: upload a good picture", lambda: self._send(_test_picture())),
-            Step(f"{self.label}: upload a text file", lambda: self._send(b"no picture"), True),
-        ]
-
-
-def _test_picture() -> bytes:
-    return figures.to_png(Image.radial_gradient("L").convert("RGB").resize((320, 240)))
 
 
 # ---------------------------------------------------------------- networks

@@ -66,8 +66,8 @@ class Live(Board):
         super().__init__(frames, draw, controls, title)
         self.autostart = autostart
         self.frame: Any = None
+        self.state: State = "idle"
         self._turn = threading.RLock()
-        self._state: State = "idle"
         self._done = ""
         self._work: _Work | None = None
         self._threads = torch.get_num_threads()
@@ -80,25 +80,17 @@ class Live(Board):
 
     # -- what a person or a test does
 
-    @property
-    def state(self) -> State:
-        """ "idle", "running", "stopped", "finished" or "failed"."""
-        return self._state
-
     def start(self) -> None:
         """Begin anew with the controls' present values; what was running ends first."""
         reading = self.read()
         with deferred_interrupts(), self._turn:
-            older = self._end()
-            self._work = _Work(self, reading, after=older)
-            self._show_state("running")
-            self._work.thread.start()
+            self._begin(reading).thread.start()
 
     def stop(self) -> None:
         """Stop after the frame that is being computed; the last frame stays."""
         with deferred_interrupts(), self._turn:
             work = self._work
-            if work is None or self._state != "running":
+            if work is None or self.state != "running":
                 return
             if work.blocking:
                 work.end()
@@ -109,7 +101,7 @@ class Live(Board):
     def go_on(self) -> None:
         """Continue from where Stop was pressed."""
         with deferred_interrupts(), self._turn:
-            if self._work is not None and self._state == "stopped":
+            if self._work is not None and self.state == "stopped":
                 self._show_state("running")
                 self._work.going.set()
 
@@ -121,15 +113,12 @@ class Live(Board):
         """
         with deferred_interrupts() as interrupts:
             reading = self.read()
-            with self._turn:
-                older = self._end()
-                work = self._work = _Work(self, reading, after=None, blocking=True)
-                self._show_state("running")
-            _join(older)
+            work = self._begin(reading, blocking=True)
+            work.wait_for_the_older()
             try:
                 self._compute_here(work, limit, interrupts)
             finally:
-                if work is self._work and self._state == "running":  # interrupted twice
+                if work is self._work and self.state == "running":  # interrupted twice
                     self._show_state("finished" if work.count else "idle")
         if self.error is not None:
             raise self.error
@@ -159,14 +148,14 @@ class Live(Board):
         _join(self._work, timeout)
         if self.error is not None:
             raise self.error
-        return self._state
+        return self.state
 
     def end(self) -> None:
         """End what is running or stopped, and wait until its generator is closed."""
         with deferred_interrupts():
             with self._turn:
                 work = self._end()
-                if work is not None and self._state in ("running", "stopped"):
+                if work is not None and self.state in ("running", "stopped"):
                     self._show_state("idle")
             _join(work)
 
@@ -179,7 +168,7 @@ class Live(Board):
         """Show two frames of these settings, unless they are there: a control may only draw."""
         work = self._work
         wanted = self.read().key(self._worked_from)
-        if work is None or work.count < 2 or self._state != "finished" or work.key != wanted:
+        if work is None or work.count < 2 or self.state != "finished" or work.key != wanted:
             self.run(limit=2)
 
     def changed(self) -> None:
@@ -229,15 +218,21 @@ class Live(Board):
         with self._turn:
             if work is self._work:
                 self._show_state("failed" if error else "finished")
-        if error is None:
-            return
-        self.show_error(error)
-        self.error = error
-        if not work.blocking and not isinstance(error, LabError):
-            # nobody catches what a thread raises: it is logged here, and raised by wait()
-            _log.error("%s", self.title, exc_info=error)
+        if error is not None:
+            self.show_error(error)
+            self.error = error
+            if not work.blocking and not isinstance(error, LabError):
+                # nobody catches what a thread raises: it is logged here, and raised by wait()
+                _log.error("%s", self.title, exc_info=error)
 
     # -- the inside
+
+    def _begin(self, reading: Reading, *, blocking: bool = False) -> _Work:
+        """The next run, which is to wait until the one before has ended."""
+        with self._turn:
+            self._work = _Work(self, reading, after=self._end(), blocking=blocking)
+            self._show_state("running")
+            return self._work
 
     def _end(self) -> _Work | None:
         work, self._work = self._work, None
@@ -265,18 +260,17 @@ class Live(Board):
             self.put(self._draw(self.frame, **values), words, aloud=aloud)
 
     def _show_progress(self, work: _Work) -> None:
-        done = work.progress(self.frame)
-        self._done = f"frame {work.count}"
+        done, self._done = getattr(self.frame, "progress", None), f"frame {work.count}"
         if done is not None:
-            self._bar.value = done
+            self._bar.value = done = min(max(float(done), 0.0), 1.0)
             self._done = f"{done:.0%}"
         left = ""
-        if done and done < 1 and self._state == "running":
+        if done and done < 1 and self.state == "running":
             left = f", {_in_words((time.perf_counter() - work.begun) * (1 / done - 1))} left"
-        self._said_progress.value = f"{self._done}{left} ({self._state})"
+        self._said_progress.value = f"{self._done}{left} ({self.state})"
 
     def _show_state(self, state: State) -> None:
-        self._state = state
+        self.state = state
         self.run_button.description = "Run" if state == "idle" else "Run again"
         stopped = state == "stopped"
         self.stop_button.description = "Continue" if stopped else "Stop"
@@ -299,16 +293,12 @@ class Live(Board):
         self._said_progress = widgets.Label(value="")
         self._said_progress.add_class("lab-progress")
         self.run_button.on_click(lambda _: self.answer(self.start))
-        self.stop_button.on_click(lambda _: self.answer(self._stop_or_go_on))
+        self.stop_button.on_click(
+            lambda _: self.answer(self.go_on if self.state == "stopped" else self.stop)
+        )
         row = widgets.HBox([self.run_button, self.stop_button])
         self.buttons.children = [widgets.VBox([row, self._bar, self._said_progress])]
         self._show_state("idle")
-
-    def _stop_or_go_on(self) -> None:
-        if self._state == "stopped":
-            self.go_on()
-        else:
-            self.stop()
 
 
 def pause_after(took: float) -> float:
@@ -325,7 +315,7 @@ class _Work:
     """One run of the generator, from its first frame to its close."""
 
     def __init__(
-        self, live: Live, reading: Reading, *, after: _Work | None, blocking: bool = False
+        self, live: Live, reading: Reading, *, after: _Work | None, blocking: bool
     ) -> None:
         self._live, self._after, self.blocking = live, after, blocking
         self.values = reading.some(live._worked_from)
@@ -338,11 +328,6 @@ class _Work:
         self.going.set()
         self.begun = 0.0  # when it would have begun without its pauses
         self.thread = threading.Thread(target=self._in_thread, name=live.title, daemon=True)
-
-    def progress(self, frame: Any) -> float | None:
-        """0 to 1, if anybody knows."""
-        share = getattr(frame, "progress", None)
-        return None if share is None else min(max(float(share), 0.0), 1.0)
 
     def end(self) -> None:
         """Close the generator after the present frame."""
@@ -375,9 +360,13 @@ class _Work:
                 frames.close()
         return False
 
-    def _in_thread(self) -> None:
+    def wait_for_the_older(self) -> None:
+        """Wait until the run before has closed its generator."""
         _join(self._after)
         self._after = None
+
+    def _in_thread(self) -> None:
+        self.wait_for_the_older()
         # a new thread starts with PyTorch's default, not with what was set for the notebook
         torch.set_num_threads(self._live._threads)
         try:

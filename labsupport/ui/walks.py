@@ -5,12 +5,13 @@ import tempfile
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from labsupport.core.errors import LabError
 from labsupport.ui.board import Board
-from labsupport.ui.control import Control, Step
+from labsupport.ui.control import Step
 from labsupport.ui.live import Live
 
 PATIENCE = 30.0  # seconds to wait for a first frame
@@ -38,13 +39,11 @@ class WalkReport:
 
     title: str
     callbacks: list[Callback] = field(default_factory=list)
-    dead: list[str] = field(default_factory=list)
 
     @property
     def failures(self) -> list[str]:
         """Empty when the panel is sound."""
-        faults = [f"{step.words}: {step.fault}" for step in self.callbacks if step.fault]
-        return faults + [f"{name}: none of its values changes the picture" for name in self.dead]
+        return [f"{step.words}: {step.fault}" for step in self.callbacks if step.fault]
 
     def __str__(self) -> str:
         lines = [f"{self.title}: {len(self.callbacks)} steps, {len(self.failures)} failures"]
@@ -70,29 +69,22 @@ def walk(
     report = WalkReport(panel.title)
     panel.settle()
     for name, control in panel.controls.items():
-        seen = _walk_control(panel, control, report, free=name in may_complain)
-        if len(seen) == 1 and name not in may_idle:
-            report.dead.append(name)
-    _save(panel, report)
+        default, seen, steps = control.source.value, {_look(panel)}, control.steps()
+        for step in steps:
+            report.callbacks.append(_take(panel, step, free=name in may_complain))
+            seen |= set() if step.complains else {_look(panel)}
+        report.callbacks.append(_take(panel, Step("back again", partial(control.put, default))))
+        values = {step.words for step in steps if not step.complains}
+        if len(values) > 1 == len(seen) and name not in may_idle:
+            report.callbacks.append(
+                Callback(name, 0.0, fault="none of its values changes the picture")
+            )
+    report.callbacks.append(_timed("Save picture", partial(_save, panel)))
     if isinstance(panel, Live):
-        _run_stop_continue(panel, report)
+        report.callbacks += _run_stop_continue(panel)
     if report.failures:
         raise WalkFailed(str(report))
     return report
-
-
-def _walk_control(panel: Board, control: Control, report: WalkReport, *, free: bool) -> set[Any]:
-    """The different pictures that the control gave; empty if it has one value only."""
-    default = control.source.value
-    seen = {_look(panel)}
-    steps = control.steps()
-    for step in steps:
-        report.callbacks.append(_take(panel, step, free=free))
-        if not step.complains:
-            seen.add(_look(panel))
-    report.callbacks.append(_take(panel, Step("back again", lambda: control.put(default))))
-    values = {step.words for step in steps if not step.complains}
-    return seen if len(values) > 1 else set()
 
 
 def _look(panel: Board) -> tuple[bytes, str]:
@@ -127,36 +119,33 @@ def _timed(words: str, act: Callable[[], str]) -> Callback:
     return Callback(words, 1000 * (time.perf_counter() - start), fault=fault)
 
 
-def _save(panel: Board, report: WalkReport) -> None:
-    def press() -> str:
-        with tempfile.TemporaryDirectory() as folder:
-            panel.place.value = folder
-            panel.save_button.click()
-            panel.place.value = ""
-            return "" if list(Path(folder).glob("*.png")) else f"no file: {panel.message}"
-
-    report.callbacks.append(_timed("Save picture", press))
+def _save(panel: Board) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        panel.place.value = folder
+        panel.save_button.click()
+        panel.place.value = ""
+        return "" if list(Path(folder).glob("*.png")) else f"no file: {panel.message}"
 
 
-def _run_stop_continue(live: Live, report: WalkReport) -> None:
-    def press(button: Any, *wanted: str) -> Callable[[], str]:
+def _run_stop_continue(live: Live) -> list[Callback]:
+    def press(words: str, button: Any, *wanted: str) -> Callback:
         def act() -> str:
             button.click()
             return "" if live.state in wanted else f"then it is {live.state}: {live.message}"
 
-        return act
+        return _timed(words, act)
 
-    report.callbacks.append(_timed("Run", press(live.run_button, "running", "finished")))
-    report.callbacks.append(_timed("a first frame", lambda: _first_frame(live)))
+    begun = press("Run", live.run_button, "running", "finished")
+    first = _timed("a first frame", partial(_first_frame, live))
     steps = []
     for words in ("Stop", "Continue", "Stop again"):
-        wanted = ("running", "finished") if words == "Continue" else ("stopped", "finished")
-        steps.append(_timed(words, press(live.stop_button, *wanted)))
+        wanted = "running" if words == "Continue" else "stopped"
+        steps.append(press(words, live.stop_button, wanted, "finished"))
     # a machine with other work may be late once; a panel that is slow is late each time
     if min(step.milliseconds for step in steps if step.words != "Continue") > 1000 * STOP_WITHIN:
         steps[0] = replace(steps[0], fault=steps[0].fault or "took more than half a second")
-    report.callbacks += steps
     live.end()
+    return [begun, first, *steps]
 
 
 def _first_frame(live: Live) -> str:

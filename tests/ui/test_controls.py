@@ -159,7 +159,7 @@ def test_an_upload_is_chosen_and_stays_in_the_menu_and_one_that_is_no_picture_gi
     assert (ear.changes, menu.key) == (0, "red")
     menu.put("blue")
     assert (ear.changes, ear.said) == (1, "")
-    menu._send(controls._test_picture())
+    menu.steps()[-2].act()
     assert (ear.changes, menu.words) == (2, "walk.png, from 40 px on")
     assert menu.upload.value == ()
     own = menu.source.value

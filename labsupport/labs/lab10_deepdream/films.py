@@ -19,7 +19,6 @@ from labsupport.core.network import Network
 from labsupport.labs.lab10_deepdream.dream import GRADIENT, fitted, has_map, pictures, recipe_of
 from labsupport.methods.dream import FilmFrame, dream_film, zoom_film
 from labsupport.ui import controls, declare, figures
-from labsupport.ui.control import Step
 from labsupport.ui.panel import Live
 
 
@@ -134,6 +133,7 @@ class ClipMenu(controls.UploadMenu):
     """
 
     kept = 1  # a film is large
+    tried = 2
 
     def __init__(self, default: str = "china") -> None:
         self._sources = pictures()
@@ -159,12 +159,3 @@ class ClipMenu(controls.UploadMenu):
             shots = [images.load(content) for _, content in sorted(files)]
             film = films.from_pictures(shots[:48], side=480)
         self._add(b"".join(content for _, content in files), name, film)
-
-    def steps(self) -> list[Step]:
-        shades = (Image.radial_gradient("L"), Image.linear_gradient("L"))
-        two = [figures.to_png(shade.convert("RGB").resize((96, 64))) for shade in shades]
-        return [
-            *[self._step(name) for name in CLIPS[:3]],
-            Step("film: upload two pictures", lambda: self._send(*two)),
-            Step("film: upload a text file", lambda: self._send(b"no film"), True),
-        ]
