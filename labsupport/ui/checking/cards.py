@@ -143,12 +143,10 @@ def inline(text: str) -> str:
     >>> inline("`a < b` is **not** a*b*c")
     '<code>a &lt; b</code> is <strong>not</strong> a*b*c'
     """
-    parts = re.split(r"(`[^`]+`)", text)
-    return "".join(
-        f"<code>{html.escape(part[1:-1])}</code>" if part.startswith("`") and len(part) > 2
-        else _emphasized(html.escape(part))
-        for part in parts
-    )  # fmt: skip
+    parts = re.split(r"`([^`]+)`", text)  # text, code, text, code, ...
+    parts[::2] = [_emphasized(html.escape(part)) for part in parts[::2]]
+    parts[1::2] = [f"<code>{html.escape(part)}</code>" for part in parts[1::2]]
+    return "".join(parts)
 
 
 def _emphasized(text: str) -> str:

@@ -1,7 +1,7 @@
 """Is the student's value the expected one, and if not: what does the mistake look like?"""
 
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,8 +63,6 @@ def difference(
         return _compare_unfinished(expected, got)
     if is_truth(expected) or is_number(expected) or is_array(expected):
         return _compare_numbers(expected, got, tolerance)
-    if isinstance(expected, Mapping):
-        return _compare_mappings(expected, got, tolerance)
     if isinstance(expected, list | tuple):
         return _compare_sequences(expected, got, tolerance)
     return _compare_rest(expected, got)
@@ -150,16 +148,6 @@ def _is_part(some: tuple[int, ...], more: tuple[int, ...]) -> bool:
     return all(size in left for size in some)
 
 
-def _compare_mappings(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
-    if not isinstance(got, Mapping):
-        return _other_kind(got, "a dict")
-    if set(expected) != set(got):
-        where = f"expected: {in_words([*expected])}; got: {in_words([*got])}"
-        return Difference("The keys are not right.", where)
-    parts = ((f"at the key {in_words(key)}", expected[key], got[key]) for key in expected)
-    return _first_of(parts, tolerance)
-
-
 def _compare_sequences(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
     if not isinstance(got, Sequence) or isinstance(got, str):
         return _other_kind(got, kind(expected))
@@ -194,9 +182,7 @@ def _compare_rest(expected: Any, got: Any) -> Difference | None:
         same = bool(expected == got)
     except Exception:
         same = expected is got
-    nearly = isinstance(got, str) and expected.strip().casefold() == got.strip().casefold()
-    words = "only spaces or capital letters differ." if nearly else ""
-    return None if same else Difference("The value is another one.", seen=words)
+    return None if same else Difference("The value is another one.")
 
 
 # Numbers of one shape

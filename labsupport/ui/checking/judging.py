@@ -23,21 +23,18 @@ class Case:
 
     Without `expected` the course's own version says what is expected.
 
-    >>> Case("a row of three", [1, 2, 3], width=2).arguments
-    ([1, 2, 3],)
+    >>> Case("a row of three", [1, 2, 3], 2).arguments
+    ([1, 2, 3], 2)
     """
 
-    def __init__(
-        self, words: str, /, *arguments: Any, expected: Any = _REFERENCE, **keywords: Any
-    ) -> None:
-        self.words, self.arguments, self.keywords = words, arguments, keywords
-        self._expected = expected
+    def __init__(self, words: str, /, *arguments: Any, expected: Any = _REFERENCE) -> None:
+        self.words, self.arguments, self._expected = words, arguments, expected
 
     def expected(self, reference: Function) -> Any:
         """What the right function gives for this case."""
         if self._expected is not _REFERENCE:
             return self._expected
-        return attempt(reference, self.arguments, self.keywords, seconds=None).answer()
+        return attempt(reference, self.arguments, seconds=None).answer()
 
 
 Cases = Sequence[Case]
@@ -111,7 +108,7 @@ def judge(exercise: Exercise, function: Any) -> Verdict:
         return Verdict("not done", f"Write the body of `{name}`, run its cell, then this one.")
     tried: list[Tried] = []
     for case in exercise.cases():
-        tried.append((case, attempt(function, case.arguments, case.keywords, exercise.seconds)))
+        tried.append((case, attempt(function, case.arguments, exercise.seconds)))
         failure = _failure(exercise, function, tried)
         if failure:
             return replace(failure, printed=tried[-1][1].printed)
@@ -146,9 +143,7 @@ Tried = tuple[Case, Attempt]
 
 def _failure(exercise: Exercise, function: Function, tried: list[Tried]) -> Verdict | None:
     case, done = tried[-1]
-    given = [in_words(one) for one in case.arguments]
-    given += [f"{name}={in_words(one)}" for name, one in case.keywords.items()]
-    call = f"{exercise.function}({', '.join(given)})"
+    call = f"{exercise.function}({', '.join(map(in_words, case.arguments))})"
     facts: list[Fact] = [("Input", f"{case.words}: {call}" if case.words else call, "")]
     if done.error is not None:
         return _raised(exercise, function, case, done.error, facts)
@@ -181,7 +176,7 @@ def _diagnose(exercise: Exercise, function: Function, tried: list[Tried]) -> str
     for case in list(exercise.cases())[len(tried) :]:
         if isinstance(tried[-1][1].error, Stopped):
             break
-        done = attempt(function, case.arguments, case.keywords, exercise.seconds)
+        done = attempt(function, case.arguments, exercise.seconds)
         tried = [*tried, (case, done)]
     for looks_like, wrong in exercise.mistakes.items():
         given = (_gives(exercise, wrong, *one) for one in tried)
@@ -194,7 +189,7 @@ def _diagnose(exercise: Exercise, function: Function, tried: list[Tried]) -> str
 
 def _gives(exercise: Exercise, wrong: Function, case: Case, done: Attempt) -> bool | None:
     """Whether the mistake gives the student's answer; None where one of them has no numbers."""
-    own = attempt(wrong, case.arguments, case.keywords, exercise.seconds)
+    own = attempt(wrong, case.arguments, exercise.seconds)
     if own.error is not None or done.error is not None:
         return None
     if difference(own.value, done.value, tolerance=exercise.tolerance) is None:
@@ -243,7 +238,7 @@ def _is_own(error: Exception, function: Function) -> bool:
 
 def _signature_mismatch(exercise: Exercise, function: Function, case: Case) -> str:
     try:
-        inspect.signature(function).bind(*case.arguments, **case.keywords)
+        inspect.signature(function).bind(*case.arguments)
     except TypeError:
         wanted = ", ".join(inspect.signature(exercise.reference).parameters)
         return f"It cannot be called as `{exercise.function}({wanted})`."
@@ -288,7 +283,7 @@ _ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
 
 
 def _break(exercise: Exercise, law: str, broken: Broken, function: Function) -> Verdict | None:
-    done = attempt(lambda: broken(function), (), {}, exercise.seconds)
+    done = attempt(lambda: broken(function), (), exercise.seconds)
     rule: Fact = ("Rule", law, "")
     if done.error is not None:
         return replace(_stopped(function, done.error, [rule]), printed=done.printed)

@@ -29,42 +29,28 @@ class Record:
     code: str
 
 
-def folder() -> Path:
-    """Where records are kept: `LABS_STATE`, else the user's own folder for programs' state."""
-    chosen = os.environ.get("LABS_STATE")
+def keep(exercise: str, record: Record) -> None:
+    """Remember the record on the disk; where that cannot be written, it is not remembered."""
+    with contextlib.suppress(OSError, RuntimeError, BadSetting):
+        file = _file(exercise)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as part:
+            part.write_text(json.dumps(asdict(record)), encoding="utf-8")
+
+
+def recall(exercise: str) -> Record | None:
+    """The last record of the exercise on the disk, if there is one that can be read."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError, KeyError, TypeError):
+        kept = json.loads(_file(exercise).read_text(encoding="utf-8"))
+        if kept["state"] in ("right", "wrong", "not done"):
+            return Record(kept["state"], str(kept["code"]))
+    return None
+
+
+def _file(exercise: str) -> Path:
+    """In `LABS_STATE`, else in the user's own folder for programs' state."""
     own = platformdirs.user_state_path("labsupport", appauthor=False)
-    return Path(chosen) if chosen else own / "exercises"
-
-
-class Memory:
-    """Records by exercise: this session's, and those of earlier sessions from the folder.
-
-    A folder that cannot be read or written costs nothing but the memory of earlier sessions.
-    """
-
-    def __init__(self, place: Path | None = None) -> None:
-        self._place = place
-        self.session: dict[str, Record] = {}
-
-    def keep(self, exercise: str, record: Record) -> None:
-        """Remember the record, here and on the disk."""
-        self.session[exercise] = record
-        with contextlib.suppress(OSError, RuntimeError, BadSetting):
-            place = self._place or folder()
-            place.mkdir(parents=True, exist_ok=True)
-            with whole_file(place / f"{exercise}.json") as part:
-                part.write_text(json.dumps(asdict(record)), encoding="utf-8")
-
-    def recall(self, exercise: str) -> Record | None:
-        """The last record of the exercise, if there is one."""
-        if exercise in self.session:
-            return self.session[exercise]
-        with contextlib.suppress(OSError, RuntimeError, ValueError, KeyError, TypeError):
-            place = self._place or folder()
-            kept = json.loads((place / f"{exercise}.json").read_text(encoding="utf-8"))
-            if kept["state"] in ("right", "wrong", "not done"):
-                return Record(kept["state"], str(kept["code"]))
-        return None
+    return Path(os.environ.get("LABS_STATE") or own / "exercises") / f"{exercise}.json"
 
 
 # Fingerprints

@@ -51,7 +51,6 @@ class Attempt:
 def attempt(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
-    keywords: dict[str, Any],
     seconds: float | None = 20.0,
 ) -> Attempt:
     """Call the function on copies of its arguments, with the random numbers seeded.
@@ -59,22 +58,22 @@ def attempt(
     Prints are caught, and the random state, the gradient mode and the arguments stay as they
     were. After `seconds` it is stopped (on the main thread of Linux and macOS).
 
-    >>> attempt(lambda x: 1 / x, (0,), {}).error
+    >>> attempt(lambda x: 1 / x, (0,)).error
     ZeroDivisionError('division by zero')
     """
-    own = copy.deepcopy((arguments, keywords))
+    own = copy.deepcopy(arguments)
     printed = io.StringIO()
     value: Any = None
     error: Exception | None = None
     try:
         with _seeded(), contextlib.redirect_stdout(printed), _time_limit(seconds):
-            value = function(*own[0], **own[1])
+            value = function(*own)
     except Exception as raised:
         error = raised
     except (_TooSlow, KeyboardInterrupt, SystemExit) as raised:
         error = _stopped(raised, seconds)
     text = printed.getvalue()[:MOST_PRINTED]
-    changed = _changed(arguments, own[0]) if error is None else 0
+    changed = _changed(arguments, own) if error is None else 0
     return Attempt(value, error, text, changed)
 
 
@@ -104,8 +103,8 @@ def _stopped(raised: BaseException, seconds: float | None) -> Stopped:
 
 def _changed(before: tuple[Any, ...], after: tuple[Any, ...]) -> int:
     for count, (old, new) in enumerate(zip(before, after, strict=True), start=1):
-        plain = isinstance(old, torch.Tensor | np.ndarray | list | dict)
-        if plain and difference(old, new, tolerance=(0.0, 0.0)) is not None:
+        plain = isinstance(old, torch.Tensor | np.ndarray | list)
+        if plain and difference(old, new, tolerance=(0.0, 0.0)):
             return count
     return 0
 
