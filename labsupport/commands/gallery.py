@@ -20,7 +20,7 @@ CELLS = {
     "03_weights": "warm-up-panel",
     "04_representation": "image-map",
     "05_occlusion": "topic-3-look",
-    "06_activations": "topic-3-picture",
+    "06_activations": "topic-3-panel",
     "07_deconv": "zeiler",
     "08_optimization": "topic-2-gallery",
     "09_reconstruction": "topic-1-panel",

@@ -261,7 +261,7 @@ def test_what_is_not_there_yet_has_a_frame_that_says_so(network, pictures, koala
     ]
     one, other = (one_unit.views_picture(frame, pictures) for frame in frames)
     assert one.width == other.width
-    assert "speaks" not in one_unit.views_words(frames[1])
+    assert "score" not in one_unit.views_words(frames[1])
 
 
 def test_votes_are_signed_and_the_largest_come_first():

@@ -226,7 +226,7 @@ QUESTIONS = {
             Right("It grows, to about nine in ten."),
             "It shrinks to nothing.",
         ),
-        why="Units of high layers wait for something particular, which most places do not have.",
+        why="Units of deep layers respond to something particular, which most places do not have.",
     ),
     "06.q2": Question(
         "The koala moves by 4 pixels. Which layer's maps, compared position by position, are least "
@@ -254,10 +254,10 @@ QUESTIONS = {
     "06.q5": Question(
         "The koala becomes a red panda. What do the units of fire9 that change most do?",
         (
-            "They answer both animals, some more, some less.",
-            Right("They go out or come on nearly altogether."),
-            "They fire at other places.",
+            "They respond to both animals, some of them more, some of them less.",
+            Right("Most of them respond to one animal and hardly to the other."),
+            "They fire at other places of the picture.",
         ),
-        why="Nine in ten activations of fire9 are zero: who speaks at all tells what is there.",
+        why="Nine in ten activations of fire9 are zero: which units fire tells what is there.",
     ),
 }

@@ -204,15 +204,15 @@ QUESTIONS = {
         "The zero image as initialization: can that be a problem?",
         (
             "No: the gradient tells the way from everywhere.",
-            "Yes, always: the gradient of a black picture is zero.",
-            Right("Yes, for whatever does not answer to it at all: then its gradient is zero."),
+            "Yes, always: the gradient at a black picture is zero everywhere.",
+            Right("Yes, for a unit that is silent on it: its gradient is zero."),
         ),
         why="A class's score has a gradient there, thanks to the biases; a silent unit has none.",
     ),
     "08.q2": Question(
         "The same class, the same number of steps: which picture does the network like best?",
         (
-            Right("the one with every pixel free to go where its gradient points"),
+            Right("the one whose pixels move freely"),
             "the one that is blurred every few steps",
             "the one whose small pixels are clipped",
         ),
@@ -223,9 +223,9 @@ QUESTIONS = {
         (
             Right("its filter, with every number pushed to 0 or 1"),
             "a white square",
-            "a small edge in soft colours",
+            "a small edge in soft colors, bright at one side, dark at the other",
         ),
-        why="Its answer is a weighted sum: white where a weight is positive, black elsewhere.",
+        why="A weighted sum is largest for 1 where a weight is positive and 0 elsewhere.",
     ),
     "08.q4": Question(
         "Three numbers a pixel, and one for the map: M = ? Which choice looks unlike the others?",

@@ -77,7 +77,7 @@ def depth_key(width: int = 620) -> Image.Image:
     def plot(axes: figures.Axes) -> None:
         for look, words in zip(_LOOKS, MEASURES.values(), strict=True):
             axes.plot([], [], label=words, **look)
-        axes.plot([], [], color="#555555", linestyle=":", label="the same for two strangers")
+        axes.plot([], [], color="#555555", linestyle=":", label="the same for unrelated pictures")
         axes.set_axis_off()
         axes.legend(frameon=False, fontsize=9, loc="center", ncols=2, columnspacing=2)
 

@@ -223,9 +223,9 @@ def views_words(frame: UnitFrame) -> str:
         values = views.votes.values[0]
         if float(values.max()) > 0:
             name = frame.network.categories[int(values.argmax())]
-            words += f". Here it speaks most for {name} ({short(values.max())})"
+            words += f". Here it raises the score of {name} most, by {short(values.max())}"
         else:
-            words += ". Here it is silent and speaks for no class"
+            words += ". Here it is silent and raises no score"
     if views.picture is not None:
         one = views.picture
         how = "kept from before" if one.cached else f"step {one.step} of {one.steps}"
