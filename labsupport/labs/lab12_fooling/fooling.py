@@ -59,7 +59,8 @@ def pushed(
         return Pushed(result)
     random = torch.randn(seen.shape, generator=torch.Generator().manual_seed(0))
     changed = signed_step(seen, random, size)
-    return Pushed(replace(result, images=changed, after=network.scores(changed).detach().cpu()))
+    with torch.no_grad():
+        return Pushed(replace(result, images=changed, after=network(changed).cpu()))
 
 
 @declare.panel("Push a picture", compute=pushed, cost="quick")
@@ -251,7 +252,8 @@ def save_fooled(network: Network, result: AttackResult, path: str | Path) -> str
     kept = fooling.quantize(network, result)
     settings = {"label": network.categories[int(result.label)], "eps": result.eps}
     file = images.save(kept.images, path, settings)
-    kept = replace(kept, after=network.scores(images.load(file)).detach().cpu())
+    with torch.no_grad():
+        kept = replace(kept, after=network(images.load(file)).cpu())
     [[now]] = network.ranking(kept.after, k=1)
     largest = 255 * float(kept.largest)
     still = "still fools" if bool(kept.success) else "does NOT fool"
