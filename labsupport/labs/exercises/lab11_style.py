@@ -213,9 +213,9 @@ QUESTIONS = {
     "11.q3": Question(
         "Gram matrices of the first layer alone: what comes back of a painting?",
         (
-            Right("its colours, and the finest grain"),
+            Right("its colors and the finest grain"),
             "its brush strokes",
-            "whole pieces: a wave, a window",
+            "whole pieces, such as a wave or a window",
         ),
         why="A neuron there sees 3 x 3 pixels: nothing larger can be counted together.",
     ),
@@ -231,7 +231,11 @@ QUESTIONS = {
     "11.q5": Question(
         "Only the luminance is painted, and the photograph's colours are put back. What is left of "
         "the style?",
-        ("nothing", Right("its strokes and its light and dark"), "its palette"),
+        (
+            "nothing, because style is color",
+            Right("its strokes, light and dark"),
+            "its palette",
+        ),
         why="Brush strokes are mostly changes of brightness; the palette stays the photograph's.",
     ),
 }
