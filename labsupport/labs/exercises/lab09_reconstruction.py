@@ -249,20 +249,18 @@ QUESTIONS = {
     "09.q1": Question(
         "Given a CNN code, is it possible to reconstruct the original image?",
         (
-            "Yes, exactly: a code is only another way to write the image.",
-            Right(
-                "From the first layers nearly, from the last ones something that means the same."
-            ),
-            "No: pooling and ReLUs destroy the image at once.",
+            "Yes, exactly, from every layer: a code is only another way to write the image.",
+            Right("From the first layers nearly, from the last ones only what it means."),
+            "No, from no layer: the first ReLUs and poolings already destroy the image.",
         ),
-        why="Each layer forgets a little; what is forgotten is different at every layer.",
+        why="Each layer forgets a little, and each forgets something else.",
     ),
     "09.q2": Question(
         "The weight of the total variation grows from 1 to 10 000. What becomes of the picture?",
         (
-            "It becomes sharper and sharper.",
-            Right("First noise goes, then details, then everything but soft spots."),
-            "Its code comes nearer and nearer.",
+            "It becomes sharper and sharper, until every hair of the cat is there.",
+            Right("First noise goes, then details, then all but soft spots."),
+            "Noise goes; from then on the picture does not change any more.",
         ),
         why="The prior wins over the code: each smoother picture is farther from the code.",
     ),
@@ -289,9 +287,9 @@ QUESTIONS = {
     "09.q5": Question(
         "A company keeps HOG codes only, no network. Does that protect the picture?",
         (
-            "Yes: histograms of directions have no places and no colours.",
-            Right("Its colours, but not its outlines: the code is inverted like any other."),
-            "Yes, because HOG has no gradient to follow.",
+            "Yes: a histogram of directions holds neither places nor colors of the picture.",
+            Right("Its colors, but not its outlines: it is inverted like any code."),
+            "Yes: the bins of a histogram are hard, so there is no gradient to follow.",
         ),
         why="Directions are kept for every 8 x 8 pixels, and each step of HOG has a gradient.",
     ),

@@ -255,8 +255,8 @@ QUESTIONS = {
         "A classifier learns *animal or not* from the same pictures at 12, at 3 072 and at "
         "150 528 numbers. How does the step that fools it change?",
         (
-            "It falls as 1/n.",
-            "It falls as 1/√n.",
+            "It falls as 1/n, as with weights of ±1.",
+            "It falls as 1/√n, as where scores keep their spread.",
             Right("It hardly changes beyond a few hundred numbers."),
         ),
         why="Twice the pixels of one picture get half the weight each: the sum of the weights, "
@@ -276,8 +276,8 @@ QUESTIONS = {
         "A digit has just so much of another class's template in it that the linear classifier is "
         "fooled. What does LeNet-5 say?",
         (
-            "the same wrong digit",
-            "another wrong digit",
+            "the same wrong digit as the linear classifier",
+            "a wrong digit, though mostly another one",
             Right("nearly always still the right digit"),
         ),
         why="The direction belongs to the linear classifier's weights; LeNet-5 has other ones.",
