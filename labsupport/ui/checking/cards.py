@@ -163,23 +163,19 @@ def plain(text: str) -> str:
 
 Standing = State | Literal["edited", "not started"]
 
-_WORDS: dict[State, tuple[Mood, str]] = {
-    "right": ("right", "Right"),
-    "wrong": ("wrong", "Not yet"),
-    "not done": ("open", "Not done yet"),
-}
-_STANDING_WORDS: dict[Standing, tuple[str, str]] = {
-    "right": ("✓", "right"),
-    "wrong": ("✗", "tried, not right yet"),
-    "edited": ("○", "edited since its check"),
-    "not done": ("○", "not done yet"),
-    "not started": ("○", "not started"),
+# its mood, the word of its verdict, the words that stand for it in `progress`
+_STANDINGS: dict[Standing, tuple[Mood, str, str]] = {
+    "right": ("right", "Right", "right"),
+    "wrong": ("wrong", "Not yet", "tried, not right yet"),
+    "not done": ("open", "Not done yet", "not done yet"),
+    "edited": ("open", "", "edited since its check"),
+    "not started": ("open", "", "not started"),
 }
 
 
 def verdict_card(exercise: Exercise, verdict: Verdict) -> Card:
     """What `check` shows."""
-    mood, word = _WORDS[verdict.state]
+    mood, word, _ = _STANDINGS[verdict.state]
     facts = list(verdict.facts)
     if verdict.looks_like:
         strong = f"<strong>{inline(verdict.looks_like)}</strong>"
@@ -243,8 +239,10 @@ def progress_card(rows: Rows, lab: str = "") -> Card:
 
 
 def _standing_fact(lab: str, rows: Rows) -> tuple[str, str, str]:
-    signs = [(*_STANDING_WORDS[standing], one) for one, standing in rows]
-    lines = [f"{sign} {one.id} {one.title}: {words}" for sign, words, one in signs]
+    lines = []
+    for exercise, standing in rows:
+        mood, _, words = _STANDINGS[standing]
+        lines.append(f"{SIGNS[mood]} {exercise.id} {exercise.title}: {words}")
     return f"Lab {lab}", "; ".join(lines), "<br>".join(map(inline, lines))
 
 

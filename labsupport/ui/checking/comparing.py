@@ -152,9 +152,9 @@ def _compare_sequences(expected: Any, got: Any, tolerance: Tolerance) -> Differe
     if not isinstance(got, Sequence) or isinstance(got, str):
         return _other_kind(got, kind(expected))
     if len(expected) != len(got):
-        one = ("one too many or too few: look at the ends of the range.",)
         words = f"It gives {len(got)} values; expected: {len(expected)}."
-        return Difference(words, guesses=one if abs(len(expected) - len(got)) == 1 else ())
+        guess = ("one too many or too few at an end; the others are right.",)
+        return Difference(words, guesses=guess if _lacks_an_end(expected, got, tolerance) else ())
     if expected and all(map(is_number, (*expected, *got))):
         wanted, given = (np.array([*map(to_numpy, one)]) for one in (expected, got))
         return _compare_values(wanted, given, tolerance)
@@ -163,6 +163,13 @@ def _compare_sequences(expected: Any, got: Any, tolerance: Tolerance) -> Differe
     if gap and not _first_of(zip(places, reversed(expected), got, strict=True), tolerance):
         return replace(gap, guesses=("the values stand in the opposite order.",))
     return gap
+
+
+def _lacks_an_end(expected: Any, got: Any, tolerance: Tolerance) -> bool:
+    """Whether one of the two is the other without its first or its last value."""
+    shorter, longer = sorted((list(expected), list(got)), key=len)
+    parts = (longer[1:], longer[:-1]) if len(longer) == len(shorter) + 1 else ()
+    return any(difference(part, shorter, tolerance=tolerance) is None for part in parts)
 
 
 def _first_of(parts: Iterable[tuple[str, Any, Any]], tolerance: Tolerance) -> Difference | None:
@@ -249,11 +256,6 @@ def _upside_down(numbers: Numbers) -> Numbers:
     return np.flip(numbers, -2) if numbers.ndim > 1 else numbers
 
 
-def _softmax(numbers: Numbers) -> Numbers:
-    powers = np.exp(numbers - numbers.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-
-
 # (the mistake, words for it, words for an answer that only needs this step to be right)
 _MISTAKES: tuple[tuple[Callable[[Numbers], Numbers], str, str], ...] = (
     (np.negative, "the sign is turned round.", ""),
@@ -274,7 +276,7 @@ _MISTAKES: tuple[tuple[Callable[[Numbers], Numbers], str, str], ...] = (
     ),
     (np.square, "the numbers are squared (a root is missing?).", "a square is missing."),
     (
-        _softmax,
+        lambda n: torch.from_numpy(n).softmax(-1).numpy(),
         "a softmax too many: probabilities where scores are expected.",
         "a softmax is missing: scores where probabilities are expected.",
     ),

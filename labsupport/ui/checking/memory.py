@@ -1,5 +1,5 @@
-"""What was solved, kept from one session to the next: one small file per exercise, with the
-fingerprint of the function's code, which changes when the function is edited."""
+"""What was solved, kept from one session to the next, one small file per exercise; and the
+fingerprint of a function's code, which changes when the function is edited."""
 
 import contextlib
 import functools
@@ -8,7 +8,6 @@ import json
 import os
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,20 @@ from labsupport.ui.checking.trying import python_function
 from labsupport.ui.checking.values import in_words, is_array, to_numpy
 
 
-@dataclass(frozen=True)
-class Record:
-    """The last verdict on an exercise and the fingerprint of the code that it was given for."""
-
-    state: State
-    code: str
-
-
-def keep(exercise: str, record: Record) -> None:
-    """Remember the record on the disk; where that cannot be written, it is not remembered."""
+def keep(exercise: str, state: State) -> None:
+    """Remember the verdict on the disk; where that cannot be written, it is not remembered."""
     with contextlib.suppress(OSError, RuntimeError, BadSetting):
         file = _file(exercise)
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(file) as part:
-            part.write_text(json.dumps(asdict(record)), encoding="utf-8")
+            part.write_text(json.dumps({"state": state}), encoding="utf-8")
 
 
-def recall(exercise: str) -> Record | None:
-    """The last record of the exercise on the disk, if there is one that can be read."""
+def recall(exercise: str) -> State | None:
+    """The last verdict on the exercise that the disk remembers, if there is one."""
     with contextlib.suppress(OSError, RuntimeError, ValueError, KeyError, TypeError):
-        kept = json.loads(_file(exercise).read_text(encoding="utf-8"))
-        if kept["state"] in ("right", "wrong", "not done"):
-            return Record(kept["state"], str(kept["code"]))
+        state: State = json.loads(_file(exercise).read_text(encoding="utf-8"))["state"]
+        return state if state in ("right", "wrong", "not done") else None
     return None
 
 

@@ -10,7 +10,7 @@ from labsupport.core.errors import LabError
 from labsupport.ui.checking import cards
 from labsupport.ui.checking.cards import Card, Question, Standing, show
 from labsupport.ui.checking.judging import Exercise, State, Verdict, judge
-from labsupport.ui.checking.memory import Record, fingerprint, keep, recall
+from labsupport.ui.checking.memory import fingerprint, keep, recall
 
 _EXPECTED_BY_THE_TESTS: dict[str, State] = {"solved": "right", "student": "not done"}
 
@@ -35,7 +35,7 @@ class Session:
         self._exercises = exercises
         self._verdicts: dict[tuple[str, str], Verdict] = {}  # by exercise and code
         self._hints_seen: dict[str, int] = {}
-        self._records: dict[str, Record] = {}  # this session's, by exercise
+        self._last: dict[str, tuple[State, str]] = {}  # verdict and code, by exercise
         self._lab = ""  # the one whose exercise or question was asked for last
 
     def check(self, exercise: str, function: Any = None) -> None:
@@ -121,20 +121,17 @@ class Session:
         if anew or key not in self._verdicts:
             self._verdicts[key] = _judged(exercise, function)
             if function is not None and function is not exercise.reference:
-                self._records[exercise.id] = Record(self._verdicts[key].state, code)
-                keep(exercise.id, self._records[exercise.id])
+                self._last[exercise.id] = self._verdicts[key].state, code
+                keep(exercise.id, self._verdicts[key].state)
         return self._verdicts[key]
 
     def _standing(self, exercise: Exercise) -> Standing:
         """How the exercise stands now: a function that was edited since its check is "edited"."""
-        record = self._records.get(exercise.id)
-        if record is None:
-            earlier = recall(exercise.id)
-            return earlier.state if earlier else "not started"
-        function = _given(exercise)
-        if function is None or function is exercise.reference:
-            return record.state
-        return record.state if _code(function) == record.code else "edited"
+        if exercise.id not in self._last:
+            return recall(exercise.id) or "not started"
+        function, (state, code) = _given(exercise), self._last[exercise.id]
+        same = function is None or function is exercise.reference or _code(function) == code
+        return state if same else "edited"
 
 
 def _given(exercise: Exercise, function: Any = None) -> Any:
