@@ -5,7 +5,6 @@ beside them.
 """
 
 import math
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -39,11 +38,6 @@ def hidden_in_place(image, box, colour):
     left, top, right, bottom = box
     image[:, top:bottom, left:right] = torch.tensor(colour)[:, None, None]
     return image
-
-
-def agreement(changes):
-    pairs = list(combinations(changes.sign(), 2))
-    return sum((one == other).float().mean().item() for one, other in pairs) / len(pairs)
 
 
 def without_lines(maps, columns):
@@ -100,11 +94,7 @@ WRONG = [
     ("01.3", lambda layers: sum(kernel for kernel, _ in layers), "are added"),
     ("02.1", not_cut, "reaches over the picture's border"),
     ("02.2", against_the_best, "compared with the very best alone"),
-    (
-        "02.3",
-        lambda labels, wanted: [float(label == wanted) for label in labels],
-        "1 or 0 for each",
-    ),
+    ("02.3", lambda labels, it: [float(label == it) for label in labels], "1 or 0 for each"),
     ("03.1", lambda w: (w - w.min()) / (w.max() - w.min() + 1e-12), "stretched from the smallest"),
     ("03.1", lambda weights: weights / weights.abs().max(), "from -1 to 1"),
     ("03.1", lambda weights: (weights + 1) / 2, "not divided by the largest"),
@@ -122,12 +112,8 @@ WRONG = [
     ("04.3", lambda cells, codes: (codes[cells[1:]] - codes[cells[:-1]]).norm(dim=2), "below"),
     ("05.1", hidden_in_place, "an in-place step"),
     ("05.1", lambda x, box, c: hidden_in_place(x.clone(), box, [c[0]] * 3), "number of its own"),
-    (
-        "05.2",
-        lambda n, size, step: [(i, min(i + size, n)) for i in range(0, n, step)],
-        "to the end",
-    ),
-    ("05.3", agreement, "the share that agrees"),
+    ("05.2", lambda n, w, s: [(i, min(i + w, n)) for i in range(0, n, s)], "to the end"),
+    ("05.3", lambda x: 1 - torch.pdist(x.sign(), p=0).mean() / x.shape[1], "the share that agrees"),
     ("05.3", lambda changes: torch.pdist(changes, p=1).mean().item(), "The number is not right"),
     ("06.1", without_lines, "no lines between"),
     (
