@@ -1,6 +1,6 @@
 """The README's first picture: one photograph, and what the labs make of it."""
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from labsupport.core import images
 from labsupport.core import network as networks
@@ -38,7 +38,8 @@ def banner() -> Image.Image:
         "10 dreamed on": dream.dream(network, photo, "fire8", recipe=dream.VIVID).image,
         "11 painted": style.stylize(network, photo, painting).image,
     }
-    tiles = [_square(Image.fromarray(figures.pixels(one))) for one in shown.values()]
+    pictures = (Image.fromarray(figures.pixels(one)) for one in shown.values())
+    tiles = [ImageOps.fit(one, (TILE, TILE), Image.Resampling.LANCZOS) for one in pictures]
     return figures.side_by_side(tiles, list(shown), columns=COLUMNS, gap=GAP)
 
 
@@ -46,13 +47,4 @@ def _answer(network: Network, title: str, target: TargetLike) -> Image.Image:
     """What one method of the summary's sheet says about the photograph."""
     methods = [one for one in summary.METHODS if one.title == title]
     sheet = summary.ask(network, images.sample(PHOTO), target, methods=methods)
-    picture = sheet.answers[0].picture
-    return picture or Image.new("RGB", (TILE, TILE), "white")
-
-
-def _square(picture: Image.Image) -> Image.Image:
-    """The picture's middle square, at the size of a tile."""
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    middle = picture.crop((left, top, left + side, top + side))
-    return middle.resize((TILE, TILE), Image.Resampling.LANCZOS)
+    return sheet.answers[0].picture or figures.blank(TILE, TILE)

@@ -27,7 +27,7 @@ from labsupport.methods import backprop, codes, dream, fooling, inversion, optim
 from labsupport.methods.occlusion import occlusion_map
 from labsupport.methods.patches import TopPatches, merge, top_patches
 from labsupport.methods.weights import filters
-from labsupport.ui import declare, figures, ink
+from labsupport.ui import declare, figures
 from labsupport.ui.mosaics import mosaic_picture
 from labsupport.ui.objects import seeds_picture, spotlight
 from labsupport.ui.panel import Live
@@ -165,7 +165,7 @@ def _regions(query: Query, best: TopPatches) -> list[Image.Image]:
             left, top, right, bottom = box
             example, seen = query.examples[number], (left, top, right, bottom)
             picture = region(example, seen, side, tile=SIDE // 3)
-            parts.append(picture.resize((SIDE // 3, SIDE // 3), Image.Resampling.LANCZOS))
+            parts.append(figures.centred(picture, SIDE // 3))
     return parts
 
 
@@ -373,14 +373,7 @@ def sheet_picture(sheet: AnswerSheet, methods: Sequence[Method] = METHODS) -> Im
 
 def _tile(picture: Image.Image | None, words: str) -> Image.Image:
     """A square with the picture in its middle; with the words, where there is none."""
-    if picture is None:
-        return figures.note(words, SIDE)
-    tile = Image.new("RGB", (SIDE, SIDE), ink.GROUND)
-    times = max(1, SIDE // max(picture.size))
-    small = figures.enlarge(picture.convert("RGB"), times)
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    tile.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
-    return tile
+    return figures.note(words, SIDE) if picture is None else figures.centred(picture, SIDE)
 
 
 def sheet_words(sheet: AnswerSheet) -> str:

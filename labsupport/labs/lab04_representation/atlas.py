@@ -7,14 +7,14 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from labsupport.core import images
 from labsupport.core.images.sets import ImageSet
 from labsupport.labs.lab04_representation import maps
 from labsupport.labs.lab04_representation.maps import PIXELS, Collection, codes_of, squared
 from labsupport.methods import codes as c
-from labsupport.ui import declare, figures, ink
+from labsupport.ui import declare, figures
 
 _VIEWS = {"map": "map", "grid": "grid", "grid with red borders": "borders"}
 _grid_of = lru_cache(maxsize=2)(c.grid)  # not anew for each zoom: of 2000 points it takes seconds
@@ -133,15 +133,8 @@ def _with_more(
     things: Collection, points: torch.Tensor, shown: Sequence[Image.Image], codes: torch.Tensor
 ) -> tuple[Collection, torch.Tensor]:
     """The collection and its map with further pictures, framed, at the end."""
-    framed = tuple(_framed(picture.convert("RGBA")) for picture in shown)
+    framed = tuple(figures.framed(picture) for picture in shown)
     both = {things.layer: torch.cat([things.code, codes])}
     small = {key: one for key, one in things._small.items() if key[0] < len(things)}
     more = replace(things, shown=things.shown + framed, codes=both, _small=small)
     return more, torch.cat([points, c.place_in_map(things.code, points, codes)])
-
-
-def _framed(picture: Image.Image) -> Image.Image:
-    """A blue frame, by which a new picture is known."""
-    inside = Image.new("RGBA", picture.size, "white")
-    inside.alpha_composite(picture)
-    return ImageOps.expand(inside, 8, (*ink.ACCENT, 255))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torchvision.transforms.functional import to_pil_image
 
 from labsupport.core import images
 from labsupport.core.images.sets import CutOut, ImageSet, Picture
@@ -87,10 +88,7 @@ class Collection:
         if (number, side) not in self._small:
             if len(self._small) > 8 * len(self):
                 self._small.clear()
-            picture = self.shown[number]
-            scale = side / max(picture.size)
-            size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
-            self._small[number, side] = picture.resize(size, Image.Resampling.LANCZOS)
+            self._small[number, side] = figures.fitted(self.shown[number], side)
         return self._small[number, side]
 
 
@@ -137,7 +135,7 @@ def decoded(picture: Picture) -> tuple[torch.Tensor, Image.Image]:
     values = picture.rgba()
     alpha = values[:, 3:]
     image = (values[:, :3] * alpha + 1 - alpha).clamp_(0, 1)
-    whole = Image.fromarray(values[0].permute(1, 2, 0).mul(255).round().byte().numpy(), "RGBA")
+    whole = to_pil_image(values[0].mul(255).round().byte(), "RGBA")
     seen = whole.getchannel("A").point(lambda value: 255 * (value > 8))
     return image, whole.crop(seen.getbbox() or (0, 0, *whole.size))
 

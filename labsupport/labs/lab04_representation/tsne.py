@@ -315,10 +315,7 @@ def digit_map(
     strokes = (255 * images.resize(shown.images, (tile, tile))[:, 0]).byte().numpy()
 
     def stroke(number: int) -> Image.Image:
-        colour = figures.group_colour(int(shown.labels[number]))
-        picture = Image.new("RGBA", (tile, tile), colour)
-        picture.putalpha(Image.fromarray(strokes[number]))
-        return picture
+        return figures.inked(strokes[number], figures.group_colour(int(shown.labels[number])))
 
     picture = figures.pictures_at(points, stroke, size=size, tile=tile, apart=True)
     return figures.group_legend(picture, shown.labels.numpy(), shown.categories)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from labsupport.core.errors import BadImage, BadSetting, nearest
 from labsupport.ui import ink
@@ -182,9 +182,31 @@ def blank(width: int, height: int) -> Picture:
     return Image.new("RGB", (max(width, 1), max(height, 1)), ink.GROUND)
 
 
+def fitted(picture: Picture, side: int) -> Picture:
+    """A picture made smaller, or enlarged by a whole number, so that `side` pixels hold it."""
+    larger = picture.resize([max(1, side // max(picture.size)) * one for one in picture.size], 0)
+    larger.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return larger
+
+
 def centred(picture: Picture, side: int) -> Picture:
     """A picture, with its opacity where it has one, in the middle of a white square."""
+    shown = fitted(picture, side)
     sheet = blank(side, side)
-    place = ((side - picture.width) // 2, (side - picture.height) // 2)
-    sheet.paste(picture, place, picture if picture.mode == "RGBA" else None)
+    place = ((side - shown.width) // 2, (side - shown.height) // 2)
+    sheet.paste(shown, place, shown if shown.mode == "RGBA" else None)
     return sheet
+
+
+def framed(picture: Picture, width: int = 8) -> Picture:
+    """The picture on white in a blue frame, which tells it from others."""
+    inside = Image.new("RGBA", picture.size, "white")
+    inside.alpha_composite(picture.convert("RGBA"))
+    return ImageOps.expand(inside, width, (*ink.ACCENT, 255))
+
+
+def inked(opacity: Bytes, colour: ink.Colour) -> Picture:
+    """One colour, as opaque as the bytes (H, W) say."""
+    picture = Image.new("RGBA", opacity.shape[::-1], colour)
+    picture.putalpha(Image.fromarray(opacity))
+    return picture
