@@ -13,12 +13,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Box, Layer
 from labsupport.core.streams import Images, image_of, network_fingerprint
-from labsupport.methods.patches import (
-    TopPatches,
-    precision_at_k,
-    top_patches,
-    units_for,
-)
+from labsupport.methods.patches import TopPatches, precision_at_k, top_patches, units_for
 from labsupport.ui import declare, figures, ink
 
 TILE = 112  # pixels, about: half of the networks' 224

@@ -13,14 +13,7 @@ from labsupport.core.images import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
 from labsupport.methods import dream
-from labsupport.methods.dream import (
-    CLASSIC,
-    VIVID,
-    DreamFrame,
-    DreamObjective,
-    DreamRecipe,
-    Feedback,
-)
+from labsupport.methods.dream import CLASSIC, VIVID, DreamFrame, DreamRecipe, Feedback
 from labsupport.ui import declare, figures, ink
 from labsupport.ui.controls import block_ends
 
@@ -109,7 +102,7 @@ def dream_panel(
 ) -> Iterator[DreamFrame]:
     """Any picture, any layer of any network, two layers mixed; frames as they come."""
     picture = fitted(image, side)
-    objective: DreamObjective = layer
+    objective: dream.DreamObjective = layer
     if share > 0 and second != layer:
         weights = dream.balanced_weights(network, picture, [layer, second])
         objective = {layer: (1 - share) * weights[layer], second: share * weights[second]}
