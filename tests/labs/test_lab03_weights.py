@@ -73,7 +73,7 @@ def test_learning_begins_with_what_is_random_and_repeats_with_the_seed():
 
     one, again, other = some(0), some(0), some(1)
     assert [frame.step for frame in one] == [0, 2, 4, 6]
-    first, last, same, other = map(lab.convolutions, (one[0], one[3], again[3], other[3]))
+    first, last, same, other = map(lab.convolutions, (one[1], one[3], again[3], other[3]))
     assert one[0].progress == 0
     for name in ("conv1", "conv2"):
         assert torch.equal(last[name], same[name])

@@ -15,6 +15,7 @@ from labsupport.labs.lab10_deepdream import dream as lab
 from labsupport.labs.lab10_deepdream import films as cinema
 from labsupport.methods import dream as d
 from labsupport.methods.optimize import Normalized
+from labsupport.ui import figures
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,7 +85,10 @@ def test_feedback_is_told_in_words_and_curves(network, opened):
     live.run(limit=3)
     assert len(live.frame.values) == 3
     assert live.frame.progress == pytest.approx(0.2)
-    assert "viaduct" in live.words
+    chances = live.frame.probabilities[:, network.class_index("viaduct")]
+    first, last = (figures.per_cent(float(chances[place])) for place in (0, -1))
+    assert first != last
+    assert f"viaduct: at first {first}, now {last}." in live.words
     assert "all dogs together: at first < 0.1 %" in live.words
     assert live.picture.width > 900
 
