@@ -12,6 +12,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, UnknownLayer
 from labsupport.labs import lab14_summary as lab
+from labsupport.ui import ink
 
 SIZE = 40
 
@@ -117,7 +118,7 @@ def test_what_cannot_be_answered_is_said_and_the_others_go_on(image, examples):
     assert told.size == asked.size
     third = (2 * (lab.SIDE + 16), 22, 3 * lab.SIDE + 32, 22 + lab.SIDE)  # the tile of the filters
     question, reason = (sheet.crop(third).tobytes() for sheet in (asked, told))
-    assert len({question, reason, bytes(lab.ink.PAPER) * lab.SIDE**2}) == 3
+    assert len({question, reason, bytes(ink.PAPER) * lab.SIDE**2}) == 3
 
 
 def test_digits_are_shown_to_a_network_that_reads_digits():

@@ -326,3 +326,10 @@ def test_show_gives_a_lossless_png_with_its_words_and_exactly_its_pixels():
 )
 def test_large_images_become_small_tiles_and_small_ones_large(shape, size):
     assert figures.tile(torch.rand(1, 3, *shape), 112).size == size
+
+
+def test_a_picture_is_fitted_by_a_whole_number_or_made_smaller_and_stands_in_the_middle():
+    sizes = [figures.fitted(Image.new("RGB", (20, high)), 60).size for high in (10, 7, 120)]
+    assert sizes == [(60, 30), (60, 21), (10, 60)]
+    black = np.asarray(figures.centred(Image.new("RGB", (20, 10)), 60)).max(2) == 0
+    assert (black[15:45].all(), black[:15].any(), black[45:].any()) == (True, False, False)
