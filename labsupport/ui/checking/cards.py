@@ -57,7 +57,7 @@ STYLE = """
  border:1px solid color-mix(in srgb,currentColor 22%,transparent)}
 .lab-card mark{color:inherit;background:none;font-weight:700;border-bottom:2px solid var(--a)}
 .lab-card mark::before{content:"\\2260\\00a0"}
-.lab-card caption{caption-side:bottom;text-align:left;opacity:.78}
+.lab-card caption{caption-side:bottom;text-align:left;white-space:nowrap;opacity:.78}
 .lab-card pre [class^=k],.lab-card pre .ow{color:var(--jp-mirror-editor-keyword-color,inherit)}
 .lab-card pre [class^=c]{color:var(--jp-mirror-editor-comment-color,inherit)}
 .lab-card pre [class^=s]{color:var(--jp-mirror-editor-string-color,inherit)}

@@ -132,22 +132,23 @@ def in_words(value: object) -> str:
 def as_table(
     value: object, other: object, *, tolerance: tuple[float, float], marked: bool = True
 ) -> str:
-    """An array as an HTML table; numbers that differ from `other` are marked.
+    """An array as an HTML table; numbers that differ from `other`, if it has its shape, are marked.
 
     Of a large array, the part around the first difference, with a caption that says which. Gives
-    "" where a table would not help: no array, one number, or another shape.
+    "" for what is no array of several numbers.
     """
-    if not (is_array(value) and is_array(other)):
+    if not is_array(value) or to_numpy(value).size < 2:
         return ""
-    numbers, others = to_numpy(value), to_numpy(other)
-    if numbers.shape != others.shape or numbers.size < 2:
-        return ""
+    numbers = others = to_numpy(value)
+    if is_array(other) and to_numpy(other).shape == numbers.shape:
+        others = to_numpy(other)
     rtol, atol = tolerance
     same = np.isclose(_plain(numbers), _plain(others), rtol=rtol, atol=atol, equal_nan=True)
     part = _around_the_first(same)
     shown, marks = (one[part].reshape(-1, one[part].shape[-1]) for one in (numbers, same))
     rows = "".join(map(_row, shown, marks if marked else np.ones_like(marks)))
-    where = ", ".join(f"{one.start}:{one.stop}" for one in part)
+    places = [str(one.start) for one in part[:-2]]
+    where = ", ".join(places + [f"{one.start}:{one.stop}" for one in part[-2:]])
     caption = f"<caption>the part [{where}]</caption>" if shown.size < numbers.size else ""
     return f'<table class="lab-numbers">{caption}<tbody>{rows}</tbody></table>'
 
