@@ -147,7 +147,7 @@ class Board:
 
     def close(self) -> None:
         """Let go of the controls and take the panel off the page."""
-        for name, control in self.controls.items():
+        for name, control in reversed(self.controls.items()):  # followers before their leaders
             control.unlisten(self.changed, self._tellers[name])
         shut(self.widget, keep=[control.shown for control in self.controls.values()])
         self.controls = {}

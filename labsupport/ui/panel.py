@@ -71,7 +71,6 @@ class Panel(Board):
         self._declared = cost
         self._seconds: dict[str, list[float]] = {"work": [], "draw": []}
         self._wanted = False
-        self.run_button.layout.display = "none"
         self.run_button.on_click(lambda _: self.answer(self._run_pressed))
         self.buttons.children = [self.run_button]
         self._first_drawing()

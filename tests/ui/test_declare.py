@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from ipywidgets.widgets.widget import _instances
 from PIL import Image
 
 from labsupport.core import images
@@ -113,12 +114,14 @@ def test_each_kind_of_control_follows_the_one_it_names():
     ):
         return flat(4, 0), f"{target} {layer} {channel} {rate} {share} {seed}"
 
+    before = len(_instances)
     made = everything()
     assert made.words.split()[0] == "105"
     assert made.words.split()[2:] == ["7", "0.1", "0.5", "2"]
     made.controls["layer"].put(made.controls["network"].value.layer("conv1").name)
     assert made.controls["channel"].source.max == 63
-    made.close()
+    made.close()  # and leaders go with their followers
+    assert len(_instances) == before
 
 
 def test_values_come_together_from_controls_that_panels_share():
