@@ -54,6 +54,7 @@ def test_what_is_measured_is_what_theory_says(rule):
 def test_the_steps_panel_names_its_numbers(opened):
     panel = opened(lab.steps_panel())
     assert "every one moves by 0.5, and the score goes from −3 to 2" in panel.words
+    assert panel.words.endswith("Random signs with the same step move it by about 1.6.")  # 5/√10
     panel.controls["place"].source.value = len(lab.DIMENSIONS) - 1
     assert panel.words.startswith("150528 inputs: every one moves by 3.32e−05")
 
@@ -120,6 +121,10 @@ def test_the_matrix_panel_finds_the_easiest_pair(opened):
     ).nan_to_num(9)
     row, column = divmod(int(matrix.argmin()), 10)
     assert panel.words.startswith(f"Easiest: {row} to {column}, ")
+    gaps = torch.tensor([[torch.nan, 0.1], [torch.inf, torch.nan]])
+    shown = np.asarray(lab.matrix_picture(gaps, ["a", "b"]))[-80:, -80:]  # parts of all four
+    assert (shown == 200).all(2)[:34, :34].mean() > 0.5  # the diagonal has no number
+    assert not (shown == 200).all(2)[:34, 46:].any()
 
 
 def test_scaled_weights_make_the_first_bar_longer():
