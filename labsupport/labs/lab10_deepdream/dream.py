@@ -45,19 +45,12 @@ def has_map(layer: Layer) -> bool:
 # One dream, live
 
 
-def recipe_of(
-    gradient: str = "vivid",
-    *,
-    octaves: int = 4,
-    scale: float = 1.4,
-    iterations: int = 10,
-    strength: float = 1.5,
-    jitter: int = 32,
-) -> DreamRecipe:
-    """What the controls of a panel say, as a recipe; `strength` is the step, of 255."""
+def recipe_of(gradient: str = "vivid", *, strength: float = 1.5, **how: Any) -> DreamRecipe:
+    """What the controls of a panel say, as a recipe; `strength` is the step, of 255, and `how` has
+    the recipe's other numbers."""
     plain = _RECIPES[gradient].optimizer
     optimizer = replace(plain, learning_rate=strength / 255)  # type: ignore[type-var]
-    return DreamRecipe(gradient, iterations, octaves, scale, jitter, optimizer)
+    return DreamRecipe(gradient, optimizer=optimizer, **how)
 
 
 def _draw_dream(frame: DreamFrame, network: Network) -> tuple[Image.Image, str]:
