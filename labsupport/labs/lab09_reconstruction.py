@@ -131,7 +131,7 @@ def invert_panel(
     part: str = declare.choice(_PARTS, label="how much of it"),
     prior: Mapping[str, Any] = declare.together(
         tv=declare.logarithmic(3.0, 0.01, 10000, steps=60, label="total variation"),
-        alpha=declare.real(0.0, 0.0, 10.0, step=0.5, digits=1, label="alpha-norm"),
+        alpha=declare.real(0.0, 0.0, 10.0, step=0.5, label="alpha-norm"),
     ),
     search: Mapping[str, Any] = declare.together(
         parameterization=declare.choice(_PARAMETERIZATIONS),

@@ -333,7 +333,7 @@ def mixing_panel(data: str = "photos64", source: str = "", target: str = "") -> 
         source: str = declare.choice(names, source or names[0], label="from class"),
         place: int = declare.whole(0, 0, 5, label="picture"),
         target: str = declare.choice(names, target or names[1], label="to class"),
-        strength: float = declare.real(usual, 0, most, step=0.5, unit="1/255", digits=1),
+        strength: float = declare.real(usual, 0, most, step=0.5, unit="1/255"),
         along: str = declare.choice(ALONG, label="mix in"),
         decay: float = DECAY,
     ) -> tuple[Image.Image, str]:

@@ -46,8 +46,7 @@ class Control:
         self._kept = source.value
         self._leader = leader
         self._followers: list[Control] = []
-        self._listeners: list[Callable[[], None]] = []
-        self._hearers: list[Callable[[str, str], None]] = []
+        self._listeners: list[tuple[Callable[[], None], Callable[[str, str], None]]] = []
         source.observe(self._moved, "value")
         if isinstance(leader, Control):
             leader._followers.append(self)
@@ -74,13 +73,11 @@ class Control:
 
     def listen(self, changed: Callable[[], None], hear: Callable[[str, str], None]) -> None:
         """`changed()` after each change; `hear(words, kind)` when the control has a say."""
-        self._listeners.append(changed)
-        self._hearers.append(hear)
+        self._listeners.append((changed, hear))
 
     def unlisten(self, changed: Callable[[], None], hear: Callable[[str, str], None]) -> None:
         """Undo `listen`; the last one to go closes the widget."""
-        self._listeners.remove(changed)
-        self._hearers.remove(hear)
+        self._listeners.remove((changed, hear))
         if not self._listeners and not self._followers:
             if isinstance(self._leader, Control):
                 self._leader._followers.remove(self)
@@ -141,7 +138,7 @@ class Control:
                     follower._say(str(error))
             follower._kept = follower.source.value
             listeners += follower._listeners
-        for changed in dict.fromkeys(listeners):
+        for changed in dict.fromkeys(changed for changed, _ in listeners):
             changed()
 
     def _all_followers(self) -> list[Control]:
@@ -152,7 +149,7 @@ class Control:
 
     def _say(self, words: str, kind: str = "control") -> None:
         """Words for the panel's message line: a problem, or calmly a "note"; "" takes it back."""
-        for hear in dict.fromkeys(self._hearers):
+        for _, hear in self._listeners:
             hear(words, kind)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import re
 from collections import Counter
@@ -113,16 +112,12 @@ class UploadMenu(Control):
 
     def _send(self, *contents: bytes) -> None:
         """Put files into the upload widget as the browser does."""
-        self.upload.value = tuple(
-            {
-                "name": f"walk{place or ''}.png",
-                "type": "image/png",
-                "size": len(content),
-                "content": memoryview(content),
-                "last_modified": datetime.datetime.now(datetime.UTC),
-            }
+        about = {"type": "image/png", "last_modified": 0}
+        files = [
+            {"name": f"walk{place or ''}.png", "size": len(content), "content": content, **about}
             for place, content in enumerate(contents)
-        )
+        ]
+        self.upload.set_state({"value": files})
 
     def _uploaded(self, _change: Any) -> None:
         if not self.upload.value:

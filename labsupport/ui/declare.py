@@ -47,16 +47,10 @@ def whole(
 
 
 def real(
-    start: float,
-    low: float,
-    high: float,
-    *,
-    step: float = 0.05,
-    unit: str = "",
-    digits: int = 2,
-    label: str = "",
+    start: float, low: float, high: float, *, step: float = 0.05, unit: str = "", label: str = ""
 ) -> Any:
-    """A slider over real numbers, shown with so many `digits` after the point."""
+    """A slider over real numbers, shown with as many digits as its step has."""
+    digits = len(f"{step:g}".partition(".")[2])
     shown = {"step": step, "readout_format": f".{digits}f"}
     return _slider(widgets.FloatSlider, start, (low, high), label, unit, **shown)
 

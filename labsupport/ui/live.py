@@ -112,11 +112,16 @@ class Live(Board):
         and gives that one back; a second interrupt does not wait. Errors are raised.
         """
         with deferred_interrupts() as interrupts:
-            reading = self.read()
-            work = self._begin(reading, blocking=True)
+            work = self._begin(self.read(), blocking=True)
             work.wait_for_the_older()
             try:
-                self._compute_here(work, limit, interrupts)
+                interrupted = self._is_interrupted(work, limit, interrupts)
+                self.ended(work, None)
+                if interrupted:
+                    self.say("Interrupted: this is the last frame.", "note")
+            except Exception as error:
+                self.ended(work, error)
+                raise
             finally:
                 if work is self._work and self.state == "running":  # interrupted twice
                     self._show_state("finished" if work.count else "idle")
@@ -124,24 +129,19 @@ class Live(Board):
             raise self.error
         return self.frame
 
-    def _compute_here(
+    def _is_interrupted(
         self, work: _Work, limit: int | None, interrupts: deferred_interrupts
-    ) -> None:
+    ) -> bool:
         try:
             with interrupts.delivered(after=1):  # who presses twice does not want to wait
                 interrupted = work.compute(limit, interrupts)
-            if interrupted:
-                interrupts.forget()
         except KeyboardInterrupt:
             if not work.count:
                 raise
-            interrupted = True
-        except Exception as error:
-            self.ended(work, error)
-            raise
+            return True
         if interrupted:
-            self.say("Interrupted: this is the last frame.", "note")
-        self.ended(work, None)
+            interrupts.forget()
+        return interrupted
 
     def wait(self, timeout: float | None = None) -> State:
         """Wait until the thread is done (or for `timeout` seconds); raise what it met."""
@@ -372,11 +372,10 @@ class _Work:
         try:
             if not self._over:
                 self.compute()
-        except Exception as error:
-            self._live.ended(self, error)
-        else:
             if not self._over:
                 self._live.ended(self, None)
+        except Exception as error:
+            self._live.ended(self, error)
 
 
 def _join(work: _Work | None, timeout: float | None = None) -> None:

@@ -66,6 +66,7 @@ def pictures(tmp_path) -> images.ImageSet:
 def test_labels_carry_their_units_and_a_mapping_shows_its_keys_and_gives_its_values():
     slider = declare.whole(32, 8, 96, step=8, unit="px").named("window", {})
     assert slider.source.description == "window (px)"
+    assert declare.real(1, 0, 2, step=0.25).named("x", {}).source.readout_format == ".2f"
     assert (slider.value, slider.key, slider.words) == (32, 32, 32)
     rules = {"plain gradient": "backprop", "guided": "guided"}
     menu = declare.choice(rules, "guided").named("rule", {})

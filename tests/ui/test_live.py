@@ -142,11 +142,16 @@ def test_an_error_is_shown_and_raised_and_the_next_run_works(
 # -- in the background
 
 
-def test_a_run_in_the_background_ends_with_the_last_frame_or_the_error_of_a_drawing(make, work):
-    live = make(draw=lambda frame, shade: 1 / 0)
+@pytest.mark.parametrize("run", [Live.run, in_background])
+@pytest.mark.parametrize("first", [1, 5])
+def test_a_drawing_that_fails_also_with_the_last_frame_alone_ends_the_run(make, run, first):
+    live = make(draw=lambda frame, shade: draw(frame, shade) if frame.number < first else 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        in_background(live)
-    assert "ZeroDivisionError" in live.message
+        run(live)
+    assert (live.state, "ZeroDivisionError" in live.message) == ("failed", True)
+
+
+def test_a_run_in_the_background_ends_with_the_last_frame(make, work):
     live, work.threads = make(), set()
     live.run_button.click()
     assert live.wait(10) == "finished"

@@ -63,7 +63,7 @@ _TASK_MENU: Any = declare.Declared(lambda _, start, __: task_menu(start), "local
 def tasks_panel(
     image: torch.Tensor = declare.photo("polar_bear"),
     task: str | Detector = _TASK_MENU,
-    share: float = declare.real(0.2, 0.1, 0.8, step=0.1, digits=1, label="box from share"),
+    share: float = declare.real(0.2, 0.1, 0.8, step=0.1, label="box from share"),
 ) -> tuple[Image.Image, str]:
     """Any picture and one of the four tasks."""
     if isinstance(task, Detector):

@@ -184,7 +184,7 @@ def _draw_toy(
     frame: c.Embedding,
     data: str,
     perplexity: int,
-    radius: float = declare.real(4.0, 2.0, 8.0, step=0.5, unit="px", digits=1, label="dot size"),
+    radius: float = declare.real(4.0, 2.0, 8.0, step=0.5, unit="px", label="dot size"),
 ) -> tuple[Image.Image, str]:
     rows, groups, names = toy(data)
     pair = [
@@ -275,7 +275,7 @@ def draw_digits(
     source: str,
     perplexity: int = 30,
     view: str = declare.choice({"dots": "dots", "the digits themselves": "digits"}),
-    radius: float = declare.real(2.5, 1.0, 6.0, step=0.5, unit="px", digits=1, label="dot size"),
+    radius: float = declare.real(2.5, 1.0, 6.0, step=0.5, unit="px", label="dot size"),
 ) -> tuple[Image.Image, str]:
     """The map of some digits, with words on how good it is; dots have this `radius`."""
     shown = digits(data)

@@ -75,7 +75,7 @@ def _so_far(frame: DreamFrame) -> str:
 RECIPE = declare.together(
     gradient=GRADIENT,
     octaves=declare.whole(4, 1, 5),
-    scale=declare.real(1.4, 1.2, 2.0, step=0.1, digits=1),
+    scale=declare.real(1.4, 1.2, 2.0, step=0.1),
     iterations=declare.whole(10, 2, 40),
     strength=declare.real(1.5, 0.5, 4.0, step=0.25, unit="of 255", label="step"),
     jitter=declare.whole(32, 0, 64, step=4, unit="px"),
@@ -88,7 +88,7 @@ def dream_panel(
     network: Network = declare.network_of(),
     layer: str = declare.layer_of("network", "fire7", keep=has_map),
     second: str = declare.layer_of("network", "fire4", keep=has_map, label="mixed with"),
-    share: float = declare.real(0.0, 0.0, 1.0, step=0.1, digits=1, label="of the second"),
+    share: float = declare.real(0.0, 0.0, 1.0, step=0.1, label="of the second"),
     how: Mapping[str, Any] = RECIPE,
     side: int = declare.whole(480, 240, 640, step=80, unit="px", label="longer side"),
     seed: int = declare.seed(),

@@ -116,7 +116,7 @@ def film_panel(
     clip: Film = CLIP,
     network: Network = declare.network_of(),
     layer: str = declare.layer_of("network", "fire5", keep=has_map),
-    carry: float = declare.real(0.5, 0.0, 1.0, step=0.1, digits=1, label="kept detail"),
+    carry: float = declare.real(0.5, 0.0, 1.0, step=0.1, label="kept detail"),
     how: Mapping[str, Any] = RECIPE,
     side: int = SIDE,
 ) -> Iterator[FilmFrame]:

@@ -45,7 +45,7 @@ def pushed(
     network: Network = declare.network_of(),
     target: int | None = _TOWARDS,
     steps: int = declare.choice(DIRECTIONS, label="direction"),
-    eps: float = declare.real(4, 0, 16, step=0.5, unit="1/255", digits=1, label="change ε"),
+    eps: float = declare.real(4, 0, 16, step=0.5, unit="1/255", label="change ε"),
 ) -> Pushed:
     """A picture changed by at most `eps` grey values: in so many steps along the signs of the
     gradient, or, where there are none, by random signs."""
