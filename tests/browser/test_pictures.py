@@ -88,6 +88,21 @@ def test_clicks_and_arrow_keys_choose_a_unit(desk: LabPage, tmp_path: Path, meas
     for key, unit in (("ArrowRight", 101), ("ArrowDown", 124), ("ArrowLeft", 123), ("Home", 0)):
         page.keyboard.press(key)
         says(f"unit {unit} of 512")
+    # a double click and Enter show the picture at its full pixels; keys go on choosing there
+    whole = page.locator("dialog.lab-zoom img")
+    picture.dblclick(position={"x": middle[0], "y": middle[1]})
+    says("unit 100 of 512")
+    assert whole.evaluate("one => one.clientWidth == one.naturalWidth && one.naturalWidth > 0")
+    before = whole.get_attribute("src")
+    page.keyboard.press("ArrowRight")
+    says("unit 101 of 512")
+    changed = "then => document.querySelector('.lab-zoom img').src != then"
+    page.wait_for_function(changed, arg=before)
+    page.keyboard.press("Escape")
+    whole.wait_for(state="detached")
+    page.keyboard.press("Enter")  # the picture has the focus again
+    whole.click()
+    whole.wait_for(state="detached")
     page.keyboard.press("PageUp")
     page.wait_for_function(f"() => !({READOUT})().includes('fire8, unit')")
     assert desk.faults() == []
