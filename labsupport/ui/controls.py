@@ -93,8 +93,10 @@ class UploadMenu(Control):
         self._own[key] = (name, value)
         with self._silence():
             self.source.options = self._options()
-            self.source.value = None
-        self.source.value = key
+            self.source.value = key
+        self._kept = key
+        self._accept()
+        self._tell()
 
     def _options(self) -> list[tuple[str, str]]:
         own = [(f"Yours: {name}", key) for key, (name, _) in self._own.items()]

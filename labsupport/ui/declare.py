@@ -179,10 +179,10 @@ def layer_of(network: str, start: str | None = None, *, label: str = "", keep: A
     )
 
 
-def channel_of(layer: str, start: int = 0, *, label: str = "") -> Any:
+def channel_of(layer: str, start: int = 0) -> Any:
     """A slider over the channels of the layer that the control of that name has chosen."""
     return Declared(
-        lambda name, at, made: controls.ChannelSlider(made[layer], at, label=name), start, label
+        lambda name, at, made: controls.ChannelSlider(made[layer], at, label=name), start
     )
 
 
