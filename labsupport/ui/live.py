@@ -35,6 +35,7 @@ class Live(Board):
     Both functions get the controls that they name as parameters. A control that only `draw` takes
     changes the picture at once; one that `frames` takes counts from the next Run on, or starts it
     again by itself with `autostart`. The first frame is shown from the beginning (`preview`).
+    `frame` is the last one, `state` says what goes on.
 
     How far the work is says a frame's own `progress` (0 to 1); without one, frames are counted. A
     frame should take less than half a second, for Stop is looked at between two of them.

@@ -68,8 +68,7 @@ def test_labels_carry_their_units_and_a_mapping_shows_its_keys_and_gives_its_val
     assert slider.source.description == "window (px)"
     assert declare.real(1, 0, 2, step=0.25).named("x", {}).source.readout_format == ".2f"
     assert (slider.value, slider.key, slider.words) == (32, 32, 32)
-    rules = {"plain gradient": "backprop", "guided": "guided"}
-    menu = declare.choice(rules, "guided").named("rule", {})
+    menu = declare.choice({"plain": "backprop", "guided": "guided"}, "guided").named("rule", {})
     assert (menu.value, menu.source.label) == ("guided", "guided")
 
 
@@ -80,11 +79,7 @@ def test_labels_carry_their_units_and_a_mapping_shows_its_keys_and_gives_its_val
         ("tried: 1.5 does not lie between 0 and 1", declare.real, (1.5, 0, 1)),
         ("above zero", declare.logarithmic, (0.5, 0.0, 1)),
         ("tried: a menu needs at least one option", declare.choice, ([],)),
-        (
-            "tried: 'back' is not .* Nearest: black, mean",
-            declare.choice,
-            (["mean", "black"], "back"),
-        ),
+        ("tried: 'back' .* Nearest: black, mean", declare.choice, (["mean", "black"], "back")),
         ("tried: .* empty menu", declare.choice, ({"by itself": None, "b": 1},)),
     ],
 )

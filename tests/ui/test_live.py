@@ -83,10 +83,7 @@ def make(work):
     made: list[Live] = []
 
     def build(frames=None, **knobs) -> Live:
-        sliders = {
-            "steps": declare.whole(5, 1, 10_000),
-            "shade": declare.whole(0, 0, 255),
-        }
+        sliders = {"steps": declare.whole(5, 1, 10_000), "shade": declare.whole(0, 0, 255)}
         knobs = {"draw": draw, "title": f"live {len(made)}", "preview": False} | knobs
         made.append(Live(frames or work.frames, sliders, **knobs))
         return made[-1]

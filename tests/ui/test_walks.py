@@ -4,7 +4,6 @@ import contextlib
 import threading
 import time
 from itertools import count
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -21,7 +20,7 @@ def square(side: int, **shades: int) -> Image.Image:
     return Image.new("RGB", (side, side), tuple([*shades.values(), 0, 0, 0][:3]))
 
 
-def sliders(**more) -> dict[str, Any]:
+def sliders(**more) -> dict:
     return {"side": declare.whole(8, 1, 64), **more}
 
 
