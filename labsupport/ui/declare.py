@@ -50,7 +50,7 @@ def real(
     start: float, low: float, high: float, *, step: float = 0.05, unit: str = "", label: str = ""
 ) -> Any:
     """A slider over real numbers, shown with as many digits as its step has."""
-    digits = len(f"{step:g}".partition(".")[2])
+    digits = len(f"{step:.9f}".rstrip("0").partition(".")[2])
     shown = {"step": step, "readout_format": f".{digits}f"}
     return _slider(widgets.FloatSlider, start, (low, high), label, unit, **shown)
 

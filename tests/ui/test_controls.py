@@ -66,7 +66,7 @@ def pictures(tmp_path) -> images.ImageSet:
 def test_labels_carry_their_units_and_a_mapping_shows_its_keys_and_gives_its_values():
     slider = declare.whole(32, 8, 96, step=8, unit="px").named("window", {})
     assert slider.source.description == "window (px)"
-    assert declare.real(1, 0, 2, step=0.25).named("x", {}).source.readout_format == ".2f"
+    assert declare.real(0, 0, 1, step=1e-5).named("x", {}).source.readout_format == ".5f"
     assert (slider.value, slider.key, slider.words) == (32, 32, 32)
     menu = declare.choice({"plain": "backprop", "guided": "guided"}, "guided").named("rule", {})
     assert (menu.value, menu.source.label) == ("guided", "guided")
