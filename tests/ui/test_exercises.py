@@ -199,6 +199,8 @@ def test_the_words_tell_what_the_first_failure_was_and_where(capsys):
     assert told["Got"] == "[2, -2, 8]"
     assert told["Where"] == "1 of 3 differ; the first at [1]: expected -4, got -2"
     assert "`return values[99]`" in facts(raises)["Where"]
+    assert "json.loads" in facts(lambda row: json.loads("{"))["Where"], "its own line, not json's"
+    assert facts(lambda row: [*range(50)])["Got"] == "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...]"
     assert "row is tensor" in judge(exercise(), lambda row: print("row is", row)).printed
     assert capsys.readouterr().out == ""
 
@@ -333,6 +335,7 @@ ROW = torch.tensor([0.5, 3.0, -2.0, 7.0, 1.0, 4.0])
         (GRID, torch.nn.functional.pad(GRID[1:2, 1:2], (1,) * 4), "border"),
         (LARGE, LARGE.where(torch.arange(36).view(6, 6) != 1, 9.0), ""),
         (LARGE, LARGE.where(torch.arange(6) < 5, 77.0), "last one along the last axis"),
+        (LARGE, LARGE.where(torch.arange(36).view(6, 6) != 17, 77.0), ""),
         (GRID, -3 * GRID, ""),
         (GRID.clamp(0, 1), GRID, "outside [0, 1] are left"),
         (GRID.abs(), GRID, "an absolute value is missing"),
@@ -348,6 +351,7 @@ ROW = torch.tensor([0.5, 3.0, -2.0, 7.0, 1.0, 4.0])
         (["a", "b", "c"], ["c", "b", "a"], "opposite order"),
         ([1, 2, 3], [1, 2], "one too many or too few"),
         ([1, 2, 3], [1, 3], ""),
+        ([1, 2, 3], [1], ""),
         ("Goldfish", "goldfish ", ""),
         (True, 1.0, "comparison"),
         (torch.tensor([True, False]), torch.tensor([False, True]), "swapped"),
@@ -366,6 +370,7 @@ def test_equal_values_agree():
     for expected, got in (
         (1.0, 1),
         (1, torch.tensor(1.0)),
+        (1, torch.ones(1, 1)),
         (torch.tensor(2.0), 2.0),
         ([1, 2], (1, 2)),
         (torch.ones(3), torch.ones(3, dtype=torch.int64)),

@@ -118,8 +118,8 @@ WRONG = [
     ("06.1", without_lines, "no lines between"),
     (
         "06.1",
-        lambda x, n: x.view(-1, n, *x.shape[1:]).transpose(1, 2).flatten(0, 1).flatten(1),
-        "no lines between",
+        lambda x, n: x.unflatten(0, (-1, n)).movedim(1, 2).flatten(2).flatten(0, 1),
+        "no lines",
     ),
     ("06.2", lambda a, b: float((a * b).sum() / (a.norm() * b.norm())), "the cosine"),
     ("06.3", lambda maps, weights, unit: weights[:, unit] * maps[unit].sum(), "sum over the map"),
