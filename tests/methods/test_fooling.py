@@ -3,12 +3,14 @@
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 import toys
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from torch import nn
 
 from labsupport.core import images, training
@@ -227,25 +229,85 @@ def test_what_is_bent_is_less_straight():
         line.r_squared(0.001)
 
 
-def test_the_smallest_change_is_the_distance_to_the_plane_and_told_where_there_is_none():
-    weights, bias = random_weights(classes=2) * 3, torch.tensor([0.0, 0.0])
-    network = toys.linear(weights, bias)
-    image = torch.full((1, 3, 4, 4), 0.5)
-    scores = network(image)[0].detach()
-    own = int(scores.argmax())
-    shortest = fooling.minimal_perturbation(network, image, 1 - own, rounds=20, steps=200)
-    gap = scores[own] - scores[1 - own]
-    distance = float(gap / (weights[0] - weights[1]).norm())
-    assert bool(shortest.success)
-    assert float(shortest.length) == pytest.approx(distance, rel=0.05)
-    assert float(shortest.length) >= distance * (1 - 1e-4)
-    change, wanted = shortest.perturbation.flatten(), (weights[1 - own] - weights[own]).flatten()
-    along = nn.functional.cosine_similarity(change, wanted, dim=0)
-    assert float(along) > 0.999
+def nearest_beyond_planes(weights, bias, image, target):
+    """How far off a linear network's nearest image of the target is, by another solver."""
+    planes = (weights[target] - weights).flatten(1).double().numpy()
+    x, offsets = image.flatten().double().numpy(), (bias[target] - bias).double().numpy()
+    beyond = {"type": "ineq", "fun": lambda y: planes @ y + offsets, "jac": lambda y: planes}
+    solved = minimize(
+        lambda y: ((y - x) @ (y - x), 2 * (y - x)), x, jac=True, bounds=[(0, 1)] * len(x),
+        constraints=[beyond], method="SLSQP", options={"maxiter": 500, "ftol": 1e-12},
+    )  # fmt: skip
+    assert solved.success
+    return solved.fun**0.5
 
-    network = toys.linear(torch.zeros(2, 3, 4, 4), torch.tensor([1.0, 0.0]))
-    shortest = fooling.minimal_perturbation(network, random_images(1), 1, rounds=3, steps=5)
-    assert not shortest.success.any()
+
+@pytest.mark.parametrize("scale", [3.0, 1e-3])
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_on_a_linear_network_the_smallest_change_is_that_of_the_closed_form(classes, scale):
+    weights = random_weights(classes, seed=classes) * scale
+    bias = scale * torch.randn(classes, generator=torch.Generator().manual_seed(0))
+    network, pictures = toys.linear(weights, bias), random_images(3)
+    target = network.scores(pictures).argmin(1)
+    shortest = fooling.minimal_perturbation(network, pictures, target)
+    assert shortest.success.all()
+    for image, wanted, length in zip(pictures, target.tolist(), shortest.length, strict=True):
+        distance = nearest_beyond_planes(weights, bias, image, wanted)
+        assert float(length) == pytest.approx(distance, rel=0.005)
+        assert float(length) >= distance * (1 - 1e-4)
+
+
+def test_what_pgd_reaches_is_reached_with_less_however_flat_the_loss_is():
+    def build(scale):
+        linear = nn.Linear(72, 10)
+        layers = (nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True))
+        layers += (nn.Conv2d(8, 12, 3, padding=1, groups=4), nn.AdaptiveAvgPool2d((2, 3)))
+        linear.weight.data *= scale
+        linear.bias.data *= scale
+        return nn.Sequential(*layers, nn.Flatten(), linear)
+
+    pictures, lengths = toys.image(33, 29, count=2), []
+    for scale in (1, 1e-2, 1e-4):
+        network = networks.wrap(toys.seeded(partial(build, scale)), input_size=(33, 29))
+        target = (network.scores(pictures).argmax(1) + 4) % 10
+        least = fooling.minimal_perturbation(network, pictures, target)
+        reached = fooling.pgd(network, pictures, target, eps=0.25)
+        assert reached.success.all()
+        assert least.success.all()
+        assert (least.length < 0.5 * reached.length).all()
+        lengths.append(least.length)
+    assert torch.stack(lengths).std(0).max() < 0.05 * lengths[0].min()
+
+
+class Asleep(nn.Module):
+    """Score 0 is 1, score 1 nearly so; score 2 has no gradient where the image is dark."""
+
+    def forward(self, images):
+        bright = 5 * (images.mean((1, 2, 3)) - 0.45).relu()
+        return torch.stack([bright * 0 + 1, bright * 0 + 0.99, 10 * bright], 1)
+
+
+def test_where_there_is_no_gradient_it_starts_elsewhere_and_says_where_nothing_fools():
+    network = networks.wrap(Asleep(), input_size=4, **toys.PLAIN)
+    dark = torch.full((1, 3, 4, 4), 0.3)
+    for target in (2, None):  # nothing reaches what comes second
+        result = fooling.minimal_perturbation(network, dark, target)
+        assert (bool(result.success), int(result.target)) == (True, 2)
+        assert float(result.length) == pytest.approx(48**0.5 * 0.17, rel=0.01)
+    last = [*fooling.minimal_perturbation.frames(network, dark, 1, steps=5)][-1]
+    assert (last.best, bool(last.result.success)) == (None, False)
+
+
+def test_it_is_no_longer_than_carlini_and_wagners(digits, small):
+    """Theirs are foolbox's mean lengths, of 9 searches with 1000 steps each."""
+    lenet, random = networks.load("lenet5"), random_images(20, size=12)
+    for network, pictures, length in (
+        (lenet, digits[1].images[:6], 2.895),
+        (small, random, 0.1057),
+    ):
+        minimal = fooling.minimal_perturbation(network, pictures)
+        assert minimal.success.all()
+        assert float(minimal.length.mean()) <= 1.02 * length
 
 
 def test_twenty_digits_and_twenty_targets_with_less_than_many_steps_need(digits, softmax):

@@ -1,11 +1,13 @@
-"""The smallest change that fools: L-BFGS inside the box [0, 1], and a search for its price c."""
+"""The smallest change that fools: L-BFGS inside the box [0, 1], a search for its price c, and the
+last bit of the way along the border of the class.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +17,15 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed, last_of
 from labsupport.core.network import Network
 from labsupport.methods.fooling import results
+from labsupport.methods.fooling.borders import Border, Flat, flat, nearest
+from labsupport.methods.fooling.gradient_signs import pgd
 from labsupport.methods.fooling.results import AttackResult, Classes, Targets
 
-_START = 0.1  # the first c that is tried
 _FACTOR = 8.0  # how far apart the tried ones are, until one fools and another does not
 _LIMITS = (1e-9, 1e6)
-_SETTLED = 1e-4  # a relative gain of a step below which a minimum is found
-_CLOSE = 1.05  # ends of the search for c closer than this factor are one
+_SETTLED = 3e-3  # of the lead that is to be won: a step that gains less has found a minimum
+_CLOSE = 2.0  # ends of the search for c closer than this factor are one
+_RANGES = (1.0, 0.25, 1 / 16, 1 / 64)  # the largest changes of a pixel that PGD is tried with
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class SearchFrame:
 
     It is at image `number` of `count`, counted from 0; `finished` are the results of those before.
     `now` is the change that is tried at present, with the price `c` on its length; `best` the
-    shortest so far that fools, or None. `round` counts the values of c, 1 to `rounds`.
+    shortest so far that fools, or None; after the last c it is the one found from there along the
+    border. `round` counts the values of c, 1 to `rounds`.
     """
 
     round: int
@@ -71,9 +76,14 @@ def minimal_perturbation(
 
     Szegedy et al. 2013: minimize c ||r||² + loss(x + r, target) with x + r in [0, 1], and search
     for the largest c whose minimum still fools (at most `rounds` values of c, each with at most
-    `steps` steps of L-BFGS-B, in double precision). Without a `target` it is the class that comes
-    second. The result is the shortest change that was met; where nothing fools, `success` says so.
-    The call gives an `AttackResult`; `.frames` give one for each c that is tried.
+    `steps` steps of L-BFGS-B, in double precision). Cross-entropy minds all classes, a shortest
+    change only those that it meets: from the best minimum, at most `steps` more steps lead along
+    the border of the class to the nearest point there (as in DeepFool and FAB). Where no c fools,
+    `pgd` looks for a start, also from random pictures.
+
+    Without a `target` it is the class that comes second, or one that PGD reaches if that cannot be
+    had. The result is the shortest change that was met; where nothing fools, `success` says so. The
+    call gives an `AttackResult`; `.frames` give one for each c that is tried.
 
     Errors: `BadImage`, `UnknownClass`, `BadSetting`.
     """
@@ -83,7 +93,8 @@ def minimal_perturbation(
     targets = results.targets_of(network, images, label, target)
     if target is None:
         targets = replace(targets, target=_second_class(network, targets))
-    return _one_by_one(network, targets.split(1), int(rounds), int(steps))
+    search = _Search(network, int(rounds), int(steps), any_other=target is None)
+    return _one_by_one(search, targets.split(1))
 
 
 def _second_class(network: Network, targets: Targets) -> Tensor:
@@ -92,43 +103,95 @@ def _second_class(network: Network, targets: Targets) -> Tensor:
     return scores.masked_fill(mine, -math.inf).argmax(1)
 
 
-def _one_by_one(
-    network: Network, parts: Sequence[Targets], rounds: int, steps: int
-) -> Iterator[SearchFrame]:
+def _one_by_one(search: _Search, parts: Sequence[Targets]) -> Iterator[SearchFrame]:
     finished: tuple[AttackResult, ...] = ()
     for number, part in enumerate(parts):
-        for frame in _search(network, part, rounds, steps):
+        for frame in search.frames(part):
             frame = replace(frame, number=number, count=len(parts), finished=finished)
             yield frame
         finished = (*finished, frame.now if frame.best is None else frame.best)
 
 
-def _search(network: Network, targets: Targets, rounds: int, steps: int) -> Iterator[SearchFrame]:
-    """For one image: a minimum for each c that is tried, each from the best one so far."""
-    before = results.scores_of(network, targets.images)
-    if bool((before.argmax(1) == targets.wanted).all()):  # it is there already
-        same = targets.result(targets.images, before, before)
-        yield SearchFrame(rounds, rounds, math.inf, same, same)
-        return
-    bracket, start, best = _Bracket(), targets.images, None
-    for done in range(1, rounds + 1):
-        c = bracket.next()
-        image, scores = _minimum(network, targets, c, start, steps)
-        now = targets.result(image, before, scores)
-        fools = bool(now.success)
-        if fools:
-            start = image
-            best = now if best is None or float(now.length) < float(best.length) else best
-        yield SearchFrame(done, rounds, c, now, best)
-        bracket.narrow(c, fools)
-        if bracket.closed:
+@dataclass(frozen=True)
+class _Search:
+    """What is asked for each image; with `any_other` another class than the second will do."""
+
+    network: Network
+    rounds: int
+    steps: int
+    any_other: bool
+
+    def frames(self, targets: Targets) -> Iterator[SearchFrame]:
+        """For one image: a minimum for each c that is tried, each from the best one so far."""
+        before = results.scores_of(self.network, targets.images)
+        if bool((before.argmax(1) == targets.wanted).all()):  # it is there already
+            same = targets.result(targets.images.clone(), before, before)
+            yield SearchFrame(self.rounds, self.rounds, math.inf, same, same)
             return
+        border = Border(self.network, targets, before)
+        bracket, start, best = _bracket(border), border.origin, None
+        for done in range(1, self.rounds + 1):
+            c = bracket.next()
+            change = _minimum(border, c, start, self.steps)
+            now = border.result(change)
+            if bool(now.success):
+                start, best = change, _shorter(now, best)
+            bracket.narrow(c, bool(now.success))
+            if bracket.closed or done == self.rounds:
+                break
+            yield SearchFrame(done, self.rounds, c, now, best)
+        yield SearchFrame(done, self.rounds, c, now, self._along_the_border(border, best))
+
+    def _along_the_border(self, border: Border, best: AttackResult | None) -> AttackResult | None:
+        """The shortest change on the way along the border from the best one, or from PGD's."""
+        if best is None:
+            found = self._elsewhere(border)
+            if found is None:
+                return None
+            border, best = found
+        return _shorter(border.result(nearest(border, flat(best.images), self.steps)), best)
+
+    def _elsewhere(self, border: Border) -> tuple[Border, AttackResult] | None:
+        """A change that fools, if PGD finds one, and the border of the class that it reaches."""
+        targets = border.targets
+        wanted = None if self.any_other else targets.target
+        for eps, random_start in itertools.product(_RANGES, (False, True)):
+            frames = pgd.frames(
+                self.network,
+                targets.images,
+                wanted,
+                eps=eps,
+                steps=self.steps,
+                random_start=random_start,
+                label=targets.label,
+            )
+            for frame in frames:
+                if bool(frame.result.success):
+                    reached = frame.result.after.argmax(1).to(targets.label)
+                    border = replace(border, targets=replace(targets, target=reached))
+                    return border, border.result(flat(frame.result.images))
+        return None
+
+
+def _shorter(one: AttackResult, other: AttackResult | None) -> AttackResult:
+    return one if other is None or float(one.length) < float(other.length) else other
+
+
+def _bracket(border: Border) -> _Bracket:
+    """From the c that would do if scores were linear and there were two classes, down to where
+    the price of the largest change that there is no longer counts."""
+    _, gradient = border.with_gradient(border.origin, border.lead)
+    c = float(gradient @ gradient) / (4 * border.gap)
+    least = max(_LIMITS[0], _SETTLED * border.gap / len(gradient))
+    return _Bracket(min(max(c, least), _LIMITS[1]), least)
 
 
 @dataclass
 class _Bracket:
     """The search for the largest c whose minimum still fools, on a logarithmic scale."""
 
+    start: float
+    least: float
     fooling: float = 0.0
     honest: float = math.inf
 
@@ -137,7 +200,7 @@ class _Bracket:
             return math.sqrt(self.fooling * self.honest)
         if self.fooling:
             return self.fooling * _FACTOR
-        return self.honest / _FACTOR if math.isfinite(self.honest) else _START
+        return self.honest / _FACTOR if math.isfinite(self.honest) else self.start
 
     def narrow(self, c: float, fools: bool) -> None:
         if fools:
@@ -147,46 +210,31 @@ class _Bracket:
 
     @property
     def closed(self) -> bool:
-        if self.honest < _LIMITS[0] or self.fooling > _LIMITS[1]:
+        if self.honest <= self.least or self.fooling > _LIMITS[1]:
             return True
         return bool(self.fooling) and self.honest / self.fooling < _CLOSE
 
 
-def _minimum(
-    network: Network, targets: Targets, c: float, start: Tensor, steps: int
-) -> tuple[Tensor, Tensor]:
-    """Minimize c ||r||² + cross-entropy(x + r, target) with x + r in [0, 1]: image and scores.
-
-    One image, as scipy wants it: flat, in double precision.
-    """
+def _minimum(border: Border, c: float, start: Flat, steps: int) -> Flat:
+    """Minimize c ||r||² + cross-entropy(x + r, target) with x + r in [0, 1]."""
     from scipy.optimize import Bounds, minimize
 
-    x, count = _flat(targets.images), start.numel()
+    def loss(scores: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(scores, border.targets.wanted)
 
-    def image_of(flat: np.ndarray[Any, Any]) -> Tensor:
-        image = torch.from_numpy(flat.astype(np.float32)).view(targets.images.shape)
-        return network.send(image)
+    def value_and_gradient(pixels: Flat) -> tuple[float, Flat]:
+        change = pixels - border.origin
+        lost, gradient = border.with_gradient(pixels, loss)
+        return c * float(change @ change) + lost, 2 * c * change + gradient
 
-    def value_and_gradient(flat: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
-        change = flat - x
-        with torch.enable_grad():
-            image = image_of(flat).requires_grad_(True)
-            loss = torch.nn.functional.cross_entropy(network.scores(image), targets.wanted)
-            (gradient,) = torch.autograd.grad(loss, image)
-        value = c * float(change @ change) + float(loss.detach())
-        return value, 2 * c * change + _flat(gradient)
-
+    # scipy's tolerance is a share of the value, or of 1 where that is more
+    tolerance = _SETTLED * border.gap / max(1.0, float(loss(border.before)))
     solution = minimize(
         value_and_gradient,
-        _flat(start),
+        start,
         jac=True,
         method="L-BFGS-B",
-        bounds=Bounds(np.zeros(count), np.ones(count)),
-        options={"maxiter": steps, "maxcor": 10, "ftol": _SETTLED},
+        bounds=Bounds(np.zeros(len(start)), np.ones(len(start))),
+        options={"maxiter": steps, "maxcor": 10, "ftol": tolerance, "gtol": 0.0},
     )
-    image = image_of(solution.x)
-    return image, results.scores_of(network, image)
-
-
-def _flat(images: Tensor) -> np.ndarray[Any, Any]:
-    return np.asarray(images.detach().cpu().double().contiguous().numpy().ravel())
+    return np.asarray(solution.x)
