@@ -43,7 +43,7 @@ def whole(
     start: int, low: int, high: int, *, step: int = 1, unit: str = "", label: str = ""
 ) -> Any:
     """A slider over whole numbers."""
-    return _slider(widgets.IntSlider, start, (low, high), label, unit, step=step)
+    return _number(widgets.IntSlider, start, (low, high), label, unit, step=step)
 
 
 def real(
@@ -52,7 +52,7 @@ def real(
     """A slider over real numbers, shown with as many digits as its step has."""
     digits = len(f"{step:.9f}".rstrip("0").partition(".")[2])
     shown = {"step": step, "readout_format": f".{digits}f"}
-    return _slider(widgets.FloatSlider, start, (low, high), label, unit, **shown)
+    return _number(widgets.FloatSlider, start, (low, high), label, unit, **shown)
 
 
 def logarithmic(start: float, low: float, high: float, *, steps: int = 40, label: str = "") -> Any:
@@ -61,10 +61,15 @@ def logarithmic(start: float, low: float, high: float, *, steps: int = 40, label
         raise BadSetting(f"A logarithmic slider starts above zero, not at {low}.")
     ends = {"min": math.log10(low), "max": math.log10(high)}
     shown = {"step": (ends["max"] - ends["min"]) / steps, "readout_format": ".2g"}
-    return _slider(widgets.FloatLogSlider, start, (low, high), label, "", **ends, **shown)
+    return _number(widgets.FloatLogSlider, start, (low, high), label, "", **ends, **shown)
 
 
-def _slider(
+def seed(start: int = 0) -> Any:
+    """The number that a random start grows from: the same seed, the same result."""
+    return _number(widgets.BoundedIntText, start, (0, 9999), "seed", "", step=1)
+
+
+def _number(
     kind: Any, start: float, ends: tuple[float, float], label: str, unit: str, **shown: Any
 ) -> Declared:
     low, high = ends
@@ -116,16 +121,6 @@ def toggle(start: bool = False, *, label: str = "") -> Any:
         lambda name, at, _: Control(widgets.Checkbox(at, indent=True, **controls.look(name))),
         start,
         label,
-    )
-
-
-def seed(start: int = 0) -> Any:
-    """The number that a random start grows from: the same seed, the same result."""
-    look = {"min": 0, "max": 9999, "step": 1}
-    return Declared(
-        lambda name, at, _: Control(widgets.BoundedIntText(at, **look, **controls.look(name))),
-        start,
-        "seed",
     )
 
 

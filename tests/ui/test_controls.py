@@ -77,6 +77,7 @@ def test_labels_carry_their_units_and_a_mapping_shows_its_keys_and_gives_its_val
     [
         ("tried: 4 does not lie between 8 and 96", declare.whole, (4, 8, 96)),
         ("tried: 1.5 does not lie between 0 and 1", declare.real, (1.5, 0, 1)),
+        ("seed: 10000 does not lie between 0 and 9999", declare.seed, (10000,)),
         ("above zero", declare.logarithmic, (0.5, 0.0, 1)),
         ("tried: a menu needs at least one option", declare.choice, ([],)),
         ("tried: 'back' .* Nearest: black, mean", declare.choice, (["mean", "black"], "back")),
