@@ -62,21 +62,19 @@ def tiles(
 
 
 def slices(
-    weights: torch.Tensor, *, shared: bool = True, enlarge: int = 3, numbered: bool = False
+    weights: torch.Tensor,
+    *,
+    shared: bool = True,
+    enlarge: int = 3,
+    rows: Sequence[str] | None = None,
 ) -> Image.Image:
     """A deeper layer (N, C, H, W): a row for each filter, a grey tile for each channel it reads.
 
-    `shared` has one scale for the whole layer, else one for each filter. With `numbered`, each row
-    has its filter's number, and words above say what a row and a column are.
+    `shared` has one scale for the whole layer, else one for each filter; `rows` stand beside them.
     """
     count, channels = weights.shape[:2]
     spread = figures.spread(weights, shared=shared).reshape(count * channels, *weights.shape[2:])
-    rows = [str(number) for number in range(count)] if numbered else None
-    picture = figures.mosaic(spread, columns=channels, gap=1, enlarge=enlarge, rows=rows)
-    if not numbered:
-        return picture
-    words = f"down: the filters; across: the {channels} channels that they read"
-    return figures.side_by_side([picture], [words])
+    return figures.mosaic(spread, columns=channels, gap=1, enlarge=enlarge, rows=rows)
 
 
 def _enlargement(weights: torch.Tensor) -> int:
@@ -189,6 +187,9 @@ def convolutions(frame: TrainingFrame) -> dict[str, torch.Tensor]:
 
 def _draw_learning(
     frame: TrainingFrame,
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
     shared: bool = declare.choice(SCALES, label="scale"),
     size: int = declare.whole(3, 2, 5, unit="×", label="zoom"),
 ) -> tuple[Image.Image, str]:
@@ -202,7 +203,10 @@ def _draw_learning(
     now = f"loss {frame.loss:.2f}, {frame.accuracy:.0%} right on the last batches"
     now = now if frame.step else "random weights, before all learning"
     titles = [name, *(f"{title}: a row a filter" for title, _ in deeper)]
-    words = f"Step {frame.step}: {now}; noise of {name} {_noise(first):.2f}."
+    words = (
+        f"Step {frame.step}: {now}; noise of {name} {_noise(first):.2f}. "
+        f"Learning rate {learning_rate:.3g}, weight decay {weight_decay:g}, seed {seed}."
+    )
     return figures.side_by_side(pictures, titles), words
 
 

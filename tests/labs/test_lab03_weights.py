@@ -42,7 +42,7 @@ def test_slices_are_a_matrix_of_filters_and_channels():
     assert (inside == 255).all()
     assert white.sum() > 25
     assert (picture[1:6, 1:6, 0] == 128).all()
-    numbered = np.asarray(lab.slices(weights, enlarge=1, numbered=True))
+    numbered = np.asarray(lab.slices(weights, enlarge=1, rows=list("0123")))
     assert numbered.shape > picture.shape
     assert np.array_equal(numbered[-6:-1, -6:-1], picture[-6:-1, -6:-1])
 
