@@ -167,7 +167,7 @@ WRONG = {
     "hostile value": (lambda row: HOSTILE_VALUE, "HostileValue", ""),
     "torch's own": (lambda row: torch.empty(1, device="meta").item(), "Error", ""),
     "called": (torch.zeros(3), "not a function", "round brackets"),
-    "nothing": (None, "not a function", "round brackets"),
+    "nothing": (None, "not a function", "has not been run"),
 }
 
 
@@ -417,7 +417,7 @@ def test_tables_mark_what_differs_and_show_a_large_arrays_part_around_it():
 
 # ---- the fingerprint ------------------------------------------------------------------------
 
-CALLED = "class F:\n    def __call__(self, x):\n        return x *"
+CALLED = "class F:\n    __slots__ = ()\n    def __call__(self, x):\n        return x *"
 
 
 @pytest.mark.parametrize(

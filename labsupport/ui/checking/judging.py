@@ -103,6 +103,8 @@ def judge(exercise: Exercise, function: Any) -> Verdict:
     name = exercise.function
     if not callable(function):
         guess = f'the name stands with round brackets; write `check("{exercise.id}", {name})`.'
+        if function is None:
+            guess = f"the cell that defines `{name}` has not been run, or {guess}"
         return Verdict("wrong", f"This is {in_words(function)}, not a function.", guess)
     if is_stub(function):
         return Verdict("not done", f"Write the body of `{name}`, run its cell, then this one.")

@@ -101,7 +101,7 @@ def _parts(value: Any, home: dict[str, Any]) -> Iterable[Any]:
         return value
     called = python_function(value)
     if called and called.__globals__ is home and called is not value:
-        return [called, vars(value)]
+        return [called, getattr(value, "__dict__", None)]
     return [getattr(value, "__module__", ""), getattr(value, "__qualname__", "")]
 
 
