@@ -111,9 +111,8 @@ def test_a_detector_that_cannot_be_had_says_so_and_the_task_stays(menu):
     assert words.endswith("could not be downloaded. segmentation stays.")
     assert kind == "control"  # the menu says it, not the picture
     assert (menu.value, menu.source.value) == ("segmentation", "segmentation")
-    far = [step for step in menu.steps() if step.complains]
-    assert len(far) == 1
-    far[0].act()
+    [far] = [step for step in menu.steps() if step.complains]
+    far.act()
     assert "is not on this computer" in said[-1][0]
 
 
