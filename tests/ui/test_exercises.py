@@ -283,6 +283,8 @@ def test_a_guess_holds_in_all_cases_that_are_wrong():
         (lambda row: -2 * row if len(row) == 3 else row[9], "the sign is turned round."),
         (lambda row: row * len(row), "too large by a factor, which differs"),
         (lambda row: row**2 if len(row) == 3 else row[9], "the square, not the double."),
+        (lambda row: -(row**2), "two things at once: the square, not the double. And the sign is"),
+        (lambda row: -(row**2) if len(row) == 3 else row[9], ""),
         (lambda row: row**2 if len(row) == 3 else row / 0, "the square, not the double."),
         (lambda row: row**2 if len(row) == 3 else row, ""),
     ):
@@ -332,7 +334,7 @@ ROW = torch.tensor([0.5, 3.0, -2.0, 7.0, 1.0, 4.0])
         (GRID, GRID.floor(), "rounded to whole numbers"),
         (ROW, ROW.roll(1), "moved by one place"),
         (LARGE, LARGE.where(INSIDE, 9.0), "border"),
-        (GRID, torch.nn.functional.pad(GRID[1:2, 1:2], (1,) * 4), "border"),
+        (GRID, torch.nn.functional.pad(GRID[1:2, 1:2], (1,) * 4), ""),
         (LARGE, LARGE.where(torch.arange(36).view(6, 6) != 1, 9.0), ""),
         (LARGE, LARGE.where(torch.arange(6) < 5, 77.0), "last one along the last axis"),
         (LARGE, LARGE.where(torch.arange(36).view(6, 6) != 17, 77.0), ""),

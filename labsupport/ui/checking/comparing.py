@@ -285,6 +285,9 @@ _MISTAKES: tuple[tuple[Callable[[Numbers], Numbers], str, str], ...] = (
 )
 
 
+COMMON_MISTAKES = {words for _, made, left_out in _MISTAKES for words in (made, left_out) if words}
+
+
 def _is_moved(wanted: Numbers, given: Numbers, near: Near) -> bool:
     """Whether, along an axis, the one without its first is the other without its last."""
     axes = [axis for axis in range(wanted.ndim) if wanted.shape[axis] > 3 and np.ptp(given) > 0]
@@ -312,7 +315,7 @@ def _scaled(wanted: Numbers, given: Numbers, near: Near) -> Iterator[str]:
 
 def _partly(same: Numbers) -> Iterator[str]:
     """Words for a mistake that sits in one part of the array only, and in most of that part."""
-    if not same.ndim or min(same.shape) < 3:
+    if not same.ndim or min(same.shape) < 3 or same.sum() < 3:
         return
     inside, last = np.zeros_like(same), np.zeros_like(same)
     core: tuple[Any, ...] = (..., *[slice(1, -1)] * min(2, same.ndim))

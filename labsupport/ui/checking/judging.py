@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from labsupport.ui.checking.comparing import Difference, Tolerance, difference, in_all
+from labsupport.ui.checking.comparing import (
+    COMMON_MISTAKES,
+    Difference,
+    Tolerance,
+    difference,
+    in_all,
+)
 from labsupport.ui.checking.trying import Attempt, Stopped, attempt, python_function
 from labsupport.ui.checking.values import as_table, in_words, is_finite
 
@@ -172,31 +178,45 @@ def _gap(exercise: Exercise, case: Case, done: Attempt) -> Difference | None:
 def _diagnose(exercise: Exercise, function: Function, tried: list[Tried]) -> str:
     """What the answers look like: a declared mistake that gives them, or what fits all wrong ones.
 
-    Both are looked at in all cases: a small one can look like many things.
+    Both are looked at in all cases: a small one can look like many things. What fits neither may
+    be two things at once: a declared mistake, and a common one on top of it.
     """
-    failed = len(tried) - 1
-    for case in list(exercise.cases())[len(tried) :]:
-        if isinstance(tried[-1][1].error, Stopped):
-            break
+    later = list(exercise.cases())[len(tried) :]
+    tried = [tried[-1], *tried[:-1]]
+    for case in later:
         done = attempt(function, case.arguments, exercise.seconds)
-        tried = [*tried, (case, done)]
+        tried.append((case, done))
+        if isinstance(done.error, Stopped):
+            break
+    at_once = ""
     for looks_like, wrong in exercise.mistakes.items():
-        given = (_gives(exercise, wrong, *one) for one in tried)
-        if _gives(exercise, wrong, *tried[failed]) and False not in given:
+        gaps = _gaps(exercise, wrong, tried)
+        if gaps == []:
             return looks_like
-    gaps = [_gap(exercise, case, done) for case, done in tried[failed:] if done.error is None]
-    seen, *others = filter(None, gaps)
-    return seen.seen or next(iter(in_all([seen, *others])), "")
+        fits = in_all(gaps) if gaps and len(gaps) > 1 else ()
+        besides = [words for words in fits if words in COMMON_MISTAKES]
+        if besides and not at_once:
+            at_once = f"two things at once: {looks_like} And {besides[0]}"
+    gaps_to_right = [_gap(exercise, case, done) for case, done in tried if done.error is None]
+    first, *others = filter(None, gaps_to_right)
+    return first.seen or next(iter(in_all([first, *others])), at_once)
 
 
-def _gives(exercise: Exercise, wrong: Function, case: Case, done: Attempt) -> bool | None:
-    """Whether the mistake gives the student's answer; None where one of them has no numbers."""
-    own = attempt(wrong, case.arguments, exercise.seconds)
-    if own.error is not None or done.error is not None:
-        return None
-    if difference(own.value, done.value, tolerance=exercise.tolerance) is None:
-        return True
-    return False if is_finite(own.value) and is_finite(done.value) else None
+def _gaps(exercise: Exercise, wrong: Function, tried: list[Tried]) -> list[Difference] | None:
+    """How the mistake's answers differ from the student's; None without one to the first case.
+
+    A case in which one of the two has no numbers says nothing.
+    """
+    gaps = []
+    for case, done in tried:
+        own = attempt(wrong, case.arguments, exercise.seconds)
+        gap = difference(own.value, done.value, tolerance=exercise.tolerance)
+        numbers = is_finite(own.value) and is_finite(done.value)
+        if own.error is None and done.error is None and gap and numbers:
+            gaps.append(gap)
+        elif case is tried[0][0] and (own.error is not None or gap):
+            return None
+    return gaps
 
 
 # A function that raises
