@@ -1,5 +1,7 @@
 """Lab 06's pictures and panels: what is shown and clicked is what was computed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from labsupport.methods import activations
 from labsupport.methods.activations import Distortion
 from labsupport.methods.optimize import Adam, Pixels, Recipe
 from labsupport.ui import controls, figures
+from labsupport.ui.control import Remembered
 
 QUICK = Recipe("quick", "grey", Pixels(), (), (), Adam(0.05), steps=4)
 
@@ -212,7 +215,7 @@ def test_the_mosaic_follows_the_distortion_and_another_unit_needs_no_other_pass(
 # All views of a unit
 
 
-def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(views_of, koala):
+def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(views_of, pictures, koala):
     panel = views_of("fire8", 0)
     left, top, right, bottom = mosaics.mosaic_plan((512, 13, 13), mosaics.NARROW).box(491)
     click = {"x": (left + right) / 2, "y": (top + bottom) / 2, "number": 1}
@@ -227,6 +230,8 @@ def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(views_of, koala
     torch.testing.assert_close(views.map, own)
     assert int(views.patches.images[views.patches.row(491), 0]) == 0  # the red panda's face
     assert "unit 491" in panel.words
+    anew = replace(panel.frame, drawings=Remembered(8))
+    assert one_unit.views_picture(anew, pictures) == panel.picture
 
 
 def test_what_was_found_is_shown_at_once_and_run_again_makes_it_anew(views_of, tmp_path):
@@ -241,6 +246,10 @@ def test_what_was_found_is_shown_at_once_and_run_again_makes_it_anew(views_of, t
     panel.run()
     assert panel.frame.views.picture.cached
     assert len(list(tmp_path.glob("*.png"))) == 1
+    found = panel.frame.views.patches
+    panel.controls["unit"].put(4)
+    panel.run(limit=3)
+    assert panel.frame.views.patches is found  # another unit of the layer needs no search
 
 
 def test_a_cache_that_cannot_be_written_does_not_break_the_panel(views_of, tmp_path):
