@@ -166,6 +166,7 @@ def test_what_cannot_work_is_refused(squeezenet):
     linear = networks.wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), input_size=8)
     toys.assert_refused(
         ("BadImage: .*no image", c.codes, squeezenet, []),
+        ("at least one layer", c.codes_by_layer, squeezenet, toys.image(8), []),
         ("no code", c.code_layer, linear),
         ("side", c.pixel_codes, toys.image(8), {"side": 0}),
         ("0 to 4", c.neighbours, five, 5),

@@ -196,6 +196,7 @@ def test_matched_colours_have_the_references_mean_and_covariance_even_grey_ones(
 
     grey = s.luminance(content)
     assert bool(s.match_colours(grey, content).isfinite().all())
+    assert bool(s.match_colours(content[..., :1, :1], content).isfinite().all())
     assert torch.allclose(
         s.match_colours(content, grey).std(1).mean(), torch.tensor(0.0), atol=0.02
     )

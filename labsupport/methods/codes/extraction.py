@@ -70,7 +70,12 @@ def codes_by_layer(
     pooled: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Tensor]:
-    """The same at several layers from one pass over the images, by the names asked for."""
+    """The same at several layers from one pass over the images, by the names asked for.
+
+    Errors: also `BadSetting` where there are no layers.
+    """
+    if not layers:
+        raise BadSetting("name at least one layer to take codes from")
     part = network.part(tuple(network.node(layer) for layer in layers))
     widths: list[int] = []
 

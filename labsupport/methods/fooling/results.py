@@ -65,7 +65,12 @@ class AttackResult:
 
 
 def concatenate(parts: Sequence[AttackResult]) -> AttackResult:
-    """Several results of one attack as one."""
+    """Several results of one attack as one.
+
+    Errors: `BadSetting` where there are none.
+    """
+    if not parts:
+        raise BadSetting("there are no results to make one of: give one at least")
     joint = {
         name: torch.cat([getattr(one, name) for one in parts])
         for name in ("originals", "images", "before", "after", "label")

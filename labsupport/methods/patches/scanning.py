@@ -91,8 +91,11 @@ class Lists:
 
     def _one_of_each_picture(self) -> Lists:
         picture = self.places[..., PICTURE]
-        same = (picture[:, :, None] == picture[:, None, :]) & (picture[:, :, None] >= 0)
-        again = np.tril(same, -1).any(2)  # an earlier one is of the same picture
+        order = np.argsort(picture, axis=1, kind="stable")
+        grouped = np.take_along_axis(picture, order, 1)
+        again = np.zeros(picture.shape, dtype=bool)  # an earlier one is of the same picture
+        repeated = (grouped[:, 1:] == grouped[:, :-1]) & (grouped[:, 1:] >= 0)
+        np.put_along_axis(again, order[:, 1:], repeated, 1)
         self.values[again], self.places[again] = -np.inf, -1
         return self._in_order(np.argsort(again, axis=1, kind="stable"))
 

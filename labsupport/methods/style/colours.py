@@ -55,7 +55,8 @@ def match_colours(image: Tensor, reference: Tensor) -> Tensor:
 
 def _root(colours: Tensor) -> Tensor:
     """The symmetric square root of the covariance of colours (3, P)."""
-    spread = torch.cov(colours) + 1e-6 * torch.eye(3, dtype=colours.dtype)
+    correction = min(1, colours.shape[1] - 1)  # a single pixel has no spread
+    spread = torch.cov(colours, correction=correction) + 1e-6 * torch.eye(3, dtype=colours.dtype)
     values, vectors = torch.linalg.eigh(spread)
     root: Tensor = vectors @ torch.diag(values.clamp_min(0).sqrt()) @ vectors.T
     return root

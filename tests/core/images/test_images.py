@@ -341,14 +341,11 @@ def test_whatever_a_decoder_raises_becomes_a_sentence(kind, monkeypatch):
 
 def test_pil_pictures_of_32_bits_are_read_as_8_where_none_is_above_255():
     for values, top in (([0, 128, 255], 255), ([0, 128, 256], 65535)):
-        whole = torch.tensor([values], dtype=torch.int32)
-        for source in (
-            Image.fromarray(whole.numpy()),
-            encoded(Image.fromarray(whole.numpy()), "TIFF"),
-        ):
-            assert torch.allclose(images.load(source)[0, 0], whole / top)
-    dark = b"P5 2 1 65535\n" + struct.pack(">2H", 100, 255)  # a file says how deep it is
-    assert torch.allclose(images.load(dark)[0, 0], torch.tensor([[100.0, 255.0]]) / 65535)
+        picture = Image.fromarray(np.array([values], dtype=np.int32))
+        for source in (picture, encoded(picture, "TIFF")):
+            assert torch.allclose(images.load(source)[0, 0], torch.tensor([values]) / top)
+    dark = images.load(b"P5 2 1 65535\n" + struct.pack(">2H", 100, 255))  # it says how deep it is
+    assert torch.allclose(dark[0, 0], torch.tensor([[100.0, 255.0]]) / 65535)
 
 
 @pytest.mark.parametrize("mode", ["YCbCr", "HSV", "CMYK", "RGBa", "La", "PA", "F", "I", "1", "L"])
