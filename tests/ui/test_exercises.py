@@ -260,7 +260,7 @@ def test_the_courses_own_version_is_right_and_counts_for_nobody(session, shown):
     assert "not right yet" in standing(session, shown)  # what was tried itself
 
 
-def test_a_law_that_does_not_hold_is_told_and_a_guess_that_does():
+def test_a_law_that_does_not_hold_is_told():
     def broken(function):
         return None if function(torch.ones(1)).item() == 2 else "1 does not become 2."
 
@@ -270,10 +270,6 @@ def test_a_law_that_does_not_hold_is_told_and_a_guess_that_does():
     assert judge(exercise(laws=laws), double).state == "right"
     raised = judge(exercise(laws={"Fits.": lambda f: f(1, 2, 3)}), double)
     assert "TypeError" in raised.headline
-    # and a declared mistake must hold for all cases
-    first_only = {"wrong guess.": lambda row: row * 3 if len(row) == 3 else row}
-    verdict = judge(exercise(mistakes=first_only), lambda row: row * 3)
-    assert "1.5 times" in verdict.looks_like
 
 
 def test_a_guess_holds_in_all_cases_that_are_wrong():
