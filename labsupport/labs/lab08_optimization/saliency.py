@@ -129,8 +129,8 @@ class ScenePicture(Picture):
 @cache
 def _staged() -> tuple[ScenePicture, ...]:
     return tuple(
-        ScenePicture(f"scene {place}", f"Scene: {one.title}", "scenes", one.target, None, Path, one)
-        for place, one in enumerate(saliency.scenes(12), start=1)
+        ScenePicture(f"scene {n}", f"Scene: {one.target}", "scenes", one.target, None, Path, one)
+        for n, one in enumerate(saliency.scenes(12), start=1)
     )
 
 
