@@ -1,7 +1,5 @@
 """Lab 06's pictures and panels: what is shown and clicked is what was computed."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -16,7 +14,6 @@ from labsupport.methods import activations
 from labsupport.methods.activations import Distortion
 from labsupport.methods.optimize import Adam, Pixels, Recipe
 from labsupport.ui import controls, figures
-from labsupport.ui.control import Remembered
 
 QUICK = Recipe("quick", "grey", Pixels(), (), (), Adam(0.05), steps=4)
 
@@ -108,11 +105,10 @@ def test_one_scale_tells_the_loud_from_the_soft_and_the_distorted_from_the_undis
 def test_values_below_zero_are_blue_and_above_orange():
     maps = torch.stack([torch.full((5, 5), -1.0), torch.full((5, 5), 1.0)])
     picture = np.asarray(lab.mosaic_picture(maps)).astype(int)
-    (below, above) = (mosaics.mosaic_plan((2, 5, 5)).box(unit) for unit in (0, 1))
-    red, _, blue = picture[below[1] + 3, below[0] + 3]
-    assert blue > red + 100
-    red, _, blue = picture[above[1] + 3, above[0] + 3]
-    assert red > blue + 100
+    for unit, sign in ((0, -1), (1, 1)):
+        left, top, *_ = mosaics.mosaic_plan((2, 5, 5)).box(unit)
+        red, _, blue = picture[top + 3, left + 3]
+        assert sign * (red - blue) > 100
 
 
 # Clicks and keys
@@ -230,8 +226,8 @@ def test_every_part_of_the_panel_is_of_the_unit_that_was_clicked(views_of, pictu
     torch.testing.assert_close(views.map, own)
     assert int(views.patches.images[views.patches.row(491), 0]) == 0  # the red panda's face
     assert "unit 491" in panel.words
-    anew = replace(panel.frame, drawings=Remembered(8))
-    assert one_unit.views_picture(anew, pictures) == panel.picture
+    panel.frame.drawings.clear()
+    assert one_unit.views_picture(panel.frame, pictures) == panel.picture
 
 
 def test_what_was_found_is_shown_at_once_and_run_again_makes_it_anew(views_of, tmp_path):
@@ -265,11 +261,9 @@ def test_what_is_not_there_yet_has_a_frame_that_says_so(network, pictures, koala
     whole = activations.unit_views(network, koala, ("fire8", 3), pictures, recipe=QUICK)
     bare = one_unit.UnitViews(whole.target, koala, whole.map)
     maps = network.activations(koala, ["fire8"])["fire8"][0]
-    frames = [
-        one_unit.UnitFrame(network, network.layer("fire8"), maps, views) for views in (whole, bare)
-    ]
-    one, other = (one_unit.views_picture(frame, pictures) for frame in frames)
-    assert one.width == other.width
+    of = (network, network.layer("fire8"), maps)
+    frames = [one_unit.UnitFrame(*of, views) for views in (whole, bare)]
+    assert len({one_unit.views_picture(frame, pictures).width for frame in frames}) == 1
     assert "score" not in one_unit.views_words(frames[1])
 
 

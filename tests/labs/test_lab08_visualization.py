@@ -43,11 +43,10 @@ def test_a_silent_unit_is_said_to_be_silent():
     dark = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
     nn.init.constant_(dark[0].bias, -100.0)
     silent = networks.wrap(dark, input_size=8)
-    asleep = TargetValue(("1", 0), before_relu=False)
-    [frame, *_] = lab._panel_frames(silent, asleep, "it", steps=1)
-    assert "is silent" in lab._draw_unit(frame)[1]
-    [frame, *_] = lab._panel_frames(silent, TargetValue(("1", 0)), "it", steps=1)
-    assert "still silences it" in lab._draw_unit(frame)[1]
+    for before_relu, words in ((False, "is silent"), (True, "still silences it")):
+        asleep = TargetValue(("1", 0), before_relu=before_relu)
+        [frame, *_] = lab._panel_frames(silent, asleep, "it", steps=1)
+        assert words in lab._draw_unit(frame)[1]
 
 
 def test_the_gallery_stands_in_the_order_of_its_names_and_grows_to_all_of_them(tiny):
