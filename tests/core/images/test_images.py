@@ -93,7 +93,11 @@ def test_files_by_path_bytes_in_every_wrapping_and_pil(tmp_path):
     data, file = encoded(Image.fromarray(values), "PNG"), tmp_path / "a picture.png"
     file.write_bytes(data)
     for source in (
-        *(file, str(file), data, bytearray(data), memoryview(data)),
+        file,
+        str(file),
+        data,
+        bytearray(data),
+        memoryview(data),
         Image.fromarray(values),
     ):
         assert same(images.load(source), values)
@@ -146,26 +150,23 @@ def test_palette_with_transparency():
     assert same(images.load(halves), wanted, 0.51 / 255)
 
 
-DEEP = rows_of(np.array([[7710, 51400, 30840, 5140, 2570, 1285]]))  # of 16 bits, 257 of them a step
-
-
-@pytest.mark.parametrize(
-    ("bits", "colour", "body", "see", "shown"),
-    [
-        (8, 2, bytes([0, 10, 20, 30, 200, 100, 50]), (10, 20, 30), [(255,) * 3, (200, 100, 50)]),
-        (16, 2, DEEP, (7710, 51400, 30840), [(255,) * 3, (20, 10, 5)]),
-        (16, 0, DEEP[:5], (7710,), [255, 200]),
-        (8, 0, bytes([0, 10, 100]), (10,), [255, 100]),
-        (4, 0, bytes([0, 0x3A]), (3,), [255, 170]),
-        (2, 0, bytes([0, 0b01100000]), (1,), [255, 170]),
-        (1, 0, bytes([0, 0b01000000]), (0,), [255, 255]),
-    ],
-)
-def test_a_colour_that_is_declared_transparent(bits, colour, body, see, shown):
-    data = png(1, 2, bits, colour, body, struct.pack(f">{len(see)}H", *see))
-    wanted = np.array(shown).reshape(1, 2, -1).repeat(3 if colour == 0 else 1, axis=2)
-    assert same(images.load(data), wanted)
-    assert decoding.decode(data, "").shape == (1, 4, 1, 2)
+def test_a_colour_that_is_declared_transparent():
+    deep = rows_of(
+        np.array([[7710, 51400, 30840, 5140, 2570, 1285]])
+    )  # 16 bits, 257 of them a step
+    for bits, body, see, shown in (
+        (8, bytes([0, 10, 20, 30, 200, 100, 50]), (10, 20, 30), [(255,) * 3, (200, 100, 50)]),
+        (16, deep, (7710, 51400, 30840), [(255,) * 3, (20, 10, 5)]),
+        (16, deep[:5], (7710,), [(255,) * 3, (200,) * 3]),
+        (8, bytes([0, 10, 100]), (10,), [(255,) * 3, (100,) * 3]),
+        (4, bytes([0, 0x3A]), (3,), [(255,) * 3, (170,) * 3]),
+        (2, bytes([0, 0b01100000]), (1,), [(255,) * 3, (170,) * 3]),
+        (1, bytes([0, 0b01000000]), (0,), [(255,) * 3, (255,) * 3]),
+    ):
+        colours = struct.pack(f">{len(see)}H", *see)
+        data = png(1, 2, bits, 2 if len(see) == 3 else 0, body, colours)
+        assert same(images.load(data), np.array([shown])), (bits, see)
+        assert decoding.decode(data, "").shape == (1, 4, 1, 2)
 
 
 def test_cmyk_jpeg():
@@ -353,10 +354,8 @@ def test_pil_pictures_of_every_mode(mode):
     shown = np.full((5, 4, 3), 255)  # white is white in all of them
     white = {"F": 1.0, "I": 65535, "YCbCr": (255, 128, 128), "HSV": (0, 0, 255),
              "CMYK": (0, 0, 0, 0), "RGBa": (255,) * 4, "La": (255, 255)}  # fmt: skip
-    if mode == "PA":
-        picture = Image.new("LA", (4, 5), (255, 255)).convert("PA")
-    else:
-        picture = Image.new(mode, (4, 5), white.get(mode, 255))
+    pale = Image.new("LA", (4, 5), (255, 255)).convert("PA")
+    picture = pale if mode == "PA" else Image.new(mode, (4, 5), white.get(mode, 255))
     assert same(images.load(picture), shown, 1.01 / 255)
 
 
@@ -426,10 +425,13 @@ def test_resize_sizes_crops_and_gradients():
 
 def test_sizes_that_cannot_be():
     image, wide = torch.rand(1, 3, 12, 1), torch.rand(1, 3, 1, 1111)
-    sizes = ((0,), ((5, -1),), (10, 11), (10, 0), (10**6,))
-    toys.assert_refused(*(("BadSetting", images.resize, image, *given) for given in sizes))
     toys.assert_refused(
-        *(("BadSetting", images.standard, *row) for row in ((image, 0), (wide, 2000)))
+        *(
+            ("BadSetting", images.resize, image, *one)
+            for one in ((0,), ((5, -1),), (10, 11), (10, 0))
+        ),
+        ("BadSetting", images.resize, image, 10**6),
+        *(("BadSetting", images.standard, *row) for row in ((image, 0), (wide, 2000))),
     )
 
 
@@ -544,9 +546,8 @@ def test_imagenette_that_is_there_already(tmp_path):
             Image.new("RGB", (400, 320), colour).save(folder / f"{place}.JPEG", quality=95)
     result = images.torchvision_set("Imagenette", split="test", count=99, folder=tmp_path)
     assert result.images.shape == (6, 3, 224, 224)
-    assert [result.categories[label] for label in result.labels] == ["tench"] * 3 + [
-        "parachute"
-    ] * 3
+    names = [result.categories[label] for label in result.labels]
+    assert names == ["tench"] * 3 + ["parachute"] * 3
     assert float(result.images[0, 0].mean()) > 0.95 > 0.05 > float(result.images[5, 0].mean())
 
 
