@@ -338,17 +338,17 @@ def test_a_kink_is_found_by_halving():
 def test_where_the_score_does_not_change_nothing_is_missed_and_no_more_is_spent():
     network, image, weights = small(), toys.image(13, 11), torch.zeros(2, 3, 13, 11)
     constant, even = toys.linear(weights.clone()), torch.full_like(image, 0.25)
-    weights[1, 0, 0, 0], weights[1, 1, 0, 0] = 1.0, -1.0
+    weights[1, :, 0, 0] = torch.tensor([0.1, 0.2, -0.3])
     for one, images_, baseline, steps, change in (
         (network, image, image, 0, 0),  # the baseline itself
         (network, 0 * image, "black", 0, 0),
         (constant, image, "black", 16, 0),
-        (toys.linear(weights), even, "black", 16, 0.25),  # what two pixels add cancels
+        (toys.linear(weights), even, "black", 16, 0.075),  # what two pixels add cancels
     ):
         summed = b.integrated_gradients(one, images_, 1, baseline=baseline)
         assert (int(summed.steps), float(summed.error)) == (steps, 0)
         assert float(summed.values.abs().amax()) == pytest.approx(change)
-    assert float(replace(summed, values=even).error) == float("inf")  # something is missed
+    assert float(replace(summed, values=even).error) > 1e6  # something is missed
 
 
 @pytest.mark.parametrize("name", ["giant_panda", "macaw", "coffee"])

@@ -267,6 +267,8 @@ def test_what_pgd_reaches_is_reached_with_less_however_flat_the_loss_is(digits, 
         minimal = fooling.minimal_perturbation(network, some, target)
         assert minimal.success.all()
         images.check(minimal.images)
+        frames = fooling.minimal_perturbation.frames(network, some[:1], target[:1])
+        assert any(bool(one.now.success) for one in frames)  # of a c, before PGD helps
         shortest = torch.full((len(some),), math.inf)  # of PGD's changes, with the eps that does it
         for eps in torch.logspace(-2, -0.3, 12).tolist():
             attacked = fooling.pgd(network, some, target, eps=eps, steps=15)

@@ -59,6 +59,12 @@ class Border:
         return max(-float(self.lead(self.before)), least)
 
     @cached_property
+    def price(self) -> float:
+        """The largest c whose minimum fools if scores were linear and there were two classes."""
+        _, gradient = self.with_gradient(self.origin, self.lead)
+        return float(gradient @ gradient) / (4 * self.gap)
+
+    @cached_property
     def margin(self) -> float:
         """The least lead of a point that counts as beyond the border."""
         return max(_MARGIN * self.gap, _ROUNDING * float(self.before.abs().amax()))

@@ -125,7 +125,7 @@ class _Search:
         """For one image: a minimum for each c that is tried, each from the best one so far."""
         before = results.scores_of(self.network, targets.images)
         if bool((before.argmax(1) == targets.wanted).all()):  # it is there already
-            same = targets.result(targets.images.clone(), before, before)
+            same = targets.result(targets.images, before, before)
             yield SearchFrame(self.rounds, self.rounds, math.inf, same, same)
             return
         border = Border(self.network, targets, before)
@@ -180,10 +180,8 @@ def _shorter(one: AttackResult, other: AttackResult | None) -> AttackResult:
 def _bracket(border: Border) -> _Bracket:
     """From the c that would do if scores were linear and there were two classes, down to where
     the price of the largest change that there is no longer counts."""
-    _, gradient = border.with_gradient(border.origin, border.lead)
-    c = float(gradient @ gradient) / (4 * border.gap)
-    least = max(_LIMITS[0], _SETTLED * border.gap / len(gradient))
-    return _Bracket(min(max(c, least), _LIMITS[1]), least)
+    least = max(_LIMITS[0], _SETTLED * border.gap / len(border.origin))
+    return _Bracket(min(max(border.price, least), _LIMITS[1]), least)
 
 
 @dataclass
@@ -220,15 +218,20 @@ def _minimum(border: Border, c: float, start: Flat, steps: int) -> Flat:
     from scipy.optimize import Bounds, minimize
 
     def loss(scores: Tensor) -> Tensor:
-        return torch.nn.functional.cross_entropy(scores, border.targets.wanted)
+        # single precision does not tell losses apart where all scores are nearly equal
+        precise, wanted = scores.cpu().double(), border.targets.wanted.cpu()
+        return torch.nn.functional.cross_entropy(precise, wanted)
 
     def value_and_gradient(pixels: Flat) -> tuple[float, Flat]:
         change = pixels - border.origin
         lost, gradient = border.with_gradient(pixels, loss)
-        return c * float(change @ change) + lost, 2 * c * change + gradient
+        value = c * float(change @ change) + lost
+        return scale * value, scale * (2 * c * change + gradient)
 
-    # scipy's tolerance is a share of the value, or of 1 where that is more
-    tolerance = _SETTLED * border.gap / max(1.0, float(loss(border.before)))
+    # scipy's first step is the gradient: in this scale it is about as long as the whole way
+    scale = 1 / (4 * border.price) if border.price else 1.0
+    # and its tolerance is a share of the value, or of 1 where that is more
+    tolerance = _SETTLED * border.gap * scale / max(1.0, scale * float(loss(border.before)))
     solution = minimize(
         value_and_gradient,
         start,
