@@ -132,7 +132,7 @@ Reply = tuple[Image.Image, str, Mapping[str, str]]
 def _the_picture(query: Query) -> Iterator[Reply]:
     best = query.best
     words = f"{best.name}, {figures.per_cent(best.probability)}"
-    yield figures.tile(query.image, SIDE), f"What is asked about. The network says {words}.", {}
+    yield figures.fitted(query.image, SIDE), f"What is asked about. The network says {words}.", {}
 
 
 def _patches(query: Query) -> Iterator[Reply]:
@@ -145,7 +145,7 @@ def _patches(query: Query) -> Iterator[Reply]:
             scores = query.network(torch.cat(list(few)))[:, query.target.index].tolist()
             ranked += [(score, first + place) for place, score in enumerate(scores)]
             numbers = [number for _, number in sorted(ranked, reverse=True)[:_NINE]]
-            shown = [figures.tile(query.examples[number], SIDE // 3) for number in numbers]
+            shown = [figures.fitted(query.examples[number], SIDE // 3) for number in numbers]
             kind = "The pictures with the highest score"
         else:
             unit = [query.target.index]
@@ -185,7 +185,7 @@ def _neighbours(query: Query) -> Iterator[Reply]:
         pairs = zip(near.numbers, near.distances, strict=True)
         # the picture itself may be one of the examples
         numbers = [number - 1 for number, far in pairs if far > _SAME][:_NINE]
-        shown = [figures.tile(query.examples[number], SIDE // 3) for number in numbers]
+        shown = [figures.fitted(query.examples[number], SIDE // 3) for number in numbers]
         words = f"The nearest of {len(known) - 1} pictures by their codes."
         settings = {"layer": layer, "distance": "1 minus the cosine"}
         yield figures.mosaic(shown, columns=3, gap=2), words, settings
@@ -243,7 +243,7 @@ def _optimized(query: Query) -> Iterator[Reply]:
     for frame in optimize.visualize.frames(query.network, goal, steps=steps):
         words = f"Step {frame.step} of {steps}: what it would like to see."
         settings = {"steps": str(steps), "recipe": optimize.CLEAR.name}
-        yield figures.tile(frame.image, SIDE), words, settings
+        yield figures.fitted(frame.image, SIDE), words, settings
 
 
 def _reconstruction(query: Query) -> Iterator[Reply]:
@@ -254,7 +254,7 @@ def _reconstruction(query: Query) -> Iterator[Reply]:
             f"Step {frame.step} of {steps}: a picture with nearly the same code at {query.layer}, "
             f"{-float(frame.score):.2f} away."
         )
-        yield figures.tile(frame.image, SIDE), words, {"layer": query.layer}
+        yield figures.fitted(frame.image, SIDE), words, {"layer": query.layer}
 
 
 def _dream(query: Query) -> Iterator[Reply]:
@@ -263,7 +263,7 @@ def _dream(query: Query) -> Iterator[Reply]:
     for frame in dream.dream.frames(query.network, query.image, query.maps, recipe=recipe):
         words = f"More of whatever {query.maps} sees."
         settings = {"layer": query.maps, "octaves": str(octaves), "iterations": "8"}
-        yield figures.tile(frame.image, SIDE), words, settings
+        yield figures.fitted(frame.image, SIDE), words, settings
 
 
 def _twin(query: Query) -> Iterator[Reply]:
@@ -275,7 +275,7 @@ def _twin(query: Query) -> Iterator[Reply]:
             f"No pixel differs by more than {most} of 255, and the network says {now.name} "
             f"({figures.per_cent(now.probability)})."
         )
-        yield figures.tile(step.result.images, SIDE), words, {"eps": f"{most}/255", "steps": "20"}
+        yield figures.fitted(step.result.images, SIDE), words, {"eps": f"{most}/255", "steps": "20"}
 
 
 def _small(query: Query) -> bool:

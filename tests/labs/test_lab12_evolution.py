@@ -45,7 +45,7 @@ def test_the_archive_stands_in_its_order(run):
     last = run[-1]
     picture, words = lab._draw_evolving(last, "even", 5)
     best = last.painted(last.ranking(5))
-    tile = np.asarray(figures.tile(best[0].image[None], lab.TILE))
+    tile = np.asarray(figures.fitted(best[0].image[None], lab.TILE))
     assert tile.shape == (112, 112, 3)
     top = picture.height - 112 - 8
     # the probability is written over the lower left corner

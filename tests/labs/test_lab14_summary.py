@@ -97,7 +97,7 @@ def test_the_picture_is_not_its_own_neighbour(network, examples):
     methods = [one for one in lab.METHODS if one.title == "neighbours"]
     last = lab.ask(network, examples[3], 0, examples=examples[:8], methods=methods)
     (only,) = last.answers
-    own = lab.figures.tile(examples[3], lab.SIDE // 3)
+    own = lab.figures.fitted(examples[3], lab.SIDE // 3)
     alone = lab.figures.mosaic([own], gap=2)
     first = only.picture.crop((0, 0, *alone.size))
     assert first.tobytes() != alone.tobytes()

@@ -97,7 +97,7 @@ def depth_panel(
     after = activations.similarity(network, standard, change, depth_layers(network))
     curves = depth_picture(network, after, change.words)
     drawn = figures.side_by_side([curves, depth_key()], columns=1, gap=2)
-    seen = figures.tile(activations.distort(standard, change), TILE)
+    seen = figures.fitted(activations.distort(standard, change), TILE)
     return figures.side_by_side([seen, drawn]), depth_words(network, after, change.words)
 
 

@@ -130,7 +130,7 @@ def views_picture(frame: UnitFrame, pictures: Images) -> Image.Image:
     of = (views.image, views.map)
     over = drawn("over", of, lambda: mosaics.unit_over(views.image, views.map))
     best = views.picture
-    grown = figures.note("growing ...", TILE) if best is None else figures.tile(best.image, TILE)
+    grown = figures.note("growing ...", TILE) if best is None else figures.fitted(best.image, TILE)
     titles = [f"unit {unit} over the picture", "what excites it most"]
     above = figures.side_by_side([over, grown], titles)
     below = drawn("histogram", (views.map, views.patches), lambda: histogram(frame))
@@ -148,7 +148,7 @@ def _second(frame: UnitFrame, pictures: Images) -> Image.Image:
     if found is None:
         gradients = [figures.note("going back ...", TILE) for _ in RULE_WORDS]
     else:
-        gradients = [figures.tile(gradient_image(one.values[0]), TILE) for one in found.values()]
+        gradients = [figures.fitted(gradient_image(one.values[0]), TILE) for one in found.values()]
     titles = ["top patches", *(RULE_WORDS[rule] for rule in found or RULE_WORDS)]
     return figures.side_by_side([_patches(frame, pictures), *gradients], titles)
 

@@ -43,7 +43,7 @@ def _draw_evolving(
 
 @lru_cache(maxsize=40)  # a champion is painted once, and so many are shown
 def _tile(genome: Any, images_of: Callable[[Sequence[Any]], torch.Tensor]) -> Image.Image:
-    return figures.tile(images_of([genome]).cpu(), TILE)
+    return figures.fitted(images_of([genome]).cpu(), TILE)
 
 
 @declare.live("Evolution of pictures", draw=_draw_evolving, autostart=False)
@@ -105,7 +105,7 @@ def kinds_picture(kinds: Mapping[str, Sequence[Kind]]) -> Image.Image:
         raise BadSetting("each kind needs as many pictures as the others")
     several = [one for row in kinds.values() for one in row]
     return figures.mosaic(
-        [figures.tile(image[None], TILE) for *_, image in several],
+        [figures.fitted(image[None], TILE) for *_, image in several],
         titles=[name for name, *_ in several],
         values=[figures.per_cent(chance) for _, chance, _ in several],
         rows=list(kinds),

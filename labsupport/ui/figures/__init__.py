@@ -32,7 +32,6 @@ from labsupport.ui.figures.colours import (
     pixels,
     scale_of,
     spread,
-    tile,
 )
 from labsupport.ui.figures.maps import PLAIN_SIZE, boxes, heat_map, labelled, overlay, stretched
 from labsupport.ui.figures.scatter import (

@@ -74,20 +74,6 @@ def enlarge(picture: Pixels, times: int) -> Picture:
     return Image.fromarray(repeated(pixels(picture), times))
 
 
-def tile(image: torch.Tensor, side: int) -> Picture:
-    """An image (1, 3, H, W) with its longer side of about `side` pixels.
-
-    A small one is enlarged by a whole number, a large one made smaller.
-    """
-    from labsupport.core import images
-
-    height, width = image.shape[2:]
-    share = side / max(height, width)
-    if share < 1:
-        image = images.resize(image, (max(1, round(height * share)), max(1, round(width * share))))
-    return enlarge(image, max(1, int(share)))
-
-
 def repeated(values: NDArray[Any], times: int) -> NDArray[Any]:
     """(..., H, W, 3) -> (..., H * times, W * times, 3)"""
     return values if times == 1 else values.repeat(times, axis=-3).repeat(times, axis=-2)
@@ -182,14 +168,15 @@ def blank(width: int, height: int) -> Picture:
     return Image.new("RGB", (max(width, 1), max(height, 1)), ink.GROUND)
 
 
-def fitted(picture: Picture, side: int) -> Picture:
+def fitted(picture: Pixels, side: int) -> Picture:
     """A picture made smaller, or enlarged by a whole number, so that `side` pixels hold it."""
-    larger = picture.resize([max(1, side // max(picture.size)) * one for one in picture.size], 0)
+    shown = picture if isinstance(picture, Image.Image) else Image.fromarray(pixels(picture))
+    larger = shown.resize([max(1, side // max(shown.size)) * one for one in shown.size], 0)
     larger.thumbnail((side, side), Image.Resampling.LANCZOS)
     return larger
 
 
-def centred(picture: Picture, side: int) -> Picture:
+def centred(picture: Pixels, side: int) -> Picture:
     """A picture, with its opacity where it has one, in the middle of a white square."""
     shown = fitted(picture, side)
     sheet = blank(side, side)
