@@ -87,7 +87,7 @@ def test_a_detector_loads_only_when_it_is_chosen_and_answers_in_the_panel(menu):
     assert menu.value == "localization"
     labels = dict(menu.source.options)
     assert "detection: SSDlite" in labels
-    assert "detection: Faster R-CNN, small (download, 75 MB)" in labels
+    assert "Faster R-CNN, small (75 MB)" in labels
     assert made == []
     menu.put("ssdlite320_mobilenet_v3_large")
     assert menu.value.title == "SSDlite"
@@ -106,7 +106,7 @@ def test_a_detector_that_cannot_be_had_says_so_and_the_task_stays(menu):
     menu.put("segmentation")
     menu.put("fasterrcnn_resnet50_fpn_v2")
     loading, *_, (words, kind) = [one for one in said if one[0]]
-    wanted = "Loading detection: Faster R-CNN, ResNet-50 (download, 168 MB) ..."
+    wanted = "Loading Faster R-CNN, ResNet-50 (168 MB) ..."
     assert loading == (wanted, "note")
     assert words.endswith("could not be downloaded. segmentation stays.")
     assert kind == "control"  # the menu says it, not the picture

@@ -39,8 +39,8 @@ def scene() -> torch.Tensor:
 
 
 def task_menu(default: str) -> controls.LoadingMenu:
-    """A menu of the tasks, and of detection by torchvision's detectors; these download when they
-    are chosen. The value is a task's name, or a `Detector`.
+    """A menu of the tasks, and of detection by torchvision's detectors; these are downloaded, so
+    many MB, when they are chosen. The value is a task's name, or a `Detector`.
 
     One that cannot be had gives its `WeightsUnavailable` as a message in the panel, and the menu
     goes back to the task before.
@@ -49,8 +49,8 @@ def task_menu(default: str) -> controls.LoadingMenu:
     own = {task: task for task in TASKS}
     titles = dict(own)
     for name, title in detectors.NAMES.items():
-        far = "" if name in here else f" (download, {detectors.megabytes(name)} MB)"
-        titles[name] = f"detection: {title}{far}"
+        far = f"{title} ({detectors.megabytes(name)} MB)"
+        titles[name] = f"detection: {title}" if name in here else far
     return controls.LoadingMenu(
         titles, default, load=detectors.load, own=own, here=here, most=1, label="task"
     )
