@@ -179,7 +179,7 @@ def leaf_panel(
     """
     side = field_side(network, layer)
     tiles = unit_tiles(patches, shown, unit, side=side, context=context, count=count)
-    return tiles, unit_words(patches, unit, side, network.layer(layer).title)
+    return tiles, unit_words(patches, unit, side, network.layer(layer).title, count)
 
 
 def _concepts(_: str, start: str, made: declare.Made) -> Any:
@@ -299,13 +299,14 @@ def unit_tiles(
     return figures.mosaic(tiles, columns=columns, titles=titles, values=values)
 
 
-def unit_words(patches: TopPatches, unit: int, side: int, title: str) -> str:
+def unit_words(patches: TopPatches, unit: int, side: int, title: str, count: int = 9) -> str:
     """What the block shows, in a sentence; `title` is the layer's name for people."""
-    values = patches.values[patches.row(unit)]
+    values = patches.values[patches.row(unit), :count]
     known = values[~values.isnan()]
     which = "largest" if patches.order == "most" else "smallest"
     first, last = (_number(float(value)) for value in (known[0], known[-1]))
+    patches_shown = ink.counted(len(known), "patch")
     return (
-        f"{title}, unit {unit}: the {which} activations, {first} to {last} over "
-        f"{len(known)} pictures; it sees {side} x {side} pixels."
+        f"{title}, unit {unit}: {patches_shown} with the {which} activations, {first} to {last}, "
+        f"each of another picture. The frame is what the unit sees: {side} x {side} pixels."
     )

@@ -314,17 +314,23 @@ def network_menu(
 class ClassBox(Control):
     """A box to type a class into: a name (suggestions appear), an index, or nothing.
 
-    The value is the class's index; None, for an empty box, means the network's own answer. A name
+    The value is the class's index; None for an empty box, which `empty` says the meaning of. A name
     that the network does not know gives the nearest ones as a message in the panel.
     """
 
     def __init__(
-        self, network: Network | Control, default: str = "", *, label: str = "class"
+        self,
+        network: Network | Control,
+        default: str = "",
+        *,
+        label: str = "class",
+        empty: str = OWN_ANSWER,
     ) -> None:
+        self._empty = empty
         box = widgets.Combobox(
             value=default,
             options=_suggestions(value_of(network)),
-            placeholder=OWN_ANSWER,
+            placeholder=empty,
             continuous_update=False,
             **look(label),
         )
@@ -339,7 +345,7 @@ class ClassBox(Control):
     @property
     def value(self) -> int | None:
         text = str(self.source.value).strip()
-        if text.casefold() in ("", OWN_ANSWER):
+        if text.casefold() in ("", self._empty):
             return None
         network = self.network
         marked = re.fullmatch(r"(.*)\((\d+)\)|(\d+)", text)
@@ -354,7 +360,7 @@ class ClassBox(Control):
     @property
     def words(self) -> str:
         index = self.value
-        return OWN_ANSWER if index is None else self.network.categories[index]
+        return self._empty if index is None else self.network.categories[index]
 
     def steps(self) -> list[Step]:
         categories = self.network.categories
@@ -368,7 +374,7 @@ class ClassBox(Control):
         except errors.UnknownClass:
             self._say(
                 f"{self.network.name} does not know the class {self.source.value!r}: "
-                f"now {OWN_ANSWER} is taken."
+                f"now {self._empty} is taken."
             )
             self.source.value = ""
 

@@ -157,10 +157,15 @@ def network_of(
     )
 
 
-def class_of(network: str = "network", start: str = "", *, label: str = "class") -> Any:
-    """A box to type a class into, of the network of that name: a control, or settled."""
+def class_of(
+    network: str = "network", start: str = "", *, label: str = "class", **empty: str
+) -> Any:
+    """A box to type a class into, of the network of that name: a control, or settled. `empty` says
+    what an empty box means, if not the network's own answer."""
     return Declared(
-        lambda name, at, made: controls.ClassBox(made[network], at, label=name), start, label
+        lambda name, at, made: controls.ClassBox(made[network], at, label=name, **empty),
+        start,
+        label,
     )
 
 

@@ -89,12 +89,11 @@ def number(value: float) -> str:
 def counted(count: int, thing: str) -> str:
     """A number and what it counts.
 
-    >>> counted(1, "step"), counted(0, "step"), counted(2, "class")
-    ('1 step', '0 steps', '2 classes')
+    >>> counted(1, "step"), counted(0, "step"), counted(2, "class"), counted(9, "patch")
+    ('1 step', '0 steps', '2 classes', '9 patches')
     """
-    return (
-        f"{count} {thing}" if count == 1 else f"{count} {thing}{'es' if thing[-1] == 's' else 's'}"
-    )
+    several = thing + ("es" if thing.endswith(("s", "ch")) else "s")
+    return f"{count} {thing if count == 1 else several}"
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[tuple[float, str]]:

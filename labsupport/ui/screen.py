@@ -58,7 +58,7 @@ STYLE = """<style>
 .lab-readout > div > div { line-height: 19px; white-space: pre-line; max-width: 72em; }
 .lab-message > div > div {
   line-height: 1.4; padding: 2px 8px; border-left: 4px solid; overflow-wrap: anywhere;
-  white-space: normal;
+  white-space: normal; max-height: 88px; overflow-y: auto;
 }
 .lab-message .error { border-color: #d32f4a; }
 .lab-message .note { border-color: #3d9bd6; }

@@ -102,7 +102,7 @@ def test_gaps_are_white(colourful, shown):
     few = top_patches(colourful, "relu1", shown[:1], k=2, suppress="picture")
     picture = np.asarray(lab.unit_tiles(few, shown, 0, side=8, count=2))
     assert (picture[:, -100:] == 255).all()
-    assert "over 1 pictures" in lab.unit_words(few, 0, 8, "relu1")
+    assert "1 patch with the largest" in lab.unit_words(few, 0, 8, "relu1")
 
 
 def test_the_mean_is_the_mean(best, shown):
@@ -128,7 +128,7 @@ def test_the_panel_searches_once_and_leafs_at_once(monkeypatch, shown, opened):
     panel.controls["count"].source.value = 4
     assert search.call_count == 1
     assert panel.picture.tobytes() != first
-    assert "fire2, unit 5: the largest activations" in panel.words
+    assert "fire2, unit 5: 4 patches with the largest" in panel.words
     panel.controls["order"].source.value = "least"
     panel.settle()
     assert search.call_count == 2

@@ -237,9 +237,10 @@ def _download(recipe: Recipe, path: Path) -> None:
         digest = path.stem.rpartition("-")[2]
         torch.hub.download_url_to_file(url, str(path), digest, progress=True)
     except (OSError, RuntimeError) as error:
+        why = "there is no connection" if isinstance(error, socket.gaierror) else error
         raise WeightsUnavailable(
             f"the weights of {recipe.name} are not on this computer and could not be downloaded "
-            f"({error}). {_way_out(recipe)}"
+            f"({why}). {_way_out(recipe)}"
         ) from None
 
 

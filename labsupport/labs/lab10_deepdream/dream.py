@@ -88,7 +88,7 @@ def dream_panel(
     network: Network = declare.network_of(),
     layer: str = declare.layer_of("network", "fire7", keep=has_map),
     second: str = declare.layer_of("network", "fire4", keep=has_map, label="mixed with"),
-    share: float = declare.real(0.0, 0.0, 1.0, step=0.1, label="of the second"),
+    share: float = declare.real(0.0, 0.0, 1.0, step=0.1, label="share of the second layer"),
     how: Mapping[str, Any] = RECIPE,
     side: int = declare.whole(480, 240, 640, step=80, unit="px", label="longer side"),
     seed: int = declare.seed(),

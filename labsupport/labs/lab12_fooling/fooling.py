@@ -17,12 +17,12 @@ from labsupport.ui import declare, figures, ink
 
 DIRECTIONS = {  # and how many steps are taken along the gradient
     "random signs": 0,
-    "one step along the signs of the gradient": 1,
+    "one step along the gradient's signs": 1,
     "ten small steps along the signs": 10,
     "forty small steps along the signs": 40,
 }
 _DEFENCES = {"none": "", "save as PNG": "8 bits", "JPEG": "jpeg", "blur": "blur", "noise": "noise"}
-_TOWARDS = declare.class_of(label="towards the class")
+_TOWARDS = declare.class_of(label="towards the class", empty="none: away from its own answer")
 _FEW = 5  # steps, each a third of eps, where many pictures are attacked
 _LINES = 6
 _SERIES_WORDS = 26  # letters of a class's name in a legend
