@@ -137,7 +137,7 @@ class ClipMenu(controls.UploadMenu):
 
     def __init__(self, default: str = "china") -> None:
         self._sources = pictures()
-        titles = {name: f"over {self._sources[name].title}" for name in CLIPS}
+        titles = {name: self._sources[name].title for name in CLIPS}
         button = {
             "accept": "image/*,video/*",
             "multiple": True,
