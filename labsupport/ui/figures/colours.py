@@ -171,7 +171,8 @@ def blank(width: int, height: int) -> Picture:
 def fitted(picture: Pixels, side: int) -> Picture:
     """A picture made smaller, or enlarged by a whole number, so that `side` pixels hold it."""
     shown = picture if isinstance(picture, Image.Image) else Image.fromarray(pixels(picture))
-    larger = shown.resize([max(1, side // max(shown.size)) * one for one in shown.size], 0)
+    times = max(1, side // max(shown.size))
+    larger = shown.resize([times * one for one in shown.size], Image.Resampling.NEAREST)
     larger.thumbnail((side, side), Image.Resampling.LANCZOS)
     return larger
 

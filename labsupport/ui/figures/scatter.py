@@ -109,7 +109,8 @@ def pictures_at(
     sheet = blank(size, size)
     last = [*numbered, *([] if chosen is None else [chosen])]
     taken = np.zeros((size // _CELL + 1, size // _CELL + 1), dtype=bool)
-    for number in [n for n in range(len(places)) if n not in set(last)] + last:
+    first = sorted(set(range(len(places))).difference(last))
+    for number in [*first, *last]:
         if apart and not _claimed(taken, places[number], tile):
             continue
         one = picture(number)
