@@ -14,7 +14,6 @@ the tests have a way of their own to the same numbers.
 """
 
 import importlib
-import importlib.util
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -35,7 +34,6 @@ Attack = Callable[[], Tensor]
 _PICTURES = ("koala", "macaw", "kitten", "coffee")
 _MANY = 32  # a usual batch
 _EPS, _STEP, _STEPS = 4 / 255, 0.5 / 255, 40
-_COMPARED = (0, 1, 5, 20)  # steps that a peer has taken before ours is compared with its next
 _ALIKE = 0.995  # of the pixels: where a gradient is nearly 0, its sign hangs on rounding
 _AS_GOOD = 0.05  # of the loss: after 40 such signs the ways have parted, and end equally high
 _WANTED = {  # of FGSM and of PGD
@@ -49,25 +47,6 @@ _WANTED_OF_FEW = _WANTED | {"foolbox": (1.2, 1.1), "torchattacks": (0.9, 1.0)}
 def bench() -> None:
     """Print the ratios; "below" marks one that does not reach what is wanted."""
     race(_contests(networks.load()))
-    for words in _step_by_step(networks.load()):
-        print(words, flush=True)
-
-
-def _step_by_step(network: Network) -> Iterator[str]:
-    """How alike one step is that begins at a peer's own picture.
-
-    Whole ways part after some steps: where a gradient is 0 but for rounding, its sign is a matter
-    of chance, and the next step begins elsewhere.
-    """
-    seen, labels = _labeled(network, map(images.sample, _PICTURES))
-    low, high = (seen - _EPS).clamp(min=0), (seen + _EPS).clamp(max=1)
-    for name in filter(importlib.util.find_spec, ("foolbox", "torchattacks")):
-        for steps in _COMPARED:
-            begun = _ATTACKS[name](seen, labels, steps)() if steps else seen
-            theirs = _ATTACKS[name](seen, labels, steps + 1)()
-            ours = fgsm(network, begun.contiguous(), eps=_STEP, label=labels).images
-            alike = float(((ours.clamp(low, high) - theirs).abs() < 1e-6).float().mean())
-            yield f"step {steps + 1} from the picture of {name}: {alike:.4%} of the numbers alike"
 
 
 def _labeled(network: Network, pictures: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
