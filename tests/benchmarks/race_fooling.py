@@ -9,8 +9,7 @@ There are two sizes. Of four photos, one step is little more than one bare pass,
 there. Of 32 pictures a peer makes one batch, which needs fresh memory all the time, and ours are
 parts of it.
 
-Neither is a dependency: torchattacks asks for a version of requests that JupyterLab refuses, and
-the tests have a way of their own to the same numbers.
+Neither is a dependency: torchattacks asks for a version of requests that JupyterLab refuses.
 """
 
 import importlib

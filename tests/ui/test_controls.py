@@ -121,8 +121,7 @@ def test_one_change_tells_each_listener_once_however_many_follow(menu, birds):
     seen = []
     menu.listen(lambda: seen.append((layer.network.name, channel.value)), lambda *words: None)
     menu.put("birds")
-    assert seen == [(birds.name, 1)]
-    assert channel.source.max == 1
+    assert (seen, channel.source.max) == ([(birds.name, 1)], 1)
 
 
 def test_a_control_that_nobody_listens_to_any_more_lets_go(menu):
@@ -337,11 +336,14 @@ def test_the_layer_menu_shows_shapes_and_follows_the_network(menu, pets):
     maps = controls.LayerMenu(pets, **has_map)
     assert ([value for _, value in maps.source.options], maps.value) == (["0", "1"], "1")
     # after a change of network the layer is as deep as before
-    module = nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(9)], nn.Flatten(), nn.Linear(192, 2))
+    module = nn.Sequential(*[nn.Conv2d(3, 3, 1)] * 14, nn.Flatten(), nn.Linear(192, 2))
     deep = networks.wrap(module, input_size=8)
     menu = controls.network_menu("deep", names=[], own={"deep": deep, "pets": pets})
     layer = controls.LayerMenu(menu, "8", **has_map)
     menu.put("pets")
+    assert layer.value == "1"
+    menu.put("deep")
+    layer.source.value = controls._MORE  # all layers: the one that is shown stays, and no older one
     assert layer.value == "1"
     for given, settings, words in (
         ((), {"keep": lambda known: False}, "no layer of the kind"),
