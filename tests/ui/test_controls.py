@@ -336,8 +336,8 @@ def test_the_layer_menu_shows_shapes_and_follows_the_network(menu, pets):
     maps = controls.LayerMenu(pets, **has_map)
     assert ([value for _, value in maps.source.options], maps.value) == (["0", "1"], "1")
     # after a change of network the layer is as deep as before
-    module = nn.Sequential(*[nn.Conv2d(3, 3, 1)] * 14, nn.Flatten(), nn.Linear(192, 2))
-    deep = networks.wrap(module, input_size=8)
+    many = [nn.Conv2d(3, 3, 1) for _ in range(14)]
+    deep = networks.wrap(nn.Sequential(*many, nn.Flatten(), nn.Linear(192, 2)), input_size=8)
     menu = controls.network_menu("deep", names=[], own={"deep": deep, "pets": pets})
     layer = controls.LayerMenu(menu, "8", **has_map)
     menu.put("pets")
