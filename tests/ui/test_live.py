@@ -367,7 +367,7 @@ def test_progress_is_the_frames_own_or_unknown(make):
 def test_while_it_runs_the_time_left_is_said_and_nothing_read_aloud(make, work):
     work.pause = 0.05
     live = begun(make(), 200)
-    assert 'aria-live="off"' in live._readout.value
+    assert until(lambda: 'aria-live="off"' in live._readout.value)
     assert until(lambda: " s left (running)" in live._said_progress.value)
     live.stop()
     assert live._said_progress.value.endswith("(stopped)")
