@@ -19,7 +19,7 @@ os.environ["OMP_NUM_THREADS"] = str(
 )
 # A thread that waits for another sleeps: on cores that are busy, those that spin took ten times
 # the processor's time for the same two-threaded steps.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 os.environ.setdefault("MPLBACKEND", "agg")
 # Else each process and each kernel compiles the package and these tests anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -93,12 +93,16 @@ def inside(home: Path) -> Path:
 def environment_variables(**more: str) -> dict[str, str]:
     """Environment variables for what the commands start: our folder is importable, kernels ours.
 
-    PyTorch's threads sleep while they wait for each other. Otherwise they spin, and as soon as the
-    cores are shared, by a second kernel or anything else, a pass takes thirty times as long.
+    PyTorch's threads spin for microseconds while they wait for each other, and then sleep. Left
+    alone they spin for milliseconds, and as soon as the cores are shared, by a second kernel or
+    anything else, a pass takes thirty times as long; if they only sleep, half as long again.
     """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     settled = {"PYTHONPATH": os.pathsep.join(paths), "JUPYTER_PREFER_ENV_PATH": "1"}
-    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **settled, **more}
+    waiting = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+    if waiting.keys() & os.environ.keys():
+        waiting = {}
+    return {**waiting, **os.environ, **settled, **more}
 
 
 def exec_program(command: Sequence[str | Path], **variables: str) -> int:

@@ -97,6 +97,15 @@ def free_memory(device: torch.device) -> int | None:
     return min(free, default=None)
 
 
+def reuse_large_blocks() -> None:
+    """Let Linux's C library keep blocks of up to 32 MiB when they are freed, for the next time.
+
+    It maps afresh what is at least as large as the largest block so far, and a pass needs its
+    largest block again and again: so a larger one comes first, of which no page is touched.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
+
+
 def in_batches(
     fn: Callable[[torch.Tensor], torch.Tensor],
     items: torch.Tensor | Sequence[torch.Tensor],

@@ -70,16 +70,17 @@ def test_on_windows_the_program_is_waited_for_and_ctrl_c_is_left_to_it(
 
 
 def test_kernels_come_from_our_environment_and_find_the_package(monkeypatch: pytest.MonkeyPatch):
-    for name in ("PYTHONPATH", "OMP_WAIT_POLICY"):
+    for name in ("PYTHONPATH", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
     variables = interpreters.environment_variables(JUPYTER_TOKEN="secret")
     assert variables["PYTHONPATH"] == str(interpreters.ROOT)
     assert variables["JUPYTER_PREFER_ENV_PATH"] == "1"
     assert variables["JUPYTER_TOKEN"] == "secret"
-    # many kernels share the cores: threads that wait do not spin, unless somebody wants them to
-    assert variables["OMP_WAIT_POLICY"] == "PASSIVE"
+    # many kernels share the cores: threads that wait spin little, unless somebody wants them to
+    assert (variables["OMP_WAIT_POLICY"], variables["GOMP_SPINCOUNT"]) == ("PASSIVE", "1000")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert interpreters.environment_variables()["OMP_WAIT_POLICY"] == "ACTIVE"
+    variables = interpreters.environment_variables()
+    assert variables["OMP_WAIT_POLICY"] == "ACTIVE" and "GOMP_SPINCOUNT" not in variables
 
 
 def test_a_command_is_carried_out_here_or_given_on_whole(executed, monkeypatch):

@@ -64,6 +64,8 @@ class Network:
     ) -> None:
         self.name, self.source, self.input_size = name, source, input_size
         self.device = devices.pick(device)
+        if self.device.type == "cpu":
+            devices.reuse_large_blocks()
         self.graph = traced.to(self.device).to(memory_format=torch.channels_last)
         nodes = [node for node in traced.graph.nodes if node.op not in {"get_attr", "output"}]
         self.operations: tuple[Operation, ...] = tuple(operation(node, traced) for node in nodes)

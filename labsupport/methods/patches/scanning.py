@@ -84,7 +84,8 @@ class Lists:
         values = np.concatenate([self.values, more.values], 1)
         places = np.concatenate([self.places, more.places], 1)
         keys = (places[..., COLUMN], places[..., ROW], places[..., IMAGE], -values)
-        both = Lists(values, places)._in_order(np.lexsort(keys, axis=-1))
+        order = np.lexsort(keys, axis=-1)
+        both = Lists(values, places)._in_order(order if ranking.apart else order[:, : ranking.k])
         if ranking.apart:
             both = both._one_of_each_picture()
         return Lists(both.values[:, : ranking.k], both.places[:, : ranking.k])
@@ -224,19 +225,16 @@ class Scan:
 
     def _insert(self, units: Numbers, more: Lists) -> None:
         """Lists (M, R), each for one of `units` (M,), into the lists of those units."""
+        there = more.places[..., IMAGE] >= 0
+        units = units.repeat(there.sum(1))  # one for each entry
         order = np.argsort(units, kind="stable")
         touched, start, group = np.unique(units[order], return_index=True, return_inverse=True)
         slot = np.arange(len(order)) - start[group]
-        fresh = Lists.empty(len(touched), int(slot.max()) + 1, more.values.shape[1])
-        fresh.values[group, slot], fresh.places[group, slot] = (
-            more.values[order],
-            more.places[order],
-        )
-        flat = Lists(
-            fresh.values.reshape(len(touched), -1), fresh.places.reshape(len(touched), -1, 8)
-        )
+        fresh = Lists.empty(len(touched), int(slot.max()) + 1)
+        fresh.values[group, slot] = more.values[there][order]
+        fresh.places[group, slot] = more.places[there][order]
         before = Lists(self.lists.values[touched], self.lists.places[touched])
-        after = before.with_more(flat, self.ranking)
+        after = before.with_more(fresh, self.ranking)
         self.lists.values[touched], self.lists.places[touched] = after.values, after.places
 
     def _grid(self, size: Pair, shape: Pair) -> Grid:
