@@ -411,6 +411,40 @@ def _snapshots(
             yield Snapshot(now, frame.step, frame.steps, frame.loss, frame.accuracy)
 
 
+def classifier_of(network: Network) -> LinearClassifier:
+    """The weights and biases of a network that is linear, for pixels in [0, 1].
+
+    They are read off its answers: the bias is the score of the black picture, the weights are
+    the gradients of the scores, the same at every picture.
+
+    Errors: `BadSetting` for a network that is not linear.
+    """
+    count, size = len(network.categories), network.input_size
+    # contiguous: the rows of a batch must not depend on how the network likes its images
+    black = torch.zeros(count, 3, *size, device=network.device)
+    with torch.enable_grad():
+        black.requires_grad_(True)
+        scores = network.scores(black)
+        (weights,) = torch.autograd.grad(scores.diagonal().sum(), black)
+    classifier = LinearClassifier(
+        weights.detach().cpu().contiguous(), scores[0].detach().cpu(), network.categories
+    )
+    _check_linear(network, classifier)
+    return classifier
+
+
+def _check_linear(network: Network, classifier: LinearClassifier) -> None:
+    random = torch.Generator().manual_seed(0)
+    probe = torch.rand(4, 3, *network.input_size, generator=random)
+    real = network.scores(probe).detach().cpu()
+    scale = max(float(real.abs().max()), 1e-6)
+    if not torch.allclose(real, classifier.scores(probe), rtol=0, atol=1e-3 * scale):
+        raise BadSetting(
+            f"{network.name} is not linear: its scores are no weighted sum of the pixels. "
+            "linear.train(...) trains one that is"
+        )
+
+
 # Breaking them
 
 

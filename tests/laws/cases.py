@@ -431,13 +431,14 @@ def _linear_numbers(network: Network, image: torch.Tensor, _: object) -> object:
     x, w = image[0, :, 4], image[0, :, 5] - 0.5
     points, classifier = image[0].flatten(0, 1), _linear(network)
     labels = (points[:, 0] > points[:, 1]).long()
-    here = replace(classifier, weights=classifier.weights.cpu(), bias=classifier.bias.cpu())
-    matrix = li.strength_matrix(classifier, image, here.scores(image).argmax(1))
+    found = li.classifier_of(classifier.network())
+    matrix = li.strength_matrix(classifier, image, found.scores(image).argmax(1))
     return {
         "predicted": vars(li.predict(x, w, 0.5)),
         "steps": [li.minimal_step(w, 2.0), li.step_to_boundary(x, w, 0.5)],
         "fitted": li.fit_logistic(points, labels, weight_decay=0.1).weights,
-        "scores": here.scores(image),
+        "read off": {"weights": found.weights, "bias": found.bias},
+        "scores": found.scores(image),
         "matrix": matrix.nan_to_num(-1, posinf=9),
     }
 
@@ -688,7 +689,7 @@ CALLS = [
     ),
     Case(
         "linear.predict linear.minimal_step linear.step_to_boundary "
-        "linear.fit_logistic linear.strength_matrix",
+        "linear.fit_logistic linear.classifier_of linear.strength_matrix",
         _linear_numbers,
     ),
     Case("linear.train", _learned),

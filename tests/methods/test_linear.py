@@ -9,6 +9,7 @@ import toys
 from torch import nn
 
 from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.images.perturbations import signed_step
 from labsupport.core.images.sets import LabelledImages
 from labsupport.methods import linear
@@ -84,7 +85,7 @@ def test_at_the_minimum_the_gradient_is_zero(count, size, scale, decay):
     assert fitted.loss == pytest.approx(float(loss))
 
 
-def test_scores_are_sums_and_its_network_says_the_same():
+def test_scores_are_sums_its_network_says_the_same_and_can_be_read_off_again():
     one, pictures = classifier(), toys.image(5, 7, count=3)
     by_hand = torch.einsum("nchw,kchw->nk", pictures, one.weights) + one.bias
     assert torch.allclose(one.scores(pictures), by_hand, atol=1e-4)
@@ -93,6 +94,17 @@ def test_scores_are_sums_and_its_network_says_the_same():
 
     network = one.network()
     assert torch.allclose(network(pictures), one.scores(pictures), atol=1e-4)
+    again = linear.classifier_of(network)
+    assert torch.allclose(again.weights, one.weights, atol=1e-5)
+    assert torch.allclose(again.bias, one.bias, atol=1e-5)
+    assert again.categories == one.categories
+    # a normalization is folded in
+    module = toys.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 20, 5)))
+    network = networks.wrap(module, mean=(0.2, 0.4, 0.6), std=(0.5, 0.3, 0.2), input_size=(4, 5))
+    read = linear.classifier_of(network)
+    pictures = toys.image(4, 5, count=6)
+    assert torch.allclose(read.scores(pictures), network(pictures), atol=1e-4)
+    assert torch.allclose(read.bias, network(torch.zeros(1, 3, 4, 5))[0], atol=1e-4)
 
 
 def test_scaling_changes_confidence_and_nothing_else():
@@ -238,6 +250,7 @@ def test_the_matrix_holds_the_medians_of_what_is_named_rightly():
 
 def test_what_cannot_work_is_refused():
     one, picture, fit = classifier(), toys.image(5, 7), linear.fit_logistic
+    bent = toys.chain(lambda: [nn.Conv2d(3, 4, 3), nn.ReLU()], classes=3, input_size=(8, 7))
     toys.assert_refused(
         ("UnknownClass: .*nearest", one.index, "x"),
         *(("UnknownClass: .*classes 0 to 3", one.index, wrong) for wrong in (4, -1)),
@@ -249,6 +262,7 @@ def test_what_cannot_work_is_refused():
         ("as many weights", linear.predict, [1.0, 2.0], [1.0]),
         ("all zero", linear.minimal_step, [0.0, 0.0], 1.0),
         ("gain", linear.minimal_step, [1.0], -1.0),
+        ("not linear", linear.classifier_of, bent),
         *(
             (words, fit, torch.zeros(4, 2), torch.tensor(labels), {"weight_decay": decay})
             for words, labels, decay in (

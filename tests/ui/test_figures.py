@@ -27,9 +27,6 @@ def area(picture: Image.Image, left: int, top: int, right: int, bottom: int) -> 
     return np.asarray(picture)[top:bottom, left:right]
 
 
-# -- pixels
-
-
 @pytest.mark.parametrize(
     "form",
     [
@@ -47,9 +44,6 @@ def test_every_form_of_one_picture_has_the_same_pixels(form):
     assert np.array_equal(figures.pixels(form(image)), expected)
     large = np.asarray(figures.enlarge(form(image), 3))  # repeats pixels and invents none
     assert np.array_equal(large, expected.repeat(3, 0).repeat(3, 1))
-
-
-# -- colours
 
 
 def signed(*values: float, **limits) -> np.ndarray:
@@ -88,9 +82,6 @@ def test_limits_are_the_ends_of_the_scale_and_what_was_not_computed_is_grey():
     assert figures.spread(weights).tolist() == [[[0.0, 0.5]], [[0.75, 1.0]]]
     assert figures.spread(weights, shared=True).tolist() == [[[0.0, 0.5]], [[0.625, 0.75]]]
     assert figures.spread(torch.zeros(1, 2)).tolist() == [[0.5, 0.5]]
-
-
-# -- mosaics
 
 
 def test_each_tile_stands_at_its_place_with_white_between():
@@ -172,9 +163,6 @@ def test_what_cannot_be_drawn_is_refused_in_words(words, call):
         call()
 
 
-# -- maps
-
-
 def test_a_heat_map_shows_each_number_as_a_square_of_its_colour_beside_its_scale():
     numbers = np.arange(6.0).reshape(2, 3)
     picture = np.asarray(figures.heat_map(numbers, enlarge=50))
@@ -219,9 +207,6 @@ def test_boxes_are_white_between_dark_lines_and_stay_in_the_picture():
     assert picture.shape == (40, 40, 3)
     twice = figures.boxes(flat(0.5, side=40), [(10, 10, 30, 30)], [0.5], enlarge=2)
     assert twice.size == (80, 80)
-
-
-# -- compositions, bars, curves
 
 
 def test_pictures_side_by_side_share_their_top_edge_and_line_up_in_columns():
@@ -281,9 +266,6 @@ def test_nothing_here_touches_pyplot():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# -- text
-
-
 def test_fitted_and_wrapped_text_is_never_too_wide():
     for limit in (0, 10, 40, 100, 400):
         for text in (LONG, "x" * 80, "", "kite"):
@@ -298,9 +280,6 @@ def test_ticks_are_round_inside_and_different():
         assert len(marks) >= 2
         assert all(low - 1e-12 <= value <= high + 1e-12 for value, _ in marks), (low, high)
         assert len({words for _, words in marks}) == len(marks)
-
-
-# -- out of here
 
 
 def test_show_gives_a_lossless_png_with_its_words_and_exactly_its_pixels():

@@ -33,9 +33,6 @@ def shown_size(panel: Panel) -> tuple[int, int]:
     return Image.open(BytesIO(bytes(panel.image.value))).size
 
 
-# -- drawing
-
-
 def test_the_default_is_drawn_at_once_and_a_change_follows_in_its_own_width_on_the_page():
     panel = make_panel()
     assert panel.words == "8 pixels, shade 10"
@@ -108,9 +105,6 @@ def test_costs_choose_how_sliders_and_the_button_behave():
     assert panel.settings["side"] == 30
 
 
-# -- cost
-
-
 def test_cost_is_measured_and_a_slow_first_time_is_forgiven():
     waits = iter([0.2])
 
@@ -140,9 +134,6 @@ def test_slow_work_with_a_quick_drawing_lets_the_drawing_follow_the_slider():
     assert panel.message == ""
     panel.controls["side"].put(8)
     assert panel.words == "8 pixels, shade 99"  # remembered, so no Run is needed
-
-
-# -- threads
 
 
 def test_the_latest_value_wins_and_those_between_are_dropped():
@@ -198,9 +189,6 @@ def test_a_drawing_that_moves_its_own_control_does_not_lock_up():
     assert panel.words == "21 pixels, shade 0"
 
 
-# -- errors
-
-
 def broken_at_40(error: Exception) -> Panel:
     def draw(side):
         if side == 40:
@@ -238,9 +226,6 @@ def test_called_from_code_every_error_is_raised():
         make_panel(lambda side: square(side), shaded=True)
 
 
-# -- saving
-
-
 def test_saved_pictures_are_numbered_lossless_and_carry_their_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     panel = make_panel()
@@ -269,9 +254,6 @@ def test_a_typed_place_is_a_file_or_a_folder_and_nothing_is_overwritten(tmp_path
         assert panel.complaint
         assert words in panel.message
     assert panel.error is None
-
-
-# -- the page, and afterwards
 
 
 def test_a_page_gets_widgets_or_the_picture_and_its_words():
