@@ -73,12 +73,13 @@ def words_of(lab: str) -> str:
     """What pytest selects a lab's tests by: the names of its notebook, module and methods.
 
     >>> words_of("5")
-    '05_occlusion or lab05 or [05. or test_occlusion or [occlusion.'
+    '05_occlusion or lab05 or [05. or test_occlusion or [occlusion. or methods.occlusion'
     """
     name = notebooks.chosen([lab])[0].stem
     methods = METHODS.get(name[:2], ())
     own = [name, f"lab{name[:2]}", f"[{name[:2]}."]
-    return " or ".join([*own, *(word for one in methods for word in (f"test_{one}", f"[{one}."))])
+    patterns = ("test_{}", "[{}.", "methods.{}")  # its tests, the laws' cases, its examples
+    return " or ".join([*own, *(each.format(one) for one in methods for each in patterns)])
 
 
 def workers() -> int:

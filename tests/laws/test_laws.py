@@ -113,8 +113,8 @@ CALLERS_MODES = {
 }
 
 
-@each_case
 @pytest.mark.parametrize("title", ["SqueezeNet", "plain"])
+@each_case
 def test_a_call_gives_the_same_again_and_leaves_nothing_behind(case, title):
     """Whatever the caller's grad mode, whatever was drawn before, also when a layer raises."""
     if title == "plain" and not case.uses_network:

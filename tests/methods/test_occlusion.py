@@ -107,7 +107,7 @@ def filled(network, image, name) -> tuple[object, torch.Tensor]:
     return asked, torch.tensor(colour).view(1, 3, 1, 1).expand_as(image)
 
 
-@pytest.mark.parametrize("fill", [*COLOURS, "mean", "noise", "blur", "a colour", "an image"])
+@pytest.mark.parametrize("fill", [*occlusion.FILLS, "a colour", "an image"])
 @pytest.mark.parametrize(
     ("size", "window", "stride"),
     [((40, 32), (9, 9), (8, 8)), ((33, 47), (6, 12), (9, 5)), ((32, 32), (4, 4), (10, 10))],
