@@ -40,7 +40,7 @@ def race(name: str) -> Section:
     code = f"import sys; sys.path[:0] = {folders}; import race_{name} as it; it.bench()"
     with subprocess.Popen(
         [sys.executable, "-c", code],
-        env=interpreters.environment_variables(),
+        env=interpreters.environment_variables(GOMP_SPINCOUNT="300000"),  # PyTorch's own, as peers
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
