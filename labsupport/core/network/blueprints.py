@@ -77,8 +77,10 @@ def blueprint_of(build: Callable[[], nn.Module], *, name: str, input_size: Pair)
     Errors: `CannotTrace` where its forward pass cannot be followed.
     """
     module = _bare(build)
-    traced = tracing.trace(module, catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
-    _empty(traced)
+    mean, std = catalog.IMAGENET_MEAN, catalog.IMAGENET_STD
+    traced = tracing.trace(module, mean, std, input_size, computing=False)
+    for part in (traced.graph, traced.origin):
+        _empty(part)
     network = Network(
         traced,
         name=name,
@@ -102,7 +104,7 @@ def _bare(build: Callable[[], nn.Module]) -> nn.Module:
             return build().to("meta")
 
 
-def _empty(traced: fx.GraphModule) -> None:
+def _empty(traced: nn.Module) -> None:
     """One zero stands for all weights of a tensor; buffers that were never filled become zeros."""
     for part in traced.modules():
         for name, weights in part.named_parameters(recurse=False):

@@ -5,7 +5,7 @@ import socket
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import nn
 from labsupport.core import bundled
 from labsupport.core.errors import BadSetting, LabError, UnknownNetwork, WeightsUnavailable, nearest
 from labsupport.core.images import crops
-from labsupport.core.network import tracing
+from labsupport.core.network import checkup, copies, tracing
 from labsupport.core.network.architectures import convnetjs, lenet
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import Pair
@@ -27,6 +27,7 @@ Three = tuple[float, float, float]
 
 IMAGENET_MEAN: Three = (0.485, 0.456, 0.406)
 IMAGENET_STD: Three = (0.229, 0.224, 0.225)
+_OURS = ("auto", "bundled", "torchvision", "random")  # weights that need no check-up
 _SEED = 0  # of the weights that "random" gives
 _PATIENCE = 3.0  # seconds to wait for a download server before saying that there is none
 
@@ -296,8 +297,10 @@ def load(
     made = recipe(name)
     given, source = state(made, weights)
     module = build(made, given, source)
+    theirs = weights not in _OURS
+    traced = tracing.trace(module, made.mean, made.std, made.input_size, computing=theirs)
     return Network(
-        tracing.trace(module, made.mean, made.std),
+        checkup.examined(traced, made.input_size) if theirs else traced,
         name=name,
         architecture=type(module).__name__,
         source=source,
@@ -315,13 +318,16 @@ def wrap(
     categories: Sequence[str] | None = None,
     input_size: int | Pair = 224,
     name: str | None = None,
-    source: str = "your own module",
     device: str | torch.device | None = None,
+    check: bool = True,
 ) -> Network:
     """A student's own classifier as a `Network`.
 
     The module takes images (N, 3, H, W), normalized by `mean` and `std`, and gives scores
-    (N, classes). It is copied; the module itself is never changed.
+    (N, classes), or a tuple or dictionary with the scores in it. Where `mean` and `std` are one
+    number each it takes grey images (N, 1, H, W). It is copied; the module itself is never changed.
+    With `check` its scores and gradients are compared with the module's own; what was put right
+    stands in `network.notes`.
 
     Errors: `CannotTrace` says why the forward pass cannot be followed, `BadSetting` what does not
     fit together.
@@ -331,16 +337,25 @@ def wrap(
     >>> network(torch.rand(5, 3, 8, 8)).shape
     torch.Size([5, 2])
     """
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-        raise BadSetting("mean and std are three numbers each (red, green, blue), std above 0")
+    if not len(mean) == len(std) or len(mean) not in (1, 3) or min(std) <= 0:
+        raise BadSetting(
+            "mean and std are three numbers each (red, green, blue), or one each for a network of "
+            "grey images; std is above 0"
+        )
     size = (input_size, input_size) if isinstance(input_size, int) else input_size
-    example = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(0))
-    traced = tracing.trace(module, tuple(mean), tuple(std), example)
+    traced = tracing.trace(module, tuple(mean), tuple(std), size)
+    if check:
+        traced = checkup.examined(traced, size)
+    else:
+        traced = replace(
+            traced, notes=(*traced.notes, "not compared with the module (check=False)")
+        )
+    kind = type(copies.unwrapped(module)).__name__
     return Network(
         traced,
-        name=name or type(module).__name__,
-        architecture=type(module).__name__,
-        source=source,
+        name=name or kind,
+        architecture=kind,
+        source="your own module",
         categories=categories,
         input_size=size,
         device=device,

@@ -19,7 +19,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from labsupport.core.network import tracing
+from labsupport.core.network import graphs
 from labsupport.core.network.layers import Size
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import (
@@ -78,10 +78,12 @@ class Plan:
     """
 
     def __init__(self, network: Network, outputs: Sequence[Output], size: Pair) -> None:
-        self.network, self.outputs, self.size = network, tuple(outputs), size
-        self.shapes = network.shapes(size)
-        needed = tracing.needed_for(output.node for output in outputs)
-        self.operations = [one for one in network.operations if one.node in needed]
+        self.network, self.size = network.at(size), size
+        nodes = self.network.same_layers([output.node for output in outputs], network)
+        outputs = [replace(one, node=node) for one, node in zip(outputs, nodes, strict=True)]
+        self.outputs, self.shapes = tuple(outputs), self.network.shapes(size)
+        needed = graphs.needed_for(nodes)
+        self.operations = [one for one in self.network.operations if one.node in needed]
         self.dense = _dense(self.operations, self.shapes)
         self.users = Counter(source for one in self.operations for source in one.inputs)
         self.users.update(output.node for output in outputs)
@@ -539,7 +541,6 @@ class _Pass:
         inputs = {
             given: self.values[given] if given in self.plan.dense else self._whole(given)
             for given in operation.inputs
-            if given.op != "get_attr"
         }
         if operation.kind == "linear" and node in self.plan.alone:
             return self._one_row(operation, inputs[source])

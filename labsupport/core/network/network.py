@@ -1,7 +1,7 @@
 """Image classifiers, opened up: every layer by name, every number at hand.
 
 A `Network` takes images in [0, 1] and gives scores; the normalization that its weights expect is
-its first layer. It is traced once, so its layers are the nodes of a graph, and any part of it can
+its first layer. It is recorded once, so its layers are the nodes of a graph, and any part of it can
 be computed without the rest.
 """
 
@@ -12,18 +12,19 @@ import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from labsupport.core import device as devices
 from labsupport.core import errors, images
 from labsupport.core.errors import BadSetting, UnknownClass, nearest
-from labsupport.core.network import layers, rewrites, slide_names, tracing
+from labsupport.core.network import graphs, layers, rewrites, slide_names
 from labsupport.core.network.layers import Fields, Layer, Size, Target, checked_position
 from labsupport.core.network.operations import Operation, Pair, operation
+from labsupport.core.network.tracing import Origin, Traced
 
 T = TypeVar("T")
 _REFUSALS = (RuntimeError, ValueError, AssertionError)  # how a layer says that shapes do not fit
@@ -41,19 +42,21 @@ class Prediction:
 
 
 class Network:
-    """A traced classifier. Build one with `load` or `wrap`.
+    """A recorded classifier. Build one with `load` or `wrap`.
 
     `name`, `source` (where the weights came from, in words), `device`, `categories`, `input_size`
-    (height, width), `mean` and `std` of its normalization and `layers` (in execution order)
-    describe it; calling it computes scores.
+    (height, width), `mean` and `std` of its normalization, `layers` (in execution order) and
+    `notes` (what was put right when it was wrapped, in words) describe it; calling it computes
+    scores.
 
-    For methods that need more, `graph` is the traced module, `operations` what its nodes do,
-    `output` the node of the scores.
+    For methods that need more, `graph` is the recorded module, `operations` what its nodes do,
+    `output` the node of the scores. A network that looks at the size of its images is another one
+    `at` another size, with nodes of its own; layers have the same names.
     """
 
     def __init__(
         self,
-        traced: fx.GraphModule,
+        traced: Traced,
         *,
         name: str,
         architecture: str,
@@ -66,16 +69,23 @@ class Network:
         self.device = devices.pick(device)
         if self.device.type == "cpu":
             devices.reuse_large_blocks()
-        self.graph = traced.to(self.device).to(memory_format=torch.channels_last)
-        nodes = [node for node in traced.graph.nodes if node.op not in {"get_attr", "output"}]
-        self.operations: tuple[Operation, ...] = tuple(operation(node, traced) for node in nodes)
+        self.graph = traced.graph.to(self.device).to(memory_format=torch.channels_last)
+        self.notes = traced.notes
+        every = self.graph.graph.nodes
+        nodes = [node for node in every if node.op not in {"get_attr", "output"}]
+        self.operations: tuple[Operation, ...] = tuple(
+            operation(node, self.graph) for node in nodes
+        )
         self._operations = {one.node: one for one in self.operations}
         normalize = next(o.module for o in self.operations if o.kind == "normalize")
         self.mean, self.std = (
-            tuple(round(value, 6) for value in buffer.flatten().tolist())
+            tuple(round(value, 6) for value in buffer.expand(1, 3, 1, 1).flatten().tolist())
             for buffer in normalize.buffers()  # type: ignore[union-attr]
         )
-        self.output = next(n for n in traced.graph.nodes if n.op == "output").args[0]
+        self.output = next(node for node in every if node.op == "output").args[0]
+        kept = traced.origin is not None and bool(traced.guards)  # else every size has this graph
+        self._traced = replace(traced, origin=traced.origin.to(self.device) if kept else None)
+        self._sized: dict[Pair, Network] = {input_size: self}
         self._architecture = architecture
         self._lock = threading.RLock()
         self._parts: dict[tuple[fx.Node, ...], fx.GraphModule] = {}
@@ -141,11 +151,55 @@ class Network:
         return early_exit
 
     def part(self, nodes: tuple[fx.Node, ...]) -> fx.GraphModule:
-        """The module that computes these nodes of `graph` and nothing that they do not need."""
+        """The module that computes these nodes of `graph` and nothing that they do not need.
+
+        Given images of another size, it computes the same layers of the network `at` that size.
+        """
         with self._lock:
             if nodes not in self._parts:
-                self._parts[nodes] = rewrites.optimized(tracing.subgraph(self.graph, nodes))
+                part = rewrites.optimized(graphs.subgraph(self.graph, nodes))
+                self._parts[nodes] = SizedPart(self, nodes, part) if self._traced.guards else part
             return self._parts[nodes]
+
+    def at(self, size: Pair) -> Network:
+        """The network for images of this size (height, width): itself, unless its forward pass
+        looks at their size and goes another way.
+
+        Errors: `BadImage` where the network cannot take that size.
+        """
+        with self._lock:
+            if size not in self._sized and self._traced.guards:
+                self._sized[size] = self._recorded_at(size)
+            return self._sized.get(size, self)
+
+    def _recorded_at(self, size: Pair) -> Network:
+        try:
+            traced = self._traced.at(size)
+        except errors.CannotTrace as error:
+            raise errors.BadImage(self._does_not_fit(size, str(error))) from None
+        if traced is self._traced:
+            return self
+        return Network(traced, **self._settings() | {"input_size": size})
+
+    def same_layers(self, nodes: Sequence[fx.Node], other: Network) -> tuple[fx.Node, ...]:
+        """The nodes of this network that compute the layers of the `other`, by their names.
+
+        Errors: `BadImage` for a layer that is not computed at this size.
+        """
+        found = []
+        for node in nodes:
+            own = self.output if node is other.output else self._by_layer_name.get(_name_of(node))
+            if own is None:
+                raise errors.BadImage(
+                    f"{self.name} has no layer {_name_of(node)!r} for images of "
+                    f"{self.input_size[0]} x {self.input_size[1]} pixels"
+                )
+            found.append(own)
+        return tuple(found)
+
+    @functools.cached_property
+    def _by_layer_name(self) -> dict[str, fx.Node]:
+        return {_name_of(one.node): one.node for one in self.operations}
 
     def send(self, images_: torch.Tensor) -> torch.Tensor:
         """Images on this network's device, in single precision, channels-last, as it likes them."""
@@ -163,7 +217,7 @@ class Network:
         `source` says in words what becomes of the weights.
         """
         changed = {"name": name or self.name, "source": source or self.source}
-        own = copy.deepcopy(self.graph) if graph is None else graph
+        own = Traced(graph, None, self.notes) if graph else copy.deepcopy(self._traced)
         return Network(own, **self._settings() | changed)
 
     def _settings(self) -> dict[str, Any]:
@@ -179,8 +233,11 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied without what it remembers: that is worked out anew."""
-        names = tuple(node.meta.get(tracing.LAYER_NAME) for node in self.graph.graph.nodes)
-        return _rebuilt, (self.graph, names, self._settings())
+        contents = nn.Module()
+        for kind in ("_modules", "_parameters", "_buffers"):
+            vars(contents)[kind] = vars(self.graph)[kind]
+        rest = (self._traced.origin, self.notes, self._settings())
+        return _rebuilt, (contents, self.graph.graph, *rest)
 
     def check(self, images_: torch.Tensor, *, one: bool = False) -> None:
         """Raise `BadImage` unless these are images in [0, 1] of a size that the network takes.
@@ -314,7 +371,7 @@ class Network:
         shapes = self.shapes(self.input_size)
         shown = [o for o in self.operations if o.kind not in {"placeholder", "normalize"}]
         shown = [o for o in shown if len(shapes[o.node]) > 1]
-        dotted = [str(o.node.meta[tracing.LAYER_NAME]) for o in shown]
+        dotted = [str(o.node.meta[graphs.LAYER_NAME]) for o in shown]
         slides = slide_names.slide_names(self._architecture, dotted, shown)
         return {
             o.node: Layer(name, tuple(also), o.kind, shapes[o.node][1:], *self._fields[o.node])
@@ -348,7 +405,11 @@ class Network:
             return self._shapes[image_size]
 
     def _find_shapes(self, image_size: Pair) -> dict[fx.Node, Size]:
-        nodes = tuple(o.node for o in self.operations)
+        there, nodes = self.at(image_size), tuple(o.node for o in self.operations)
+        if there is not self:
+            shapes = there.shapes(image_size)
+            known = {_name_of(node): shape for node, shape in shapes.items()}
+            return {node: known.get(_name_of(node), ()) for node in nodes}
         try:
             values = self._without_computing(nodes, image_size)
         except _REFUSALS as error:
@@ -358,14 +419,8 @@ class Network:
             for node, value in zip(nodes, values, strict=True)
         }
 
-    def _without_computing(self, nodes: tuple[fx.Node, ...], size: Pair) -> Sequence[object]:
-        # Not kept in _parts: a module that gives back every node is of no other use.
-        whole = tracing.subgraph(self.graph, nodes)
-        weights = {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
-        empty = {name: torch.empty_like(w, device="meta") for name, w in weights.items()}
-        image = torch.empty((1, 3, *size), device="meta")
-        result: Sequence[object] = torch.func.functional_call(whole, empty, (image,))
-        return result
+    def _without_computing(self, nodes: Sequence[fx.Node], size: Pair) -> Sequence[object]:
+        return graphs.without_computing(self.graph, nodes, (1, 3, *size))
 
     def _refusal(self, nodes: tuple[fx.Node, ...], size: Pair, error: Exception) -> str:
         works, fails = 0, len(nodes)
@@ -376,18 +431,13 @@ class Network:
                 works = middle
             except _REFUSALS:
                 fails = middle
-        refusing = nodes[fails - 1].meta.get(tracing.LAYER_NAME, nodes[fails - 1].name)
-        if size == self.input_size:
-            raise errors.CannotTrace(
-                f"{self.name} does not take RGB images of {size[0]} x {size[1]} pixels: its layer "
-                f"{refusing!r} says: {error}. Images have three channels (average them in forward "
-                "for a grey network: x.mean(1, keepdim=True)); input_size= names another size"
-            )
+        return self._does_not_fit(size, f"its layer {_name_of(nodes[fails - 1])!r} cannot take it")
+
+    def _does_not_fit(self, size: Pair, reason: str) -> str:
         standard = f"{self.input_size[0]} x {self.input_size[1]}"
         return (
             f"an image of {size[0]} x {size[1]} pixels (height x width) does not fit {self.name}: "
-            f"its layer {refusing!r} cannot take it. Its own size is {standard}: "
-            "images.resize(image, ...) brings it there"
+            f"{reason}. Its own size is {standard}: images.resize(image, ...) brings it there"
         )
 
     def _count_classes(self) -> int:
@@ -400,13 +450,34 @@ class Network:
 
 
 def _rebuilt(
-    graph: fx.GraphModule, names: Sequence[str | None], settings: Mapping[str, Any]
+    contents: nn.Module,
+    graph: fx.Graph,
+    origin: Origin | None,
+    notes: tuple[str, ...],
+    settings: Mapping[str, Any],
 ) -> Network:
-    """A network from its pickle. A graph's own pickle does not hold the names of its layers."""
-    for node, name in zip(graph.graph.nodes, names, strict=True):
-        if name is not None:
-            node.meta[tracing.LAYER_NAME] = name
-    return Network(graph, **settings)
+    """A network from its pickle: a graph module's own would be traced anew."""
+    return Network(Traced(fx.GraphModule(contents, graph), origin, notes), **settings)
+
+
+class SizedPart(fx.GraphModule):
+    """A part of a network whose graph belongs to one image size; for others, the same layers of the
+    network at that size."""
+
+    def __init__(self, network: Network, nodes: tuple[fx.Node, ...], part: fx.GraphModule) -> None:
+        super().__init__(part, part.graph)
+        self.network, self.nodes = network, nodes
+
+    def __call__(self, images_: torch.Tensor) -> Any:
+        there = self.network.at((images_.shape[-2], images_.shape[-1]))
+        if there is self.network:
+            return super().__call__(images_)
+        return there.part(there.same_layers(self.nodes, self.network))(images_)
+
+
+def _name_of(node: fx.Node) -> str:
+    """The name of a node's layer; of a node that is none, its own."""
+    return str(node.meta.get(graphs.LAYER_NAME, node.name))
 
 
 def ranking_of(

@@ -71,14 +71,6 @@ _FUNCTION_KINDS: dict[Any, str] = {
     operator.sub: "arithmetic",
     operator.truediv: "arithmetic",
 }
-_METHOD_KINDS = {
-    "relu": "relu",
-    "flatten": "flatten",
-    "add": "add",
-    "tanh": "pointwise",
-    "mul": "arithmetic",
-    "mean": "channel_mean",
-}
 
 # Each output position depends on the input at the same position and on nothing else.
 POINTWISE = frozenset(
@@ -91,17 +83,20 @@ MERGING = frozenset({"concat", "add"})
 class Normalize(nn.Module):
     """The first layer of every network: images in [0, 1] become what the weights expect.
 
-    `mean` and `std` are one number for each of the three colours.
+    `mean` and `std` are one number for each of the three colours, or a single one: then the weights
+    expect a grey image, the mean of the colours.
     """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.mean: torch.Tensor
         self.std: torch.Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.mean.shape[1] == 1:
+            images = images.mean(1, keepdim=True)
         return (images - self.mean).div_(self.std)
 
 
@@ -136,8 +131,8 @@ class Operation:
 def operation(node: fx.Node, root: nn.Module) -> Operation:
     """Read a node of a traced graph whose modules live in `root`."""
     module = root.get_submodule(str(node.target)) if node.op == "call_module" else None
-    inputs = tuple(node.all_input_nodes)
-    kind = _kind(node, module)
+    inputs = tuple(source for source in node.all_input_nodes if source.op != "get_attr")
+    kind = _settle(_kind(node, module), node, module, root)
     if kind in WINDOWED:
         return _windowed(node, kind, inputs, module)
     return Operation(node, kind, inputs, module)
@@ -151,19 +146,22 @@ def _kind(node: fx.Node, module: nn.Module | None) -> str:
             return "normalize"
         kinds = (k for cls, k in _MODULE_KINDS.items() if isinstance(module, cls))
         rest = "pointwise" if isinstance(module, _POINTWISE_MODULES) else "other"
-        return _settle(next(kinds, rest), node, module)
+        return next(kinds, rest)
     if node.op == "call_function":
-        return _settle(_FUNCTION_KINDS.get(node.target, "other"), node, None)
-    return _settle(_METHOD_KINDS.get(str(node.target), "other"), node, None)
+        return _FUNCTION_KINDS.get(node.target, "other")
+    return "other"
 
 
-def _settle(kind: str, node: fx.Node, module: nn.Module | None) -> str:
+def _settle(kind: str, node: fx.Node, module: nn.Module | None, root: nn.Module) -> str:
     """Cases that look like a known kind but compute something else are "other"."""
-    if kind in MERGING and any(source.op == "get_attr" for source in node.all_input_nodes):
+    fixed = [source for source in node.all_input_nodes if source.op == "get_attr"]
+    varying = len(node.all_input_nodes) - len(fixed)
+    if kind == "arithmetic" or (kind == "add" and varying == 1):
+        # with a number, or with numbers of each channel, or of a map with itself
+        plain = varying == 1 and all(_without_places(one, root) for one in fixed)
+        return "pointwise" if plain else "other"
+    if kind in MERGING and fixed:
         return "other"
-    if kind == "arithmetic" or (kind == "add" and len(node.all_input_nodes) == 1):
-        # with a number, or of a map with itself
-        return "pointwise" if len(node.all_input_nodes) == 1 else "other"
     if kind == "channel_mean" and not _averages_channels(node):
         return "other"
     if kind == "concat" and not _joins_channels(node):
@@ -179,6 +177,13 @@ def _settle(kind: str, node: fx.Node, module: nn.Module | None) -> str:
     if kind == "dropout" and module is None and argument(node, 2, "training", True):
         return "other"
     return kind
+
+
+def _without_places(node: fx.Node, root: nn.Module) -> bool:
+    """Whether a constant is the same at every place of a map."""
+    owner, _, name = str(node.target).rpartition(".")
+    shape: tuple[int, ...] = getattr(root.get_submodule(owner), name).shape
+    return all(side == 1 for side in shape[-2:])
 
 
 def _averages_channels(node: fx.Node) -> bool:

@@ -47,6 +47,7 @@ def receptive_box(
     (0, 0, 9, 9)
     """
     size = network.input_size if image_size is None else image_size
+    network = network.at(size)
     node = network.node(layer)
     lengths = network.shapes(size)
     start = _start(network, node, position, lengths[node])

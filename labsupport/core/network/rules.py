@@ -14,7 +14,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting, one_of
-from labsupport.core.network import rewrites, tracing
+from labsupport.core.network import graphs, rewrites
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import argument, operation
 
@@ -55,7 +55,7 @@ def part_with_rules(network: Network, node: fx.Node, rules: Sequence[str]) -> Pa
     key = ("ruled part", node, plain)
 
     def build() -> PartWithRules:
-        part = tracing.subgraph(network.graph, (node,))
+        part = graphs.subgraph(network.graph, (node,))
         return _with_rules(rewrites.optimized(part, reorder=plain), plain)
 
     part = network.remember(key, build, keep=32)

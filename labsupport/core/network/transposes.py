@@ -13,7 +13,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network import tracing
+from labsupport.core.network import graphs
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import Normalize, Operation, operation, scale_and_shift
 
@@ -29,8 +29,11 @@ def project(
 
     Errors: `BadSetting` for a layer that has no transpose.
     """
+    there = network.at((images.shape[2], images.shape[3]))
+    (node,) = there.same_layers([node], network)
+    network = there
     part = network.remember(
-        ("deconvnet", node), lambda: tracing.subgraph(network.graph, (node,)), keep=32
+        ("deconvnet", node), lambda: graphs.subgraph(network.graph, (node,)), keep=32
     )
     passed = _ForwardPass(part)
     (top,) = passed.forward(network.send(images))
@@ -107,7 +110,7 @@ def _down(work: Operation, signal: Signal, passed: _ForwardPass) -> list[tuple[f
     # response normalization counts as a norm as well
     unknown = work.kind == "norm" and not isinstance(work.module, nn.BatchNorm2d)
     if step is None or unknown:
-        name = work.node.meta.get(tracing.LAYER_NAME, work.node.name)
+        name = work.node.meta.get(graphs.LAYER_NAME, work.node.name)
         raise BadSetting(
             f"a deconvnet knows no transpose of the layer {name!r} ({work.kind}); "
             "gradient(..., rule='deconvnet') has"
@@ -171,7 +174,10 @@ def _through_norm(work: Operation, signal: Signal, _: _ForwardPass) -> Signal:
 
 
 def _through_normalization(work: Operation, signal: Signal, _: _ForwardPass) -> Signal:
-    return signal / work.module.std if isinstance(work.module, Normalize) else signal
+    if not isinstance(work.module, Normalize):
+        return signal
+    scaled = signal / work.module.std
+    return scaled if scaled.shape[1] == 3 else scaled.expand(-1, 3, -1, -1) / 3  # of their mean
 
 
 _STEPS: dict[str, Callable[[Operation, Signal, _ForwardPass], Signal]] = {

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
-from labsupport.core.network import Network, Pair, layers, tracing
+from labsupport.core.network import Network, Pair, graphs, layers
 from labsupport.core.network.layers import Size
 from labsupport.core.network.operations import Operation
 
@@ -133,7 +133,7 @@ def _layer_cost(
     work = _multiply_adds(one, shape) if one.kind in WEIGHTED else counted.get(one.node, 0)
     return LayerCost(
         name=_title(network, one.node),
-        module=str(one.node.meta[tracing.LAYER_NAME]),
+        module=str(one.node.meta[graphs.LAYER_NAME]),
         kind=one.kind,
         shape=shape,
         kernel=one.kernel if windowed else None,
@@ -147,7 +147,7 @@ def _layer_cost(
 
 def _title(network: Network, node: fx.Node) -> str:
     """The name in the module where it is a word, as in c1 or fc6; else the lecture's."""
-    name = str(node.meta[tracing.LAYER_NAME])
+    name = str(node.meta[graphs.LAYER_NAME])
     known = len(network.shapes(network.input_size)[node]) > 1
     return network.layer_of(node).title if known and "." in name else name
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from torch.nn import functional
 
 from labsupport.core.errors import BadSetting, UnknownLayer, one_of
-from labsupport.core.network import Network, rewrites, tracing
+from labsupport.core.network import Network, graphs, rewrites
 from labsupport.core.network.operations import Operation, operation
 from labsupport.methods.optimize import LBFGS, Optimizer, Parameterization, Pixels
 
@@ -122,7 +122,7 @@ def with_average_pooling(network: Network) -> Network:
 
 
 def _averaging(network: Network) -> Network:
-    whole = tracing.subgraph(network.graph, (network.output,))
+    whole = graphs.subgraph(network.graph, (network.output,))
     end = next(node for node in whole.graph.nodes if node.op == "output")
     ((scores,),) = end.args
     end.args = (scores,)
@@ -136,7 +136,7 @@ def _averaging(network: Network) -> Network:
 
 def _to_average(pool: Operation) -> None:
     if pool.dilation != (1, 1):
-        name = pool.node.meta[tracing.LAYER_NAME]
+        name = pool.node.meta[graphs.LAYER_NAME]
         raise BadSetting(f"{name} pools with gaps (dilation): there is no such average pool")
     rewrites.replace(
         pool.node,

@@ -14,7 +14,7 @@ from labsupport.core import device as devices
 from labsupport.core import images
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.frames import Shortcut, Stepwise, framed, last_of
-from labsupport.core.network import Network, Pair, tracing
+from labsupport.core.network import Network, Pair, graphs
 from labsupport.methods import optimize
 from labsupport.methods.codes import fitted
 from labsupport.methods.optimize import CodeDistance, Frame, GramDistance
@@ -376,7 +376,7 @@ def memory_needed(network: Network, layers: Sequence[str], size: Pair) -> int:
 
     Errors: `BadImage`, `UnknownLayer`.
     """
-    shapes, needed = network.shapes(size), tracing.needed_for(map(network.node, layers))
+    shapes, needed = network.shapes(size), graphs.needed_for(map(network.node, layers))
     numbers = sum(math.prod(shapes[node]) for node in needed if shapes[node])
     return round(_BYTES * numbers + _PIXEL_BYTES * math.prod(size))
 

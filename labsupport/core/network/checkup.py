@@ -1,0 +1,171 @@
+"""The check-up of a network that nobody here has seen before.
+
+A student's module and a student's weights go through `examined` once. Nothing is answered wrongly in
+silence: what is wrong is refused in words, and what could be put right is noted.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from labsupport.core.errors import CannotTrace
+from labsupport.core.network import copies, graphs, rewrites
+from labsupport.core.network.operations import Pair
+from labsupport.core.network.tracing import BATCH, Origin, Traced
+
+_NEAR = 1e-4  # of the largest score: rounding, where the same sums are added in another order
+_NOTHING = 1e-6  # what rounding leaves of a score or a gradient that is 0
+# Of the gradient's length: where rounding opens or shuts a ReLU, some pixels' gradients jump.
+_NEAR_GRADIENT = 0.02
+_SMALL = 64  # pixels: larger images are checked in a smaller size, which takes less time
+
+Answers = Callable[[torch.Tensor], torch.Tensor]
+
+
+def examined(traced: Traced, size: Pair) -> Traced:
+    """The same, held against the module itself: the scores and gradients of two images at two
+    sizes, and of one alone. What was put right stands in its notes.
+
+    Errors: `CannotTrace` says what is wrong.
+    """
+    origin = traced.origin
+    if origin is None or origin.answer is None:
+        return traced
+    _check_numbers(origin.answer, origin.title)
+    with copies.undisturbed():
+        if not origin.ending.squashed and _are_probabilities(origin.answer):
+            origin.probabilities = True
+            traced = replace(traced, graph=origin.recorded(size))
+        told = _compared(traced, origin, size)
+    return replace(traced, notes=(*traced.notes, *origin.ending.notes(), *told))
+
+
+def _compared(traced: Traced, origin: Origin, size: Pair) -> list[str]:
+    """Hold the graph against the module, and the module against itself; what is to be noted."""
+    other, notes = _another_size(origin, size), []
+    images, answers = origin.example(other, seed=1), _recorded(traced, other)
+    with torch.no_grad():
+        first, alone = origin(images), _alone(origin, images)
+        _check_repeats(first, origin(images), origin.title)
+        for given, own, way in (
+            (origin.example(size), origin.answer, _recorded(traced, size)),
+            (images, first, answers),
+            (images[:1], alone, answers),
+        ):
+            _check_same_scores(own, way(given), origin.title)
+    if not _near(alone, first[:1]):
+        notes.append("what it says of an image depends on the others beside it")
+    try:
+        own = _gradient(origin, images)
+    except RuntimeError as error:  # for one, where work in place has overwritten what it needs
+        notes.append(f"PyTorch has no gradient of it as it is written ({str(error)[:60]} ...)")
+        return notes
+    if not own.any():
+        notes.append("no gradient leads from its scores to the image")
+    for count in (BATCH, 1):
+        gradient = _gradient(answers, images[:count])
+        _check_same_gradient(own[:count], gradient, origin.title)
+    return notes
+
+
+def _recorded(traced: Traced, size: Pair) -> Answers:
+    """What the module would say, by its graph as the methods call it."""
+    graph, ending = traced.at(size).graph, traced.origin.ending  # type: ignore[union-attr]
+    output = next(node for node in graph.graph.nodes if node.op == "output").args[0]
+    part = rewrites.optimized(graphs.subgraph(graph, (output,)))
+
+    def answers(images: torch.Tensor) -> torch.Tensor:
+        return ending.own_answer(part(images.to(memory_format=torch.channels_last))[0])
+
+    return answers
+
+
+def _another_size(origin: Origin, size: Pair) -> Pair:
+    """A size of which the module takes images, another one if it can be; not a square."""
+    height, width = size
+    sizes = [(height * 3 // 7, width * 2 // 5), (height // 2, width // 2)]
+    if max(size) <= _SMALL:
+        sizes = [(height * 7 // 5, width * 9 // 7)]
+    for other in sizes:
+        try:
+            with torch.no_grad():
+                origin(origin.example(other))
+            return other
+        except Exception:  # each network has its own way to say that a size does not fit
+            continue
+    return size
+
+
+def _alone(origin: Origin, images: torch.Tensor) -> torch.Tensor:
+    """What the module says of the first image alone; where it cannot, of it beside the others."""
+    try:
+        answer = origin(images[:1])
+    except Exception:  # as `x.squeeze()` makes it
+        return origin(images)[:1]
+    return answer if answer.shape[0] == 1 else origin(images)[:1]
+
+
+def _gradient(answers: Answers, images: torch.Tensor) -> torch.Tensor:
+    """That of a sum of the scores, at the images."""
+    images = images.clone().requires_grad_(True)
+    with torch.enable_grad():
+        scores = answers(images)
+        if not scores.requires_grad:
+            return torch.zeros_like(images)
+        weights = torch.linspace(-1, 1, scores[0].numel() + 1, device=scores.device)[1:]
+        (gradient,) = torch.autograd.grad((scores * weights).sum(), images, allow_unused=True)
+    return torch.zeros_like(images) if gradient is None else gradient
+
+
+def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
+    close = _NEAR * float(one.abs().max()) + _NOTHING
+    return one.shape == other.shape and torch.allclose(one, other, _NEAR, close, equal_nan=True)
+
+
+def _are_probabilities(answer: torch.Tensor) -> bool:
+    """Whether each row (N, classes) sums to 1."""
+    sums = answer.sum(1)
+    inside = bool(((answer >= 0) & (answer <= 1)).all())
+    return answer.shape[1] > 1 and inside and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+
+
+def _check_numbers(answer: torch.Tensor, title: str) -> None:
+    if not answer.numel():
+        raise CannotTrace(f"{title} gives no scores at all: it needs one class at least")
+    if not answer.isfinite().all():
+        raise CannotTrace(
+            f"{title} gives scores that are no numbers (NaN or infinite) for a picture of chance "
+            "colours: its weights are damaged, or its training has run away (a smaller learning "
+            "rate helps); load good weights and wrap it again"
+        )
+
+
+def _check_repeats(first: torch.Tensor, second: torch.Tensor, title: str) -> None:
+    if not _near(first, second):
+        raise CannotTrace(
+            f"{title} gives two answers to the same picture: its forward draws random numbers "
+            "(noise; F.dropout(x) without training=self.training) or keeps something from one call "
+            "to the next. Let it do that in training alone: if self.training"
+        )
+
+
+def _check_same_scores(own: torch.Tensor, scores: torch.Tensor, title: str) -> None:
+    if not _near(own, scores):
+        raise CannotTrace(
+            f"{title} cannot be recorded: its graph gives other scores than {title} itself. Its "
+            "forward takes something on a way that is not seen (NumPy, a scripted function), goes "
+            "through a batch image by image (len(x), for image in x), or works in place on a "
+            "tensor that it reads again under another name (write x = x + ..., inplace=False)"
+        )
+
+
+def _check_same_gradient(own: torch.Tensor, gradient: torch.Tensor, title: str) -> None:
+    off = float((gradient - own).norm())
+    length = float(own.norm())
+    if own.isfinite().all() and not off <= _NEAR_GRADIENT * length + _NOTHING:
+        raise CannotTrace(
+            f"{title} cannot be recorded: its graph gives another gradient than {title} itself, "
+            f"{100 * off / max(length, _NOTHING):.0f} % of its length off: something in its forward "
+            "has a backward pass of its own that is not seen, such as reentrant checkpoints"
+        )

@@ -1,0 +1,46 @@
+"""Parts of a graph, and what its nodes are without computing them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+LAYER_NAME = "layer_name"  # in the meta of a node: the name of its layer
+
+
+def needed_for(wanted: Iterable[fx.Node]) -> set[fx.Node]:
+    """These nodes and all that their values are computed from."""
+    needed: set[fx.Node] = set()
+    waiting = list(wanted)
+    while waiting:
+        node = waiting.pop()
+        if node not in needed:
+            needed.add(node)
+            waiting.extend(node.all_input_nodes)
+    return needed
+
+
+def subgraph(whole: fx.GraphModule, wanted: Sequence[fx.Node]) -> fx.GraphModule:
+    """A module that computes the wanted nodes' values, as a tuple, and nothing that they do not
+    need."""
+    needed = needed_for(wanted)
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in whole.graph.nodes:
+        if node in needed or node.op == "placeholder":
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output(tuple(copies[node] for node in wanted))
+    return fx.GraphModule(whole, graph)
+
+
+def without_computing(
+    whole: fx.GraphModule, wanted: Sequence[fx.Node], shape: Sequence[int]
+) -> Sequence[Any]:
+    """What the wanted nodes give for images of this shape (N, 3, H, W), in shape alone."""
+    part = subgraph(whole, wanted)
+    weights = {**dict(part.named_parameters()), **dict(part.named_buffers())}
+    empty = {name: torch.empty_like(w, device="meta") for name, w in weights.items()}
+    images = torch.empty(tuple(shape), device="meta")
+    result: Sequence[Any] = torch.func.functional_call(part, empty, (images,))
+    return result

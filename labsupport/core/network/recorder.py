@@ -1,0 +1,410 @@
+"""A module's computation, written down by running it once.
+
+The module runs on an example while a `TorchFunctionMode` sees every call of PyTorch: each becomes a
+node of a `torch.fx` graph, and layers of `torch.nn` stay modules. Control flow, sizes and slices are
+the module's own affair, for it really runs. In-place operations become plain ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from labsupport.core.errors import CannotTrace
+from labsupport.core.network.graphs import LAYER_NAME, needed_for
+from labsupport.core.network.sizes import READ, SizeNumber, SizeTuple
+from labsupport.core.network.students_lines import students_line
+
+SHAPE = "shape"  # in the meta of a node: its tensor's shape in the recorded run
+
+_DECISIONS = {"__bool__", "__contains__", "equal", "allclose", "is_nonzero"}
+_VIEWS = {"view", "squeeze", "unsqueeze", torch.flatten, torch.squeeze, torch.unsqueeze}
+_NUMBERS = {"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__index__"}
+# A subclass that defines no more than these is still the layer that it inherits from.
+_HARMLESS = {"__init__", "extra_repr", "reset_parameters", "__repr__"}
+
+
+def record(
+    module: nn.Module, example: torch.Tensor, weights: Mapping[str, torch.Tensor], first: str
+) -> tuple[Recorder, Any]:
+    """What the module did to an example (N, C, H, W), and its answer.
+
+    `weights` are the module's parameters and buffers by their names, on the example's device;
+    `first` is the name of the layer that the example comes from.
+
+    Errors: `CannotTrace` where the module decides by numbers in a tensor; the module's own, which
+    tell the layer that raised them as `failed_in`.
+    """
+    recorder = Recorder(example, weights, first)
+    with contextlib.ExitStack() as stack:
+        for name, part in module.named_modules():
+            stack.enter_context(_watched(recorder, part, name))
+        stack.enter_context(_own_functions(recorder))
+        stack.enter_context(torch.enable_grad())  # else every operation would be one without
+        stack.enter_context(recorder)
+        return recorder, torch.func.functional_call(module, dict(weights), (example,))
+
+
+Changed = tuple[torch.Tensor, fx.Node]  # a tensor that was changed in place, and its node before
+
+
+class Recorder(TorchFunctionMode):
+    """Writes down what a module does to an example.
+
+    `graph` is what was written; `constants` are the tensors in it that are no weights, by name.
+    """
+
+    def __init__(
+        self, example: torch.Tensor, weights: Mapping[str, torch.Tensor], first: str
+    ) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self.constants: dict[str, torch.Tensor] = {}
+        self._weights = {id(weight): name for name, weight in weights.items()}
+        self._nodes: dict[int, fx.Node] = {}  # by the id of a tensor
+        self._tensors: dict[int, torch.Tensor] = {}  # held, so that no id is used again
+        self._stale: dict[int, str] = {}  # whose memory another one has changed, and where
+        self._names: set[str] = set()
+        self._scopes = [""]  # the modules that are running, by name
+        self.busy = False  # inside a call that is one node already
+        self._device = example.device
+        self._images = self.graph.placeholder("images")
+        self._keep(example, self.graph.call_module(first, (self._images,)))
+        self._name(self._nodes[id(example)], first)
+
+    def node(self, tensor: torch.Tensor) -> fx.Node:
+        """The node that computes a tensor; one that was there before the run is a constant."""
+        key = id(tensor)
+        if key in self._stale:
+            raise CannotTrace(
+                "an in-place operation changes a tensor that is read again under another name "
+                f"{self._stale[key]}(write x = x + ..., inplace=False, relu in place of relu_)"
+            )
+        if key not in self._nodes:
+            name = self._weights.get(key)
+            if name is None:
+                name = self._unused("constant")
+                self.constants[name] = tensor.detach()
+            self._keep(tensor, self.graph.get_attr(name))
+        return self._nodes[key]
+
+    # Calls
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.busy:
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name == "__get__":  # of a property, as x.shape
+            name = func.__self__.__name__
+        if name in {"shape", "size"}:
+            return self._sizes(args[0], *args[1:], *kwargs.values())
+        if name in _DECISIONS | _NUMBERS:
+            self._refuse_numbers(name, args)
+        given, named = self._nodes_in(args), self._nodes_in(kwargs)
+        result, changed = self._aside(func, args, kwargs)
+        if name == "numel":
+            return SizeNumber.of(result, self.graph.call_method(name, given))
+        target = args[0] if name == "__setitem__" else result
+        if _tensors(target):
+            self._bind(target, self._call(func, name, given, named), name.strip("_"))
+        self._overwritten(changed, target)
+        return result
+
+    def layer(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """A layer of `torch.nn`, as one node."""
+        given, named = self._nodes_in(args), self._nodes_in(kwargs)
+        result, changed = self._aside(forward, args, kwargs)
+        self._bind(result, self.graph.call_module(name, given, named), "")
+        self._overwritten(changed, result)
+        return result
+
+    def function(self, kind: type, apply: Callable[..., Any], args: Any) -> Any:
+        """A student's own `autograd.Function`, with its own backward pass, as one node."""
+        given = self._nodes_in(args)
+        result, changed = self._aside(apply, args, {})
+        if changed:
+            raise CannotTrace(f"{kind.__name__} changes its input in place {students_line()}")
+        self._bind(result, self.graph.call_function(OwnFunction(kind), given), kind.__name__)
+        return result
+
+    @contextlib.contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """A module runs."""
+        self._scopes.append(name)
+        try:
+            yield
+        except Exception as error:
+            if not hasattr(error, "failed_in"):
+                error.failed_in = name  # type: ignore[attr-defined]
+            raise
+        finally:
+            self._scopes.pop()
+
+    @contextlib.contextmanager
+    def unseen(self) -> Iterator[None]:
+        """Calls that are not written down."""
+        before, self.busy = self.busy, True
+        try:
+            yield
+        finally:
+            self.busy = before
+
+    def _aside(
+        self, function: Callable[..., Any], args: Any, kwargs: Any
+    ) -> tuple[Any, list[Changed]]:
+        """What a call gives, and the tensors that it has changed in place with their old nodes."""
+        with self.unseen():
+            given = _tensors((args, kwargs))
+            before = [(one, _version(one)) for one in given]
+            result = function(*args, **kwargs)
+            changed = [one for one, version in before if _version(one) != version]
+            return result, [(one, self.node(one)) for one in changed]
+
+    def _call(self, func: Any, name: str, given: Any, named: dict[str, Any]) -> fx.Node:
+        named = {key: value for key, value in named.items() if key not in {"inplace", "out"}}
+        if func.__name__ == "__get__":
+            return self.graph.call_function(getattr, (given[0], name))
+        if name == "__getitem__":
+            return self.graph.call_function(operator.getitem, given)
+        method = getattr(torch.Tensor, name, None) is func
+        if name == "__setitem__" or (name.endswith("_") and not name.startswith("_")):
+            places = (torch.Tensor,) if method else (F, torch)
+            plain = next((getattr(at, name[:-1]) for at in places if hasattr(at, name[:-1])), None)
+            if plain is None:
+                return self.graph.call_function(in_a_copy, (given[0], name, *given[1:]), named)
+            name, func = name[:-1], plain
+        if method:
+            return self.graph.call_method(name, given, named)
+        return self.graph.call_function(func, given, named)
+
+    def _refuse_numbers(self, name: str, args: Any) -> None:
+        known = [self.node(one) for one in _tensors(args)]
+        if self._images not in needed_for(known):  # a weight's numbers are the same for every image
+            return
+        # An opaque network, one without a graph, could go on from here.
+        advice = (
+            "move such a decision out of forward, or let a tensor decide: torch.where(condition, "
+            "one, other)"
+            if name in _DECISIONS
+            else "keep numbers in tensors: x.mean() in place of x.mean().item(), PyTorch's "
+            "functions in place of NumPy's"
+        )
+        raise CannotTrace(
+            f"its forward pass must not depend on the values in a tensor {students_line()}"
+            f"({advice})"
+        )
+
+    # Sizes, arguments and results
+
+    def _sizes(self, tensor: torch.Tensor, dim: int | None = None) -> Any:
+        with self.unseen():
+            shape = tuple(tensor.shape)
+
+        def read(dim: int) -> int:
+            node = self.graph.call_method("size", (self.node(tensor), dim))
+            node.meta[READ] = shape[dim]
+            return SizeNumber.of(shape[dim], node)
+
+        sides = SizeTuple.of(shape, range(len(shape)), read)
+        return sides if dim is None else sides[dim]
+
+    def _nodes_in(self, value: Any) -> Any:
+        """Arguments as a graph has them: nodes in place of tensors and sizes."""
+        if isinstance(value, torch.Tensor):
+            return self.node(value)
+        if isinstance(value, SizeNumber):
+            return value.node if value.node.graph is self.graph else int(value)
+        if isinstance(value, torch.device) and value == self._device:
+            return self.graph.call_function(getattr, (self._images, "device"))
+        if isinstance(value, slice):
+            return slice(*map(self._nodes_in, (value.start, value.stop, value.step)))
+        if isinstance(value, dict):
+            return {key: self._nodes_in(one) for key, one in value.items()}
+        if isinstance(value, tuple | list):
+            parts = [self._nodes_in(one) for one in value]
+            return parts if isinstance(value, list) else tuple(parts)
+        return value
+
+    def _bind(self, result: Any, node: fx.Node, name: str) -> None:
+        """A result's tensors belong to its node from now on."""
+        self._name(node, name)
+        if not isinstance(result, torch.Tensor):
+            for key, one in _parts(result):
+                if _tensors(one):
+                    part = self.graph.call_function(operator.getitem, (node, key))
+                    self._bind(one, part, "getitem")
+            return
+        if not torch.is_grad_enabled():  # a region of no_grad inside the forward pass
+            node = self.graph.call_method("detach", (node,))
+            self._name(node, "detach")
+        self._stale.pop(id(result), None)
+        self._keep(result, node)
+
+    def _keep(self, tensor: torch.Tensor, node: fx.Node) -> None:
+        self._tensors[id(tensor)], self._nodes[id(tensor)] = tensor, node
+        with self.unseen():
+            node.meta[SHAPE] = tuple(tensor.shape)
+
+    def _name(self, node: fx.Node, name: str) -> None:
+        node.meta[LAYER_NAME] = self._unused(".".join(filter(None, [self._scopes[-1], name])))
+
+    def _unused(self, name: str) -> str:
+        """The name, or with a number where it was used: relu, relu_1, relu_2."""
+        title, number = name, 0
+        while title in self._names:
+            number += 1
+            title = f"{name}_{number}"
+        self._names.add(title)
+        return title
+
+    def _overwritten(self, changed: list[Changed], result: Any) -> None:
+        """The same memory under other names: the very tensor, a tensor of which it is a part, or
+        one that is not to be read any more."""
+        results = {id(one) for one in _tensors(result)}
+        with self.unseen():
+            for tensor, before in changed:
+                if id(tensor) not in results and self._images in needed_for([before]):
+                    self._stale[id(tensor)] = students_line()
+                for key, other in list(self._tensors.items()):
+                    if other is not tensor and _overlap(tensor, other):
+                        self._overwrite(key, self._nodes[id(tensor)], before, tensor)
+
+    def _overwrite(self, key: int, node: fx.Node, before: fx.Node, tensor: torch.Tensor) -> None:
+        """Another tensor (by its id) now that this one, which was the node `before`, is `node`."""
+        other, whole = self._tensors[key], self._nodes[key]
+        if _place(other) == _place(tensor):
+            self._nodes[key] = node
+        elif before.target is operator.getitem and before.args[0] is whole:
+            change = (whole, "__setitem__", before.args[1], node)
+            self._bind(other, self.graph.call_function(in_a_copy, change), "setitem")
+        elif before.target in _VIEWS and before.args[0] is whole:
+            self._bind(other, self.graph.call_method("reshape_as", (node, whole)), "reshape_as")
+        else:
+            self._stale[key] = students_line()
+
+
+class OwnFunction:
+    """A class of `torch.autograd.Function`, as a function for a graph's node."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self.__name__, self.__module__ = kind.__name__, __name__
+
+    def __call__(self, *args: Any) -> Any:
+        return self.kind.apply(*args)  # type: ignore[attr-defined]
+
+
+def in_a_copy(x: torch.Tensor, method: str, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """An in-place method's result, in new memory.
+
+    >>> in_a_copy(torch.zeros(3), "__setitem__", 0, 1.0)
+    tensor([1., 0., 0.])
+    """
+    x = x.clone()
+    getattr(x, method)(*args, **kwargs)
+    return x
+
+
+# What a recorder is told of
+
+
+@contextlib.contextmanager
+def _watched(recorder: Recorder, module: nn.Module, name: str) -> Iterator[None]:
+    """A module whose forward passes by the recorder."""
+    before, forward, layer = vars(module).get("forward"), module.forward, is_layer(module)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with recorder.scope(name):
+            if layer and not recorder.busy:
+                return recorder.layer(name, forward, args, kwargs)
+            return forward(*args, **kwargs)
+
+    vars(module)["forward"] = call
+    try:
+        yield
+    finally:
+        del vars(module)["forward"]
+        if before is not None:
+            vars(module)["forward"] = before
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether the module computes what a layer of `torch.nn` computes, and no more."""
+    if isinstance(module, nn.Sequential) or "forward" in vars(module):
+        return False
+    for kind in type(module).__mro__:
+        if kind.__module__.startswith("torch.nn.utils"):  # a class made for a parametrization
+            continue
+        if kind.__module__.startswith(("torch.nn.", "torch.ao.")):
+            return True
+        if any(callable(part) and name not in _HARMLESS for name, part in vars(kind).items()):
+            return False
+    return False
+
+
+_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def _own_functions(recorder: Recorder) -> Iterator[None]:
+    """Applied functions of autograd pass by the recorder, those of this thread."""
+    base, thread = torch.autograd.Function, threading.get_ident()
+    before = vars(base)["apply"]
+
+    def apply(kind: type, *args: Any, **kwargs: Any) -> Any:
+        plain = before.__get__(None, kind)
+        if threading.get_ident() != thread or recorder.busy or kwargs:
+            return plain(*args, **kwargs)
+        return recorder.function(kind, plain, args)
+
+    with _LOCK:
+        base.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
+        try:
+            yield
+        finally:
+            base.apply = before
+
+
+def _parts(value: Any) -> list[tuple[Any, Any]]:
+    """What a tuple, list or dictionary holds, by index or key; nothing for anything else."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, tuple | list) else []
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, SizeTuple):
+        return []
+    return [tensor for _, part in _parts(value) for tensor in _tensors(part)]
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Where in its memory a tensor lies."""
+    return tensor.shape, tensor.stride(), tensor.storage_offset()
+
+
+def _overlap(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors have a number in common."""
+    memory = one.untyped_storage()
+    if memory._cdata != other.untyped_storage()._cdata:
+        return False
+    marks = torch.zeros(memory.nbytes() // one.element_size(), dtype=torch.bool)
+    marks.as_strided(*_place(one)).fill_(True)
+    return bool(marks.as_strided(*_place(other)).any())
