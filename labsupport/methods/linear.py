@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from labsupport.core import device as devices
-from labsupport.core import network as networks
 from labsupport.core import training
 from labsupport.core.errors import BadImage, BadSetting, one_of
 from labsupport.core.frames import Stepwise, framed
@@ -24,6 +23,7 @@ from labsupport.core.images import check
 from labsupport.core.images.perturbations import Bounds, perturbed
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network, Prediction
+from labsupport.core.network.catalog import PLAIN, Recipe, network_of
 from labsupport.core.network.network import index_of, ranking_of
 
 SLIDE_INPUT = (2.0, -1.0, 3.0, -2.0, 2.0, 2.0, 1.0, -4.0, 5.0, 1.0)
@@ -117,16 +117,10 @@ class LinearClassifier:
         with torch.no_grad():
             layer.weight.copy_(self.weights.flatten(1))
             layer.bias.copy_(self.bias)
-        return networks.wrap(
-            nn.Sequential(nn.Flatten(), layer),
-            mean=(0, 0, 0),
-            std=(1, 1, 1),
-            categories=self.categories,
-            input_size=(height, width),
-            name="linear",
-            source="a linear classifier",
-            device=self.weights.device,
-        )
+        module = nn.Sequential(nn.Flatten(), layer)
+        categories, size = tuple(self.categories), (height, width)
+        recipe = Recipe("linear", lambda: module, lambda: categories, size, *PLAIN)
+        return network_of(recipe, module, "a linear classifier", device=self.weights.device)
 
 
 @dataclass(frozen=True)

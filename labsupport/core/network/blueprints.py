@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from labsupport.core.network import catalog, tracing
 from labsupport.core.network.architectures import alexnet, lenet
@@ -79,8 +79,9 @@ def blueprint_of(build: Callable[[], nn.Module], *, name: str, input_size: Pair)
     module = _bare(build)
     mean, std = catalog.IMAGENET_MEAN, catalog.IMAGENET_STD
     traced = tracing.trace(module, mean, std, input_size, computing=False)
-    for part in (traced.graph, traced.origin):
-        _empty(part)
+    _empty(traced.graph)
+    if traced.origin is not None:
+        _empty(traced.origin)
     network = Network(
         traced,
         name=name,

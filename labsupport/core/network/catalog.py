@@ -27,6 +27,7 @@ Three = tuple[float, float, float]
 
 IMAGENET_MEAN: Three = (0.485, 0.456, 0.406)
 IMAGENET_STD: Three = (0.229, 0.224, 0.225)
+PLAIN: tuple[Three, Three] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # changes nothing
 _OURS = ("auto", "bundled", "torchvision", "random")  # weights that need no check-up
 _SEED = 0  # of the weights that "random" gives
 _PATIENCE = 3.0  # seconds to wait for a download server before saying that there is none
@@ -68,8 +69,7 @@ _OWN = {
         lenet.LeNet5,
         lambda: lenet.CATEGORIES,
         lenet.INPUT_SIZE,
-        (0.0, 0.0, 0.0),
-        (1.0, 1.0, 1.0),
+        *PLAIN,
         bundled="weights/lenet5.safetensors",
     ),
     "convnetjs": Recipe(
@@ -296,16 +296,32 @@ def load(
     """
     made = recipe(name)
     given, source = state(made, weights)
-    module = build(made, given, source)
-    theirs = weights not in _OURS
-    traced = tracing.trace(module, made.mean, made.std, made.input_size, computing=theirs)
+    return network_of(
+        made, build(made, given, source), source, check=weights not in _OURS, device=device
+    )
+
+
+def network_of(
+    recipe: Recipe,
+    module: nn.Module,
+    source: str,
+    *,
+    check: bool = False,
+    device: str | torch.device | None = None,
+) -> Network:
+    """A recipe's module, made of layers of `torch.nn` alone, as a network.
+
+    With `check` it is computed and looked at: its weights are a student's.
+    """
+    size = recipe.input_size
+    traced = tracing.trace(module, recipe.mean, recipe.std, size, computing=check)
     return Network(
-        checkup.examined(traced, made.input_size) if theirs else traced,
-        name=name,
+        checkup.examined(traced, size) if check else traced,
+        name=recipe.name,
         architecture=type(module).__name__,
         source=source,
-        categories=made.categories(),
-        input_size=made.input_size,
+        categories=recipe.categories(),
+        input_size=size,
         device=device,
     )
 

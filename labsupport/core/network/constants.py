@@ -1,6 +1,6 @@
 """What is the same for every image is worked out once: masks, standardized weights, sizes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -26,10 +26,9 @@ def fold(graph: fx.Graph, values: Values, shape: tuple[int, ...]) -> None:
             known[node] = values[str(node.target)]
         elif _asks_for_device(node):
             known[node] = device
-        elif node.op not in {"placeholder", "output"} and node not in known:
-            if all(source in known for source in node.all_input_nodes):
-                known[node] = _value(node, values, known)
-                folded.append(node)
+        elif node not in known and _is_constant(node, known):
+            known[node] = _value(node, values, known)
+            folded.append(node)
     for node in folded:
         _replace(node, known[node], values, [one for one in node.users if one not in known])
     drop_unread(graph)
@@ -81,7 +80,12 @@ def _fixed_sizes(
 
 
 def _asks_for_device(node: fx.Node) -> bool:
-    return node.target is getattr and node.args[1] == "device"
+    return node.target is getattr and bool(node.args[1] == "device")
+
+
+def _is_constant(node: fx.Node, known: Mapping[fx.Node, Any]) -> bool:
+    inside = node.op not in {"placeholder", "output"}
+    return inside and all(source in known for source in node.all_input_nodes)
 
 
 def _value(node: fx.Node, values: Values, known: dict[fx.Node, Any]) -> Any:

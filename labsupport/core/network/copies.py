@@ -1,7 +1,7 @@
 """A student's module, copied so that nothing that is done to the copy is seen in the module.
 
-Weights and modes are the copy's own, and so is what hooks store: a hook that writes activations into
-a dictionary writes into a copy of that dictionary.
+Weights and modes are the copy's own, and so is what hooks store: a hook that writes activations
+into a dictionary writes into a copy of that dictionary.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ _ALL_HOOKS = (*_FORWARD_HOOKS, "_backward_pre_hooks", "_backward_hooks")
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """While a student's code runs: random numbers go on afterwards as if it had not."""
-    own, numpys = random.getstate(), np.random.get_state()
+    own, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002, it is theirs
     try:
         with torch.random.fork_rng(), torch.inference_mode(False), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         random.setstate(own)
-        np.random.set_state(numpys)
+        np.random.set_state(numpys)  # noqa: NPY002
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

@@ -30,8 +30,11 @@ class Ending:
     def own_answer(self, scores: torch.Tensor) -> torch.Tensor:
         """What the module itself gives where the graph gives these scores (N, classes)."""
         scores = scores[:, 1:] if self.one_logit else scores
-        undone = {"softmax": lambda z: z.softmax(1), "sigmoid": torch.sigmoid, "": lambda z: z}
-        return undone.get(self.squashed, torch.exp)(scores)
+        if self.squashed == "softmax":
+            return scores.softmax(1)
+        if self.squashed == "sigmoid":
+            return scores.sigmoid()
+        return scores.exp() if self.squashed == "logarithm" else scores
 
     def notes(self) -> tuple[str, ...]:
         """The same in words."""
@@ -51,7 +54,7 @@ def end_in_scores(graph: fx.Graph, values: Values, *, probabilities: bool) -> En
     `probabilities` says that its rows sum to 1 whatever it ends in.
     """
     output = next(node for node in graph.nodes if node.op == "output")
-    end: fx.Node = output.args[0]
+    (end,) = output.all_input_nodes
     one_logit = end.meta[SHAPE][-1] == 1
     chain = [end]
     while not (squashed := _squashed(chain[-1], values)) and _hands_on(chain[-1], values):
@@ -86,7 +89,7 @@ def _hands_on(node: fx.Node, values: Values) -> bool:
 
 
 def _append(graph: fx.Graph, output: fx.Node, function: Any) -> None:
-    end = output.args[0]
+    (end,) = output.all_input_nodes
     with graph.inserting_before(output):
         new = graph.call_function(function, (end,))
     new.meta = {**end.meta, LAYER_NAME: function.__name__}

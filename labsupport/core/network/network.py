@@ -24,6 +24,7 @@ from labsupport.core.errors import BadSetting, UnknownClass, nearest
 from labsupport.core.network import graphs, layers, rewrites, slide_names
 from labsupport.core.network.layers import Fields, Layer, Size, Target, checked_position
 from labsupport.core.network.operations import Operation, Pair, operation
+from labsupport.core.network.students_lines import line_of
 from labsupport.core.network.tracing import Origin, Traced
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class Network:
         self.device = devices.pick(device)
         if self.device.type == "cpu":
             devices.reuse_large_blocks()
-        self.graph = traced.graph.to(self.device).to(memory_format=torch.channels_last)
+        self.graph = _channels_last(traced.graph.to(self.device))
         self.notes = traced.notes
         every = self.graph.graph.nodes
         nodes = [node for node in every if node.op not in {"get_attr", "output"}]
@@ -83,8 +84,8 @@ class Network:
             for buffer in normalize.buffers()  # type: ignore[union-attr]
         )
         self.output = next(node for node in every if node.op == "output").args[0]
-        kept = traced.origin is not None and bool(traced.guards)  # else every size has this graph
-        self._traced = replace(traced, origin=traced.origin.to(self.device) if kept else None)
+        origin = traced.origin if traced.guards else None  # without, every size has this graph
+        self._traced = replace(traced, origin=origin and origin.to(self.device))
         self._sized: dict[Pair, Network] = {input_size: self}
         self._architecture = architecture
         self._lock = threading.RLock()
@@ -176,7 +177,9 @@ class Network:
         try:
             traced = self._traced.at(size)
         except errors.CannotTrace as error:
-            raise errors.BadImage(self._does_not_fit(size, str(error))) from None
+            cause = error.__cause__ or error
+            reason = f"its forward says: {cause} {line_of(cause)}".rstrip()
+            raise errors.BadImage(self._does_not_fit(size, reason)) from None
         if traced is self._traced:
             return self
         return Network(traced, **self._settings() | {"input_size": size})
@@ -412,8 +415,8 @@ class Network:
             return {node: known.get(_name_of(node), ()) for node in nodes}
         try:
             values = self._without_computing(nodes, image_size)
-        except _REFUSALS as error:
-            raise errors.BadImage(self._refusal(nodes, image_size, error)) from None
+        except _REFUSALS:
+            raise errors.BadImage(self._refusal(nodes, image_size)) from None
         return {
             node: tuple(value.shape) if isinstance(value, torch.Tensor) else ()
             for node, value in zip(nodes, values, strict=True)
@@ -422,7 +425,7 @@ class Network:
     def _without_computing(self, nodes: Sequence[fx.Node], size: Pair) -> Sequence[object]:
         return graphs.without_computing(self.graph, nodes, (1, 3, *size))
 
-    def _refusal(self, nodes: tuple[fx.Node, ...], size: Pair, error: Exception) -> str:
+    def _refusal(self, nodes: tuple[fx.Node, ...], size: Pair) -> str:
         works, fails = 0, len(nodes)
         while fails - works > 1:
             middle = (works + fails) // 2
@@ -473,6 +476,14 @@ class SizedPart(fx.GraphModule):
         if there is self.network:
             return super().__call__(images_)
         return there.part(there.same_layers(self.nodes, self.network))(images_)
+
+
+def _channels_last(graph: fx.GraphModule) -> fx.GraphModule:
+    """With the filters in the order in which images come."""
+    for weights in graph.parameters():
+        if weights.ndim == 4:
+            weights.data = weights.data.to(memory_format=torch.channels_last)
+    return graph
 
 
 def _name_of(node: fx.Node) -> str:

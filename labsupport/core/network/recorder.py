@@ -1,8 +1,8 @@
 """A module's computation, written down by running it once.
 
-The module runs on an example while a `TorchFunctionMode` sees every call of PyTorch: each becomes a
-node of a `torch.fx` graph, and layers of `torch.nn` stay modules. Control flow, sizes and slices are
-the module's own affair, for it really runs. In-place operations become plain ones.
+The module runs on an example while a `TorchFunctionMode` sees every call of PyTorch: each becomes
+a node of a `torch.fx` graph, and layers of `torch.nn` stay modules. Control flow, sizes and slices
+are the module's own affair, for it really runs. In-place operations become plain ones.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
@@ -131,6 +132,8 @@ class Recorder(TorchFunctionMode):
 
     def function(self, kind: type, apply: Callable[..., Any], args: Any) -> Any:
         """A student's own `autograd.Function`, with its own backward pass, as one node."""
+        if kind.__module__ == "torch.utils.checkpoint":  # saves memory in training, no more
+            return args[0](*args[2:])
         given = self._nodes_in(args)
         result, changed = self._aside(apply, args, {})
         if changed:
@@ -234,7 +237,11 @@ class Recorder(TorchFunctionMode):
         if isinstance(value, tuple | list):
             parts = [self._nodes_in(one) for one in value]
             return parts if isinstance(value, list) else tuple(parts)
-        return value
+        if value is None or value is Ellipsis or isinstance(value, fx.node.base_types):
+            return value
+        if isinstance(value, np.generic):
+            return value.item()
+        raise CannotTrace(f"a {type(value).__name__} cannot be written down {students_line()}")
 
     def _bind(self, result: Any, node: fx.Node, name: str) -> None:
         """A result's tensors belong to its node from now on."""
@@ -269,12 +276,14 @@ class Recorder(TorchFunctionMode):
         return title
 
     def _overwritten(self, changed: list[Changed], result: Any) -> None:
-        """The same memory under other names: the very tensor, a tensor of which it is a part, or
-        one that is not to be read any more."""
+        """The same memory under other names: the very tensor, a view, what it is a view of, or
+        something that is not to be read any more."""
         results = {id(one) for one in _tensors(result)}
         with self.unseen():
-            for tensor, before in changed:
-                if id(tensor) not in results and self._images in needed_for([before]):
+            # A tensor and its views count their changes together.
+            first = [one for one in changed if id(one[0]) in results]
+            for tensor, before in first or changed:
+                if not first and self._images in needed_for([before]):
                     self._stale[id(tensor)] = students_line()
                 for key, other in list(self._tensors.items()):
                     if other is not tensor and _overlap(tensor, other):
@@ -282,14 +291,18 @@ class Recorder(TorchFunctionMode):
 
     def _overwrite(self, key: int, node: fx.Node, before: fx.Node, tensor: torch.Tensor) -> None:
         """Another tensor (by its id) now that this one, which was the node `before`, is `node`."""
-        other, whole = self._tensors[key], self._nodes[key]
+        other, old = self._tensors[key], self._nodes[key]
         if _place(other) == _place(tensor):
             self._nodes[key] = node
-        elif before.target is operator.getitem and before.args[0] is whole:
-            change = (whole, "__setitem__", before.args[1], node)
+        elif before.target is operator.getitem and before.args[0] is old:
+            change = (old, "__setitem__", before.args[1], node)
             self._bind(other, self.graph.call_function(in_a_copy, change), "setitem")
-        elif before.target in _VIEWS and before.args[0] is whole:
-            self._bind(other, self.graph.call_method("reshape_as", (node, whole)), "reshape_as")
+        elif before.target in _VIEWS and before.args[0] is old:
+            self._bind(other, self.graph.call_method("reshape_as", (node, old)), "reshape_as")
+        elif old.target in {operator.getitem, *_VIEWS} and old.args[0] is before:
+            args = (node, *old.args[1:])
+            view = self.graph.create_node(old.op, old.target, args, dict(old.kwargs))
+            self._bind(other, view, "view")
         else:
             self._stale[key] = students_line()
 
@@ -369,7 +382,7 @@ def _own_functions(recorder: Recorder) -> Iterator[None]:
         return recorder.function(kind, plain, args)
 
     with _LOCK:
-        base.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
+        base.apply = classmethod(apply)
         try:
             yield
         finally:

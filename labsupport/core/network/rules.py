@@ -5,7 +5,9 @@ With f what came into the ReLU and R' the gradient that arrives from above, "bac
 says where its ReLUs are, so modules, functions, methods and one module used twice are the same.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ from torch.nn import functional as F
 from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.network import graphs, rewrites
 from labsupport.core.network.network import Network
-from labsupport.core.network.operations import argument, operation
+from labsupport.core.network.operations import Pair, argument, operation
 
 RULES = ("backprop", "deconvnet", "guided")
 
@@ -39,10 +41,12 @@ class PartWithRules:
 
     module: fx.GraphModule
     relus: int
+    elsewhere: Callable[[Pair], PartWithRules]  # the part that leads there for another image size
 
     def __call__(self, images: torch.Tensor, rule: GradientRule) -> torch.Tensor:
         """The node's activations, on the network's device, their gradient under the rule."""
-        return self.module(images, rule)[0]  # type: ignore[no-any-return]
+        part = self.elsewhere((images.shape[-2], images.shape[-1]))
+        return part.module(images, rule)[0]  # type: ignore[no-any-return]
 
 
 def part_with_rules(network: Network, node: fx.Node, rules: Sequence[str]) -> PartWithRules:
@@ -55,8 +59,14 @@ def part_with_rules(network: Network, node: fx.Node, rules: Sequence[str]) -> Pa
     key = ("ruled part", node, plain)
 
     def build() -> PartWithRules:
-        part = graphs.subgraph(network.graph, (node,))
-        return _with_rules(rewrites.optimized(part, reorder=plain), plain)
+        part = rewrites.optimized(graphs.subgraph(network.graph, (node,)), reorder=plain)
+        return PartWithRules(*_with_rules(part, plain), elsewhere)
+
+    def elsewhere(size: Pair) -> PartWithRules:
+        there = network.at(size)
+        if there is network:
+            return part
+        return part_with_rules(there, there.same_layers((node,), network)[0], rules)
 
     part = network.remember(key, build, keep=32)
     if not plain:
@@ -107,8 +117,8 @@ def _hides_relu(module: nn.Module) -> bool:
 # The rewritten graph
 
 
-def _with_rules(part: fx.GraphModule, plain: bool) -> PartWithRules:
-    """A module that shares the part's weights; its second argument is the rule.
+def _with_rules(part: fx.GraphModule, plain: bool) -> tuple[fx.GraphModule, int]:
+    """A module that shares the part's weights, its second argument the rule; how many ReLUs.
 
     Where only the `plain` gradient is wanted, PyTorch's own ReLUs stay: they are faster.
     """
@@ -128,7 +138,7 @@ def _with_rules(part: fx.GraphModule, plain: bool) -> PartWithRules:
         relus += ceiling is not _NO_RELU
         if node.op == "placeholder":
             rule = graph.placeholder("rule")
-    return PartWithRules(fx.GraphModule(part, graph), relus)
+    return fx.GraphModule(part, graph), relus
 
 
 _NO_RELU = object()

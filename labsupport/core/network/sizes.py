@@ -1,9 +1,9 @@
 """Sizes of tensors as true integers that remember where they came from.
 
 While a module is recorded, `x.shape` is a `SizeTuple` and each side that is read from it a
-`SizeNumber`. For the module these are a tuple and integers like any others, so it may branch on them,
-count with them and cut with them; for the recorder each is a node of the graph as well, and so is
-what is worked out from it.
+`SizeNumber`. For the module these are a tuple and integers like any others, so it may branch on
+them, count with them and cut with them; for the recorder each is a node of the graph as well, and
+so is what is worked out from it.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ def spell(graph: fx.Graph, values: Values) -> None:
         rule = _RULES.get(word_of(node))
         if rule is not None and LAYER_NAME in node.meta:  # not what is worked out of sizes
             rule(speller, node)
+        elif node.target is F.instance_norm:
+            node.target = instance_norm
         elif node.op == "call_module" and isinstance(values[str(node.target)], _InstanceNorm):
             values[str(node.target)] = InOrder(values[str(node.target)])
     drop_unread(graph)
@@ -188,7 +190,8 @@ def _convolution(speller: Speller, node: fx.Node) -> None:
     if weight is None or any(isinstance(one, fx.Node) for one in settings.values()):
         return
     inside = weight.shape[1] * settings.get("groups", 1)
-    layer = nn.Conv2d(inside, len(weight), tuple(weight.shape[2:]), **settings, device="meta")
+    height, width = weight.shape[2:]
+    layer = nn.Conv2d(inside, len(weight), (height, width), **settings, device="meta")
     _put_layer(speller, node, layer, weight=weight, bias=bias)
 
 
@@ -196,7 +199,8 @@ def _linear(speller: Speller, node: fx.Node) -> None:
     given = given_to(node, "input", "weight", "bias")
     weight, bias = _weight(speller, given["weight"]), _weight(speller, given["bias"])
     if weight is not None:
-        layer = nn.Linear(*weight.shape[::-1], device="meta")
+        units, inputs = weight.shape
+        layer = nn.Linear(inputs, units, device="meta")
         _put_layer(speller, node, layer, weight=weight, bias=bias)
 
 
@@ -267,20 +271,16 @@ class _InOrder(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    def setup_context(*_: Any) -> None:
         pass
 
     @staticmethod
-    def backward(ctx: Any, above: torch.Tensor) -> torch.Tensor:
+    def backward(_: Any, above: torch.Tensor) -> torch.Tensor:
         return above.contiguous()
 
     @staticmethod
-    def jvp(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+    def jvp(_: Any, x: torch.Tensor) -> torch.Tensor:
         return x.view_as(x)
-
-
-def _instance_norm(speller: Speller, node: fx.Node) -> None:
-    node.target = instance_norm
 
 
 _RESHAPING = {"view", "reshape", "squeeze", "unsqueeze", "flatten", "getitem", "contiguous"}
@@ -303,5 +303,4 @@ _RULES: dict[str, Rule] = {
     "conv2d": _convolution,
     "linear": _linear,
     "batch_norm": _batch_norm,
-    "instance_norm": _instance_norm,
 }

@@ -60,7 +60,8 @@ class Traced:
         if self.origin is None:
             raise BadImage(f"this changed network takes images of one size alone, not of {size}")
         with copies.undisturbed():
-            return replace(self, graph=self.origin.recorded(size))
+            graph = self.origin.recorded(size)
+        return self if _alike(graph, self.graph) else replace(self, graph=graph)
 
 
 def trace(
@@ -181,6 +182,14 @@ class Origin(nn.Module):
             self.module.float()
 
 
+def _alike(one: fx.GraphModule, other: fx.GraphModule) -> bool:
+    """Whether two graphs of the same weights compute the same."""
+    if str(one.graph) != str(other.graph):
+        return False
+    own, theirs = dict(one.named_buffers()), dict(other.named_buffers())
+    return all(torch.equal(value, theirs[name]) for name, value in own.items())
+
+
 def _path_to_scores(result: Any, title: str) -> tuple[Any, ...]:
     """The keys that lead to the scores (N, classes), or (N,) where there is no other tensor."""
     found = list(_tensors_in(result))
@@ -195,7 +204,8 @@ def _path_to_scores(result: Any, title: str) -> tuple[Any, ...]:
             "scores (N, classes)"
         )
     named = [path for word in _SCORES for path in fitting if path and path[-1] == word]
-    return [*named, *fitting][0]
+    first: tuple[Any, ...] = [*named, *fitting][0]
+    return first
 
 
 def _tensors_in(value: Any, path: tuple[Any, ...] = ()) -> Any:

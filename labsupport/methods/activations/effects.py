@@ -76,6 +76,7 @@ def class_votes(network: Network, images: Tensor, unit: TargetLike) -> Votes:
     `BadImage`.
     """
     network.check(images)
+    network = network.at((images.shape[2], images.shape[3]))
     target = checked_unit(network, unit)
     if target.position is not None:
         network.placed(target, (images.shape[2], images.shape[3]))

@@ -100,6 +100,7 @@ def anatomy(network: Network, image_size: Pair | None = None) -> Anatomy:
     (16, 138357544, 15.47)
     """
     size = network.input_size if image_size is None else image_size
+    network = network.at(size)
     shapes = network.shapes(size)
     fields = layers.fields(network.operations, shapes)
     counted = _counted(network, size)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from labsupport.core import network as networks
 from labsupport.core import training
 from labsupport.core.errors import one_of
 from labsupport.core.frames import Stepwise, framed, last_of
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network
 from labsupport.core.network.architectures.lenet import LeNet5
+from labsupport.core.network.catalog import PLAIN, Recipe, network_of
 
 PIXELS = 28 * 28
 _AE_BATCH = 64
@@ -191,12 +191,5 @@ def _learn_to_fill_in(
 
 def as_network(name: str, module: nn.Module, categories: Sequence[str]) -> Network:
     """A trained module as a `Network` for images (N, 3, 28, 28) in [0, 1]."""
-    return networks.wrap(
-        module,
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-        categories=categories,
-        input_size=28,
-        name=name,
-        source="trained here, on the bundled digits",
-    )
+    recipe = Recipe(name, lambda: module, lambda: tuple(categories), (28, 28), *PLAIN)
+    return network_of(recipe, module, "trained here, on the bundled digits")

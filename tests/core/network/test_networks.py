@@ -239,15 +239,15 @@ def test_each_way_in_refuses_what_is_no_image_and_names_the_layer_that_it_does_n
     lenet, one_size = networks.load("lenet5"), networks.wrap(OneSize(), input_size=32)
     assert one_size(toys.image(32)).shape == (1, 2)
     for network, size, layer in (
-        (trained, (3, 3), "features.2"),
-        (toys.random("alexnet"), (24, 224), "features.5"),
-        (lenet, (224, 224), "fc1"),
-        (lenet, (27, 32), "fc1"),
-        (one_size, (40, 40), "_assert"),
+        (trained, (3, 3), "'features.2'"),
+        (toys.random("alexnet"), (24, 224), "'features.5'"),
+        (lenet, (224, 224), "'fc1'"),
+        (lenet, (27, 32), "'fc1'"),
+        (one_size, (40, 40), 'says: wrong height \n    torch._assert(x.shape[2] == 32, "wrong'),
     ):
         refusal = toys.refusal(network, toys.image(*size))
         sizes = [f"{height} x {width}" for height, width in (size, network.input_size)]
-        for word in ("BadImage", f"'{layer}'", *sizes, "images.resize"):
+        for word in ("BadImage", layer, *sizes, "images.resize"):
             assert word in refusal
     for use in (trained, trained.predict, lambda x: trained.activations(x, ["conv1"])):
         with pytest.raises(BadImage, match=r"\[0, 1\]"):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from labsupport.core import network as networks
-from labsupport.core.network import rewrites, tracing
+from labsupport.core.network import graphs, rewrites
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def assert_as_traced(network: networks.Network, images: torch.Tensor) -> None:
     """Scores to the last bit. The gradient: in double precision to nine digits, and in single
     precision as near to that as the traced network's own is."""
-    whole = tracing.subgraph(network.graph, (network.output,))
+    whole = graphs.subgraph(network.graph, (network.output,))
     part = network.part((network.output,))
     assert torch.equal(network.scores(images), whole(images)[0])
     exact, result = (

@@ -268,22 +268,14 @@ def test_ways_to_write_a_forward_pass(forward):
     assert_same_scores(toys.shake(module))
 
 
-def assigns(net, x):
-    x = net.conv(x)
-    x[:, 0] = 0
-    return x.mean((2, 3))
-
-
 NOT_TRACED = {
     "Decides": (
         lambda net, x: net.conv(x * 2 if x.mean() > 0.5 else x).mean((2, 3)),
         ["must not depend on the values"],
     ),
     "TwoInputs": (lambda net, x, mask: net.conv(x * mask).mean((2, 3)), ["2 tensors", "mask"]),
-    "TwoOutputs": (lambda net, x: (net.conv(x).mean((2, 3)), x), ["tuple", "one tensor"]),
-    "Dictionary": (lambda net, x: {"out": net.conv(x).mean((2, 3))}, ["dict", "one tensor"]),
+    "NoScores": (lambda net, x: {"out": net.conv(x)}, ["dict", "one tensor"]),
     "NoInput": (lambda net: net.conv.weight, ["no image"]),
-    "Assigns": (assigns, []),
     "Map": (lambda net, x: net.conv(x), ["(N, classes)"]),
 }
 
