@@ -38,11 +38,12 @@ def examined(traced: Traced, size: Pair) -> Traced:
     with copies.undisturbed():
         if not origin.ending.squashed and _are_probabilities(answer):
             origin.probabilities = True
-            traced = replace(traced, graph=origin.recorded(size))
+            graph = origin.recorded(size)
+            traced = replace(traced, graph=graph, notes=(*traced.notes, *origin.ending.notes()))
         _check_repeats(origin, size)
         _check_same_scores(answer, _recorded(traced, size), origin.example(size), origin.title)
         told = _compared(traced, origin, _another_size(origin, size))
-    return replace(traced, notes=(*traced.notes, *origin.ending.notes(), *told))
+    return replace(traced, notes=(*traced.notes, *told))
 
 
 def _compared(traced: Traced, origin: Origin, size: Pair) -> list[str]:
@@ -53,7 +54,8 @@ def _compared(traced: Traced, origin: Origin, size: Pair) -> list[str]:
         both, alone = origin(images), _alone(origin, images)
     _check_same_scores(both, answers, images, title)
     _check_same_scores(alone, answers, images[:1], title)
-    if not _near(alone, both[:1]):
+    separate = _near(alone, both[:1])
+    if not separate:
         notes.append("what it says of an image depends on the others beside it")
     try:
         own = _gradient(origin, images)
@@ -61,7 +63,7 @@ def _compared(traced: Traced, origin: Origin, size: Pair) -> list[str]:
         return [*notes, f"PyTorch has no gradient of it as it is written ({str(error)[:60]} ...)"]
     if not own.any():
         notes.append("no gradient leads from its scores to the image")
-    for count in (BATCH, 1):
+    for count in (BATCH, 1) if separate else (BATCH,):
         _check_same_gradient(own[:count], _gradient(answers, images[:count]), title)
     return notes
 
@@ -113,8 +115,9 @@ def _gradient(answers: Answers, images: torch.Tensor) -> torch.Tensor:
         scores = answers(images)
         if not scores.requires_grad:
             return torch.zeros_like(images)
-        weights = torch.linspace(-1, 1, scores[0].numel() + 1, device=scores.device)[1:]
-        (gradient,) = torch.autograd.grad((scores * weights).sum(), images, allow_unused=True)
+        weights = torch.linspace(-1, 1, BATCH * scores.shape[1] + 1, device=scores.device)[1:]
+        wanted = (scores * weights.view(BATCH, -1)[: len(scores)]).sum()
+        (gradient,) = torch.autograd.grad(wanted, images, allow_unused=True)
     return torch.zeros_like(images) if gradient is None else gradient
 
 

@@ -1,6 +1,6 @@
 """What is the same for every image is worked out once: masks, standardized weights, sizes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -34,15 +34,16 @@ def fold(graph: fx.Graph, values: Values, shape: tuple[int, ...]) -> None:
     drop_unread(graph)
 
 
-def drop_unread(graph: fx.Graph) -> None:
+def drop_unread(graph: fx.Graph, parts: Collection[str] = ("getitem",)) -> None:
     """Erase what nobody reads: weights, what is worked out from them, parts of a result.
 
-    A layer that works on the images stays, and so does the guard of a size.
+    A layer that works on the images stays, unless it is one of the `parts`, by the name of its
+    function; and so does the guard of a size.
     """
     seeing = _seeing(graph)
     for node in reversed(graph.nodes):
         layer = LAYER_NAME in node.meta and node in seeing and node.op != "get_attr"
-        part = getattr(node.target, "__name__", "") == "getitem"
+        part = getattr(node.target, "__name__", node.target) in parts
         kept = node.op in {"placeholder", "output"} or READ in node.meta or (layer and not part)
         if not node.users and not kept:
             graph.erase_node(node)

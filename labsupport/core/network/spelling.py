@@ -33,7 +33,7 @@ def spell(graph: fx.Graph, values: Values) -> None:
             node.target = instance_norm
         elif node.op == "call_module" and isinstance(values[str(node.target)], _InstanceNorm):
             values[str(node.target)] = InOrder(values[str(node.target)])
-    drop_unread(graph)
+    drop_unread(graph, _RESHAPING)
 
 
 class Speller:

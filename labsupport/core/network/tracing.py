@@ -82,7 +82,7 @@ def trace(
     with copies.undisturbed():
         origin = Origin(copies.unwrapped(module), Normalize(mean, std), computing)
         graph = origin.recorded(size)
-    return Traced(graph, origin, tuple(origin.notes))
+    return Traced(graph, origin, (*origin.notes, *origin.ending.notes()))
 
 
 class Origin(nn.Module):

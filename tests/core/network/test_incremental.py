@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import random_networks
+import students
 import torch
 import toys
 from hypothesis import assume, given, settings
@@ -156,6 +157,18 @@ def test_one_channel_and_one_neuron_of_every_layer(name, size):
         if len(shapes[node]) == 4:
             middle = (shapes[node][2] // 2, shapes[node][3] // 2)
             assert_followed(network, (Output(node, min(1, last), middle),), size, chunk)
+
+
+DIRECT = ["own weight", "layer scale", "batch norm by hand", "subclass", "standardized", "doubled"]
+
+
+@pytest.mark.parametrize("name", [*DIRECT, "hooked"])
+def test_weights_that_forward_uses_directly_are_followed(name):
+    network, size = networks.wrap(students.built(*students.RIGHT[name]), input_size=16), (24, 21)
+    chunk = [Chunk(((8, 13), (19, 24)), ((0, 5), (11, 16)))]
+    layer = network.node([layer for layer in network.layers if layer.has_map][-2].name)
+    assert_followed(network, (Output(network.output), Output(layer, 1)), size, chunk)
+    assert networks.receptive_box(network, network.layers[0].name, (3, 3), size)[2] < 21
 
 
 def test_one_plan_in_several_threads():

@@ -5,9 +5,8 @@ import copy
 import pytest
 import torch
 import toys
-from students import RIGHT, Net, built
+from students import RIGHT, built
 from torch import nn
-from torch.nn import functional as F
 
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage
