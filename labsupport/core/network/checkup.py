@@ -40,9 +40,10 @@ def examined(traced: Traced, size: Pair) -> Traced:
             origin.probabilities = True
             graph = origin.recorded(size)
             traced = replace(traced, graph=graph, notes=(*traced.notes, *origin.ending.notes()))
-        _check_repeats(origin, size)
+        other = _another_size(origin, size)
+        _check_repeats(origin, other)
         _check_same_scores(answer, _recorded(traced, size), origin.example(size), origin.title)
-        told = _compared(traced, origin, _another_size(origin, size))
+        told = _compared(traced, origin, other)
     return replace(traced, notes=(*traced.notes, *told))
 
 
@@ -101,11 +102,10 @@ def _another_size(origin: Origin, size: Pair) -> Pair:
 
 def _alone(origin: Origin, images: torch.Tensor) -> torch.Tensor:
     """What the module says of the first image alone; where it cannot, of it beside the others."""
-    try:
+    answer = images[:0]
+    with contextlib.suppress(Exception):  # `x.squeeze()` takes the batch away as well
         answer = origin(images[:1])
-    except Exception:  # as `x.squeeze()` makes it
-        return origin(images)[:1]
-    return answer if answer.shape[0] == 1 else origin(images)[:1]
+    return answer if len(answer) == 1 else origin(images)[:1]
 
 
 def _gradient(answers: Answers, images: torch.Tensor) -> torch.Tensor:

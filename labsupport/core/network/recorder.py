@@ -8,6 +8,7 @@ are the module's own affair, for it really runs. In-place operations become plai
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -112,33 +113,44 @@ class Recorder(TorchFunctionMode):
             return self._sizes(args[0], *args[1:], *kwargs.values())
         if name in _DECISIONS | _NUMBERS:
             self._refuse_numbers(name, args)
-        given, named = self._nodes_in(args), self._nodes_in(kwargs)
-        result, changed = self._aside(func, args, kwargs)
         if name == "numel":
-            return SizeNumber.of(result, self.graph.call_method(name, given))
-        target = args[0] if name == "__setitem__" else result
-        if _tensors(target):
-            self._bind(target, self._call(func, name, given, named), name.strip("_"))
-        self._overwritten(changed, target)
-        return result
+            return SizeNumber.of(func(*args), self.graph.call_method(name, self._nodes_in(args)))
+        return self._written(
+            func, args, kwargs, name.strip("_"), functools.partial(self._call, func, name)
+        )
 
     def layer(self, name: str, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """A layer of `torch.nn`, as one node."""
-        given, named = self._nodes_in(args), self._nodes_in(kwargs)
-        result, changed = self._aside(forward, args, kwargs)
-        self._bind(result, self.graph.call_module(name, given, named), "")
-        self._overwritten(changed, result)
-        return result
+        return self._written(
+            forward, args, kwargs, "", functools.partial(self.graph.call_module, name)
+        )
 
     def function(self, kind: type, apply: Callable[..., Any], args: Any) -> Any:
         """A student's own `autograd.Function`, with its own backward pass, as one node."""
         if kind.__module__ == "torch.utils.checkpoint":  # saves memory in training, no more
             return args[0](*args[2:])
-        given = self._nodes_in(args)
-        result, changed = self._aside(apply, args, {})
-        if changed:
-            raise CannotTrace(f"{kind.__name__} changes its input in place {students_line()}")
-        self._bind(result, self.graph.call_function(OwnFunction(kind), given), kind.__name__)
+        write = functools.partial(self.graph.call_function, OwnFunction(kind))
+        return self._written(apply, args, {}, kind.__name__, write)
+
+    def _written(
+        self,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        name: str,
+        write: Callable[..., fx.Node],
+    ) -> Any:
+        """What a call gives, after `write` has made a node of its arguments."""
+        given, named = self._nodes_in(args), self._nodes_in(kwargs)
+        with self.unseen():
+            before = [(one, _version(one)) for one in _tensors((args, kwargs))]
+            result = function(*args, **kwargs)
+            changed = [one for one, version in before if _version(one) != version]
+        old = [(one, self.node(one)) for one in changed]
+        target = args[0] if name == "setitem" else result
+        if _tensors(target):
+            self._bind(target, write(given, named), name)
+        self._overwritten(old, target)
         return result
 
     @contextlib.contextmanager
@@ -162,17 +174,6 @@ class Recorder(TorchFunctionMode):
             yield
         finally:
             self.busy = before
-
-    def _aside(
-        self, function: Callable[..., Any], args: Any, kwargs: Any
-    ) -> tuple[Any, list[Changed]]:
-        """What a call gives, and the tensors that it has changed in place with their old nodes."""
-        with self.unseen():
-            given = _tensors((args, kwargs))
-            before = [(one, _version(one)) for one in given]
-            result = function(*args, **kwargs)
-            changed = [one for one, version in before if _version(one) != version]
-            return result, [(one, self.node(one)) for one in changed]
 
     def _call(self, func: Any, name: str, given: Any, named: dict[str, Any]) -> fx.Node:
         named = {key: value for key, value in named.items() if key not in {"inplace", "out"}}
@@ -315,6 +316,8 @@ class OwnFunction:
         self.__name__, self.__module__ = kind.__name__, __name__
 
     def __call__(self, *args: Any) -> Any:
+        """What it gives, with memory of its own: it may work in place."""
+        args = tuple(one.clone() if isinstance(one, torch.Tensor) else one for one in args)
         return self.kind.apply(*args)  # type: ignore[attr-defined]
 
 

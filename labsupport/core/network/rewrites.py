@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from labsupport.core.network.operations import Pair, argument, operation
 
@@ -31,6 +32,7 @@ def optimized(part: fx.GraphModule, *, reorder: bool = True) -> fx.GraphModule:
     _relus_in_place(part)
     _means_for_pools(part)
     _image_convolutions(part)
+    _instance_norms_in_order(part)
     part.recompile()
     return part
 
@@ -89,6 +91,22 @@ def _image_convolutions(part: fx.GraphModule) -> None:
         replace(node, image_convolution, (*work.inputs, weight, bias, *geometry))
 
 
+def _instance_norms_in_order(part: fx.GraphModule) -> None:
+    """PyTorch's instance normalization gives a wrong gradient on the CPU, to a single image, where
+    the gradient that arrives lies channels-last."""
+    for node in list(part.graph.nodes):
+        module = part.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, _InstanceNorm) or node.target is F.instance_norm:
+            source = node.all_input_nodes[0]
+            with part.graph.inserting_before(node):
+                node.replace_input_with(source, part.graph.call_method("contiguous", (source,)))
+            with part.graph.inserting_after(node):
+                ordered = part.graph.call_function(in_order, (node,))
+            node.replace_all_uses_with(
+                ordered, delete_user_cb=lambda user, new=ordered: user is not new
+            )
+
+
 def _nodes_of_kind(part: fx.GraphModule, kind: str) -> list[fx.Node]:
     nodes = [n for n in part.graph.nodes if n.op not in {"placeholder", "get_attr", "output"}]
     return [node for node in nodes if operation(node, part).kind == kind]
@@ -101,6 +119,33 @@ def replace(node: fx.Node, function: Any, inputs: tuple[Any, ...], **settings: A
     new.meta = dict(node.meta)
     node.replace_all_uses_with(new)
     node.graph.erase_node(node)
+
+
+class _InOrder(torch.autograd.Function):
+    """The same tensor; the gradient that arrives is laid out in the usual order of memory."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(*_: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(_: Any, above: torch.Tensor) -> torch.Tensor:
+        return above.contiguous()
+
+    @staticmethod
+    def jvp(_: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.view_as(x)
+
+
+def in_order(x: torch.Tensor) -> torch.Tensor:
+    """x, whose gradient arrives in the usual order of memory, and not channels-last."""
+    return _InOrder.apply(x)  # type: ignore[no-any-return]
 
 
 # The convolution that reads the image

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
-from torch.nn.modules.instancenorm import _InstanceNorm
 
 from labsupport.core.network.constants import Values, drop_unread
 from labsupport.core.network.graphs import LAYER_NAME
@@ -29,10 +28,6 @@ def spell(graph: fx.Graph, values: Values) -> None:
         rule = _RULES.get(word_of(node))
         if rule is not None and LAYER_NAME in node.meta:  # not what is worked out of sizes
             rule(speller, node)
-        elif node.target is F.instance_norm:
-            node.target = instance_norm
-        elif node.op == "call_module" and isinstance(values[str(node.target)], _InstanceNorm):
-            values[str(node.target)] = InOrder(values[str(node.target)])
     drop_unread(graph, _RESHAPING)
 
 
@@ -238,49 +233,6 @@ def _put_layer(
     owner, scope = str(reads.target).rpartition(".")[0], scope_of(node)
     name = owner if owner == scope and owner else str(node.meta[LAYER_NAME])
     speller.call_module(node, name, given_to(node, "input")["input"], layer.eval())
-
-
-# Normalization of each map by itself
-
-
-class InOrder(nn.Module):
-    """A layer that reads and is read in the usual order of memory.
-
-    `nn.InstanceNorm2d` of PyTorch, on the CPU, gives a wrong gradient where the one that arrives
-    lies channels-last.
-    """
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _InOrder.apply(self.layer(x.contiguous()))  # type: ignore[no-any-return]
-
-
-def instance_norm(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """`F.instance_norm`, its gradient right in any order of memory."""
-    return _InOrder.apply(F.instance_norm(x.contiguous(), *args, **kwargs))  # type: ignore[no-any-return]
-
-
-class _InOrder(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        return x.view_as(x)
-
-    @staticmethod
-    def setup_context(*_: Any) -> None:
-        pass
-
-    @staticmethod
-    def backward(_: Any, above: torch.Tensor) -> torch.Tensor:
-        return above.contiguous()
-
-    @staticmethod
-    def jvp(_: Any, x: torch.Tensor) -> torch.Tensor:
-        return x.view_as(x)
 
 
 _RESHAPING = {"view", "reshape", "squeeze", "unsqueeze", "flatten", "getitem", "contiguous"}
