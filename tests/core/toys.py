@@ -66,14 +66,7 @@ def random(name: str) -> Network:
 def _made(name: str) -> Network:
     recipe = catalog.recipe(name)
     module = shake(catalog.build(recipe, None, "random"))
-    return networks.wrap(
-        module,
-        mean=recipe.mean,
-        std=recipe.std,
-        categories=recipe.categories(),
-        input_size=recipe.input_size,
-        name=name,
-    )
+    return catalog.network_of(recipe, module, "your own module")
 
 
 _last, _kept = functools.lru_cache(maxsize=1)(_made), functools.cache(_made)
