@@ -156,7 +156,7 @@ def test_the_frames_end_where_the_call_does_and_a_random_start_lies_in_the_ball(
 
 
 def test_what_cannot_work_is_refused(small):
-    two, one_class = random_images(2, 12), toys.linear(random_weights(classes=1))
+    two = random_images(2, 12)
     attack, search, line = fooling.pgd, fooling.minimal_perturbation, fooling.sign_line
     knobs = ((attack, "steps"), (search, "steps"), (search, "rounds"), (line, "points"))
     toys.assert_refused(
@@ -169,7 +169,6 @@ def test_what_cannot_work_is_refused(small):
         ("UnknownClass: .*0 to 4", fooling.fgsm, small, two, [0, 5]),
         ("UnknownClass: .*nearest", fooling.fgsm, small, two, "panda"),
         ("BadImage: .*one image at a time", line, small, two),
-        ("one class only", fooling.fgsm, one_class, random_images()),
         ("complex", fooling.error_rate, small, two, torch.zeros(2) * 1j),
         ("'blur'", fooling.defend, two, "blurr"),
         ("rms", fooling.noisy, two, -1),

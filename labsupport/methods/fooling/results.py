@@ -120,8 +120,6 @@ def targets_of(
 ) -> Targets:
     """The targets, checked. Without a label it is what the network says itself."""
     network.check(images)
-    if len(network.categories) < 2:
-        raise BadSetting(f"{network.name} knows one class only: there is no other to go to")
     images = network.send(images.detach())
     if label is None:
         own = scores_of(network, images).argmax(1)

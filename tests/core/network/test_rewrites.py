@@ -160,6 +160,20 @@ def test_a_pool_that_averages_whole_maps_is_their_mean_and_no_other(size, means)
     assert_as_traced(network, toys.image(9, 9, count=2))
 
 
+@pytest.mark.parametrize("norm", [nn.InstanceNorm2d(16), toys.Applied(F.instance_norm)])
+def test_instance_norms_take_a_gradient_in_any_order_of_memory(norm):
+    """PyTorch's own gives another one to a single image where it lies channels-last."""
+    network = toys.chain(lambda: [nn.Conv2d(3, 16, 3, padding=1), norm], input_size=32)
+    layer = next(one.name for one in network.layers if "norm" in one.name or one.name == "1")
+    part, image = network.part((network.node(layer),)), toys.image(32).requires_grad_(True)
+    above = toys.image(32).expand(1, 3, 32, 32).repeat(1, 6, 1, 1)[:, :16].contiguous()
+    usual, last = (
+        torch.autograd.grad(part(image)[0], image, above.contiguous(memory_format=order))[0]
+        for order in (torch.contiguous_format, torch.channels_last)
+    )
+    torch.testing.assert_close(last, usual)
+
+
 # The convolution that reads the image
 
 
