@@ -10,6 +10,8 @@ from torch import nn
 
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage
+from labsupport.methods import activations, anatomy, backprop
+from labsupport.methods.occlusion import occlusion_map
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -56,6 +58,26 @@ def test_a_network_that_looks_at_sizes_is_another_one_at_another_size():
     only = there.copy(graph=there.graph)
     with pytest.raises(BadImage, match="one size alone"):
         only(toys.image(*SIZE))
+
+
+def test_methods_follow_a_network_to_another_size():
+    """As if it had been wrapped for that size."""
+    module, image = built(*RIGHT["SAME padding"]), toys.image(17, 18)
+    found = []
+    for network in (wrapped(module), networks.wrap(module, input_size=(17, 18), **toys.PLAIN)):
+        assert any(layer.name == "pad" for layer in network.at((17, 18)).layers)
+        found.append(
+            (
+                *(one.values for one in backprop.gradients(network, image, 1).values()),
+                occlusion_map(network, image, 1, window=5, stride=4).values["score"],
+                activations.class_votes(network, image, ("relu", 1)).values,
+                torch.tensor(anatomy.anatomy(network, (17, 18)).multiply_adds),
+                torch.tensor(networks.receptive_box(network, "relu", (2, 2), (17, 18))),
+            )
+        )
+    for one, other in zip(*found, strict=True):
+        assert one.any()
+        torch.testing.assert_close(one, other)
 
 
 # Refused, with the line
