@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from labsupport.core.network.graphs import LAYER_NAME, subgraph, without_computing
+from labsupport.core.network.graphs import LAYER_NAME, Names, subgraph, without_computing
 from labsupport.core.network.sizes import READ
 
 Values = dict[str, Any]  # modules and tensors, by the names that a graph calls them
@@ -104,9 +104,7 @@ def _replace(node: fx.Node, value: Any, values: Values, readers: Iterable[fx.Nod
     new = value
     for reader in readers:
         if isinstance(value, torch.Tensor) and new is value:
-            name = "constant"
-            while name in values:
-                name += "_"
+            name = Names(values).new("constant")
             values[name] = value
             with node.graph.inserting_before(node):
                 new = node.graph.get_attr(name)

@@ -9,6 +9,31 @@ from torch import fx
 LAYER_NAME = "layer_name"  # in the meta of a node: the name of its layer
 
 
+class Names:
+    """Names of layers, none of them given twice: relu, relu_1, relu_2.
+
+    >>> names = Names(["relu"])
+    >>> names.new("relu"), names.new("relu"), names.new("pool")
+    ('relu_1', 'relu_2', 'pool')
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+
+    def new(self, name: str) -> str:
+        """The name, or with a number where it is taken."""
+        title, number = name, 0
+        while title in self._taken:
+            number += 1
+            title = f"{name}_{number}"
+        self._taken.add(title)
+        return title
+
+    def free(self, name: str) -> None:
+        """The name may be given again."""
+        self._taken.discard(name)
+
+
 def needed_for(wanted: Iterable[fx.Node]) -> set[fx.Node]:
     """These nodes and all that their values are computed from."""
     needed: set[fx.Node] = set()

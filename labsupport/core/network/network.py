@@ -240,7 +240,8 @@ class Network:
         for kind in ("_modules", "_parameters", "_buffers"):
             vars(contents)[kind] = vars(self.graph)[kind]
         rest = (self._traced.origin, self.notes, self._settings())
-        return _rebuilt, (contents, self.graph.graph, *rest)
+        graph = copy.deepcopy(self.graph.graph)  # the one in use would take its module along
+        return _rebuilt, (contents, graph, *rest)
 
     def check(self, images_: torch.Tensor, *, one: bool = False) -> None:
         """Raise `BadImage` unless these are images in [0, 1] of a size that the network takes.

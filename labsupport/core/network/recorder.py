@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from labsupport.core.errors import CannotTrace
-from labsupport.core.network.graphs import LAYER_NAME, needed_for
+from labsupport.core.network.graphs import LAYER_NAME, Names, needed_for
 from labsupport.core.network.sizes import READ, SizeNumber, SizeTuple
 from labsupport.core.network.students_lines import students_line
 
@@ -74,7 +74,7 @@ class Recorder(TorchFunctionMode):
         self._nodes: dict[int, fx.Node] = {}  # by the id of a tensor
         self._tensors: dict[int, torch.Tensor] = {}  # held, so that no id is used again
         self._stale: dict[int, str] = {}  # whose memory another one has changed, and where
-        self._names: set[str] = set()
+        self._names = Names()
         self._scopes = [""]  # the modules that are running, by name
         self.busy = False  # inside a call that is one node already
         self._device = example.device
@@ -93,7 +93,7 @@ class Recorder(TorchFunctionMode):
         if key not in self._nodes:
             name = self._weights.get(key)
             if name is None:
-                name = self._unused("constant")
+                name = self._names.new("constant")
                 self.constants[name] = tensor.detach()
             self._keep(tensor, self.graph.get_attr(name))
         return self._nodes[key]
@@ -265,16 +265,7 @@ class Recorder(TorchFunctionMode):
             node.meta[SHAPE] = tuple(tensor.shape)
 
     def _name(self, node: fx.Node, name: str) -> None:
-        node.meta[LAYER_NAME] = self._unused(".".join(filter(None, [self._scopes[-1], name])))
-
-    def _unused(self, name: str) -> str:
-        """The name, or with a number where it was used: relu, relu_1, relu_2."""
-        title, number = name, 0
-        while title in self._names:
-            number += 1
-            title = f"{name}_{number}"
-        self._names.add(title)
-        return title
+        node.meta[LAYER_NAME] = self._names.new(".".join(filter(None, [self._scopes[-1], name])))
 
     def _overwritten(self, changed: list[Changed], result: Any) -> None:
         """The same memory under other names: the very tensor, a view, what it is a view of, or

@@ -15,7 +15,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from labsupport.core.network.constants import Values, drop_unread
-from labsupport.core.network.graphs import LAYER_NAME
+from labsupport.core.network.graphs import LAYER_NAME, Names
 from labsupport.core.network.recorder import SHAPE
 
 Rule = Callable[["Speller", fx.Node], None]
@@ -36,11 +36,11 @@ class Speller:
 
     def __init__(self, graph: fx.Graph, values: Values) -> None:
         self.graph, self.values = graph, values
-        self._names = {str(node.meta.get(LAYER_NAME)) for node in graph.nodes}
+        self._names = Names(str(node.meta.get(LAYER_NAME)) for node in graph.nodes)
 
     def call(self, node: fx.Node, word: str, function: Any, *args: Any, **named: Any) -> None:
         """A function in the place of a node."""
-        self._names.discard(str(node.meta[LAYER_NAME]))
+        self._names.free(str(node.meta[LAYER_NAME]))
         self._replace(node, self.insert(node, word, function, *args, **named))
 
     def insert(self, node: fx.Node, word: str, function: Any, *args: Any, **named: Any) -> fx.Node:
@@ -48,13 +48,13 @@ class Speller:
         with self.graph.inserting_before(node):
             new = self.graph.call_function(function, args, named)
         name = ".".join(filter(None, [scope_of(node), word]))
-        new.meta = {**node.meta, LAYER_NAME: self._unused(name)}
+        new.meta = {**node.meta, LAYER_NAME: self._names.new(name)}
         return new
 
     def call_module(self, node: fx.Node, name: str, source: Any, module: nn.Module) -> None:
         """A layer in the place of a node, with this name where it is free."""
-        self._names.discard(str(node.meta[LAYER_NAME]))
-        name = self._unused(name)
+        self._names.free(str(node.meta[LAYER_NAME]))
+        name = self._names.new(name)
         self.values[name] = module
         with self.graph.inserting_before(node):
             new = self.graph.call_module(name, (source,))
@@ -64,14 +64,6 @@ class Speller:
     def _replace(self, node: fx.Node, new: fx.Node) -> None:
         node.replace_all_uses_with(new)
         self.graph.erase_node(node)
-
-    def _unused(self, name: str) -> str:
-        title, number = name, 0
-        while title in self._names:
-            number += 1
-            title = f"{name}_{number}"
-        self._names.add(title)
-        return title
 
 
 def scope_of(node: fx.Node) -> str:

@@ -176,6 +176,8 @@ def _connections(module: nn.Module) -> int:
     if not parametrize.is_parametrized(module, "weight"):
         return weight.numel()
     made: Any = module.parametrizations["weight"]  # type: ignore[index]
+    if not hasattr(made, "original"):  # put together from several tensors, as in weight norm
+        return weight.numel()
     return int(made[0](torch.ones_like(made.original)).count_nonzero())
 
 

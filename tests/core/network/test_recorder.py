@@ -1,6 +1,8 @@
 """What students write is recorded right at every size, or refused with their own line."""
 
 import copy
+import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -78,6 +80,16 @@ def test_methods_follow_a_network_to_another_size():
     for one, other in zip(*found, strict=True):
         assert one.any()
         torch.testing.assert_close(one, other)
+
+
+def test_a_recorded_network_is_pickled_as_it_is():
+    """Not traced anew: what was recorded may be what no tracer understands."""
+    for forward in (RIGHT["own function"][0], RIGHT["places"][0]):
+        network, image = wrapped(built(forward, RIGHT["places"][1])), toys.image(*SIZE)
+        vars(network)["_traced"] = replace(network._traced, origin=None)  # a test's own lambda
+        other = pickle.loads(pickle.dumps(network))
+        assert torch.equal(other(image), network(image))
+        assert [layer.name for layer in other.layers] == [layer.name for layer in network.layers]
 
 
 # Refused, with the line
