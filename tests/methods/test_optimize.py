@@ -141,7 +141,7 @@ def test_what_cannot_work_is_refused_at_once(small, two_cores):
                 ("BadSetting", {"recipe": replace(BARE, transforms=o.Jitter())}),
             )
         ),
-        *(("no number any more", o.visualize, root, [0] * count, wild) for count in (1, 4)),
+        *(("no number any more", o.visualize, root, [1] * count, wild) for count in (1, 4)),
     )
 
 
