@@ -67,5 +67,11 @@ def without_computing(
     weights = {**dict(part.named_parameters()), **dict(part.named_buffers())}
     empty = {name: torch.empty_like(w, device="meta") for name, w in weights.items()}
     images = torch.empty(tuple(shape), device="meta")
-    result: Sequence[Any] = torch.func.functional_call(part, empty, (images,))
+    result: Sequence[Any]
+    try:
+        result = torch.func.functional_call(part, empty, (images,))
+    except NotImplementedError:  # an operation that there is for numbers alone
+        device = next((weight.device for weight in weights.values()), None)
+        with torch.no_grad():
+            result = part(torch.zeros(tuple(shape), device=device))
     return result

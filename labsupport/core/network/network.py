@@ -70,7 +70,8 @@ class Network:
         self.device = devices.pick(device)
         if self.device.type == "cpu":
             devices.reuse_large_blocks()
-        self.graph = _channels_last(traced.graph.to(self.device))
+        with torch.inference_mode(False):  # what is made inside it is of no use outside
+            self.graph = _channels_last(traced.graph.to(self.device))
         self.notes = traced.notes
         every = self.graph.graph.nodes
         nodes = [node for node in every if node.op not in {"get_attr", "output"}]

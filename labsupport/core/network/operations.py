@@ -57,7 +57,6 @@ _FUNCTION_KINDS: dict[Any, str] = {
     operator.add: "add",
     torch.add: "add",
     torch.flatten: "flatten",
-    F.linear: "linear",
     torch.mean: "channel_mean",
     torch.tanh: "pointwise",
     torch.sigmoid: "pointwise",

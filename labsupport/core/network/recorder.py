@@ -367,15 +367,15 @@ _LOCK = threading.Lock()
 def _own_functions(recorder: Recorder) -> Iterator[None]:
     """Applied functions of autograd pass by the recorder, those of this thread."""
     base, thread = torch.autograd.Function, threading.get_ident()
-    before = vars(base)["apply"]
-
-    def apply(kind: type, *args: Any, **kwargs: Any) -> Any:
-        plain = before.__get__(None, kind)
-        if threading.get_ident() != thread or recorder.busy or kwargs:
-            return plain(*args, **kwargs)
-        return recorder.function(kind, plain, args)
-
     with _LOCK:
+        before = vars(base)["apply"]
+
+        def apply(kind: type, *args: Any, **kwargs: Any) -> Any:
+            plain = before.__get__(None, kind)
+            if threading.get_ident() != thread or recorder.busy or kwargs:
+                return plain(*args, **kwargs)
+            return recorder.function(kind, plain, args)
+
         base.apply = classmethod(apply)
         try:
             yield

@@ -7,8 +7,8 @@ itself is left alone.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -170,7 +170,7 @@ class Origin(nn.Module):
                 what = type(result).__name__
                 self.notes.append(f"of the {what} that its forward gives, {place} are the scores")
         for key in self.path:
-            result = result[key]
+            result = result[key] if hasattr(result, "__getitem__") else getattr(result, key)
         scores: torch.Tensor = result
         return scores
 
@@ -208,10 +208,15 @@ def _path_to_scores(result: Any, title: str) -> tuple[Any, ...]:
     return first
 
 
-def _tensors_in(value: Any, path: tuple[Any, ...] = ()) -> Any:
+def _tensors_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The tensors in a result, each with the keys, places or names that lead to it."""
     if isinstance(value, torch.Tensor):
         yield path, value
-    elif isinstance(value, Mapping | tuple | list):
-        parts = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, part in parts:
-            yield from _tensors_in(part, (*path, key))
+        return
+    parts: Iterable[tuple[Any, Any]] = vars(value).items() if is_dataclass(value) else ()
+    if isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, tuple | list):
+        parts = enumerate(value)
+    for key, part in parts:
+        yield from _tensors_in(part, (*path, key))

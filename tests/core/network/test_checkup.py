@@ -156,6 +156,22 @@ def test_what_it_cannot_put_right_it_notes():
         assert words in wrapped(module).notes[-1]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantized_network_answers_without_a_gradient():
+    plain = toys.seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 4)))
+    module = torch.ao.quantization.quantize_dynamic(plain, {nn.Linear})
+    network, image = wrapped(module), toys.image(*SIZE)
+    torch.testing.assert_close(network(image), module(image))
+    assert [note[:12] for note in network.notes] == ["what it says", "no gradient "]
+
+
+def test_what_is_made_in_inference_mode_is_of_use_outside():
+    with torch.inference_mode():
+        network = wrapped(built(ENDS["scores"][0]))
+    image = toys.image(*SIZE).requires_grad_()
+    assert torch.autograd.grad(network(image)[0, 0], image)[0].any()
+
+
 def test_random_numbers_go_on_as_if_nothing_had_been_wrapped():
     def drawn() -> tuple[float, ...]:
         numbers = np.random.rand()  # noqa: NPY002, the one that students use

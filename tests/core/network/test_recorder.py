@@ -1,8 +1,9 @@
 """What students write is recorded right at every size, or refused with their own line."""
 
+import concurrent.futures
 import copy
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -82,6 +83,14 @@ def test_methods_follow_a_network_to_another_size():
         torch.testing.assert_close(one, other)
 
 
+def test_networks_are_recorded_in_several_threads_at_once():
+    module, apply = built(*RIGHT["own function"]), vars(torch.autograd.Function)["apply"]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        networks_ = list(pool.map(lambda _: wrapped(module), range(8)))
+    assert vars(torch.autograd.Function)["apply"] is apply
+    assert len({str(network.graph.graph) for network in networks_}) == 1
+
+
 def test_a_recorded_network_is_pickled_as_it_is():
     """Not traced anew: what was recorded may be what no tracer understands."""
     for forward in (RIGHT["own function"][0], RIGHT["places"][0]):
@@ -148,18 +157,26 @@ def test_modules_that_hide_what_they_do_are_refused():
 # What is put around a module, and what it gives
 
 
+@dataclass
+class Output:
+    hidden: torch.Tensor
+    logits: torch.Tensor
+
+
 def test_wrappers_are_taken_off_and_results_are_searched_for_scores():
     plain = built(lambda net, x: net.end(net.conv(x)))
     parts = built(
         lambda net, x: {"maps": net.conv(x), "aux": x[:, 0, 0], "logits": net.end(net.conv(x))}
     )
     pair = built(lambda net, x: (net.conv(x), [net.end(net.conv(x)), x.mean((2, 3))]))
+    named = built(lambda net, x: Output(net.conv(x), net.end(net.conv(x))))
     expected, image = plain(toys.image(16)), toys.image(16)
     for module, note in (
         (nn.DataParallel(plain), ()),
         (torch.compile(plain), ()),
         (nn.Sequential(nn.DataParallel(plain)), ()),
         (parts, ("of the dict that its forward gives, ['logits'] are the scores",)),
+        (named, ("of the Output that its forward gives, ['logits'] are the scores",)),
         (pair, ("of the tuple that its forward gives, [1][0] are the scores",)),
     ):
         network = wrapped(module)
