@@ -1,7 +1,7 @@
 """Image classifiers, opened up: every layer by name, every number at hand.
 
 A `Network` takes images in [0, 1] and gives scores; the normalization that its weights expect is
-its first layer. It is traced once, so its layers are the nodes of a graph, and any part of it can
+its first layer. It is recorded once, so its layers are the nodes of a graph, and any part of it can
 be computed without the rest.
 """
 
