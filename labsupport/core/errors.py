@@ -36,6 +36,10 @@ class CannotTrace(LabError):
     """The module's computation cannot be written down as a graph of layers."""
 
 
+class CannotRecord(CannotTrace):
+    """It runs, but what it computes cannot be written down: the network is an opaque one."""
+
+
 class BadSetting(LabError):
     """A knob has a value that cannot work."""
 

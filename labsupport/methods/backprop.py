@@ -351,6 +351,7 @@ def randomized(network: Network, layer: str, *, seed: int = 0) -> Network:
 
     Errors: `UnknownLayer`.
     """
+    network.need_graph("random weights down to a layer")
     down_to = network.layer(layer).title
     changed = network.copy(source=f"{network.source}, random down to {down_to}")
     wanted = network.node(layer).name
@@ -396,6 +397,7 @@ def cascading_randomization(
 
     Errors: as `gradient`.
     """
+    network.need_graph("random weights layer by layer")
     learned = gradients(network, image, target, rules=rules)
     return _randomizations(network, image.detach(), network.target(target), learned, seed)
 

@@ -71,6 +71,7 @@ def filters(network: Network, layer: str | None = None) -> Filters:
 
 def _convolution_at(network: Network, layer: str | None) -> Operation:
     """The convolution that a layer is, the first one if none is named."""
+    network.need_graph("filters")
     convolutions = [one for one in network.operations if one.kind == "conv"]
     if not convolutions:
         raise BadSetting(f"{network.name} has no convolution, so it has no filters")

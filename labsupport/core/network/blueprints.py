@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from labsupport.core.network import catalog, tracing
+from labsupport.core.network import catalog, operations, tracing
 from labsupport.core.network.architectures import alexnet, lenet
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import Pair
@@ -77,7 +77,7 @@ def blueprint_of(build: Callable[[], nn.Module], *, name: str, input_size: Pair)
     Errors: `CannotTrace` where its forward pass cannot be followed.
     """
     module = _bare(build)
-    mean, std = catalog.IMAGENET_MEAN, catalog.IMAGENET_STD
+    mean, std = operations.IMAGENET_MEAN, operations.IMAGENET_STD
     traced = tracing.trace(module, mean, std, input_size, computing=False)
     _empty(traced.graph)
     if traced.origin is not None:

@@ -1,5 +1,6 @@
 """Networks by name, where their weights come from, and students' own modules as networks."""
 
+import contextlib
 import os
 import socket
 import urllib.parse
@@ -15,18 +16,17 @@ import torchvision
 from torch import nn
 
 from labsupport.core import bundled
-from labsupport.core.errors import BadSetting, LabError, UnknownNetwork, WeightsUnavailable, nearest
+from labsupport.core.errors import BadSetting, UnknownNetwork, WeightsUnavailable, nearest
 from labsupport.core.images import crops
-from labsupport.core.network import checkup, copies, tracing
+from labsupport.core.network import checkpoints, checkup, own, tracing
 from labsupport.core.network.architectures import convnetjs, lenet
+from labsupport.core.network.checkpoints import Fitted, State
 from labsupport.core.network.network import Network
-from labsupport.core.network.operations import Pair
+from labsupport.core.network.operations import IMAGENET_MEAN, IMAGENET_STD
+from labsupport.core.network.own import Names
 
-State = dict[str, torch.Tensor]
 Three = tuple[float, float, float]
 
-IMAGENET_MEAN: Three = (0.485, 0.456, 0.406)
-IMAGENET_STD: Three = (0.229, 0.224, 0.225)
 PLAIN: tuple[Three, Three] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # changes nothing
 _OURS = ("auto", "bundled", "torchvision", "random")  # weights that need no check-up
 _SEED = 0  # of the weights that "random" gives
@@ -38,7 +38,7 @@ class Recipe:
     """How to make one network: its module, what it expects of an image, what it can say."""
 
     name: str
-    build: Callable[[], nn.Module]
+    build: Callable[..., nn.Module]  # takes `num_classes`, where there may be others
     categories: Callable[[], tuple[str, ...]]
     input_size: tuple[int, int] = (224, 224)
     mean: Three = IMAGENET_MEAN
@@ -116,7 +116,7 @@ def _torchvision(name: str) -> Recipe:
         mean = std = (0.5, 0.5, 0.5)
     return Recipe(
         name,
-        lambda: torchvision.models.get_model(name, weights=None, **settings),
+        lambda **more: torchvision.models.get_model(name, weights=None, **settings, **more),
         lambda: tuple(published.meta["categories"]),
         (size, size),
         mean,
@@ -126,12 +126,12 @@ def _torchvision(name: str) -> Recipe:
     )
 
 
-def state(recipe: Recipe, weights: str | os.PathLike[str]) -> tuple[State | None, str]:
-    """The weights that were asked for, and where they came from in words.
+def state(recipe: Recipe, weights: str) -> tuple[State | None, str]:
+    """The weights of one of our own kinds, and where they came from in words.
 
     None stands for the module's own random weights.
 
-    Errors: `WeightsUnavailable`, `DamagedData`, `BadSetting`.
+    Errors: `WeightsUnavailable`, `DamagedData`.
     """
     if weights == "random":
         return None, f"random weights (seed {_SEED})"
@@ -142,70 +142,53 @@ def state(recipe: Recipe, weights: str | os.PathLike[str]) -> tuple[State | None
             raise WeightsUnavailable(
                 f"no weights for {recipe.name} are bundled. {_way_out(recipe)}"
             )
-        return _read(bundled.path(recipe.bundled)), f"bundled ({recipe.bundled})"
-    if weights == "torchvision":
-        return _published(recipe), f"torchvision ({recipe.published})"
-    return _own_file(recipe, weights)
+        return _tensors(bundled.path(recipe.bundled)), f"bundled ({recipe.bundled})"
+    return _published(recipe), f"torchvision ({recipe.published})"
 
 
-def build(recipe: Recipe, weights: State | None, source: str) -> nn.Module:
+def build(recipe: Recipe, weights: State | None, source: str, **settings: int) -> nn.Module:
     """The module with these weights; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
-        module = recipe.build()
+        module = recipe.build(**settings)
     if weights is not None:
-        try:
-            module.load_state_dict({name: value.float() for name, value in weights.items()})
-        except RuntimeError as error:
-            reasons = _misfits(module.state_dict(), weights) or [str(error)[:300]]
-            raise WeightsUnavailable(
-                f"the weights from {source} do not fit {recipe.name}: {'; '.join(reasons)}"
-            ) from None
+        checkpoints.put_into(module, Fitted(weights), recipe.name, source)
     return module
 
 
-def _misfits(own: State, given: State) -> list[str]:
-    """What is wrong with a state dict, the first example of each kind."""
-    missing = [name for name in own if name not in given]
-    extra = [name for name in given if name not in own]
-    shapes = [name for name in own if name in given and own[name].shape != given[name].shape]
-    reasons = [f"{len(missing)} names are missing, such as {missing[0]}"] if missing else []
-    if extra:
-        reasons.append(f"{len(extra)} names are unknown, such as {extra[0]}")
-    if shapes:
-        first = shapes[0]
-        shape, wanted = tuple(given[first].shape), tuple(own[first].shape)
-        reasons.append(f"{len(shapes)} have another shape: {first} is {shape}, not {wanted}")
-    return reasons
+@dataclass(frozen=True)
+class Loaded:
+    """A module with the weights that were asked for; `source` and `notes` tell of them in words."""
+
+    module: nn.Module
+    source: str
+    notes: tuple[str, ...] = ()
+    classes: int | None = None  # where they are not those of the architecture
 
 
-def _read(path: Path) -> State:
-    if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict):
-        raise TypeError(f"it holds a {type(state).__name__}")
-    for name, value in state.items():
-        if not isinstance(value, torch.Tensor):
-            raise TypeError(f"its {name!r} is a {type(value).__name__} and no tensor")
-    return state
+def loaded(recipe: Recipe, weights: str | os.PathLike[str]) -> Loaded:
+    """A network's module with the weights that were asked for, or those of a file.
 
+    A file whose last layer is for another number of classes makes a module for so many.
 
-def _own_file(recipe: Recipe, weights: str | os.PathLike[str]) -> tuple[State, str]:
+    Errors: `WeightsUnavailable`, `DamagedData`, `BadSetting`.
+    """
+    if weights in _OURS:
+        given, source = state(recipe, str(weights))
+        return Loaded(build(recipe, given, source), source)
     path = Path(weights).expanduser()
     if not path.is_file():
-        choices = '"auto", "bundled", "torchvision", "random"'
+        choices = ", ".join(map(repr, _OURS))
         raise BadSetting(f"weights={os.fspath(weights)!r} is neither one of {choices} nor a file")
-    try:
-        return _read(path), f"file ({path.name})"
-    except LabError:
-        raise
-    except Exception as error:  # every unreadable file ends as one sentence
-        raise WeightsUnavailable(
-            f"{path} cannot be read as a state dict of {recipe.name} ({error}); save one with "
-            "torch.save(module.state_dict(), path) or as safetensors. Whole pickled modules are "
-            "not opened: they can run any code"
-        ) from None
+    module, held = build(recipe, None, ""), checkpoints.read(path)
+    own = module.state_dict()
+    fitted = checkpoints.fitted(held, own, path)
+    classes = checkpoints.classes_in(fitted.state, own)
+    if classes is not None:
+        with contextlib.suppress(TypeError):  # an architecture for just so many classes
+            module = build(recipe, None, "", num_classes=classes)
+    checkpoints.put_into(module, fitted, recipe.name, path.name)
+    return Loaded(module, f"file ({path.name})", fitted.notes, classes)
 
 
 def cached(recipe: Recipe) -> Path:
@@ -223,11 +206,19 @@ def _published(recipe: Recipe) -> State:
     if not path.is_file():
         _download(recipe, path)
     try:
-        return _read(path)
+        return _tensors(path)
     except Exception as error:
         raise WeightsUnavailable(
             f"the cached file {path} is damaged ({error}); delete it and load {recipe.name} again"
         ) from None
+
+
+def _tensors(path: Path) -> State:
+    """The state dict of a file that is no student's."""
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    state: State = torch.load(path, map_location="cpu", weights_only=True)
+    return state
 
 
 def _download(recipe: Recipe, path: Path) -> None:
@@ -272,21 +263,24 @@ def offline_names() -> list[str]:
 
 
 def names() -> tuple[str, ...]:
-    """The course's networks, the bundled ones first. `load` takes torchvision's others as well."""
-    return COURSE
+    """Networks of one's own, and then the course's, the bundled ones first. `load` takes
+    torchvision's others as well."""
+    return (*own.registered(), *COURSE)
 
 
 def load(
     name: str = "squeezenet1_1",
     *,
     weights: str | os.PathLike[str] = "auto",
+    categories: Names | None = None,
     device: str | torch.device | None = None,
 ) -> Network:
     """A trained classifier by name.
 
     `weights`: "auto" (bundled, else torchvision's from its cache or a download), "bundled",
-    "torchvision", "random" (the same ones every time), or the path of a state dict. Nothing is
-    unpickled.
+    "torchvision", "random" (the same ones every time), or the path of a file: a state dict, alone
+    or in a checkpoint, also for another number of classes, which `categories` names. Nothing is
+    unpickled. A network of one's own that was registered is given as it is.
 
     Errors: `UnknownNetwork`, `WeightsUnavailable`, `DamagedData`, `BadSetting`.
 
@@ -294,10 +288,22 @@ def load(
     >>> network.source
     'bundled (weights/squeezenet1_1.safetensors)'
     """
-    made = recipe(name)
-    given, source = state(made, weights)
+    mine = own.registered().get(name)
+    if mine is not None:
+        return mine if device is None else mine.copy(device=device)
+    made = recipe(name, also=own.registered())
+    given = loaded(made, weights)
+    usual = made.categories()
+    if given.classes is not None:
+        usual = tuple(f"class {number}" for number in range(given.classes))
     return network_of(
-        made, build(made, given, source), source, check=weights not in _OURS, device=device
+        made,
+        given.module,
+        given.source,
+        check=weights not in _OURS,
+        categories=own.names_of(categories) or usual,
+        notes=given.notes,
+        device=device,
     )
 
 
@@ -307,72 +313,26 @@ def network_of(
     source: str,
     *,
     check: bool = False,
+    categories: Sequence[str] | None = None,
+    notes: tuple[str, ...] = (),
     device: str | torch.device | None = None,
 ) -> Network:
     """A recipe's module, made of layers of `torch.nn` alone, as a network.
 
     With `check` it is computed and looked at: its weights are a student's.
     """
-    size = recipe.input_size
-    traced = tracing.trace(module, recipe.mean, recipe.std, size, computing=check)
+    size, normalization = recipe.input_size, (recipe.mean, recipe.std)
+    traced = (
+        checkup.opened(module, *normalization, size)
+        if check
+        else tracing.trace(module, *normalization, size, computing=False)
+    )
     return Network(
-        checkup.examined(traced, size) if check else traced,
+        replace(traced, notes=(*notes, *traced.notes)),
         name=recipe.name,
         architecture=type(module).__name__,
         source=source,
-        categories=recipe.categories(),
-        input_size=size,
-        device=device,
-    )
-
-
-def wrap(
-    module: nn.Module,
-    *,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    categories: Sequence[str] | None = None,
-    input_size: int | Pair = 224,
-    name: str | None = None,
-    device: str | torch.device | None = None,
-    check: bool = True,
-) -> Network:
-    """A student's own classifier as a `Network`.
-
-    The module takes images (N, 3, H, W), normalized by `mean` and `std`, and gives scores
-    (N, classes), or a tuple or dictionary with the scores in it. Where `mean` and `std` are one
-    number each it takes grey images (N, 1, H, W). It is copied; the module itself is never changed.
-    With `check` its scores and gradients are compared with the module's own; what was put right
-    stands in `network.notes`.
-
-    Errors: `CannotTrace` says why the forward pass cannot be followed, `BadSetting` what does not
-    fit together.
-
-    >>> tiny = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
-    >>> network = wrap(tiny, categories=["cat", "dog"], input_size=8)
-    >>> network(torch.rand(5, 3, 8, 8)).shape
-    torch.Size([5, 2])
-    """
-    if not len(mean) == len(std) or len(mean) not in (1, 3) or min(std) <= 0:
-        raise BadSetting(
-            "mean and std are three numbers each (red, green, blue), or one each for a network of "
-            "grey images; std is above 0"
-        )
-    size = (input_size, input_size) if isinstance(input_size, int) else input_size
-    traced = tracing.trace(module, tuple(mean), tuple(std), size)
-    if check:
-        traced = checkup.examined(traced, size)
-    else:
-        traced = replace(
-            traced, notes=(*traced.notes, "not compared with the module (check=False)")
-        )
-    kind = type(copies.unwrapped(module)).__name__
-    return Network(
-        traced,
-        name=name or kind,
-        architecture=kind,
-        source="your own module",
-        categories=categories,
+        categories=recipe.categories() if categories is None else categories,
         input_size=size,
         device=device,
     )

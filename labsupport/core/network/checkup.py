@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from torch import nn
 
-from labsupport.core.errors import CannotTrace
-from labsupport.core.network import copies, graphs, rewrites
+from labsupport.core.errors import CannotRecord, CannotTrace
+from labsupport.core.network import copies, endings, graphs, rewrites, tracing
+from labsupport.core.network.opaque import opaque
 from labsupport.core.network.operations import Pair
 from labsupport.core.network.tracing import BATCH, Origin, Traced
 
@@ -21,7 +23,32 @@ _NOTHING = 1e-6  # what rounding leaves of a score or a gradient that is 0
 _NEAR_GRADIENT = 0.02
 _SMALL = 64  # pixels: larger images are checked in a smaller size, which takes less time
 
+_NO_GRADIENT = "no gradient leads from its scores to the image"
+
 Answers = Callable[[torch.Tensor], torch.Tensor]
+
+
+def opened(
+    module: nn.Module,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    size: Pair,
+    *,
+    check: bool = True,
+) -> Traced:
+    """A student's module, recorded and looked at; as an opaque network where it cannot be recorded.
+
+    Errors: `CannotTrace` says what is wrong.
+    """
+    origin = tracing.origin_of(module, mean, std)
+    try:
+        traced = tracing.traced(origin, size)
+        if check:
+            return examined(traced, size)
+    except CannotRecord as error:
+        traced = opaque(origin, size, str(error))
+        return examined(traced, size) if check else traced
+    return replace(traced, notes=(*traced.notes, "not compared with the module (check=False)"))
 
 
 def examined(traced: Traced, size: Pair) -> Traced:
@@ -36,14 +63,17 @@ def examined(traced: Traced, size: Pair) -> Traced:
     answer = origin.answer  # to images of this size; it is another after every recording
     _check_numbers(answer, origin.title)
     with copies.undisturbed():
-        if not origin.ending.squashed and _are_probabilities(answer):
+        if not traced.opaque and not origin.ending.squashed and endings.are_probabilities(answer):
             origin.probabilities = True
             graph = origin.recorded(size)
             traced = replace(traced, graph=graph, notes=(*traced.notes, *origin.ending.notes()))
         other = _another_size(origin, size)
         _check_repeats(origin, other)
-        _check_same_scores(answer, _recorded(traced, size), origin.example(size), origin.title)
-        told = _compared(traced, origin, other)
+        if traced.opaque:
+            _, told = _own_gradient(origin, origin.example(size))
+        else:
+            _check_same_scores(answer, _recorded(traced, size), origin.example(size), origin.title)
+            told = _compared(traced, origin, other)
     return replace(traced, notes=(*traced.notes, *told))
 
 
@@ -58,15 +88,22 @@ def _compared(traced: Traced, origin: Origin, size: Pair) -> list[str]:
     separate = _near(alone, both[:1])
     if not separate:
         notes.append("what it says of an image depends on the others beside it")
-    try:
-        own = _gradient(origin, images)
-    except RuntimeError as error:  # for one, where work in place has overwritten what it needs
-        return [*notes, f"PyTorch has no gradient of it as it is written ({str(error)[:60]} ...)"]
-    if not own.any():
-        notes.append("no gradient leads from its scores to the image")
+    own, told = _own_gradient(origin, images)
+    notes += told
+    if own is None:
+        return notes
     for count in (BATCH, 1) if separate else (BATCH,):
         _check_same_gradient(own[:count], _gradient(answers, images[:count]), title)
     return notes
+
+
+def _own_gradient(origin: Origin, images: torch.Tensor) -> tuple[torch.Tensor | None, list[str]]:
+    """The module's own gradient, None where there is none; what is to be noted of it."""
+    try:
+        own = _gradient(origin, images)
+    except RuntimeError as error:  # for one, where work in place has overwritten what it needs
+        return None, [f"PyTorch has no gradient of it as it is written ({str(error)[:60]} ...)"]
+    return own, [] if own.any() else [_NO_GRADIENT]
 
 
 def _recorded(traced: Traced, size: Pair) -> Answers:
@@ -126,13 +163,6 @@ def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, _NEAR, close, equal_nan=True)
 
 
-def _are_probabilities(answer: torch.Tensor) -> bool:
-    """Whether each row (N, classes) sums to 1."""
-    sums = answer.sum(1)
-    inside = bool(((answer >= 0) & (answer <= 1)).all())
-    return answer.shape[1] > 1 and inside and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
-
-
 def _check_numbers(answer: torch.Tensor, title: str) -> None:
     if not answer.numel():
         raise CannotTrace(f"{title} gives no scores at all: it needs one class at least")
@@ -162,7 +192,7 @@ def _check_same_scores(
     with contextlib.suppress(Exception), torch.no_grad():  # a graph of two images may fail for one
         if _near(own, answers(images)):
             return
-    raise CannotTrace(
+    raise CannotRecord(
         f"{title} cannot be recorded: its graph gives other scores than {title} itself. Its "
         "forward takes something on a way that is not seen (NumPy, a scripted function), goes "
         "through a batch image by image (len(x), for image in x), or works in place on a tensor "
@@ -174,7 +204,7 @@ def _check_same_gradient(own: torch.Tensor, gradient: torch.Tensor, title: str) 
     off = float((gradient - own).norm())
     length = float(own.norm())
     if own.isfinite().all() and not off <= _NEAR_GRADIENT * length + _NOTHING:
-        raise CannotTrace(
+        raise CannotRecord(
             f"{title} cannot be recorded: its graph gives another gradient than {title} itself, "
             f"{100 * off / max(length, _NOTHING):.0f} % of its length off: something in its "
             "forward has a backward pass of its own that is not seen"

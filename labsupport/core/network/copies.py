@@ -54,11 +54,6 @@ def refuse_unusable(module: nn.Module, *, computing: bool) -> None:
     title = type(module).__name__
     for name, part in module.named_modules():
         place = f"{title}, its layer {name!r}," if name else title
-        if isinstance(part, torch.jit.ScriptModule):
-            raise CannotTrace(
-                f"{place} is TorchScript, which cannot be looked into: give the Python module that "
-                "it was made from"
-            )
         if part._backward_hooks or part._backward_pre_hooks:
             raise CannotTrace(
                 f"{place} has a backward hook, which changes gradients here as well: remove it "
@@ -76,6 +71,8 @@ def refuse_unusable(module: nn.Module, *, computing: bool) -> None:
 
 
 def _refuse_arguments(module: nn.Module, title: str) -> None:
+    if isinstance(module, torch.jit.ScriptModule):  # which does not tell its arguments
+        return
     parameters = inspect.signature(module.forward).parameters.values()
     if any(one.kind is one.VAR_POSITIONAL for one in parameters):
         return
@@ -107,7 +104,8 @@ def own_copy(module: nn.Module) -> nn.Module:
     stores: dict[int, Any] = {}
     for part in own.modules():
         for name, child in part._modules.items():
-            part._modules[name] = None if child is None else unwrapped(child)
+            if child is not None and unwrapped(child) is not child:
+                part._modules[name] = unwrapped(child)
         for kind in _FORWARD_HOOKS:
             hooks = getattr(part, kind)
             hooks.update({key: _apart(hook, stores) for key, hook in hooks.items()})

@@ -88,10 +88,10 @@ def load(
     Errors: `UnknownNetwork`, `WeightsUnavailable`, `BadSetting`.
     """
     recipe = _recipe(name)
-    state, source = catalog.state(recipe, weights)
-    module = catalog.build(recipe, state, source).eval().requires_grad_(False)
+    given = catalog.loaded(recipe, weights)
+    module = given.module.eval().requires_grad_(False)
     place = devices.pick(device)
-    return Detector(name, module.to(place), recipe.categories(), source, place)
+    return Detector(name, module.to(place), recipe.categories(), given.source, place)
 
 
 def is_cached(name: str) -> bool:

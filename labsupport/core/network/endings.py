@@ -36,6 +36,12 @@ class Ending:
             return scores.sigmoid()
         return scores.exp() if self.squashed == "logarithm" else scores
 
+    def scores(self, answer: torch.Tensor) -> torch.Tensor:
+        """The scores (N, classes) of a module that gives this answer, and that no graph shows."""
+        if self.squashed == "logarithm":
+            answer = logarithm(answer)
+        return two_scores(answer) if self.one_logit else answer
+
     def notes(self) -> tuple[str, ...]:
         """The same in words."""
         told = []
@@ -46,6 +52,18 @@ class Ending:
         if self.one_logit:
             told.append("it gives one logit z: its scores here are (0, z), for two classes")
         return tuple(told)
+
+
+def are_probabilities(answer: torch.Tensor) -> bool:
+    """Whether each row (N, classes) sums to 1."""
+    sums = answer.sum(1)
+    inside = bool(((answer >= 0) & (answer <= 1)).all())
+    return answer.shape[1] > 1 and inside and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+
+
+def ending_of(answer: torch.Tensor, *, probabilities: bool) -> Ending:
+    """What is to be done to the answer (N, classes) of a module that no graph shows."""
+    return Ending("logarithm" if probabilities else "", answer.shape[1] == 1)
 
 
 def end_in_scores(graph: fx.Graph, values: Values, *, probabilities: bool) -> Ending:

@@ -34,15 +34,16 @@ class Names:
         self._taken.discard(name)
 
 
-def needed_for(wanted: Iterable[fx.Node]) -> set[fx.Node]:
-    """These nodes and all that their values are computed from."""
+def needed_for(wanted: Iterable[fx.Node], besides: Iterable[fx.Node] = ()) -> set[fx.Node]:
+    """These nodes and all that their values are computed from, `besides` those that are there."""
+    there = set(besides)
     needed: set[fx.Node] = set()
     waiting = list(wanted)
     while waiting:
         node = waiting.pop()
         if node not in needed:
             needed.add(node)
-            waiting.extend(node.all_input_nodes)
+            waiting.extend(one for one in node.all_input_nodes if one not in there)
     return needed
 
 
@@ -56,6 +57,23 @@ def subgraph(whole: fx.GraphModule, wanted: Sequence[fx.Node]) -> fx.GraphModule
         if node in needed or node.op == "placeholder":
             copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(tuple(copies[node] for node in wanted))
+    return fx.GraphModule(whole, graph)
+
+
+def between(whole: fx.GraphModule, given: Sequence[fx.Node], wanted: fx.Node) -> fx.GraphModule:
+    """A module that computes one node from the values of others, which are its arguments.
+
+    Errors: `ValueError` where the node needs something else of the images.
+    """
+    graph = fx.Graph()
+    copies = {node: graph.placeholder(f"given_{place}") for place, node in enumerate(given)}
+    needed = needed_for([wanted], besides=given)
+    for node in whole.graph.nodes:
+        if node in needed and node not in copies:
+            if node.op == "placeholder":
+                raise ValueError(f"{wanted} needs the images themselves")
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output(copies[wanted])
     return fx.GraphModule(whole, graph)
 
 

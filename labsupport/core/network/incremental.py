@@ -20,14 +20,15 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from labsupport.core.network import graphs
-from labsupport.core.network.layers import Size
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import (
     MERGING,
+    PER_CHANNEL,
     POINTWISE,
     WINDOWED,
     Operation,
     Pair,
+    Size,
     argument,
     scale_and_shift,
 )
@@ -102,6 +103,8 @@ class Plan:
         """Whether windows can do it: convolutions, pools, element-wise operations, concatenation
         and addition, and after them a head of global pooling, flattening and linear layers."""
         whole = {"adaptive_pool", "flatten", "dropout", "identity"}
+        if self.network.opaque:
+            return False
         head = [one for one in self.operations if one.node in self.dense]
         return all(one.kind in whole or self.shapes[one.node][2:] in ((), (1, 1)) for one in head)
 
@@ -213,8 +216,7 @@ def _has_rows(operation: Operation, dense: set[fx.Node]) -> bool:
 def _keeps_channels(operation: Operation, shapes: Mapping[fx.Node, Size]) -> bool:
     if operation.kind == "flatten":
         return shapes[operation.inputs[0]][2:] == (1, 1)
-    per_channel = {"relu", "relu6", "dropout", "identity", "pointwise", "adaptive_pool"}
-    return operation.kind in per_channel
+    return operation.kind in PER_CHANNEL | {"adaptive_pool"}
 
 
 def _places(
@@ -387,6 +389,10 @@ class _Pass:
         elif operation.kind == "add":
             first, second = (self._fitted(source, node) for source in operation.inputs)
             self._keep(node, first + second)
+        elif operation.kind == "combine":
+            read = {source: self._fitted(source, node) for source in operation.inputs}
+            maps = self._call(node, {one: patch.permute(0, 3, 1, 2) for one, patch in read.items()})
+            self._keep(node, maps.permute(0, 2, 3, 1))
         else:
             self._pointwise(operation)
 

@@ -11,10 +11,10 @@ import torch
 from torch import fx
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network.operations import MERGING, POINTWISE, WINDOWED, Operation, Pair
+from labsupport.core.network.operations import MERGING, POINTWISE, WINDOWED, Operation, Pair, Size
+from labsupport.core.network.probing import KNOWN, Reads
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are one past the end
-Size = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -61,28 +61,44 @@ class _Field:
 Fields = dict[fx.Node, tuple[Pair | None, Pair | None]]  # stride and receptive field of a node
 
 
-def fields(operations: Sequence[Operation], shapes: Mapping[fx.Node, Size]) -> Fields:
+def fields(
+    operations: Sequence[Operation], shapes: Mapping[fx.Node, Size], reads: Mapping[fx.Node, Reads]
+) -> Fields:
     """For each node its stride and its unclipped receptive field, (rows, columns) in pixels.
 
-    One sweep from the image to the scores: the recurrence that the lecture does by hand.
+    One sweep from the image to the scores: the recurrence that the lecture does by hand. `reads`
+    says what operations read that there is no rule for; a map that it does not know has no field.
     """
     axes: dict[fx.Node, tuple[_Field, _Field]] = {}  # along the rows, along the columns
     result: Fields = {}
     for operation in operations:
         node = operation.node
-        known = [source for source in operation.inputs if source in axes]
+        result[node] = (None, None)
         if operation.kind == "placeholder":
             axes[node] = (_Field(1, 0, 0), _Field(1, 0, 0))
-        elif known:
-            rows, columns = (_field(operation, known, axes, shapes, axis) for axis in (0, 1))
+        elif node in reads:
+            rows, columns = (_read(reads[node], axes, shapes, axis) for axis in (0, 1))
+            if rows is None or columns is None:
+                continue
             axes[node] = (rows, columns)
         else:
-            result[node] = (None, None)
-            continue
+            known = [source for source in operation.inputs if shapes[source]]
+            reckoned = operation.kind in KNOWN or len(shapes[node]) != 4
+            if not known or not reckoned or not axes.keys() >= set(known):
+                continue
+            rows, columns = (_field(operation, known, axes, shapes, axis) for axis in (0, 1))
+            axes[node] = (rows, columns)
         rows, columns = axes[node]
         stride = (rows.stride, columns.stride) if len(shapes[node]) == 4 else None
         result[node] = (stride, (rows.last - rows.first + 1, columns.last - columns.first + 1))
     return result
+
+
+def _hull(read: Sequence[_Field], lengths: Sequence[int]) -> _Field:
+    """What all of these see, with the stride of the longest: a map of one position is spread out
+    over the others'."""
+    longest = lengths.index(max(lengths))
+    return _Field(read[longest].stride, min(f.first for f in read), max(f.last for f in read))
 
 
 def _field(
@@ -92,8 +108,8 @@ def _field(
     shapes: Mapping[fx.Node, Size],
     axis: int,
 ) -> _Field:
-    read = [axes[source][axis] for source in known]
-    before = _Field(read[0].stride, min(f.first for f in read), max(f.last for f in read))
+    lengths = [(*shapes[source], 1, 1)[2 + axis] for source in known]
+    before = _hull([axes[source][axis] for source in known], lengths)
     if operation.kind in WINDOWED:
         step, padding = operation.stride[axis], operation.padding[axis]
         over = operation.reach[axis] - 1 - padding
@@ -102,12 +118,9 @@ def _field(
             before.first - padding * before.stride,
             before.last + over * before.stride,
         )
-    if operation.kind in POINTWISE | MERGING:
+    if operation.kind in POINTWISE | MERGING or len(shapes[known[0]]) != 4:
         return before
-    given = shapes[known[0]]
-    if len(given) != 4:
-        return before
-    length = given[2 + axis]
+    length = shapes[known[0]][2 + axis]
     out = shapes[operation.node]
     if operation.kind == "adaptive_pool":
         bins = out[2 + axis]
@@ -116,7 +129,36 @@ def _field(
         return _Field(
             before.stride * step, before.first, before.last + (widest - 1) * before.stride
         )
+    return _everything(before, length)
+
+
+def _everything(before: _Field, length: int) -> _Field:
     return _Field(before.stride, before.first, before.last + (length - 1) * before.stride)
+
+
+def _read(
+    reads: Reads,
+    axes: Mapping[fx.Node, tuple[_Field, _Field]],
+    shapes: Mapping[fx.Node, Size],
+    axis: int,
+) -> _Field | None:
+    """That of an operation that reads these maps; None where a stride would be half a pixel."""
+    fields_ = []
+    for source, bands in reads.items():
+        if source not in axes:
+            return None
+        before, band = axes[source][axis], bands[axis]
+        stride = 0 if band.step is None else before.stride * band.step
+        if band.step is None:
+            fields_.append(_everything(before, shapes[source][2 + axis]))
+        elif stride.denominator > 1:
+            return None
+        else:
+            early = max(0, before.stride - int(stride)) if band.step < 1 else 0
+            first = before.first + band.first * before.stride - early
+            last = before.last + band.last * before.stride
+            fields_.append(_Field(int(stride), first, last))
+    return _hull(fields_, [shapes[source][2 + axis] for source in reads])
 
 
 # What is explained: a class, a channel of a layer, or one neuron

@@ -21,9 +21,11 @@ from torch import fx, nn
 from labsupport.core import device as devices
 from labsupport.core import errors, images
 from labsupport.core.errors import BadSetting, UnknownClass, nearest
-from labsupport.core.network import graphs, layers, rewrites, slide_names
-from labsupport.core.network.layers import Fields, Layer, Size, Target, checked_position
-from labsupport.core.network.operations import Operation, Pair, operation
+from labsupport.core.network import copies, graphs, layers, opaque, rewrites, slide_names
+from labsupport.core.network.layers import Fields, Layer, Target, checked_position
+from labsupport.core.network.opaque import OpaquePart
+from labsupport.core.network.operations import Operation, Pair, Size, operation
+from labsupport.core.network.probing import KNOWN, Reads, probed, trial_sizes
 from labsupport.core.network.students_lines import line_of
 from labsupport.core.network.tracing import Origin, Traced
 
@@ -72,7 +74,7 @@ class Network:
             devices.reuse_large_blocks()
         with torch.inference_mode(False):  # what is made inside it is of no use outside
             self.graph = _channels_last(traced.graph.to(self.device))
-        self.notes = traced.notes
+        self.notes, self.opaque = traced.notes, traced.opaque
         every = self.graph.graph.nodes
         nodes = [node for node in every if node.op not in {"get_attr", "output"}]
         self.operations: tuple[Operation, ...] = tuple(
@@ -90,7 +92,7 @@ class Network:
         self._sized: dict[Pair, Network] = {input_size: self}
         self._architecture = architecture
         self._lock = threading.RLock()
-        self._parts: dict[tuple[fx.Node, ...], fx.GraphModule] = {}
+        self._parts: dict[tuple[fx.Node, ...], nn.Module] = {}
         self._shapes: dict[Pair, dict[fx.Node, Size]] = {}
         self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
         classes = self._count_classes()
@@ -152,16 +154,26 @@ class Network:
 
         return early_exit
 
-    def part(self, nodes: tuple[fx.Node, ...]) -> fx.GraphModule:
+    def part(self, nodes: tuple[fx.Node, ...]) -> nn.Module:
         """The module that computes these nodes of `graph` and nothing that they do not need.
 
         Given images of another size, it computes the same layers of the network `at` that size.
         """
         with self._lock:
-            if nodes not in self._parts:
+            if nodes not in self._parts and self.opaque:
+                self._parts[nodes] = OpaquePart(self.graph, nodes)
+            elif nodes not in self._parts:
                 part = rewrites.optimized(graphs.subgraph(self.graph, nodes))
                 self._parts[nodes] = SizedPart(self, nodes, part) if self._traced.guards else part
             return self._parts[nodes]
+
+    def need_graph(self, what: str) -> None:
+        """Raise `BadSetting` for an opaque network: what is asked for, in words, needs a graph."""
+        if self.opaque:
+            raise BadSetting(
+                f"{self.opaque}. So {what} are not to be had of it: write its forward so that it can "
+                "be recorded, or take another network"
+            )
 
     def at(self, size: Pair) -> Network:
         """The network for images of this size (height, width): itself, unless its forward pass
@@ -215,12 +227,15 @@ class Network:
         graph: fx.GraphModule | None = None,
         name: str | None = None,
         source: str | None = None,
+        device: str | torch.device | None = None,
     ) -> Network:
-        """The same network with weights of its own, which may be changed, or with another graph.
+        """The same network with weights of its own, which may be changed, with another graph or on
+        another device.
 
         `source` says in words what becomes of the weights.
         """
-        changed = {"name": name or self.name, "source": source or self.source}
+        changed: dict[str, Any] = {"name": name or self.name, "source": source or self.source}
+        changed["device"] = self.device if device is None else device
         own = Traced(graph, None, self.notes) if graph else copy.deepcopy(self._traced)
         return Network(own, **self._settings() | changed)
 
@@ -240,7 +255,7 @@ class Network:
         contents = nn.Module()
         for kind in ("_modules", "_parameters", "_buffers"):
             vars(contents)[kind] = vars(self.graph)[kind]
-        rest = (self._traced.origin, self.notes, self._settings())
+        rest = (self._traced.origin, self.notes, self._settings(), self.opaque)
         graph = copy.deepcopy(self.graph.graph)  # the one in use would take its module along
         return _rebuilt, (contents, graph, *rest)
 
@@ -369,7 +384,22 @@ class Network:
 
     @functools.cached_property
     def _fields(self) -> Fields:
-        return layers.fields(self.operations, self.shapes(self.input_size))
+        return layers.fields(self.operations, self.shapes(self.input_size), self.reads)
+
+    @functools.cached_property
+    def reads(self) -> Mapping[fx.Node, Reads]:
+        """What operations read of the maps before them that there is no rule for."""
+        reckoned = KNOWN | {"flatten", "linear"}
+        if self.opaque or all(one.kind in reckoned for one in self.operations):
+            return {}
+        sizes: Sequence[Pair] = trial_sizes(self.input_size)
+        try:
+            shapes = [self.shapes(size) for size in sizes if self.at(size) is self]
+        except errors.BadImage:
+            shapes = []
+        if len(shapes) < len(sizes):
+            shapes = [self.shapes(self.input_size)]
+        return probed(self.graph, self.operations, shapes)
 
     @functools.cached_property
     def _layers(self) -> dict[fx.Node, Layer]:
@@ -379,7 +409,13 @@ class Network:
         dotted = [str(o.node.meta[graphs.LAYER_NAME]) for o in shown]
         slides = slide_names.slide_names(self._architecture, dotted, shown)
         return {
-            o.node: Layer(name, tuple(also), o.kind, shapes[o.node][1:], *self._fields[o.node])
+            o.node: Layer(
+                name,
+                tuple(also),
+                str(o.node.meta.get(opaque.KIND, o.kind)),
+                shapes[o.node][1:],
+                *self._fields[o.node],
+            )
             for o, name, also in zip(shown, dotted, slides, strict=True)
         }
 
@@ -425,7 +461,12 @@ class Network:
         }
 
     def _without_computing(self, nodes: Sequence[fx.Node], size: Pair) -> Sequence[object]:
-        return graphs.without_computing(self.graph, nodes, (1, 3, *size))
+        if not self.opaque:
+            return graphs.without_computing(self.graph, nodes, (1, 3, *size))
+        images_ = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(0))
+        with torch.no_grad(), copies.undisturbed():
+            values: Sequence[object] = self.part(tuple(nodes))(self.send(images_))
+        return values
 
     def _refusal(self, nodes: tuple[fx.Node, ...], size: Pair) -> str:
         works, fails = 0, len(nodes)
@@ -460,9 +501,10 @@ def _rebuilt(
     origin: Origin | None,
     notes: tuple[str, ...],
     settings: Mapping[str, Any],
+    opaque: str,
 ) -> Network:
     """A network from its pickle: a graph module's own would be traced anew."""
-    return Network(Traced(fx.GraphModule(contents, graph), origin, notes), **settings)
+    return Network(Traced(fx.GraphModule(contents, graph), origin, notes, opaque), **settings)
 
 
 class SizedPart(fx.GraphModule):

@@ -4,6 +4,7 @@ Everything that has to know about single operations (receptive fields, the gradi
 ReLU, the incremental occlusion) asks here, so `nn.ReLU`, `F.relu` and `x.relu()` are one thing.
 """
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,10 @@ from torch.nn import functional as F
 from labsupport.core.errors import BadSetting
 
 Pair = tuple[int, int]  # (rows, columns)
+Size = tuple[int, ...]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # what torchvision's networks expect
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _MODULE_KINDS: dict[type[nn.Module], str] = {
     nn.Conv2d: "conv",
@@ -27,21 +32,37 @@ _MODULE_KINDS: dict[type[nn.Module], str] = {
     nn.BatchNorm2d: "norm",
     nn.LocalResponseNorm: "norm",
     nn.Dropout: "dropout",
+    nn.Dropout1d: "dropout",
     nn.Dropout2d: "dropout",
+    nn.AlphaDropout: "dropout",
+    nn.FeatureAlphaDropout: "dropout",
     nn.Identity: "identity",
     nn.Flatten: "flatten",
+    nn.PReLU: "channels",
+    nn.Softmax2d: "channels",
+    nn.ChannelShuffle: "channels",
 }
 _POINTWISE_MODULES = (
+    nn.CELU,
     nn.ELU,
     nn.GELU,
+    nn.Hardshrink,
     nn.Hardsigmoid,
     nn.Hardswish,
     nn.Hardtanh,
     nn.LeakyReLU,
-    nn.Sigmoid,
+    nn.LogSigmoid,
+    nn.Mish,
+    nn.RReLU,
+    nn.SELU,
     nn.SiLU,
+    nn.Sigmoid,
     nn.Softplus,
+    nn.Softshrink,
+    nn.Softsign,
     nn.Tanh,
+    nn.Tanhshrink,
+    nn.Threshold,
 )
 _FUNCTION_KINDS: dict[Any, str] = {
     F.relu: "relu",
@@ -58,25 +79,24 @@ _FUNCTION_KINDS: dict[Any, str] = {
     torch.add: "add",
     torch.flatten: "flatten",
     torch.mean: "channel_mean",
-    torch.tanh: "pointwise",
-    torch.sigmoid: "pointwise",
-    F.silu: "pointwise",
-    F.leaky_relu: "pointwise",
-    F.elu: "pointwise",
-    F.gelu: "pointwise",
-    F.hardswish: "pointwise",
-    torch.mul: "arithmetic",
-    operator.mul: "arithmetic",
-    operator.sub: "arithmetic",
-    operator.truediv: "arithmetic",
+    F.prelu: "channels",
 }
 
-# Each output position depends on the input at the same position and on nothing else.
-POINTWISE = frozenset(
-    {"relu", "relu6", "norm", "dropout", "identity", "pointwise", "normalize", "channel_mean"}
+# Functions and methods of numbers one by one: of one map, or of several at the same place
+_ELEMENTWISE = frozenset(
+    "abs add celu clamp clamp_max clamp_min clip cos div elu eq erf exp float floordiv ge gelu "
+    "gt hardshrink hardsigmoid hardswish hardtanh le leaky_relu log log1p logsigmoid lt "
+    "masked_fill maximum minimum mish mod mul ne neg pow reciprocal remainder rfloordiv round "
+    "rpow rrelu rsqrt selu sigmoid sign silu sin softplus softshrink softsign sqrt square sub "
+    "tanh tanhshrink threshold truediv where".split()
 )
+
+# Each output position depends on the input at the same position and on nothing else. Those of
+# `PER_CHANNEL` leave the channels apart as well.
+PER_CHANNEL = frozenset({"relu", "relu6", "dropout", "identity", "pointwise"})
+POINTWISE = PER_CHANNEL | {"norm", "normalize", "channel_mean", "channels"}
 WINDOWED = frozenset({"conv", "max_pool", "avg_pool"})
-MERGING = frozenset({"concat", "add"})
+MERGING = frozenset({"concat", "add", "combine"})
 
 
 class Normalize(nn.Module):
@@ -141,31 +161,50 @@ def _kind(node: fx.Node, module: nn.Module | None) -> str:
     if node.op in {"placeholder", "get_attr"}:
         return node.op
     if module is not None:
-        if isinstance(module, Normalize):
-            return "normalize"
-        kinds = (k for cls, k in _MODULE_KINDS.items() if isinstance(module, cls))
-        rest = "pointwise" if isinstance(module, _POINTWISE_MODULES) else "other"
-        return next(kinds, rest)
-    if node.op == "call_function":
-        return _FUNCTION_KINDS.get(node.target, "other")
-    return "other"
+        return module_kind(module)
+    if node.op == "call_function" and node.target in _FUNCTION_KINDS:
+        return _FUNCTION_KINDS[node.target]
+    if node.target is operator.getitem and _takes_channels(node.args[1]):
+        return "channels"
+    return "pointwise" if _word(node).strip("_") in _ELEMENTWISE else "other"
+
+
+def module_kind(module: nn.Module) -> str:
+    """What a layer of `torch.nn` does, whatever it is given."""
+    if isinstance(module, Normalize):
+        return "normalize"
+    kinds = (kind for layer, kind in _MODULE_KINDS.items() if isinstance(module, layer))
+    rest = "pointwise" if isinstance(module, _POINTWISE_MODULES) else "other"
+    return next(kinds, rest)
+
+
+def _word(node: fx.Node) -> str:
+    """The name of a method, or of a function of PyTorch's or Python's own."""
+    if node.op == "call_method":
+        return str(node.target)
+    home = getattr(node.target, "__module__", None) or "torch"  # a built-in one names none
+    known = home.partition(".")[0] in {"torch", "_operator"}
+    return str(getattr(node.target, "__name__", "")) if known else ""
 
 
 def _settle(kind: str, node: fx.Node, module: nn.Module | None, root: nn.Module) -> str:
     """Cases that look like a known kind but compute something else are "other"."""
     fixed = [source for source in node.all_input_nodes if source.op == "get_attr"]
     varying = len(node.all_input_nodes) - len(fixed)
-    if kind == "arithmetic" or (kind == "add" and varying == 1):
-        # with a number, or with numbers of each channel, or of a map with itself
-        plain = varying == 1 and all(_without_places(one, root) for one in fixed)
-        return "pointwise" if plain else "other"
+    if kind in {"pointwise", "add"} and fixed:
+        shapes = [_shape_of(one, root) for one in fixed]
+        if varying != 1 or any(side != 1 for shape in shapes for side in shape[-2:]):
+            return "other"
+        return "pointwise" if all(math.prod(shape) == 1 for shape in shapes) else "channels"
+    if kind in {"pointwise", "add"}:
+        one_map = "pointwise" if varying == 1 else "combine"
+        sum_ = kind == "add" and varying == 2 and argument(node, 2, "alpha", 1) == 1
+        return "add" if sum_ else one_map
     if kind in MERGING and fixed:
         return "other"
     if kind == "channel_mean" and not _averages_channels(node):
         return "other"
     if kind == "concat" and not _joins_channels(node):
-        return "other"
-    if kind == "add" and (len(node.all_input_nodes) != 2 or argument(node, 2, "alpha", 1) != 1):
         return "other"
     if kind == "max_pool" and getattr(module, "return_indices", False):
         return "other"  # it gives a pair: the maxima and where they were
@@ -178,17 +217,22 @@ def _settle(kind: str, node: fx.Node, module: nn.Module | None, root: nn.Module)
     return kind
 
 
-def _without_places(node: fx.Node, root: nn.Module) -> bool:
-    """Whether a constant is the same at every place of a map."""
+def _shape_of(node: fx.Node, root: nn.Module) -> tuple[int, ...]:
+    """That of a constant."""
     owner, _, name = str(node.target).rpartition(".")
-    shape: tuple[int, ...] = getattr(root.get_submodule(owner), name).shape
-    return all(side == 1 for side in shape[-2:])
+    return tuple(getattr(root.get_submodule(owner), name).shape)
 
 
 def _averages_channels(node: fx.Node) -> bool:
     dim = argument(node, 1, "dim", None)
     over = tuple(dim) if isinstance(dim, list | tuple) else (dim,)
     return over in {(1,), (-3,)} and argument(node, 2, "keepdim", False) is True
+
+
+def _takes_channels(index: Any) -> bool:
+    """Whether an index is one like [:, :8]."""
+    whole = slice(None)
+    return isinstance(index, tuple) and index[0] == whole != index[-1] and len(index) == 2
 
 
 def _joins_channels(node: fx.Node) -> bool:

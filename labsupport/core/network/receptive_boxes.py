@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import fx
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network.layers import Box, Size
+from labsupport.core.network.layers import Box
 from labsupport.core.network.network import Network
-from labsupport.core.network.operations import MERGING, POINTWISE, WINDOWED, Operation, Pair
+from labsupport.core.network.operations import MERGING, POINTWISE, WINDOWED, Operation, Pair, Size
+from labsupport.core.network.probing import Reads
 
 Region = tuple[np.ndarray | None, np.ndarray | None]  # rows and columns; None: all there are
 
@@ -35,7 +37,9 @@ def receptive_box(
 
     The box is in image pixels; `image_size` is (height, width), the network's own by default.
     With `clip` it is the hull of the pixels that can change the value; without, the whole field,
-    which reaches over the image's border. A layer without a map needs no position.
+    which reaches over the image's border. A layer without a map needs no position. Where the field
+    is unknown (attention, a forward pass that cannot be looked into) the box is measured: the hull
+    of the pixels of three images of chance colours that have a gradient.
 
     Errors: `UnknownLayer`; `BadSetting` for a position outside the layer's map.
 
@@ -51,7 +55,9 @@ def receptive_box(
     node = network.node(layer)
     lengths = network.shapes(size)
     start = _start(network, node, position, lengths[node])
-    seen = _regions(network.operations, node, start, lengths, clip)
+    if position is not None and network.layer_of(node).receptive_field is None:
+        return _measured(network, node, position, size)
+    seen = _regions(network, node, start, lengths, clip)
     if not seen:  # a position that reads only padding
         return (0, 0, 0, 0)
     rows, columns = (np.concatenate(sets) for sets in zip(*seen, strict=True))
@@ -78,15 +84,11 @@ def _start(network: Network, node: fx.Node, position: Pair | None, shape: Size) 
 
 
 def _regions(
-    operations: Sequence[Operation],
-    node: fx.Node,
-    start: Region,
-    shapes: Mapping[fx.Node, Size],
-    clip: bool,
+    network: Network, node: fx.Node, start: Region, shapes: Mapping[fx.Node, Size], clip: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """What each way back reads of the image: its rows and its columns."""
     wanted: dict[fx.Node, list[Region]] = {node: [start]}
-    for operation in reversed(operations):
+    for operation in reversed(network.operations):
         if operation.node not in wanted:
             continue
         asked = wanted[operation.node]
@@ -96,8 +98,9 @@ def _regions(
                 (whole[0] if rows is None else rows, whole[1] if columns is None else columns)
                 for rows, columns in asked
             ]
-        for source in operation.inputs:
-            read = [_read_both(operation, region, source, shapes, clip) for region in asked]
+        bands = network.reads.get(operation.node, {})
+        for source in bands or operation.inputs:
+            read = [_read_both(operation, region, source, shapes, bands, clip) for region in asked]
             wanted[source] = _largest([*wanted.get(source, []), *read])
     raise BadSetting("that layer does not depend on the image")
 
@@ -125,11 +128,15 @@ def _read_both(
     asked: Region,
     source: fx.Node,
     shapes: Mapping[fx.Node, Size],
+    bands: Reads,
     clip: bool,
 ) -> Region:
     """The rows and columns of `source` that a region of the operation's output depends on."""
     rows, columns = (
-        _read(operation, indices, source, shapes, axis) for axis, indices in enumerate(asked)
+        bands[source][axis].read_by(indices, shapes[source][2 + axis])
+        if bands and indices is not None
+        else _read(operation, indices, source, shapes, axis)
+        for axis, indices in enumerate(asked)
     )
     if clip and rows is not None and columns is not None:
         height, width = shapes[source][2:]
@@ -171,6 +178,28 @@ def _adaptive(asked: np.ndarray, length: int, out: int) -> np.ndarray:
     starts, ends = kept * length // out, -(-(kept + 1) * length // out)
     bins = [np.arange(start, end) for start, end in zip(starts, ends, strict=True)]
     return np.unique(np.concatenate([kept[:0], *bins]))
+
+
+def _measured(network: Network, node: fx.Node, position: Pair, size: Pair) -> Box:
+    """The hull of the pixels with a gradient of what a node gives at a position."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand((3, 3, *size), generator=generator).to(network.device)
+    with torch.enable_grad():
+        images.requires_grad_(True)
+        values = network.part((node,))(images)[0][..., position[0], position[1]]
+        weights = torch.rand(values.shape, generator=generator).to(values)
+        try:
+            (gradient,) = torch.autograd.grad((values * weights).sum(), images)
+        except RuntimeError as error:
+            raise BadSetting(
+                f"what a position of {network.layer_of(node).title} sees can only be measured, by "
+                f"its gradient, and PyTorch has none: {str(error)[:90]} ..."
+            ) from None
+    seen = (gradient != 0).flatten(0, 1).any(0).cpu().numpy()
+    rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return (0, 0, 0, 0)
+    return (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 
 # Cones, for several boxes at once

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import operator
 import threading
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from labsupport.core.errors import CannotTrace
+from labsupport.core.errors import CannotRecord
 from labsupport.core.network.graphs import LAYER_NAME, Names, needed_for
 from labsupport.core.network.sizes import READ, SizeNumber, SizeTuple
 from labsupport.core.network.students_lines import students_line
@@ -30,6 +31,11 @@ SHAPE = "shape"  # in the meta of a node: its tensor's shape in the recorded run
 _DECISIONS = {"__bool__", "__contains__", "equal", "allclose", "is_nonzero"}
 _VIEWS = {"view", "squeeze", "unsqueeze", torch.flatten, torch.squeeze, torch.unsqueeze}
 _NUMBERS = {"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__index__"}
+_OPERATORS = {
+    getattr(torch.Tensor, name): name
+    for name in dir(torch.Tensor)
+    if name.startswith("__") and isinstance(getattr(torch.Tensor, name), types.FunctionType)
+}
 # A subclass that defines no more than these is still the layer that it inherits from.
 _HARMLESS = {"__init__", "extra_repr", "reset_parameters", "__repr__"}
 
@@ -42,7 +48,7 @@ def record(
     `weights` are the module's parameters and buffers by their names, on the example's device;
     `first` is the name of the layer that the example comes from.
 
-    Errors: `CannotTrace` where the module decides by numbers in a tensor; the module's own, which
+    Errors: `CannotRecord` where the module decides by numbers in a tensor; the module's own, which
     tell the layer that raised them as `failed_in`.
     """
     recorder = Recorder(example, weights, first)
@@ -86,7 +92,7 @@ class Recorder(TorchFunctionMode):
         """The node that computes a tensor; one that was there before the run is a constant."""
         key = id(tensor)
         if key in self._stale:
-            raise CannotTrace(
+            raise CannotRecord(
                 "an in-place operation changes a tensor that is read again under another name "
                 f"{self._stale[key]}(write x = x + ..., inplace=False, relu in place of relu_)"
             )
@@ -182,6 +188,8 @@ class Recorder(TorchFunctionMode):
         if name == "__getitem__":
             return self.graph.call_function(operator.getitem, given)
         method = getattr(torch.Tensor, name, None) is func
+        if not method and func in _OPERATORS:  # x ** 2 calls itself pow, which is another function
+            name, method = _OPERATORS[func], True
         if name == "__setitem__" or (name.endswith("_") and not name.startswith("_")):
             places = (torch.Tensor,) if method else (F, torch)
             plain = next((getattr(at, name[:-1]) for at in places if hasattr(at, name[:-1])), None)
@@ -196,7 +204,6 @@ class Recorder(TorchFunctionMode):
         known = [self.node(one) for one in _tensors(args)]
         if self._images not in needed_for(known):  # a weight's numbers are the same for every image
             return
-        # An opaque network, one without a graph, could go on from here.
         advice = (
             "move such a decision out of forward, or let a tensor decide: torch.where(condition, "
             "one, other)"
@@ -204,7 +211,7 @@ class Recorder(TorchFunctionMode):
             else "keep numbers in tensors: x.mean() in place of x.mean().item(), PyTorch's "
             "functions in place of NumPy's"
         )
-        raise CannotTrace(
+        raise CannotRecord(
             f"its forward pass must not depend on the values in a tensor {students_line()}"
             f"({advice})"
         )
@@ -242,7 +249,7 @@ class Recorder(TorchFunctionMode):
             return value
         if isinstance(value, np.generic):
             return value.item()
-        raise CannotTrace(f"a {type(value).__name__} cannot be written down {students_line()}")
+        raise CannotRecord(f"a {type(value).__name__} cannot be written down {students_line()}")
 
     def _bind(self, result: Any, node: fx.Node, name: str) -> None:
         """A result's tensors belong to its node from now on."""

@@ -16,8 +16,9 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from labsupport.core.errors import BadSetting, one_of
-from labsupport.core.network import graphs, rewrites
+from labsupport.core.network import copies, graphs, rewrites
 from labsupport.core.network.network import Network
+from labsupport.core.network.opaque import RuledReLUs
 from labsupport.core.network.operations import Pair, argument, operation
 
 RULES = ("backprop", "deconvnet", "guided")
@@ -39,7 +40,7 @@ class GradientRule:
 class PartWithRules:
     """What leads from images to one node, (images, rule) -> (activations,), and how many ReLUs."""
 
-    module: fx.GraphModule
+    module: nn.Module
     relus: int
     elsewhere: Callable[[Pair], PartWithRules]  # the part that leads there for another image size
 
@@ -59,6 +60,9 @@ def part_with_rules(network: Network, node: fx.Node, rules: Sequence[str]) -> Pa
     key = ("ruled part", node, plain)
 
     def build() -> PartWithRules:
+        if network.opaque:
+            whole = _RuledRun(network.part((node,)))
+            return PartWithRules(whole, whole.count(network), elsewhere)
         part = rewrites.optimized(graphs.subgraph(network.graph, (node,)), reorder=plain)
         return PartWithRules(*_with_rules(part, plain), elsewhere)
 
@@ -94,7 +98,8 @@ def _check_rules(rules: Sequence[str]) -> None:
 
 
 def _check_relus(network: Network, part: PartWithRules) -> None:
-    for node in part.module.graph.nodes:
+    graph = getattr(part.module, "graph", None)
+    for node in graph.nodes if isinstance(graph, fx.Graph) else ():
         if node.op == "call_module" and _hides_relu(network.graph.get_submodule(str(node.target))):
             raise BadSetting(
                 f"{network.name}: the layer {node.target!r} has a ReLU inside that cannot be "
@@ -112,6 +117,28 @@ def _hides_relu(module: nn.Module) -> bool:
     inner = [part for part in module.modules() if part is not module]
     own = [getattr(part, "activation", None) for part in module.modules()]
     return any(isinstance(part, nn.ReLU | nn.ReLU6) for part in inner) or F.relu in own
+
+
+class _RuledRun(nn.Module):
+    """A part of an opaque network: its ReLUs are met while it runs."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, images: torch.Tensor, rule: GradientRule) -> tuple[torch.Tensor, ...]:
+        with RuledReLUs(lambda x, ceiling: _relu_with_rule(x, ceiling, rule)):
+            result: tuple[torch.Tensor, ...] = self.part(images)
+        return result
+
+    def count(self, network: Network) -> int:
+        """How many ReLUs an image of the network's own size meets."""
+        size = (1, 3, *network.input_size)
+        image = torch.rand(size, generator=torch.Generator().manual_seed(0))
+        met = RuledReLUs(lambda x, ceiling: x.clamp(0, ceiling))
+        with torch.no_grad(), copies.undisturbed(), met:
+            self.part(network.send(image))
+        return met.count
 
 
 # The rewritten graph

@@ -28,7 +28,7 @@ def spell(graph: fx.Graph, values: Values) -> None:
         rule = _RULES.get(word_of(node))
         if rule is not None and LAYER_NAME in node.meta:  # not what is worked out of sizes
             rule(speller, node)
-    drop_unread(graph, _RESHAPING)
+    drop_unread(graph, {*_RESHAPING, "transpose", *_PARTING})
 
 
 class Speller:
@@ -113,6 +113,41 @@ def _clamp(speller: Speller, node: fx.Node) -> None:
         speller.call(node, "relu", torch.relu, given["input"])
     elif limits == (0, 6):
         speller.call(node, "relu6", F.relu6, given["input"])
+
+
+# Channels in parts and in another order
+
+
+def _part(speller: Speller, node: fx.Node) -> None:
+    """x.chunk(2, 1)[0], and all that is like it, as x[:, :8]."""
+    whole, place = node.args
+    if word_of(whole) in _PARTING and isinstance(place, int):
+        maps, parts, dim = given_to(whole, *_PARTING[word_of(whole)], "dim").values()
+        sizes = parts if isinstance(parts, list | tuple) else [parts]
+        if dim in (1, -3) and len(_shape(maps)) == 4 and all(type(one) is int for one in sizes):
+            if word_of(whole) == "chunk":
+                sizes = [-(-_shape(maps)[1] // parts)]
+            first = sum((sizes * (place + 1) if sizes is not parts else sizes)[:place])
+            index = (slice(None), slice(first, first + _shape(node)[1]))
+            speller.call(node, "getitem", operator.getitem, maps, index)
+            return
+    _flatten(speller, node)
+
+
+def _reshape(speller: Speller, node: fx.Node) -> None:
+    """(N, groups, C / groups, H, W) with its groups swapped is a shuffle of channels."""
+    swapped = node.args[0]
+    while word_of(swapped) == "contiguous":
+        swapped = swapped.args[0]
+    if word_of(swapped) == "transpose" and set(swapped.args[1:]) == {1, 2}:
+        grouped = swapped.args[0]
+        source, shape = grouped.all_input_nodes[0], _shape(grouped)
+        if len(shape) == 5 and word_of(grouped) in _RESHAPING and _shape(source) == _shape(node):
+            if shape[3:] == _shape(source)[2:]:
+                name = ".".join(filter(None, [scope_of(node), "channel_shuffle"]))
+                speller.call_module(node, name, source, nn.ChannelShuffle(shape[1]))
+                return
+    _flatten(speller, node)
 
 
 # Flattening and averaging
@@ -228,8 +263,11 @@ def _put_layer(
 
 
 _RESHAPING = {"view", "reshape", "squeeze", "unsqueeze", "flatten", "getitem", "contiguous"}
+_PARTING = {"chunk": ("input", "chunks"), "split": ("tensor", "split_size_or_sections")}
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(_RESHAPING, _flatten),
+    **dict.fromkeys(("view", "reshape", "flatten"), _reshape),
+    "getitem": _part,
     **dict.fromkeys(("clamp", "clamp_min", "clip"), _clamp),
     "add": _arithmetic("add", operator.add),
     "sub": _arithmetic("sub", operator.sub),

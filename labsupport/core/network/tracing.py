@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from labsupport.core.errors import BadImage, CannotTrace
+from labsupport.core.errors import BadImage, CannotRecord, CannotTrace
 from labsupport.core.network import constants, copies, spelling
 from labsupport.core.network.endings import Ending, end_in_scores
 from labsupport.core.network.graphs import LAYER_NAME, without_computing
@@ -33,12 +33,13 @@ class Traced:
     """A recorded module: its graph, after a `Normalize`, and what there is to say of it.
 
     Every node knows its layer's name as `node.meta[graphs.LAYER_NAME]`. `origin` records the module
-    anew for another image size.
+    anew for another image size. The graph of an `opaque` network is but a list of its layers.
     """
 
     graph: fx.GraphModule
     origin: Origin | None = None
     notes: tuple[str, ...] = ()
+    opaque: str = ""  # why there is no graph, see the module of that name
 
     @property
     def guards(self) -> tuple[fx.Node, ...]:
@@ -79,8 +80,30 @@ def trace(
 
     Errors: `CannotTrace` says why the forward pass cannot be written down.
     """
+    return traced(origin_of(module, mean, std, computing=computing), size)
+
+
+def origin_of(
+    module: nn.Module,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    computing: bool = True,
+) -> Origin:
+    """A copy of `module` in eval mode that can be recorded.
+
+    Errors: `CannotTrace`.
+    """
     with copies.undisturbed():
-        origin = Origin(copies.unwrapped(module), Normalize(mean, std), computing)
+        return Origin(copies.unwrapped(module), Normalize(mean, std), computing)
+
+
+def traced(origin: Origin, size: Pair) -> Traced:
+    """The module recorded on images of a size (H, W).
+
+    Errors: `CannotTrace`; `CannotRecord`, one of them, where it runs all the same.
+    """
+    with copies.undisturbed():
         graph = origin.recorded(size)
     return Traced(graph, origin, (*origin.notes, *origin.ending.notes()))
 
@@ -91,7 +114,8 @@ class Origin(nn.Module):
     def __init__(self, module: nn.Module, normalize: Normalize, computing: bool) -> None:
         super().__init__()
         copies.refuse_unusable(module, computing=computing)
-        self.title, self.computing = type(module).__name__, computing
+        self.title = str(getattr(module, "original_name", type(module).__name__))
+        self.computing = computing
         self.notes: list[str] = []
         self.path: tuple[Any, ...] | None = None  # to the scores, in what the module gives
         self.answer: torch.Tensor | None = None  # its own scores for the example
@@ -101,8 +125,25 @@ class Origin(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The module's own scores for images (N, 3, H, W) in [0, 1]."""
-        scores = self._scores(self.module(self.normalize(images)))
+        return self.after_normalization(self.normalize(images))
+
+    def after_normalization(self, normalized: torch.Tensor) -> torch.Tensor:
+        """The same for what the normalization gives."""
+        scores = self._scores(self.module(normalized))
         return scores[:, None] if scores.ndim == 1 else scores
+
+    def run(self, images: torch.Tensor) -> torch.Tensor:
+        """The module's own scores, for the first time.
+
+        Errors: `CannotTrace` where it does not run.
+        """
+        try:
+            return self(images)
+        except CannotTrace:
+            raise
+        except Exception as error:
+            size = (images.shape[2], images.shape[3])
+            raise CannotTrace(self._does_not_run(size, error)) from error
 
     def example(self, size: Pair, seed: int = 0) -> torch.Tensor:
         """Images of chance colours, as many as `BATCH`."""
@@ -115,6 +156,8 @@ class Origin(nn.Module):
 
         Errors: `CannotTrace`.
         """
+        if any(isinstance(part, torch.jit.ScriptModule) for part in self.module.modules()):
+            raise CannotRecord(f"{self.title} is TorchScript, which cannot be looked into")
         weights = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
         first = "normalize"
         while hasattr(self.module, first):
@@ -140,7 +183,7 @@ class Origin(nn.Module):
             scores = self._scores(result)
             node = recorder.node(scores)
         except CannotTrace as error:
-            raise CannotTrace(f"{self.title} cannot be recorded: {error}") from None
+            raise type(error)(f"{self.title} cannot be recorded: {error}") from None
         except Exception as error:
             raise CannotTrace(self._does_not_run(size, error)) from error
         if scores.ndim == 1:

@@ -29,6 +29,7 @@ def project(
 
     Errors: `BadSetting` for a layer that has no transpose.
     """
+    network.need_graph("the transposes of its layers")
     there = network.at((images.shape[2], images.shape[3]))
     (node,) = there.same_layers([node], network)
     network = there

@@ -12,8 +12,7 @@ from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 from labsupport.core.network import Network, Pair, graphs, layers
-from labsupport.core.network.layers import Size
-from labsupport.core.network.operations import Operation
+from labsupport.core.network.operations import Operation, Size
 
 BYTES = 4  # a number in single precision
 WEIGHTED = frozenset({"conv", "linear"})
@@ -100,9 +99,10 @@ def anatomy(network: Network, image_size: Pair | None = None) -> Anatomy:
     (16, 138357544, 15.47)
     """
     size = network.input_size if image_size is None else image_size
+    network.need_graph("the costs of its layers")
     network = network.at(size)
     shapes = network.shapes(size)
-    fields = layers.fields(network.operations, shapes)
+    fields = layers.fields(network.operations, shapes, network.reads)
     counted = _counted(network, size)
     seen: set[int] = set()
     costs = list(_free_parameters(network))

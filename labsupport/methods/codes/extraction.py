@@ -30,6 +30,11 @@ def code_layer(network: Network) -> str:
     'fire9'
     """
     weighted = [one for one in network.operations if one.kind in ("conv", "linear")]
+    if not weighted:
+        raise BadSetting(
+            f"{network.name} has no layer with weights that is known to give its scores: name the "
+            "layer whose code you want (network.layers lists all)"
+        )
     node: fx.Node = weighted[-1].inputs[0]
     while network.operation(node).kind in _UNCHANGED:
         node = network.operation(node).inputs[0]

@@ -17,8 +17,8 @@ from torch import Tensor, fx
 
 from labsupport.core.errors import BadSetting
 from labsupport.core.network import Network, Pair, Target, TargetLike
-from labsupport.core.network.layers import Size, at_or_mean
-from labsupport.core.network.operations import Operation
+from labsupport.core.network.layers import at_or_mean
+from labsupport.core.network.operations import Operation, Size
 
 SCORES = "scores"
 LOG_PROBABILITIES = "log-probabilities"

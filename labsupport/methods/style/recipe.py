@@ -118,6 +118,7 @@ def with_average_pooling(network: Network) -> Network:
     Gatys et al. found that it gives slightly more pleasing pictures. The weights are shared, the
     graph is a new one: the given network is not changed. It is no good classifier any more.
     """
+    network.need_graph("other pools")
     return network.remember("average pooling", lambda: _averaging(network))
 
 

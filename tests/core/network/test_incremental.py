@@ -171,6 +171,31 @@ def test_weights_that_forward_uses_directly_are_followed(name):
     assert networks.receptive_box(network, network.layers[0].name, (3, 3), size)[2] < 21
 
 
+GAINS = torch.tensor([0.5, -1.0, 2.0, 0.1])[:, None, None]
+ACROSS = {
+    "a slope for each channel": lambda x: F.prelu(x, GAINS.flatten()),
+    "a gain for each channel": lambda x: x * GAINS,
+    "shuffled": nn.ChannelShuffle(2),
+    "in parts": lambda x: torch.cat([x.chunk(2, 1)[1].relu(), 2 * x[:, :2]], 1),
+    "in two": lambda x: torch.maximum(x[:, 1:], 1 - x[:, :-1] ** 2),
+    "a choice": lambda x: torch.where(x > 0.1, x, 0.1 * x),
+}
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_what_mixes_channels_or_maps_at_one_place_is_followed(name):
+    part = ACROSS[name]
+    part = part if isinstance(part, nn.Module) else toys.Applied(part)
+    width = 3 if name == "in two" else 4
+    layers = lambda: [nn.Conv2d(3, 4, 3), part, nn.Conv2d(width, 4, 2)]  # noqa: E731
+    network = toys.chain(layers, input_size=24)
+    chunk = [Chunk(((8, 13), (19, 24)), ((0, 5), (11, 16)))]
+    *_, before, last = [layer.name for layer in network.layers if min(layer.shape[1:], default=1) > 1]
+    outputs = (Output(network.node(last), 1), Output(network.node(before), 2))
+    for one in (outputs[:1], outputs[1:], (*outputs, Output(network.output))):
+        assert_followed(network, one, (24, 21), chunk)
+
+
 def test_one_plan_in_several_threads():
     network, size = toys.random("squeezenet1_1"), (80, 80)
     plan = Plan(network, (Output(network.output),), size)

@@ -8,6 +8,7 @@ import toys
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from labsupport.core import network as networks
@@ -187,6 +188,71 @@ GEOMETRY = {
 @pytest.mark.parametrize("build", GEOMETRY.values(), ids=GEOMETRY.keys())
 def test_unusual_geometry_at_every_position(build):
     toy_boxes_agree(toys.seeded(build), (16, 14))
+
+
+def shuffled(x):
+    count, channels, height, width = x.shape
+    return x.view(count, 2, channels // 2, height, width).transpose(1, 2).reshape(x.shape)
+
+
+def by_last_axis(x):
+    return (x.permute(0, 2, 3, 1) @ torch.ones(2, 2)).permute(0, 3, 1, 2)
+
+
+# What there is no rule for, between two convolutions; nearly all of it moves with the position.
+WITHOUT_A_RULE = {
+    "padded": lambda x: F.pad(x, (1, 0, 2, 3)),
+    "reflected": nn.ReflectionPad2d(1),
+    "circular": nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"),
+    "transposed": nn.ConvTranspose2d(2, 2, 3, 2, 1),
+    "nearest": lambda x: F.interpolate(x, scale_factor=2),
+    "pixel shuffle": lambda x: F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2),
+    "cut": lambda x: x[:, :, 1:-1, 2:],
+    "strided": lambda x: x[..., ::2, 1::2],
+    "shuffled": shuffled,
+    "channels last": by_last_axis,
+    "two parts": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
+    "two ways": lambda x: x[..., 1:, :] + F.pad(x, (0, 0, 0, 1))[..., 2:, :],
+    "minus": lambda x: 3 * x - x[:, :1],
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_RULE)
+def test_what_there_is_no_rule_for_shows_what_it_reads(name):
+    part = WITHOUT_A_RULE[name]
+    part = part if isinstance(part, nn.Module) else toys.Applied(part)
+    module = toys.seeded(lambda: chain(nn.Conv2d(3, 2, 3), part, nn.Conv2d(2, 2, 3, padding=1)))
+    if name == "circular":  # at the border it sees the other end, which no band holds
+        def inner(places):
+            return [(row, column) for row, column in places if 2 < row < 11 and 2 < column < 9]
+        toy_boxes_agree(module, (16, 14), inner)
+    else:
+        toy_boxes_agree(module, (16, 14))
+
+
+@pytest.mark.parametrize(
+    "part", [nn.GroupNorm(1, 2), lambda x: x * x.mean((2, 3), keepdim=True), lambda x: x.flip(2)]
+)
+def test_what_mixes_all_places_sees_the_whole_image(part):
+    part = part if isinstance(part, nn.Module) else toys.Applied(part)
+    network = networks.wrap(chain(nn.Conv2d(3, 2, 3, padding=1), part), input_size=(16, 14))
+    last = [layer for layer in network.layers if layer.shape == (2, 16, 14)][-1]
+    assert last.receptive_field[0] >= 16
+    left, top, right, bottom = networks.receptive_box(network, last.name, (8, 8))
+    assert (top, bottom) == (0, 16)
+
+
+def test_what_is_not_known_is_measured_and_not_called_known():
+    def tokens(x):
+        each = x.flatten(2).transpose(1, 2)
+        return (each[:, :3] + each[:, 3:]).unflatten(1, (1, 3))  # (N, 1, 3, C): no map
+
+    network = networks.wrap(
+        nn.Sequential(nn.Conv2d(3, 4, 4, 4), toys.Applied(tokens), nn.Flatten()), input_size=(8, 12)
+    )
+    *_, unknown, _ = network.layers
+    assert (unknown.receptive_field, unknown.stride) == (None, None)
+    assert networks.receptive_box(network, unknown.name, (1, 0)) == (4, 0, 8, 8)
 
 
 def test_a_position_that_sees_only_padding_has_an_empty_box():

@@ -18,7 +18,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, UnknownLayer, WeightsUnavailable
-from labsupport.core.network import catalog
+from labsupport.core.network import operations
 from labsupport.core.network.layers import Target
 
 
@@ -62,7 +62,7 @@ def hooked(module: nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, dict[s
 def test_scores_and_activations_are_the_bare_modules_on_normalized_images(name):
     network, (size, settings) = toys.random(name), FAMILIES[name]
     batch = toys.image(*size, count=2)
-    normal = transforms.normalize(batch, catalog.IMAGENET_MEAN, catalog.IMAGENET_STD)
+    normal = transforms.normalize(batch, operations.IMAGENET_MEAN, operations.IMAGENET_STD)
     scores, expected = hooked(toys.bare(name, network, **settings), normal)
     torch.testing.assert_close(network(batch), scores, rtol=1e-4, atol=1e-5)
     names = [layer.name for layer in network.layers if layer.name in expected]
@@ -318,51 +318,6 @@ def test_the_names_of_networks_and_weights_and_what_is_none_of_them(trained):
     )
     assert trained.source == "bundled (weights/squeezenet1_1.safetensors)"
     assert load(weights="bundled").source == trained.source
-
-
-@pytest.fixture
-def saved(tmp_path):
-    module = catalog.build(catalog.recipe("squeezenet1_1"), None, "random")
-    with torch.no_grad():
-        module.features[0].bias.fill_(7)
-    return module, tmp_path
-
-
-def test_weights_from_a_file(saved):
-    module, folder = saved
-    state = module.state_dict()
-    torch.save(state, folder / "own.pt")
-    torch.save({name: value.half() for name, value in state.items()}, folder / "half.pt")
-    safetensors.torch.save_file(state, folder / "own.safetensors")
-    for name in ("own.pt", "half.pt", "own.safetensors"):
-        for given in (folder / name, str(folder / name)):
-            network = networks.load(weights=given)
-            assert network.source == f"file ({name})"
-            bias = network.graph.get_submodule("features.0").bias
-            assert (bias[0], bias.dtype) == (7, torch.float32)
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (lambda module: module, ["state_dict()", "run any code"]),
-        (lambda module: {"model": module.state_dict(), "epoch": 3}, ["'model'", "state_dict()"]),
-        (lambda module: [1, 2], ["list", "state_dict()"]),
-        (
-            lambda module: {f"module.{k}": v for k, v in module.state_dict().items()},
-            ["do not fit squeezenet1_1", "module.features.0"],
-        ),
-        (
-            lambda module: {k: v[..., :1] for k, v in module.state_dict().items()},
-            ["do not fit squeezenet1_1", "(64, 3, 3, 1)"],
-        ),
-    ],
-)
-def test_a_file_that_holds_no_fitting_weights(saved, content, words):
-    module, folder = saved
-    torch.save(content(module), folder / "bad.pt")
-    refusal = toys.refusal(networks.load, weights=folder / "bad.pt")
-    assert [word for word in ["WeightsUnavailable", *words] if word not in refusal] == []
 
 
 @pytest.fixture

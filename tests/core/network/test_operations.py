@@ -35,6 +35,12 @@ def read(apply) -> Operation:
         ("pointwise", [nn.Tanh(), torch.tanh, lambda x: x.tanh(), nn.GELU(), nn.LeakyReLU()]),
         ("pointwise", [F.leaky_relu, F.gelu, lambda x: x + 1, lambda x: x + x, lambda x: 2 - x]),
         ("pointwise", [lambda x: x * 2, lambda x: x / 2, lambda x: x.mul(2), lambda x: x * x]),
+        ("pointwise", [lambda x: x**2, lambda x: 2**x, lambda x: x // 0.5, torch.exp, abs]),
+        ("pointwise", [lambda x: x.clamp(0.1, 1), lambda x: x % 0.7, lambda x: -x, F.mish]),
+        ("pointwise", [nn.SELU(), nn.CELU(), nn.Softsign(), nn.Threshold(0.1, 1), nn.Mish()]),
+        ("channels", [nn.PReLU(4), nn.Softmax2d(), nn.ChannelShuffle(2), lambda x: x[:, ::2]]),
+        ("channels", [lambda x: x * torch.ones(4, 1, 1), lambda x: x.split([1, 3], 1)[1]]),
+        ("channels", [lambda x: x.chunk(2, 1)[0], lambda x: torch.split(x, 3, dim=1)[0]]),
         (
             "channel_mean",
             [lambda x: x.mean(1, True), lambda x: torch.mean(x, dim=[-3], keepdim=True)],
@@ -50,11 +56,9 @@ def test_kinds(kind, ways):
 @pytest.mark.parametrize(
     "apply",
     [
-        lambda x: x * x.relu(),
         lambda x: x * torch.ones(32, 1),
         lambda x: x.mean((1, 2), keepdim=True),
         lambda x: x.mean(1).unsqueeze(1),
-        lambda x: torch.add(x, x.relu(), alpha=2),
         lambda x: torch.cat([x, x], 1),
         lambda x: torch.cat([x, x.relu()], 2),
         nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
@@ -62,12 +66,25 @@ def test_kinds(kind, ways):
         nn.GroupNorm(2, 4),
         nn.InstanceNorm2d(4),
         nn.BatchNorm2d(4, track_running_stats=False),  # looks at the whole batch
-        nn.Softmax2d(),
         nn.AdaptiveMaxPool2d(1),
     ],
 )
 def test_what_only_looks_like_a_known_kind_is_other(apply):
     assert "other" in [operation.kind for operation in written(apply).operations]
+
+
+@pytest.mark.parametrize(
+    "apply",
+    [
+        lambda x: x - x.relu(),
+        lambda x: x * x.relu(),
+        lambda x: torch.add(x, x.relu(), alpha=2),
+        lambda x: torch.where(x > 0, x, 0.1 * x),
+        lambda x: x.masked_fill(x < 0, 0),
+    ],
+)
+def test_maps_of_one_size_are_combined(apply):
+    assert "combine" in [operation.kind for operation in written(apply).operations]
 
 
 WINDOWS = [

@@ -3,6 +3,7 @@
 import concurrent.futures
 import copy
 import pickle
+import re
 from dataclasses import dataclass, replace
 
 import pytest
@@ -13,7 +14,7 @@ from torch import nn
 
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage
-from labsupport.methods import activations, anatomy, backprop
+from labsupport.methods import activations, anatomy, backprop, weights
 from labsupport.methods.occlusion import occlusion_map
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -101,7 +102,7 @@ def test_a_recorded_network_is_pickled_as_it_is():
         assert [layer.name for layer in other.layers] == [layer.name for layer in network.layers]
 
 
-# Refused, with the line
+# Opaque, or refused, with the line
 
 
 def branching(net, x):
@@ -123,7 +124,7 @@ def watched(kind: str) -> nn.Module:
     return module
 
 
-REFUSED = {
+OPAQUE = {
     "branch": (
         branching,
         r"    if x\.mean\(\) > 0\.5:\n\(line \d+ of test_recorder\.py, in branching\)",
@@ -135,20 +136,24 @@ REFUSED = {
         lambda net, x: torch.stack([net.end(net.conv(i[None]))[0] for i in x]),
         "image by",
     ),
-    "raises": (lambda net, x: net.end(net.conv(x) @ net.fc.weight), r"says: .*    \"raises\": "),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_recorded_names_the_students_line(name):
-    forward, words = REFUSED[name]
-    toys.assert_refused((f"CannotTrace: .*{words}", wrapped, built(forward)))
+@pytest.mark.parametrize("name", OPAQUE)
+def test_what_cannot_be_recorded_is_opaque_and_names_the_students_line(name):
+    forward, words = OPAQUE[name]
+    module, image = built(forward), toys.image(*SIZE)
+    network = wrapped(module)
+    assert re.search(words, network.opaque, re.DOTALL)
+    assert network.notes[-1].startswith(network.opaque)
+    torch.testing.assert_close(network(image), module(image))
+    toys.assert_refused((f"BadSetting: .*{words}.*filters", weights.filters, network))
 
 
-def test_modules_that_hide_what_they_do_are_refused():
-    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def test_what_does_not_run_or_hides_gradients_is_refused():
+    failing = built(lambda net, x: net.end(net.conv(x) @ net.fc.weight))
     toys.assert_refused(
-        ("CannotTrace: .*TorchScript.*Python module", wrapped, torch.jit.script(plain)),
+        (r"CannotTrace: .*says: .*    failing = built", wrapped, failing),
         ("CannotTrace: .*'conv'.*backward hook.*remove", wrapped, watched("hook")),
         ("CannotTrace: .*'conv'.*backward hook.*remove", wrapped, watched("pre_hook")),
     )
