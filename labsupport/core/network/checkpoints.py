@@ -93,7 +93,9 @@ def _load(path: Path) -> Any:
         unknown = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
     except ValueError as error:
         if "torchscript" in str(error):
-            raise WeightsUnavailable(_rescue(path, "a TorchScript archive", "jit.load({})")) from None
+            raise WeightsUnavailable(
+                _rescue(path, "a TorchScript archive", "jit.load({})")
+            ) from None
         unknown = []  # the format of before 2020
     with torch.serialization.safe_globals([(_PassedOver, name) for name in unknown]):
         held = torch.load(path, map_location="cpu", weights_only=True)
@@ -107,7 +109,7 @@ def _rescue(path: Path, what: str, opened: str) -> str:
     """How to get the weights out of a file that is not opened here."""
     return (
         f"{path.name} holds {what}, which is not opened here: it can run any code. Where it was "
-        f'made, run\n    import torch\n    module = torch.{opened.format(repr(path.name))}\n    '
+        f"made, run\n    import torch\n    module = torch.{opened.format(repr(path.name))}\n    "
         'torch.save(module.state_dict(), "weights.pth")\nand load weights.pth'
     )
 

@@ -4,8 +4,10 @@ Strides and fields are worked out by the recurrence that the lecture does by han
 the scores, along the rows and along the columns separately.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import fx
@@ -23,7 +25,7 @@ class Layer:
 
     `shape` is (C, H, W) at the network's standard input size, or (units,) for a layer without a
     map. `stride` and `receptive_field` are (rows, columns) in image pixels; the field is not
-    clipped to the image. A layer without a map has no stride.
+    clipped to the image; None where it is unknown. A layer without a map has no stride.
     """
 
     name: str
@@ -53,9 +55,9 @@ class Layer:
 class _Field:
     """Along one axis: position i sees image pixels first + i * stride to last + i * stride."""
 
-    stride: int
-    first: int
-    last: int
+    stride: Fraction
+    first: Fraction
+    last: Fraction
 
 
 Fields = dict[fx.Node, tuple[Pair | None, Pair | None]]  # stride and receptive field of a node
@@ -75,11 +77,10 @@ def fields(
         node = operation.node
         result[node] = (None, None)
         if operation.kind == "placeholder":
-            axes[node] = (_Field(1, 0, 0), _Field(1, 0, 0))
+            pixel = _Field(Fraction(1), Fraction(0), Fraction(0))
+            axes[node] = (pixel, pixel)
         elif node in reads:
             rows, columns = (_read(reads[node], axes, shapes, axis) for axis in (0, 1))
-            if rows is None or columns is None:
-                continue
             axes[node] = (rows, columns)
         else:
             known = [source for source in operation.inputs if shapes[source]]
@@ -88,10 +89,16 @@ def fields(
                 continue
             rows, columns = (_field(operation, known, axes, shapes, axis) for axis in (0, 1))
             axes[node] = (rows, columns)
-        rows, columns = axes[node]
-        stride = (rows.stride, columns.stride) if len(shapes[node]) == 4 else None
-        result[node] = (stride, (rows.last - rows.first + 1, columns.last - columns.first + 1))
+        result[node] = _in_pixels(*axes[node], has_map=len(shapes[node]) == 4)
     return result
+
+
+def _in_pixels(rows: _Field, columns: _Field, *, has_map: bool) -> tuple[Pair | None, Pair]:
+    """Stride and field; there is no stride in a map that is finer than the image."""
+    whole = has_map and rows.stride.denominator == columns.stride.denominator == 1
+    stride = (int(rows.stride), int(columns.stride)) if whole else None
+    down, across = (math.ceil(axis.last - axis.first) + 1 for axis in (rows, columns))
+    return stride, (down, across)
 
 
 def _hull(read: Sequence[_Field], lengths: Sequence[int]) -> _Field:
@@ -141,23 +148,22 @@ def _read(
     axes: Mapping[fx.Node, tuple[_Field, _Field]],
     shapes: Mapping[fx.Node, Size],
     axis: int,
-) -> _Field | None:
-    """That of an operation that reads these maps; None where a stride would be half a pixel."""
+) -> _Field:
+    """That of an operation that reads these maps."""
     fields_ = []
     for source, bands in reads.items():
-        if source not in axes:
-            return None
         before, band = axes[source][axis], bands[axis]
-        stride = 0 if band.step is None else before.stride * band.step
         if band.step is None:
             fields_.append(_everything(before, shapes[source][2 + axis]))
-        elif stride.denominator > 1:
-            return None
-        else:
-            early = max(0, before.stride - int(stride)) if band.step < 1 else 0
-            first = before.first + band.first * before.stride - early
-            last = before.last + band.last * before.stride
-            fields_.append(_Field(int(stride), first, last))
+            continue
+        rounded = before.stride * max(Fraction(0), 1 - band.step)  # floor(i * step) is up to so
+        fields_.append(
+            _Field(
+                before.stride * band.step,
+                before.first + band.first * before.stride - rounded,
+                before.last + band.last * before.stride,
+            )
+        )
     return _hull(fields_, [shapes[source][2 + axis] for source in reads])
 
 

@@ -171,8 +171,8 @@ class Network:
         """Raise `BadSetting` for an opaque network: what is asked for, in words, needs a graph."""
         if self.opaque:
             raise BadSetting(
-                f"{self.opaque}. So {what} are not to be had of it: write its forward so that it can "
-                "be recorded, or take another network"
+                f"{self.opaque}. So {what} are not to be had of it: write its forward so that it "
+                "can be recorded, or take another network"
             )
 
     def at(self, size: Pair) -> Network:

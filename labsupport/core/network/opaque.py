@@ -168,8 +168,9 @@ class OpaquePart(nn.Module):
 
     def __init__(self, graph: fx.GraphModule, nodes: Sequence[fx.Node]) -> None:
         super().__init__()
-        whole = graph.get_submodule("network")
-        self._origin, self._nodes = (whole.origin,), tuple(nodes)
+        whole: Any = graph.get_submodule("network")
+        origin: Origin = whole.origin
+        self._origin, self._nodes = (origin,), tuple(nodes)
         self._wanted: dict[fx.Node, Wanted] = {}
         for node in nodes:
             part = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -181,7 +182,7 @@ class OpaquePart(nn.Module):
         given = values(self._origin[0], list(self._wanted.values()), normalized)
         known = dict(zip(self._wanted, given, strict=True))
         before = {"placeholder": images, "call_module": normalized}
-        return tuple(known.get(node, before.get(node.op)) for node in self._nodes)
+        return tuple(known[node] if node in known else before[node.op] for node in self._nodes)
 
 
 class RuledReLUs(TorchFunctionMode):

@@ -83,13 +83,13 @@ _FUNCTION_KINDS: dict[Any, str] = {
 }
 
 # Functions and methods of numbers one by one: of one map, or of several at the same place
-_ELEMENTWISE = frozenset(
-    "abs add celu clamp clamp_max clamp_min clip cos div elu eq erf exp float floordiv ge gelu "
-    "gt hardshrink hardsigmoid hardswish hardtanh le leaky_relu log log1p logsigmoid lt "
-    "masked_fill maximum minimum mish mod mul ne neg pow reciprocal remainder rfloordiv round "
-    "rpow rrelu rsqrt selu sigmoid sign silu sin softplus softshrink softsign sqrt square sub "
-    "tanh tanhshrink threshold truediv where".split()
-)
+_ELEMENTWISE = """
+    abs add celu clamp clamp_max clamp_min clip cos div elu eq erf exp float floordiv ge gelu gt
+    hardshrink hardsigmoid hardswish hardtanh le leaky_relu log log1p logsigmoid lt masked_fill
+    maximum minimum mish mod mul ne neg pow reciprocal remainder rfloordiv round rpow rrelu
+    rsqrt selu sigmoid sign silu sin softplus softshrink softsign sqrt square sub tanh
+    tanhshrink threshold truediv where
+    """
 
 # Each output position depends on the input at the same position and on nothing else. Those of
 # `PER_CHANNEL` leave the channels apart as well.
@@ -166,7 +166,7 @@ def _kind(node: fx.Node, module: nn.Module | None) -> str:
         return _FUNCTION_KINDS[node.target]
     if node.target is operator.getitem and _takes_channels(node.args[1]):
         return "channels"
-    return "pointwise" if _word(node).strip("_") in _ELEMENTWISE else "other"
+    return "pointwise" if _word(node).strip("_") in _ELEMENTWISE.split() else "other"
 
 
 def module_kind(module: nn.Module) -> str:

@@ -17,6 +17,8 @@ from labsupport.core.network.operations import IMAGENET_MEAN, IMAGENET_STD, Pair
 Numbers = float | Sequence[float] | torch.Tensor
 Names = Sequence[str | int] | Mapping[int, str] | Mapping[str, int]
 
+_FROM_FILE = "_workbook_weights"  # of a module: where its weights came from, and notes
+
 _registered: dict[str, tuple[Network, object]] = {}
 
 
@@ -29,7 +31,6 @@ def wrap(
     input_size: int | Sequence[int] = 224,
     name: str | None = None,
     device: str | torch.device | None = None,
-    weights: str | os.PathLike[str] | None = None,
     check: bool = True,
 ) -> Network:
     """A student's own classifier as a `Network`.
@@ -38,12 +39,12 @@ def wrap(
     (N, classes), or a tuple or dictionary with the scores in it. `mean` and `std` are three numbers
     each, or one for all colours; in a list of one, (0.1307,), it means a network of grey images
     (N, 1, H, W). `categories` are the classes' names, in their order or by their numbers. The
-    module is copied and never changed; its copy takes the `weights` of a file, if one is named.
-    With `check` its scores and gradients are compared with the module's own; what was put right
-    stands in `network.notes`.
+    module is copied and never changed; weights of a file are put `into` it before. With `check` its
+    scores and gradients are compared with the module's own; what was put right stands in
+    `network.notes`.
 
     Errors: `CannotTrace` says why the forward pass cannot be followed, `BadSetting` what does not
-    fit together, `WeightsUnavailable` what is wrong with the file.
+    fit together.
 
     >>> tiny = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
     >>> network = wrap(tiny, categories=["cat", "dog"], input_size=8)
@@ -52,9 +53,8 @@ def wrap(
     """
     _check_module(module)
     means, stds = _normalization(mean, std)
-    size, source, notes = _size(input_size), "your own module", tuple[str, ...]()
-    if weights is not None:
-        module, source, notes = _with_weights(module, Path(weights).expanduser())
+    size = _size(input_size)
+    source, notes = getattr(module, _FROM_FILE, ("your own module", ()))
     traced = checkup.opened(module, means, stds, size, check=check)
     kind = type(copies.unwrapped(module)).__name__
     return Network(
@@ -72,22 +72,27 @@ def register(
     name: str,
     module: nn.Module | Callable[[], nn.Module],
     *,
+    weights: str | os.PathLike[str] | None = None,
     examples: object = None,
     **settings: Any,
 ) -> Network:
     """Give a network of your own a name: it stands in the network menu of every panel that is made
     from now on, and `load(name)` gives it.
 
-    `module` is the module, or what builds it. `examples` are pictures that it knows, as
-    `images.folder(...)` gives them or as images (N, 3, H, W); labs show them beside the bundled
-    ones. The other settings are those of `wrap`. A name that is registered again means the new one.
+    `module` is the module, or what builds it; `weights` a file that it takes. `examples` are
+    pictures that it knows, as `images.folder(...)` gives them or as images (N, 3, H, W): labs show
+    them beside the bundled ones. The other settings are those of `wrap`. A name that is registered
+    again means the new one.
 
-    Errors: those of `wrap`; `BadSetting` for a name that is none.
+    Errors: those of `wrap` and `into`; `BadSetting` for a name that is none.
     """
     if not isinstance(name, str) or not name.strip():
         raise BadSetting(f"a network's name is a text such as 'mine', not {name!r}")
     built = isinstance(module, nn.Module) or not callable(module)
-    network = wrap(module if built else module(), name=name, **settings)  # type: ignore[arg-type]
+    given: Any = module if built else module()
+    if weights is not None:
+        given = into(given, weights)
+    network = wrap(given, name=name, **settings)
     _registered[name] = (network, examples)
     return network
 
@@ -102,13 +107,21 @@ def examples_of(name: str) -> object:
     return _registered.get(name, (None, None))[1]
 
 
-def _with_weights(module: nn.Module, path: Path) -> tuple[nn.Module, str, tuple[str, ...]]:
+def into(module: nn.Module, weights: str | os.PathLike[str]) -> nn.Module:
+    """A copy of a module with the weights of a file: a state dict, alone or in a checkpoint, as
+    people save them. Nothing is unpickled.
+
+    Errors: `BadSetting`; `WeightsUnavailable` says what is wrong with the file.
+    """
+    _check_module(module)
+    path = Path(weights).expanduser()
     if not path.is_file():
-        raise BadSetting(f"weights={os.fspath(path)!r} is no file")
+        raise BadSetting(f"weights={os.fspath(weights)!r} is no file")
     own = copies.own_copy(copies.unwrapped(module))
     fitted = checkpoints.fitted(checkpoints.read(path), own.state_dict(), path)
     checkpoints.put_into(own, fitted, type(own).__name__, path.name)
-    return own, f"file ({path.name})", fitted.notes
+    setattr(own, _FROM_FILE, (f"file ({path.name})", fitted.notes))
+    return own
 
 
 # What may be given
@@ -125,13 +138,13 @@ def _check_module(module: object) -> None:
     elif isinstance(module, Mapping):
         ways = (
             "this is a state dict, weights without their network: build the module and let it take "
-            "them with module.load_state_dict(weights), or name their file: wrap(module, "
-            "weights=path)"
+            "them with module.load_state_dict(weights), or name their file: networks.into(module, "
+            "path)"
         )
     elif isinstance(module, str | os.PathLike):
         ways = (
             f"{os.fspath(module)!r} is a text: networks.load(name, weights=path) loads a file into "
-            "a known architecture, wrap(module, weights=path) into your own"
+            "a known architecture, networks.into(module, path) into your own"
         )
     elif callable(module):
         ways = (

@@ -7,8 +7,9 @@ is read alike at both is a band that moves along with the position.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ _SIZES: tuple[Pair, Pair] = ((64, 96), (96, 64))  # of images, in which operatio
 _LONGEST = 24  # operations that are tried together
 _NUMBERS = 2**23  # in memory at once, of each map
 _STEPS = [Fraction(n) for n in (1, 2, 3, 4)] + [Fraction(1, n) for n in (2, 3, 4)]
+_MARGIN = 4  # positions at each border that may read otherwise
 _ROUNDING = 1e-3  # of the largest number: less is no change
 
 Shapes = Mapping[fx.Node, Size]  # of all nodes, for one size of images
@@ -30,20 +32,45 @@ Shapes = Mapping[fx.Node, Size]  # of all nodes, for one size of images
 
 @dataclass(frozen=True)
 class Band:
-    """Along one axis: position i reads `first` to `last` from floor(i * step) on, its input's
-    positions; everything where there is no step."""
+    """Along one axis: position i reads the `spans` from floor(i * step) on, first and last of its
+    input's positions, in turn for each phase of a step below 1; everything where there is no step.
+
+    `borders` are those that read others: by their place, negative if it is counted from the end,
+    from where to where they read, counted alike; None means everything.
+    """
 
     step: Fraction | None
-    first: int = 0
-    last: int = 0
+    spans: tuple[Pair, ...] = ()
+    borders: Mapping[int, Pair | None] = field(default_factory=dict)
 
-    def read_by(self, asked: np.ndarray, length: int) -> np.ndarray:
-        """The positions of an input of this length that the asked ones read, and those over its
+    @property
+    def first(self) -> int:
+        """The first one of all phases."""
+        return min(first for first, _ in self.spans)
+
+    @property
+    def last(self) -> int:
+        """The last one of all phases."""
+        return max(last for _, last in self.spans)
+
+    def read_by(self, asked: np.ndarray, positions: int, length: int) -> np.ndarray:
+        """What the asked ones of so many positions read of an input of this length, and over its
         border."""
-        if self.step is None:
-            return np.arange(length)
-        start = asked * self.step.numerator // self.step.denominator
-        return np.unique(start[:, None] + np.arange(self.first, self.last + 1)[None, :])
+        spans = [self.read_between(int(one), positions, length) for one in asked]
+        return np.unique(np.concatenate([asked[:0], *(np.arange(*span) for span in spans)]))
+
+    def read_between(self, position: int, positions: int, length: int) -> Pair:
+        """From where to before where a position reads."""
+        inside = self.step is not None and 0 <= position < positions
+        place = position if position in self.borders else position - positions
+        if self.step is None or (inside and self.borders.get(place, ()) is None):
+            return (0, length)
+        if inside and place in self.borders:
+            first, last = self.borders[place] or (0, 0)
+            return (first % length, last % length + 1)
+        start = position * self.step.numerator // self.step.denominator
+        first, last = self.spans[position % len(self.spans)]
+        return (start + first, start + last + 1)
 
 
 Bands = tuple[Band, Band]  # along the rows and along the columns
@@ -119,9 +146,7 @@ def _nearest(node: fx.Node, maps: set[fx.Node]) -> list[fx.Node]:
     return list(found)
 
 
-def _tables(
-    part: fx.GraphModule, shapes: Sequence[Size]
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _tables(part: fx.GraphModule, shapes: Sequence[Size]) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each input and along each axis, which position of the result (the rows of a table) reads
     which of the input (its columns)."""
     generator = torch.Generator().manual_seed(0)
@@ -158,33 +183,57 @@ def _readers(
     if not bool(reference.isfinite().all()):
         raise ValueError("the images of a batch are not computed apart")
     near = _ROUNDING * float(reference.abs().max())
-    changed = ~((result[:-1] - reference).abs() <= near)  # NaN is never near
+    changed: torch.Tensor = ~((result[:-1] - reference).abs() <= near)  # NaN is never near
     return changed.transpose(1, axis).flatten(2).any(2).cpu()
 
 
 def _band(tables: Sequence[np.ndarray]) -> Band:
     """The narrowest band that is the same in every table (result, input); everything where there is
     none."""
+    margin = min(_MARGIN, (min(len(table) for table in tables) - 1) // 2)
     bands = []
     for step in _STEPS:
-        ends = {_ends(table, step) for table in tables}
+        ends = {_ends(table, step, margin) for table in tables}
         if len(ends) == 1:
-            first, last = ends.pop()
-            bands.append(Band(step, first, last))
+            bands.append(Band(step, ends.pop()))
     narrow = min(bands, key=lambda band: band.last - band.first, default=Band(None))
     # At one size alone, a narrow band and everything cannot be told apart in a small map.
     least = min(table.shape[1] for table in tables)
-    if len(tables) == 1 and 2 * (narrow.last - narrow.first + 1) > least > 1:
+    if narrow.step is None or (
+        len(tables) == 1 and 2 * (narrow.last - narrow.first + 1) > least > 1
+    ):
         return Band(None)
-    return narrow
+    borders: dict[int, Any] = {}
+    for place in (*range(margin), *range(-margin, 0)):
+        spans = {_at_border(table, place, narrow) for table in tables}
+        if spans != {()}:  # not what the band says
+            one_alike = len(spans) == 1
+            borders[place] = spans.pop() if one_alike else None
+    return replace(narrow, borders=borders)
 
 
-def _ends(table: np.ndarray, step: Fraction) -> Pair:
-    """From where to where from floor(i * step) on the positions of a table read."""
+def _ends(table: np.ndarray, step: Fraction, margin: int) -> tuple[Pair, ...]:
+    """For each phase, from where to where from floor(i * step) on the positions of a table read,
+    but for those at the border."""
     reading = np.flatnonzero(table.any(1))
-    if not len(reading):
-        return (0, 0)
+    reading = reading[(reading >= margin) & (reading < len(table) - margin)]
     start = reading * step.numerator // step.denominator
-    first = table[reading].argmax(1)
-    last = table.shape[1] - 1 - table[reading, ::-1].argmax(1)
-    return (int((first - start).min()), int((last - start).max()))
+    first = table[reading].argmax(1) - start
+    last = table.shape[1] - 1 - table[reading, ::-1].argmax(1) - start
+    spans = []
+    for phase in range(step.denominator):
+        own = reading % step.denominator == phase
+        spans.append((int(first[own].min()), int(last[own].max())) if own.any() else (0, 0))
+    return tuple(spans)
+
+
+def _at_border(table: np.ndarray, place: int, band: Band) -> tuple[int, ...]:
+    """From where to where a position reads, counted as its place is; nothing where a band says the
+    same, or it reads nothing."""
+    positions, length = table.shape
+    reads = np.flatnonzero(table[place])
+    first, end = band.read_between(place % positions, positions, length)
+    if not len(reads) or (reads[0], reads[-1]) == (max(0, first), min(length, end) - 1):
+        return ()
+    from_end = length if place < 0 else 0
+    return (int(reads[0]) - from_end, int(reads[-1]) - from_end)

@@ -133,7 +133,9 @@ def _read_both(
 ) -> Region:
     """The rows and columns of `source` that a region of the operation's output depends on."""
     rows, columns = (
-        bands[source][axis].read_by(indices, shapes[source][2 + axis])
+        bands[source][axis].read_by(
+            indices, shapes[operation.node][2 + axis], shapes[source][2 + axis]
+        )
         if bands and indices is not None
         else _read(operation, indices, source, shapes, axis)
         for axis, indices in enumerate(asked)

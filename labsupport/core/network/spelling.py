@@ -120,7 +120,8 @@ def _clamp(speller: Speller, node: fx.Node) -> None:
 
 def _part(speller: Speller, node: fx.Node) -> None:
     """x.chunk(2, 1)[0], and all that is like it, as x[:, :8]."""
-    whole, place = node.args
+    whole: Any = node.args[0]
+    place: Any = node.args[1]
     if word_of(whole) in _PARTING and isinstance(place, int):
         maps, parts, dim = given_to(whole, *_PARTING[word_of(whole)], "dim").values()
         sizes = parts if isinstance(parts, list | tuple) else [parts]
@@ -136,18 +137,25 @@ def _part(speller: Speller, node: fx.Node) -> None:
 
 def _reshape(speller: Speller, node: fx.Node) -> None:
     """(N, groups, C / groups, H, W) with its groups swapped is a shuffle of channels."""
-    swapped = node.args[0]
+    groups, source = _shuffled(node)
+    if groups:
+        name = ".".join(filter(None, [scope_of(node), "channel_shuffle"]))
+        speller.call_module(node, name, source, nn.ChannelShuffle(groups))
+    else:
+        _flatten(speller, node)
+
+
+def _shuffled(node: fx.Node) -> tuple[int, Any]:
+    """Of how many groups the channels are shuffled, and the maps; 0 where it is no shuffle."""
+    swapped: Any = node.args[0]
     while word_of(swapped) == "contiguous":
         swapped = swapped.args[0]
-    if word_of(swapped) == "transpose" and set(swapped.args[1:]) == {1, 2}:
-        grouped = swapped.args[0]
-        source, shape = grouped.all_input_nodes[0], _shape(grouped)
-        if len(shape) == 5 and word_of(grouped) in _RESHAPING and _shape(source) == _shape(node):
-            if shape[3:] == _shape(source)[2:]:
-                name = ".".join(filter(None, [scope_of(node), "channel_shuffle"]))
-                speller.call_module(node, name, source, nn.ChannelShuffle(shape[1]))
-                return
-    _flatten(speller, node)
+    if word_of(swapped) != "transpose" or set(swapped.args[1:]) != {1, 2}:
+        return 0, None
+    grouped: Any = swapped.args[0]
+    source, shape = grouped.args[0], _shape(grouped)
+    regrouped = len(shape) == 5 and word_of(grouped) in _RESHAPING and shape[3:] == _shape(node)[2:]
+    return (shape[1], source) if regrouped and _shape(source) == _shape(node) else (0, None)
 
 
 # Flattening and averaging

@@ -138,7 +138,7 @@ class Origin(nn.Module):
         Errors: `CannotTrace` where it does not run.
         """
         try:
-            return self(images)
+            return self.forward(images)
         except CannotTrace:
             raise
         except Exception as error:

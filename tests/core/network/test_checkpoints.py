@@ -55,7 +55,7 @@ CHECKPOINTS = {
             state_dict={**state(prefix="model."), "loss.weight": torch.ones(1000)},
             hyper_parameters=argparse.Namespace(depth=3),
         ),
-        ("['state_dict']", "'model.'; 1 other"),
+        ("['state_dict']", "'model.' in the file; 1 other"),
     ),
     "counted": (lambda: {**state(), "features.0.total_ops": torch.zeros(1)}, ()),
 }
@@ -89,7 +89,10 @@ def test_another_head_makes_a_network_of_its_classes(tmp_path):
     image = toys.image(64)
     torch.testing.assert_close(network(image), trained(10)((image - MEAN) / STD))
     names = [f"kind {number}" for number in range(10)]
-    assert networks.load(NAME, weights=tmp_path / "ten.pth", categories=names).categories[3] == names[3]
+    assert (
+        networks.load(NAME, weights=tmp_path / "ten.pth", categories=names).categories[3]
+        == names[3]
+    )
     with pytest.raises(BadSetting, match="10 scores, but 2 categories"):
         networks.load(NAME, weights=tmp_path / "ten.pth", categories=["cat", "dog"])
 
@@ -117,15 +120,19 @@ class Mine(nn.Module):
 
 def test_ones_own_architecture_takes_a_file_too(tmp_path):
     given, other = toys.seeded(Mine, 1), toys.seeded(Mine, 2)
-    torch.save({"net": {f"module.{n}": v for n, v in other.state_dict().items()}}, tmp_path / "w.pt")
+    torch.save(
+        {"net": {f"module.{n}": v for n, v in other.state_dict().items()}}, tmp_path / "w.pt"
+    )
     image, before = toys.image(16), given(toys.image(16))
-    network = networks.wrap(given, weights=tmp_path / "w.pt", input_size=16, **toys.PLAIN)
+    network = networks.wrap(networks.into(given, tmp_path / "w.pt"), input_size=16, **toys.PLAIN)
     torch.testing.assert_close(network(image), other(image))
     assert torch.equal(given(image), before)
     assert network.source == "file (w.pt)"
     toys.assert_refused(
-        ("BadSetting: .*no file", networks.wrap, given, {"weights": tmp_path / "none.pt"}),
-        ("do not fit Mine: 4 names", networks.wrap, given, {"weights": empty(tmp_path)}),
+        ("BadSetting: .*no file", networks.into, given, tmp_path / "none.pt"),
+        ("do not fit Mine: 4 names", networks.into, given, empty(tmp_path)),
+        ("BadSetting: .*nn.Module", networks.into, given.state_dict(), tmp_path / "w.pt"),
+        ("do not fit Mine", networks.register, "mine", Mine, {"weights": empty(tmp_path)}),
     )
 
 
@@ -135,11 +142,14 @@ def empty(folder):
 
 
 REFUSED = {
-    "a module": (lambda: trained(), r'module = torch\.load\(.bad\.pth., weights_only=False\)'),
+    "a module": (lambda: trained(), r"module = torch\.load\(.bad\.pth., weights_only=False\)"),
     "a module in a dictionary": (lambda: {"model": trained(), "epoch": 1}, r"\)\['model'\]\n"),
     "a list": (lambda: [1, 2], "a list; save them with"),
     "an optimizer": (lambda: {"lr": 0.1, "steps": 7}, "a dict of lr, steps; save them"),
-    "others": (lambda: state(prefix="a.") | {"b.c": torch.ones(1), "a.d": torch.ones(2)}, "such as d"),
+    "others": (
+        lambda: state(prefix="a.") | {"b.c": torch.ones(1), "a.d": torch.ones(2)},
+        "such as d",
+    ),
     "a part": (lambda: dict(list(state().items())[:9]), "43 names are missing, such as"),
     "other shapes": (lambda: {n: v[..., :1] for n, v in state().items()}, r"\(64, 3, 3, 1\)"),
 }

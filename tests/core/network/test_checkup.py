@@ -109,8 +109,9 @@ class Scaled(torch.autograd.Function):
         return 1.2 * above
 
 
-def test_a_graph_that_differs_is_refused(monkeypatch):
-    """Scores and gradient, each by itself, at the module's own size or at another one alone."""
+def test_a_graph_that_differs_is_not_used(monkeypatch):
+    """The network is opaque, then. Scores and gradient, each by itself, at the module's own size or
+    at another one alone."""
     module = built(ENDS["scores"][0])
 
     def spoilt(change, size=None):
@@ -121,9 +122,9 @@ def test_a_graph_that_differs_is_refused(monkeypatch):
             return (lambda images: change(way(images))) if size in (None, at) else way
 
         monkeypatch.setattr(checkup, "_recorded", changed)
-        refusal = toys.refusal(wrapped, module)
+        reason = wrapped(module).opaque
         monkeypatch.setattr(checkup, "_recorded", real)
-        return refusal
+        return reason
 
     other = (22, 20)
     assert spoilt(lambda scores: scores) == ""

@@ -190,7 +190,9 @@ def test_what_mixes_channels_or_maps_at_one_place_is_followed(name):
     layers = lambda: [nn.Conv2d(3, 4, 3), part, nn.Conv2d(width, 4, 2)]  # noqa: E731
     network = toys.chain(layers, input_size=24)
     chunk = [Chunk(((8, 13), (19, 24)), ((0, 5), (11, 16)))]
-    *_, before, last = [layer.name for layer in network.layers if min(layer.shape[1:], default=1) > 1]
+    *_, before, last = [
+        layer.name for layer in network.layers if min(layer.shape[1:], default=1) > 1
+    ]
     outputs = (Output(network.node(last), 1), Output(network.node(before), 2))
     for one in (outputs[:1], outputs[1:], (*outputs, Output(network.output))):
         assert_followed(network, one, (24, 21), chunk)

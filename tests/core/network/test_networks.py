@@ -9,7 +9,6 @@ import threading
 import urllib.request
 
 import pytest
-import safetensors.torch
 import torch
 import toys
 from torch import nn
@@ -18,7 +17,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage, UnknownLayer, WeightsUnavailable
-from labsupport.core.network import operations
+from labsupport.core.network import catalog, operations
 from labsupport.core.network.layers import Target
 
 
@@ -367,8 +366,9 @@ def test_what_is_bundled_or_in_the_cache_needs_no_network(offline):
     assert offline == []
 
 
-def test_a_cached_file_is_used_and_a_damaged_one_is_named(offline, saved):
-    module, folder = saved
+def test_a_cached_file_is_used_and_a_damaged_one_is_named(offline, tmp_path):
+    module, folder = catalog.build(catalog.recipe("squeezenet1_1"), None, "random"), tmp_path
+    torch.nn.init.constant_(module.features[0].bias, 7)
     path = catalog.cached(catalog.recipe("squeezenet1_1"))
     assert path.is_relative_to(folder)
     path.parent.mkdir(parents=True)

@@ -61,7 +61,12 @@ def test_what_is_no_module_or_setting_is_refused(tmp_path):
             for wrong in (0, (16,), "224", (16.0, 16), (-1, 16), None, (1, 3, 16, 16))
         ),
         *(
-            ("BadSetting: .*categories", networks.wrap, module, {"categories": wrong, "input_size": 16})
+            (
+                "BadSetting: .*categories",
+                networks.wrap,
+                module,
+                {"categories": wrong, "input_size": 16},
+            )
             for wrong in ("abcde", 5, ["cat", "dog"], {1: "cat", 2: "dog"}, {}, [])
         ),
     )

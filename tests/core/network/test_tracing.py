@@ -269,10 +269,6 @@ def test_ways_to_write_a_forward_pass(forward):
 
 
 NOT_TRACED = {
-    "Decides": (
-        lambda net, x: net.conv(x * 2 if x.mean() > 0.5 else x).mean((2, 3)),
-        ["must not depend on the values"],
-    ),
     "TwoInputs": (lambda net, x, mask: net.conv(x * mask).mean((2, 3)), ["2 tensors", "mask"]),
     "NoScores": (lambda net, x: {"out": net.conv(x)}, ["dict", "one tensor"]),
     "NoInput": (lambda net: net.conv.weight, ["no image"]),
