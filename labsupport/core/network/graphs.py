@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 LAYER_NAME = "layer_name"  # in the meta of a node: the name of its layer
 
@@ -77,11 +77,22 @@ def between(whole: fx.GraphModule, given: Sequence[fx.Node], wanted: fx.Node) ->
     return fx.GraphModule(whole, graph)
 
 
+class _Quietly(nn.Module):
+    """A part whose errors are not printed: a graph module that is called would show its code."""
+
+    def __init__(self, part: fx.GraphModule) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return self.part.forward(images)
+
+
 def without_computing(
     whole: fx.GraphModule, wanted: Sequence[fx.Node], shape: Sequence[int]
 ) -> Sequence[Any]:
     """What the wanted nodes give for images of this shape (N, 3, H, W), in shape alone."""
-    part = subgraph(whole, wanted)
+    part = _Quietly(subgraph(whole, wanted))
     weights = {**dict(part.named_parameters()), **dict(part.named_buffers())}
     empty = {name: torch.empty_like(w, device="meta") for name, w in weights.items()}
     images = torch.empty(tuple(shape), device="meta")

@@ -73,7 +73,8 @@ class Network:
         if self.device.type == "cpu":
             devices.reuse_large_blocks()
         with torch.inference_mode(False):  # what is made inside it is of no use outside
-            self.graph = _channels_last(traced.graph.to(self.device))
+            graph = traced.graph.to(self.device)
+            self.graph = graph if traced.opaque else _channels_last(graph)
         self.notes, self.opaque = traced.notes, traced.opaque
         every = self.graph.graph.nodes
         nodes = [node for node in every if node.op not in {"get_attr", "output"}]

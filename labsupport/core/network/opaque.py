@@ -101,8 +101,7 @@ class Whole(nn.Module):
         self.origin = origin
 
     def forward(self, normalized: torch.Tensor) -> torch.Tensor:
-        scores = self.origin.after_normalization(normalized)
-        return self.origin.ending.scores(scores)
+        return values(self.origin, (None,), normalized)[0]
 
 
 class Inside(nn.Module):
@@ -153,7 +152,9 @@ def values(
         for name in {one[0] for one in inside}:
             stack.enter_context(_hooked(origin.module.get_submodule(name), watch(name)))
         stack.enter_context(contextlib.suppress(_Enough))
-        found[None] = origin.ending.scores(origin.after_normalization(normalized))
+        # In the usual order of memory, as its maker gives it images
+        answer = origin.after_normalization(normalized.contiguous())
+        found[None] = origin.ending.scores(answer)
     missing = [one[0] for one in wanted if one is not None and one not in found]
     if missing:
         raise BadImage(

@@ -12,6 +12,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from labsupport.core.network import graphs
+from labsupport.core.network.graphs import LAYER_NAME
 from labsupport.core.network.operations import Pair, argument, operation
 
 _COLOURS = 4  # channels, at most, of what counts as an image
@@ -29,10 +31,10 @@ def optimized(part: fx.GraphModule, *, reorder: bool = True) -> fx.GraphModule:
     """
     if reorder:
         _relus_after_max_pools(part)
-    _relus_in_place(part)
+    _norms_in_order(part)
+    _relus_in_place(part)  # after it: what these calls give must not be overwritten
     _means_for_pools(part)
     _image_convolutions(part)
-    _instance_norms_in_order(part)
     part.recompile()
     return part
 
@@ -91,20 +93,26 @@ def _image_convolutions(part: fx.GraphModule) -> None:
         replace(node, image_convolution, (*work.inputs, weight, bias, *geometry))
 
 
-def _instance_norms_in_order(part: fx.GraphModule) -> None:
-    """PyTorch's instance normalization gives a wrong gradient on the CPU, to a single image, where
-    the gradient that arrives lies channels-last."""
+def _norms_in_order(part: fx.GraphModule) -> None:
+    """PyTorch's normalizations give a wrong gradient on the CPU, to a single image, where it and
+    the maps lie in different orders of memory; to an instance normalization channels-last alone."""
+    mixed = any(LAYER_NAME in node.meta for node in _nodes_of_kind(part, "other"))
     for node in list(part.graph.nodes):
         module = part.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, _InstanceNorm) or node.target is F.instance_norm:
-            source = node.all_input_nodes[0]
-            with part.graph.inserting_before(node):
-                node.replace_input_with(source, part.graph.call_method("contiguous", (source,)))
-            with part.graph.inserting_after(node):
-                ordered = part.graph.call_function(in_order, (node,))
-            node.replace_all_uses_with(
-                ordered, delete_user_cb=lambda user, new=ordered: user is not new
-            )
+            _put_around(node, in_order)
+        elif mixed and (isinstance(module, nn.BatchNorm2d) or node.target is F.batch_norm):
+            _put_around(node, channels_last)
+
+
+def _put_around(node: fx.Node, function: Any) -> None:
+    """Call a function on what a node reads and on what it gives."""
+    source, graph = node.all_input_nodes[0], node.graph
+    with graph.inserting_before(node):
+        node.replace_input_with(source, graph.call_function(function, (source,)))
+    with graph.inserting_after(node):
+        ordered = graph.call_function(function, (node,))
+    node.replace_all_uses_with(ordered, delete_user_cb=lambda user: user is not ordered)
 
 
 def _nodes_of_kind(part: fx.GraphModule, kind: str) -> list[fx.Node]:
@@ -121,31 +129,45 @@ def replace(node: fx.Node, function: Any, inputs: tuple[Any, ...], **settings: A
     node.graph.erase_node(node)
 
 
-class _InOrder(torch.autograd.Function):
-    """The same tensor; the gradient that arrives is laid out in the usual order of memory."""
+class _Ordered(torch.autograd.Function):
+    """The same numbers; they and the gradient that arrives lie in one order of memory."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        return x.view_as(x)
+    def forward(x: torch.Tensor, order: torch.memory_format) -> torch.Tensor:
+        return _in(order, x.view_as(x))
 
     @staticmethod
-    def setup_context(*_: Any) -> None:
-        pass
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _: Any) -> None:
+        ctx.order = inputs[1]
 
     @staticmethod
-    def backward(_: Any, above: torch.Tensor) -> torch.Tensor:
-        return above.contiguous()
+    def backward(ctx: Any, above: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return _in(ctx.order, above), None
 
     @staticmethod
-    def jvp(_: Any, x: torch.Tensor) -> torch.Tensor:
-        return x.view_as(x)
+    def jvp(ctx: Any, x: torch.Tensor, _: None) -> torch.Tensor:
+        return _in(ctx.order, x.view_as(x))
+
+
+def _in(order: torch.memory_format, x: torch.Tensor) -> torch.Tensor:
+    if order is torch.contiguous_format or x.ndim != 4:
+        return x.contiguous()
+    x = x.contiguous(memory_format=order)
+    _, channels, height, width = x.shape
+    # Of one image alone PyTorch calls more than these strides channels-last.
+    return x.as_strided(x.shape, (channels * height * width, 1, channels * width, channels))
 
 
 def in_order(x: torch.Tensor) -> torch.Tensor:
-    """x, whose gradient arrives in the usual order of memory, and not channels-last."""
-    return _InOrder.apply(x)  # type: ignore[no-any-return]
+    """x, and its gradient when it arrives, in the usual order of memory."""
+    return _Ordered.apply(x, torch.contiguous_format)  # type: ignore[no-any-return]
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    """x, and its gradient when it arrives, channels-last, and with the strides that say so."""
+    return _Ordered.apply(x, torch.channels_last)  # type: ignore[no-any-return]
 
 
 # The convolution that reads the image

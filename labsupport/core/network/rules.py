@@ -7,7 +7,7 @@ says where its ReLUs are, so modules, functions, methods and one module used twi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,8 +99,10 @@ def _check_rules(rules: Sequence[str]) -> None:
 
 def _check_relus(network: Network, part: PartWithRules) -> None:
     graph = getattr(part.module, "graph", None)
-    for node in graph.nodes if isinstance(graph, fx.Graph) else ():
-        if node.op == "call_module" and _hides_relu(network.graph.get_submodule(str(node.target))):
+    nodes = graph.nodes if isinstance(graph, fx.Graph) else ()
+    called = {str(node.target) for node in network.graph.graph.nodes if node.op == "call_module"}
+    for node in nodes:
+        if node.op == "call_module" and _hides_relu(network.graph, str(node.target), called):
             raise BadSetting(
                 f"{network.name}: the layer {node.target!r} has a ReLU inside that cannot be "
                 "reached, so 'deconvnet' and 'guided' would be wrong: use rule='backprop'"
@@ -112,11 +114,15 @@ def _check_relus(network: Network, part: PartWithRules) -> None:
         )
 
 
-def _hides_relu(module: nn.Module) -> bool:
-    """Whether a ReLU works inside a module that the graph keeps whole, as in a transformer."""
-    inner = [part for part in module.modules() if part is not module]
-    own = [getattr(part, "activation", None) for part in module.modules()]
-    return any(isinstance(part, nn.ReLU | nn.ReLU6) for part in inner) or F.relu in own
+def _hides_relu(graph: fx.GraphModule, layer: str, called: Collection[str]) -> bool:
+    """Whether a ReLU works inside a module that the graph keeps whole, as in a transformer.
+
+    Those that are `called` by the graph lie inside by their names alone.
+    """
+    named = graph.get_submodule(layer).named_modules(prefix=layer)
+    inner = [part for name, part in named if name == layer or name not in called]
+    own = [getattr(part, "activation", None) for part in inner]
+    return any(isinstance(part, nn.ReLU | nn.ReLU6) for part in inner[1:]) or F.relu in own
 
 
 class _RuledRun(nn.Module):

@@ -37,6 +37,12 @@ class Speller:
     def __init__(self, graph: fx.Graph, values: Values) -> None:
         self.graph, self.values = graph, values
         self._names = Names(str(node.meta.get(LAYER_NAME)) for node in graph.nodes)
+        self._last = {  # of each module that runs, its last node
+            scope: node
+            for node in graph.nodes
+            if LAYER_NAME in node.meta
+            for scope in _scopes(node)
+        }
 
     def call(self, node: fx.Node, word: str, function: Any, *args: Any, **named: Any) -> None:
         """A function in the place of a node."""
@@ -61,6 +67,10 @@ class Speller:
         new.meta = {**node.meta, LAYER_NAME: name}
         self._replace(node, new)
 
+    def ends(self, node: fx.Node, scope: str) -> bool:
+        """Whether the node gives what a module gives."""
+        return self._last.get(scope) is node
+
     def _replace(self, node: fx.Node, new: fx.Node) -> None:
         node.replace_all_uses_with(new)
         self.graph.erase_node(node)
@@ -69,6 +79,12 @@ class Speller:
 def scope_of(node: fx.Node) -> str:
     """The module in which a node works, by its name."""
     return str(node.meta[LAYER_NAME]).rpartition(".")[0]
+
+
+def _scopes(node: fx.Node) -> list[str]:
+    """All modules in which a node works, by their names."""
+    parts = scope_of(node).split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
 def word_of(node: Any) -> str:
@@ -266,7 +282,8 @@ def _put_layer(
             layer._parameters[name] = nn.Parameter(value, requires_grad=False)
     reads = next(one for one in node.all_input_nodes if one.op == "get_attr")
     owner, scope = str(reads.target).rpartition(".")[0], scope_of(node)
-    name = owner if owner == scope and owner else str(node.meta[LAYER_NAME])
+    whole = owner and owner == scope and speller.ends(node, owner)
+    name = owner if whole else str(node.meta[LAYER_NAME])
     speller.call_module(node, name, given_to(node, "input")["input"], layer.eval())
 
 

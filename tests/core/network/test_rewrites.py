@@ -256,3 +256,34 @@ def test_torchvisions_networks_keep_their_numbers(name):
     network = networks.load(name, weights="random")
     toys.narrowed(network.graph)  # twice in double precision it takes gigabytes
     assert_as_traced(network, toys.image(96, 80))
+
+
+class Tokens(nn.Module):
+    """Maps that were rows of channels for a while, as between convolutions and attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6)
+        self.fc = nn.Linear(6 * 5 * 4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = self.conv(x)
+        rows = maps.flatten(2).transpose(1, 2).contiguous() * 1.5
+        return self.fc(self.norm(rows.transpose(1, 2).reshape(maps.shape)).flatten(1))
+
+
+def test_a_batch_norms_gradient_is_right_for_one_image_alone():
+    """PyTorch's own is not, where the maps and the gradient lie in two orders of memory."""
+    module = toys.shake(toys.seeded(Tokens))
+    network, images = networks.wrap(module, input_size=(7, 6)), toys.image(7, 6, count=2)
+    own = images.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(network(own)[:, 1].sum(), own)
+    step = torch.zeros_like(images[:1])
+    step[0, 1, 3, 3] = 1e-2
+    with torch.no_grad():  # the network is linear
+        slope = float((network(images[:1] + step) - network(images[:1]))[0, 1]) / 1e-2
+    for count in (1, 2):
+        own = images[:count].clone().requires_grad_()
+        (found,) = torch.autograd.grad(network(own)[:, 1].sum(), own)
+        torch.testing.assert_close(found, expected[:count])
+        assert float(found[0, 1, 3, 3]) == pytest.approx(slope, rel=1e-3)
