@@ -10,7 +10,7 @@ and Fergus, "Visualizing and understanding convolutional networks", 2013) or gui
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -448,12 +448,21 @@ def _compared(
 
 
 def _redraw(network: Network, node: fx.Node, seed: int) -> None:
-    """Give a node's own weights new values, which depend on its name and the seed alone."""
-    if node.op != "call_module":
-        return
-    module = network.graph.get_submodule(str(node.target))
-    generator = torch.Generator().manual_seed(seed + zlib.crc32(str(node.target).encode()))
-    for name, weight in module.named_parameters():
+    """Give a node's own weights new values, which depend on its name and the seed alone: those of
+    its layer, or those that a forward pass hands to a function itself."""
+    if node.op == "call_module":
+        layer = network.graph.get_submodule(str(node.target))
+        _redraw_weights(layer.named_parameters(), str(node.target), seed)
+    learned = dict(network.graph.named_parameters())
+    for read in node.all_input_nodes:
+        if read.op == "get_attr" and str(read.target) in learned:
+            name = str(read.target)
+            _redraw_weights([(name.rpartition(".")[2], learned[name])], name, seed)
+
+
+def _redraw_weights(weights: Iterable[tuple[str, Tensor]], whose: str, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed + zlib.crc32(whose.encode()))
+    for name, weight in weights:
         if weight.ndim > 1:
             drawn = torch.randn(weight.shape, generator=generator)
             weight.data.copy_(drawn * (2 / weight[0].numel()) ** 0.5)

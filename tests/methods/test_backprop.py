@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+import students
 import torch
 import toys
 from torch import nn
@@ -387,6 +388,28 @@ def test_layers_are_random_from_the_top_down_to_the_one_named_with_their_norms()
     assert (changed["norm.weight"] == 1).all()
     assert (changed["norm.bias"] == 0).all()
     assert torch.equal(changed["first.weight"], weights_of(network)["first.weight"])
+
+
+OWN = {
+    name: students.RIGHT[name]
+    for name in ("own weight", "subclass", "standardized", "doubled", "weight norm", "layer scale")
+} | {
+    "matrix": (lambda net, x: net.conv(x).mean((2, 3)) @ net.weight, students.weight(8, 4)),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_weights_become_random_however_they_are_written(name):
+    network = networks.wrap(students.built(*OWN[name]), input_size=16)
+    first = network.layers[0].name
+    changed, image = b.randomized(network, first), toys.image(16)
+    before, after = (dict(one.graph.named_parameters()) for one in (network, changed))
+    learned = [key for key, value in before.items() if value.ndim > 1]
+    assert len(learned) >= 2
+    assert [key for key in learned if torch.equal(before[key], after[key])] == []
+    maps = [one.activations(image, [first])[first] for one in (network, changed)]
+    assert not torch.allclose(*maps)
 
 
 def test_a_cascade_goes_through_all_layers_and_compares():
