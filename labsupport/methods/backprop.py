@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx
 
 from labsupport.core import device as devices
-from labsupport.core import workers
+from labsupport.core import modes, workers
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed, last_of
 from labsupport.core.images.similarity import rank_correlation, structural_similarity
@@ -567,3 +567,6 @@ class _BackwardPass:
             else:
                 channel[target.position] = 1
         return hot
+
+
+modes.keep(__name__)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from labsupport.core import device as devices
-from labsupport.core import training
+from labsupport.core import modes, training
 from labsupport.core.errors import BadImage, BadSetting, one_of
 from labsupport.core.frames import Stepwise, framed
 from labsupport.core.images import check
@@ -82,6 +82,7 @@ class LinearClassifier:
     bias: Tensor
     categories: tuple[str, ...]
 
+    @modes.usual()
     def scores(self, images: Tensor) -> Tensor:
         """Scores (N, classes) of images (N, 3, H, W), before softmax, without a gradient.
 
@@ -110,6 +111,7 @@ class LinearClassifier:
         """All weights and biases times `factor`: the same answers, given with other confidence."""
         return replace(self, weights=self.weights * factor, bias=self.bias * factor)
 
+    @modes.usual()
     def network(self) -> Network:
         """The same as a `Network`, for all methods that take one."""
         count, *_, height, width = self.weights.shape
@@ -583,3 +585,6 @@ def strength_matrix(
             matrix[label] = strengths.median(0).values.cpu()
             matrix[label, label] = math.nan
     return matrix
+
+
+modes.keep(__name__)

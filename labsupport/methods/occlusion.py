@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from labsupport.core import workers
+from labsupport.core import modes, workers
 from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.frames import Shortcut, framed, last_of
 from labsupport.core.images import check
@@ -550,3 +550,6 @@ def _covering(spans: Sequence[Pair], length: int) -> Tensor:
     first, end = torch.tensor(spans).T
     hides: Tensor = (pixels >= first) & (pixels < end)
     return hides.double()
+
+
+modes.keep(__name__)

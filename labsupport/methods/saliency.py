@@ -20,6 +20,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import images as pictures
+from labsupport.core import modes
 from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.images.sets import CutOut, Picture
 from labsupport.core.network import Box, Network, TargetLike
@@ -484,3 +485,6 @@ def _best(scenes: Sequence[Scene], tried: Sequence[Sequence[Tensor]]) -> Localiz
     """The attempt with the fewest boxes missed; among equals, the largest overlap of the masks."""
     results = [localization(scenes, masks) for masks in tried]
     return min(results, key=lambda one: (one.error, -one.iou))
+
+
+modes.keep(__name__)

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torchvision.ops import nms
 
+from labsupport.core import modes
 from labsupport.core.errors import BadSetting
 from labsupport.core.images import checked_size
 from labsupport.core.network import Box, Network, Pair, TargetLike
@@ -191,3 +192,6 @@ def _tightened(windows: Box, values: Tensor, window: int, size: Pair) -> Box:
     box = class_box(inside, pixels) if float(inside.max()) > 0 else (0, 0, pixels[1], pixels[0])
     shift = (round(left * step[1]), round(top * step[0]))
     return (box[0] + shift[0], box[1] + shift[1], box[2] + shift[0], box[3] + shift[1])
+
+
+modes.keep(__name__)

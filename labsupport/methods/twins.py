@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core import images as images_
+from labsupport.core import modes
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.frames import Shortcut, framed, last_of
 from labsupport.core.network import Network, Pair
@@ -215,3 +216,6 @@ def _photograph(name: str, size: Pair) -> Tensor:
     picture = images_.resize(images_.photos()[name].image, side, crop=side)
     top, left = (side - size[0]) // 2, (side - size[1]) // 2
     return picture[:, :, top : top + size[0], left : left + size[1]]
+
+
+modes.keep(__name__)

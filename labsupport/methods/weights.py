@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labsupport.core import modes
 from labsupport.core.errors import BadSetting, nearest, one_of
 from labsupport.core.network import Network, Pair
 from labsupport.core.network.operations import Operation, scale_and_shift
@@ -477,3 +478,6 @@ def _projected(even: Tensor, odd: Tensor, main: Tensor) -> tuple[Tensor, Tensor,
     area = ee * oo - eo * eo
     first, second = (oo * em - eo * om) / area, (ee * om - eo * em) / area
     return first, second, first * em + second * om
+
+
+modes.keep(__name__)

@@ -180,8 +180,8 @@ def assert_boxes(network: Network, images: torch.Tensor, mixing: bool) -> None:
         rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
         if len(rows):
             support = (int(rows[-1]) + 1 - int(rows[0])) * (int(columns[-1]) + 1 - int(columns[0]))
-            assert left <= columns[0] and columns[-1] < right, layer.name
-            assert top <= rows[0] and rows[-1] < bottom, layer.name
+            assert left <= columns[0] <= columns[-1] < right, layer.name
+            assert top <= rows[0] <= rows[-1] < bottom, layer.name
             assert mixing or (right - left) * (bottom - top) <= 1.5 * support, layer.name
 
 

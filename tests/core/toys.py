@@ -18,7 +18,8 @@ PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # a normalization tha
 def image(height: int = 32, width: int | None = None, *, count: int = 1, seed: int = 0):
     """Random pixels, (count, 3, height, width) in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(count, 3, height, width or height, generator=generator)
+    settings = {"generator": generator, "dtype": torch.float32, "device": "cpu"}
+    return torch.rand(count, 3, height, width or height, **settings)
 
 
 def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:

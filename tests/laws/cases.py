@@ -63,13 +63,18 @@ class Case:
 
     def call(self, network: Network, image: torch.Tensor, target: object) -> Results:
         """What the method gives, by name."""
-        return dict(_parts_of(self.way(network, image, target)))
+        return numbers_of(self.way(network, image, target))
 
     @property
     def uses_network(self) -> bool:
         """Whether the call does anything with the network that it gets."""
         first, *_ = inspect.signature(self.way).parameters
         return not first.startswith("_")
+
+
+def numbers_of(found: object) -> Results:
+    """A result's numbers, by name."""
+    return dict(_parts_of(found))
 
 
 def _parts_of(found: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
@@ -217,7 +222,7 @@ def _parts_of_code(network: Network, image: torch.Tensor, target: object) -> Res
 
 def _pooling(network: Network, *_: object) -> Results:
     name = inv.last_pooling(family("SqueezeNet") if network.name == "plain" else network)
-    return {"name": torch.tensor([ord(letter) for letter in name])}
+    return {"name": [ord(letter) for letter in name]}
 
 
 def _code_sweep(network: Network, image: torch.Tensor, target: object) -> Results:
@@ -240,7 +245,7 @@ def _stylized(network: Network, image: torch.Tensor, _: object) -> Results:
     both = {"content_layers": {layer: 1.0}, "style_layers": {layer: 1.0}}
     recipe = st.StyleRecipe(**both, pooling="average", steps=2)
     last = st.stylize(network, image, image.flip(3) * 0.9, recipe=recipe, start="noise")
-    return {"image": last.image, "loss": torch.tensor(last.loss)}
+    return {"image": last.image, "loss": last.loss}
 
 
 def _style_recipe(network: Network, image: torch.Tensor, _: object) -> Results:
@@ -277,7 +282,7 @@ def _style_memory(network: Network, image: torch.Tensor, _: object) -> Results:
     layers, size = [_conv(network)], (image.shape[2], image.shape[3])
     needed = st.memory_needed(network, layers, size)
     fits = st.largest_size(network, layers, (2 * size[0], 2 * size[1]), needed)
-    return {"bytes": torch.tensor(needed), "size": torch.tensor(fits)}
+    return {"bytes": needed, "size": fits}
 
 
 _DREAM = dr.DreamRecipe("law", iterations=2, octaves=2, scale=1.01, jitter=2)
@@ -293,7 +298,7 @@ def _dreamed(network: Network, images: torch.Tensor, target: object) -> Results:
 def _octaves(_: Network, images: torch.Tensor, __: object) -> Results:
     size = dr.octave_sizes((images.shape[2], images.shape[3]), 2)[0]
     image = images.detach()
-    return {"small": dr.resized(image, size), "middle": dr.zoom(image), "size": torch.tensor(size)}
+    return {"small": dr.resized(image, size), "middle": dr.zoom(image), "size": size}
 
 
 def _films(network: Network, image: torch.Tensor, target: object) -> Results:
@@ -330,7 +335,7 @@ def _cascade(network: Network, images: torch.Tensor, target: object) -> Results:
 def _anatomy(network: Network, image: torch.Tensor, _: object) -> Results:
     found = anatomy.anatomy(network, (image.shape[2], image.shape[3]))
     rows = [(row.parameters, row.multiply_adds, row.memory) for row in found.layers]
-    return {"rows": torch.tensor(rows)}
+    return {"rows": rows}
 
 
 def _networks_in_numbers(*_: object) -> object:
@@ -356,7 +361,7 @@ def _averaging(network: Network) -> Network:
 
 def _detections(network: Network, image: torch.Tensor, _: object) -> Results:
     found = tasks.detections(_averaging(network), image, window=1, threshold=0.01)
-    return {"boxes": torch.tensor([one.box for one in found])}
+    return {"boxes": [one.box for one in found]}
 
 
 def _tables(_network: Network, image: torch.Tensor, _: object) -> object:
@@ -393,13 +398,13 @@ def _saliency(network: Network, images: torch.Tensor, target: object) -> Results
 
 def _segment(_: Network, image: torch.Tensor, __: object) -> Results:
     cut = s.segment(image, image[0, 0])
-    return {"mask": cut.mask, "seeds": cut.seeds, "box": torch.tensor(cut.box)}
+    return {"mask": cut.mask, "seeds": cut.seeds, "box": cut.box}
 
 
 def _parts(_: Network, image: torch.Tensor, __: object) -> Results:
     mask = s.largest_component(image[0, 0] > 0.5)
     numbers = [s.box_iou(s.box_of(mask), (8, 8, 40, 40)), s.mask_iou(mask, ~mask)]
-    return {"numbers": torch.tensor(numbers)}
+    return {"numbers": numbers}
 
 
 def _made(*_: object) -> object:
@@ -445,7 +450,7 @@ def _linear_numbers(network: Network, image: torch.Tensor, _: object) -> object:
 
 def _learned(_: Network, image: torch.Tensor, __: object) -> Results:
     examples = images_.LabelledImages(
-        _pair(image), torch.tensor([0] * len(image) + [1] * len(image)), ("a", "b")
+        _pair(image), torch.tensor([0] * len(image) + [1] * len(image), device="cpu"), ("a", "b")
     )
     last = li.train(examples, epochs=3)
     return {"weights": last.classifier.weights, "bias": last.classifier.bias}
@@ -477,20 +482,20 @@ def _defence(network: Network, images: torch.Tensor, target: object) -> object:
 
 
 def _robustness(network: Network, images: torch.Tensor, _: object) -> object:
-    return vars(f.robustness(network, images, torch.zeros(len(images), dtype=int), eps=0.01))
+    return vars(f.robustness(network, images, [0] * len(images), eps=0.01))
 
 
 def _error(network: Network, images: torch.Tensor, target: object) -> Results:
-    labels = torch.zeros(len(images), dtype=torch.int64)
+    labels = torch.zeros(len(images), dtype=torch.int64, device="cpu")
     found = f.fgsm(network, images, target, eps=1 / 255)
     shares = f.transfer({"own": found.images}, {"judge": network}, labels)
-    return {"errors": torch.tensor([f.error_rate(network, images, labels), float(shares)])}
+    return {"errors": [f.error_rate(network, images, labels), float(shares)]}
 
 
 def _as_digits(image: torch.Tensor) -> images_.LabelledImages:
     small = torch.nn.functional.interpolate(image.detach().mean(1, keepdim=True), (28, 28))
     both = torch.cat([small, 1 - small]).expand(-1, 3, -1, -1)
-    labels = torch.tensor([0] * len(image) + [1] * len(image))
+    labels = torch.tensor([0] * len(image) + [1] * len(image), device="cpu")
     return images_.LabelledImages(both, labels, tuple("0123456789"))
 
 
@@ -523,14 +528,14 @@ def _twin(network: Network, image: torch.Tensor, target: object) -> Results:
     layer = _layer(network, target)
     found = tw.twin(network, image, 1 - image, layer, steps=2)
     hog = tw.twin(network, image, 1 - image, inv.Hog(cell=8), steps=2)
-    return {"image": found.image, "pixels": torch.tensor([found.from_other, hog.from_other])}
+    return {"image": found.image, "pixels": [found.from_other, hog.from_other]}
 
 
 def _pair_distances(network: Network, image: torch.Tensor, target: object) -> Results:
     size, layer = (image.shape[2], image.shape[3]), _layer(network, target)
     found = tw.pair_distances(network, layer, size)
     measured = tw.measure(network, image, image, image.flip(3), layer, pairs=found)
-    return {"pairs": torch.tensor([found.code, found.pixels, measured.code])}
+    return {"pairs": [found.code, found.pixels, measured.code]}
 
 
 Asked = functools.partial(Case, wrong=NO_CLASS)  # a class is asked about

@@ -150,6 +150,39 @@ def same(found: Results, expected: Results) -> None:
         assert value.equal(expected[name]), name
 
 
+@contextlib.contextmanager
+def float64_by_default() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+MODES = {
+    "inference mode": torch.inference_mode,
+    "autocast": partial(torch.autocast, "cpu", torch.bfloat16),
+    "float64": float64_by_default,
+    "meta": partial(torch.device, "meta"),
+}
+LEFT_ON = [*([name] for name in MODES if EVERY_FAMILY), [*MODES]]
+
+
+@each_case
+@pytest.mark.parametrize("left_on", LEFT_ON, ids=", ".join)
+def test_whatever_modes_are_left_on_the_numbers_are_the_same(case, left_on):
+    network, image = family("SqueezeNet"), image_for("SqueezeNet")
+    expected = case.call(network, image, 3)
+    with torch.inference_mode("inference mode" in left_on):
+        image = image.clone()
+    with contextlib.ExitStack() as stack:
+        for name in left_on:
+            stack.enter_context(MODES[name]())
+        found = case.way(network, image, 3)
+    same(cases.numbers_of(found), expected)
+
+
 @with_target
 def test_nothing_is_left_behind_by_a_wrong_target(case):
     network, image = family("SqueezeNet"), image_for("SqueezeNet")

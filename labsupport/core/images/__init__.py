@@ -5,6 +5,7 @@ the bundled ones; `standard` and `resize` make them the size that a network expe
 whether a tensor is an image, and `save` keeps one, with the settings that made it.
 """
 
+from labsupport.core import modes
 from labsupport.core.images.decoding import PIXEL_LIMIT, load
 from labsupport.core.images.preparation import (
     check,
@@ -31,3 +32,5 @@ from labsupport.core.images.sets import (
     sample,
     torchvision_set,
 )
+
+modes.keep(__name__)

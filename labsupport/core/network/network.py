@@ -19,7 +19,7 @@ import torch
 from torch import fx, nn
 
 from labsupport.core import device as devices
-from labsupport.core import errors, images
+from labsupport.core import errors, images, modes
 from labsupport.core.errors import BadSetting, UnknownClass, nearest
 from labsupport.core.network import copies, graphs, layers, opaque, rewrites, slide_names
 from labsupport.core.network.layers import Fields, Layer, Target, checked_position
@@ -108,6 +108,7 @@ class Network:
 
     # Computing
 
+    @modes.usual()
     def __call__(self, images_: torch.Tensor) -> torch.Tensor:
         """Scores (N, classes) before softmax, on the network's device; gradients flow through.
 
@@ -117,10 +118,12 @@ class Network:
         self.check(images_)
         return self.scores(images_)
 
+    @modes.usual()
     def scores(self, images_: torch.Tensor) -> torch.Tensor:
         """The same for images that were checked before, as an optimization's steps are."""
         return self.part((self.output,))(self.send(images_))[0]  # type: ignore[no-any-return]
 
+    @modes.usual()
     def predict(self, images_: torch.Tensor, k: int = 5) -> list[list[Prediction]]:
         """For each image its `k` most probable categories, the best first."""
         with torch.no_grad():
@@ -130,6 +133,7 @@ class Network:
         """The same from scores (N, classes) that are there already."""
         return ranking_of(scores, self.categories, k)
 
+    @modes.usual()
     def activations(self, images_: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         """What these layers compute, by the names that were asked for, on the CPU.
 

@@ -12,7 +12,6 @@ from torch import fx, nn
 from torch.nn import functional as F
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from labsupport.core.network import graphs
 from labsupport.core.network.graphs import LAYER_NAME
 from labsupport.core.network.operations import Pair, argument, operation
 

@@ -6,8 +6,11 @@ visualization", 2015: a toolbox that shows a layer's activations live, and for a
 top images, its deconvnet picture and the picture that excites it most. How activations follow
 when the picture is distorted is Zeiler and Fergus' question (2013, section 4.1)."""
 
+from labsupport.core import modes
 from labsupport.methods.activations.correlations import Similarity, correlation, similarity
 from labsupport.methods.activations.distortions import Distortion, distort
 from labsupport.methods.activations.effects import UnitChanges, Votes, class_votes, unit_changes
 from labsupport.methods.activations.mosaics import Layout, layout, mosaic
 from labsupport.methods.activations.views import PictureCache, UnitPicture, UnitViews, unit_views
+
+modes.keep(__name__)

@@ -6,6 +6,7 @@ and Hinton, "Visualizing data using t-SNE", JMLR 2008) lays the codes out in a p
 cnnembed (2014) puts the images themselves there.
 """
 
+from labsupport.core import modes
 from labsupport.methods.codes.distances import (
     METRICS,
     Neighbours,
@@ -23,3 +24,5 @@ from labsupport.methods.codes.extraction import (
 )
 from labsupport.methods.codes.grids import LARGEST_GRID, Grid, UMatrix, grid, grid_shape, u_matrix
 from labsupport.methods.codes.maps import Embedding, affinities, divergence, embed, place_in_map
+
+modes.keep(__name__)

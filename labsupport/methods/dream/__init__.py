@@ -18,7 +18,10 @@ larger ones, to which the *detail* that was dreamed so far is carried over.
 A `DreamRecipe` says how: `CLASSIC` is that of 2015, `VIVID` evens out the gradient's frequencies.
 """
 
+from labsupport.core import modes
 from labsupport.methods.dream.deepdream import CLASSIC, VIVID, DreamFrame, DreamRecipe, dream
 from labsupport.methods.dream.films import Feedback, FilmFrame, dream_film, feedback, zoom_film
 from labsupport.methods.dream.objectives import DreamObjective, Guided, Tiled, balanced_weights
 from labsupport.methods.dream.octaves import LaplacianNormalized, octave_sizes, resized, zoom
+
+modes.keep(__name__)

@@ -17,6 +17,7 @@ may be the beginning of another.
   names, recipe=optimize.SIMONYAN)`, a class's score under an L2 penalty.
 """
 
+from labsupport.core import modes
 from labsupport.methods.evolution.encodings import (
     OUTPUTS,
     Cppn,
@@ -25,3 +26,5 @@ from labsupport.methods.evolution.encodings import (
     polynomial_mutation,
 )
 from labsupport.methods.evolution.map_elites import Champion, Generation, compete, evolve
+
+modes.keep(__name__)

@@ -8,6 +8,7 @@ and harnessing adversarial examples", 2014: `fgsm`, `sign_line`, `robustness`. M
 All attacks keep their promise to the last bit: no pixel changes by more than eps or leaves [0, 1].
 """
 
+from labsupport.core import modes
 from labsupport.methods.fooling.defences import (
     DEFENCES,
     AdversarialBatches,
@@ -32,3 +33,5 @@ from labsupport.methods.fooling.digit_networks import (
 from labsupport.methods.fooling.gradient_signs import AttackFrame, SignLine, fgsm, pgd, sign_line
 from labsupport.methods.fooling.minimal import SearchFrame, minimal_perturbation
 from labsupport.methods.fooling.results import AttackResult, Classes, concatenate
+
+modes.keep(__name__)

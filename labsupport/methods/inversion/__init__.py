@@ -22,6 +22,7 @@ each seed ends at another one, and they are all the same to the network.
   sees in what it was given back.
 """
 
+from labsupport.core import modes
 from labsupport.methods.inversion.errors import (
     Comparison,
     LayerError,
@@ -48,3 +49,5 @@ from labsupport.methods.inversion.search import (
     weight_sweep,
 )
 from labsupport.methods.optimize import LOG_PROBABILITIES, SCORES
+
+modes.keep(__name__)

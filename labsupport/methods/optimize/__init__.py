@@ -30,6 +30,7 @@ A step costs one forward pass, no further than the deepest layer asked about, an
 pass without any parameter's gradient.
 """
 
+from labsupport.core import modes
 from labsupport.methods.optimize.distances import CodeDistance, GramDistance, gram
 from labsupport.methods.optimize.loop import CLEAR, SIMONYAN, STARTS, YOSINSKI, Frame, Recipe
 from labsupport.methods.optimize.objectives import (
@@ -69,3 +70,5 @@ from labsupport.methods.optimize.regularizers import (
 )
 from labsupport.methods.optimize.transforms import Crop, Jitter, Rotate, Scale, Step, Transform
 from labsupport.methods.optimize.visualization import visualize
+
+modes.keep(__name__)

@@ -5,6 +5,7 @@ semantic segmentation", CVPR 2014, figure 4: let a unit rank all regions of all 
 what overlaps a better one, and look at the best. Here a region is the receptive field of one
 position of a layer, and all units of the layer rank theirs in one pass over the images."""
 
+from labsupport.core import modes
 from labsupport.methods.patches.clusters import Cluster, scan
 from labsupport.methods.patches.search import (
     TopPatches,
@@ -18,3 +19,5 @@ from labsupport.methods.patches.search import (
     unit_activations,
     units_for,
 )
+
+modes.keep(__name__)

@@ -20,6 +20,7 @@ Both losses are relative: 0 is the picture's own code or matrix, 1 is as far awa
 So weights mean the same at every layer and in every network.
 """
 
+from labsupport.core import modes
 from labsupport.methods.style.colours import luminance, match_colours, recolour
 from labsupport.methods.style.recipe import (
     COLOURS,
@@ -40,3 +41,5 @@ from labsupport.methods.style.transfer import (
     style_losses,
     stylize,
 )
+
+modes.keep(__name__)
