@@ -254,9 +254,10 @@ def _way_out(recipe: Recipe) -> str:
 
 
 def offline_names() -> list[str]:
-    """The course's networks that need no download: bundled, or in torchvision's cache."""
+    """The networks that need no download: of one's own, bundled, or in torchvision's cache."""
     recipes = [recipe(name) for name in COURSE]
-    return [r.name for r in recipes if r.bundled or (r.published and cached(r).is_file())]
+    mine = list(own.registered())
+    return mine + [r.name for r in recipes if r.bundled or (r.published and cached(r).is_file())]
 
 
 # Loading
