@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from PIL import Image
 
-from labsupport.core import images
-from labsupport.core.errors import LabError
+from labsupport.core import images, streams
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting, LabError
 from labsupport.core.frames import framed
 from labsupport.core.images.saving import whole_file
 from labsupport.core.network import Network, Prediction, TargetLike
@@ -111,10 +112,20 @@ class AnswerSheet:
 # The pictures that a network knows
 
 
+_DIGITS = tuple("0123456789")
+_MOST = 240  # examples
+
+
 def examples_for(network: Network) -> Sequence[torch.Tensor]:
-    """Bundled pictures of the kind that the network was trained on: digits, or photographs."""
-    if tuple(network.categories) == tuple("0123456789"):
-        return [one[None] for one in images.digits("test").images[:240]]
+    """Pictures of the kind that the network was trained on: those that it was registered with;
+    else bundled ones, digits or photographs."""
+    own = networks.examples_of(network)
+    if own is not None:
+        numbers = range(min(_MOST, streams.count_of(own)))
+        some = [streams.image_of(own, number) for number in numbers]
+        return [codes.fitted(one, network.input_size) for one in some]
+    if network.categories == _DIGITS:
+        return [one[None] for one in images.digits("test").images[:_MOST]]
     return _photos(network.input_size)
 
 
@@ -219,7 +230,13 @@ def _activations(query: Query) -> Iterator[Reply]:
 
 
 def _rules(query: Query) -> Iterator[Reply]:
-    by_rule = backprop.gradients(query.network, query.image, query.what)
+    try:
+        by_rule = backprop.gradients(query.network, query.image, query.what)
+    except BadSetting as error:  # without a ReLU there is one rule
+        plain = backprop.gradient(query.network, query.image, query.what)
+        shown = [query.image, gradient_image(plain.values[0])]
+        yield figures.mosaic(shown, columns=2, gap=2), f"The gradient alone: {error}", {}
+        return
     shown = [gradient_image(one.values[0]) for one in by_rule.values()]
     picture = figures.mosaic([query.image, *shown], columns=2, gap=2)
     yield picture, f"The picture, and back to it by {', '.join(by_rule)}.", {}
@@ -268,7 +285,7 @@ def _dream(query: Query) -> Iterator[Reply]:
 
 def _twin(query: Query) -> Iterator[Reply]:
     # 64 of 255 are Goodfellow's 0.25 for digits; on a photograph nobody sees 4
-    most = 64 if _small(query) else 4
+    most = 64 if query.network.categories == _DIGITS else 4
     for step in fooling.pgd.frames(query.network, query.image, eps=most / 255, steps=20):
         now = query.network.predict(step.result.images, k=1)[0][0]
         words = (
@@ -357,6 +374,9 @@ def _answers(query: Query, method: Method) -> Iterator[Answer]:
             yield Answer(method.title, method.lab, words, picture, {**settings, **more})
     except LabError as error:
         yield Answer(method.title, method.lab, f"It cannot say: {error}", None, settings)
+    except Exception as error:  # the other methods still answer
+        words = f"It failed: {type(error).__name__}: {error}"
+        yield Answer(method.title, method.lab, words, None, settings)
 
 
 # The sheet
@@ -385,23 +405,15 @@ def sheet_words(sheet: AnswerSheet) -> str:
 # The panel
 
 
-def everything_panel(
-    image: str = "giant_panda",
-    *,
-    own: Mapping[str, Network] | None = None,
-    network: str = "squeezenet1_1",
-) -> Live:
-    """A picture, a network and a target, chosen once, and what every method answers.
-
-    `own` adds networks by name, `network` is the one to begin with.
-    """
+def everything_panel(image: str = "giant_panda", *, network: str = "squeezenet1_1") -> Live:
+    """A picture, a network and a target, chosen once, and what every method answers."""
 
     @declare.live(
         "Every method, one question", draw=lambda one: (sheet_picture(one), sheet_words(one))
     )
     def panel(
         image: torch.Tensor = declare.photo(image),
-        network: Network = declare.network_of(network, own=own),
+        network: Network = declare.network_of(network),
         of: str = declare.choice({"a class": "class", "a unit": "unit"}, label="asked is"),
         target: int | None = declare.class_of("network"),
         layer: str = declare.layer_of(

@@ -291,24 +291,22 @@ def network_menu(
     default: str = "squeezenet1_1",
     *,
     names: Sequence[str] | None = None,
-    own: Mapping[str, Network] | None = None,
     label: str = "network",
 ) -> LoadingMenu:
-    """A menu of the course's networks (or of `names`), those that need no download first.
+    """A menu of networks (or of `names`), those that need no download first.
 
-    The value is the loaded `Network`. `own` adds a student's own networks by name. One that cannot
-    be had gives its `WeightsUnavailable` as a message in the panel, and the one before stays.
+    The value is the loaded `Network`. One that cannot be had gives its `WeightsUnavailable` as a
+    message in the panel, and the one before stays.
     """
     from labsupport.core import network as networks
 
-    own = own or {}
-    here = [*own, *networks.offline_names()]
-    wanted = [*own, *(networks.names() if names is None else names)]
+    here = networks.offline_names()
+    wanted = list(networks.names() if names is None else names)
     if default not in wanted:
         wanted.insert(0, default)
     titles = {name: name for name in wanted if name in here}
     titles |= {name: f"{name} (download)" for name in wanted if name not in here}
-    return LoadingMenu(titles, default, load=networks.load, own=own, here=here, most=2, label=label)
+    return LoadingMenu(titles, default, load=networks.load, own={}, here=here, most=2, label=label)
 
 
 class ClassBox(Control):

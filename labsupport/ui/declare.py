@@ -147,13 +147,10 @@ def network_of(
     names: Callable[[], Sequence[str]] = photograph_networks,
     *,
     label: str = "",
-    own: Mapping[str, networks.Network] | None = None,
 ) -> Any:
-    """A menu of networks, the bundled ones first."""
+    """A menu of networks, one's own and the bundled ones first."""
     return Declared(
-        lambda name, at, _: controls.network_menu(at, names=names(), own=own, label=name),
-        start,
-        label,
+        lambda name, at, _: controls.network_menu(at, names=names(), label=name), start, label
     )
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, UnknownLayer
+from labsupport.core.network import own
 from labsupport.labs import lab14_summary as lab
 from labsupport.ui import ink
 
@@ -180,9 +181,9 @@ def test_a_report_that_cannot_be_written_leaves_the_one_before(sheets, tmp_path,
 # The panel
 
 
-def test_the_panel_asks_with_its_controls(opened):
-    network = small_network(seed=3)
-    panel = opened(lab.everything_panel("koala", own={"mine": network}, network="mine"))
+def test_the_panel_asks_with_its_controls(opened, monkeypatch):
+    monkeypatch.setattr(own, "_registered", {"mine": (small_network(seed=3), None)})
+    panel = opened(lab.everything_panel("koala", network="mine"))
     assert panel.frame.answers[0].title == "the picture"
     panel.controls["of"].source.value = "unit"
     panel.run(limit=1)

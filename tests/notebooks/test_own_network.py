@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from labsupport.core import network as networks
 from labsupport.core.network import own
 
 PAGE = Path(__file__).parents[2] / "notebooks" / "own_network.md"
@@ -21,7 +22,7 @@ def test_its_examples_run(tmp_path, monkeypatch, capsys):
         title = part.split("\n", 1)[0]
         linecache.cache[title] = (len(code), None, code.splitlines(keepends=True), title)
         exec(compile(code, title, "exec"), names)
-    assert own.examples_of("mine") is not None
+    assert own.examples_of(networks.load("mine")) is not None
     printed = capsys.readouterr().out
     for words in (
         "file (best.pth)",

@@ -10,6 +10,7 @@ from torch import nn
 from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, LabError, UnknownClass, UnknownLayer
+from labsupport.core.network import own
 from labsupport.ui import controls, declare, figures
 
 
@@ -47,9 +48,9 @@ def birds() -> networks.Network:
 
 
 @pytest.fixture
-def menu(pets, birds) -> controls.LoadingMenu:
-    own = {"pets": pets, "birds": birds}
-    return controls.network_menu("pets", names=["alexnet"], own=own)
+def menu(pets, birds, monkeypatch) -> controls.LoadingMenu:
+    monkeypatch.setattr(own, "_registered", {"birds": (birds, None), "pets": (pets, None)})
+    return controls.network_menu("pets", names=["pets", "birds", "alexnet"])
 
 
 @pytest.fixture
@@ -338,7 +339,8 @@ def test_the_layer_menu_shows_shapes_and_follows_the_network(menu, pets):
     # after a change of network the layer is as deep as before
     many = [nn.Conv2d(3, 3, 1) for _ in range(14)]
     deep = networks.wrap(nn.Sequential(*many, nn.Flatten(), nn.Linear(192, 2)), input_size=8)
-    menu = controls.network_menu("deep", names=[], own={"deep": deep, "pets": pets})
+    networks.register("deep", deep)
+    menu = controls.network_menu("deep", names=["pets"])
     layer = controls.LayerMenu(menu, "8", **has_map)
     menu.put("pets")
     assert layer.value == "1"

@@ -10,7 +10,7 @@ from labsupport.core.network.catalog import load, names, offline_names
 from labsupport.core.network.layers import Box, Target
 from labsupport.core.network.network import Network, Prediction, TargetLike
 from labsupport.core.network.operations import Pair
-from labsupport.core.network.own import into, register, wrap
+from labsupport.core.network.own import examples_of, into, register, wrap
 from labsupport.core.network.receptive_boxes import receptive_box
 
 modes.keep(__name__)

@@ -19,7 +19,7 @@ Names = Sequence[str | int] | Mapping[int, str] | Mapping[str, int]
 
 _FROM_FILE = "_workbook_weights"  # of a module: where its weights came from, and notes
 
-_registered: dict[str, tuple[Network, object]] = {}
+_registered: dict[str, tuple[Network, Any]] = {}
 
 
 def wrap(
@@ -70,16 +70,17 @@ def wrap(
 
 def register(
     name: str,
-    module: nn.Module | Callable[[], nn.Module],
+    module: nn.Module | Network | Callable[[], nn.Module],
     *,
     weights: str | os.PathLike[str] | None = None,
-    examples: object = None,
+    examples: Any = None,
     **settings: Any,
 ) -> Network:
     """Give a network of your own a name: it stands in the network menu of every panel that is made
     from now on, and `load(name)` gives it.
 
-    `module` is the module, or what builds it; `weights` a file that it takes. `examples` are
+    `module` is the module, what builds it, or a `Network` that you have wrapped already; `weights`
+    is a file that the module takes. `examples` are
     pictures that it knows, as `images.folder(...)` gives them or as images (N, 3, H, W): labs show
     them beside the bundled ones. The other settings are those of `wrap`. A name that is registered
     again means the new one.
@@ -88,13 +89,21 @@ def register(
     """
     if not isinstance(name, str) or not name.strip():
         raise BadSetting(f"a network's name is a text such as 'mine', not {name!r}")
-    built = isinstance(module, nn.Module) or not callable(module)
-    given: Any = module if built else module()
-    if weights is not None:
-        given = into(given, weights)
-    network = wrap(given, name=name, **settings)
+    if examples is not None and not hasattr(examples, "__getitem__"):
+        raise BadSetting(
+            "examples are images: images.folder(path), a list of them or a tensor (N, 3, H, W), "
+            f"not a {type(examples).__name__}"
+        )
+    network = module if isinstance(module, Network) else _made(module, name, weights, settings)
     _registered[name] = (network, examples)
     return network
+
+
+def _made(
+    module: Any, name: str, weights: str | os.PathLike[str] | None, settings: dict[str, Any]
+) -> Network:
+    given = module() if callable(module) and not isinstance(module, nn.Module) else module
+    return wrap(given if weights is None else into(given, weights), name=name, **settings)
 
 
 def registered() -> dict[str, Network]:
@@ -102,9 +111,10 @@ def registered() -> dict[str, Network]:
     return {name: network for name, (network, _) in reversed(_registered.items())}
 
 
-def examples_of(name: str) -> object:
+def examples_of(network: Network) -> Any:
     """The examples that a network was registered with; None where there are none."""
-    return _registered.get(name, (None, None))[1]
+    same = (one for known, one in _registered.values() if known is network)
+    return next(same, _registered.get(network.name, (None, None))[1])
 
 
 def into(module: nn.Module, weights: str | os.PathLike[str]) -> nn.Module:

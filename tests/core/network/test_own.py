@@ -83,9 +83,13 @@ def test_a_registered_network_is_one_of_the_networks(empty):
     assert networks.load("mine") is network
     assert network.name == "mine"
     assert networks.names()[0] == "mine"
-    assert own.examples_of("mine") is examples
+    assert own.examples_of(network) is examples
     networks.register("other", five, input_size=20)  # what builds it
     assert networks.names()[:2] == ("other", "mine")
+    wrapped = networks.wrap(module, input_size=16)
+    assert networks.register("third", wrapped, examples=examples) is wrapped
+    assert own.examples_of(wrapped) is examples
+    assert own.examples_of(networks.load("other")) is None
     again = networks.register("mine", five, input_size=20)
     assert networks.load("mine") is again
     assert networks.load("mine", device="cpu") is not again
@@ -94,6 +98,7 @@ def test_a_registered_network_is_one_of_the_networks(empty):
     toys.assert_refused(
         ("BadSetting: .*a text", networks.register, 3, module),
         ("BadSetting: .*a text", networks.register, " ", module),
-        ("BadSetting: .*state dict", networks.register, "third", module.state_dict(), {}),
-        ("UnknownNetwork", networks.load, "third"),
+        ("BadSetting: .*state dict", networks.register, "fourth", module.state_dict(), {}),
+        ("BadSetting: .*images.folder", networks.register, "fourth", module, {"examples": 3}),
+        ("UnknownNetwork", networks.load, "fourth"),
     )
