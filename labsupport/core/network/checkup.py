@@ -6,7 +6,7 @@ in silence: what is wrong is refused in words, and what could be put right is no
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -67,43 +67,62 @@ def examined(traced: Traced, size: Pair) -> Traced:
             origin.probabilities = True
             graph = origin.recorded(size)
             traced = replace(traced, graph=graph, notes=(*traced.notes, *origin.ending.notes()))
-        other = _another_size(origin, size)
-        _check_repeats(origin, other)
+        own = _own_answers(origin, size)
         if traced.opaque:
-            _, told = _own_gradient(origin, origin.example(size))
+            told = list(own.notes)
         else:
             _check_same_scores(answer, _recorded(traced, size), origin.example(size), origin.title)
-            told = _compared(traced, origin, other)
+            told = _compared(_recorded(traced, own.size), own, origin.title)
     return replace(traced, notes=(*traced.notes, *told))
 
 
-def _compared(traced: Traced, origin: Origin, size: Pair) -> list[str]:
-    """Hold the graph against the module at a size; what is to be noted."""
-    title, notes = origin.title, []
-    images, answers = origin.example(size, seed=1), _recorded(traced, size)
+@dataclass(frozen=True)
+class _Own:
+    """What a module says of two images of a size, of both and of the first alone; its gradient,
+    None where it has none, and what is to be noted of that."""
+
+    size: Pair
+    images: torch.Tensor
+    both: torch.Tensor
+    alone: torch.Tensor
+    gradient: torch.Tensor | None
+    notes: tuple[str, ...]
+
+
+def _own_answers(origin: Origin, size: Pair) -> _Own:
+    """Ask the module itself, at another size than its own if it can be.
+
+    Errors: `CannotTrace` where it gives two answers to the same images.
+    """
     with torch.no_grad():
-        both, alone = origin(images), _alone(origin, images)
-    _check_same_scores(both, answers, images, title)
-    _check_same_scores(alone, answers, images[:1], title)
-    separate = _near(alone, both[:1])
+        images, both = _at_another_size(origin, size)
+        alone = _alone(origin, images)
+    gradient, told = None, []
+    try:
+        again, gradient = _gradient(origin, images)
+        told = [] if gradient.any() else [_NO_GRADIENT]
+    except RuntimeError as error:  # for one, where work in place has overwritten what it needs
+        told = [f"PyTorch has no gradient of it as it is written ({str(error)[:60]} ...)"]
+        with torch.no_grad():
+            again = origin(images)
+    _check_repeats(both, again, origin.title)
+    at = (images.shape[2], images.shape[3])
+    return _Own(at, images, both, both[:1] if alone is None else alone, gradient, tuple(told))
+
+
+def _compared(answers: Answers, own: _Own, title: str) -> list[str]:
+    """Hold a graph's answers against the module's own; what is to be noted."""
+    notes = []
+    _check_same_scores(own.both, answers, own.images, title)
+    _check_same_scores(own.alone, answers, own.images[:1], title)
+    separate = _near(own.alone, own.both[:1])
     if not separate:
         notes.append("what it says of an image depends on the others beside it")
-    own, told = _own_gradient(origin, images)
-    notes += told
-    if own is None:
-        return notes
-    for count in (BATCH, 1) if separate else (BATCH,):
-        _check_same_gradient(own[:count], _gradient(answers, images[:count]), title)
-    return notes
-
-
-def _own_gradient(origin: Origin, images: torch.Tensor) -> tuple[torch.Tensor | None, list[str]]:
-    """The module's own gradient, None where there is none; what is to be noted of it."""
-    try:
-        own = _gradient(origin, images)
-    except RuntimeError as error:  # for one, where work in place has overwritten what it needs
-        return None, [f"PyTorch has no gradient of it as it is written ({str(error)[:60]} ...)"]
-    return own, [] if own.any() else [_NO_GRADIENT]
+    if own.gradient is not None:
+        for count in (BATCH, 1) if separate else (BATCH,):
+            found = _gradient(answers, own.images[:count])[1]
+            _check_same_gradient(own.gradient[:count], found, title)
+    return [*notes, *own.notes]
 
 
 def _recorded(traced: Traced, size: Pair) -> Answers:
@@ -121,41 +140,42 @@ def _recorded(traced: Traced, size: Pair) -> Answers:
     return answers
 
 
-def _another_size(origin: Origin, size: Pair) -> Pair:
-    """A size of which the module takes images, another one if it can be; not a square."""
+def _at_another_size(origin: Origin, size: Pair) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images of a size of which the module takes them, another one if it can be and no square; and
+    what it says of them."""
     height, width = size
-    sizes = [(height * 3 // 7, width * 2 // 5), (height // 2, width // 2)]
+    sizes = [(height * 2 // 7, width // 3), (height * 3 // 7, width * 2 // 5), size]
     if max(size) <= _SMALL:
-        sizes = [(height * 7 // 5, width * 9 // 7)]
+        sizes = [(height * 7 // 5, width * 9 // 7), size]
     for other in sizes:
+        images = origin.example(other, seed=1)
         try:
-            with torch.no_grad():
-                origin(origin.example(other))
-            return other
+            return images, origin(images)
         except Exception:  # each network has its own way to say that a size does not fit
-            continue
-    return size
+            if other == size:
+                raise
+    raise AssertionError("its own size is the last one")
 
 
-def _alone(origin: Origin, images: torch.Tensor) -> torch.Tensor:
-    """What the module says of the first image alone; where it cannot, of it beside the others."""
-    answer = images[:0]
+def _alone(origin: Origin, images: torch.Tensor) -> torch.Tensor | None:
+    """What the module says of the first image alone; None where it takes no single one."""
     with contextlib.suppress(Exception):  # `x.squeeze()` takes the batch away as well
         answer = origin(images[:1])
-    return answer if len(answer) == 1 else origin(images)[:1]
+        return answer if len(answer) == 1 else None
+    return None
 
 
-def _gradient(answers: Answers, images: torch.Tensor) -> torch.Tensor:
-    """That of a sum of the scores, at the images."""
+def _gradient(answers: Answers, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores, and the gradient of a sum of them at the images."""
     images = images.clone().requires_grad_(True)
     with torch.enable_grad():
         scores = answers(images)
         if not scores.requires_grad:
-            return torch.zeros_like(images)
+            return scores, torch.zeros_like(images)
         weights = torch.linspace(-1, 1, BATCH * scores.shape[1] + 1, device=scores.device)[1:]
         wanted = (scores * weights.view(BATCH, -1)[: len(scores)]).sum()
         (gradient,) = torch.autograd.grad(wanted, images, allow_unused=True)
-    return torch.zeros_like(images) if gradient is None else gradient
+    return scores.detach(), torch.zeros_like(images) if gradient is None else gradient
 
 
 def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -174,13 +194,11 @@ def _check_numbers(answer: torch.Tensor, title: str) -> None:
         )
 
 
-def _check_repeats(origin: Origin, size: Pair) -> None:
-    images = origin.example(size)[:1]
-    with torch.no_grad():
-        if _near(_alone(origin, images), _alone(origin, images)):
-            return
+def _check_repeats(one: torch.Tensor, other: torch.Tensor, title: str) -> None:
+    if _near(one, other):
+        return
     raise CannotTrace(
-        f"{origin.title} gives two answers to the same picture: its forward draws random numbers "
+        f"{title} gives two answers to the same picture: its forward draws random numbers "
         "(noise; F.dropout(x) without training=self.training) or keeps something from one call to "
         "the next. Let it do that in training alone: if self.training"
     )
