@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from labsupport.core import images
-from labsupport.core.errors import BadSetting
+from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Box, Layer
 from labsupport.core.streams import Images, image_of, network_fingerprint
+from labsupport.methods import codes
 from labsupport.methods.patches import TopPatches, precision_at_k, top_patches, units_for
 from labsupport.ui import declare, figures, ink
 
@@ -23,6 +24,20 @@ ROW_TILE = 84  # nine in a row fit into a notebook beside their name
 def squares(shown: images.ImageSet[images.Picture]) -> list[torch.Tensor]:
     """Every picture of a set as the network expects it, decoded once."""
     return [images.standard(one) for one in shown]
+
+
+def fitting(network: Network, shown: Images) -> Images:
+    """The images; made small where the network takes none of their size."""
+    first = image_of(shown, 0)
+    try:
+        network.check(first)
+    except BadImage:
+        return network.remember(("fitting", id(shown)), lambda: _small(network, shown))
+    return shown
+
+
+def _small(network: Network, shown: Images) -> list[torch.Tensor]:
+    return [codes.fitted(image_of(shown, one), network.input_size) for one in range(len(shown))]
 
 
 # Regions
@@ -158,7 +173,8 @@ def _search(
     layer: str = declare.layer_of("network", "fire8", keep=_is_shown),
     order: str = declare.choice(_ORDERS),
 ) -> TopPatches:
-    return top_patches(network, layer, shown, k=16, suppress="picture", order=order)
+    searched = fitting(network, shown)
+    return top_patches(network, layer, searched, k=16, suppress="picture", order=order)
 
 
 @declare.panel(
@@ -177,8 +193,8 @@ def leaf_panel(
 
     The search for all units of a layer takes seconds, then a unit is there at once.
     """
-    side = field_side(network, layer)
-    tiles = unit_tiles(patches, shown, unit, side=side, context=context, count=count)
+    side, seen = field_side(network, layer), fitting(network, shown)
+    tiles = unit_tiles(patches, seen, unit, side=side, context=context, count=count)
     return tiles, unit_words(patches, unit, side, network.layer(layer).title, count)
 
 
@@ -218,7 +234,8 @@ def naming_panel(
     (one patch of a picture, sixteen of them) and is not made again.
     """
     labels, side = _labels(pictures, concept), field_side(network, layer)
-    picture = named_tiles(patches, shown, labels, unit, concept, side=side, count=count)
+    seen = fitting(network, shown)
+    picture = named_tiles(patches, seen, labels, unit, concept, side=side, count=count)
     words = naming_words(patches, labels, unit, concept, count)
     return picture, f"{network.layer(layer).title}, unit {unit}: {words}"
 

@@ -338,8 +338,14 @@ def _halves(whole: _Interval) -> list[tuple[float, float, float, float]]:
 
 
 def weighted_layers(network: Network) -> tuple[str, ...]:
-    """The layers that have filters or weights, as the lecture names them, the last one first."""
+    """The layers that have filters or weights, as the lecture names them, the last one first.
+
+    Errors: `BadSetting` where none is known.
+    """
+    network.need_graph("the layers with weights")
     nodes = [one.node for one in network.operations if one.kind in ("conv", "linear")]
+    if not nodes:
+        raise BadSetting(f"{network.name} has no convolution and no linear layer")
     return tuple(network.layer_of(node).title for node in reversed(nodes))
 
 

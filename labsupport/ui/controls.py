@@ -472,10 +472,11 @@ class LayerMenu(Control):
         return pairs
 
     def _wanted(self, network: Network) -> list[Layer]:
-        layers = [layer for layer in network.layers if self._keep(layer)]
-        if not layers:
-            raise UnknownLayer(f"{network.name} has no layer of the kind that is wanted here.")
-        return layers
+        """The layers of the kind that is wanted; of a network that has none, those with maps, or
+        all that it has."""
+        wanted = [layer for layer in network.layers if self._keep(layer)]
+        with_maps = [layer for layer in network.layers if layer.has_map]
+        return wanted or with_maps or list(network.layers)
 
     def _refresh(self) -> None:
         """The layer of the same name, else the one equally deep."""

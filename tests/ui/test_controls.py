@@ -347,8 +347,9 @@ def test_the_layer_menu_shows_shapes_and_follows_the_network(menu, pets):
     menu.put("deep")
     layer.source.value = controls._MORE  # all layers: the one that is shown stays, and no older one
     assert layer.value == "1"
+    none = controls.LayerMenu(pets, keep=lambda known: False)  # those with maps, then
+    assert [value for _, value in none.source.options] == ["0", "1"]
     for given, settings, words in (
-        ((), {"keep": lambda known: False}, "no layer of the kind"),
         (("conv9",), {}, "the nearest names are conv1"),
         (("3",), has_map, "Nearest"),
     ):

@@ -14,7 +14,7 @@ from labsupport.core import images
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
 from labsupport.core.streams import Images, network_fingerprint
-from labsupport.labs.lab02_patches import field_side, unit_tiles
+from labsupport.labs.lab02_patches import field_side, fitting, unit_tiles
 from labsupport.labs.lab06_activations import mosaics
 from labsupport.labs.lab06_activations.mosaics import NARROW, TILE, short
 from labsupport.labs.lab07_deconv import RULE_WORDS, gradient_image
@@ -109,6 +109,7 @@ def unit_panel(
     asked = (id(image), network, layer, unit)
     remake = asked in known.whole and not moved
     scan = (network_fingerprint(network, layer), layer)
+    pictures = fitting(network, pictures)
     searched = pictures if remake else known.scans.get(scan, pictures)
     standard = images.standard(image, network.input_size[0])
     maps = network.activations(standard, [layer])[layer][0]
@@ -158,7 +159,8 @@ def _patches(frame: UnitFrame, pictures: Images) -> Image.Image:
     if patches is None:
         return figures.note("searching ...", TILE)
     unit, side = frame.views.target.index, field_side(frame.network, frame.layer.name)
-    return unit_tiles(patches, pictures, unit, side=side, context=0.25, tile=TILE // 3 - 2)
+    seen = fitting(frame.network, pictures)
+    return unit_tiles(patches, seen, unit, side=side, context=0.25, tile=TILE // 3 - 2)
 
 
 def histogram(frame: UnitFrame) -> Image.Image:
