@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-import timm
 import torch
 import torchvision
 import toys
@@ -78,6 +77,8 @@ MIXING = {"timm/nfnet_l0", "timm/vit_tiny_patch16_224", "timm/deit_tiny_patch16_
 
 
 def built(name: str) -> nn.Module:
+    import timm  # seconds, which those that collect the tests need not wait
+
     plain = name.removeprefix("timm/")
     settings = SETTINGS.get(plain, {})
     if name != plain:
