@@ -196,22 +196,24 @@ class Board:
                 return Reading(keys, values, words)
 
     def put(self, drawn: Drawn, settings: Values, *, aloud: bool = True) -> None:
-        """Show a picture at exactly its own pixels, its words, and keep what made it.
+        """Show a picture, its words, and keep what made it.
 
-        It stands below the controls or beside them, wherever it is seen larger.
+        It is shown at its own pixels, a very small one enlarged by a whole number, below the
+        controls or beside them, wherever it is seen larger.
         """
         picture, words = drawn if isinstance(drawn, tuple) else (drawn, "")
         self.picture, self.words = picture, words
         self.settings = {"panel": self.title, **settings}
-        width = screen.width_of(*picture.size)
+        shown = figures.enlarge(picture, screen.times_of(*picture.size))
+        width = screen.width_of(*shown.size)
         if self.image.layout.width != width or self.image.layout.display:
             self.image.layout.width = width
             self.image.layout.display = None
-            below = screen.goes_below(*picture.size, self._below)
+            below = screen.goes_below(*shown.size, self._below)
             if below != self._below:
                 self._below = below
                 (self.widget.add_class if below else self.widget.remove_class)("lab-wide")
-        self.image.value = figures.to_png(picture)
+        self.image.value = figures.to_png(shown)
         self.read_out(aloud=aloud)
 
     def read_out(self, *, aloud: bool) -> None:

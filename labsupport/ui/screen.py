@@ -11,6 +11,7 @@ import anywidget
 SIDE_BY_SIDE = (640, 510)  # pixels that are left for a picture on a laptop of 1366 x 768 ...
 ONE_ABOVE_THE_OTHER = (930, 370)  # ... beside the controls, and below them
 STAYS = 1.25  # how much larger a picture must become before its controls move
+_LEGIBLE = 480  # pixels, at most, of a picture that is enlarged
 
 STYLE = """<style>
 .lab-panel { --lab-height: max(260px, calc(100vh - 258px)); padding: 4px 0 10px; }
@@ -126,6 +127,15 @@ class Screen(anywidget.AnyWidget):
     """What a panel does in the page itself: names for all that has none, pictures that open."""
 
     _esm = _IN_THE_PAGE
+
+
+def times_of(width: int, height: int) -> int:
+    """By which whole number a picture is enlarged, so that one of a small network can be seen.
+
+    >>> times_of(160, 96), times_of(300, 200)
+    (3, 1)
+    """
+    return max(1, _LEGIBLE // max(width, height))
 
 
 def width_of(width: int, height: int) -> str:

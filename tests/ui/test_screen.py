@@ -1,5 +1,7 @@
 """Where a panel's parts stand, and which of its controls are in sight."""
 
+import io
+
 import pytest
 from PIL import Image
 
@@ -58,7 +60,11 @@ def test_a_picture_goes_where_it_is_larger_and_small_gains_move_nothing(size, no
 def test_the_page_is_told_where_the_picture_stands_and_to_scale_it_down_alone():
     width = panel_of(1, (300, 200)).image.layout.width
     assert width == "min(300px, 100%, calc(var(--lab-height) * 1.5000))"
-    panel = panel_of(1, (100, 160))
+    tiny = panel_of(1, (100, 60)).image  # four times as large, or nobody would see it
+    assert tiny.layout.width.startswith("min(400px, 100%")
+    with Image.open(io.BytesIO(tiny.value)) as shown:
+        assert shown.size == (400, 240)
+    panel = panel_of(1, (250, 160))
     for times, wide in ((1, False), (12, True)):
         panel.controls["s0"].put(times)
         assert ("lab-wide" in panel.widget._dom_classes) is wide, times
