@@ -89,7 +89,8 @@ def walk(
 
 def _look(panel: Board) -> tuple[bytes, str]:
     """The picture and the words; how long it took is no answer to a control."""
-    return bytes(panel.image.value), re.sub(_DURATION, "", panel.words)
+    size = panel.picture.size if panel.picture else None
+    return bytes(panel.image.value), f"{size} {re.sub(_DURATION, '', panel.words)}"
 
 
 def _take(panel: Board, step: Step, *, free: bool = False) -> Callback:

@@ -66,6 +66,11 @@ def read(path: Path) -> Any:
     except WeightsUnavailable:
         raise
     except Exception as error:  # each damage has its own error
+        if type(error).__name__ == "UnpicklingError":
+            raise WeightsUnavailable(
+                f"{path} holds more than weights: such a file can run any code, and is not opened. "
+                "Where it was made, save its weights alone: torch.save(module.state_dict(), path)"
+            ) from None
         first = str(error).partition("\n")[0].partition(" Please ")[0][:120]
         raise WeightsUnavailable(
             f"{path} cannot be read as weights ({first}): it is cut off, damaged or of another "

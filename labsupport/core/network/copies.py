@@ -29,8 +29,13 @@ _ALL_HOOKS = (*_FORWARD_HOOKS, "_backward_pre_hooks", "_backward_hooks")
 def undisturbed() -> Iterator[None]:
     """While a student's code runs: random numbers go on afterwards as if it had not."""
     own, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002, it is theirs
+    gpus = range(torch.cuda.device_count())
     try:
-        with torch.random.fork_rng(), torch.inference_mode(False), warnings.catch_warnings():
+        with (
+            torch.random.fork_rng(gpus, device_type="cuda"),
+            torch.inference_mode(False),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -38,10 +38,10 @@ def wrap(
     The module takes images (N, 3, H, W), normalized by `mean` and `std`, and gives scores
     (N, classes), or a tuple or dictionary with the scores in it. `mean` and `std` are three numbers
     each, or one for all colours; in a list of one, (0.1307,), it means a network of grey images
-    (N, 1, H, W). `categories` are the classes' names, in their order or by their numbers. The
-    module is copied and never changed; weights of a file are put `into` it before. With `check` its
-    scores and gradients are compared with the module's own; what was put right stands in
-    `network.notes`.
+    (N, 1, H, W). `categories` are the classes' names, in their order or by their numbers;
+    of a network with one output, the one that it is about. The module is copied and never changed;
+    weights of a file are put `into` it before. With `check` its scores and gradients are compared
+    with the module's own; what was put right stands in `network.notes`.
 
     Errors: `CannotTrace` says why the forward pass cannot be followed, `BadSetting` what does not
     fit together.
@@ -57,12 +57,15 @@ def wrap(
     source, notes = getattr(module, _FROM_FILE, ("your own module", ()))
     traced = checkup.opened(module, means, stds, size, check=check)
     kind = type(copies.unwrapped(module)).__name__
+    names = names_of(categories)
+    if names is not None and len(names) == 1 and traced.origin and traced.origin.ending.one_logit:
+        names = (f"not {names[0]}", *names)
     return Network(
         replace(traced, notes=(*notes, *traced.notes)),
         name=name or kind,
         architecture=kind,
         source=source,
-        categories=names_of(categories),
+        categories=names,
         input_size=size,
         device=device,
     )

@@ -37,6 +37,11 @@ def test_settings_are_understood_however_they_are_written():
         {number: names[number] for number in (4, 2, 0, 1, 3)},
     ):
         assert networks.wrap(five(), categories=given, input_size=16).categories == names
+    yes_or_no = nn.Sequential(*five()[:-1], nn.Flatten(), nn.Linear(5, 1))
+    assert networks.wrap(yes_or_no, categories=["cat"], input_size=16).categories == (
+        "not cat",
+        "cat",
+    )
     numbered = networks.wrap(five(), categories=range(5), input_size=16)
     assert numbered.categories == ("0", "1", "2", "3", "4")
 
