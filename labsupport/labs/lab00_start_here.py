@@ -18,7 +18,7 @@ def answer_panel(
     """Any picture, a student's own too, and the most probable classes."""
     size = network.input_size[0]
     [answers] = network.predict(images.standard(image, size) * light, k=count)
-    shown = images.standard(image, 2 * size) * light
+    shown = images.standard(image, figures.sharp_side(size)) * light
     first = answers[0]
     words = f"{first.name}, {figures.per_cent(first.probability)}, says {network.name}."
     return figures.side_by_side([shown, figures.bars(answers)]), words

@@ -60,7 +60,9 @@ def hide_panel(
         f"{figures.per_cent(left_over)} with the square. Now first: {now.name}."
     )
     [after] = network.ranking(scores[1:])
-    ground, large = _ground(image, network), (2 * box[0], 2 * box[1], 2 * box[2], 2 * box[3])
+    ground = _ground(image, network)
+    times = ground.shape[2] // size
+    large = (times * box[0], times * box[1], times * box[2], times * box[3])
     shown = occlude(ground, large, nn.functional.interpolate(hidden, ground.shape[2:]))
     picture = figures.side_by_side(
         [figures.boxes(shown, [large]), figures.bars(after, highlight=first.name)],
@@ -71,8 +73,8 @@ def hide_panel(
 
 @lru_cache(maxsize=1)  # a run has many frames of one picture
 def _ground(image: torch.Tensor, network: Network) -> torch.Tensor:
-    """What the network sees, twice as large and as sharp as the picture is."""
-    return images.standard(image, 2 * network.input_size[0])
+    """What the network sees, at least twice as large and as sharp as the picture is."""
+    return images.standard(image, figures.sharp_side(network.input_size[0]))
 
 
 def _draw_map(

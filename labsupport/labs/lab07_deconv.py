@@ -98,10 +98,15 @@ def rules_picture(
     part = (..., slice(top, bottom), slice(left, right))
     shown = figures.boxes(image[part], [box] if box and not zoom else [])
     pictures = [gradient_image(one.values[0][part], view) for one in gradients.values()]
-    times = max(1, figures.PLAIN_SIZE // max(shown.size))
     titles = ["what it sees" if zoom and box else "image", *(RULE_WORDS[r] for r in gradients)]
-    parts = [figures.enlarge(shown, times), *(figures.enlarge(one, times) for one in pictures)]
-    return figures.side_by_side(parts, titles, columns=columns)
+    return _row([shown, *pictures], titles, columns)
+
+
+def _row(parts: Sequence[figures.Pixels], titles: list[str], columns: int | None) -> Image.Image:
+    """Pictures of one size beside each other, those of a small network enlarged."""
+    times = max(1, figures.PLAIN_SIZE // max(figures.enlarge(parts[0], 1).size))
+    drawn = [figures.enlarge(part, times) for part in parts]
+    return figures.side_by_side(drawn, titles, columns=columns)
 
 
 # The three rules on numbers
@@ -375,7 +380,7 @@ def _draw_smooth(
     plain, mean = (gradient_image(one.values[0], view) for one in (shown.plain, smooth))
     count = shown.frame.samples
     titles = ["image", "its gradient", "a noisy copy", f"mean of {count} noisy ones"]
-    row = figures.side_by_side([shown.image, plain, shown.frame.noisy, mean], titles, columns=2)
+    row = _row([shown.image, plain, shown.frame.noisy, mean], titles, 2)
     return row, f"{smooth.targets[0]}, {smooth.rule}: the mean of {count} gradients."
 
 
@@ -424,7 +429,7 @@ def integrated_panel(
     image, plain, attribution = done
     pictures = [gradient_image(one.values[0], view) for one in (plain, attribution)]
     titles = ["image", "gradient", "integrated gradients"]
-    return figures.side_by_side([image, *pictures], titles), attribution_words(attribution)
+    return _row([image, *pictures], titles, None), attribution_words(attribution)
 
 
 def attribution_words(attribution: Attribution) -> str:
@@ -457,10 +462,8 @@ def _draw_cascade(
     ),
 ) -> tuple[Image.Image, str]:
     last = shown.frame
-    row = figures.side_by_side(
-        [gradient_image(one.values[0], view) for one in last.gradients.values()],
-        list(last.gradients),
-    )
+    drawn = [gradient_image(one.values[0], view) for one in last.gradients.values()]
+    row = _row(drawn, list(last.gradients), None)
     picture = figures.side_by_side([row, similarity_strips(shown, measure)], columns=1)
     numbers = getattr(last, measure)
     said = ", ".join(f"{rule} {value:.2f}" for rule, value in numbers.items())

@@ -9,6 +9,7 @@ import toys
 
 from labsupport.core import images
 from labsupport.core import network as networks
+from labsupport.core.network import own
 from labsupport.labs.lab12_fooling import digits as fooled_digits
 from labsupport.labs.lab12_fooling import fooling as lab
 from labsupport.methods import fooling
@@ -105,7 +106,12 @@ def test_a_second_opinion_is_asked_or_missed(halves, fooled, koala, monkeypatch)
     named = networks.load()
     assert "no second ImageNet network" in lab.second_opinion(named, fooled)
     found = fooling.fgsm(named, koala, eps=0)
-    assert lab.second_opinion(halves, found).startswith("squeezenet1_1: koala (")
+    monkeypatch.setattr(networks, "offline_names", lambda: ["squeezenet1_1", "mine"])
+    monkeypatch.setattr(own, "_registered", {})
+    small = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 3))  # knows no koala
+    networks.register("mine", small, input_size=16)
+    [said] = lab.second_opinion(halves, found).splitlines()
+    assert said.startswith("squeezenet1_1: koala (")
 
 
 def test_a_defence_runs_from_mild_to_harsh_and_is_told_with_its_control(

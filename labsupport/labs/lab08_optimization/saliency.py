@@ -57,7 +57,7 @@ def _standard_map(
     noise: float = declare.real(0.15, 0.0, 0.5),
 ) -> MappedImage:
     seen, wanted = declare.seen_and_class(image, network, target)
-    large = images.standard(image, 2 * seen.shape[2])
+    large = images.standard(image, figures.sharp_side(seen.shape[2]))
     return _map_of(seen, large, network, wanted, reduce=reduce, samples=samples, noise=noise)
 
 

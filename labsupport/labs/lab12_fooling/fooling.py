@@ -268,16 +268,20 @@ def save_fooled(network: Network, result: AttackResult, path: str | Path) -> str
 def second_opinion(network: Network, result: AttackResult) -> str:
     """What the other ImageNet networks on this computer say to the changed picture."""
     there = set(networks.offline_names()) & set(declare.photograph_networks()) - {network.name}
-    if not there:
+    others = [networks.load(name) for name in sorted(there)]
+    others = [other for other in others if other.categories == networks.load().categories]
+    if not others:
         return (
             "There is no second ImageNet network on this computer: with a connection, "
             'networks.load("alexnet") brings one.'
         )
     pair = torch.cat([result.originals, result.images])
     lines = []
-    for name in sorted(there):
-        before, after = (rows[0] for rows in networks.load(name).predict(pair, k=1))
-        lines.append(f"{name}: {_said(before)} before, {_said(after)} after.")
+    for other in others:
+        size = other.input_size
+        seen = images.resize(pair, size) if size[0] < min(pair.shape[2:]) else pair
+        before, after = (rows[0] for rows in other.predict(seen, k=1))
+        lines.append(f"{other.name}: {_said(before)} before, {_said(after)} after.")
     return "\n".join(lines)
 
 

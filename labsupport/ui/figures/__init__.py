@@ -31,6 +31,7 @@ from labsupport.ui.figures.colours import (
     palette,
     pixels,
     scale_of,
+    sharp_side,
     spread,
 )
 from labsupport.ui.figures.maps import PLAIN_SIZE, boxes, heat_map, labelled, overlay, stretched

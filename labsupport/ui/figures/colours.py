@@ -74,6 +74,15 @@ def enlarge(picture: Pixels, times: int) -> Picture:
     return Image.fromarray(repeated(pixels(picture), times))
 
 
+def sharp_side(size: int) -> int:
+    """The side at which a photo is shown of which a network sees `size` pixels: at least twice.
+
+    >>> sharp_side(224), sharp_side(32)
+    (448, 320)
+    """
+    return size * max(2, 320 // size)
+
+
 def repeated(values: NDArray[Any], times: int) -> NDArray[Any]:
     """(..., H, W, 3) -> (..., H * times, W * times, 3)"""
     return values if times == 1 else values.repeat(times, axis=-3).repeat(times, axis=-2)
