@@ -74,7 +74,7 @@ class InversionFrame(Beside[Frame]):
     distances: tuple[float, ...]
 
 
-def _draw_return(now: InversionFrame, network: Network) -> tuple[Image.Image, str]:
+def _draw_return(now: InversionFrame, network: Network, size: int) -> tuple[Image.Image, str]:
     found, times = now.frame.image, max(1, round(288 / max(now.image.shape[2:])))
     original, columns = figures.enlarge(now.image, times), min(2, len(found))
     each, gap = max(1, times // columns), 2 * (columns - 1)
@@ -92,6 +92,7 @@ def _draw_return(now: InversionFrame, network: Network) -> tuple[Image.Image, st
     words = (
         f"{_kept_words(now, network)}. {_near_words(now, network)} "
         f"Step {now.frame.step} of {now.frame.steps}.\n{_named(now, network)}"
+        f"{declare.side_words(network, size)}"
     )
     return figures.side_by_side([original, returned, falls], titles), words
 
@@ -146,7 +147,7 @@ def invert_panel(
 
     Several reconstructions are from one code, each with a seed of its own.
     """
-    small = images.standard(image, search["size"])
+    small = images.standard(image, declare.side_for(network, search["size"]))
     code = code_of(network, small, kept, layer, part)
     usual, optimizer = inversion.setting_for(network, code), _OPTIMIZERS[search["optimizer"]]
     setting = replace(usual, optimizer=optimizer, **prior)
@@ -202,7 +203,8 @@ def ends(network: Network, count: int) -> tuple[str, ...]:
 def _draw_strip(
     strip: Series[Frame], network: Network, image: Tensor, size: int
 ) -> tuple[Image.Image, str]:
-    original, last = images.standard(image, size), strip.frames[-1]
+    original = images.standard(image, declare.side_for(network, size))
+    last = strip.frames[-1]
     layers = strip.names[: len(strip.frames)]
     found = torch.cat([frame.image for frame in strip.frames])
     seen = inversion.recognition(network, found, original.expand_as(found))
@@ -214,7 +216,8 @@ def _draw_strip(
             layers, strip.frames, seen.probability, seen.same.tolist(), strict=True
         )
     ]
-    words.append(f"{layers[-1]}: {last.progress:.0%} of {last.steps} steps.")
+    so_far = f"{layers[-1]}: {last.progress:.0%} of {last.steps} steps."
+    words.append(so_far + declare.side_words(network, size))
     return strip_picture(original, strip), "\n".join(words)
 
 
@@ -234,7 +237,7 @@ def strip_panel(
 ) -> Iterator[Series[Frame]]:
     """A company keeps nothing but codes: what each layer's code gives back of any picture."""
     names = (*ends(network, layers - 1), LOG_PROBABILITIES)
-    small = images.standard(image, size)
+    small = images.standard(image, declare.side_for(network, size))
     return strips(network, small, names, factor=factor, steps=steps, seed=seed)
 
 
@@ -246,7 +249,10 @@ def strip_picture(original: Tensor, strip: Series[Frame]) -> Image.Image:
     values = ["", *map(_distance, strip.frames), *[""] * missing]
     titles = ["the image", *strip.names]
     columns = min(4 if original.shape[3] <= 192 else 3, len(tiles))  # as a cell is wide
-    return figures.mosaic(tiles, titles=titles, values=values, columns=columns, gap=8)
+    times = max(1, 128 // original.shape[3])
+    return figures.mosaic(
+        tiles, titles=titles, values=values, columns=columns, gap=8, enlarge=times
+    )
 
 
 # What was measured before

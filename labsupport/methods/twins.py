@@ -32,6 +32,7 @@ from labsupport.methods import optimize
 from labsupport.methods.evolution.encodings import in_255ths
 from labsupport.methods.inversion import Hog, encode
 from labsupport.methods.optimize import Frame
+from labsupport.methods.optimize.objectives import nodes_of
 
 Representation = str | Hog
 HOG16 = Hog(cell=16)  # cells of 16 pixels leave a picture of 128 pixels the room it needs
@@ -116,7 +117,7 @@ def twin(
 
     Errors: `BadImage`, `UnknownLayer`, `BadSetting` at once.
     """
-    _check_alike(network, image, other)
+    _check_alike(network, layer, image, other)
     recipe = _recipe(image.detach().float().cpu(), layer, weight, steps)
     code = encode(network, other.detach().float(), layer).values
     first = image.detach().float().cpu() if start is None else start
@@ -141,7 +142,7 @@ def measure(
     Errors: `BadImage`, `UnknownLayer`.
     """
     for one in (changed, other):
-        _check_alike(network, image, one)
+        _check_alike(network, layer, image, one)
     size = (image.shape[2], image.shape[3])
     pairs = pair_distances(network, layer, size) if pairs is None else pairs
     kept = in_255ths(changed.detach().float().cpu())
@@ -180,8 +181,6 @@ def _recipe(
     image: Tensor, layer: Representation, weight: float | None = None, steps: int = 150
 ) -> optimize.Recipe:
     """For HOG Adam, whose steps fall to a hundredth; a network is smooth enough for L-BFGS."""
-    if not isinstance(layer, Hog) and not (isinstance(layer, str) and layer):
-        raise BadSetting(f'layer is Hog(...), "scores" or a layer\'s name, not {layer!r}')
     described = isinstance(layer, Hog)
     if weight is None:
         weight = 0.7 if described else 2.0
@@ -199,10 +198,13 @@ def _recipe(
     )
 
 
-def _check_alike(network: Network, image: Tensor, other: Tensor) -> None:
-    """Raise `BadImage` unless this is one image, and another one of its size."""
+def _check_alike(network: Network, layer: Representation, image: Tensor, other: Tensor) -> None:
+    """Raise `BadImage` unless this is one image, and another one of its size; `BadSetting` for
+    what is no layer."""
+    if not isinstance(layer, Hog) and not (isinstance(layer, str) and layer):
+        raise BadSetting(f'layer is Hog(...), "scores" or a layer\'s name, not {layer!r}')
     for one in (image, other):
-        network.check(one)
+        network.check(one, up_to=nodes_of(network, (layer,)))
     if len(image) != 1 or image.shape != other.shape:
         raise BadImage(
             f"one image and another one of its size, not {tuple(image.shape)} and "

@@ -23,7 +23,7 @@ import ipywidgets as widgets
 
 from labsupport.core import images
 from labsupport.core import network as networks
-from labsupport.core.errors import BadSetting, nearest
+from labsupport.core.errors import BadImage, BadSetting, nearest
 from labsupport.ui import controls
 from labsupport.ui.board import Board
 from labsupport.ui.control import Control, built_of
@@ -190,6 +190,27 @@ def seen_and_class(
     empty, the network's own answer."""
     seen = images.standard(image, network.input_size[0])
     return seen, network.predict(seen, k=1)[0][0].index if target is None else target
+
+
+def side_for(network: networks.Network, side: int) -> int:
+    """The side of a square picture: `side`, or the network's own where it takes no other."""
+
+    def taken() -> int:
+        try:
+            network.shapes((side, side))
+        except BadImage:
+            return network.input_size[0]
+        return side
+
+    return network.remember(("side", side), taken)
+
+
+def side_words(network: networks.Network, side: int) -> str:
+    """What is said where `side_for` is not the side that was asked for."""
+    own = side_for(network, side)
+    if own == side:
+        return ""
+    return f" {network.name} takes pictures of {own} x {own} pixels alone, so that is their size."
 
 
 class _Together(dict[str, Declared]):

@@ -348,7 +348,7 @@ def test_what_cannot_work_is_refused_at_once():
         ("whole picture at once", dream, network, image, "7", tiled),
         ("no sum over positions", dream, network, image, TargetValue(("conv1", 0)), tiled),
         ("16 pixels", dream, network, image, "conv1", {"recipe": replace(SHORT, tile=3)}),
-        ("fewer octaves", dream, networks.load(), two[:1], "fire5", {"recipe": steep}),
+        ("fewer octaves", dream, networks.load(), two[:1], "fire6", {"recipe": steep}),
         *(
             (f"Bad.*{words}", dream, network, image, "conv1", {"detail": detail})
             for words, detail in (

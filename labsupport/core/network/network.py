@@ -11,7 +11,7 @@ import copy
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -94,7 +94,7 @@ class Network:
         self._architecture = architecture
         self._lock = threading.RLock()
         self._parts: dict[tuple[fx.Node, ...], nn.Module] = {}
-        self._shapes: dict[Pair, dict[fx.Node, Size]] = {}
+        self._shapes: dict[tuple[Pair, frozenset[fx.Node] | None], Mapping[fx.Node, Size]] = {}
         self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
         classes = self._count_classes()
         self.categories = tuple(categories or (f"class {i}" for i in range(classes)))
@@ -264,13 +264,16 @@ class Network:
         graph = copy.deepcopy(self.graph.graph)  # the one in use would take its module along
         return _rebuilt, (contents, graph, *rest)
 
-    def check(self, images_: torch.Tensor, *, one: bool = False) -> None:
+    def check(
+        self, images_: torch.Tensor, *, one: bool = False, up_to: Iterable[fx.Node] | None = None
+    ) -> None:
         """Raise `BadImage` unless these are images in [0, 1] of a size that the network takes.
 
-        With `one` a batch of several is refused as well.
+        With `one` a batch of several is refused as well. With `up_to` it is enough that these
+        nodes can be computed: the size may be one that only a later layer refuses.
         """
         images.check(images_, one=one)
-        self.shapes((images_.shape[2], images_.shape[3]))
+        self.shapes((images_.shape[2], images_.shape[3]), up_to)
 
     def remember(self, key: Hashable, build: Callable[[], T], *, keep: int = 8) -> T:
         """What a method works out about this network, kept from one call to the next.
@@ -440,18 +443,33 @@ class Network:
 
     # Shapes
 
-    def shapes(self, image_size: Pair) -> Mapping[fx.Node, Size]:
+    def shapes(
+        self, image_size: Pair, up_to: Iterable[fx.Node] | None = None
+    ) -> Mapping[fx.Node, Size]:
         """The shape that each node has for one image of this size (height, width).
+
+        With `up_to`, those of these nodes, and of all that they need.
 
         Errors: `BadImage` where the network cannot take that size, with the layer that refuses.
         """
+        key = (image_size, None if up_to is None else frozenset(up_to))
         with self._lock:
-            if image_size not in self._shapes:
-                self._shapes[image_size] = self._find_shapes(image_size)
-            return self._shapes[image_size]
+            if key not in self._shapes:
+                self._shapes[key] = self._find_shapes(*key)
+            return self._shapes[key]
 
-    def _find_shapes(self, image_size: Pair) -> dict[fx.Node, Size]:
+    def _find_shapes(
+        self, image_size: Pair, up_to: frozenset[fx.Node] | None
+    ) -> Mapping[fx.Node, Size]:
+        if up_to is not None and not up_to:
+            return {}
         there, nodes = self.at(image_size), tuple(o.node for o in self.operations)
+        if up_to:
+            try:
+                return self.shapes(image_size)
+            except errors.BadImage:
+                needed = graphs.needed_for(up_to)
+                nodes = tuple(node for node in nodes if node in needed)
         if there is not self:
             shapes = there.shapes(image_size)
             known = {_name_of(node): shape for node, shape in shapes.items()}

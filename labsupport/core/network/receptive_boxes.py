@@ -53,7 +53,7 @@ def receptive_box(
     size = network.input_size if image_size is None else image_size
     network = network.at(size)
     node = network.node(layer)
-    lengths = network.shapes(size)
+    lengths = network.shapes(size, (node,))
     start = _start(network, node, position, lengths[node])
     if position is not None and network.layer_of(node).receptive_field is None:
         return _measured(network, node, position, size)

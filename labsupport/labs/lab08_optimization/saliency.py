@@ -251,7 +251,8 @@ def opinions(
     words: list[str] = []
     for picture in pictures.values():
         views = [look(picture) for look in VIEWS.values()]
-        chances = network(torch.cat(views)).softmax(1)[:, index].tolist()
+        seen = _taken(network, torch.cat(views))
+        chances = network(seen).softmax(1)[:, index].tolist()
         tiles += [images.resize(view, _OPINION) for view in views]
         words += [figures.per_cent(chance) for chance in chances]
     titles = [*VIEWS, *[""] * (len(tiles) - len(VIEWS))]
@@ -267,6 +268,14 @@ def opinion_panel(
 ) -> tuple[Image.Image, str]:
     """Pictures that were made for one network, in every view, as any other network sees them."""
     first = next(iter(pictures.values()))
-    wanted = network.predict(first, k=1)[0][0].index if target is None else target
+    seen = _taken(network, first)
+    wanted = network.predict(seen, k=1)[0][0].index if target is None else target
     words = f"The probability of {network.categories[wanted]}, in the eyes of {network.name}."
+    words += declare.side_words(network, first.shape[2])
     return opinions(network, pictures, wanted), words
+
+
+def _taken(network: Network, shown: torch.Tensor) -> torch.Tensor:
+    """Square pictures in a size that the network takes: their own, if it does."""
+    side = declare.side_for(network, shown.shape[2])
+    return shown if side == shown.shape[2] else images.resize(shown, side)

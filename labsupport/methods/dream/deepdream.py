@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
+from labsupport.core import images
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.frames import framed
 from labsupport.core.network import Network, Pair
@@ -19,6 +20,7 @@ from labsupport.methods.dream.octaves import (
     resized,
 )
 from labsupport.methods.optimize import Frame
+from labsupport.methods.optimize.objectives import nodes_of
 
 
 @dataclass(frozen=True)
@@ -109,21 +111,25 @@ def dream(
     >>> last.image.shape, last.octave, last.progress
     (torch.Size([1, 3, 40, 60]), 4, 1.0)
     """
-    network.check(image)
+    images.check(image)
     raised = as_objective(objective)
     if recipe.tile is not None:
         raised = Tiled(raised, recipe.tile, recipe.halo)
-    raised.bound(network)  # refuses, in words, what this network does not have
+    # refuses, in words, what this network does not have
+    nodes = nodes_of(network, raised.bound(network).layers)
+    network.check(image, up_to=nodes)
     base = image.detach().float().cpu()
     sizes = octave_sizes((base.shape[2], base.shape[3]), recipe.octaves, recipe.scale)
-    _check_smallest(network, sizes, recipe)
+    _check_smallest(network, sizes, recipe, nodes)
     begun = torch.zeros(1, 3, 1, 1) if detail is None else _checked_detail(detail, len(base))
     return _octave_by_octave(_Dream(network, raised, recipe, base, sizes, seed), begun)
 
 
-def _check_smallest(network: Network, sizes: Sequence[Pair], recipe: DreamRecipe) -> None:
+def _check_smallest(
+    network: Network, sizes: Sequence[Pair], recipe: DreamRecipe, nodes: Sequence[fx.Node]
+) -> None:
     try:
-        network.shapes(sizes[0])
+        network.shapes(sizes[0], nodes)
     except BadImage:
         height, width = sizes[0]
         raise BadImage(

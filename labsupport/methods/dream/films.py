@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labsupport.core import images as pictures
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed
 from labsupport.core.network import Network
@@ -50,7 +51,7 @@ def zoom_film(
     """
     if count < 1:
         raise BadSetting(f"a film has one picture or more, not {count}")
-    network.check(image, one=True)
+    pictures.check(image, one=True)
     first = dream.frames(network, image, objective, recipe=recipe, seed=seed)
     zoom(image, share)  # refuses a share that cannot be
 
@@ -80,7 +81,7 @@ def dream_film(
     """
     if not 0 <= carry <= 1:
         raise BadSetting(f"carry is a share from 0 to 1, not {carry}")
-    network.check(images)
+    pictures.check(images)
     first = dream.frames(network, images[:1], objective, recipe=recipe, seed=seed)
 
     def following(number: int, last: Tensor) -> Iterator[DreamFrame]:
@@ -154,7 +155,7 @@ def feedback(
 
     Errors: those of `dream`.
     """
-    network.check(image, one=True)
+    pictures.check(image, one=True)
     single = replace(recipe, octaves=1, iterations=steps)
     frames = dream.frames(network, image, objective, recipe=single, seed=seed)
     return _rows(network, frames, steps)

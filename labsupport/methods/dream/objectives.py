@@ -38,7 +38,7 @@ def balanced_weights(network: Network, image: Tensor, layers: Sequence[str]) -> 
     A layer's gradient can be a thousand times another's. A weight is one over the mean absolute
     gradient; multiply some of them to have more of those layers.
     """
-    network.check(image)
+    network.check(image, up_to=[network.node(layer) for layer in layers])
     weights = {}
     for layer in layers:
         energy = Energy(layer).bound(network)
@@ -68,8 +68,8 @@ class Guided(objectives.LayerObjective):
     @classmethod
     def by(cls, network: Network, layer: str, guide: Tensor) -> Guided:
         """Guided by pictures (N, 3, H, W) of any size."""
-        network.check(guide)
         _needs_map(network, layer)
+        network.check(guide, up_to=[network.node(layer)])
         with torch.no_grad():
             maps = read(network, (layer,), guide)[layer]  # (N, C, H, W)
         return cls(layer, maps.permute(0, 2, 3, 1).flatten(0, 2).cpu())
@@ -209,7 +209,7 @@ def _spans(
     strides = {name: network.stride(network.node(name))[axis] for name in layers}
     whole = math.lcm(*strides.values())  # tiles begin where every layer's positions begin anew
     core = max(1, side // whole) * whole
-    shapes = network.shapes(size)
+    shapes = network.shapes(size, [network.node(name) for name in layers])
     ends = {name: shapes[network.node(name)][2 + axis] for name in layers}
     spans: list[_Span] = []
     for low in range(0, size[axis], core):

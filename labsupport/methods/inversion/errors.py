@@ -11,6 +11,7 @@ from labsupport.core import images as pictures
 from labsupport.core.errors import BadImage, BadSetting
 from labsupport.core.network import Network
 from labsupport.methods.inversion.search import Code, Hog, encode, invert
+from labsupport.methods.optimize import objectives
 
 
 def code_distance(network: Network, images: Tensor, code: Code) -> Tensor:
@@ -21,7 +22,7 @@ def code_distance(network: Network, images: Tensor, code: Code) -> Tensor:
     """
     with torch.no_grad():
         distance = code.distance.bound(network)
-        network.check(images)
+        network.check(images, up_to=objectives.nodes_of(network, distance.layers))
         _fitting(len(images), "images", len(code), "codes")
         terms, _ = distance.evaluate(network, images.detach())
     (term,) = terms.values()
@@ -148,7 +149,7 @@ def errors_by_layer(
 
     Errors: those of `encode` and `invert`.
     """
-    network.check(images)
+    pictures.check(images)
     pool = images if others is None else _concatenated(images, others)
     for place, layer in enumerate(layers, start=1):
         code = encode(network, images, layer)

@@ -156,6 +156,6 @@ def _rows(maps: Tensor) -> Tensor:
 
 def codes_of(network: Network, layer: objectives.Representation, images: Tensor) -> Tensor:
     """What images (N, 3, H, W) have at a layer, checked, without a gradient, on the CPU."""
-    network.check(images)
+    network.check(images, up_to=objectives.nodes_of(network, (layer,)))
     with torch.no_grad():
         return objectives.read(network, (layer,), images.detach())[layer].cpu()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
@@ -328,6 +328,11 @@ class Energy(LayerObjective):
 def node_of(network: Network, layer: str) -> fx.Node:
     """The node of a name that objectives use."""
     return network.output if layer in (SCORES, LOG_PROBABILITIES) else network.node(layer)
+
+
+def nodes_of(network: Network, layers: Iterable[Representation]) -> tuple[fx.Node, ...]:
+    """The nodes of the layers among what objectives read: as far as a network is computed."""
+    return tuple(node_of(network, layer) for layer in layers if isinstance(layer, str))
 
 
 def read(

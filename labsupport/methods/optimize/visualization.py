@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labsupport.core import images
 from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.frames import Shortcut, framed
 from labsupport.core.images import checked_size
 from labsupport.core.network import Box, Network, Pair, Target, TargetLike, receptive_box
 from labsupport.methods.optimize.loop import CLEAR, STARTS, Frame, Problem, Recipe, State, optimize
-from labsupport.methods.optimize.objectives import Objective, TargetValue
+from labsupport.methods.optimize.objectives import Objective, TargetValue, nodes_of
 
 
 @framed
@@ -77,7 +78,7 @@ def _prepare(network: Network, objective: Objective, wanted: _Wanted) -> tuple[P
     bound = whole = objective.bound(network)
     wanted.recipe.check()
     size = _size(network, wanted)
-    network.shapes(size)  # refuses, in words, a size that does not fit
+    network.shapes(size, nodes_of(network, whole.layers))  # refuses, in words, what does not fit
     count, box, around, seen = _count(whole, wanted), None, None, size
     if isinstance(whole, TargetValue) and whole.place is not None:
         box, bound = _window(network, whole, size)
@@ -99,7 +100,7 @@ def _size(network: Network, wanted: _Wanted) -> Pair:
         one_of(start, STARTS, "start", " Images (N, 3, H, W) do as well")
         return asked or network.input_size
     image = start.image if isinstance(start, Frame) else start
-    network.check(image)
+    images.check(image)
     own = (image.shape[2], image.shape[3])
     if asked not in (None, own):
         raise BadSetting(f"the start is {own}, not {asked}: leave size out, or resize the start")

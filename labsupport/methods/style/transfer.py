@@ -53,7 +53,7 @@ def _losses(
     kind: type[CodeDistance | GramDistance],
 ) -> dict[str, Tensor]:
     images.check(reference, one=True)
-    network.check(images_)
+    network.check(images_, up_to=map(network.node, layers))
     losses = {}
     with torch.no_grad():
         activations = read(network, tuple(layers), images_)
@@ -376,7 +376,8 @@ def memory_needed(network: Network, layers: Sequence[str], size: Pair) -> int:
 
     Errors: `BadImage`, `UnknownLayer`.
     """
-    shapes, needed = network.shapes(size), graphs.needed_for(map(network.node, layers))
+    nodes = [network.node(layer) for layer in layers]
+    shapes, needed = network.shapes(size, nodes), graphs.needed_for(nodes)
     numbers = sum(math.prod(shapes[node]) for node in needed if shapes[node])
     return round(_BYTES * numbers + _PIXEL_BYTES * math.prod(size))
 
