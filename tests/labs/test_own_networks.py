@@ -132,6 +132,10 @@ def test_each_panel_answers_about_it_or_says_why_not(name, photos, opened, monke
             refused[title] = str(error)
         if panel.complaint:
             refused[title] = panel.complaint
+    dreamed = opened(lab10.dream_panel("china", layer="fire7", side=240, octaves=1))
+    dreamed.controls["network"].put("mine")
+    dreamed.run()  # to its end, where the network is asked
+    assert "The network says: class" in dreamed.words
     if not network.opaque:
         things = lab04.collection(network, images.cutouts()[:40])
         assert opened(lab04.layers_panel(things)).picture.width > 100

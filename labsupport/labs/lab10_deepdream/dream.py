@@ -56,8 +56,11 @@ def recipe_of(gradient: str = "vivid", *, strength: float = 1.5, **how: Any) -> 
 def _draw_dream(frame: DreamFrame, network: Network) -> tuple[Image.Image, str]:
     words = _so_far(frame)
     if frame.step == frame.steps:  # in between an answer would only hold the dream up
-        first = network.predict(frame.image, k=1)[0][0]
+        side = declare.side_for(network, min(frame.size))
+        seen = frame.image if side == min(frame.size) else images.standard(frame.image, side)
+        first = network.predict(seen, k=1)[0][0]
         words += f" The network says: {first.name}, {figures.per_cent(first.probability)}."
+        words += "" if seen is frame.image else f" (It sees {side} x {side} pixels of it.)"
     return figures.enlarge(frame.image, 2 if frame.image.shape[3] <= 256 else 1), words
 
 
