@@ -22,6 +22,7 @@ from labsupport.core.errors import BadSetting
 from labsupport.core.frames import framed, last_of
 from labsupport.core.images.similarity import rank_correlation, structural_similarity
 from labsupport.core.network import Network, Target, TargetLike
+from labsupport.core.network.gradients import gradient_of
 from labsupport.core.network.rules import RULES, GradientRule, PartWithRules, part_with_rules
 from labsupport.core.network.transposes import project
 from labsupport.methods.occlusion import Fill, fill_image
@@ -542,7 +543,7 @@ class _BackwardPass:
             for rule in self.rules:
                 current.name = rule
                 again = rule != self.rules[-1]
-                gradients += torch.autograd.grad(scores.sum(), pixels, retain_graph=again)
+                gradients.append(gradient_of(scores.sum(), pixels, again=again))
         return torch.stack(gradients, 1).cpu(), scores.detach().cpu()
 
     def scores(self, images: Tensor, which: Tensor) -> Tensor:

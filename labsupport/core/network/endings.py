@@ -1,8 +1,8 @@
 """What a classifier ends in: scores, probabilities or one logit. Here all end in scores.
 
-A softmax or sigmoid at the end is left out, so that what goes into it are the scores; probabilities
-that came about in another way are replaced by their logarithms, and one logit z by the scores
-(0, z) of two classes, of which softmax makes the sigmoid of z.
+A softmax, its logarithm or a sigmoid at the end is left out, so that what goes into it are the
+scores; probabilities that came about in another way are replaced by their logarithms, and one logit
+z by the scores (0, z) of two classes, of which softmax makes the sigmoid of z.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from labsupport.core.network.graphs import LAYER_NAME
 from labsupport.core.network.recorder import SHAPE
 from labsupport.core.network.spelling import given_to, word_of
 
-_SQUASHING = {nn.Softmax: "softmax", nn.Sigmoid: "sigmoid"}
+_SQUASHING = {nn.Softmax: "softmax", nn.LogSoftmax: "log_softmax", nn.Sigmoid: "sigmoid"}
 _UNCHANGED = {"squeeze", "unsqueeze", "flatten", "view", "reshape", "detach", "contiguous"}
 
 
@@ -24,7 +24,7 @@ _UNCHANGED = {"squeeze", "unsqueeze", "flatten", "view", "reshape", "detach", "c
 class Ending:
     """What was done to the end of a graph."""
 
-    squashed: str = ""  # "softmax", "sigmoid", or "logarithm" of probabilities
+    squashed: str = ""  # "softmax", "log_softmax", "sigmoid", or "logarithm" of probabilities
     one_logit: bool = False
 
     def own_answer(self, scores: torch.Tensor) -> torch.Tensor:
@@ -32,6 +32,8 @@ class Ending:
         scores = scores[:, 1:] if self.one_logit else scores
         if self.squashed == "softmax":
             return scores.softmax(1)
+        if self.squashed == "log_softmax":
+            return scores.log_softmax(1)
         if self.squashed == "sigmoid":
             return scores.sigmoid()
         return scores.exp() if self.squashed == "logarithm" else scores
@@ -96,7 +98,7 @@ def _squashed(node: fx.Node, values: Values) -> str:
         word, dim = _SQUASHING.get(type(layer), ""), getattr(layer, "dim", 1)
     else:
         word, dim = word_of(node), given_to(node, "input", "dim")["dim"]
-    fits = word == "sigmoid" or (word == "softmax" and dim in (1, -1, None))
+    fits = word == "sigmoid" or (word.endswith("softmax") and dim in (1, -1, None))
     return word if fits and len(node.meta[SHAPE]) == 2 else ""
 
 

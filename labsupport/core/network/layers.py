@@ -115,7 +115,7 @@ def _field(
     shapes: Mapping[fx.Node, Size],
     axis: int,
 ) -> _Field:
-    lengths = [(*shapes[source], 1, 1)[2 + axis] for source in known]
+    lengths = [(*shapes[source], 1, 1, 1, 1)[2 + axis] for source in known]
     before = _hull([axes[source][axis] for source in known], lengths)
     if operation.kind in WINDOWED:
         step, padding = operation.stride[axis], operation.padding[axis]

@@ -191,10 +191,11 @@ def _numbers(given: Numbers) -> tuple[float, ...] | None:
 
 
 def _size(given: int | Sequence[int]) -> Pair:
-    """(height, width), of one side, of two, or of (channels, height, width)."""
+    """(height, width), of one side, of two, or of those with the channels before or after."""
     sides = [given, given] if isinstance(given, int) else given
     if isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) in (2, 3):
-        height, width = sides[-2:]
+        last = len(sides) == 3 and sides[2] in (1, 3) and sides[0] not in (1, 3)
+        height, width = sides[:2] if last else sides[-2:]  # or (height, width, channels)
         if type(height) is type(width) is int and min(height, width) > 0:
             return height, width
     raise BadSetting(

@@ -7,6 +7,7 @@ itself is left alone.
 from __future__ import annotations
 
 import contextlib
+import keyword
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
@@ -171,6 +172,7 @@ class Origin(nn.Module):
         constants.fold(recorder.graph, values, (BATCH + 1, 3, *size))
         spelling.spell(recorder.graph, values)
         self.ending = end_in_scores(recorder.graph, values, probabilities=self.probabilities)
+        _without_keywords(recorder.graph, values)
         return fx.GraphModule(values, recorder.graph)
 
     def _run(self, size: Pair, weights: Mapping[str, torch.Tensor], first: str) -> Recorder:
@@ -225,6 +227,15 @@ class Origin(nn.Module):
             self.module.float()
 
 
+def _without_keywords(graph: fx.Graph, values: dict[str, Any]) -> None:
+    """Give parts called "class" or "None", which no code can name, names that it can."""
+    for node in graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            parts = [part + "_" * keyword.iskeyword(part) for part in node.target.split(".")]
+            values[".".join(parts)] = values[node.target]
+            node.target = ".".join(parts)
+
+
 def _alike(one: fx.GraphModule, other: fx.GraphModule) -> bool:
     """Whether two graphs of the same weights compute the same."""
     if str(one.graph) != str(other.graph):
@@ -235,7 +246,12 @@ def _alike(one: fx.GraphModule, other: fx.GraphModule) -> bool:
 
 def _path_to_scores(result: Any, title: str) -> tuple[Any, ...]:
     """The keys that lead to the scores (N, classes), or (N,) where there is no other tensor."""
-    found = list(_tensors_in(result))
+    found = [(path, one) for path, one in _tensors_in(result) if one.is_floating_point()]
+    if not found or type(result).__module__ == "torch.return_types":
+        raise CannotTrace(
+            f"{title}.forward gives back no scores but {_decided(result)}: give back the scores "
+            "(N, classes) that come before"
+        )
     fitting = [path for path, one in found if one.ndim == 2 and len(one) == BATCH]
     fitting = fitting or [path for path, one in found if one.shape == (BATCH,)]
     if not fitting:
@@ -249,6 +265,13 @@ def _path_to_scores(result: Any, title: str) -> tuple[Any, ...]:
     named = [path for word in _SCORES for path in fitting if path and path[-1] == word]
     first: tuple[Any, ...] = [*named, *fitting][0]
     return first
+
+
+def _decided(result: Any) -> str:
+    """In words: what has decided already."""
+    if isinstance(result, torch.Tensor):
+        return f"numbers of type {str(result.dtype).removeprefix('torch.')}"
+    return f"what torch.{type(result).__name__} gives" if isinstance(result, tuple) else "no tensor"
 
 
 def _tensors_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network import Box, Network, Pair, receptive_box
+from labsupport.core.network import Box, Network, Pair, gradients, receptive_box
 from labsupport.methods.optimize import objectives
 from labsupport.methods.optimize.objectives import Energy, Objective, Sum, Term, Terms, read
 
@@ -45,7 +45,7 @@ def balanced_weights(network: Network, image: Tensor, layers: Sequence[str]) -> 
         with torch.enable_grad():
             moving = image.detach().float().to(network.device).requires_grad_(True)
             (term,) = energy.terms(read(network, energy.layers, moving)).values()
-            (gradient,) = torch.autograd.grad(term.value.sum(), moving)
+            gradient = gradients.gradient_of(term.value.sum(), moving)
         size = float(gradient.abs().mean())
         if not size > 0:
             raise BadSetting(f"{layer} is silent on this image: nothing to dream of")
@@ -259,7 +259,7 @@ class _InTiles(torch.autograd.Function):
                 part = images[:, :, top:bottom, left:right].detach().requires_grad_(wanted)
                 value = _of_tile(network, objective, part, tile)
                 if wanted:
-                    (own,) = torch.autograd.grad(value.sum(), part)
+                    own = gradients.gradient_of(value.sum(), part)
                     gradient[:, :, top:bottom, left:right] += own
             total += value.detach()
         ctx.save_for_backward(gradient)

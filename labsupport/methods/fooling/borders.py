@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labsupport.core.network import Network
+from labsupport.core.network import Network, gradients
 from labsupport.methods.fooling import results
 from labsupport.methods.fooling.results import AttackResult, Targets
 
@@ -92,7 +92,7 @@ class Border:
         with torch.enable_grad():
             image = self.image(pixels).requires_grad_(True)
             number = value(self.network.scores(image))
-            (gradient,) = torch.autograd.grad(number, image)
+            gradient = gradients.gradient_of(number, image)
         return float(number.detach()), flat(gradient)
 
 

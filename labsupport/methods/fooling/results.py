@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network import Network
+from labsupport.core.network import Network, gradients
 from labsupport.methods.optimize.objectives import log_odds
 
 Classes = str | int | Sequence[int] | Tensor
@@ -170,7 +170,7 @@ def gradient_of(network: Network, images: Tensor, wanted: Tensor) -> tuple[Tenso
     with torch.enable_grad():
         images = images.detach().requires_grad_(True)
         scores = network.scores(images)
-        (gradient,) = torch.autograd.grad(log_odds(scores, wanted).sum(), images)
+        gradient = gradients.gradient_of(log_odds(scores, wanted).sum(), images)
     return gradient, scores.detach()
 
 

@@ -20,6 +20,7 @@ from labsupport.core import workers
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import Stepwise
 from labsupport.core.network import Box, Network, Pair
+from labsupport.core.network.gradients import gradient_of
 from labsupport.methods.optimize import regularizers
 from labsupport.methods.optimize.objectives import SCORES, Objective, Term, Terms, free_name
 from labsupport.methods.optimize.optimizers import (
@@ -287,7 +288,7 @@ def _passes(
             total = _weighted(terms)
         gradient = parameters.new_empty(0)
         if size is None:
-            (gradient,) = torch.autograd.grad(total.sum(), moving)
+            gradient = gradient_of(total.sum(), moving)
             size = mean_absolute(gradient)
     chances = _probability(objective, activations)
     values = {name: term.value.detach() for name, term in terms.items()}

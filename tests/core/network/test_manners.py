@@ -1,0 +1,128 @@
+"""Manners of students' networks that were answered wrongly once, or crashed."""
+
+import keyword
+
+import pytest
+import torch
+import toys
+from torch import nn
+from torch.nn import functional as F
+
+from labsupport.core import network as networks
+from labsupport.core.errors import BadSetting, CannotTrace
+from labsupport.core.network import receptive_box
+from labsupport.methods import backprop, fooling, occlusion, optimize, saliency
+
+
+class Small(nn.Module):
+    def __init__(self, classes: int = 5) -> None:
+        super().__init__()
+        self.c, self.f = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.f(self.c(x).relu().mean((2, 3)))
+
+
+def wrapped(module: nn.Module, **settings) -> networks.Network:
+    return networks.wrap(module.eval(), mean=0, std=1, **({"input_size": 32} | settings))
+
+
+def made(forward, classes: int = 5) -> nn.Module:
+    """A small network whose answer goes through a function."""
+    kind = type(
+        "Made", (Small,), {"forward": lambda self, x: forward(self, Small.forward(self, x))}
+    )
+    return toys.seeded(lambda: kind(classes))
+
+
+@pytest.mark.parametrize("last", [lambda _, s: F.log_softmax(s, 1), lambda _, s: s.log_softmax(-1)])
+def test_a_score_is_what_goes_into_a_last_log_softmax(last):
+    module, image = made(last), toys.image(32, 32)
+    network = wrapped(module)
+    assert "ends in a log_softmax" in " ".join(network.notes)
+    assert torch.allclose(network(image), Small.forward(module, image), atol=1e-6)
+    asking = image.clone().requires_grad_(True)
+    (expected,) = torch.autograd.grad(Small.forward(module, asking)[0, 2], asking)
+    found = backprop.gradient(network, image, 2).values
+    assert float((found - expected).norm() / expected.norm()) < 1e-4
+
+
+@pytest.mark.parametrize("last", [lambda _, s: s.squeeze(1), lambda _, s: s.view(-1).sigmoid()])
+def test_a_number_for_each_image_on_the_way_has_a_field(last):
+    network = wrapped(made(last, classes=1), categories=["no", "yes"])
+    assert network.layer("c").receptive_field == (3, 3)
+    assert receptive_box(network, "c", (4, 5), (32, 32)) == (4, 3, 7, 6)
+    assert network.layers[-1].receptive_field is not None
+    occluded = occlusion.occlusion_map(network, toys.image(32, 32), 1, window=8, stride=8)
+    assert bool(occluded.values["score"].isfinite().all())
+
+
+def test_parts_may_be_called_as_words_of_python():
+    class Heads(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = nn.ModuleDict({word: nn.Linear(8, 4) for word in keyword.kwlist})
+            self.register_parameter("lambda", nn.Parameter(torch.tensor(2.0)))
+
+        def forward(self, x):
+            codes = self.c(x).relu().mean((2, 3)) * getattr(self, "lambda")
+            return {"logits": self.heads["class"](codes), "box": self.heads["None"](codes)}
+
+    module, image = toys.seeded(Heads), toys.image(32, 32)
+    network = wrapped(module)
+    assert torch.allclose(network(image), module(image)["logits"], atol=1e-6)
+    assert network.layer("heads.class").shape == (4,)
+
+
+class Cut(Small):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+def test_where_no_gradient_leads_to_the_image_that_is_said():
+    network, image = wrapped(toys.seeded(Cut)), toys.image(32, 32)
+    for ask in (
+        lambda: backprop.gradient(network, image, 1),
+        lambda: backprop.smooth_gradient(network, image, 1, samples=2),
+        lambda: backprop.integrated_gradients(network, image, 1),
+        lambda: fooling.fgsm(network, image),
+        lambda: fooling.pgd(network, image, steps=2),
+        lambda: fooling.sign_line(network, image, points=3),
+        lambda: fooling.minimal_perturbation(network, image, "class 1"),
+        lambda: saliency.saliency_map(network, image, 1),
+        lambda: optimize.visualize(network, 1, steps=2, size=32),
+    ):
+        with pytest.raises(BadSetting, match="no gradient leads"):
+            ask()
+    assert bool(occlusion.occlusion_map(network, image, 1, window=8).values["score"].any())
+
+
+@pytest.mark.parametrize(
+    "last",
+    [lambda _, s: s.argmax(1), lambda _, s: s.topk(3), lambda _, s: F.one_hot(s.argmax(1), 5)],
+)
+def test_an_answer_that_has_decided_already_is_refused(last):
+    with pytest.raises(CannotTrace, match="give back the scores"):
+        wrapped(made(last))
+
+
+def test_channels_may_stand_before_or_after_a_size():
+    for given in ((3, 24, 32), (24, 32, 3), (24, 32), (1, 24, 32)):
+        assert wrapped(toys.seeded(Small), input_size=given).input_size == (24, 32)
+
+
+def test_a_deformed_convolution_does_not_end_the_process():
+    from torchvision.ops import deform_conv2d
+
+    class Deformed(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.offsets = nn.Conv2d(3, 18, 3, padding=1)
+
+        def forward(self, x):
+            maps = deform_conv2d(x, self.offsets(x), self.c.weight, padding=1)
+            return self.f(maps.relu().mean((2, 3)))
+
+    network = wrapped(toys.seeded(Deformed))
+    assert network.layers[-1].kind == "linear"
