@@ -16,6 +16,8 @@ from labsupport.core.network import Box, Network, Pair, Target, TargetLike, rece
 from labsupport.methods.optimize.loop import CLEAR, STARTS, Frame, Problem, Recipe, State, optimize
 from labsupport.methods.optimize.objectives import Objective, TargetValue, nodes_of
 
+_ROUNDING = 1e-4  # of a layer's largest activation: sums in another order
+
 
 @framed
 def visualize(
@@ -80,8 +82,9 @@ def _prepare(network: Network, objective: Objective, wanted: _Wanted) -> tuple[P
     size = _size(network, wanted)
     network.shapes(size, nodes_of(network, whole.layers))  # refuses, in words, what does not fit
     count, box, around, seen = _count(whole, wanted), None, None, size
-    if isinstance(whole, TargetValue) and whole.place is not None:
-        box, bound = _window(network, whole, size)
+    cut = _cut(network, whole, size)
+    if cut is not None:
+        box, bound = cut
         around = _start_image(network, wanted.start, size)
         seen = (box[3] - box[1], box[2] - box[0])
     mean = torch.tensor(network.mean, device=network.device).view(1, 3, 1, 1)
@@ -119,6 +122,31 @@ def _count(objective: Objective, wanted: _Wanted) -> int:
         words = ", ".join(f"{count} {name}" for name, count in several.items())
         raise BadSetting(f"{words} do not fit together: one for each image, or one for all")
     return max(counts.values())
+
+
+def _cut(network: Network, target: Objective, size: Pair) -> tuple[Box, TargetValue] | None:
+    """What a neuron sees of its picture, if its layer says there what it says of the whole one.
+
+    Where maps are enlarged, or a layer looks at its places or at the picture's size, it may not.
+    """
+    if not isinstance(target, TargetValue) or target.place is None:
+        return None
+    layer, position = target.place
+
+    def alike() -> bool:
+        (left, top, right, bottom), moved = _window(network, target, size)
+        image = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(0))
+        up_to = network.up_to(layer)
+        with torch.no_grad():
+            maps, part = up_to(image)[0], up_to(image[:, :, top:bottom, left:right])[0]
+        one, other = maps[(..., *position)], part[(..., *moved.place[1])]  # type: ignore[index]
+        return bool((one - other).abs().amax() <= _ROUNDING * maps.abs().amax())
+
+    try:
+        same = network.remember(("alike in a cut", layer, position, size), alike, keep=64)
+    except (RuntimeError, IndexError, ValueError):  # the cut is too small for the network
+        same = False
+    return _window(network, target, size) if same else None
 
 
 def _window(network: Network, target: TargetValue, size: Pair) -> tuple[Box, TargetValue]:

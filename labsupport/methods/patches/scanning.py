@@ -339,6 +339,11 @@ def _spans(network: Network, layer: str, size: Pair, shape: Pair) -> tuple[Numbe
         return np.array([[top, bottom]]), np.array([[left, right]])
     down = [receptive_box(network, layer, (row, 0), size)[1::2] for row in range(shape[0])]
     across = [receptive_box(network, layer, (0, column), size)[0::2] for column in range(shape[1])]
+    for row, column in {(shape[0] - 1, shape[1] - 1), (shape[0] // 2, shape[1] // 3)}:
+        left, top, right, bottom = receptive_box(network, layer, (row, column), size)
+        if (down[row], across[column]) != ((top, bottom), (left, right)):
+            # its rows are the image's columns, or the like: all, as where nothing is known
+            return np.array([(0, size[0])] * shape[0]), np.array([(0, size[1])] * shape[1])
     return np.array(down), np.array(across)
 
 

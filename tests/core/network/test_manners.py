@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, CannotTrace
 from labsupport.core.network import receptive_box
-from labsupport.methods import backprop, fooling, occlusion, optimize, saliency
+from labsupport.methods import backprop, fooling, occlusion, optimize, patches, saliency
 
 
 class Small(nn.Module):
@@ -126,3 +126,44 @@ def test_a_deformed_convolution_does_not_end_the_process():
 
     network = wrapped(toys.seeded(Deformed))
     assert network.layers[-1].kind == "linear"
+
+
+class Enlarging(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(8, 8, 2, 2)
+
+    def forward(self, x):
+        return self.f(self.up(self.c(x).relu()).relu().mean((2, 3)))
+
+
+class Places(Small):
+    def forward(self, x):
+        rows = torch.linspace(-1, 1, x.shape[2], device=x.device).view(1, 1, -1, 1)
+        return self.f(self.c(x + rows).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize(("kind", "layer"), [(Enlarging, "up"), (Places, "c")])
+def test_a_neurons_value_is_that_of_the_whole_picture(kind, layer):
+    module, values = toys.seeded(kind), []
+    network = wrapped(module)
+    getattr(module, layer).register_forward_hook(lambda *given: values.append(given[2]))
+    for place in ((10, 20), (10, 21), (11, 21), (31, 0)):
+        frame = optimize.visualize(network, (layer, 0, place), steps=3, size=32)
+        module(frame.image)
+        assert float(frame.score) == pytest.approx(values[-1][0, 0][place].item(), abs=1e-5)
+
+
+class Turned(Small):
+    def forward(self, x):
+        return self.f(self.c(x.transpose(2, 3)).relu().mean((2, 3)))
+
+
+def test_patches_of_a_map_that_lies_across_contain_what_they_answer_to():
+    network, image = wrapped(toys.seeded(Turned)), toys.image(32, 32)
+    found = patches.top_patches(network, "c", image, k=1)
+    for box, place in zip(found.boxes[:, 0].tolist(), found.positions[:, 0].tolist(), strict=True):
+        inner = receptive_box(network, "c", tuple(place), (32, 32))
+        ends = zip((1, 1, -1, -1), box, inner, strict=True)
+        assert all(sign * outer <= sign * one for sign, outer, one in ends)
