@@ -50,7 +50,10 @@ class Ending:
         if self.squashed == "logarithm":
             told.append("it gives probabilities: their logarithms are its scores here")
         elif self.squashed:
-            told.append(f"it ends in a {self.squashed}: what goes into that are its scores here")
+            words = f"it ends in a {self.squashed}: what goes into that are its scores here"
+            if self.squashed == "sigmoid" and not self.one_logit:
+                words += ", and probabilities add up to 1 (it says yes or no to each class)"
+            told.append(words)
         if self.one_logit:
             told.append("it gives one logit z: its scores here are (0, z), for two classes")
         return tuple(told)

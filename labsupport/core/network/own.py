@@ -176,6 +176,11 @@ def _normalization(mean: Numbers, std: Numbers) -> tuple[tuple[float, ...], tupl
             "mean and std are three numbers each (red, green, blue), or one each, (0.5,), for a "
             f"network of grey images; std is above 0. These are {mean!r} and {std!r}"
         )
+    if max(map(abs, means)) > 2:
+        raise BadSetting(
+            f"mean={mean!r} is for pixels from 0 to 255; pictures here go from 0 to 1: divide mean "
+            "and std by 255"
+        )
     return means, stds
 
 

@@ -167,3 +167,22 @@ def test_patches_of_a_map_that_lies_across_contain_what_they_answer_to():
         inner = receptive_box(network, "c", tuple(place), (32, 32))
         ends = zip((1, 1, -1, -1), box, inner, strict=True)
         assert all(sign * outer <= sign * one for sign, outer, one in ends)
+
+
+def test_a_mean_of_grey_values_from_0_to_255_is_refused():
+    for mean, std in (((123.7, 116.3, 103.5), (58.4, 57.1, 57.4)), ((104, 117, 123), 1)):
+        with pytest.raises(BadSetting, match="divide mean and std by 255"):
+            networks.wrap(toys.seeded(Small), mean=mean, std=std, input_size=32)
+
+
+def test_the_scores_are_found_by_the_names_that_people_give_them():
+    for key in ("pred", "y_hat", "class_logits", "cls", "prediction"):
+        module = made(lambda self, s, key=key: {"features": s * 3, key: s, "z": s + 1})
+        image = toys.image(32, 32)
+        assert torch.allclose(wrapped(module)(image), Small.forward(module, image), atol=1e-6), key
+
+
+def test_yes_or_no_for_each_class_is_said_to_be_no_probability_here():
+    notes = " ".join(wrapped(made(lambda _, s: s.sigmoid())).notes)
+    assert "ends in a sigmoid" in notes
+    assert "yes or no to each class" in notes
