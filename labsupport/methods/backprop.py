@@ -359,12 +359,12 @@ def randomized(network: Network, layer: str, *, seed: int = 0) -> Network:
     Errors: `UnknownLayer`.
     """
     network.need_graph("random weights down to a layer")
-    down_to = network.layer(layer).title
-    changed = network.copy(source=f"{network.source}, random down to {down_to}")
-    wanted = network.node(layer).name
+    down_to = network.node(layer, for_weights=True)
+    title = network.layer_of(down_to).title
+    changed = network.copy(source=f"{network.source}, random down to {title}")
     for node in reversed(changed.graph.graph.nodes):
         _redraw(changed, node, seed)
-        if node.name == wanted:
+        if node.name == down_to.name:
             return changed
     return changed
 
@@ -420,7 +420,7 @@ def _randomizations(
     yield _compared("", 0, learned, before, 0.0)
     changed = network.copy(source=f"{network.source}, made random")
     layers = weighted_layers(network)
-    names = {network.node(layer).name: layer for layer in layers}
+    names = {network.node(layer, for_weights=True).name: layer for layer in layers}
     for node in reversed(changed.graph.graph.nodes):
         _redraw(changed, node, seed)
         if node.name in names:

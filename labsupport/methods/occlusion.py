@@ -342,9 +342,7 @@ def _checked_views(views: Sequence[str], target: Target) -> tuple[str, ...]:
 def _unit(network: Network, image: Tensor, view: str) -> Target:
     """The feature map of a view of activity: the one named, or the strongest of the layer."""
     _, layer, channel = (*view.split(":"), "", "")[:3]
-    place = network.layer(layer) if layer else _last_maps(network)
-    if not place.has_map:
-        raise BadSetting(f"{place.title} has no feature maps: name a layer that has")
+    place = network.with_maps(layer) if layer else _last_maps(network)
     if channel:
         if not channel.isdecimal():
             raise BadSetting(f"{view!r} names no channel: write it as 'activity:{layer}:12'")
@@ -495,9 +493,13 @@ class _PlainEngine:
 
     def __init__(self, experiment: _Experiment) -> None:
         self._experiment = experiment
-        self.how = (
-            f"plain batches: {experiment.network.name} has layers that see the whole image early on"
-        )
+        network = experiment.network
+        self.how = f"plain batches: {network.name} has layers that see the whole image early on"
+        if network.one_by_one:
+            self.how = (
+                f"image by image: what {network.name} says of one may depend on the others of a "
+                "batch"
+            )
         self.clean = self._answers(experiment.image)
 
     def make(self) -> Callable[[Chunk], list[Tensor]]:

@@ -78,7 +78,7 @@ def _convolution_at(network: Network, layer: str | None) -> Operation:
         raise BadSetting(f"{network.name} has no convolution, so it has no filters")
     if layer is None:
         return convolutions[0]
-    operation = network.operation(network.node(layer))
+    operation = network.operation(network.node(layer, for_weights=True))
     if operation.kind != "conv":
         titles = [network.layer_of(one.node).title for one in convolutions]
         close = ", ".join(nearest(layer, titles))

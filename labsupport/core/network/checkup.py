@@ -15,7 +15,7 @@ from labsupport.core.errors import CannotRecord, CannotTrace
 from labsupport.core.network import copies, endings, graphs, rewrites, tracing
 from labsupport.core.network.opaque import opaque
 from labsupport.core.network.operations import Pair
-from labsupport.core.network.tracing import BATCH, Origin, Traced
+from labsupport.core.network.tracing import BATCH, MIXES, Origin, Traced
 
 _NEAR = 1e-4  # of the largest score: rounding, where the same sums are added in another order
 _NOTHING = 1e-6  # what rounding leaves of a score or a gradient that is 0
@@ -68,12 +68,10 @@ def examined(traced: Traced, size: Pair) -> Traced:
             graph = origin.recorded(size)
             traced = replace(traced, graph=graph, notes=(*traced.notes, *origin.ending.notes()))
         own = _own_answers(origin, size)
-        if traced.opaque:
-            told = list(own.notes)
-        else:
+        if not traced.opaque:
             _check_same_scores(answer, _recorded(traced, size), origin.example(size), origin.title)
-            told = _compared(_recorded(traced, own.size), own, origin.title)
-    return replace(traced, notes=(*traced.notes, *told))
+            _compare(_recorded(traced, own.size), own, origin.title)
+    return replace(traced, notes=(*traced.notes, *own.notes))
 
 
 @dataclass(frozen=True)
@@ -107,22 +105,20 @@ def _own_answers(origin: Origin, size: Pair) -> _Own:
             again = origin(images)
     _check_repeats(both, again, origin.title)
     at = (images.shape[2], images.shape[3])
-    return _Own(at, images, both, both[:1] if alone is None else alone, gradient, tuple(told))
+    alone = both[:1] if alone is None else alone
+    if not _near(alone, both[:1]):
+        told.insert(0, MIXES)
+    return _Own(at, images, both, alone, gradient, tuple(told))
 
 
-def _compared(answers: Answers, own: _Own, title: str) -> list[str]:
-    """Hold a graph's answers against the module's own; what is to be noted."""
-    notes = []
+def _compare(answers: Answers, own: _Own, title: str) -> None:
+    """Hold a graph's answers against the module's own."""
     _check_same_scores(own.both, answers, own.images, title)
     _check_same_scores(own.alone, answers, own.images[:1], title)
-    separate = _near(own.alone, own.both[:1])
-    if not separate:
-        notes.append("what it says of an image depends on the others beside it")
     if own.gradient is not None:
-        for count in (BATCH, 1) if separate else (BATCH,):
+        for count in (BATCH,) if MIXES in own.notes else (BATCH, 1):
             found = _gradient(answers, own.images[:count])[1]
             _check_same_gradient(own.gradient[:count], found, title)
-    return [*notes, *own.notes]
 
 
 def _recorded(traced: Traced, size: Pair) -> Answers:

@@ -77,6 +77,20 @@ def between(whole: fx.GraphModule, given: Sequence[fx.Node], wanted: fx.Node) ->
     return fx.GraphModule(whole, graph)
 
 
+class OneByOne(nn.Module):
+    """A part that gets one image at a time: its answer would depend on the others beside it."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, images: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, ...]:
+        each = [self.part(one, *rest) for one in images.split(1)]
+        if len(each) == 1:  # concatenated, the values would not lead to each other any more
+            return tuple(each[0])
+        return tuple(torch.cat(values) for values in zip(*each, strict=True))
+
+
 class _Quietly(nn.Module):
     """A part whose errors are not printed: a graph module that is called would show its code."""
 

@@ -103,7 +103,7 @@ class Plan:
         """Whether windows can do it: convolutions, pools, element-wise operations, concatenation
         and addition, and after them a head of global pooling, flattening and linear layers."""
         whole = {"adaptive_pool", "flatten", "dropout", "identity"}
-        if self.network.opaque:
+        if self.network.one_by_one:
             return False
         head = [one for one in self.operations if one.node in self.dense]
         return all(one.kind in whole or self.shapes[one.node][2:] in ((), (1, 1)) for one in head)

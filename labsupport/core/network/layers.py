@@ -192,8 +192,14 @@ class Target:
 
 
 def at_or_mean(maps: torch.Tensor, position: Pair | None) -> torch.Tensor:
-    """(N,) or (N, H, W) at a position, or averaged over all."""
+    """(N,) or (N, H, W) at a position, or averaged over all.
+
+    Errors: `BadSetting` for a position that is not there.
+    """
     if position is not None:
+        height, width = maps.shape[1:]
+        if position[0] >= height or position[1] >= width:
+            raise BadSetting(f"a map of {height} x {width} positions has no {position}")
         return maps[:, position[0], position[1]]
     return maps.flatten(1).mean(1) if maps.ndim > 1 else maps
 

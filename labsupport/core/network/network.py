@@ -26,8 +26,9 @@ from labsupport.core.network.layers import Fields, Layer, Target, checked_positi
 from labsupport.core.network.opaque import OpaquePart
 from labsupport.core.network.operations import Operation, Pair, Size, operation
 from labsupport.core.network.probing import KNOWN, Reads, probed, trial_sizes
+from labsupport.core.network.recorder import SHAPE, TYPE
 from labsupport.core.network.students_lines import line_of
-from labsupport.core.network.tracing import Origin, Traced
+from labsupport.core.network.tracing import BATCH, MIXES, Origin, Traced
 
 T = TypeVar("T")
 _REFUSALS = (RuntimeError, ValueError, AssertionError)  # how a layer says that shapes do not fit
@@ -165,12 +166,22 @@ class Network:
         Given images of another size, it computes the same layers of the network `at` that size.
         """
         with self._lock:
-            if nodes not in self._parts and self.opaque:
-                self._parts[nodes] = OpaquePart(self.graph, nodes)
-            elif nodes not in self._parts:
-                part = rewrites.optimized(graphs.subgraph(self.graph, nodes))
-                self._parts[nodes] = SizedPart(self, nodes, part) if self._traced.guards else part
+            if nodes not in self._parts:
+                part = self._part(nodes)
+                self._parts[nodes] = graphs.OneByOne(part) if self.one_by_one else part
             return self._parts[nodes]
+
+    def _part(self, nodes: tuple[fx.Node, ...]) -> nn.Module:
+        if self.opaque:
+            return OpaquePart(self.graph, nodes)
+        part = rewrites.optimized(graphs.subgraph(self.graph, nodes))
+        return SizedPart(self, nodes, part) if self._traced.guards else part
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each image is computed alone, for the module's answer to it depends on the others
+        of a batch, or goes by numbers, of which nobody knows whose they are."""
+        return bool(self.opaque) or MIXES in self.notes
 
     def need_graph(self, what: str) -> None:
         """Raise `BadSetting` for an opaque network: what is asked for, in words, needs a graph."""
@@ -356,13 +367,13 @@ class Network:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Every layer, in execution order."""
-        return tuple(self._layers.values())
+        """Every layer, in execution order: what gives real numbers, a row for each image."""
+        return tuple(one for node, one in self._layers.items() if node not in self._unread)
 
     def layer(self, name: str) -> Layer:
         """A layer by its slide name ("fire5", "conv5_1") or PyTorch's dotted one.
 
-        Errors: `UnknownLayer` with the three nearest names.
+        Errors: as `node`.
         """
         return self._layers[self.node(name)]
 
@@ -370,8 +381,12 @@ class Network:
         """The layer that a node of `graph` is."""
         return self._layers[node]
 
-    def node(self, layer: str) -> fx.Node:
-        """The node of `graph` that computes a layer."""
+    def node(self, layer: str, *, for_weights: bool = False) -> fx.Node:
+        """The node of `graph` that computes a layer.
+
+        Errors: `UnknownLayer` with the three nearest names; and for a layer that gives anything but
+        real numbers, a row for each image, unless it is asked for its weights.
+        """
         node = self._by_name.get(layer)
         if node is None:
             titles = [name for known in self.layers for name in (known.name, *known.aliases)]
@@ -380,7 +395,44 @@ class Network:
                 f"{self.name} has no layer {layer!r}; the nearest names are {close} "
                 "(network.layers lists all)"
             )
+        if node in self._unread and not for_weights:
+            raise errors.UnknownLayer(self._why_unread(node))
         return node
+
+    def _why_unread(self, node: fx.Node) -> str:
+        """What a layer gives that no method reads, and the layers beside it that work."""
+        return (
+            f"the layer {self._layers[node].title!r} of {self.name} gives {self._unread[node]}; "
+            "methods look into layers that give real numbers, a row for each image. "
+            f"{self._beside(node, lambda _: True)}"
+        )
+
+    def _beside(self, node: fx.Node, fits: Callable[[Layer], bool]) -> str:
+        """The layers that fit next before and after a node, in words."""
+        own, known = self._layers[node], self.layers
+        order = list(self._layers.values())
+        place = order.index(own)
+        before = [one.title for one in order[:place] if one in known and fits(one)]
+        after = [one.title for one in order[place + 1 :] if one in known and fits(one)]
+        near = " and ".join([*before[-1:], *after[:1]])
+        return f"Layers near it that work: {near or 'none'} (network.layers lists all)"
+
+    def with_maps(self, name: str, *, or_vector: bool = False) -> Layer:
+        """A layer with feature maps or, if that will do, with one number for each channel.
+
+        Errors: `UnknownLayer`; `BadSetting` names layers that have them.
+        """
+        layer = self.layer(name)
+
+        def fits(one: Layer) -> bool:
+            return one.has_map or (or_vector and len(one.shape) == 1)
+
+        if not fits(layer):
+            raise BadSetting(
+                f"{layer.title} gives numbers of shape {layer.shape}, and no feature maps "
+                f"(channels, rows, columns). {self._beside(self.node(name), fits)}"
+            )
+        return layer
 
     def operation(self, node: fx.Node) -> Operation:
         """What a node of `graph` does."""
@@ -428,10 +480,24 @@ class Network:
         }
 
     @functools.cached_property
+    def _unread(self) -> Mapping[fx.Node, str]:
+        """The layers that no method can look into, each with what it gives, in words."""
+        shapes, found = self.shapes(self.input_size), {}
+        for node in self._layers:
+            numbers = node.meta.get(TYPE, torch.float32)
+            if not numbers.is_floating_point:
+                kinds = {torch.bool: "true or false"}
+                whole = "complex numbers" if numbers.is_complex else "whole numbers"
+                found[node] = kinds.get(numbers, whole)
+            elif (shapes[node][0], node.meta.get(SHAPE, (BATCH,))[0]) != (1, BATCH):
+                found[node] = f"numbers of shape {shapes[node]} for one image"
+        return found
+
+    @functools.cached_property
     def _by_name(self) -> dict[str, fx.Node]:
         """Every name of every layer; a container's name means the last layer in it."""
         by_name: dict[str, fx.Node] = {}
-        for node, layer in self._layers.items():
+        for node, layer in sorted(self._layers.items(), key=lambda one: one[0] not in self._unread):
             parts = layer.name.split(".")
             for depth in range(1, len(parts)):
                 by_name[".".join(parts[:depth])] = node

@@ -55,7 +55,7 @@ def opaque(origin: Origin, size: Pair, reason: str) -> Traced:
     graph.output(scores)
     note = (
         f"{reason}. So it is opaque: scores, gradients and what its modules give are its own, but "
-        "what leads from one layer to the next is not known"
+        "what leads from one layer to the next is not known, and each image is computed alone"
     )
     notes = (*origin.notes, *origin.ending.notes(), note)
     return Traced(fx.GraphModule(modules, graph), origin, notes, reason)
@@ -71,7 +71,9 @@ def _given(origin: Origin, images: torch.Tensor) -> list[tuple[tuple[str, int], 
         def hook(module: nn.Module, _: Any, result: Any) -> None:
             call = calls[name]
             calls[name] += 1
-            if isinstance(result, torch.Tensor) and result.ndim > 1 and len(result) == BATCH:
+            if not isinstance(result, torch.Tensor) or not result.is_floating_point():
+                return
+            if result.ndim > 1 and len(result) == BATCH:
                 given.append(((name, call), module_kind(module), tuple(result.shape)))
 
         return hook

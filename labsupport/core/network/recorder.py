@@ -27,6 +27,7 @@ from labsupport.core.network.sizes import READ, SizeNumber, SizeTuple
 from labsupport.core.network.students_lines import students_line
 
 SHAPE = "shape"  # in the meta of a node: its tensor's shape in the recorded run
+TYPE = "type"  # and the type of its numbers
 
 _DECISIONS = {"__bool__", "__contains__", "equal", "allclose", "is_nonzero"}
 _VIEWS = {"view", "squeeze", "unsqueeze", torch.flatten, torch.squeeze, torch.unsqueeze}
@@ -270,6 +271,7 @@ class Recorder(TorchFunctionMode):
         self._tensors[id(tensor)], self._nodes[id(tensor)] = tensor, node
         with self.unseen():
             node.meta[SHAPE] = tuple(tensor.shape)
+            node.meta[TYPE] = tensor.dtype
 
     def _name(self, node: fx.Node, name: str) -> None:
         node.meta[LAYER_NAME] = self._names.new(".".join(filter(None, [self._scopes[-1], name])))

@@ -64,7 +64,9 @@ def part_with_rules(network: Network, node: fx.Node, rules: Sequence[str]) -> Pa
             whole = _RuledRun(network.part((node,)))
             return PartWithRules(whole, whole.count(network), elsewhere)
         part = rewrites.optimized(graphs.subgraph(network.graph, (node,)), reorder=plain)
-        return PartWithRules(*_with_rules(part, plain), elsewhere)
+        ruled, relus = _with_rules(part, plain)
+        run = graphs.OneByOne(ruled) if network.one_by_one else ruled
+        return PartWithRules(run, relus, elsewhere)
 
     def elsewhere(size: Pair) -> PartWithRules:
         there = network.at(size)
@@ -98,8 +100,8 @@ def _check_rules(rules: Sequence[str]) -> None:
 
 
 def _check_relus(network: Network, part: PartWithRules) -> None:
-    graph = getattr(part.module, "graph", None)
-    nodes = graph.nodes if isinstance(graph, fx.Graph) else ()
+    graphs_ = [one.graph for one in part.module.modules() if isinstance(one, fx.GraphModule)]
+    nodes = [node for graph in graphs_ for node in graph.nodes]
     called = {str(node.target) for node in network.graph.graph.nodes if node.op == "call_module"}
     for node in nodes:
         if node.op == "call_module" and _hides_relu(network.graph, str(node.target), called):

@@ -26,6 +26,7 @@ from labsupport.core.network.students_lines import line_of
 
 # Images in an example. Of one alone, the sides of length 1 could not be told from the batch.
 BATCH = 2
+MIXES = "what it says of an image depends on the others beside it: each is computed alone here"
 _SCORES = (  # in a dictionary or named tuple of results
     *("logits", "class_logits", "scores", "out", "output", "outputs", "predictions"),
     *("prediction", "preds", "pred", "y_hat", "cls", "classes", "head"),

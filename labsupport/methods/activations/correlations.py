@@ -90,6 +90,8 @@ def similarity(
     """
     if isinstance(layers, str) or not layers:
         raise UnknownLayer('name at least one layer, in a list: layers=["fire5", "fire9"]')
+    for layer in layers:
+        network.with_maps(layer, or_vector=True)
     network.check(images)
     before = images.detach()
     if isinstance(change, Tensor):

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from labsupport.core.errors import BadSetting
-from labsupport.core.network import Network, Target, TargetLike
+from labsupport.core.network import Network, Target, TargetLike, graphs
 from labsupport.methods.activations.correlations import pooled_means
 
 # Two pictures
@@ -85,25 +85,25 @@ def class_votes(network: Network, images: Tensor, unit: TargetLike) -> Votes:
         pixels = network.send(images.detach())
         clean = network.part((network.output,))(pixels)[0]
         node = network.node_of(target)
-        silenced = network.remember(("silencing", node), lambda: _silencing(network, node))(
-            pixels, target
-        )
+        part = network.remember(("silencing", node), lambda: _silencing(network, node))
+        silenced = part(pixels, target)[0]
     return Votes(target, clean.float().cpu(), silenced.float().cpu())
 
 
-def _silencing(network: Network, node: fx.Node) -> fx.GraphModule:
-    """(images, target) -> scores, with the target's activations at this node set to zero."""
+def _silencing(network: Network, node: fx.Node) -> nn.Module:
+    """(images, target) -> (scores,), with the target's activations at this node set to zero."""
     graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
     for one in network.graph.graph.nodes:
         if one.op == "output":
-            graph.output(copies[network.output])
+            graph.output((copies[network.output],))
             continue
         copies[one] = graph.node_copy(one, copies.__getitem__)
         if one.op == "placeholder":
             target = graph.placeholder("target")
         if one is node:
             copies[one] = graph.call_function(_without, (copies[one], target))
-    return fx.GraphModule(network.graph, graph)
+    part = fx.GraphModule(network.graph, graph)
+    return graphs.OneByOne(part) if network.one_by_one else part
 
 
 def _without(activations: Tensor, target: Target) -> Tensor:

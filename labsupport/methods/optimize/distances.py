@@ -87,12 +87,11 @@ class GramDistance(Distance):
     @classmethod
     def to(cls, network: Network, layer: str, images: Tensor) -> GramDistance:
         """The distance to the Gram matrices of these images (N, 3, H, W)."""
+        network.with_maps(layer)
         return cls(layer, _gram(codes_of(network, layer, images)).cpu())
 
     def bound(self, network: Network) -> objectives.Objective:
-        layer = network.layer(str(self.layer))
-        if not layer.has_map:
-            raise BadSetting(f"{layer.title} has no map, so it has no Gram matrix")
+        layer = network.with_maps(str(self.layer))
         if self.wanted.shape[1:] != (layer.shape[0], layer.shape[0]):
             raise BadSetting(
                 f"a Gram matrix of {layer.title} is {layer.shape[0]} x {layer.shape[0]}, "

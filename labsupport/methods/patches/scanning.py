@@ -112,7 +112,7 @@ class Units:
     """
 
     def __init__(self, network: Network, layer: str, channels: Channels) -> None:
-        described = network.layer(layer)
+        described = network.with_maps(layer, or_vector=True)
         self.network, self.layer = network, described.name
         self.chosen = _chosen(channels, described.shape[0], described.title)
         self._up_to = network.up_to(layer)

@@ -9,9 +9,22 @@ from torch import nn
 from torch.nn import functional as F
 
 from labsupport.core import network as networks
-from labsupport.core.errors import BadSetting, CannotTrace
+from labsupport.core.errors import BadSetting, CannotTrace, UnknownLayer
 from labsupport.core.network import receptive_box
-from labsupport.methods import backprop, fooling, occlusion, optimize, patches, saliency
+from labsupport.methods import (
+    activations,
+    backprop,
+    codes,
+    dream,
+    fooling,
+    inversion,
+    occlusion,
+    optimize,
+    patches,
+    saliency,
+    style,
+    twins,
+)
 
 
 class Small(nn.Module):
@@ -167,6 +180,133 @@ def test_patches_of_a_map_that_lies_across_contain_what_they_answer_to():
         inner = receptive_box(network, "c", tuple(place), (32, 32))
         ends = zip((1, 1, -1, -1), box, inner, strict=True)
         assert all(sign * outer <= sign * one for sign, outer, one in ends)
+
+
+class Gate(Small):
+    def forward(self, x):
+        maps = self.c(x)
+        return self.f((maps * (maps > 0.3)).mean((2, 3)))
+
+
+class Indices(Small):
+    def forward(self, x):
+        most, places = F.max_pool2d(self.c(x), 2, return_indices=True)
+        return self.f(F.max_unpool2d(most, places, 2).relu().mean((2, 3)))
+
+
+class Waves(Small):
+    def forward(self, x):
+        waves = torch.fft.rfft2(self.c(x)) * (1 + 0.1j)
+        return self.f(torch.fft.irfft2(waves, s=x.shape[2:]).relu().mean((2, 3)))
+
+
+class PlacesFirst(Small):
+    def forward(self, x):
+        return self.f(self.c(x).flatten(2).permute(2, 0, 1).tanh().mean(0))
+
+
+class Patches(Small):
+    def forward(self, x):
+        both = torch.cat(x.chunk(2, 3))
+        return self.f(sum(self.c(both).relu().mean((2, 3)).chunk(2)))
+
+
+READING = {
+    "activations": lambda n, layer, x: n.activations(x, [layer]),
+    "similarity": lambda n, layer, x: activations.similarity(n, x, 1 - x, [layer]),
+    "changes": lambda n, layer, x: activations.unit_changes(n, x, 1 - x, layer),
+    "votes": lambda n, layer, x: activations.class_votes(n, x, (layer, 1)),
+    "gradient": lambda n, layer, x: backprop.gradient(n, x, (layer, 1)),
+    "codes": lambda n, layer, x: codes.codes(n, x, layer),
+    "dream": lambda n, layer, x: dream.dream(n, x, layer, recipe=dream.DreamRecipe(iterations=1)),
+    "inversion": lambda n, layer, x: inversion.encode(n, x, layer),
+    "occlusion": lambda n, layer, x: occlusion.occlusion_map(n, x, (layer, 1), window=16),
+    "signs": lambda n, layer, x: occlusion.sign_changes(n, x, (0, 0, 9, 9), layer),
+    "visualization": lambda n, layer, x: optimize.visualize(n, (layer, 1), steps=1, size=32),
+    "patches": lambda n, layer, x: patches.top_patches(n, layer, x, k=2),
+    "clusters": lambda n, layer, x: patches.scan(n, layer, x, patches.Cluster(part=1), k=2),
+    "style": lambda n, layer, x: style.style_losses(n, x, 1 - x, [layer]),
+    "twin": lambda n, layer, x: twins.twin(n, x, 1 - x, layer, steps=1),
+    "box": lambda n, layer, _: receptive_box(n, layer, (0, 0)),
+}
+UNREAD = [
+    (Gate, "gt", "true or false"),
+    (Indices, "getitem_1", "whole numbers"),
+    (Waves, "mul", "complex numbers"),
+    (PlacesFirst, "tanh", r"\(1024, 1, 8\) for one image"),
+    (Patches, "relu", r"\(2, 8, 32, 16\) for one image"),
+]
+
+
+@pytest.mark.parametrize(("kind", "layer", "words"), UNREAD)
+def test_what_gives_no_real_numbers_for_each_image_is_no_layer_for_methods(kind, layer, words):
+    network, image = wrapped(toys.seeded(kind)), toys.image(32, 32)
+    assert layer not in [one.name for one in network.layers]
+    for call in READING.values():
+        with pytest.raises(UnknownLayer, match=f"gives .*{words}.* that work: "):
+            call(network, layer, image)
+
+
+def test_methods_of_maps_refuse_what_is_neither_a_map_nor_a_vector():
+    class Tokens(Small):
+        def forward(self, x):
+            return self.f(self.c(x).flatten(2).transpose(1, 2).relu().mean(1))
+
+    network, image = wrapped(toys.seeded(Tokens)), toys.image(32, 32)
+    for name in ("similarity", "patches", "clusters", "style"):
+        with pytest.raises(BadSetting, match=r"\(1024, 8\).*near it that work: .*c"):
+            READING[name](network, "relu", image)
+    with pytest.raises(BadSetting, match=r"32 x 32 positions has no \(40, 1\)"):
+        optimize.visualize(network, ("c", 1, (40, 1)), steps=1, size=32)
+
+
+class Batch(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8, track_running_stats=False)
+
+    def forward(self, x):
+        return self.f(self.norm(self.c(x)).relu().mean((2, 3)))
+
+
+class Centred(Small):
+    def forward(self, x):
+        means = self.c(x).relu().mean((2, 3))
+        return self.f(means - means.mean(0) / 2)
+
+
+class Cropped(Small):
+    def forward(self, x):
+        maps = self.c(x).relu()
+        row = int(maps.mean((0, 1, 3)).argmax())
+        return self.f(maps[:, :, max(0, row - 3) : row + 4].mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [Batch, Centred, Cropped])
+def test_what_depends_on_its_batch_is_asked_about_one_image_at_a_time(kind):
+    module, pictures = toys.seeded(kind).eval(), toys.image(32, 32, count=3)
+    network = wrapped(module)
+    assert "each" in " ".join(network.notes)
+    asking = pictures.clone().requires_grad_(True)
+    alone = torch.cat([module(one) for one in asking.split(1)])
+    assert torch.allclose(network(pictures), alone, atol=1e-5)
+    (expected,) = torch.autograd.grad(alone[:, 1].sum(), asking)
+    found = backprop.gradient(network, pictures, 1).values
+    assert float((found - expected).norm() / expected.norm()) < 1e-3
+    hidden = occlusion.occlusion_map(network, pictures[:1], 1, window=16, stride=8, fill="black")
+    boxes = [(*rows, *columns) for rows in hidden.rows for columns in hidden.columns]
+    for (top, bottom, left, right), value in zip(
+        boxes, hidden.values["score"].flatten(), strict=True
+    ):
+        picture = pictures[:1].clone()
+        picture[:, :, top:bottom, left:right] = 0
+        assert float(module(picture)[0, 1].detach()) == pytest.approx(float(value), abs=1e-5)
+    if not network.opaque:
+        for ask in (
+            lambda some: activations.class_votes(network, some, ("c", 1)).values,
+            lambda some: backprop.gradient(network, some, 1, rule="guided").values,
+        ):
+            assert torch.equal(ask(pictures)[2:], ask(pictures[2:]))
 
 
 def test_a_mean_of_grey_values_from_0_to_255_is_refused():
