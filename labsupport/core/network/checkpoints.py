@@ -4,8 +4,8 @@ Nothing is ever unpickled into anything but numbers, texts, lists and dictionari
 file holds is passed over, and a file that is a whole module is refused.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def fitted(held: Any, own: Mapping[str, torch.Tensor], path: Path) -> Fitted:
 
     Errors: `WeightsUnavailable` where there are none.
     """
-    found = [_named(state, own, place) for place, state in _states(held)]
+    found = {place: _named(state, own, place) for place, state in _states(held)}
     if not found:
         modules = [key for key, one in _items(held) if isinstance(one, _PassedOver)]
         if modules:
@@ -138,7 +138,19 @@ def fitted(held: Any, own: Mapping[str, torch.Tensor], path: Path) -> Fitted:
             + (f" of {keys}" if keys else "")
             + "; save them with torch.save(module.state_dict(), path)"
         )
-    return max(found, key=lambda one: sum(name in one.state for name in own))
+    count = {place: sum(name in one.state for name in own) for place, one in found.items()}
+    taken = max(count, key=count.__getitem__)
+    same = [place for place in found if place != taken and count[place] == count[taken] > 0]
+    return replace(found[taken], notes=(*found[taken].notes, *_others(same, path)))
+
+
+def _others(places: Sequence[str], path: Path) -> list[str]:
+    """What is to be said of the places of a file that hold weights of the same names as those that
+    were taken."""
+    if not places:
+        return []
+    alone = f"torch.save(torch.load({path.name!r}){places[0]}, 'other.pth')"
+    return [f"{' and '.join(places)} of the file would fit as well: to load that, {alone}"]
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:

@@ -46,6 +46,18 @@ CHECKPOINTS = {
     "model": (lambda: {"model": state(), "epoch": 3}, ("['model']",)),
     "net": (lambda: {"net": state(), "acc": 91.2}, ("['net']",)),
     "ema": (lambda: {"ema": {"model": state()}}, ("['ema']['model']",)),
+    "two of them": (
+        lambda: {
+            "model": state(),
+            "part": dict(list(state().items())[:9]),
+            "ema": {"module": {name: value + 1 for name, value in state().items()}},
+        },
+        (
+            "['model']",
+            "['ema']['module'] of the file would fit as well: to load that, "
+            "torch.save(torch.load('model_best.pth.tar')['ema']['module'], 'other.pth')",
+        ),
+    ),
     "DataParallel": (lambda: state(prefix="module."), ("'module.'",)),
     "compiled": (lambda: state(prefix="_orig_mod."), ()),
     "compiled in DataParallel": (lambda: state(prefix="module._orig_mod."), ("'module.'",)),
