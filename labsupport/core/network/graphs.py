@@ -85,7 +85,7 @@ class OneByOne(nn.Module):
         self.part = part
 
     def forward(self, images: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, ...]:
-        each = [self.part(one, *rest) for one in images.split(1)]
+        each = [self.part(one, *rest) for one in torch.split(images, 1)]
         if len(each) == 1:  # concatenated, the values would not lead to each other any more
             return tuple(each[0])
         return tuple(torch.cat(values) for values in zip(*each, strict=True))

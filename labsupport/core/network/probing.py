@@ -6,7 +6,7 @@ and whatever a student writes between two maps show what they read. It is tried 
 is read alike at both is a band that moves along with the position.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -146,11 +146,16 @@ def _nearest(node: fx.Node, maps: set[fx.Node]) -> list[fx.Node]:
     return list(found)
 
 
+def reads_anywhere(nodes: Iterable[fx.Node]) -> bool:
+    """Whether one of the nodes reads where its own numbers say."""
+    return any("deform_conv" in str(node.target) for node in nodes)
+
+
 def _tables(part: fx.GraphModule, shapes: Sequence[Size]) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each input and along each axis, which position of the result (the rows of a table) reads
     which of the input (its columns)."""
-    if any("deform_conv" in str(node.target) for node in part.graph.nodes):
-        raise ValueError("it reads where its own numbers say; NaN there ends the process")
+    if reads_anywhere(part.graph.nodes):
+        raise ValueError("NaN as a place to read ends the process")
     generator = torch.Generator().manual_seed(0)
     device = next((one.device for one in part.parameters()), torch.device("cpu"))
     clean = [torch.rand((1, *shape[1:]), generator=generator).to(device) for shape in shapes]

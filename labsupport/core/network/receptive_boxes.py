@@ -17,10 +17,11 @@ import torch
 from torch import fx
 
 from labsupport.core.errors import BadSetting
+from labsupport.core.network import graphs
 from labsupport.core.network.layers import Box
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import MERGING, POINTWISE, WINDOWED, Operation, Pair, Size
-from labsupport.core.network.probing import Reads
+from labsupport.core.network.probing import Reads, reads_anywhere
 
 Region = tuple[np.ndarray | None, np.ndarray | None]  # rows and columns; None: all there are
 
@@ -39,7 +40,8 @@ def receptive_box(
     With `clip` it is the hull of the pixels that can change the value; without, the whole field,
     which reaches over the image's border. A layer without a map needs no position. Where the field
     is unknown (attention, a forward pass that cannot be looked into) the box is measured: the hull
-    of the pixels of three images of chance colours that have a gradient.
+    of the pixels of three images of chance colours that have a gradient; or it is all of the image,
+    where the field turns out to be another in other images.
 
     Errors: `UnknownLayer`; `BadSetting` for a position outside the layer's map.
 
@@ -184,12 +186,38 @@ def _adaptive(asked: np.ndarray, length: int, out: int) -> np.ndarray:
 
 def _measured(network: Network, node: fx.Node, position: Pair, size: Pair) -> Box:
     """The hull of the pixels with a gradient of what a node gives at a position."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand((3, 3, *size), generator=generator).to(network.device)
+    if network.remember(("moves", node, size), lambda: _moves(network, node, size), keep=32):
+        return (0, 0, size[1], size[0])
+    return _box_of(_support(network, node, position, _chance(size)))
+
+
+def _moves(network: Network, node: fx.Node, size: Pair) -> bool:
+    """Whether a position sees more in other images: then it goes by their numbers where it looks.
+
+    The others fade to black towards each of their sides.
+    """
+    if reads_anywhere(graphs.needed_for([node])):
+        return True
+    height, width = network.shapes(size, (node,))[node][2:]
+    middle = (height // 2, width // 2)
+    down, across = torch.linspace(0, 1, size[0])[:, None], torch.linspace(0, 1, size[1])
+    light = torch.stack([one.expand(size) for one in (down, 1 - down, across, 1 - across)])
+    seen = _support(network, node, middle, _chance(size))
+    others = _support(network, node, middle, _chance(size)[:1] * light[:, None])
+    return _box_of(seen) != _box_of(seen | others)
+
+
+def _chance(size: Pair) -> torch.Tensor:
+    return torch.rand((3, 3, *size), generator=torch.Generator().manual_seed(0))
+
+
+def _support(network: Network, node: fx.Node, position: Pair, images: torch.Tensor) -> np.ndarray:
+    """(H, W): the pixels of any of the images with a gradient of what a node gives there."""
+    images = images.to(network.device)
     with torch.enable_grad():
         images.requires_grad_(True)
         values = network.part((node,))(images)[0][..., position[0], position[1]]
-        weights = torch.rand(values.shape, generator=generator).to(values)
+        weights = torch.rand(values.shape, generator=torch.Generator().manual_seed(0)).to(values)
         try:
             (gradient,) = torch.autograd.grad((values * weights).sum(), images)
         except RuntimeError as error:
@@ -197,7 +225,12 @@ def _measured(network: Network, node: fx.Node, position: Pair, size: Pair) -> Bo
                 f"what a position of {network.layer_of(node).title} sees can only be measured, by "
                 f"its gradient, and PyTorch has none: {str(error)[:90]} ..."
             ) from None
-    seen = (gradient != 0).flatten(0, 1).any(0).cpu().numpy()
+    seen: np.ndarray = (gradient != 0).flatten(0, 1).any(0).cpu().numpy()
+    return seen
+
+
+def _box_of(seen: np.ndarray) -> Box:
+    """The hull of the pixels (H, W) that are True."""
     rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
     if not len(rows):
         return (0, 0, 0, 0)

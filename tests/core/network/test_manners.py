@@ -31,6 +31,7 @@ class Small(nn.Module):
     def __init__(self, classes: int = 5) -> None:
         super().__init__()
         self.c, self.f = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, classes)
+        self.more = nn.Conv2d(8, 8, 3)
 
     def forward(self, x):
         return self.f(self.c(x).relu().mean((2, 3)))
@@ -139,6 +140,8 @@ def test_a_deformed_convolution_does_not_end_the_process():
 
     network = wrapped(toys.seeded(Deformed))
     assert network.layers[-1].kind == "linear"
+    # where it reads is for each image to say, so nothing that was measured holds for another
+    assert receptive_box(network, "deform_conv2d", (4, 5)) == (0, 0, 32, 32)
 
 
 class Enlarging(Small):
@@ -278,8 +281,25 @@ class Centred(Small):
 class Cropped(Small):
     def forward(self, x):
         maps = self.c(x).relu()
-        row = int(maps.mean((0, 1, 3)).argmax())
-        return self.f(maps[:, :, max(0, row - 3) : row + 4].mean((2, 3)))
+        row = min(int(maps.mean((0, 1, 3)).argmax()), 20)
+        return self.f(self.more(maps[:, :, row : row + 8]).mean((2, 3)))
+
+
+class Still(Small):
+    def forward(self, x):
+        maps = self.c(x)
+        if maps.mean() > 100:
+            maps = maps + 1
+        return self.f(self.more(maps.relu()).mean((2, 3)))
+
+
+def test_a_box_that_goes_by_the_numbers_in_an_image_is_all_of_it():
+    for kind, expected in ((Cropped, (0, 0, 32, 32)), (Still, (3, 2, 8, 7))):
+        module = toys.seeded(kind)
+        network = wrapped(module)
+        assert network.opaque
+        assert network.layer("more").receptive_field is None
+        assert receptive_box(network, "more", (3, 4)) == expected
 
 
 @pytest.mark.parametrize("kind", [Batch, Centred, Cropped])
