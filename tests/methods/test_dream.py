@@ -122,6 +122,9 @@ def test_resizing_is_scipys_zoom_of_order_one(size):
     factors = (1, size[0] / 17, size[1] / 30)
     expected = scipy.ndimage.zoom(image[0].double().numpy(), factors, order=1)
     np.testing.assert_allclose(d.resized(image, size)[0].numpy(), expected, atol=1e-6)
+    same = d.resized(image, (17, 30))
+    assert torch.equal(same, image)
+    assert same.data_ptr() != image.data_ptr()
 
 
 def test_zooming_is_the_affine_transform_of_2015():

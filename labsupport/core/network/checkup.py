@@ -95,6 +95,7 @@ def _own_answers(origin: Origin, size: Pair) -> _Own:
     with torch.no_grad():
         images, both = _at_another_size(origin, size)
         alone = _alone(origin, images)
+        beside = origin(torch.cat([images[:1], images[1:] / 4]))[:1]  # other ones than before
     gradient, told = None, []
     try:
         again, gradient = _gradient(origin, images)
@@ -106,7 +107,7 @@ def _own_answers(origin: Origin, size: Pair) -> _Own:
     _check_repeats(both, again, origin.title)
     at = (images.shape[2], images.shape[3])
     alone = both[:1] if alone is None else alone
-    if not _near(alone, both[:1]):
+    if not (_near(alone, both[:1]) and _near(alone, beside)):
         told.insert(0, MIXES)
     return _Own(at, images, both, alone, gradient, tuple(told))
 

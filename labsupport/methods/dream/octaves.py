@@ -42,12 +42,13 @@ def resized(values: Tensor, size: Pair) -> Tensor:
     tensor([[[[0., 1., 2., 3.]]]])
     """
     check_values(values)
+    result = values.clone()
     for axis, count in zip((2, 3), pictures.checked_size(size), strict=True):
         length = values.shape[axis]
         if length != count:
             ends = torch.linspace(0, length - 1, count, dtype=torch.float64)
-            values = _read_at(values, ends, axis)
-    return values
+            result = _read_at(result, ends, axis)
+    return result
 
 
 def check_values(values: Tensor) -> None:

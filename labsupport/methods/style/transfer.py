@@ -378,7 +378,8 @@ def memory_needed(network: Network, layers: Sequence[str], size: Pair) -> int:
     """
     nodes = [network.node(layer) for layer in layers]
     shapes, needed = network.shapes(size, nodes), graphs.needed_for(nodes)
-    numbers = sum(math.prod(shapes[node]) for node in needed if shapes[node])
+    found = [shapes[node] for node in needed if shapes.get(node)]  # weights and constants have none
+    numbers = sum(map(math.prod, found))
     return round(_BYTES * numbers + _PIXEL_BYTES * math.prod(size))
 
 

@@ -229,6 +229,7 @@ READING = {
     "patches": lambda n, layer, x: patches.top_patches(n, layer, x, k=2),
     "clusters": lambda n, layer, x: patches.scan(n, layer, x, patches.Cluster(part=1), k=2),
     "style": lambda n, layer, x: style.style_losses(n, x, 1 - x, [layer]),
+    "memory": lambda n, layer, _: style.memory_needed(n, [layer], (32, 32)),
     "twin": lambda n, layer, x: twins.twin(n, x, 1 - x, layer, steps=1),
     "box": lambda n, layer, _: receptive_box(n, layer, (0, 0)),
 }
@@ -248,6 +249,15 @@ def test_what_gives_no_real_numbers_for_each_image_is_no_layer_for_methods(kind,
     for call in READING.values():
         with pytest.raises(UnknownLayer, match=f"gives .*{words}.* that work: "):
             call(network, layer, image)
+
+
+def test_methods_answer_a_network_with_numbers_of_its_own_on_the_way():
+    network, image = wrapped(toys.seeded(Places)), toys.image(32, 32)
+    for name, call in READING.items():
+        assert call(network, "c", image) is not None, name
+    up_to = network.up_to("f")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert up_to(image).dtype == torch.float32
 
 
 def test_methods_of_maps_refuse_what_is_neither_a_map_nor_a_vector():
@@ -302,10 +312,18 @@ def test_a_box_that_goes_by_the_numbers_in_an_image_is_all_of_it():
         assert receptive_box(network, "more", (3, 4)) == expected
 
 
-@pytest.mark.parametrize("kind", [Batch, Centred, Cropped])
+class Gated(Small):
+    def forward(self, x):
+        maps = self.c(x)
+        gates = maps.mean((0, 2, 3)).sigmoid().view(1, -1, 1, 1)
+        return self.f((maps * gates).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [Batch, Centred, Gated, Cropped])
 def test_what_depends_on_its_batch_is_asked_about_one_image_at_a_time(kind):
     module, pictures = toys.seeded(kind).eval(), toys.image(32, 32, count=3)
     network = wrapped(module)
+    assert bool(network.opaque) == (kind is Cropped)
     assert "each" in " ".join(network.notes)
     asking = pictures.clone().requires_grad_(True)
     alone = torch.cat([module(one) for one in asking.split(1)])
