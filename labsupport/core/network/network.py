@@ -180,8 +180,8 @@ class Network:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether each image is computed alone, for the module's answer to it depends on the others
-        of a batch, or goes by numbers, of which nobody knows whose they are."""
+        """Whether each image is computed alone: the module's answer to it depends on the others of
+        a batch, or may do so, as where there is no graph."""
         return bool(self.opaque) or MIXES in self.notes
 
     def need_graph(self, what: str) -> None:
