@@ -430,8 +430,8 @@ class Network:
 
         if not fits(layer):
             raise BadSetting(
-                f"{layer.title} gives numbers of shape {layer.shape}, and no feature maps "
-                f"(channels, rows, columns). {self._beside(self.node(name), fits)}"
+                f"{layer.title} has no maps (channels, rows, columns): it gives numbers of shape "
+                f"{layer.shape} for an image. {self._beside(self.node(name), fits)}"
             )
         return layer
 
