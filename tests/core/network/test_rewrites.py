@@ -114,7 +114,7 @@ class Pooled(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         once = self.pool(F.relu(self.first(x)))
         read_twice = F.relu(self.second(once))
-        twice = self.pool(read_twice) + read_twice.mean()
+        twice = self.pool(read_twice) + read_twice.mean((1, 2, 3), keepdim=True)
         pools_alone = F.max_pool2d(self.third(twice), 2, 1)
         parts = (twice.mean((2, 3)), pools_alone.relu().mean((2, 3)))
         return self.head(torch.cat(parts, 1))
