@@ -6,7 +6,13 @@ from typing import Any
 import torch
 from torch import fx
 
-from labsupport.core.network.graphs import LAYER_NAME, Names, subgraph, without_computing
+from labsupport.core.network.graphs import (
+    LAYER_NAME,
+    Names,
+    asks_for_device,
+    subgraph,
+    without_computing,
+)
 from labsupport.core.network.sizes import READ
 
 Values = dict[str, Any]  # modules and tensors, by the names that a graph calls them
@@ -24,7 +30,7 @@ def fold(graph: fx.Graph, values: Values, shape: tuple[int, ...]) -> None:
     for node in graph.nodes:
         if node.op == "get_attr":
             known[node] = values[str(node.target)]
-        elif _asks_for_device(node):
+        elif asks_for_device(node):
             known[node] = device
         elif node not in known and _is_constant(node, known):
             known[node] = _value(node, values, known)
@@ -50,10 +56,11 @@ def drop_unread(graph: fx.Graph, parts: Collection[str] = ("getitem",)) -> None:
 
 
 def _seeing(graph: fx.Graph) -> set[fx.Node]:
-    """The nodes that depend on the images."""
+    """The nodes that depend on the numbers in the images."""
     seeing: set[fx.Node] = set()
     for node in graph.nodes:
-        if node.op == "placeholder" or not seeing.isdisjoint(node.all_input_nodes):
+        reads = not asks_for_device(node) and not seeing.isdisjoint(node.all_input_nodes)
+        if node.op == "placeholder" or reads:
             seeing.add(node)
     return seeing
 
@@ -69,7 +76,8 @@ def _fixed_sizes(
     try:
         found = without_computing(whole, sizes, shape)
     except Exception:  # not every operation can do without numbers
-        found = subgraph(whole, sizes)(torch.rand(shape, device=device))
+        part = subgraph(whole, sizes)  # not called, for that would print where it fails
+        found = part.forward(torch.rand(shape, device=device))
     graph.owning_module = None  # its modules and names still change
     fixed = {}
     for node, size in zip(sizes, found, strict=True):
@@ -78,10 +86,6 @@ def _fixed_sizes(
         if node not in fixed or node not in seeing:
             del node.meta[READ]
     return fixed
-
-
-def _asks_for_device(node: fx.Node) -> bool:
-    return node.target is getattr and bool(node.args[1] == "device")
 
 
 def _is_constant(node: fx.Node, known: Mapping[fx.Node, Any]) -> bool:

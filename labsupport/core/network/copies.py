@@ -10,7 +10,7 @@ import inspect
 import random
 import types
 import warnings
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +22,8 @@ from torch.nn.parameter import is_lazy
 from labsupport.core.errors import CannotTrace
 
 _FORWARD_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+# What `nn.Module` itself keeps of each module
+_BOOKKEEPING = frozenset(vars(nn.Module())) - {"training"}
 _ALL_HOOKS = (*_FORWARD_HOOKS, "_backward_pre_hooks", "_backward_hooks")
 
 
@@ -105,7 +107,7 @@ def own_copy(module: nn.Module) -> nn.Module:
     try:
         own = copy.deepcopy(module, memo)
     except Exception as error:
-        raise CannotTrace(f"{type(module).__name__} cannot be copied: {error}") from error
+        raise CannotTrace(_no_copy(module, error)) from error
     stores: dict[int, Any] = {}
     for part in own.modules():
         for name, child in part._modules.items():
@@ -120,6 +122,55 @@ def own_copy(module: nn.Module) -> nn.Module:
         else:
             weights.detach_()
     return own.eval()
+
+
+def _no_copy(module: nn.Module, error: Exception) -> str:
+    """In words: which attribute stands in the way of a copy."""
+    title, place = type(module).__name__, "something in it"
+    for name, value in attributes(module).items():
+        try:
+            copy.deepcopy(value)
+        except Exception as own:
+            place, error = f"its attribute {name} (a {type(value).__name__})", own
+    return (
+        f"{title} cannot be copied, and your own module is never touched here: {place} stands in "
+        f"the way ({error}). Set it to None while you wrap the module, or make it in forward"
+    )
+
+
+def attributes(module: nn.Module) -> dict[str, Any]:
+    """The attributes and buffers of a module and of its parts, by name."""
+    named: dict[str, Any] = {}
+    for place, part in module.named_modules():
+        own = {key: value for key, value in vars(part).items() if key not in _BOOKKEEPING}
+        for key, value in {**own, **part._buffers}.items():
+            named[f"{place}.{key}".removeprefix(".")] = value
+    return named
+
+
+Kept = dict[str, tuple[Any, Any]]  # attributes, each with what changes when it is worked on
+
+
+def kept(module: nn.Module) -> Kept:
+    """What a module has at hand from one call to the next, to be compared later."""
+
+    def mark(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value._version
+        return len(value) if isinstance(value, list | dict | set | deque) else None
+
+    return {name: (value, mark(value)) for name, value in attributes(module).items()}
+
+
+def changed(module: nn.Module, before: Kept) -> str:
+    """The names of what a module has changed since then, as it would write them."""
+    found = []
+    for name, (value, mark) in kept(module).items():
+        then, mark_then = before.get(name, (before, None))
+        same = value is then or (isinstance(value, int | float | str) and value == then)
+        if not same or mark != mark_then:
+            found.append(f"self.{name}")
+    return " and ".join(found[:3])
 
 
 def _apart(hook: Any, stores: dict[int, Any]) -> Any:

@@ -47,6 +47,11 @@ def needed_for(wanted: Iterable[fx.Node], besides: Iterable[fx.Node] = ()) -> se
     return needed
 
 
+def asks_for_device(node: fx.Node) -> bool:
+    """Whether the node gives the device of a tensor: of its numbers, that tells nothing."""
+    return node.target is getattr and bool(node.args[1] == "device")
+
+
 def subgraph(whole: fx.GraphModule, wanted: Sequence[fx.Node]) -> fx.GraphModule:
     """A module that computes the wanted nodes' values, as a tuple, and nothing that they do not
     need."""

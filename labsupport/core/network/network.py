@@ -570,6 +570,11 @@ class Network:
         return self._does_not_fit(size, f"its layer {_name_of(nodes[fails - 1])!r} cannot take it")
 
     def _does_not_fit(self, size: Pair, reason: str) -> str:
+        if size == self.input_size:
+            return (
+                f"{self.name} takes no image alone: {reason}. Let its forward work for any number "
+                "of images: x.view(x.size(0), -1), x.squeeze(1)"
+            )
         standard = f"{self.input_size[0]} x {self.input_size[1]}"
         return (
             f"an image of {size[0]} x {size[1]} pixels (height x width) does not fit {self.name}: "

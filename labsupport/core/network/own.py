@@ -55,9 +55,10 @@ def wrap(
     means, stds = _normalization(mean, std)
     size = _size(input_size)
     source, notes = getattr(module, _FROM_FILE, ("your own module", ()))
-    traced = checkup.opened(module, means, stds, size, check=check)
-    kind = type(copies.unwrapped(module)).__name__
     names = names_of(categories)
+    classes = len(names or ())
+    traced = checkup.opened(module, means, stds, size, check=check, classes=classes)
+    kind = type(copies.unwrapped(module)).__name__
     if names is not None and len(names) == 1 and traced.origin and traced.origin.ending.one_logit:
         names = (f"not {names[0]}", *names)
     return Network(

@@ -22,15 +22,21 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from labsupport.core.errors import CannotRecord
-from labsupport.core.network.graphs import LAYER_NAME, Names, needed_for
+from labsupport.core.network.graphs import LAYER_NAME, Names, asks_for_device, needed_for
 from labsupport.core.network.sizes import READ, SizeNumber, SizeTuple
 from labsupport.core.network.students_lines import students_line
 
 SHAPE = "shape"  # in the meta of a node: its tensor's shape in the recorded run
 TYPE = "type"  # and the type of its numbers
+LINE = "line"  # and the student's line that calls it
 
 _DECISIONS = {"__bool__", "__contains__", "equal", "allclose", "is_nonzero"}
 _VIEWS = {"view", "squeeze", "unsqueeze", torch.flatten, torch.squeeze, torch.unsqueeze}
+_FACTORIES = {  # of tensors out of nothing, on the device "cpu" where none is named
+    *("zeros", "ones", "full", "empty", "rand", "randn", "arange", "linspace", "eye", "tensor"),
+}
+# Into as many parts as a side says; where the dimension stands among the arguments
+_CUTTING = {"unbind": 1, "split": 2}
 _NUMBERS = {"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__index__"}
 _OPERATORS = {
     getattr(torch.Tensor, name): name
@@ -100,6 +106,12 @@ class Recorder(TorchFunctionMode):
         if key not in self._nodes:
             name = self._weights.get(key)
             if name is None:
+                if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+                    raise CannotRecord(
+                        "its forward calls torch.vmap or another function of torch.func, inside "
+                        f"which a recorder sees no numbers {students_line()}(work on the whole "
+                        "batch at once)"
+                    )
                 name = self._names.new("constant")
                 self.constants[name] = tensor.detach()
             self._keep(tensor, self.graph.get_attr(name))
@@ -118,6 +130,10 @@ class Recorder(TorchFunctionMode):
             name = func.__self__.__name__
         if name in {"shape", "size"}:
             return self._sizes(args[0], *args[1:], *kwargs.values())
+        if name == "__len__":
+            return self._sizes(args[0], 0)
+        if name in _CUTTING:
+            self._read_side(args, kwargs, _CUTTING[name])
         if name in _DECISIONS | _NUMBERS:
             self._refuse_numbers(name, args)
         if name == "numel":
@@ -131,6 +147,10 @@ class Recorder(TorchFunctionMode):
         return self._written(
             forward, args, kwargs, "", functools.partial(self.graph.call_module, name)
         )
+
+    def has_weights_of(self, module: nn.Module) -> bool:
+        """Whether a module works with its own weights, and not with those of a functional call."""
+        return all(id(one) in self._weights for one in (*module.parameters(), *module.buffers()))
 
     def function(self, kind: type, apply: Callable[..., Any], args: Any) -> Any:
         """A student's own `autograd.Function`, with its own backward pass, as one node."""
@@ -148,6 +168,10 @@ class Recorder(TorchFunctionMode):
         write: Callable[..., fx.Node],
     ) -> Any:
         """What a call gives, after `write` has made a node of its arguments."""
+        mixed = any(map(torch.is_autocast_enabled, ("cpu", "cuda", "mps")))
+        if function is torch.autograd.grad or mixed:
+            what = "takes a gradient itself" if name == "grad" else "works in torch.autocast"
+            raise CannotRecord(f"its forward {what} {students_line()}".rstrip())
         given, named = self._nodes_in(args), self._nodes_in(kwargs)
         with self.unseen():
             before = [(one, _version(one)) for one in _tensors((args, kwargs))]
@@ -184,6 +208,11 @@ class Recorder(TorchFunctionMode):
 
     def _call(self, func: Any, name: str, given: Any, named: dict[str, Any]) -> fx.Node:
         named = {key: value for key, value in named.items() if key not in {"inplace", "out"}}
+        if name in _FACTORIES and str(named.get("device")) in {"None", str(self._device)}:
+            named["device"] = self._nodes_in(self._device)
+        if name == "squeeze" and len(given) == 1 and not named:
+            # Of one image alone the batch would go as well.
+            given = (*given, tuple(dim for dim, side in enumerate(_sides(given[0])) if side == 1))
         if func.__name__ == "__get__":
             return self.graph.call_function(getattr, (given[0], name))
         if name == "__getitem__":
@@ -203,8 +232,9 @@ class Recorder(TorchFunctionMode):
 
     def _refuse_numbers(self, name: str, args: Any) -> None:
         known = [self.node(one) for one in _tensors(args)]
-        if self._images not in needed_for(known):  # a weight's numbers are the same for every image
-            return
+        devices = [node for node in self.graph.nodes if asks_for_device(node)]
+        if self._images not in needed_for(known, besides=devices):
+            return  # a weight's numbers are the same for every image
         advice = (
             "move such a decision out of forward, or let a tensor decide: torch.where(condition, "
             "one, other)"
@@ -230,6 +260,13 @@ class Recorder(TorchFunctionMode):
 
         sides = SizeTuple.of(shape, range(len(shape)), read)
         return sides if dim is None else sides[dim]
+
+    def _read_side(self, args: Any, kwargs: Mapping[str, Any], place: int) -> None:
+        """A tensor is cut along a side, which decides how much is done after it."""
+        tensor = _tensors((args, kwargs))[0]
+        dim = kwargs.get("dim", args[place] if len(args) > place else 0)
+        if tensor.ndim != 4 or dim not in {1, -3}:  # there are as many channels at every size
+            self._sizes(tensor, dim)
 
     def _nodes_in(self, value: Any) -> Any:
         """Arguments as a graph has them: nodes in place of tensors and sizes."""
@@ -275,6 +312,7 @@ class Recorder(TorchFunctionMode):
 
     def _name(self, node: fx.Node, name: str) -> None:
         node.meta[LAYER_NAME] = self._names.new(".".join(filter(None, [self._scopes[-1], name])))
+        node.meta[LINE] = students_line()
 
     def _overwritten(self, changed: list[Changed], result: Any) -> None:
         """The same memory under other names: the very tensor, a view, what it is a view of, or
@@ -342,7 +380,7 @@ def _watched(recorder: Recorder, module: nn.Module, name: str) -> Iterator[None]
 
     def call(*args: Any, **kwargs: Any) -> Any:
         with recorder.scope(name):
-            if layer and not recorder.busy:
+            if layer and not recorder.busy and recorder.has_weights_of(module):
                 return recorder.layer(name, forward, args, kwargs)
             return forward(*args, **kwargs)
 
@@ -405,6 +443,11 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     if isinstance(value, SizeTuple):
         return []
     return [tensor for _, part in _parts(value) for tensor in _tensors(part)]
+
+
+def _sides(node: fx.Node) -> tuple[int, ...]:
+    sides: tuple[int, ...] = node.meta[SHAPE]
+    return sides
 
 
 def _version(tensor: torch.Tensor) -> int:

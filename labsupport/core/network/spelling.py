@@ -157,8 +157,10 @@ def _reshape(speller: Speller, node: fx.Node) -> None:
     if groups:
         name = ".".join(filter(None, [scope_of(node), "channel_shuffle"]))
         speller.call_module(node, name, source, nn.ChannelShuffle(groups))
-    else:
-        _flatten(speller, node)
+        return
+    if word_of(node) == "view" and not isinstance(node.args[1], torch.dtype):
+        node.target = "reshape"  # here maps lie channels-last, of which there is not every view
+    _flatten(speller, node)
 
 
 def _shuffled(node: fx.Node) -> tuple[int, Any]:

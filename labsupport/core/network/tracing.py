@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import keyword
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 from labsupport.core.errors import BadImage, CannotRecord, CannotTrace
-from labsupport.core.network import constants, copies, spelling
+from labsupport.core.network import constants, copies, counts, spelling
 from labsupport.core.network.endings import Ending, end_in_scores
 from labsupport.core.network.graphs import LAYER_NAME, without_computing
 from labsupport.core.network.operations import Normalize, Pair
@@ -31,6 +31,9 @@ _SCORES = (  # in a dictionary or named tuple of results
     *("logits", "class_logits", "scores", "out", "output", "outputs", "predictions"),
     *("prediction", "preds", "pred", "y_hat", "cls", "classes", "head"),
 )
+
+
+_OF_SHAPES = ("shape", "size", "channel", "dimension")  # words of what layers say of them
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,16 @@ def origin_of(
     std: tuple[float, ...],
     *,
     computing: bool = True,
+    classes: int = 0,
 ) -> Origin:
-    """A copy of `module` in eval mode that can be recorded.
+    """A copy of `module` in eval mode that can be recorded; of so many `classes`, if that is known.
 
     Errors: `CannotTrace`.
     """
     with copies.undisturbed():
-        return Origin(copies.unwrapped(module), Normalize(mean, std), computing)
+        origin = Origin(copies.unwrapped(module), Normalize(mean, std), computing)
+    origin.classes = classes
+    return origin
 
 
 def traced(origin: Origin, size: Pair) -> Traced:
@@ -124,8 +130,11 @@ class Origin(nn.Module):
         self.notes: list[str] = []
         self.path: tuple[Any, ...] | None = None  # to the scores, in what the module gives
         self.answer: torch.Tensor | None = None  # its own scores for the example
+        self.counting = False  # whether two recordings tell where the number of images goes
         self.probabilities, self.ending = False, Ending()
+        self.colours, self.classes = normalize.mean.shape[1], 0  # 0: it is not known how many
         self.module, self.normalize = copies.own_copy(module), normalize
+        self.kept = copies.kept(self.module)  # before its first call
         self._in_single_precision()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -134,8 +143,7 @@ class Origin(nn.Module):
 
     def after_normalization(self, normalized: torch.Tensor) -> torch.Tensor:
         """The same for what the normalization gives."""
-        scores = self._scores(self.module(normalized))
-        return scores[:, None] if scores.ndim == 1 else scores
+        return self._scores(self.module(normalized)).reshape(len(normalized), -1)
 
     def run(self, images: torch.Tensor) -> torch.Tensor:
         """The module's own scores, for the first time.
@@ -150,10 +158,10 @@ class Origin(nn.Module):
             size = (images.shape[2], images.shape[3])
             raise CannotTrace(self._does_not_run(size, error)) from error
 
-    def example(self, size: Pair, seed: int = 0) -> torch.Tensor:
-        """Images of chance colours, as many as `BATCH`."""
+    def example(self, size: Pair, seed: int = 0, count: int = BATCH) -> torch.Tensor:
+        """Images of chance colours."""
         generator = torch.Generator().manual_seed(seed)
-        images = torch.rand((BATCH, 3, *size), generator=generator)
+        images = torch.rand((count, 3, *size), generator=generator)
         return images.to(self.normalize.mean.device)
 
     def recorded(self, size: Pair) -> fx.GraphModule:
@@ -163,11 +171,25 @@ class Origin(nn.Module):
         """
         if any(isinstance(part, torch.jit.ScriptModule) for part in self.module.modules()):
             raise CannotRecord(f"{self.title} is TorchScript, which cannot be looked into")
+        for counting in (self.counting, True):
+            self.counting = counting
+            try:
+                return self._recorded(size)
+            except CannotTrace:
+                raise
+            except Exception as error:  # PyTorch's, of a step with another number of images
+                why = error
+        raise CannotRecord(self._stops(why)) from why
+
+    def _recorded(self, size: Pair) -> fx.GraphModule:
         weights = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
         first = "normalize"
         while hasattr(self.module, first):
             first = f"{first}_"
-        recorder = self._run(size, weights, first)
+        more = self._run(size, weights, first, BATCH + 1) if self.counting else None
+        recorder = self._run(size, weights, first)  # the last one: its answer stays
+        if more is not None:
+            self._follow_count(recorder, more)
         values = {**weights, **recorder.constants, first: self.normalize}
         for node in recorder.graph.nodes:
             if node.op == "call_module" and node.target != first:
@@ -179,8 +201,10 @@ class Origin(nn.Module):
         _without_keywords(recorder.graph, values)
         return fx.GraphModule(values, recorder.graph)
 
-    def _run(self, size: Pair, weights: Mapping[str, torch.Tensor], first: str) -> Recorder:
-        example = self.normalize(self.example(size))
+    def _run(
+        self, size: Pair, weights: Mapping[str, torch.Tensor], first: str, count: int = BATCH
+    ) -> Recorder:
+        example = self.normalize(self.example(size, count=count))
         if not self.computing:
             weights = {name: torch.empty_like(w, device="meta") for name, w in weights.items()}
             example = example.to("meta")
@@ -188,38 +212,79 @@ class Origin(nn.Module):
             recorder, result = record(self.module, example, weights, first)
             scores = self._scores(result)
             node = recorder.node(scores)
-        except CannotTrace as error:
-            raise type(error)(f"{self.title} cannot be recorded: {error}") from None
+        except CannotRecord as error:
+            raise CannotRecord(f"{self.title} cannot be recorded: {error}") from None
+        except CannotTrace:
+            raise
         except Exception as error:
-            raise CannotTrace(self._does_not_run(size, error)) from error
+            if not self.computing or not self._runs(example):
+                raise CannotTrace(self._does_not_run(size, error)) from error
+            raise CannotRecord(self._stops(error)) from error
         if scores.ndim == 1:
             node = recorder.graph.call_method("unsqueeze", (node, 1))
-            node.meta.update({LAYER_NAME: "scores", SHAPE: (BATCH, 1)})
+            node.meta.update({LAYER_NAME: "scores", SHAPE: (count, 1)})
         recorder.graph.output(node)
-        self.answer = scores.reshape(BATCH, -1) if self.computing else None
+        self.answer = scores.reshape(count, -1) if self.computing else None
         return recorder
 
-    def _does_not_run(self, size: Pair, error: Exception) -> str:
-        place = getattr(error, "failed_in", "") or self.title
-        if isinstance(error, ArithmeticError | OSError):
-            return f"{self.title} cannot be recorded: its layer {place!r} says: {error}"
+    def _follow_count(self, recorder: Recorder, other: Recorder) -> None:
+        try:
+            self.counting = counts.follow_count(recorder, other)
+        except CannotRecord as error:
+            raise CannotRecord(f"{self.title} cannot be recorded: {error}") from None
+
+    def _runs(self, normalized: torch.Tensor) -> bool:
+        with contextlib.suppress(Exception):
+            self.module(normalized)
+            return True
+        return False
+
+    def _stops(self, error: Exception) -> str:
         return (
-            f"{self.title} does not take RGB images of {size[0]} x {size[1]} pixels: its layer "
-            f"{place!r} says: {error} {line_of(error)}. Images have three channels (for a grey "
-            "network give mean and std one number each, or average in forward: "
-            "x.mean(1, keepdim=True)); input_size= names another size"
+            f"{self.title} cannot be recorded: it runs, but not while it is watched "
+            f"({type(error).__name__}: {error}) {line_of(error)}".rstrip()
+        )
+
+    def _does_not_run(self, size: Pair, error: Exception) -> str:
+        place = getattr(error, "failed_in", "")
+        where = f"its layer {place!r}" if place else "its forward"
+        said = f"{where} says: {error} {line_of(error)}".rstrip()
+        if not any(word in str(error).lower() for word in _OF_SHAPES):
+            said = said.replace("says:", f"says: {type(error).__name__}:", 1)
+            return (
+                f"{self.title} does not run: {said}. Mend your module until it answers "
+                f"torch.rand({BATCH}, {self.colours}, {size[0]}, {size[1]}), and wrap it again"
+            )
+        return (
+            f"{self.title} does not take {'RGB' if self.colours == 3 else 'grey'} images of "
+            f"{size[0]} x {size[1]} pixels: {said}. {self._advice(str(error))}"
+        )
+
+    def _advice(self, said: str) -> str:
+        """What to do about shapes that do not fit, by what PyTorch says of them."""
+        if "channels" in said and self.colours == 3:
+            return (
+                "Images have three channels: for a grey network give mean and std one number each, "
+                "mean=(0.5,), or average in forward: x.mean(1, keepdim=True)"
+            )
+        if "channels" in said:
+            return "mean and std of one number each mean grey images: give three for RGB images"
+        return (
+            "If it was made for images of another size, name that: input_size=; else mend its "
+            "forward, in which the number of images may be any"
         )
 
     def _scores(self, result: Any) -> torch.Tensor:
         """The scores in what the module gives: a tensor, or the one in a tuple or dictionary."""
         if self.path is None:
-            self.path = _path_to_scores(result, self.title)
+            self.path = _path_to_scores(result, self.title, self.classes)
             if self.path:
                 place = "".join(f"[{key!r}]" for key in self.path)
                 what = type(result).__name__
                 self.notes.append(f"of the {what} that its forward gives, {place} are the scores")
         for key in self.path:
-            result = result[key] if hasattr(result, "__getitem__") else getattr(result, key)
+            named = isinstance(key, str) and not isinstance(result, Mapping)
+            result = getattr(result, key) if named else result[key]
         scores: torch.Tensor = result
         return scores
 
@@ -248,9 +313,14 @@ def _alike(one: fx.GraphModule, other: fx.GraphModule) -> bool:
     return all(torch.equal(value, theirs[name]) for name, value in own.items())
 
 
-def _path_to_scores(result: Any, title: str) -> tuple[Any, ...]:
+def _path_to_scores(result: Any, title: str, classes: int) -> tuple[Any, ...]:
     """The keys that lead to the scores (N, classes), or (N,) where there is no other tensor."""
     found = [(path, one) for path, one in _tensors_in(result) if one.is_floating_point()]
+    if result is None:
+        raise CannotTrace(
+            f"{title}.forward gives back None, as one without a return does: end it with "
+            "return scores, (N, classes)"
+        )
     if not found or type(result).__module__ == "torch.return_types":
         raise CannotTrace(
             f"{title}.forward gives back no scores but {_decided(result)}: give back the scores "
@@ -261,13 +331,22 @@ def _path_to_scores(result: Any, title: str) -> tuple[Any, ...]:
     if not fitting:
         given = f"a {type(result).__name__}"
         if isinstance(result, torch.Tensor):
-            given = f"maps {('N', *result.shape[1:])}"
+            given = f"maps ({', '.join(map(str, ('N', *result.shape[1:])))})"
         raise CannotTrace(
             f"{title}.forward gives back {given}; a classifier here gives back one tensor: the "
             "scores (N, classes)"
         )
     named = [path for word in _SCORES for path in fitting if path and path[-1] == word]
-    first: tuple[Any, ...] = [*named, *fitting][0]
+    wide = {path: one.shape[1] if one.ndim == 2 else 1 for path, one in found if path in fitting}
+    of_classes = [path for path in named or fitting if wide[path] == classes]
+    if not named and not of_classes and len(set(wide.values())) > 1:
+        counts = " or ".join(map(str, dict.fromkeys(wide.values())))
+        raise CannotTrace(
+            f"{title}.forward gives back several tensors that could be scores, of {counts} classes:"
+            " name the classes, categories=[...], so that the number tells which; or give back the "
+            "scores alone, or as the 'logits' of a dictionary"
+        )
+    first: tuple[Any, ...] = [*of_classes, *named, *fitting][0]
     return first
 
 
@@ -275,7 +354,9 @@ def _decided(result: Any) -> str:
     """In words: what has decided already."""
     if isinstance(result, torch.Tensor):
         return f"numbers of type {str(result.dtype).removeprefix('torch.')}"
-    return f"what torch.{type(result).__name__} gives" if isinstance(result, tuple) else "no tensor"
+    if type(result).__module__ == "torch.return_types":
+        return f"what torch.{type(result).__name__} gives"
+    return f"a {type(result).__name__}, in which no tensor of scores is found"
 
 
 def _tensors_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -283,9 +364,13 @@ def _tensors_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[
     if isinstance(value, torch.Tensor):
         yield path, value
         return
-    parts: Iterable[tuple[Any, Any]] = vars(value).items() if is_dataclass(value) else ()
+    parts: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, Mapping):
         parts = value.items()
+    elif is_dataclass(value) or hasattr(value, "_fields"):
+        named_tuple = getattr(value, "_fields", None)
+        names = named_tuple or [one.name for one in fields(value)]
+        parts = [(name, getattr(value, name)) for name in names]
     elif isinstance(value, tuple | list):
         parts = enumerate(value)
     for key, part in parts:

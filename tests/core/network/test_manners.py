@@ -1,6 +1,7 @@
 """Manners of students' networks that were answered wrongly once, or crashed."""
 
 import keyword
+import threading
 
 import pytest
 import torch
@@ -364,3 +365,69 @@ def test_yes_or_no_for_each_class_is_said_to_be_no_probability_here():
     notes = " ".join(wrapped(made(lambda _, s: s.sigmoid())).notes)
     assert "ends in a sigmoid" in notes
     assert "yes or no to each class" in notes
+
+
+class Remembering(Small):
+    before = None
+
+    def forward(self, x):
+        maps = self.c(x)
+        old, self.before = self.before, maps.detach()
+        maps = maps if old is None or old.shape != maps.shape else maps + old
+        return self.f(maps.relu().mean((2, 3)))
+
+
+class Locked(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.guard = threading.Lock()
+
+
+class Misspelt(Small):
+    def forward(self, x):
+        return self.f(self.convolution(x).mean((2, 3)))
+
+
+class Returning(Small):
+    def forward(self, x):
+        super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Remembering, r"changes self\.before from one call to the next"),
+        (Locked, r"its attribute guard \(a lock\) stands in the way"),
+        (Misspelt, r"(?s)AttributeError.*no attribute 'convolution'.*self\.f\(self\.convolution"),
+        (Returning, r"gives back None, as one without a return does"),
+    ],
+)
+def test_what_is_in_the_way_is_named(kind, words):
+    with pytest.raises(CannotTrace, match=words):
+        wrapped(toys.seeded(kind))
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda _, s: s + torch.zeros(1).expand(len(s), 1),
+        lambda _, s: s + torch.arange(len(s) * 5).view(len(s), 5) * 0,
+        lambda _, s: s * torch.full((len(s), 1), 2.0),
+        lambda _, s: torch.cat([part.unsqueeze(0) for part in s.view(len(s), -1).unbind(1)]).t(),
+    ],
+)
+def test_the_number_of_images_is_followed_where_it_is_counted_unseen(forward):
+    module, images = made(forward), torch.cat([toys.image(32, 32, seed=k) for k in range(5)])
+    network = wrapped(module)
+    assert not network.opaque
+    assert torch.allclose(network(images), module(images), atol=1e-6)
+    assert torch.allclose(network(images[:1]), module(images[:1]), atol=1e-6)
+
+
+def test_of_several_tensors_the_number_of_classes_tells_which_are_the_scores():
+    module = made(lambda self, s: (torch.cat([s, s], 1), s))
+    with pytest.raises(CannotTrace, match="of 10 or 5 classes: name the classes"):
+        wrapped(module)
+    network = wrapped(module, categories=["a", "b", "c", "d", "e"])
+    image = toys.image(32, 32)
+    assert torch.allclose(network(image), module(image)[1], atol=1e-6)

@@ -173,7 +173,7 @@ def test_wrappers_are_taken_off_and_results_are_searched_for_scores():
     parts = built(
         lambda net, x: {"maps": net.conv(x), "aux": x[:, 0, 0], "logits": net.end(net.conv(x))}
     )
-    pair = built(lambda net, x: (net.conv(x), [net.end(net.conv(x)), x.mean((2, 3))]))
+    pair = built(lambda net, x: (net.conv(x), [net.end(net.conv(x)), 2 * net.end(net.conv(x))]))
     named = built(lambda net, x: Output(net.conv(x), net.end(net.conv(x))))
     expected, image = plain(toys.image(16)), toys.image(16)
     for module, note in (
