@@ -32,6 +32,10 @@ class UnknownClass(LabError):
     """The network has no category of that name or index, or the name fits several."""
 
 
+class NoClasses(UnknownClass):
+    """The network ends before its classes, so nothing that needs one can be had of it."""
+
+
 class CannotTrace(LabError):
     """The module's computation cannot be written down as a graph of layers."""
 

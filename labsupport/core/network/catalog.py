@@ -7,6 +7,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from labsupport.core.errors import BadSetting, UnknownNetwork, WeightsUnavailabl
 from labsupport.core.images import crops
 from labsupport.core.network import checkpoints, checkup, own, tracing
 from labsupport.core.network.architectures import convnetjs, lenet
+from labsupport.core.network.architectures.convolutions import Convolutions
 from labsupport.core.network.checkpoints import Fitted, State
 from labsupport.core.network.network import Network
 from labsupport.core.network.operations import IMAGENET_MEAN, IMAGENET_STD
@@ -28,6 +30,7 @@ from labsupport.core.network.own import Names
 Three = tuple[float, float, float]
 
 PLAIN: tuple[Three, Three] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # changes nothing
+_CONVOLUTIONS = ("alexnet", "vgg16")  # bundled up to their last pooling, without classes
 _OURS = ("auto", "bundled", "torchvision", "random")  # weights that need no check-up
 _SEED = 0  # of the weights that "random" gives
 _PATIENCE = 3.0  # seconds to wait for a download server before saying that there is none
@@ -47,6 +50,10 @@ class Recipe:
     published: Any = None  # torchvision's weights entry
 
 
+_BUNDLED = {
+    "squeezenet1_1": "weights/squeezenet1_1.safetensors",
+    **{name: f"weights/{name}_features.safetensors" for name in _CONVOLUTIONS},
+}
 COURSE = (
     "squeezenet1_1",
     "lenet5",
@@ -101,6 +108,13 @@ def recipe(name: str, *, also: Iterable[str] = ()) -> Recipe:
     return _torchvision(name)
 
 
+def _as_bundled(made: Recipe, weights: str | os.PathLike[str]) -> Recipe:
+    """The recipe of what comes with the course, where that is not the whole network."""
+    if made.name not in _CONVOLUTIONS or weights not in ("auto", "bundled"):
+        return made
+    return replace(made, build=partial(Convolutions, made.build), categories=tuple)
+
+
 def _torchvision(name: str) -> Recipe:
     published = torchvision.models.get_model_weights(name).DEFAULT
     transforms = published.transforms()
@@ -121,7 +135,7 @@ def _torchvision(name: str) -> Recipe:
         (size, size),
         mean,
         std,
-        bundled="weights/squeezenet1_1.safetensors" if name == "squeezenet1_1" else None,
+        bundled=_BUNDLED.get(name),
         published=published,
     )
 
@@ -216,9 +230,16 @@ def _published(recipe: Recipe) -> State:
 def _tensors(path: Path) -> State:
     """The state dict of a file that is no student's."""
     if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
+        return _in_full(safetensors.torch.load_file(path))
     state: State = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def _in_full(held: State) -> State:
+    """Kernels that are kept as whole numbers, times the scales (out,) that are kept with them."""
+    scales = {name: held[f"{name}.scale"] for name in held if f"{name}.scale" in held}
+    kernels = {name: held[name] * scale.view(-1, 1, 1, 1) for name, scale in scales.items()}
+    return {name: one for name, one in (held | kernels).items() if not name.endswith(".scale")}
 
 
 def _download(recipe: Recipe, path: Path) -> None:
@@ -276,9 +297,10 @@ def load(
     categories: Names | None = None,
     device: str | torch.device | None = None,
 ) -> Network:
-    """A trained classifier by name.
+    """A trained network by name.
 
-    `weights`: "auto" (bundled, else torchvision's from its cache or a download), "bundled",
+    AlexNet and VGG-16 come with the course up to their last pooling: they have no classes, and what
+    needs one raises `NoClasses`. With weights="torchvision" they are whole. `weights`: "auto" (bundled, else torchvision's from its cache or a download), "bundled",
     "torchvision", "random" (the same ones every time), or the path of a file: a state dict, alone
     or in a checkpoint, also for another number of classes, which `categories` names. Nothing is
     unpickled. A network of one's own that was registered is given as it is.
@@ -292,7 +314,7 @@ def load(
     mine = own.registered().get(name)
     if mine is not None:
         return mine if device is None else mine.copy(device=device)
-    made = recipe(name, also=own.registered())
+    made = _as_bundled(recipe(name, also=own.registered()), weights)
     given = loaded(made, weights)
     usual = made.categories()
     if given.classes is not None:
@@ -331,7 +353,7 @@ def network_of(
     return Network(
         replace(traced, notes=(*notes, *traced.notes)),
         name=recipe.name,
-        architecture=type(module).__name__,
+        architecture=getattr(module, "architecture", type(module).__name__),
         source=source,
         categories=recipe.categories() if categories is None else categories,
         input_size=size,

@@ -97,7 +97,8 @@ class Network:
         self._parts: dict[tuple[fx.Node, ...], nn.Module] = {}
         self._shapes: dict[tuple[Pair, frozenset[fx.Node] | None], Mapping[fx.Node, Size]] = {}
         self._remembered: OrderedDict[Hashable, Any] = OrderedDict()
-        classes = self._count_classes()
+        maps = categories == () and len(self.shapes(input_size)[self.output]) == 4
+        classes = 0 if maps else self._count_classes()
         self.categories = tuple(categories or (f"class {i}" for i in range(classes)))
         if len(self.categories) != classes:
             raise BadSetting(
@@ -122,6 +123,7 @@ class Network:
     @modes.usual()
     def scores(self, images_: torch.Tensor) -> torch.Tensor:
         """The same for images that were checked before, as an optimization's steps are."""
+        self.need_classes()
         return self.part((self.output,))(self.send(images_))[0]  # type: ignore[no-any-return]
 
     @modes.usual()
@@ -183,6 +185,17 @@ class Network:
         """Whether each image is computed alone: the module's answer to it depends on the others of
         a batch, or may do so, as where there is no graph."""
         return bool(self.opaque) or MIXES in self.notes
+
+    def need_classes(self) -> None:
+        """Raise `NoClasses` where the network ends before them, with what can be had instead."""
+        if not self.categories:
+            last = self._layers[self.output]
+            raise errors.NoClasses(
+                f"{self.name} ({self.source}) ends at {last.title}, before its classes. A unit of "
+                f"a layer can be asked for, such as ({last.title!r}, 0); a network with classes is "
+                f"networks.load(), and {self.name} whole, once there is a connection, "
+                f"networks.load({self.name!r}, weights='torchvision')"
+            )
 
     def need_graph(self, what: str) -> None:
         """Raise `BadSetting` for an opaque network: what is asked for, in words, needs a graph."""
@@ -310,8 +323,9 @@ class Network:
     def class_index(self, name: str | int) -> int:
         """The index of a category, by name (case, spaces and hyphens do not matter) or index.
 
-        Errors: `UnknownClass` with the nearest names, or with all that the name fits.
+        Errors: `UnknownClass` with the nearest names, or with all that the name fits; `NoClasses`.
         """
+        self.need_classes()
         return index_of(name, self.categories, self.name)
 
     def target(self, wanted: TargetLike) -> Target:

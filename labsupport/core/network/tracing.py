@@ -17,6 +17,7 @@ from torch import fx, nn
 
 from labsupport.core.errors import BadImage, CannotRecord, CannotTrace
 from labsupport.core.network import constants, copies, counts, spelling
+from labsupport.core.network.architectures.convolutions import Convolutions
 from labsupport.core.network.endings import Ending, end_in_scores
 from labsupport.core.network.graphs import LAYER_NAME, without_computing
 from labsupport.core.network.operations import Normalize, Pair
@@ -128,7 +129,9 @@ class Origin(nn.Module):
         self.title = str(getattr(module, "original_name", type(module).__name__))
         self.computing = computing
         self.notes: list[str] = []
-        self.path: tuple[Any, ...] | None = None  # to the scores, in what the module gives
+        self.ends_in_maps = isinstance(module, Convolutions)
+        # to the scores, in what the module gives
+        self.path: tuple[Any, ...] | None = () if self.ends_in_maps else None
         self.answer: torch.Tensor | None = None  # its own scores for the example
         self.counting = False  # whether two recordings tell where the number of images goes
         self.probabilities, self.ending = False, Ending()
@@ -197,7 +200,8 @@ class Origin(nn.Module):
                 values[node.target] = copies.without_hooks(layer)
         constants.fold(recorder.graph, values, (BATCH + 1, 3, *size))
         spelling.spell(recorder.graph, values)
-        self.ending = end_in_scores(recorder.graph, values, probabilities=self.probabilities)
+        if not self.ends_in_maps:
+            self.ending = end_in_scores(recorder.graph, values, probabilities=self.probabilities)
         _without_keywords(recorder.graph, values)
         return fx.GraphModule(values, recorder.graph)
 
