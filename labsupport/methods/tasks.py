@@ -133,6 +133,7 @@ def _scores(network: Network, images: Tensor, classes: slice) -> Tensor:
 
 def _head(network: Network) -> tuple[fx.Node, nn.Linear | None]:
     """The maps that are averaged over their positions, and the linear layer after that, if any."""
+    network.need_classes()
     network.need_graph("class maps")
     shapes = network.shapes(network.input_size)
     one, linear = network.operation(network.output), None

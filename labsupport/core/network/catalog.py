@@ -300,7 +300,9 @@ def load(
     """A trained network by name.
 
     AlexNet and VGG-16 come with the course up to their last pooling: they have no classes, and what
-    needs one raises `NoClasses`. With weights="torchvision" they are whole. `weights`: "auto" (bundled, else torchvision's from its cache or a download), "bundled",
+    needs one raises `NoClasses`. With weights="torchvision" they are whole.
+
+    `weights`: "auto" (bundled, else torchvision's from its cache or a download), "bundled",
     "torchvision", "random" (the same ones every time), or the path of a file: a state dict, alone
     or in a checkpoint, also for another number of classes, which `categories` names. Nothing is
     unpickled. A network of one's own that was registered is given as it is.

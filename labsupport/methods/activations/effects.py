@@ -75,6 +75,7 @@ def class_votes(network: Network, images: Tensor, unit: TargetLike) -> Votes:
     Errors: `UnknownLayer`; `BadSetting` for a class, or a channel or position that is not there;
     `BadImage`.
     """
+    network.need_classes()
     network.need_graph("the votes of a unit")
     network.check(images)
     network = network.at((images.shape[2], images.shape[3]))
