@@ -84,8 +84,10 @@ def _draw_map(
     view: str = declare.choice(VIEW_MENU, "score"),
     opacity: float = declare.real(0.8, 0.0, 1.0, label="opacity of the map"),
 ) -> tuple[Image.Image, str]:
-    picture = map_picture(_ground(image, network), occluded, view, network, opacity=opacity)
-    return picture, map_words(occluded, view, network)
+    shown = view if view in occluded.values else "score"
+    picture = map_picture(_ground(image, network), occluded, shown, network, opacity=opacity)
+    why = "" if shown == view else f"{network.name} has no classes, so this is a unit's score. "
+    return picture, why + map_words(occluded, shown, network)
 
 
 @declare.live("Occlusion map", draw=_draw_map)
@@ -98,9 +100,10 @@ def map_panel(
     fill: str = declare.choice(FILL_MENU, "mean"),
 ) -> Iterator[OcclusionMap]:
     """The whole map, coarse at once and then finer, of any picture, network and class."""
-    seen, target = declare.seen_and_class(image, network, target)
-    settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill, "views": VIEWS}
-    return occlusion_map.frames(network, seen, target, **settings)
+    seen, chosen = declare.seen_and_class(image, network, target)
+    views = VIEWS if network.categories else ("score", "activity")
+    settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill, "views": views}
+    return occlusion_map.frames(network, seen, chosen, **settings)
 
 
 # Pictures and words

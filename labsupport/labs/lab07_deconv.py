@@ -489,7 +489,7 @@ def cascade_panel(
     seen, chosen = declare.seen_and_class(image, network, target)
     layers = backprop.weighted_layers(network)
     # SqueezeNet's last ReLU may never open with random weights: then there is no gradient at all
-    unit = (layers[0], chosen)
+    unit = (layers[0], chosen) if isinstance(chosen, int) else chosen
     steps: tuple[Randomization, ...] = ()
     for step in backprop.cascading_randomization.frames(network, seen, unit, seed=seed):
         steps = (*steps, step)

@@ -113,6 +113,8 @@ def _near_words(now: InversionFrame, network: Network) -> str:
 
 
 def _named(now: InversionFrame, network: Network) -> str:
+    if not network.categories:
+        return ""
     shown = torch.cat([now.image, now.frame.image])
     first, *others = (
         f"{answer.name} ({figures.per_cent(answer.probability)})"
@@ -207,15 +209,17 @@ def _draw_strip(
     last = strip.frames[-1]
     layers = strip.names[: len(strip.frames)]
     found = torch.cat([frame.image for frame in strip.frames])
-    seen = inversion.recognition(network, found, original.expand_as(found))
     words = [
-        f"{layer}: code distance {_distance(frame)}, the image's class has "
-        f"{figures.per_cent(float(chance))}"
-        + ("" if same else " and is not the first answer any more")
-        for layer, frame, chance, same in zip(
-            layers, strip.frames, seen.probability, seen.same.tolist(), strict=True
-        )
+        f"{one}: code distance {_distance(now)}"
+        for one, now in zip(layers, strip.frames, strict=True)
     ]
+    if network.categories:
+        seen = inversion.recognition(network, found, original.expand_as(found))
+        words = [
+            f"{line}, the image's class has {figures.per_cent(float(chance))}"
+            + ("" if same else " and is not the first answer any more")
+            for line, chance, same in zip(words, seen.probability, seen.same.tolist(), strict=True)
+        ]
     so_far = f"{layers[-1]}: {last.progress:.0%} of {last.steps} steps."
     words.append(so_far + declare.side_words(network, size))
     return strip_picture(original, strip), "\n".join(words)
@@ -236,7 +240,8 @@ def strip_panel(
     seed: int = declare.seed(),
 ) -> Iterator[Series[Frame]]:
     """A company keeps nothing but codes: what each layer's code gives back of any picture."""
-    names = (*ends(network, layers - 1), LOG_PROBABILITIES)
+    last = (LOG_PROBABILITIES,) if network.categories else ()
+    names = (*ends(network, layers - len(last)), *last)
     small = images.standard(image, declare.side_for(network, size))
     return strips(network, small, names, factor=factor, steps=steps, seed=seed)
 

@@ -343,7 +343,7 @@ def ask(
 ) -> Iterator[AnswerSheet]:
     """Ask every method about a target of a network, for an image (1, 3, H, W) of any size.
 
-    `target` is a class or (layer, channel); None is the class that the network sees. `examples`
+    `target` is a class or (layer, channel); None is `declare.own_answer`. `examples`
     are images of the kind that it was trained on (`examples_for`, if they are not given). The
     frames come after each method, and some on the way; what one method cannot do, it says in words.
 
@@ -351,7 +351,7 @@ def ask(
     """
     fitting = codes.fitted(image, network.input_size)
     network.check(fitting)
-    chosen = network.predict(fitting, k=1)[0][0].index if target is None else target
+    chosen = declare.own_answer(network, fitting) if target is None else target
     known = examples_for(network) if examples is None else examples
     return _sheets(Query(network, fitting, network.target(chosen), known), methods)
 

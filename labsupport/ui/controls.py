@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from labsupport.core.network import Network
     from labsupport.core.network.layers import Layer
 
-OWN_ANSWER = "the network's own answer"
+OWN_ANSWER, STRONGEST_UNIT = "the network's own answer", "its strongest unit"
+Unit = tuple[str, int]  # a layer, and a channel
 
 
 def look(label: str, unit: str = "") -> dict[str, Any]:
@@ -313,7 +314,8 @@ class ClassBox(Control):
     """A box to type a class into: a name (suggestions appear), an index, or nothing.
 
     The value is the class's index; None for an empty box, which `empty` says the meaning of. A name
-    that the network does not know gives the nearest ones as a message in the panel.
+    that the network does not know gives the nearest ones as a message in the panel. For a network
+    without classes it is a box for a unit, such as "conv5 3", whose value is (layer, channel).
     """
 
     def __init__(
@@ -324,15 +326,10 @@ class ClassBox(Control):
         label: str = "class",
         empty: str = OWN_ANSWER,
     ) -> None:
-        self._empty = empty
-        box = widgets.Combobox(
-            value=default,
-            options=_suggestions(value_of(network)),
-            placeholder=empty,
-            continuous_update=False,
-            **look(label),
-        )
+        self._empty, self._label = empty, label
+        box = widgets.Combobox(value=default, continuous_update=False, **look(label))
         super().__init__(box, leader=network)
+        self._follow()
         self.value  # noqa: B018  # a default that this network does not know is refused here
 
     @property
@@ -341,11 +338,12 @@ class ClassBox(Control):
         return network
 
     @property
-    def value(self) -> int | None:
-        text = str(self.source.value).strip()
-        if text.casefold() in ("", self._empty):
+    def value(self) -> int | Unit | None:
+        text, network = str(self.source.value).strip(), self.network
+        if text.casefold() in ("", self._meaning):
             return None
-        network = self.network
+        if not network.categories:
+            return _unit(network, text)
         marked = re.fullmatch(r"(.*)\((\d+)\)|(\d+)", text)
         if marked and text not in network.categories:
             return network.class_index(int(marked[2] or marked[3]))
@@ -357,28 +355,60 @@ class ClassBox(Control):
 
     @property
     def words(self) -> str:
-        index = self.value
-        return self._empty if index is None else self.network.categories[index]
+        value = self.value
+        return self._meaning if value is None else self.network.target(value).title
+
+    @property
+    def _meaning(self) -> str:
+        """What an empty box says."""
+        units = not self.network.categories and self._empty == OWN_ANSWER
+        return STRONGEST_UNIT if units else self._empty
+
+    def _follow(self) -> None:
+        """Say and suggest what this network can be asked for."""
+        self.source.options = _suggestions(self.network)
+        self.source.placeholder = self._meaning
+        self.source.description = self._label if self.network.categories else "unit"
 
     def steps(self) -> list[Step]:
-        categories = self.network.categories
-        good = ["", str(len(categories) // 2), str(len(categories) - 1)]
+        known = self.network.categories or _suggestions(self.network)
+        places = len(known) // 2, len(known) - 1
+        good = ["", *(str(n) if self.network.categories else known[n] for n in places)]
         return [*map(self._step, good), self._step("no such class at all", complains=True)]
 
     def _refresh(self) -> None:
-        self.source.options = _suggestions(self.network)
+        self._follow()
         try:
             self.value  # noqa: B018  # asked only whether the new network knows it
-        except errors.UnknownClass:
+        except (errors.UnknownClass, errors.UnknownLayer, errors.BadSetting):
+            what = "class" if self.network.categories else "unit"
             self._say(
-                f"{self.network.name} does not know the class {self.source.value!r}: "
-                f"now {self._empty} is taken."
+                f"{self.network.name} does not know the {what} {self.source.value!r}: "
+                f"now {self._meaning} is taken."
             )
             self.source.value = ""
 
 
+def _unit(network: Network, text: str) -> Unit:
+    """The unit that was typed: "conv5 3" and the like.
+
+    Errors: `UnknownLayer`, `UnknownClass`, `BadSetting`.
+    """
+    found = re.fullmatch(r"[('\"]*([^\s,'\"]+)['\"]?[\s,]+(?:channel\s+)?(\d+)\)?", text)
+    if not found:
+        raise errors.UnknownClass(
+            f"{network.name} comes without its classes: type a unit, a layer and a channel, such "
+            f"as {_suggestions(network)[-1]}"
+        )
+    unit = network.target((found[1], int(found[2])))
+    return str(unit.layer), unit.index
+
+
 def _suggestions(network: Network) -> list[str]:
-    """The categories; where two share a name, each with its index."""
+    """The categories; where two share a name, each with its index. Without categories, a unit of
+    each layer."""
+    if not network.categories:
+        return [f"{layer.title} 0" for layer in network.layers]
     count = Counter(network.categories)
     return [
         f"{name} ({place})" if count[name] > 1 else name

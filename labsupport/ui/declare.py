@@ -184,12 +184,21 @@ def channel_of(layer: str, start: int = 0) -> Any:
 
 
 def seen_and_class(
-    image: torch.Tensor, network: networks.Network, target: int | None
-) -> tuple[torch.Tensor, int]:
-    """The image as the network sees it, and the class that a box of `class_of` names: where it is
-    empty, the network's own answer."""
+    image: torch.Tensor, network: networks.Network, target: int | controls.Unit | None
+) -> tuple[torch.Tensor, int | controls.Unit]:
+    """The image as the network sees it, and the class (or, of a network without classes, the unit)
+    that a box of `class_of` names: where it is empty, `own_answer`."""
     seen = images.standard(image, network.input_size[0])
-    return seen, network.predict(seen, k=1)[0][0].index if target is None else target
+    return seen, own_answer(network, seen) if target is None else target
+
+
+def own_answer(network: networks.Network, seen: torch.Tensor) -> int | controls.Unit:
+    """The class that the network sees in an image; where it ends before its classes, the unit of
+    its last layer with the largest activation."""
+    if network.categories:
+        return network.predict(seen, k=1)[0][0].index
+    last = network.layers[-1].name
+    return last, int(network.activations(seen, [last])[last][0].flatten(1).amax(1).argmax())
 
 
 def side_for(network: networks.Network, side: int) -> int:

@@ -7,7 +7,7 @@ from torch import nn
 
 from labsupport.core import images
 from labsupport.core import network as networks
-from labsupport.core.errors import LabError
+from labsupport.core.errors import LabError, NoClasses
 from labsupport.core.network import own
 from labsupport.labs import (
     lab00,
@@ -140,3 +140,29 @@ def test_each_panel_answers_about_it_or_says_why_not(name, photos, opened, monke
         things = lab04.collection(network, images.cutouts()[:40])
         assert opened(lab04.layers_panel(things)).picture.width > 100
     assert set(refused) == REFUSED[name], refused
+
+
+WITHOUT_CLASSES = {"00", "05 hide", "08 opinion", "12 push", "12 line"}
+
+
+@pytest.mark.slow
+def test_each_panel_answers_about_alexnets_convolutions_or_says_that_they_have_no_classes(
+    photos, opened
+):
+    """Where a class can be typed, a unit can."""
+    refused = {}
+    for title, make in panels(photos).items():
+        panel = opened(make())
+        try:
+            panel.controls["network"].put("alexnet")
+            panel.run(limit=2) if hasattr(panel, "run") else panel.settle()
+            if "target" in panel.controls and not panel.complaint:
+                panel.controls["target"].put("conv5 3")
+                panel.run(limit=2) if hasattr(panel, "run") else panel.settle()
+                assert panel.controls["target"].words == "conv5, channel 3"
+        except NoClasses as error:
+            refused[title] = str(error)
+        if panel.complaint:
+            refused[title] = panel.complaint
+    assert set(refused) == WITHOUT_CLASSES, refused
+    assert all("ends at pool5, before its classes" in words for words in refused.values()), refused

@@ -275,8 +275,9 @@ def view_words(view: LayerView, unit: int) -> str:
     silent = int((view.maps.flatten(1).amax(1) <= 0).sum())
     if silent:
         words += f" {silent} {'unit is' if silent == 1 else 'units are'} silent."
-    [[first]] = view.network.ranking(view.scores, k=1)
-    words += f" The network says {first.name}, {figures.per_cent(first.probability)}."
+    if view.network.categories:
+        [[first]] = view.network.ranking(view.scores, k=1)
+        words += f" The network says {first.name}, {figures.per_cent(first.probability)}."
     if view.distortion.words == "untouched":
         return words
     pair = (view.clean[None], view.maps[None])

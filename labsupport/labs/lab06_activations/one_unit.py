@@ -182,7 +182,8 @@ def votes_picture(votes: Votes | None, network: Network) -> Image.Image:
     """The classes that a unit raises most, red, and lowers most, blue: bars right and left of
     zero."""
     if votes is None:
-        return figures.note("...", TILE)
+        words = "..." if network.categories else f"{network.name} comes without its classes."
+        return figures.note(words, TILE)
     best, worst = _ranked(votes.values[0], 4)
     if not best and not worst:
         return figures.note("The unit is silent here: no score changes.", TILE)

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import images
 from labsupport.core.images.sets import ImageSet, Picture
-from labsupport.core.network import Network
+from labsupport.core.network import Network, TargetLike
 from labsupport.methods import saliency
 from labsupport.methods.saliency import Localization, Scene, Segmentation
 from labsupport.ui import declare, figures
@@ -37,13 +37,13 @@ _BRIGHT = 0.995  # this quantile of a map is shown brightest: a few pixels would
 @dataclass(frozen=True)
 class MappedImage:
     """A saliency map (H, W), the image it belongs to, what was asked, and the true mask (H, W)
-    of the thing where it is known. `large` is the image once more, twice as large and as sharp as
-    the picture that it comes from."""
+    of the thing where it is known. A unit has no `probability`. `large` is the image once more,
+    twice as large and as sharp as the picture that it comes from."""
 
     image: torch.Tensor
     map: torch.Tensor
     title: str
-    probability: float
+    probability: float | None
     large: torch.Tensor
     truth: torch.Tensor | None = None
 
@@ -62,11 +62,13 @@ def _standard_map(
 
 
 def _map_of(
-    seen: torch.Tensor, large: torch.Tensor, network: Network, wanted: int, **knobs: Any
+    seen: torch.Tensor, large: torch.Tensor, network: Network, wanted: TargetLike, **knobs: Any
 ) -> MappedImage:
-    map_ = saliency.saliency_map(network, seen, wanted, **knobs)[0]
-    probability = float(network(seen).softmax(1)[0, wanted])
-    return MappedImage(seen, map_, network.categories[wanted], probability, large)
+    target, chance = network.target(wanted), None
+    map_ = saliency.saliency_map(network, seen, target, **knobs)[0]
+    if target.layer is None:
+        chance = float(network(seen).softmax(1)[0, target.index])
+    return MappedImage(seen, map_, target.title, chance, large)
 
 
 @declare.panel("Saliency map", compute=_standard_map, cost="quick")
@@ -80,10 +82,9 @@ def map_panel(
     how: dict[str, Any] = {"colours": colours, "limits": limits, "opacity": 1 - opacity / 2}
     painted = figures.overlay(mapped.large, mapped.map, bar=False, **how)
     titles = [REDUCTION_WORDS[reduce], mapped.title]
-    words = (
-        f"{mapped.title} has {figures.per_cent(mapped.probability)}. "
-        f"Half of the map's sum lies on {_concentration(mapped.map):.0%} of the pixels."
-    )
+    has = "" if mapped.probability is None else f" has {figures.per_cent(mapped.probability)}"
+    share = _concentration(mapped.map)
+    words = f"{mapped.title}{has}. Half of the map's sum lies on {share:.0%} of the pixels."
     return figures.side_by_side([painted, mapped.image], titles), words
 
 
@@ -174,9 +175,9 @@ def segment_panel(
     knobs: dict[str, Any] = {"foreground": foreground, "background": background}
     cut = saliency.segment(mapped.image, mapped.map, smooth=smooth, **knobs)
     left, top, right, bottom = cut.box
+    chance = "" if mapped.probability is None else f" ({figures.per_cent(mapped.probability)})"
     words = (
-        f"{mapped.title} ({figures.per_cent(mapped.probability)}): "
-        f"{float(cut.mask.float().mean()):.0%} of the picture, "
+        f"{mapped.title}{chance}: {float(cut.mask.float().mean()):.0%} of the picture, "
         f"columns {left} to {right}, rows {top} to {bottom}."
     )
     if mapped.truth is not None:

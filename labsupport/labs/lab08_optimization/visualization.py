@@ -101,6 +101,8 @@ def _panel_frames(
 
 
 def _draw_class(shown: PanelFrame, network: Network) -> tuple[Image.Image, str]:
+    if not network.categories:
+        return _draw_unit(shown)
     frame, name = shown.frame, shown.title
     [answers] = network.predict(frame.image)
     chance = next((one.probability for one in answers if one.name == name), 0.0)
@@ -158,9 +160,11 @@ def class_panel(
 
     `raised` is "both", see `class_objective`, or "score".
     """
-    index = target or 0
-    objective = class_objective(index) if raised == "both" else TargetValue(index)
-    return _panel_frames(network, objective, network.categories[index], **how)
+    first = 0 if network.categories else (network.layers[-1].name, 0)
+    wanted = network.target(first if target is None else target)
+    of_class = raised == "both" and wanted.layer is None
+    objective = class_objective(wanted.index) if of_class else TargetValue(wanted)
+    return _panel_frames(network, objective, wanted.title, **how)
 
 
 @declare.live("An image for a unit", draw=_draw_unit, autostart=False)

@@ -55,7 +55,7 @@ def recipe_of(gradient: str = "vivid", *, strength: float = 1.5, **how: Any) -> 
 
 def _draw_dream(frame: DreamFrame, network: Network) -> tuple[Image.Image, str]:
     words = _so_far(frame)
-    if frame.step == frame.steps:  # in between an answer would only hold the dream up
+    if frame.step == frame.steps and network.categories:  # before, it would hold the dream up
         side = declare.side_for(network, min(frame.size))
         seen = frame.image if side == min(frame.size) else images.standard(frame.image, side)
         first = network.predict(seen, k=1)[0][0]

@@ -189,7 +189,7 @@ def _frames(
     layer, channel = growing.unit
     maps = network.activations(image, [layer])[layer][0]
     map_ = maps[channel].reshape(maps.shape[1:] or (1, 1))
-    votes = class_votes(network, image, target)
+    votes = class_votes(network, image, target) if network.categories else None
     views = UnitViews(target, image, map_, votes, progress=0.05)
     yield views
     by_rule = gradients(network, image, target, rules=_rules(network, target))
