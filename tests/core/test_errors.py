@@ -14,7 +14,7 @@ def test_every_kind_is_caught_as_one_family_and_as_a_value_error():
     }
     assert set(kinds) == {
         *("LabError", "BadImage", "DamagedData", "WeightsUnavailable", "UnknownNetwork"),
-        *("UnknownLayer", "UnknownClass", "CannotTrace", "CannotRecord", "BadSetting"),
+        *("UnknownLayer", "UnknownClass", "NoClasses", "CannotTrace", "CannotRecord", "BadSetting"),
     }
     for kind in kinds.values():
         assert issubclass(kind, LabError)

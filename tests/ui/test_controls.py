@@ -50,7 +50,7 @@ def birds() -> networks.Network:
 @pytest.fixture
 def menu(pets, birds, monkeypatch) -> controls.LoadingMenu:
     monkeypatch.setattr(own, "_registered", {"birds": (birds, None), "pets": (pets, None)})
-    return controls.network_menu("pets", names=["pets", "birds", "alexnet"])
+    return controls.network_menu("pets", names=["pets", "birds", "vgg19"])
 
 
 @pytest.fixture
@@ -230,12 +230,32 @@ def test_a_network_that_cannot_be_had_gives_words_and_the_one_before_stays(menu,
     assert menu.source.options == (
         ("pets", "pets"),
         ("birds", "birds"),
-        ("alexnet (download)", "alexnet"),
+        ("vgg19 (download)", "vgg19"),
     )
     ear = Ear(menu, controls.ClassBox(menu))
     menu.steps()[-1].act()
-    assert [words for words in ("alexnet", "pets stays") if words not in ear.said] == []
+    assert [words for words in ("vgg19", "pets stays") if words not in ear.said] == []
     assert (menu.value, menu.source.value, ear.changes) == (pets, "pets", 0)
+
+
+def test_a_class_box_is_a_unit_box_where_a_network_has_no_classes():
+    menu = controls.network_menu(names=["squeezenet1_1", "alexnet"])
+    box = controls.ClassBox(menu, "koala")
+    ear = Ear(menu, box)
+    menu.put("alexnet")
+    assert "alexnet does not know the unit 'koala'" in ear.said
+    seen = box.source.description, box.source.placeholder, box.value, box.words
+    assert seen == ("unit", "its strongest unit", None, "its strongest unit")
+    assert "conv5 0" in box.source.options
+    for text in ("conv5 3", "features.10, 3", "('conv5', 3)", "conv5 channel 3"):
+        box.put(text)
+        assert (box.value, box.words) == (("features.10", 3), "conv5, channel 3")
+    for text, words in (("koala", "such as pool5 0"), ("conv9 3", "conv"), ("conv5 999", "255")):
+        box.put(text)
+        with pytest.raises(LabError, match=words):
+            box.value  # noqa: B018
+    menu.put("squeezenet1_1")
+    assert (box.source.description, box.source.placeholder) == ("class", controls.OWN_ANSWER)
 
 
 def test_a_network_is_loaded_once_with_a_note_that_is_no_problem(monkeypatch, pets, birds):

@@ -32,7 +32,7 @@ def pictures(tmp_path) -> images.ImageSet:
 
 
 def test_a_sound_panel_passes_with_times_and_is_left_as_it_was(pictures):
-    network = controls.network_menu(names=["squeezenet1_1", "alexnet"])
+    network = controls.network_menu(names=["squeezenet1_1", "vgg19"])
     knobs = sliders(
         image=controls.ImageMenu(pictures, "shade50"),
         network=network,
@@ -55,7 +55,7 @@ def test_a_sound_panel_passes_with_times_and_is_left_as_it_was(pictures):
     for expected in ("side = 1", "side = 64", "fill = black", "image: upload a text file"):
         assert expected in words
     messages = {step.words: step.message for step in report.callbacks if step.message}
-    assert "not on this computer" in messages["network = alexnet"]
+    assert "not on this computer" in messages["network = vgg19"]
     assert len(messages) == 3
     assert all(step.milliseconds >= 0 for step in report.callbacks)
     assert "fill = black" in str(report)
@@ -101,11 +101,11 @@ def test_a_step_without_its_message_or_its_file_is_found(pictures, monkeypatch):
     panel = Panel(lambda image: (square(4), str(image.mean())), {"image": photo}, title="u")
     with pytest.raises(WalkFailed, match="text file: no message"):
         walk(panel)
-    menu = controls.network_menu(names=["squeezenet1_1", "alexnet"])
+    menu = controls.network_menu(names=["squeezenet1_1", "vgg19"])
     panel = Panel(lambda network: (square(4), network.name), {"network": menu}, title="n")
     monkeypatch.setattr(menu, "_accept", lambda: None)
     monkeypatch.setattr(type(menu), "value", property(lambda self: networks.load("lenet5")))
-    with pytest.raises(WalkFailed, match="network = alexnet: no message"):
+    with pytest.raises(WalkFailed, match="network = vgg19: no message"):
         walk(panel)
     monkeypatch.setattr(board.Board, "save", lambda self, place=None: place)
     with pytest.raises(WalkFailed, match="Save picture: no file"):

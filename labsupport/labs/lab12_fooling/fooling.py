@@ -273,7 +273,7 @@ def second_opinion(network: Network, result: AttackResult) -> str:
     if not others:
         return (
             "There is no second ImageNet network on this computer: with a connection, "
-            'networks.load("alexnet") brings one.'
+            'networks.load("resnet18") brings one.'
         )
     pair = torch.cat([result.originals, result.images])
     lines = []

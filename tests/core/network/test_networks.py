@@ -312,7 +312,7 @@ def test_the_names_of_networks_and_weights_and_what_is_none_of_them(trained):
     toys.assert_refused(
         (r"UnknownNetwork: .*alexnet.*networks\.names", load, "alexnett"),
         (r"UnknownNetwork: .*resnet18.*networks\.names", load, "resnet 18"),
-        ("bundled.*offline: squeezenet1_1, lenet5", load, "alexnet", {"weights": "bundled"}),
+        ("bundled.*offline: squeezenet1_1, lenet5", load, "vgg19", {"weights": "bundled"}),
         *((no_file, load, {"weights": x}) for x in ("pretrained", "no/such/file.pt", "", ".")),
     )
     assert trained.source == "bundled (weights/squeezenet1_1.safetensors)"
@@ -338,10 +338,10 @@ def offline(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("weights", ["auto", "torchvision"])
 def test_without_a_network_the_way_out_is_told(offline, tmp_path, weights, monkeypatch):
-    refusal = toys.refusal(networks.load, "alexnet", weights=weights)
+    refusal = toys.refusal(networks.load, "resnet18", weights=weights)
     for word in (
-        *("WeightsUnavailable", "alexnet", "unreachable", "squeezenet1_1, lenet5"),
-        *("alexnet-owt-7be5be79.pth", str(tmp_path / "hub" / "checkpoints"), "weights='random'"),
+        *("WeightsUnavailable", "resnet18", "unreachable", "lenet5, convnetjs, alexnet"),
+        *("resnet18-f37072fd.pth", str(tmp_path / "hub" / "checkpoints"), "weights='random'"),
     ):
         assert word in refusal
     assert len(offline) == 1
@@ -349,20 +349,20 @@ def test_without_a_network_the_way_out_is_told(offline, tmp_path, weights, monke
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": "http://127.0.0.1:9"})
     with pytest.raises(WeightsUnavailable, match="could not be downloaded"):
-        networks.load("alexnet", weights=weights)
+        networks.load("resnet18", weights=weights)
     with pytest.raises(WeightsUnavailable, match="torchvision has no weights for lenet5"):
         networks.load("lenet5", weights="torchvision")
 
 
 def test_what_is_bundled_or_in_the_cache_needs_no_network(offline):
-    bundled = ["squeezenet1_1", "lenet5", "convnetjs"]
+    bundled = ["squeezenet1_1", "lenet5", "convnetjs", "alexnet", "vgg16"]
     for name in bundled:
         networks.load(name)
     assert networks.offline_names() == bundled
-    path = catalog.cached(catalog.recipe("alexnet"))
+    path = catalog.cached(catalog.recipe("resnet18"))
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
-    assert networks.offline_names() == [*bundled, "alexnet"]
+    assert networks.offline_names() == [*bundled, "resnet18"]
     assert offline == []
 
 
