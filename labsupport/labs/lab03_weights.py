@@ -35,7 +35,8 @@ SCALES = {"own: each tile's largest weight is full": False, "shared by all tiles
 SETS = {"colour crops (ConvNetJS)": "crops", "digits (LeNet-5)": "digits"}
 CIFAR = {"CIFAR-10 (ConvNetJS)": "CIFAR10"}  # a download of 170 MB: only for who asks for it
 DECAYS = {"none": 0.0, "0.0001": 1e-4, "0.001": 1e-3, "0.01": 1e-2, "0.1": 0.1}
-_TILE = 44  # pixels that a first-layer filter is enlarged to, or nearly
+_TILE, _LARGE = 44, 66  # pixels that a first-layer filter is enlarged to, or nearly
+_COLUMNS = 11  # of large tiles: wide rather than tall, for the screen
 _STEPS_PER_FRAME = 2  # so that Stop answers soon
 
 
@@ -48,8 +49,10 @@ def tiles(
     *,
     shared: bool = False,
     columns: int | None = None,
+    side: int = _TILE,
 ) -> Image.Image:
-    """First-layer filters (N, C, H, W), in colour where C is 3, each under its number.
+    """First-layer filters (N, C, H, W), in colour where C is 3, each under its number, about `side`
+    pixels large.
 
     Zero is middle grey. `shared` divides all by one largest weight instead of each by its own, so
     that weak filters look weak.
@@ -58,7 +61,8 @@ def tiles(
     chosen = figures.spread(weights, shared=shared)[numbers]
     shown = chosen if chosen.shape[1] == 3 else chosen.mean(1)
     titles = [str(number) for number in numbers]
-    return figures.mosaic(shown, columns=columns, enlarge=_enlargement(weights), titles=titles)
+    enlarge = max(1, round(side / max(weights.shape[2:])))
+    return figures.mosaic(shown, columns=columns, enlarge=enlarge, titles=titles)
 
 
 def slices(
@@ -102,13 +106,15 @@ def gabors(weights: torch.Tensor, fit: w.GaborFit, numbers: Sequence[int]) -> Im
 
 @declare.panel("Filters of the first layer", cost="quick")
 def filters_panel(
-    network: Network = declare.network_of("convnetjs", networks.names),
+    network: Network = declare.network_of("alexnet", networks.names),
     key: str = declare.choice({KEY_WORDS[key]: key for key in w.KEYS}, label="sorted by"),
     shared: bool = declare.choice(SCALES, label="scale"),
 ) -> tuple[Image.Image, str]:
     """The first layer of any network, sorted as is asked, each tile with its number."""
     first = w.filters(network)
-    picture = tiles(first.weights, w.argsort(first.weights, key), shared=shared)
+    order = w.argsort(first.weights, key)
+    columns = _COLUMNS if len(order) > 2 * _COLUMNS else None
+    picture = tiles(first.weights, order, shared=shared, columns=columns, side=_LARGE)
     scale = "one scale" if shared else "each tile on its own scale"
     return picture, f"{_summary(first.weights)} {first.words}. Sorted by {key}, {scale}."
 
