@@ -124,7 +124,8 @@ def _unit_views(network: Network, image: torch.Tensor, unit: object) -> Results:
     views = ac.unit_views(network, image, wanted, pictures, patches=2, recipe=recipe)
     results = {rule: gradient.values for rule, gradient in views.gradients.items()}
     results |= {"values": views.patches.values[:, 0], "boxes": views.patches.boxes[:, 0]}
-    return results | {"map": views.map, "votes": views.votes.values, "image": views.picture.image}
+    results |= {} if views.votes is None else {"votes": views.votes.values}  # of no classes
+    return results | {"map": views.map, "image": views.picture.image}
 
 
 def _map(network: Network, image: torch.Tensor, target: object) -> Results:
