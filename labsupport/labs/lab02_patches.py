@@ -2,9 +2,11 @@
 put a name to the test."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ipywidgets as widgets
 import torch
 from PIL import Image
 
@@ -15,10 +17,11 @@ from labsupport.core.network.layers import Box, Layer
 from labsupport.core.streams import Images, image_of, network_fingerprint
 from labsupport.methods import codes
 from labsupport.methods.patches import TopPatches, precision_at_k, top_patches, units_for
-from labsupport.ui import declare, figures, ink
+from labsupport.ui import controls, declare, figures, ink
+from labsupport.ui.control import Control, Step
 
 TILE = 112  # pixels, about: half of the networks' 224
-ROW_TILE = 84  # nine in a row fit into a notebook beside their name
+ROW_TILE, SMALL_TILE = 84, 72  # nine or sixteen in a row fit into a notebook beside their name
 
 
 def squares(shown: images.ImageSet[images.Picture]) -> list[torch.Tensor]:
@@ -87,6 +90,7 @@ def unit_rows(
     context: float = 0.0,
     count: int | None = None,
     columns: int | None = None,
+    tile: int = ROW_TILE,
 ) -> Image.Image:
     """A row of regions for each unit, as in Girshick's figure 4: the value in white on each.
 
@@ -98,7 +102,7 @@ def unit_rows(
     columns = min(columns or count, count)
     if count % columns:
         raise BadSetting(f"{count} regions do not fill lines of {columns}")
-    how: dict[str, Any] = {"side": side, "context": context, "tile": ROW_TILE}
+    how: dict[str, Any] = {"side": side, "context": context, "tile": tile}
     tiles: list[figures.Pixels] = []
     values: list[str] = []
     titles: list[str] = []
@@ -129,20 +133,6 @@ def _tiles(
 def _number(value: float) -> str:
     """Three digits are enough, and 1130 is easier to read than 1.13e+03."""
     return f"{value:.0f}" if abs(value) >= 100 else ink.number(value)
-
-
-def mean_region(patches: TopPatches, shown: Images, unit: int, *, side: int) -> torch.Tensor:
-    """The average of a unit's top patches, (1, 3, S, S): what all of them share stays sharp.
-
-    Each patch is the square of a whole receptive field around its box, moved into the image.
-    """
-    row, cuts = patches.row(unit), []
-    for number, box in zip(patches.images[row].tolist(), patches.boxes[row].tolist(), strict=True):
-        if number >= 0:
-            image = image_of(shown, number)
-            cut, _ = cut_around(image, box, min(side, *image.shape[2:]))
-            cuts.append(images.resize(cut, (side, side)))
-    return torch.cat(cuts).mean(0, keepdim=True)
 
 
 def field_side(network: Network, layer: str, limit: int = 224) -> int:
@@ -198,15 +188,6 @@ def leaf_panel(
     return tiles, unit_words(patches, unit, side, network.layer(layer).title, count)
 
 
-def _concepts(_: str, start: str, made: declare.Made) -> Any:
-    """A menu of every label and every coarser category of the pictures."""
-    words = {word for one in made["pictures"] for word in (one.label, one.category)}
-    return declare.choice(sorted(words), start)
-
-
-_CONCEPT: Any = declare.Declared(_concepts, "road vehicles")
-
-
 def _search_unless_known(
     shown: Images,
     best: TopPatches,
@@ -215,6 +196,68 @@ def _search_unless_known(
 ) -> TopPatches:
     known = best.fingerprints["network"] == network_fingerprint(network, layer)
     return best if known else _search(shown, network, layer, "most")
+
+
+class UnitsBox(Control):
+    """A box to type some of `count` units into, such as "59, 241"; the value is a tuple of them."""
+
+    def __init__(self, count: int, start: Sequence[int], *, label: str) -> None:
+        self._count = count
+        typed = ", ".join(map(str, start))
+        super().__init__(widgets.Text(typed, continuous_update=False, **controls.look(label)))
+        self._accept()
+
+    @property
+    def value(self) -> tuple[int, ...]:
+        """The units in the order in which they were typed.
+
+        Errors: `BadSetting` where there are none, too many, or one that does not exist.
+        """
+        parts = re.findall(r"[^\s,;]+", self.source.value)
+        known = [int(part) for part in parts if part.isdecimal() and int(part) < self._count]
+        if not 1 <= len(parts) <= _MOST or len(known) < len(parts):
+            raise BadSetting(
+                f"Type one to {_MOST} units, each from 0 to {self._count - 1}, such as 0, 1, 2; "
+                f"not {self.source.value!r}."
+            )
+        return tuple(known)
+
+    def steps(self) -> list[Step]:
+        return [*map(self._step, ("0", "2, 1, 0")), self._step("a unit", complains=True)]
+
+    def _accept(self) -> None:
+        self.value  # noqa: B018  # asked only whether it can be read
+
+
+_MOST = 8  # rows that are seen together on a screen
+_UNITS: Any = declare.Declared(
+    lambda name, at, made: UnitsBox(len(made["best"].units), at, label=name), (0, 1, 2, 3, 4, 5)
+)
+
+
+@declare.panel("Sixteen regions for each unit", cost="quick")
+def regions_panel(
+    best: TopPatches, shown: Images, network: Network, units: Sequence[int] = _UNITS
+) -> tuple[Image.Image, str]:
+    """Girshick's figure 4: a search's best regions of any six units, in white each one's receptive
+    field and activation."""
+    side, title = field_side(network, best.layer), network.layer(best.layer).title
+    values = [_number(float(best.values[best.row(unit), 0])) for unit in units]
+    largest = ", ".join(f"{unit}: {value}" for unit, value in zip(units, values, strict=True))
+    return unit_rows(best, shown, units, side=side, tile=SMALL_TILE), (
+        f"{title}, {ink.counted(len(values), 'unit')}: the {best.k} regions with the largest "
+        f"activations, the largest on the left. A white frame is what the unit sees, {side} x "
+        f"{side} pixels where no border cuts it. The largest of each unit, {largest}."
+    )
+
+
+def _concepts(_: str, start: str, made: declare.Made) -> Any:
+    """A menu of every label and every coarser category of the pictures."""
+    words = {word for one in made["pictures"] for word in (one.label, one.category)}
+    return declare.choice(sorted(words), start)
+
+
+_CONCEPT: Any = declare.Declared(_concepts, "road vehicles")
 
 
 @declare.panel("Name this unit", compute=_search_unless_known, cost="slow", first=("pictures",))

@@ -86,9 +86,7 @@ class Control:
 
     def redraw_while_moving(self, wanted: bool) -> None:
         """Whether a slider reports each value on its way, or only the one it is left at."""
-        if self.source.has_trait("continuous_update") and not isinstance(
-            self.source, widgets.Combobox
-        ):
+        if self.source.has_trait("continuous_update") and not isinstance(self.source, widgets.Text):
             self.source.continuous_update = wanted
 
     def _refresh(self) -> None:

@@ -105,11 +105,28 @@ def test_gaps_are_white(colourful, shown):
     assert "1 patch with the largest" in lab.unit_words(few, 0, 8, "relu1")
 
 
-def test_the_mean_is_the_mean(best, shown):
-    mean = lab.mean_region(best, shown, 0, side=8)
-    assert mean.shape == (1, 3, 8, 8)
-    torch.testing.assert_close(mean[0, 0], torch.full((8, 8), 0.75))
-    torch.testing.assert_close(mean[0, 1], torch.full((8, 8), 0.1))
+def test_sixteen_regions_of_the_units_that_are_typed(colourful, shown, best, opened):
+    panel = opened(lab.regions_panel(best, shown, colourful, units=(1, 0)))
+    expected = lab.unit_rows(best, shown, (1, 0), side=8, tile=lab.SMALL_TILE)
+    assert panel.picture.tobytes() == expected.tobytes()
+    assert "relu1, 2 units: the 4 regions" in panel.words
+    assert "The largest of each unit, 1: 0.9, 0: 0.9." in panel.words
+    panel.controls["units"].source.value = " 1 "
+    one = lab.unit_rows(best, shown, (1,), side=8, tile=lab.SMALL_TILE)
+    assert panel.picture.tobytes() == one.tobytes()
+    for typed in ("", "2", "red", "-1", "0 1.5", "0 " * 9):
+        panel.controls["units"].source.value = typed
+        assert "each from 0 to 1" in panel.message
+        assert panel.controls["units"].value == (1,)  # what was typed before is kept
+    assert panel.picture.tobytes() == one.tobytes()
+    with pytest.raises(BadSetting, match="not '0, 2'"):
+        lab.regions_panel(best, shown, colourful, units=(0, 2))
+
+
+def test_a_typed_unit_waits_for_the_enter_key(colourful, shown, best, opened):
+    box = opened(lab.regions_panel(best, shown, colourful, units=(0,))).controls["units"]
+    box.redraw_while_moving(True)
+    assert not box.source.continuous_update
 
 
 def test_the_field_fits_into_the_image(colourful):

@@ -197,9 +197,9 @@ QUESTIONS = {
         why="Fields overlap: neighbours lie 32 pixels apart, and each sees 195.",
     ),
     "02.q2": Question(
-        "Nobody labelled parts of things. Which of these will some unit of fire6 pick out?",
-        ("only whole animals", Right("wheels"), "only colours and edges"),
-        why="Unit 318: wheels tell vehicles apart, so the network found them by itself.",
+        "Nobody labelled parts of animals. Which of these will some unit of pool5 pick out?",
+        ("only whole animals", Right("pointed ears"), "only colours and edges"),
+        why="Unit 115: ears help to tell animals apart, so the network found them by itself.",
     ),
     "02.q3": Question(
         "A unit's nine best patches are all from road vehicles. Is it a detector of vehicles?",
