@@ -294,11 +294,11 @@ def pattern_rows(
     units: Sequence[int],
     *,
     rule: str,
-    count: int = 9,
-    tile: int = 104,
+    count: int = 5,
+    tile: int = 100,
 ) -> Image.Image:
     """Zeiler and Fergus' figure, or Springenberg's, by rule "deconvnet" or "guided": for each unit
-    its top patches as a row of gradients, and below them the crops that they belong to.
+    a row with the gradients of its top patches, and beside them the crops that they belong to.
 
     Tiles are about `tile` pixels wide. A field that is smaller is enlarged by a whole number, and
     its rim left out where that would be too much.
@@ -306,7 +306,7 @@ def pattern_rows(
     field = field_side(network, patches.layer)
     times = max(1, math.ceil(0.96 * tile / field))
     side = min(field, tile // times) if times > 1 else field
-    tiles, names = [], []
+    tiles: list[torch.Tensor] = []
     for unit in units:
         gradients = unit_gradients(network, patches, shown, unit, rule=rule, count=count)
         row, draw = patches.row(unit), softened if rule == "deconvnet" else gradient_image
@@ -319,8 +319,8 @@ def pattern_rows(
             _cut(image_of(shown, int(number)), box, side, tile).clamp(0, 1)
             for number, box in zip(patches.images[row], boxes, strict=False)
         ]
-        names += [f"unit {unit}", ""]
-    return figures.mosaic(tiles, columns=len(tiles) // len(names), enlarge=times, rows=names)
+    names = [f"unit {unit}" for unit in units]
+    return figures.mosaic(tiles, columns=len(tiles) // len(units), enlarge=times, rows=names)
 
 
 def _cut(pixels: torch.Tensor, box: Box, side: int, most: int) -> torch.Tensor:

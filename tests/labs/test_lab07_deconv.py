@@ -128,12 +128,14 @@ def test_reconstructions_and_crops_show_the_same_window(tiny):
         assert (inside > 0).all()
         assert float(values.abs().sum()) == pytest.approx(float(inside.abs().sum()))
     rows = lab.pattern_rows(tiny, patches, shown, [0], rule="guided", count=2, tile=8)
-    crops = np.asarray(rows)[-10:-2, -20:]  # the lower row: two tiles of eight pixels, gaps of two
+    assert rows.height < 16  # one row of tiles
+    crops = np.asarray(rows)[-10:-2, -20:]  # on the right: two tiles of eight pixels, gaps of two
     for left in (0, 10):
         assert (crops[:, left : left + 8] == round(0.9 * 255)).mean() > 0.9  # the bright window
     both = top_patches(tiny, "relu1", shown, k=3, suppress="picture")
     figure = lab.zeiler_figure(tiny, {"relu1": both}, shown, {"relu1": (0, 1)})
-    assert figure.height > 4 * 100
+    assert figure.width > 2 * 3 * 96  # three gradients beside three crops, enlarged
+    assert 2 * 96 < figure.height < 3 * 96
 
 
 def test_a_softened_gradient_keeps_its_signs_and_loses_its_neon():
