@@ -152,7 +152,8 @@ def test_arrow_keys_go_through_the_mosaic(network, start, key, end):
 def test_page_keys_go_through_the_layers_and_the_unit_stays_in_range(network):
     unit = picker(network, "fire9", 500)
     layers = unit._leader
-    there = [layer.name for layer in controls.teaching_layers(network.layers)]
+    shown = list(filter(mosaics.has_maps, network.layers))
+    there = [layer.name for layer in controls.teaching_layers(shown)]
     place = there.index(layers.value)
     unit.pointer.event = {"key": "PageUp", "number": 1}
     assert layers.value == there[place - 1]
@@ -181,7 +182,7 @@ def frames_of(panel, sheet):
 def test_clicks_are_counted_from_where_the_panels_show_the_mosaic(views_of, opened):
     panel = opened(lab.live_panel("koala", layer="fire8", unit=77))
     assert frames_of(panel, mosaics.mosaic_plan((512, 13, 13))) == [77]
-    panel.controls["layer"].put(panel.controls["layer"].network.layer("conv1").name)
+    panel.controls["layer"].put(panel.controls["layer"].network.layer("relu1").name)
     assert frames_of(panel, mosaics.mosaic_plan((64, 111, 111))) == [panel.controls["unit"].value]
     views = views_of("fire5", 77)
     assert frames_of(views, mosaics.mosaic_plan((256, 27, 27), mosaics.NARROW)) == [77]
@@ -277,6 +278,35 @@ def test_votes_are_signed_and_the_largest_come_first():
     raised = (picture[..., 0] > picture[..., 2] + 100).any(0).nonzero()[0]
     lowered = (picture[..., 2] > picture[..., 0] + 100).any(0).nonzero()[0]
     assert raised.min() > lowered.max() > 0  # red to the right of zero, blue to the left
+
+
+# A network without classes
+
+
+@pytest.fixture(scope="module")
+def alexnet():
+    return networks.load("alexnet")
+
+
+def test_a_layer_is_seen_after_its_relu_and_without_classes_a_unit_is_named(alexnet, koala, opened):
+    panel = opened(lab.live_panel("koala", network="alexnet", layer="relu5", unit=3))
+    offered = [title.split()[0] for title, _ in panel.controls["layer"].source.options]
+    assert "relu5" in offered
+    assert "conv5" not in offered  # what has not passed the ReLU fires nowhere
+    means = alexnet.activations(koala, ["relu5"])["relu5"][0].mean((1, 2))
+    largest = f"{int(means.argmax())}: {mosaics.short(means.max())}."
+    assert panel.words.endswith(f"The unit with the largest mean is {largest}")
+
+
+def test_where_there_are_no_classes_all_views_but_the_votes_are_shown(alexnet, pictures, koala):
+    views = activations.unit_views(alexnet, koala, ("relu5", 3), pictures, recipe=QUICK)
+    maps = alexnet.activations(koala, ["relu5"])["relu5"][0]
+    frame = one_unit.UnitFrame(alexnet, alexnet.layer("relu5"), maps, views)
+    assert "alexnet comes without its classes" in one_unit.views_words(frame)
+    high = one_unit.views_picture(frame, pictures).height
+    assert high < 4.5 * mosaics.TILE  # of three rows of tiles, the last is left out
+    after = activations.similarity(alexnet, koala, Distortion(right=4), ["conv1", "relu5", "pool5"])
+    assert invariance._titles(alexnet, after) == ["conv1", "relu5", "pool5"]
 
 
 # Invariance, and two pictures

@@ -40,9 +40,9 @@ def depth_layers(network: Network) -> list[str]:
 
 
 def _titles(network: Network, after: Similarity) -> list[str]:
-    """The layers' titles; the last layer of all gives the scores."""
-    last = network.layers[-1].name
-    return ["scores" if name == last else network.layer(name).title for name in after.layers]
+    """The layers' titles; the last layer of all gives the scores, where there are classes."""
+    scores = network.layers[-1].name if network.categories else None
+    return ["scores" if name == scores else network.layer(name).title for name in after.layers]
 
 
 def depth_picture(

@@ -30,9 +30,13 @@ TILE, THUMB = 200, 144  # four tiles fit into a notebook side by side
 SCALES = {"each map its own": False, "one for all maps": True}
 
 
+_UNSEEN = ("conv", "norm", "dropout", "identity")
+
+
 def has_maps(layer: Layer) -> bool:
-    """Whether there is a mosaic to look at: maps of more than one position."""
-    return layer.has_map and min(layer.shape[1:]) > 1 and layer.kind not in ("dropout", "identity")
+    """Whether there is a mosaic to look at: maps of more than one position, after the ReLU where
+    the layer has one, so that what is not zero fires."""
+    return layer.has_map and min(layer.shape[1:]) > 1 and layer.kind not in _UNSEEN
 
 
 def unit_over(
@@ -278,6 +282,9 @@ def view_words(view: LayerView, unit: int) -> str:
     if view.network.categories:
         [[first]] = view.network.ranking(view.scores, k=1)
         words += f" The network says {first.name}, {figures.per_cent(first.probability)}."
+    else:
+        means = view.maps.flatten(1).mean(1)
+        words += f" The unit with the largest mean is {int(means.argmax())}: {short(means.max())}."
     if view.distortion.words == "untouched":
         return words
     pair = (view.clean[None], view.maps[None])

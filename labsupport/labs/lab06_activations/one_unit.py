@@ -138,6 +138,8 @@ def views_picture(frame: UnitFrame, pictures: Images) -> Image.Image:
     beside = figures.side_by_side([above, below], columns=1, gap=10)
     first = figures.side_by_side([tiles, beside])
     second = drawn("second", (views.patches, views.gradients), lambda: _second(frame, pictures))
+    if not frame.network.categories:
+        return figures.side_by_side([first, second], columns=1, gap=12)
     votes = drawn("votes", (views.votes,), lambda: votes_picture(views.votes, frame.network))
     third = figures.side_by_side([votes], ["the classes whose score it raises and lowers here"])
     return figures.side_by_side([first, second, third], columns=1, gap=12)
@@ -182,8 +184,7 @@ def votes_picture(votes: Votes | None, network: Network) -> Image.Image:
     """The classes that a unit raises most, red, and lowers most, blue: bars right and left of
     zero."""
     if votes is None:
-        words = "..." if network.categories else f"{network.name} comes without its classes."
-        return figures.note(words, TILE)
+        return figures.note("...", TILE)
     best, worst = _ranked(votes.values[0], 4)
     if not best and not worst:
         return figures.note("The unit is silent here: no score changes.", TILE)
@@ -229,6 +230,8 @@ def views_words(frame: UnitFrame) -> str:
             words += f". Here it raises the score of {name} most, by {short(values.max())}"
         else:
             words += ". Here it is silent and raises no score"
+    elif not frame.network.categories:
+        words += f". {frame.network.name} comes without its classes: there is no score to raise"
     if views.picture is not None:
         one = views.picture
         how = "kept from before" if one.cached else f"step {one.step} of {one.steps}"
