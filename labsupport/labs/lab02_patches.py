@@ -89,19 +89,15 @@ def unit_rows(
     side: int,
     context: float = 0.0,
     count: int | None = None,
-    columns: int | None = None,
     tile: int = ROW_TILE,
 ) -> Image.Image:
     """A row of regions for each unit, as in Girshick's figure 4: the value in white on each.
 
     `units` are channels (or numbers of directions), or these with a name each; `side` is the
-    receptive field's, in pixels. With `columns` a row goes on in the next line after so many.
+    receptive field's, in pixels.
     """
     names = units if isinstance(units, Mapping) else dict.fromkeys(units, "")
     count = min(count or patches.k, patches.k)
-    columns = min(columns or count, count)
-    if count % columns:
-        raise BadSetting(f"{count} regions do not fill lines of {columns}")
     how: dict[str, Any] = {"side": side, "context": context, "tile": tile}
     tiles: list[figures.Pixels] = []
     values: list[str] = []
@@ -109,8 +105,8 @@ def unit_rows(
     for unit, name in names.items():
         regions, words = _tiles(patches, shown, unit, count, **how)
         tiles, values = tiles + regions, values + words
-        titles += [name or f"unit {unit}", *[""] * (count // columns - 1)]
-    return figures.mosaic(tiles, columns=columns, values=values, rows=titles)
+        titles.append(name or f"unit {unit}")
+    return figures.mosaic(tiles, columns=count, values=values, rows=titles)
 
 
 def _tiles(
@@ -239,15 +235,16 @@ _UNITS: Any = declare.Declared(
 def regions_panel(
     best: TopPatches, shown: Images, network: Network, units: Sequence[int] = _UNITS
 ) -> tuple[Image.Image, str]:
-    """Girshick's figure 4: a search's best regions of any six units, in white each one's receptive
+    """Girshick's figure 4: a search's best regions of some units, in white each one's receptive
     field and activation."""
     side, title = field_side(network, best.layer), network.layer(best.layer).title
-    values = [_number(float(best.values[best.row(unit), 0])) for unit in units]
-    largest = ", ".join(f"{unit}: {value}" for unit, value in zip(units, values, strict=True))
+    largest = ", ".join(
+        f"{_number(float(best.values[best.row(u), 0]))} for unit {u}" for u in units
+    )
     return unit_rows(best, shown, units, side=side, tile=SMALL_TILE), (
-        f"{title}, {ink.counted(len(values), 'unit')}: the {best.k} regions with the largest "
+        f"{title}, {ink.counted(len(units), 'unit')}: the {best.k} regions with the largest "
         f"activations, the largest on the left. A white frame is what the unit sees, {side} x "
-        f"{side} pixels where no border cuts it. The largest of each unit, {largest}."
+        f"{side} pixels where no border cuts it. The largest activation is {largest}."
     )
 
 
