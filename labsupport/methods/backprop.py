@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx
+from torch.nn import functional as F
 
 from labsupport.core import device as devices
 from labsupport.core import modes, workers
@@ -23,6 +24,8 @@ from labsupport.core.frames import framed, last_of
 from labsupport.core.images.similarity import rank_correlation, structural_similarity
 from labsupport.core.network import Network, Target, TargetLike
 from labsupport.core.network.gradients import gradient_of
+from labsupport.core.network.graphs import needed_for
+from labsupport.core.network.layers import Layer
 from labsupport.core.network.rules import RULES, GradientRule, PartWithRules, part_with_rules
 from labsupport.core.network.transposes import project
 from labsupport.methods.occlusion import Fill, fill_image
@@ -335,6 +338,96 @@ def _halves(whole: _Interval) -> list[tuple[float, float, float, float]]:
     ]
 
 
+# Grad-CAM: the maps of one layer, weighted by their gradients
+
+
+@dataclass(frozen=True)
+class GradCam:
+    """Where the maps of a layer speak for a target: `values` (N, H, W), one number for each pixel
+    of the images, 0 or more.
+
+    `coarse` (N, h, w) is the same at the size of the maps of the `layer`. `targets` has one target
+    for each image.
+    """
+
+    values: Tensor
+    coarse: Tensor
+    layer: str
+    targets: tuple[Target, ...]
+
+
+def grad_cam(
+    network: Network, images: Tensor, target: Targets, *, layer: str | None = None
+) -> GradCam:
+    """Grad-CAM: a layer's maps, each weighted by what it does for the target (Selvaraju et al.
+    2017), for images (N, 3, H, W).
+
+    The weight of a map is the mean, over its positions, of the target's gradient. The weighted sum
+    of the maps, without what lies below zero, is enlarged to the image bilinearly. `layer` is any
+    layer with maps on the way to the target. Without it, it is the last convolution there, with
+    what follows at the same size: its ReLU, or the block that it ends. Of a unit with a map, this
+    is the unit's own map; in a network that ends in an average over its class maps, the class map
+    (`tasks.class_map`) over its number of positions.
+
+    Errors: as `gradient`; `BadSetting` for a layer without maps or not on the way to the target,
+    and where there is no convolution.
+
+    >>> from torch import nn
+    >>> from labsupport import networks
+    >>> module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
+    >>> network = networks.wrap(module, input_size=8)
+    >>> cam = grad_cam(network, torch.rand(5, 3, 8, 8), 1)
+    >>> cam.layer, cam.coarse.shape, cam.values.shape
+    ('relu1', torch.Size([5, 6, 6]), torch.Size([5, 8, 8]))
+    """
+    backward = _BackwardPass.prepare(network, images, target, ("backprop",))
+    chosen = _layer_with_maps(network, backward.node, layer)
+    part = network.part((network.node(chosen.name), backward.node))
+
+    def weighted(places: Tensor) -> Tensor:
+        which = places.cpu()
+        with torch.enable_grad():
+            pixels = network.send(images.detach()[which]).requires_grad_(True)
+            maps, activations = part(pixels)
+            score = backward.read(activations, which).sum()
+            gradient = gradient_of(score, maps, of=chosen.title)
+        weights = gradient.mean((2, 3), keepdim=True)
+        return (weights * maps.detach()).sum(1).relu().cpu()
+
+    coarse = backward.in_groups(weighted, len(images))
+    size = (images.shape[2], images.shape[3])
+    values = F.interpolate(coarse[:, None], size, mode="bilinear")[:, 0]
+    return GradCam(values, coarse, chosen.title, backward.targets)
+
+
+def _layer_with_maps(network: Network, node: fx.Node, name: str | None) -> Layer:
+    """The layer of that name, if it has maps and a node is computed from it; or the last one with
+    maps that are as large as the last convolution's."""
+    nodes = [one.node for one in network.operations]
+    way = nodes[: nodes.index(node) + 1]
+    if not network.opaque:  # of that it is only known what comes before what
+        needed = needed_for([node])
+        way = [one for one in way if one in needed]
+    known = [one for one in network.layers if network.node(one.name) in way]
+    with_maps = [one for one in known if one.has_map]
+    if name is not None:
+        chosen = network.layer(name)
+        if chosen not in with_maps:
+            close = ", ".join(one.title for one in with_maps[-3:]) or "none"
+            raise BadSetting(
+                f"{chosen.title} has no maps, or is not on the way to what is asked about; the "
+                f"last layers there with maps: {close}"
+            )
+        return chosen
+    sizes = [one.shape[1:] for one in with_maps if one.kind == "conv" and one.shape[1:] != (1, 1)]
+    if not sizes:
+        raise BadSetting(
+            f"{network.name} has no convolution with a map on the way to what is asked about, and "
+            "Grad-CAM weighs such maps: take another method, such as occlusion"
+        )
+    return [one for one in with_maps if one.shape[1:] == sizes[-1]][-1]
+
+
 # Does the picture depend on what was learned?
 
 
@@ -522,9 +615,9 @@ class _BackwardPass:
             gradients, scores[chosen] = self._back(images[chosen], which[chosen])
             return gradients
 
-        return self._in_groups(back, len(images)), scores
+        return self.in_groups(back, len(images)), scores
 
-    def _in_groups(self, work: Callable[[Tensor], Tensor], count: int) -> Tensor:
+    def in_groups(self, work: Callable[[Tensor], Tensor], count: int) -> Tensor:
         """What `work` makes of the images' numbers, a few at a time; on a CPU, by all cores."""
         places, device = torch.arange(count), self.network.device
         if device.type != "cpu":
@@ -555,7 +648,7 @@ class _BackwardPass:
                 pixels = self.network.send(images[chosen])
                 return self.read(self.part(pixels, GradientRule()), which[chosen]).cpu()
 
-        return self._in_groups(forward, len(images))
+        return self.in_groups(forward, len(images))
 
     def read(self, activations: Tensor, which: Tensor) -> Tensor:
         """The targets' values (N,) from the activations of their layer."""

@@ -581,6 +581,7 @@ CALLS = [
     ManyAsked("backprop.deconvnet", _deconvnet),
     ManyAsked("backprop.smooth_gradient", _smooth),
     ManyAsked("backprop.integrated_gradients", _integrated),
+    ManyAsked("backprop.grad_cam", lambda net, images, target: b.grad_cam(net, images, target)),
     ManyAsked(
         "backprop.magnitude",
         lambda net, images, target: b.magnitude(b.gradient(net, images, target)),

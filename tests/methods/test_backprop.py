@@ -19,6 +19,7 @@ from labsupport.core import network as networks
 from labsupport.core.images.similarity import rank_correlation
 from labsupport.core.network.rules import RULES
 from labsupport.methods import backprop as b
+from labsupport.methods import tasks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -365,6 +366,107 @@ def test_completeness_holds_within_one_per_cent_on_photos(name):
 
 def weights_of(network: networks.Network) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in network.graph.state_dict().items()}
+
+
+# Grad-CAM
+
+
+def cam_by_hand(network, image, layer, value):
+    """The paper's two formulas, map by map; `value(maps)` is what is explained."""
+    maps = network.activations(image, [layer])[layer].requires_grad_()
+    (gradient,) = torch.autograd.grad(value(maps), maps)
+    cam = torch.zeros(maps.shape[2:])
+    for slopes, map_ in zip(gradient[0], maps[0].detach(), strict=True):
+        cam += slopes.mean() * map_
+    return cam.clamp(min=0)
+
+
+def test_grad_cam_weighs_each_map_by_its_mean_gradient():
+    """After a ReLU of a convolution in the middle the rest is run by hand."""
+
+    def parts():
+        last = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(5 * 49, 3)]
+        return [nn.Conv2d(3, 4, 3), nn.Sequential(nn.Conv2d(4, 5, 3, padding=1), nn.ReLU(), *last)]
+
+    first, rest = toys.seeded(lambda: nn.ModuleList(parts()))
+    module = nn.Sequential(first, nn.ReLU(), rest).eval()
+    network = networks.wrap(module, input_size=16, **toys.PLAIN)
+    tail = rest[2:]
+    for image in toys.image(16, count=3).split(1):
+        found = b.grad_cam(network, image, 2, layer="relu1")
+        expected = cam_by_hand(network, image, "relu1", lambda maps: rest(maps)[0, 2])
+        assert expected.any()
+        torch.testing.assert_close(found.coarse[0], expected, rtol=1e-4, atol=1e-6)
+        assert (found.layer, found.values.shape) == ("relu1", (1, 16, 16))
+        after = b.grad_cam(network, image, 2)
+        expected = cam_by_hand(network, image, "relu2", lambda maps: tail(maps)[0, 2])
+        torch.testing.assert_close(after.coarse[0], expected, rtol=1e-4, atol=1e-6)
+        assert after.layer == "relu2"
+
+
+def test_grad_cam_is_the_class_map_where_the_head_is_an_average(squeezenet):
+    """SqueezeNet: the mean of relu10's maps are its scores, so each of 13 x 13 positions weighs
+    1 / 169. ResNet's linear layer after the average weighs by its own weights (Zhou et al.)."""
+    image = images.standard(images.sample("koala"))
+    cam = b.grad_cam(squeezenet, image, "koala")
+    expected = tasks.class_map(squeezenet, image, "koala") / 169
+    assert cam.layer == "relu10"
+    torch.testing.assert_close(cam.coarse, expected, rtol=1e-4, atol=1e-5)
+    score = float(squeezenet.predict(image, k=1)[0][0].score)
+    assert float(cam.coarse.sum()) == pytest.approx(score, rel=1e-4)
+    assert float(cam.values.amax()) > 0.5 * float(cam.coarse.amax())
+    resnet, small = toys.random("resnet18"), toys.image(64, 96)
+    found = b.grad_cam(resnet, small, 3)
+    with torch.no_grad():
+        maps = resnet.activations(small, [found.layer])[found.layer]
+        module = resnet.graph.get_submodule("fc")
+        expected = (module.weight[3, None, :, None, None] * maps).sum(1).relu() / (2 * 3)
+    assert resnet.layer(found.layer).shape == (512, 7, 7)
+    torch.testing.assert_close(found.coarse, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_grad_cam_of_a_unit_is_its_own_map_or_an_earlier_layers():
+    alexnet, image = networks.load("alexnet"), images.standard(images.sample("koala"))
+    own = b.grad_cam(alexnet, image, ("relu5", 3))
+    maps = alexnet.activations(image, ["relu5"])["relu5"][:, 3]
+    assert own.layer == "relu5"
+    torch.testing.assert_close(own.coarse, maps / maps[0].numel())
+    assert maps.any()
+    for unit, layer in ((("pool5", 3), "relu5"), (("conv4", 7, (2, 5)), "conv4")):
+        cam = b.grad_cam(alexnet, image, unit)
+        assert (cam.layer, cam.values.shape) == (layer, (1, 224, 224))
+    earlier = b.grad_cam(alexnet, image, ("relu5", 3), layer="relu3")
+    assert earlier.coarse.shape == (1, 13, 13)
+    assert rank_correlation(earlier.values[0], own.values[0]) < 0.99
+
+
+def test_grad_cam_of_a_network_without_a_graph_is_that_of_the_module():
+    module = students.built(lambda net, x: net.end(net.conv(x).relu()) if x.mean() < 9 else x)
+    image = toys.image(16)
+    opaque = networks.wrap(module, input_size=16, **toys.PLAIN)
+    assert opaque.opaque
+    expected = cam_by_hand(opaque, image, "conv", lambda maps: module.end(maps.relu())[0, 1])
+    found = b.grad_cam(opaque, image, 1)
+    assert (found.layer, bool(expected.any())) == ("conv", True)
+    torch.testing.assert_close(found.coarse[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_grad_cam_says_which_layers_it_can_weigh(squeezenet):
+    image = toys.image(96)
+    linear = toys.linear(toys.image(8, count=2))
+    toys.assert_refused(
+        ("no convolution", b.grad_cam, linear, toys.image(8), 1),
+        ("not on the way.*fire5", b.grad_cam, squeezenet, image, ("fire5", 3), {"layer": "fire6"}),
+        (
+            "not on the way",
+            b.grad_cam,
+            squeezenet,
+            image,
+            ("fire2/expand1x1", 3),
+            {"layer": "fire2"},
+        ),
+        ("flatten has no maps", b.grad_cam, squeezenet, image, 3, {"layer": "flatten"}),
+    )
 
 
 def test_layers_are_random_from_the_top_down_to_the_one_named_with_their_norms():
