@@ -28,6 +28,7 @@ if sys.version_info >= (3, 11):
             codes,
             dream,
             evolution,
+            faithfulness,
             fooling,
             inversion,
             linear,

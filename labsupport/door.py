@@ -12,6 +12,7 @@ __all__ = [
     "codes",
     "dream",
     "evolution",
+    "faithfulness",
     "figures",
     "fooling",
     "images",

@@ -34,7 +34,7 @@ METHODS = {
     "04": ("codes",),
     "05": ("occlusion",),
     "06": ("activations",),
-    "07": ("backprop",),
+    "07": ("backprop", "faithfulness"),
     "08": ("optimize", "saliency"),
     "09": ("inversion",),
     "10": ("dream",),

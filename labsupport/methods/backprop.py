@@ -392,7 +392,8 @@ def grad_cam(
             score = backward.read(activations, which).sum()
             gradient = gradient_of(score, maps, of=chosen.title)
         weights = gradient.mean((2, 3), keepdim=True)
-        return (weights * maps.detach()).sum(1).relu().cpu()
+        total: Tensor = (weights * maps.detach()).sum(1)
+        return total.relu().cpu()
 
     coarse = backward.in_groups(weighted, len(images))
     size = (images.shape[2], images.shape[3])

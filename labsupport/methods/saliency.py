@@ -182,22 +182,10 @@ def threshold(
 
 
 def _smoothed(image: Tensor, map_: Tensor, smooth: float) -> Tensor:
-    pictures.check(image, one=True)
-    if map_.shape != image.shape[2:]:
-        height, width = image.shape[2:]
-        raise BadSetting(
-            f"the map is {tuple(map_.shape)}; for this image it is ({height}, {width}): "
-            "take one map of a batch, maps[0]"
-        )
-    values = map_.detach().cpu().float()
-    if not bool(values.isfinite().all()):
-        raise BadSetting("the map holds NaN or infinity")
+    values = pictures.checked_map(image, map_)
     if not 0 <= smooth < math.inf:
         raise BadSetting(f"smooth is {smooth} pixels; it is 0 or more")
-    smoothed = _blurred(values, smooth) if smooth else values
-    if any(float(one.amin()) == float(one.amax()) for one in (values, smoothed)):
-        raise BadSetting("the map is the same everywhere, so it points at nothing")
-    return smoothed
+    return pictures.checked_map(image, _blurred(values, smooth)) if smooth else values
 
 
 def _blurred(values: Tensor, smooth: float) -> Tensor:

@@ -30,6 +30,7 @@ from labsupport.methods import backprop as b
 from labsupport.methods import codes as c
 from labsupport.methods import dream as dr
 from labsupport.methods import evolution as ev
+from labsupport.methods import faithfulness as fa
 from labsupport.methods import fooling as f
 from labsupport.methods import inversion as inv
 from labsupport.methods import linear as li
@@ -397,6 +398,18 @@ def _saliency(network: Network, images: torch.Tensor, target: object) -> Results
     }
 
 
+def _pixel_curves(network: Network, image: torch.Tensor, target: object) -> Results:
+    size = (image.shape[2], image.shape[3])
+    asked = {"way": "insertion", "view": "score", "steps": 3}
+    curves = {
+        name: fa.pixel_curve(network, image, target, map_, **asked)
+        for name, map_ in fa.controls(size).items()
+    }
+    black = o.fill_image(network, image, "black")
+    changed = fa.exchanged(image, black, image[0, 0], 0.5)
+    return {**{name: one.values for name, one in curves.items()}, "changed": changed}
+
+
 def _segment(_: Network, image: torch.Tensor, __: object) -> Results:
     cut = s.segment(image, image[0, 0])
     return {"mask": cut.mask, "seeds": cut.seeds, "box": cut.box}
@@ -709,6 +722,10 @@ CALLS = [
     Asked("twins.twin", _twin),
     Asked("twins.measure twins.pair_distances", _pair_distances),
     ManyAsked("saliency.saliency_map", _saliency),
+    Asked(
+        "faithfulness.pixel_curve faithfulness.exchanged faithfulness.controls",
+        _pixel_curves,
+    ),
     Case("saliency.segment", _segment),
     Case("saliency.threshold", lambda _, image, __: s.threshold(image, image[0, 0]).mask),
     Case("saliency.largest_component saliency.box_of saliency.box_iou saliency.mask_iou", _parts),
@@ -748,7 +765,7 @@ class Recorder:
     def frames(self, *given: Any, **named: Any) -> Any:
         return self._keep(self.method.frames, *given, **named)
 
-    def _keep(self, way: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    def _keep(self, way: Callable[..., Any], /, *given: Any, **named: Any) -> Any:
         self.calls.append(inspect.signature(self.method).bind(*given, **named))
         result = way(*given, **named)
         if isinstance(result, Iterator):

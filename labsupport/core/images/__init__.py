@@ -9,6 +9,7 @@ from labsupport.core import modes
 from labsupport.core.images.decoding import PIXEL_LIMIT, load
 from labsupport.core.images.preparation import (
     check,
+    checked_map,
     checked_size,
     resize,
     squared,

@@ -54,6 +54,30 @@ def check(images: Tensor, *, one: bool = False) -> None:
         raise BadImage(f"one image at a time: this is a batch of {len(images)} (images[:1])")
 
 
+def checked_map(image: Tensor, map: Tensor) -> Tensor:  # noqa: A002 - the word that the lecture uses
+    """One number for each pixel of one image, (H, W), as single precision on the CPU.
+
+    Errors: `BadImage`; `BadSetting` for another size, for NaN, and for a map that is the same
+    everywhere.
+
+    >>> checked_map(torch.zeros(1, 3, 1, 2), torch.tensor([[1, 2]]))
+    tensor([[1., 2.]])
+    """
+    check(image, one=True)
+    if map.shape != image.shape[2:]:
+        height, width = image.shape[2:]
+        raise BadSetting(
+            f"the map is {tuple(map.shape)}; for this image it is ({height}, {width}): "
+            "take one map of a batch, maps[0]"
+        )
+    values = map.detach().cpu().float()
+    if not bool(values.isfinite().all()):
+        raise BadSetting("the map holds NaN or infinity")
+    if float(values.amin()) == float(values.amax()):
+        raise BadSetting("the map is the same everywhere, so it points at nothing")
+    return values
+
+
 def checked_size(size: object) -> tuple[int, int]:
     """A size (height, width) in pixels, as it came; `BadSetting` for anything else."""
     match size:
