@@ -1,7 +1,7 @@
 """Lab 07: gradients as pictures, the three rules side by side, and what units look for."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,15 +13,17 @@ from PIL import Image
 from torch.nn import functional
 
 from labsupport.core import images
-from labsupport.core.errors import one_of
+from labsupport.core.errors import LabError, one_of
 from labsupport.core.frames import Beside
-from labsupport.core.network import Network, receptive_box
+from labsupport.core.network import Network, TargetLike, receptive_box
 from labsupport.core.network.layers import Box, Layer
 from labsupport.core.network.rules import RULES, relu
 from labsupport.core.streams import Images, image_of
 from labsupport.labs.lab02_patches import cut_around, field_side
-from labsupport.methods import backprop
+from labsupport.methods import backprop, faithfulness
 from labsupport.methods.backprop import Attribution, Gradient, Randomization, SmoothFrame
+from labsupport.methods.faithfulness import PixelCurve
+from labsupport.methods.occlusion import fill_image, occlusion_map
 from labsupport.methods.patches import TopPatches
 from labsupport.ui import declare, figures, ink
 from labsupport.ui.control import Control, Step
@@ -545,3 +547,144 @@ def cascade_rows(steps: Sequence[Randomization], counts: Sequence[int]) -> Image
         titles=titles * len(steps[0].gradients),
         rows=list(steps[0].gradients),
     )
+
+
+# Which map to believe
+
+
+def maps_of(
+    network: Network, image: torch.Tensor, target: TargetLike
+) -> dict[str, Callable[[], torch.Tensor]]:
+    """How each method makes its map (H, W) of an image (1, 3, H, W), the quickest first, and two
+    controls. High is what speaks for the target: a gradient's largest colour without its sign, what
+    integrated gradients add, what the score loses where a window hides the image."""
+    size = (image.shape[2], image.shape[3])
+    side = max(1, min(size) // 7)  # 32 of 224 pixels
+    asked = (network, image, target)
+
+    def strongest_colour(gradient: Gradient) -> torch.Tensor:
+        return gradient.values[0].abs().amax(0)
+
+    def occluded() -> torch.Tensor:
+        hidden = occlusion_map(*asked, window=side, stride=max(1, side // 4))
+        return hidden.clean["score"] - hidden.pixels("score")
+
+    controls = faithfulness.controls(size)
+    return {
+        "gradient": lambda: strongest_colour(backprop.gradient(*asked)),
+        "guided": lambda: strongest_colour(backprop.gradient(*asked, rule="guided")),
+        "SmoothGrad": lambda: strongest_colour(backprop.smooth_gradient(*asked)),
+        "integrated": lambda: backprop.integrated_gradients(*asked).values[0].sum(0),
+        "occlusion": occluded,
+        "Grad-CAM": lambda: backprop.grad_cam(*asked).values[0],
+        "random": lambda: controls["random"],
+        "the centre": lambda: controls["centre"],
+    }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A map (H, W), and its curves by the way: "deletion" and "insertion"."""
+
+    map: torch.Tensor
+    curves: Mapping[str, PixelCurve]
+
+
+@dataclass(frozen=True)
+class JudgedMaps:
+    """The maps of an image that were judged so far. `refused` has those that there are not, and
+    why; `fills` the image that stands for pixels that are not there, by the way."""
+
+    image: torch.Tensor
+    fills: Mapping[str, torch.Tensor]
+    judged: Mapping[str, Judged]
+    refused: Mapping[str, str]
+    view: str
+    progress: float
+
+    def best(self, way: str) -> str:
+        """The map with the smallest area of deletion, or the largest of insertion."""
+        sign = 1 if way == "deletion" else -1
+        return min(self.judged, key=lambda name: sign * self.judged[name].curves[way].area)
+
+
+def judged_maps(
+    network: Network, image: torch.Tensor, target: TargetLike, *, steps: int = 16
+) -> Iterator[JudgedMaps]:
+    """One map after the other of an image (1, 3, H, W), with both of its curves."""
+    view = "probability" if network.categories else "score"
+    fills = {way: fill_image(network, image, fill) for way, fill in faithfulness.WAYS.items()}
+    judged: dict[str, Judged] = {}
+    refused: dict[str, str] = {}
+    makers = maps_of(network, image, target)
+    for name, make in makers.items():
+        try:
+            map_ = make()
+            curves = {
+                way: faithfulness.pixel_curve(
+                    network, image, target, map_, way=way, steps=steps, view=view
+                )
+                for way in faithfulness.WAYS
+            }
+            judged[name] = Judged(map_, curves)
+        except LabError as error:  # a network without a ReLU, or a map that is zero everywhere
+            refused[name] = str(error)
+        done = (len(judged) + len(refused)) / len(makers)
+        yield JudgedMaps(image, fills, dict(judged), dict(refused), view, done)
+
+
+def _draw_judged(
+    shown: JudgedMaps,
+    show: str = declare.choice(("pictures", "curves")),
+    share: float = declare.real(0.1, 0.0, 1.0, label="share of the pixels"),
+) -> tuple[Image.Image, str]:
+    if not shown.judged:
+        return figures.note("no map yet", 112), " ".join(shown.refused.values())
+    picture = judged_tiles(shown, share) if show == "pictures" else judged_curves(shown)
+    missing = [f" There is no map by {name}: {why}." for name, why in shown.refused.items()]
+    return picture, (
+        f"Areas are under the {shown.view}'s curve. Smallest for deletion: "
+        f"{shown.best('deletion')}. Largest for insertion: {shown.best('insertion')}."
+        f"{''.join(missing)}"
+    )
+
+
+@declare.live("Which map to believe", draw=_draw_judged, autostart=False)
+def judge_panel(
+    image: torch.Tensor = declare.photo("giant_panda"),
+    network: Network = declare.network_of(),
+    target: int | None = declare.class_of("network"),
+) -> Iterator[JudgedMaps]:
+    """Six methods' maps, a random one and the centre: the pixels that each holds highest are taken
+    out of the picture, or brought into a blurred one."""
+    return judged_maps(network, *declare.seen_and_class(image, network, target))
+
+
+def judged_tiles(shown: JudgedMaps, share: float, *, side: int = 112) -> Image.Image:
+    """A column for each map: the map, the image without the share of the pixels that it holds
+    highest, and these pixels alone in the blurred image, each below its area."""
+    maps = [one.map for one in shown.judged.values()]
+    tiles: list[Any] = [gradient_image(one.clamp(min=0)[None], "magnitude") for one in maps]
+    titles = list(shown.judged)
+    for way in faithfulness.WAYS:
+        pair = (shown.image.cpu(), shown.fills[way].cpu())
+        before, after = pair if way == "deletion" else pair[::-1]
+        tiles += [faithfulness.exchanged(before, after, one, share) for one in maps]
+        titles += [f"area {one.curves[way].area:.2f}" for one in shown.judged.values()]
+    return figures.mosaic(
+        [figures.fitted(tile, side) for tile in tiles],
+        columns=len(maps),
+        titles=titles,
+        rows=["map", *faithfulness.WAYS],
+    )
+
+
+def judged_curves(shown: JudgedMaps) -> Image.Image:
+    """Both curves of each map."""
+    pictures = []
+    for way in faithfulness.WAYS:
+        curves = {name: one.curves[way] for name, one in shown.judged.items()}
+        lines = {name: (one.fractions, one.values) for name, one in curves.items()}
+        across = "share of the pixels"
+        pictures.append(figures.curve(lines, across=across, up=shown.view, size=(460, 340)))
+    return figures.side_by_side(pictures, list(faithfulness.WAYS))
