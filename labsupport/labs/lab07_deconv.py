@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -583,54 +583,52 @@ def maps_of(
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A map (H, W), and its curves by the way: "deletion" and "insertion"."""
-
-    map: torch.Tensor
-    curves: Mapping[str, PixelCurve]
-
-
-@dataclass(frozen=True)
 class JudgedMaps:
-    """The maps of an image that were judged so far. `refused` has those that there are not, and
-    why; `fills` the image that stands for pixels that are not there, by the way."""
+    """The maps (H, W) of an image, of `total`, and the curves of those that were judged so far, by
+    their way ("deletion", "insertion") and their name.
+
+    `refused` has the maps that there are not, and why; `fills` the image that stands for pixels
+    that are not there, by the way; `view` what the curves are of.
+    """
 
     image: torch.Tensor
     fills: Mapping[str, torch.Tensor]
-    judged: Mapping[str, Judged]
-    refused: Mapping[str, str]
     view: str
-    progress: float
+    total: int
+    maps: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, PixelCurve]] = field(
+        default_factory=lambda: {way: {} for way in faithfulness.WAYS}
+    )
+    refused: Mapping[str, str] = field(default_factory=dict)
 
-    def best(self, way: str) -> str:
-        """The map with the smallest area of deletion, or the largest of insertion."""
-        sign = 1 if way == "deletion" else -1
-        return min(self.judged, key=lambda name: sign * self.judged[name].curves[way].area)
+    @property
+    def progress(self) -> float:
+        """The share that is done, 0 to 1: each map, and both of its curves."""
+        done = len(self.maps) + sum(map(len, self.curves.values()))
+        return done / max(3 * (self.total - len(self.refused)), 1)
 
 
 def judged_maps(
     network: Network, image: torch.Tensor, target: TargetLike, *, steps: int = 16
 ) -> Iterator[JudgedMaps]:
-    """One map after the other of an image (1, 3, H, W), with both of its curves."""
-    view = "probability" if network.categories else "score"
+    """All maps of an image (1, 3, H, W), one after the other, and then both curves of each."""
     fills = {way: fill_image(network, image, fill) for way, fill in faithfulness.WAYS.items()}
-    judged: dict[str, Judged] = {}
-    refused: dict[str, str] = {}
     makers = maps_of(network, image, target)
+    view = "probability" if network.categories else "score"
+    shown = JudgedMaps(image, fills, view, len(makers))
     for name, make in makers.items():
         try:
-            map_ = make()
-            curves = {
-                way: faithfulness.pixel_curve(
-                    network, image, target, map_, way=way, steps=steps, view=view
-                )
-                for way in faithfulness.WAYS
-            }
-            judged[name] = Judged(map_, curves)
+            map_ = images.checked_map(image, make())
+            shown = replace(shown, maps={**shown.maps, name: map_})
         except LabError as error:  # a network without a ReLU, or a map that is zero everywhere
-            refused[name] = str(error)
-        done = (len(judged) + len(refused)) / len(makers)
-        yield JudgedMaps(image, fills, dict(judged), dict(refused), view, done)
+            shown = replace(shown, refused={**shown.refused, name: str(error)})
+        yield shown
+    ask = partial(faithfulness.pixel_curve, network, image, target, steps=steps, view=view)
+    for name, map_ in shown.maps.items():
+        for way, known in shown.curves.items():
+            curves = {**known, name: ask(map_, way=way)}
+            shown = replace(shown, curves={**shown.curves, way: curves})
+            yield shown
 
 
 def _draw_judged(
@@ -638,15 +636,9 @@ def _draw_judged(
     show: str = declare.choice(("pictures", "curves")),
     share: float = declare.real(0.1, 0.0, 1.0, label="share of the pixels"),
 ) -> tuple[Image.Image, str]:
-    if not shown.judged:
-        return figures.note("no map yet", 112), " ".join(shown.refused.values())
     picture = judged_tiles(shown, share) if show == "pictures" else judged_curves(shown)
     missing = [f" There is no map by {name}: {why}." for name, why in shown.refused.items()]
-    return picture, (
-        f"Areas are under the {shown.view}'s curve. Smallest for deletion: "
-        f"{shown.best('deletion')}. Largest for insertion: {shown.best('insertion')}."
-        f"{''.join(missing)}"
-    )
+    return picture, areas_in_words(shown) + "".join(missing)
 
 
 @declare.live("Which map to believe", draw=_draw_judged, autostart=False)
@@ -660,31 +652,49 @@ def judge_panel(
     return judged_maps(network, *declare.seen_and_class(image, network, target))
 
 
+def areas_in_words(shown: JudgedMaps) -> str:
+    """Which map has the smallest area of deletion, and which the largest of insertion."""
+    if not shown.curves["insertion"]:
+        return "Press Run: the areas are measured."
+    areas = {
+        way: {name: curve.area for name, curve in curves.items()}
+        for way, curves in shown.curves.items()
+    }
+    least = min(areas["deletion"], key=areas["deletion"].__getitem__)
+    most = max(areas["insertion"], key=areas["insertion"].__getitem__)
+    return (
+        f"Areas are under the curve of the {shown.view}. Smallest for deletion: {least}, "
+        f"{areas['deletion'][least]:.2f}. Largest for insertion: {most}, "
+        f"{areas['insertion'][most]:.2f}."
+    )
+
+
 def judged_tiles(shown: JudgedMaps, share: float, *, side: int = 112) -> Image.Image:
     """A column for each map: the map, the image without the share of the pixels that it holds
     highest, and these pixels alone in the blurred image, each below its area."""
-    maps = [one.map for one in shown.judged.values()]
+    if not shown.maps:
+        return figures.note("no map yet", side)
+    maps = list(shown.maps.values())
     tiles: list[Any] = [gradient_image(one.clamp(min=0)[None], "magnitude") for one in maps]
-    titles = list(shown.judged)
-    for way in faithfulness.WAYS:
+    titles = list(shown.maps)
+    for way, curves in shown.curves.items():
         pair = (shown.image.cpu(), shown.fills[way].cpu())
         before, after = pair if way == "deletion" else pair[::-1]
         tiles += [faithfulness.exchanged(before, after, one, share) for one in maps]
-        titles += [f"area {one.curves[way].area:.2f}" for one in shown.judged.values()]
+        titles += [f"area {curves[name].area:.2f}" if name in curves else "" for name in shown.maps]
     return figures.mosaic(
         [figures.fitted(tile, side) for tile in tiles],
         columns=len(maps),
         titles=titles,
-        rows=["map", *faithfulness.WAYS],
+        rows=["map", *shown.curves],
     )
 
 
 def judged_curves(shown: JudgedMaps) -> Image.Image:
-    """Both curves of each map."""
+    """The probability, or the score, while pixels are taken out and while they are brought in."""
     pictures = []
-    for way in faithfulness.WAYS:
-        curves = {name: one.curves[way] for name, one in shown.judged.items()}
+    for curves in shown.curves.values():
         lines = {name: (one.fractions, one.values) for name, one in curves.items()}
-        across = "share of the pixels"
-        pictures.append(figures.curve(lines, across=across, up=shown.view, size=(460, 340)))
-    return figures.side_by_side(pictures, list(faithfulness.WAYS))
+        across, size = "share of the pixels", (460, 340)
+        pictures.append(figures.curve(lines, across=across, up=shown.view, size=size))
+    return figures.side_by_side(pictures, list(shown.curves))
