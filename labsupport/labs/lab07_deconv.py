@@ -673,7 +673,7 @@ def judged_tiles(shown: JudgedMaps, share: float, *, side: int = 112) -> Image.I
     """A column for each map: the map, the image without the share of the pixels that it holds
     highest, and these pixels alone in the blurred image, each below its area."""
     if not shown.maps:
-        return figures.note("no map yet", side)
+        return figures.note("no map yet", figures.PLAIN_SIZE)
     maps = list(shown.maps.values())
     tiles: list[Any] = [gradient_image(one.clamp(min=0)[None], "magnitude") for one in maps]
     titles = list(shown.maps)
@@ -692,6 +692,8 @@ def judged_tiles(shown: JudgedMaps, share: float, *, side: int = 112) -> Image.I
 
 def judged_curves(shown: JudgedMaps) -> Image.Image:
     """The probability, or the score, while pixels are taken out and while they are brought in."""
+    if not shown.curves["insertion"]:
+        return figures.note("no curve yet", figures.PLAIN_SIZE)
     pictures = []
     for curves in shown.curves.values():
         lines = {name: (one.fractions, one.values) for name, one in curves.items()}

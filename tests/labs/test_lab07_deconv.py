@@ -1,5 +1,7 @@
 """Lab 07's pictures and panels: what they show is what was computed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ import toys
 from torch import nn
 
 from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.labs import lab07_deconv as lab
-from labsupport.methods import backprop
+from labsupport.methods import backprop, faithfulness
 from labsupport.methods.patches import top_patches
 
 
@@ -208,3 +211,79 @@ def test_the_cascade_explains_a_score_with_no_relu_after_it(tiny, network):
         target = first.frame.gradients["backprop"].targets[0]
         assert known.layer(target.layer) is known.layer(layer)
         assert target.index == 1
+
+
+# Which map to believe
+
+
+@pytest.fixture(scope="module")
+def brightest():
+    """The brightest window of 4 x 4 speaks for class 0."""
+    first, last = nn.Conv2d(3, 1, 4, stride=4), nn.Linear(1, 2)
+    first.weight.data[:], first.bias.data[:] = 1 / 48, 0.0
+    last.weight.data = torch.tensor([[4.0], [-4.0]])
+    layers = [first, nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), last]
+    return networks.wrap(nn.Sequential(*layers).eval(), input_size=32, **toys.PLAIN)
+
+
+@pytest.fixture(scope="module")
+def judged(brightest):
+    return list(lab.judged_maps(brightest, spot(2, 5), 0, steps=4))
+
+
+def test_all_maps_are_there_before_the_first_is_judged(judged, brightest):
+    names = list(lab.maps_of(brightest, spot(2, 5), 0))
+    assert names[-2:] == ["random", "the centre"]
+    assert [one.progress for one in judged] == pytest.approx([(n + 1) / 24 for n in range(24)])
+    assert list(judged[7].maps) == names
+    assert not any(judged[7].curves.values())
+    for curves in judged[-1].curves.values():
+        assert list(curves) == names
+
+
+def test_what_is_judged_is_what_the_method_measures(judged, brightest):
+    last, image = judged[-1], spot(2, 5)
+    right = last.maps["Grad-CAM"]
+    assert torch.equal(right, backprop.grad_cam(brightest, image, 0).values[0])
+    for way, curves in last.curves.items():
+        curve = faithfulness.pixel_curve(brightest, image, 0, right, way=way, steps=4)
+        assert torch.equal(curves["Grad-CAM"].values, curve.values)
+    inside = (..., slice(8, 12), slice(20, 24))
+    for name in ("gradient", "guided", "SmoothGrad", "integrated", "occlusion"):
+        map_ = last.maps[name]
+        assert float(map_[inside].sum()) > 0.2 * float(map_.clamp(min=0).sum()), name
+        assert float(map_[inside].mean()) > 5 * float(map_.mean()), name
+
+
+def test_the_words_name_the_best_of_both_ways(judged):
+    assert "Press Run" in lab.areas_in_words(judged[0])
+    words = lab.areas_in_words(judged[-1])
+    for way, best in (("deletion", min), ("insertion", max)):
+        areas = {name: one.area for name, one in judged[-1].curves[way].items()}
+        winner = best(areas, key=areas.get)
+        assert f"for {way}: {winner}, {areas[winner]:.2f}" in words
+
+
+def test_the_tiles_show_a_share_of_the_pixels_exchanged(judged):
+    last = judged[-1]
+    tiles = [np.asarray(lab.judged_tiles(last, share, side=32)) for share in (0.0, 0.5, 1.0)]
+    assert tiles[0].shape == tiles[1].shape
+    assert (tiles[0] != tiles[1]).any()
+    assert (tiles[1] != tiles[2]).any()
+    for shown, show in ((judged[0], "pictures"), (judged[0], "curves"), (last, "curves")):
+        picture, _ = lab._draw_judged(shown, show, 0.1)
+        assert picture.width > 100
+
+
+def test_a_map_that_a_network_has_not_is_named_and_the_others_are_judged():
+    """Without a ReLU there is no guided gradient, without a convolution no Grad-CAM."""
+    network = toys.linear(toys.image(24, count=2))
+    *_, last = lab.judged_maps(network, toys.image(24), 1, steps=2)
+    assert list(last.refused) == ["guided", "Grad-CAM"]
+    assert last.progress == 1.0
+    _, words = lab._draw_judged(last, "pictures", 0.1)
+    assert "no map by guided: " in words
+    assert "no map by Grad-CAM: " in words
+    assert len(last.curves["deletion"]) == 6
+    nothing = replace(last, maps={}, curves={"deletion": {}, "insertion": {}})
+    assert lab._draw_judged(nothing, "pictures", 0.1)[0].width > 40

@@ -90,6 +90,7 @@ def panels(photos):
         "07 sums": lambda: lab07.integrated_panel("koala"),
         "07 smooth": lambda: lab07.smooth_panel("koala"),
         "07 forgetting": lambda: lab07.cascade_panel("koala"),
+        "07 believed": lambda: lab07.judge_panel("koala"),
         "08 class": lambda: lab08.class_panel(target="", steps=20),
         "08 unit": lambda: lab08.unit_panel(layer="fire8", channel=2, steps=20),
         "08 map": lambda: lab08.map_panel("koala"),
