@@ -584,17 +584,18 @@ def maps_of(
 
 @dataclass(frozen=True)
 class JudgedMaps:
-    """The maps (H, W) of an image, of `total`, and the curves of those that were judged so far, by
-    their way ("deletion", "insertion") and their name.
+    """The maps (H, W) of an image so far, and the curves of those that are judged, by their way
+    ("deletion", "insertion") and their name.
 
-    `refused` has the maps that there are not, and why; `fills` the image that stands for pixels
-    that are not there, by the way; `view` what the curves are of.
+    `names` has all maps that are wanted, `refused` those that there are not, and why. `fills` has
+    the image that stands for pixels that are not there, by the way; `view` is what the curves are
+    of.
     """
 
     image: torch.Tensor
     fills: Mapping[str, torch.Tensor]
     view: str
-    total: int
+    names: tuple[str, ...]
     maps: Mapping[str, torch.Tensor] = field(default_factory=dict)
     curves: Mapping[str, Mapping[str, PixelCurve]] = field(
         default_factory=lambda: {way: {} for way in faithfulness.WAYS}
@@ -605,7 +606,7 @@ class JudgedMaps:
     def progress(self) -> float:
         """The share that is done, 0 to 1: each map, and both of its curves."""
         done = len(self.maps) + sum(map(len, self.curves.values()))
-        return done / max(3 * (self.total - len(self.refused)), 1)
+        return done / max(3 * (len(self.names) - len(self.refused)), 1)
 
 
 def judged_maps(
@@ -615,7 +616,7 @@ def judged_maps(
     fills = {way: fill_image(network, image, fill) for way, fill in faithfulness.WAYS.items()}
     makers = maps_of(network, image, target)
     view = "probability" if network.categories else "score"
-    shown = JudgedMaps(image, fills, view, len(makers))
+    shown = JudgedMaps(image, fills, view, tuple(makers))
     for name, make in makers.items():
         try:
             map_ = images.checked_map(image, make())
@@ -634,7 +635,7 @@ def judged_maps(
 def _draw_judged(
     shown: JudgedMaps,
     show: str = declare.choice(("pictures", "curves")),
-    share: float = declare.real(0.1, 0.0, 1.0, label="share of the pixels"),
+    share: float = declare.real(0.1, 0.0, 1.0, step=0.01, label="share of pixels"),
 ) -> tuple[Image.Image, str]:
     picture = judged_tiles(shown, share) if show == "pictures" else judged_curves(shown)
     missing = [f" There is no map by {name}: {why}." for name, why in shown.refused.items()]
@@ -672,22 +673,24 @@ def areas_in_words(shown: JudgedMaps) -> str:
 def judged_tiles(shown: JudgedMaps, share: float, *, side: int = 112) -> Image.Image:
     """A column for each map: the map, the image without the share of the pixels that it holds
     highest, and these pixels alone in the blurred image, each below its area."""
-    if not shown.maps:
-        return figures.note("no map yet", figures.PLAIN_SIZE)
-    maps = list(shown.maps.values())
-    tiles: list[Any] = [gradient_image(one.clamp(min=0)[None], "magnitude") for one in maps]
-    titles = list(shown.maps)
+
+    def tiles(make: Callable[[torch.Tensor], torch.Tensor]) -> list[Image.Image]:
+        return [
+            figures.fitted(make(shown.maps[name]), side)
+            if name in shown.maps
+            else figures.blank(side, side)
+            for name in shown.names
+        ]
+
+    drawn = tiles(lambda map_: gradient_image(map_.clamp(min=0)[None], "magnitude"))
+    titles = list(shown.names)
     for way, curves in shown.curves.items():
         pair = (shown.image.cpu(), shown.fills[way].cpu())
         before, after = pair if way == "deletion" else pair[::-1]
-        tiles += [faithfulness.exchanged(before, after, one, share) for one in maps]
-        titles += [f"area {curves[name].area:.2f}" if name in curves else "" for name in shown.maps]
-    return figures.mosaic(
-        [figures.fitted(tile, side) for tile in tiles],
-        columns=len(maps),
-        titles=titles,
-        rows=["map", *shown.curves],
-    )
+        drawn += tiles(partial(faithfulness.exchanged, before, after, share=share))
+        titles += [f"area {curves[n].area:.2f}" if n in curves else "" for n in shown.names]
+    rows = ["map", *shown.curves]
+    return figures.mosaic(drawn, columns=len(shown.names), titles=titles, rows=rows)
 
 
 def judged_curves(shown: JudgedMaps) -> Image.Image:

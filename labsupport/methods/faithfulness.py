@@ -142,7 +142,9 @@ def _ranks(values: Tensor) -> Tensor:
     """The place of each pixel in the order of a map, (H, W): 0 is the highest; of equal ones the
     first in reading order."""
     order = values.flatten().argsort(descending=True, stable=True)
-    return order.argsort().view(values.shape)
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order))
+    return ranks.view(values.shape)
 
 
 def _counts(steps: int, pixels: int) -> Tensor:
