@@ -11,7 +11,9 @@ from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.labs import lab07_deconv as lab
 from labsupport.methods import backprop, faithfulness
+from labsupport.methods.occlusion import fill_image
 from labsupport.methods.patches import top_patches
+from labsupport.ui import declare
 
 
 @pytest.fixture(scope="module")
@@ -287,3 +289,28 @@ def test_a_map_that_a_network_has_not_is_named_and_the_others_are_judged():
     assert "no map by guided: " in words
     assert "no map by Grad-CAM: " in words
     assert len(last.curves["deletion"]) == 6
+
+
+def test_where_the_measure_misleads_as_the_lab_says(network):
+    """Random pixels beat Grad-CAM by deletion on the macaw, and the centre all on the coffee."""
+
+    def areas(name, wanted, way):
+        image = images.standard(images.sample(name))
+        asked = network, image, declare.own_answer(network, image)
+        makers = lab.maps_of(*asked)
+        curves = [
+            faithfulness.pixel_curve(*asked, makers[one](), way=way, steps=16) for one in wanted
+        ]
+        return [curve.area for curve in curves]
+
+    cam, random = areas("macaw", ("Grad-CAM", "random"), "deletion")
+    assert random < 0.035 < 0.06 < cam
+    cam, occlusion, random = areas("macaw", ("Grad-CAM", "occlusion", "random"), "insertion")
+    assert random < 0.1 < 0.7 < cam < occlusion
+    centre, *others = areas("coffee", ("the centre", "Grad-CAM", "occlusion"), "insertion")
+    assert centre > max(others) + 0.02
+    macaw = images.standard(images.sample("macaw"))
+    mean = fill_image(network, macaw, "mean")
+    specks = faithfulness.exchanged(macaw, mean, faithfulness.controls((224, 224))["random"], 0.01)
+    chances = network(torch.cat([macaw, specks])).softmax(1)[:, network.class_index("macaw")]
+    assert chances[1] < 0.01 < 0.9 < chances[0]
