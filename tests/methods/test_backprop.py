@@ -453,7 +453,7 @@ def test_grad_cam_of_a_network_without_a_graph_is_that_of_the_module():
 
 def test_grad_cam_says_which_layers_it_can_weigh(squeezenet):
     image = toys.image(96)
-    linear = toys.linear(toys.image(8, count=2))
+    linear, beside = toys.linear(toys.image(8, count=2)), ("fire2/expand3x3", 3)
     toys.assert_refused(
         ("no convolution", b.grad_cam, linear, toys.image(8), 1),
         ("not on the way.*fire5", b.grad_cam, squeezenet, image, ("fire5", 3), {"layer": "fire6"}),
@@ -462,8 +462,8 @@ def test_grad_cam_says_which_layers_it_can_weigh(squeezenet):
             b.grad_cam,
             squeezenet,
             image,
-            ("fire2/expand1x1", 3),
-            {"layer": "fire2"},
+            beside,
+            {"layer": "fire2/expand1x1"},
         ),
         ("flatten has no maps", b.grad_cam, squeezenet, image, 3, {"layer": "flatten"}),
     )
