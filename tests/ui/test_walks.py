@@ -112,6 +112,19 @@ def test_a_step_without_its_message_or_its_file_is_found(pictures, monkeypatch):
         walk(Panel(square, sliders(), title="s"))
 
 
+def test_a_network_without_classes_may_be_refused_and_a_heavy_one_left_out():
+    def draw(network):
+        network.need_classes()
+        return square(4), network.name
+
+    menu = controls.network_menu(names=["squeezenet1_1", "lenet5", "alexnet", "vgg16"])
+    report = walk(Panel(draw, {"network": menu}, title="n"), leave_out=["network = vgg16"])
+    said = {step.words: step.message for step in report.callbacks}
+    assert "before its classes" in said["network = alexnet"]
+    assert not said["network = lenet5"]
+    assert "network = vgg16" not in said
+
+
 # -- live panels
 
 
