@@ -237,6 +237,11 @@ def _alike_codes(network: Network, image: torch.Tensor, target: object) -> Resul
     return vars(inv.compare(network, pair, image, _code_of(network, image, target)))
 
 
+def _ridge(network: Network, images: torch.Tensor, target: object) -> torch.Tensor:
+    others = toys.image(images.shape[2], images.shape[3], count=4)
+    return inv.ridge_start(network, _code_of(network, images, target), others=others)
+
+
 def _code_errors(network: Network, image: torch.Tensor, target: object) -> Results:
     [row] = inv.errors_by_layer(network, _pair(image), [_layer(network, target)], steps=1)
     return {"error": row.normalised, "distance": row.distance, "pixels": row.pixels}
@@ -698,6 +703,11 @@ CALLS = [
         _parts_of_code,
     ),
     Asked("inversion.pixel_distance inversion.compare", _alike_codes),
+    Many(
+        "inversion.perceptual_distance",
+        lambda _, images, __: inv.perceptual_distance(images.flip(3), images),
+    ),
+    ManyAsked("inversion.ridge_start", _ridge),
     Case("inversion.last_pooling", _pooling),
     Asked("inversion.weight_sweep", _code_sweep),
     Asked(

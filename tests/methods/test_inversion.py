@@ -4,18 +4,21 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import toys
+from safetensors.torch import load_file
 from torch import nn
 
+from labsupport.core import bundled
 from labsupport.core import images as images_
 from labsupport.core import network as networks
 from labsupport.core.errors import BadImage
 from labsupport.core.images.hog import hog
 from labsupport.core.network import receptive_box
 from labsupport.methods import inversion as inv
-from labsupport.methods.inversion import search
+from labsupport.methods.inversion import perceptual, ridge, search
 from labsupport.methods.optimize import LBFGS, Adam, Momentum, Pixels, visualize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -256,6 +259,111 @@ def test_one_image_is_compared_with_each_of_several():
         torch.testing.assert_close(inv.pixel_distance(*pair), by_hand)
 
 
+def test_lpips_of_a_toy_is_worked_out_by_hand():
+    """Two channels at two positions: at one the vectors point apart, at the other alike."""
+    red_and_green = nn.Conv2d(3, 2, 1, bias=False)
+    red_and_green.weight.data = torch.eye(2, 3)[:, :, None, None]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)]
+    network = networks.wrap(nn.Sequential(red_and_green, *head), **toys.PLAIN, input_size=8)
+    one = torch.tensor([[[0.6, 0.5]], [[0.8, 0.0]], [[0.3, 0.1]]])
+    other = torch.tensor([[[0.8, 0.9]], [[0.6, 0.0]], [[0.9, 0.9]]])
+    weights = {"0": torch.tensor([2.0, 0.5])}
+    found = perceptual._distance(network, weights, torch.stack([one, other]))
+    assert float(found) == pytest.approx((2 * 0.2**2 + 0.5 * 0.2**2) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("judge", ["alexnet", "vgg16"])
+def test_lpips_is_that_of_a_loop_over_positions(judge):
+    one, other = photo("hens", 64), photo("coffee", 64)
+    network, learned = networks.load(judge), load_file(bundled.path("weights/lpips.safetensors"))
+    by_hand = 0.0
+    for place, layer in enumerate(perceptual.LAYERS[judge]):
+        maps = network.activations(torch.cat([one, other]), [layer])[layer].double().numpy()
+        vectors = maps.reshape(*maps.shape[:2], -1)
+        weights, apart = learned[f"{judge}.{place}"].double().numpy(), []
+        for first, second in zip(vectors[0].T, vectors[1].T, strict=True):
+            lengths = (max(1e-10, float(np.linalg.norm(some))) for some in (first, second))
+            unit, other_unit = (v / n for v, n in zip((first, second), lengths, strict=True))
+            apart.append(float(weights @ (unit - other_unit) ** 2))
+        by_hand += sum(apart) / len(apart)
+    found = [inv.perceptual_distance(*pair, judge=judge) for pair in ((one, other), (other, one))]
+    assert float(found[0]) == pytest.approx(by_hand, rel=1e-4)
+    assert torch.equal(*found)
+    assert inv.perceptual_distance(one, one, judge=judge).tolist() == [0.0]
+
+
+def test_lpips_grows_as_a_picture_is_blurred():
+    image = photo("hens")
+    soft = [images_.resize(images_.resize(image, side), 96) for side in (72, 48, 24)]
+    found = inv.perceptual_distance(torch.cat(soft), image)
+    assert found.tolist() == sorted(found.tolist())
+    for place, one in enumerate(soft):
+        assert torch.allclose(inv.perceptual_distance(image, one), found[place], rtol=1e-5)
+
+
+def by_least_squares(network, layer, target, others):
+    """The blocks that plain ridge regression in double precision gives, fitted on the others."""
+    rows, colours = [], []
+    for picture in (*others, *others.flip(3)):
+        code = network.activations(picture[None], [layer])[layer].double()[0]
+        block = 6  # 52 / 8 positions
+        small = nn.functional.interpolate(picture[None], (48, 48), mode="area")[0].double()
+        for row in range(code.shape[1]):
+            for column in range(code.shape[2]):
+                height = 2 * row / (code.shape[1] - 1) - 1
+                own = torch.tensor([height, height**2, 1.0]).double()
+                rows.append(torch.cat([code[:, row, column], own]))
+                down, right = row * block, column * block
+                colours.append(small[:, down : down + block, right : right + block].flatten())
+    x, y = torch.stack(rows), torch.stack(colours)
+    squares = x.T @ x
+    ridge = squares.diagonal().mean() / len(x)
+    weights = torch.linalg.inv(squares + ridge * torch.eye(len(squares)).double()) @ x.T @ y
+    return weights.float()
+
+
+def test_a_ridge_start_is_fitted_on_the_others_and_never_on_the_target_or_its_mirror():
+    network, layer = chain(), "3"
+    target, others = toys.image(32), toys.image(32, count=6, seed=1)
+    code = inv.encode(network, target, layer)
+    for known in (target, target.flip(3)):
+        everything = torch.cat([others[:3], known, others[3:]])
+        found = inv.ridge_start(network, code, others=everything)
+        right, leak = (
+            ridge._read(code.values, by_least_squares(network, layer, target, some), code.size)
+            for some in (others, everything)
+        )
+        assert torch.allclose(found, right, atol=1e-4)
+        assert not torch.allclose(found, leak, atol=1e-2)
+
+
+def test_a_ridge_start_leaves_a_bundled_photo_out_however_it_is_cut(squeezenet, monkeypatch):
+    few = images_.photos()[:8]
+    monkeypatch.setattr(images_, "photos", lambda: few)
+    monkeypatch.setattr(images_, "paintings", lambda: few[:0])
+    whole = few[5].image
+    for cut in (whole, whole.flip(3), whole[..., 10:, :-20]):
+        code = inv.encode(squeezenet, images_.standard(cut, 64), "fire5")
+        *before, last = inv.ridge_start.frames(squeezenet, code)
+        [fit] = squeezenet.remember(("ridge start", "fire5", (64, 64)), list)
+        assert fit.nearest(code.values) == 5
+        assert last.image.shape == (1, 3, 64, 64)
+        assert len(before) in (0, 8)  # it is fitted once
+    assert all(bool((frame.image == 0.5).all()) for frame in before)
+
+
+def test_a_ridge_start_knows_colours_and_an_inversion_goes_on_from_it(squeezenet):
+    image = photo("hens", 64)
+    others = torch.cat([photo(name, 64) for name in images_.photos().names[:40]])
+    code = inv.encode(squeezenet, image, "fire5")
+    start = inv.ridge_start(squeezenet, code, others=others)
+    assert inv.pixel_distance(start, image) < inv.pixel_distance(others.mean(0)[None], image)
+    first, *_, last = inv.invert.frames(squeezenet, code, start=start, steps=20)
+    assert torch.allclose(first.image, start, atol=0.01)
+    assert float(-last.score) < 0.2 * float(-first.score)
+    assert inv.pixel_distance(last.image, image) < inv.pixel_distance(start, image)
+
+
 def test_what_cannot_be_inverted_is_refused():
     network, two, three = chain(), toys.image(32, count=2), toys.image(32, count=3)
     codes, four = inv.encode(network, two, "0"), torch.cat([two, two])
@@ -278,6 +386,18 @@ def test_what_cannot_be_inverted_is_refused():
         ("2 images and 3 others", inv.compare, network, two, three, codes[0]),
         ("2 and 1", inv.recognition, network, two, two[:1]),
         ("no pooling", inv.last_pooling, toys.linear(rotation())),
+        ("BadImage: .*one size", inv.perceptual_distance, two, two[..., 1:]),
+        ("2 images and 3 others", inv.perceptual_distance, two, three),
+        ("judge is one of", inv.perceptual_distance, two, two, {"judge": "squeezenet1_1"}),
+        ("BadImage", inv.perceptual_distance, two[..., :20, :20], two[..., :20, :20]),
+        ("no map", inv.ridge_start, network, inv.encode(network, two, inv.SCORES)),
+        ("kept in part", inv.ridge_start, network, inv.some_channels(codes, [0])),
+        ("must be two", inv.ridge_start, network, codes, {"others": two[:1]}),
+        ("BadImage: .*size of the code's", inv.ridge_start, network, larger, {"others": two}),
+        *(
+            ("above 0", inv.ridge_start, network, codes, {"others": four, "strength": strength})
+            for strength in (0.0, math.nan, math.inf)
+        ),
     )
     smaller = {"others": toys.image(24), "steps": 1}
     with pytest.raises(BadImage, match="size"):

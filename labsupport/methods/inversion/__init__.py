@@ -16,8 +16,10 @@ each seed ends at another one, and they are all the same to the network.
 - `encode` takes a layer's name, "log-probabilities", "scores", or `Hog()`, the description of
   pictures that came before networks. `neighbourhood` and `some_channels` keep a part of a code.
 - A `Setting` says how; `setting_for` finds one for a code.
-- `code_distance` and `pixel_distance` compare images, `compare` several reconstructions with each
-  other. `normalised_error` is the paper's; `errors_by_layer` measures it for many images.
+- `ridge_start` reads a start for a deep layer from its code, as other pictures suggest it.
+- `code_distance`, `pixel_distance` and `perceptual_distance` (LPIPS) compare images, `compare`
+  several reconstructions with each other. `normalised_error` is the paper's; `errors_by_layer`
+  measures it for many images.
 - `weight_sweep` varies the total variation's weight; `recognition` asks which class a network
   sees in what it was given back.
 """
@@ -35,6 +37,8 @@ from labsupport.methods.inversion.errors import (
     pixel_distance,
     recognition,
 )
+from labsupport.methods.inversion.perceptual import perceptual_distance
+from labsupport.methods.inversion.ridge import RidgeFrame, ridge_start
 from labsupport.methods.inversion.search import (
     HOG,
     Code,

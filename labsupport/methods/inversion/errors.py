@@ -39,6 +39,12 @@ def pixel_distance(images: Tensor, others: Tensor) -> Tensor:
     >>> pixel_distance(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5))
     tensor([0.5000])
     """
+    check_pairs(images, others)
+    return (images - others).detach().square().flatten(1).mean(1).sqrt().cpu()
+
+
+def check_pairs(images: Tensor, others: Tensor) -> None:
+    """Refuse what are no images of one size, or not as many on both sides."""
     for some in (images, others):
         pictures.check(some)
     if images.shape[1:] != others.shape[1:]:
@@ -47,7 +53,6 @@ def pixel_distance(images: Tensor, others: Tensor) -> Tensor:
             f"{tuple(others.shape)}"
         )
     _fitting(len(images), "images", len(others), "others")
-    return (images - others).detach().square().flatten(1).mean(1).sqrt().cpu()
 
 
 @dataclass(frozen=True)
