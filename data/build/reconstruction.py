@@ -23,7 +23,13 @@ FOLDER = Path(__file__).parents[1] / "reconstruction"
 SIZE, STEPS, PHOTOS = 128, 100, 12
 LAYERS = ("pool1", "fire2", "fire3", "fire4", "fire5", "pool5", "fire7", "fire9")
 COLUMNS = ("layer", "photo", "numbers", "normalised", "distance", "pixels")
-SEEN = ("answer", "same", "among", "probability")  # of the pictures as they are on the sheet
+SEEN = (
+    "answer",
+    "same",
+    "among",
+    "probability",
+    "perceptual",
+)  # of the pictures as they are on the sheet
 
 
 def chosen(network: networks.Network) -> list[str]:
@@ -69,6 +75,7 @@ def write(network: networks.Network, rows: list[list[object]]) -> None:
     tiles = sheet[0].unfold(1, SIZE, SIZE).unfold(2, SIZE, SIZE).permute(1, 2, 0, 3, 4)
     answers = [row[0].name for row in network.predict(tiles[0], 1)]
     seen = [inversion.recognition(network, row, tiles[0]) for row in tiles[1:]]
+    looks = [inversion.perceptual_distance(row, tiles[0]).tolist() for row in tiles[1:]]
     with (FOLDER / "errors.csv").open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow([*COLUMNS, *SEEN])
@@ -76,7 +83,8 @@ def write(network: networks.Network, rows: list[list[object]]) -> None:
             layer, photo = divmod(number, len(answers))
             same, among = (int(one[photo]) for one in (seen[layer].same, seen[layer].among))
             chance = f"{float(seen[layer].probability[photo]):.4f}"
-            out.writerow([*row, answers[photo], same, among, chance])
+            look = f"{looks[layer][photo]:.5f}"
+            out.writerow([*row, answers[photo], same, among, chance, look])
 
 
 if __name__ == "__main__":

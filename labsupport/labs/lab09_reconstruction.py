@@ -33,6 +33,8 @@ _PARTS = {
     "5 × 5 positions in the middle": "middle",
     "the first half of its channels": "half",
 }
+OTHER_PHOTOS = "other photos"
+_STARTS = ("noise", OTHER_PHOTOS, "zeros", "grey", "black")
 _PARAMETERIZATIONS = ("Fourier coefficients", "pixels")
 _OPTIMIZERS = {
     "L-BFGS": LBFGS(0.02),
@@ -43,6 +45,7 @@ MEASURES = {
     "normalised": "normalised error",
     "distance": "code distance, relative",
     "pixels": "pixel distance",
+    "perceptual": "LPIPS",
 }
 
 
@@ -127,9 +130,9 @@ def _named(now: InversionFrame, network: Network) -> str:
 @declare.live("Back from the code", draw=_draw_return)
 def invert_panel(
     image: Tensor = declare.photo("chelsea"),
-    network: Network = declare.network_of(),
+    network: Network = declare.network_of("alexnet"),
     kept: str = declare.choice(_KEPT, "layer", label="what is kept"),
-    layer: str = declare.layer_of("network", "fire5", keep=has_channels),
+    layer: str = declare.layer_of("network", keep=has_channels),
     pictures: int = declare.whole(1, 1, 4, label="reconstructions"),
     part: str = declare.choice(_PARTS, label="how much of it"),
     prior: Mapping[str, Any] = declare.together(
@@ -139,15 +142,16 @@ def invert_panel(
     search: Mapping[str, Any] = declare.together(
         parameterization=declare.choice(_PARAMETERIZATIONS),
         optimizer=declare.choice(list(_OPTIMIZERS)),
-        start=declare.choice(["noise", "zeros", "grey", "black"]),
-        size=declare.whole(160, 96, 256, step=32, unit="px", label="picture"),
+        start=declare.choice(_STARTS),
+        size=declare.whole(224, 96, 256, step=32, unit="px", label="picture"),
         steps=declare.whole(100, 20, 400, step=20),
         seed=declare.seed(),
     ),
 ) -> Iterator[InversionFrame]:
     """Any picture, from any layer of any network, from log-probabilities or HOG, or from a part.
 
-    Several reconstructions are from one code, each with a seed of its own.
+    Several reconstructions are from one code, each with a seed of its own. The start "other photos"
+    is `inversion.ridge_start`, which looks at them once for each layer.
     """
     small = images.standard(image, declare.side_for(network, search["size"]))
     code = code_of(network, small, kept, layer, part)
@@ -158,6 +162,12 @@ def invert_panel(
     distances: tuple[float, ...] = ()
     seeds = tuple(range(search["seed"], search["seed"] + pictures))
     begin = {"start": search["start"], "steps": search["steps"], "seed": seeds}
+    if search["start"] == OTHER_PHOTOS:
+        grey = next(invert.frames(network, code, setting=setting, **begin | {"start": "grey"}))
+        for fit in inversion.ridge_start.frames(network, code):
+            seen = replace(grey, image=fit.image)
+            yield InversionFrame(seen, small, code, (float(-grey.score.mean()),))
+        begin["start"] = fit.image
     for frame in invert.frames(network, code, setting=setting, every=1, **begin):
         distances = (*distances, float(-frame.score.mean()))
         yield InversionFrame(frame, small, code, distances)
@@ -232,11 +242,11 @@ def _distance(frame: Frame) -> str:
 @declare.live("What a company keeps", draw=_draw_strip)
 def strip_panel(
     image: Tensor = declare.photo("giant_panda"),
-    network: Network = declare.network_of(),
-    layers: int = declare.whole(7, 3, 10),
+    network: Network = declare.network_of("alexnet"),
+    layers: int = declare.whole(5, 3, 10),
     factor: float = declare.logarithmic(1.0, 0.01, 100, steps=40, label="prior times"),
     steps: int = declare.whole(60, 20, 300, step=20),
-    size: int = declare.whole(128, 96, 224, step=32, unit="px", label="picture"),
+    size: int = declare.whole(224, 96, 224, step=32, unit="px", label="picture"),
     seed: int = declare.seed(),
 ) -> Iterator[Series[Frame]]:
     """A company keeps nothing but codes: what each layer's code gives back of any picture."""
@@ -269,25 +279,51 @@ def measured() -> dict[str, Any]:
 
     Its columns: the `photo`, the `numbers` of the code, the `normalised` error, the code's
     `distance`, that of the `pixels`, the network's `answer` to the photo, whether the
-    reconstruction gets the `same`, whether it is `among` its first five, and its `probability`.
-    `data/build/reconstruction.py` made it. Errors: `DamagedData`.
+    reconstruction gets the `same`, whether it is `among` its first five, its `probability`, and the
+    `perceptual` distance. `data/build/reconstruction.py` made it. Errors: `DamagedData`.
     """
-    path = bundled.path("reconstruction/errors.csv")
-    table = np.genfromtxt(path, delimiter=",", names=True, dtype=None, encoding="utf-8")
-    rows = table.view(np.recarray)
+    rows = _table("errors")
     return {layer: rows[rows.layer == layer] for layer in dict.fromkeys(rows.layer.tolist())}
 
 
 @lru_cache(maxsize=1)
 def pictures() -> dict[str, Tensor]:
     """The bundled reconstructions by layer, (N, 3, 128, 128), and the photos under "photos"."""
-    sheet = images.load(bundled.path("reconstruction/pictures.webp"))
-    layers = measured()
-    count = len(next(iter(layers.values())))
-    height, width = sheet.shape[2] // (len(layers) + 1), sheet.shape[3] // count
-    lines = sheet[0].unfold(1, height, height).unfold(2, width, width)  # (3, rows, columns, H, W)
-    tiles = lines.permute(1, 2, 0, 3, 4)
-    return dict(zip(["photos", *layers], tiles, strict=True))
+    return _sheet("pictures", ["photos", *measured()])
+
+
+@lru_cache(maxsize=1)
+def started() -> dict[tuple[str, str], Any]:
+    """The same photos from deep codes, in 60 steps each: by (layer, way) an array with a record for
+    each photo, where the way is the "start" itself, "plain" (from noise) or "ridge" (from the
+    start).
+
+    Its columns: `network`, `photo`, the code's `distance`, that of the `pixels`, the `perceptual`
+    one. `data/build/ridge_starts.py` made it. Errors: `DamagedData`.
+    """
+    rows = _table("starts")
+    kinds = dict.fromkeys(zip(rows.layer.tolist(), rows.way.tolist(), strict=True))
+    return {kind: rows[(rows.layer == kind[0]) & (rows.way == kind[1])] for kind in kinds}
+
+
+@lru_cache(maxsize=1)
+def started_pictures() -> dict[Any, Tensor]:
+    """Their pictures by (layer, way), (N, 3, 224, 224), and the photos under "photos"."""
+    return _sheet("starts", ["photos", *started()])
+
+
+def _table(name: str) -> Any:
+    path = bundled.path(f"reconstruction/{name}.csv")
+    table = np.genfromtxt(path, delimiter=",", names=True, dtype=None, encoding="utf-8")
+    return table.view(np.recarray)
+
+
+def _sheet(name: str, rows: Sequence[Any]) -> dict[Any, Tensor]:
+    """The square tiles (N, 3, S, S) of each row of a sheet, by these names."""
+    sheet = images.load(bundled.path(f"reconstruction/{name}.webp"))
+    side = sheet.shape[2] // len(rows)
+    lines = sheet[0].unfold(1, side, side).unfold(2, side, side)  # (3, rows, columns, S, S)
+    return dict(zip(rows, lines.permute(1, 2, 0, 3, 4), strict=True))
 
 
 _CODE: Any = declare.Declared(
@@ -316,6 +352,44 @@ def errors_panel(
         f"{rows.same.sum()} keep the network's answer."
     )
     return picture, words
+
+
+def _titles() -> dict[str, str]:
+    known = images.photos()
+    return {known[name].title: name for name in measured()["fire5"].photo.tolist()}
+
+
+def _deep_codes() -> dict[str, str]:
+    return {f"{layer} of {rows.network[0]}": layer for (layer, _), rows in started().items()}
+
+
+_PHOTO: Any = declare.Declared(lambda _, at, __: declare.choice(_titles(), at), "chambord", "photo")
+_DEEP: Any = declare.Declared(lambda _, at, __: declare.choice(_deep_codes(), at), "pool5", "code")
+
+
+@declare.panel("From noise, and from other photos", cost="quick")
+def starts_panel(photo: str = _PHOTO, layer: str = _DEEP) -> tuple[Image.Image, str]:
+    """A photo, the start that other photos suggest, and what both starts end at. Kept results."""
+    place = started()[layer, "plain"].photo.tolist().index(photo)
+    titles = ["the image", "the start: other photos", "from noise", "from the start"]
+    tiles, values = [started_pictures()["photos"][place]], [""]
+    for way in ("start", "plain", "ridge"):
+        row = started()[layer, way][place]
+        tiles.append(started_pictures()[layer, way][place])
+        values.append(_three(row.distance, row.pixels, row.perceptual))
+    means = [
+        _three(rows.distance.mean(), rows.pixels.mean(), rows.perceptual.mean())
+        for rows in (started()[layer, way] for way in ("plain", "ridge"))
+    ]
+    words = (
+        f"Kept results, 60 steps each. Means over {len(started()[layer, 'plain'])} photos, from "
+        f"noise: {means[0]}; from the start: {means[1]}."
+    )
+    return figures.mosaic(tiles, titles=titles, values=values, columns=2, gap=8), words
+
+
+def _three(distance: float, pixels: float, perceptual: float) -> str:
+    return f"code {figures.per_cent(distance)}, pixels {pixels:.2f}, LPIPS {perceptual:.2f}"
 
 
 def errors_picture(measure: str = "normalised", *, chosen: str = "") -> Image.Image:

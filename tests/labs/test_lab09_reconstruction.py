@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from labsupport.core import images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.core.frames import Series
 from labsupport.labs import lab09_reconstruction as lab
@@ -35,12 +36,48 @@ def test_what_is_kept_is_what_the_menu_says(network, cat):
 
 
 def test_four_reconstructions_are_from_four_seeds(opened):
-    live = opened(lab.invert_panel("chelsea", layer="fire9", pictures=4, size=128, steps=20))
+    four = {"network": "squeezenet1_1", "layer": "fire9", "pictures": 4, "size": 128}
+    live = opened(lab.invert_panel("chelsea", steps=20, **four))
     live.run(limit=3)
     assert live.frame.frame.image.shape[0] == 4
     assert live.frame.frame.settings["seed"] == [0, 1, 2, 3]
     assert "from each other's" in live.words
     assert live.words.count("(") == 5  # the network's answers to the image and to all four
+
+
+def test_an_inversion_begins_where_other_photos_say(opened, monkeypatch):
+    few = images.photos()[:6]
+    monkeypatch.setattr(images, "photos", lambda: few)
+    monkeypatch.setattr(images, "paintings", lambda: few[:0])
+    live = opened(lab.invert_panel("chelsea", start=lab.OTHER_PHOTOS, size=96, steps=20))
+    live.run()
+    network = networks.load("alexnet")
+    code = inversion.encode(network, images.standard(images.sample("chelsea"), 96), "pool5")
+    begun = inversion.invert(network, code, start=inversion.ridge_start(network, code), steps=20)
+    assert torch.allclose(live.frame.frame.image, begun.image, atol=1e-4)
+    assert live.frame.frame.step == 20
+
+
+def test_the_kept_starts_are_those_of_the_table_and_they_help():
+    table, sheets = lab.started(), lab.started_pictures()
+    for (layer, way), rows in table.items():
+        assert rows.photo.tolist() == lab.measured()["fire5"].photo.tolist()
+        found = inversion.pixel_distance(sheets[layer, way], sheets["photos"])
+        assert torch.allclose(found, torch.tensor(rows.pixels).float(), atol=0.02)
+    for layer in dict.fromkeys(layer for layer, _ in table):
+        plain, ridge = table[layer, "plain"], table[layer, "ridge"]
+        for measure in ("distance", "pixels", "perceptual"):
+            assert ridge[measure].mean() < plain[measure].mean()
+    picture, words = lab.starts_panel.function("hens", "pool5")
+    assert picture.width < 500
+    assert f"LPIPS {table['pool5', 'ridge'].perceptual.mean():.2f}." in words
+
+
+def test_lpips_grows_from_layer_to_layer():
+    *network, _hog = lab.measured().values()
+    means = [rows.perceptual.mean() for rows in network]
+    assert means == sorted(means)
+    assert (round(means[0], 2), round(means[-1], 2)) == (0.07, 0.68)
 
 
 def test_a_strip_goes_from_layer_to_layer(network, cat):

@@ -83,7 +83,9 @@ ROWS = {
         {"target": "flamingo", "steps": 20},
     ),
     "a picture from its code": Row(
-        lambda: lab09_reconstruction.invert_panel("chelsea", layer="fire5", steps=20, size=96),
+        lambda: lab09_reconstruction.invert_panel(
+            "chelsea", network="squeezenet1_1", layer="fire5", steps=20, size=96
+        ),
         inverted_cat,
         (" cat",),
         {"layer": "fire5", "steps": 20},

@@ -95,7 +95,7 @@ def panels(photos):
         "08 unit": lambda: lab08.unit_panel(layer="fire8", channel=2, steps=20),
         "08 map": lambda: lab08.map_panel("koala"),
         "08 opinion": lambda: lab08.opinion_panel({"a photo": photos[0], "grey": photos[0] * 0.5}),
-        "09": lambda: lab09.invert_panel("koala", layer="fire5", steps=20),
+        "09": lambda: lab09.invert_panel("koala", layer="relu3", steps=20),
         "09 strip": lambda: lab09.strip_panel("koala", layers=3, steps=20),
         "10": lambda: lab10.dream_panel("china", layer="fire7", side=240),
         "10 sheet": lambda: lab10.contact_panel("china"),

@@ -237,6 +237,12 @@ def _alike_codes(network: Network, image: torch.Tensor, target: object) -> Resul
     return vars(inv.compare(network, pair, image, _code_of(network, image, target)))
 
 
+def _large_enough(images: torch.Tensor) -> list[torch.Tensor]:
+    """For AlexNet, which judges: the images and their mirror images."""
+    large = images_.resize(images.detach(), 64)
+    return [large.flip(3), large]
+
+
 def _ridge(network: Network, images: torch.Tensor, target: object) -> torch.Tensor:
     others = toys.image(images.shape[2], images.shape[3], count=4)
     return inv.ridge_start(network, _code_of(network, images, target), others=others)
@@ -705,8 +711,9 @@ CALLS = [
     Asked("inversion.pixel_distance inversion.compare", _alike_codes),
     Many(
         "inversion.perceptual_distance",
-        lambda _, images, __: inv.perceptual_distance(images.flip(3), images),
+        lambda _, images, __: inv.perceptual_distance(*_large_enough(images)),
     ),
+    Case("inversion.perceptual_weights", lambda *_: inv.perceptual_weights("vgg16")),
     ManyAsked("inversion.ridge_start", _ridge),
     Case("inversion.last_pooling", _pooling),
     Asked("inversion.weight_sweep", _code_sweep),

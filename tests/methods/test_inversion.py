@@ -361,7 +361,6 @@ def test_a_ridge_start_knows_colours_and_an_inversion_goes_on_from_it(squeezenet
     first, *_, last = inv.invert.frames(squeezenet, code, start=start, steps=20)
     assert torch.allclose(first.image, start, atol=0.01)
     assert float(-last.score) < 0.2 * float(-first.score)
-    assert inv.pixel_distance(last.image, image) < inv.pixel_distance(start, image)
 
 
 def test_what_cannot_be_inverted_is_refused():

@@ -57,7 +57,7 @@ TABLE = """
 7.2 Mahendran and Vedaldi's loss with an image prior
     09_reconstruction: warm-up-panel topic-1-by-hand topic-2-sweep
 7.3 from log-probabilities, the last pooling layer and others; several of one code
-    09_reconstruction: topic-1-panel topic-3-panel topic-3-by-hand wrong-noise
+    09_reconstruction: topic-1-panel topic-3-panel topic-3-by-hand topic-2-starts
 8.1 the gradient is the activation; jitter, normalized step, clip; the loop as code
     10_deepdream: warm-up-panel topic-1-by-hand
 8.2 a feedback loop, at any layer

@@ -1,6 +1,7 @@
-"""Lab 09: how near a code is, total variation, the spread of codes, the paper's error."""
+"""Lab 09: how near a code is, total variation, the spread of codes, how different maps look."""
 
 import torch
+from torch.nn import functional
 
 from labsupport.labs.exercises.draws import normal, uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
@@ -195,55 +196,83 @@ SPREAD = Exercise(
 )
 
 
-def _normalised_error(codes: torch.Tensor, wanted: torch.Tensor, spread: float) -> torch.Tensor:
-    squared: torch.Tensor = torch.linalg.vector_norm(codes - wanted, dim=1).pow(2)
-    return squared / spread
+Maps = tuple[torch.Tensor, torch.Tensor]
 
 
-def _reconstructions() -> Cases:
-    codes, wanted = normal(2, 5, 9, seed=940)
+def _perceptual_distance(
+    one: torch.Tensor, other: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    units = functional.normalize(torch.stack([one, other]), dim=1)
+    return torch.einsum("chw,c->hw", (units[0] - units[1]) ** 2, weights).mean()
+
+
+def _units(one: torch.Tensor, other: torch.Tensor) -> Maps:
+    lengths = (maps.norm(dim=0).clamp(min=1e-10) for maps in (one, other))
+    first, second = (maps / length for maps, length in zip((one, other), lengths, strict=True))
+    return first, second
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    first, second = _units(one, other)
+    return (first - second).square()
+
+
+def _two_maps() -> Cases:
+    one = torch.tensor([[[0.6, 0.5]], [[0.8, 0.0]]])
+    other = torch.tensor([[[0.8, 0.9]], [[0.6, 0.0]]])
+    maps, weights = uniform(2, 5, 3, 4, seed=950), uniform(5, seed=951)
+    silent = maps[0].clone()
+    silent[:, 1, 2] = 0
+    expected = torch.tensor(0.05)
     return [
-        Case(
-            "two codes of two numbers",
-            torch.tensor([[1.0, 0.0], [2.0, 2.0]]),
-            torch.tensor([[0.0, 0.0], [2.0, 0.0]]),
-            8.0,
-            expected=torch.tensor([0.125, 0.5]),
-        ),
-        Case("five codes", codes, wanted, 3.0),
-        Case("one code, exact", codes[:1], codes[:1], 2.0, expected=torch.tensor([0.0])),
+        Case("two channels", one, other, torch.tensor([2.0, 0.5]), expected=expected),
+        Case("the same maps", maps[0], maps[0], weights, expected=torch.tensor(0.0)),
+        Case("five channels", maps[0], maps[1], weights),
+        Case("a position without any activation", silent, maps[1], weights),
     ]
 
 
-ERROR = Exercise(
+def _loudness_does_not_count(function: Function) -> str | None:
+    one, other = uniform(2, 5, 3, 4, seed=7)
+    weights = uniform(5, seed=8)
+    plain, loud = (float(function(size * one, other, weights)) for size in (1.0, 10.0))
+    if abs(plain - loud) < 1e-3 * abs(plain):
+        return None
+    return f"it is {plain:.3g}, and {loud:.3g} when one map's activations are ten times as large."
+
+
+LOOKS = Exercise(
     id="09.4",
-    title="The normalised error",
-    minutes=5,
-    reference=_normalised_error,
-    cases=_reconstructions,
+    title="How different two maps look",
+    minutes=8,
+    reference=_perceptual_distance,
+    cases=_two_maps,
     hints=(
-        "One number for each code: subtract, square, and add up along the last axis.",
-        "`spread` is a mean of squared distances already: divide by it, and take no root.",
-        "`(codes - wanted).square().sum(1) / spread`",
+        "The length of each position's vector: `one.norm(dim=0)` is (H, W).",
+        "Divide by it, and add 1e-10 to it first: a position may have no activation at all.",
+        "`(weights[:, None, None] * (one - other) ** 2).sum(0).mean()` with the divided maps",
     ),
     mistakes={
-        "one number for all codes together: sum along the last axis alone.": (
-            lambda codes, wanted, spread: (codes - wanted).square().sum() / spread
+        "the activations are not divided by their length.": (
+            lambda one, other, weights: (weights[:, None, None] * (one - other) ** 2).sum(0).mean()
         ),
-        "the root is taken: the error is a share of a squared distance.": (
-            lambda codes, wanted, spread: (codes - wanted).norm(dim=1) / spread**0.5
+        "the weights are left out.": lambda one, other, _: _apart(one, other).sum(0).mean(),
+        "the sum over the positions: a large picture would be punished. Take the mean.": (
+            lambda one, other, weights: (weights[:, None, None] * _apart(one, other)).sum()
         ),
-        "divided by the code's own size: that was exercise 09.1.": (
-            lambda codes, wanted, _: (codes - wanted).square().sum(1) / wanted.square().sum(1)
+        "the mean over the channels: their weighted squares are summed.": (
+            lambda one, other, weights: (weights[:, None, None] * _apart(one, other)).mean()
         ),
-        "the mean over the numbers of a code: the spread is a sum over them.": (
-            lambda codes, wanted, spread: (codes - wanted).square().mean(1) / spread
+        "the weights are multiplied before the square, so they count twice.": (
+            lambda one, other, weights: (
+                (weights.square()[:, None, None] * _apart(one, other)).sum(0).mean()
+            )
         ),
-        "the spread is left out.": lambda codes, wanted, _: (codes - wanted).square().sum(1),
     },
+    laws={"How loud a map is does not count.": _loudness_does_not_count},
 )
 
-EXERCISES = (RELATIVE, VARIATION, SPREAD, ERROR)
+EXERCISES = (RELATIVE, VARIATION, SPREAD, LOOKS)
 
 QUESTIONS = {
     "09.q1": Question(

@@ -37,7 +37,7 @@ from labsupport.methods.inversion.errors import (
     pixel_distance,
     recognition,
 )
-from labsupport.methods.inversion.perceptual import perceptual_distance
+from labsupport.methods.inversion.perceptual import perceptual_distance, perceptual_weights
 from labsupport.methods.inversion.ridge import RidgeFrame, ridge_start
 from labsupport.methods.inversion.search import (
     HOG,

@@ -20,7 +20,7 @@ _SMALL = 1e-10  # is added to the length of an activation, which may be 0
 
 
 def perceptual_distance(images: Tensor, others: Tensor, *, judge: str = "alexnet") -> Tensor:
-    """LPIPS: how different images look, 0 for equal ones, about 0.7 for unrelated photos; (N,).
+    """LPIPS: how different images look, 0 for equal ones, about 0.65 for unrelated photos; (N,).
 
     Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a
     perceptual metric", CVPR 2018. At each of five layers the activations of a position are divided
@@ -39,7 +39,8 @@ def perceptual_distance(images: Tensor, others: Tensor, *, judge: str = "alexnet
     tensor([0.])
     """
     check_pairs(images, others)
-    network, weights = _judging(one_of(judge, LAYERS, "judge"), device.pick())
+    weights = perceptual_weights(judge)
+    network = _judging(judge, device.pick())
     count = max(len(images), len(others))
     pairs = zip(
         *(some.detach().expand(count, -1, -1, -1).split(1) for some in (images, others)),
@@ -57,9 +58,19 @@ def _distance(network: Network, weights: dict[str, Tensor], pair: Tensor) -> Ten
     return apart
 
 
-@lru_cache(maxsize=4)
-def _judging(judge: str, where: torch.device) -> tuple[Network, dict[str, Tensor]]:
-    """The network, and by layer the weights (C,) of its channels."""
+def perceptual_weights(judge: str = "alexnet") -> dict[str, Tensor]:
+    """What LPIPS has learned on this network: by layer a weight for each channel, (C,).
+
+    Errors: `BadSetting` for another network.
+
+    >>> {layer: len(weights) for layer, weights in perceptual_weights().items()}
+    {'relu1': 64, 'relu2': 192, 'relu3': 384, 'relu4': 256, 'relu5': 256}
+    """
+    layers = LAYERS[one_of(judge, LAYERS, "judge")]
     learned = load_file(bundled.path("weights/lpips.safetensors"))
-    weights = {layer: learned[f"{judge}.{place}"] for place, layer in enumerate(LAYERS[judge])}
-    return networks.load(judge, weights="bundled", device=where), weights
+    return {layer: learned[f"{judge}.{place}"] for place, layer in enumerate(layers)}
+
+
+@lru_cache(maxsize=4)
+def _judging(judge: str, where: torch.device) -> Network:
+    return networks.load(judge, weights="bundled", device=where)

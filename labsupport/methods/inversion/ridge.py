@@ -19,7 +19,6 @@ from labsupport.methods.inversion.search import Code
 from labsupport.methods.optimize.distances import codes_of
 
 _BLOCKS = 52  # along a side of the picture that is read from a code, before it is enlarged
-_BLUR = (5, 3)  # blocks: at the border of two positions the colours would jump
 _RANGE = (0.03, 0.97)  # of the colours: at 0 and 1 a sigmoid has no gradient to leave them by
 
 
@@ -149,7 +148,8 @@ def _read(values: Tensor, weights: Tensor, size: Pair) -> Tensor:
     height, width = values.shape[2:]
     blocks = (_features(values) @ weights).view(1, height, width, -1).permute(0, 3, 1, 2)
     image = functional.pixel_shuffle(blocks, _block(values))
-    for side in _BLUR:
+    wide = _block(values) // 4 * 2 + 3  # odd; at the border of two positions the colours would jump
+    for side in (wide, wide - 2):
         image = functional.avg_pool2d(image, side, 1, side // 2, count_include_pad=False)
     return functional.interpolate(image, size, mode="bicubic").clamp(*_RANGE)
 
