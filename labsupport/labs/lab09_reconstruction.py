@@ -136,7 +136,7 @@ def invert_panel(
     pictures: int = declare.whole(1, 1, 4, label="reconstructions"),
     part: str = declare.choice(_PARTS, label="how much of it"),
     prior: Mapping[str, Any] = declare.together(
-        tv=declare.logarithmic(3.0, 0.01, 10000, steps=60, label="total variation"),
+        tv=declare.logarithmic(10.0, 0.01, 10000, steps=60, label="total variation"),
         alpha=declare.real(0.0, 0.0, 10.0, step=0.5, label="alpha-norm"),
     ),
     search: Mapping[str, Any] = declare.together(
