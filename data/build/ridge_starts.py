@@ -38,7 +38,7 @@ def ways(network: networks.Network, code: inversion.Code) -> dict[str, Tensor]:
         "ridge": torch.cat(
             [
                 inversion.invert(network, one, start=begin, steps=STEPS).image
-                for one, begin in zip(each(code), start.split(1), strict=True)
+                for one, begin in zip(each(code), torch.split(start, 1), strict=True)
             ]
         ),
     }

@@ -47,7 +47,7 @@ def flamingo(network: Network) -> tuple[Tensor, str]:
 def inverted_cat(network: Network) -> tuple[Tensor, str]:
     cat = images.standard(images.sample("chelsea"), 96)
     code = inversion.encode(network, cat, "fire5")
-    setting = inversion.Setting(tv=3.0)
+    setting = inversion.Setting(tv=10.0)
     return inversion.invert(network, code, setting=setting, steps=20).image, "fire5, "
 
 

@@ -42,11 +42,9 @@ def perceptual_distance(images: Tensor, others: Tensor, *, judge: str = "alexnet
     weights = perceptual_weights(judge)
     network = _judging(judge, device.pick())
     count = max(len(images), len(others))
-    pairs = zip(
-        *(some.detach().expand(count, -1, -1, -1).split(1) for some in (images, others)),
-        strict=True,
-    )
-    return torch.stack([_distance(network, weights, torch.cat(pair)) for pair in pairs])
+    every = (some.detach().expand(count, -1, -1, -1) for some in (images, others))
+    pairs = [torch.stack(pair) for pair in zip(*every, strict=True)]
+    return torch.stack([_distance(network, weights, pair) for pair in pairs])
 
 
 def _distance(network: Network, weights: dict[str, Tensor], pair: Tensor) -> Tensor:

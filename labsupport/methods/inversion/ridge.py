@@ -31,7 +31,11 @@ class RidgeFrame(Stepwise):
     steps: int
 
 
-@framed(result=lambda frames: last_of(frames).image)
+def _image_of(frames: Iterator[RidgeFrame]) -> Tensor:
+    return last_of(frames).image
+
+
+@framed(result=_image_of)
 def ridge_start(
     network: Network, code: Code, *, others: Tensor | None = None, strength: float = 1.0
 ) -> Iterator[RidgeFrame]:
@@ -62,7 +66,7 @@ def ridge_start(
     torch.Size([1, 3, 8, 8])
     """
     _check(code, others, strength)
-    seen = _Bundled(code.size) if others is None else others.detach().split(1)
+    seen = _Bundled(code.size) if others is None else torch.split(others.detach(), 1)
     fit: list[_Fit] = []
     if others is None:
         fit = network.remember(("ridge start", code.layer, code.size), list)
@@ -80,7 +84,7 @@ def _frames(
             yield RidgeFrame(image, step, len(seen) + 1)
         fit.append(running)
     starts = []
-    for values in code.values.split(1):
+    for values in torch.split(code.values, 1):
         nearest = fit[0].nearest(values)
         weights = fit[0].without(*_rows(network, code, seen[nearest]), strength)
         starts.append(_read(values, weights, code.size))
