@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import threading
 from dataclasses import replace
 from unittest import mock
@@ -88,7 +89,7 @@ def test_the_frames_are_the_loop_by_hand(small):
 
 
 @pytest.mark.parametrize("optimizer", [o.Adam, o.Momentum, o.LBFGS, o.Plain, o.Normalized])
-@pytest.mark.parametrize("space", [o.Pixels(), o.Fourier()], ids=["pixels", "fourier"])
+@pytest.mark.parametrize("space", [o.Pixels(), o.Fourier(), o.Phase()])
 def test_going_on_from_a_frame_is_the_run_without_a_stop(small, optimizer, space):
     transforms = (o.Crop(6), o.Scale(0.9, 1.1), o.Jitter(3))
     recipe = o.Recipe("x", "noise", space, transforms, (), optimizer(), 7)
@@ -98,6 +99,53 @@ def test_going_on_from_a_frame_is_the_run_without_a_stop(small, optimizer, space
     for one, other in zip(whole[3:], rest, strict=True):
         assert torch.equal(one.image, other.image)
         assert torch.equal(one.score, other.score)
+        assert torch.equal(one.mask, other.mask)
+
+
+def test_a_mask_is_the_sum_of_the_absolute_gradients_on_the_way(small):
+    image, recipe = toys.image(40, 32), replace(BARE, optimizer=o.Plain(0.5), steps=3)
+    frames = list(o.visualize.frames(small, "c", recipe=recipe, start=image))
+    total = torch.zeros(40, 32)
+    for frame in frames:
+        ordered = total.flatten().sort().values
+        high = max(float(ordered[math.ceil(0.98 * total.numel()) - 1]), 1e-12)
+        expected = nn.functional.unfold(total[None, None] / high, 9, padding=4).sum(1)
+        inside = nn.functional.unfold(torch.ones(1, 1, 40, 32), 9, padding=4).sum(1)
+        expected = (expected / inside).view(1, 1, 40, 32).clamp(max=1)
+        assert torch.allclose(frame.mask, expected, atol=1e-4)
+        moving = frame.image.clone().requires_grad_(True)
+        total = total + torch.autograd.grad(small(moving)[0, 2], moving)[0].abs()[0].sum(0)
+    assert float(frames[0].mask.max()) == 0
+    assert float(frames[-1].mask.max()) > 0.3
+
+
+def test_a_mask_does_not_depend_on_what_is_moved_and_ends_where_a_neuron_sees_no_more(small):
+    image = 0.3 + 0.4 * toys.image(40, 32)
+    spaces = (o.Pixels(), o.Fourier())
+    masks = [
+        o.visualize(
+            small, "b", recipe=replace(BARE, parameterization=space), start=image, steps=1
+        ).mask
+        for space in spaces
+    ]
+    assert torch.allclose(*masks, atol=1e-3)
+    last = o.visualize(small, ("0", 3, (5, 4)), recipe=replace(BARE, start="noise"), steps=2)
+    left, top, right, bottom = last.box
+    assert last.mask.shape == (1, 1, 40, 32)
+    assert float(last.mask[:, :, top:bottom, left:right].min()) > 0
+    last.mask[:, :, top:bottom, left:right] = 0
+    assert float(last.mask.max()) == 0
+
+
+def test_maco_is_the_same_from_the_same_seed_and_its_mask_lies_between_0_and_1(small):
+    how = {"recipe": o.MACO, "steps": 3}
+    one, again = (o.visualize(small, ["a", "d"], seed=2, **how) for _ in range(2))
+    other = o.visualize(small, ["a", "d"], seed=3, **how)
+    assert torch.equal(one.image, again.image)
+    assert torch.equal(one.mask, again.mask)
+    assert not torch.allclose(one.image, other.image, atol=0.05)
+    for frame in (one, other):
+        assert 0 <= float(frame.mask.min()) < float(frame.mask.max()) <= 1
 
 
 class Root(nn.Module):

@@ -188,6 +188,10 @@ def test_what_cannot_work_is_refused(network):
         ("BadSetting", o.Adam, {"schedule": "cosin"}),
         ("BadSetting", o.Adam, {"schedule": ()}),
         ("BadSetting", o.Fourier, 0.0),
+        ("BadSetting", o.Phase, 0.0),
+        ("BadSetting", o.Zoom, 0.0),
+        ("BadSetting", o.Zoom, 0.5, 1.1),
+        ("BadSetting", o.Noise, 0.0),
     )
 
 
@@ -208,6 +212,38 @@ def test_noise_has_the_colours_and_the_spectrum_that_are_promised():
         float(power[(frequency > low) & (frequency < 1.1 * low)].mean()) for low in (0.05, 0.2)
     )
     assert near / far == pytest.approx(16, rel=0.35)  # amplitude 1 / f, so power 1 / f squared
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 31), (31, 20)])
+def test_phases_move_and_magnitudes_stay_those_of_the_photographs(size):
+    space = o.Phase(contrast=0.3)
+    fitted = [images.resize(one.image, max(size), crop=size) for one in images.photos()]
+    mixing = torch.tensor(parameterization.COLOR_CORRELATION).double()
+    spectra = torch.fft.rfft2(torch.cat(fitted).double(), norm="ortho")
+    apart = torch.einsum("kc,nchw->nkhw", torch.linalg.inv(mixing).to(spectra.dtype), spectra)
+    expected = apart.abs().mean(0)
+    expected[:, 0, 0] = 0
+    phases = torch.cat([space.noise(size, torch.Generator().manual_seed(n)) for n in range(3)])
+    pictures = space.unbounded(phases, size).double()
+    mean = torch.cat(fitted).mean((0, 2, 3))
+    assert torch.allclose(pictures.mean((2, 3)), mean.double().expand(3, 3), atol=1e-5)
+    about = pictures - mean[:, None, None]
+    assert about.flatten(1).std(1).tolist() == pytest.approx([0.3] * 3, rel=5e-3)
+    centred = torch.fft.rfft2(pictures - pictures.mean((2, 3), keepdim=True), norm="ortho")
+    apart = torch.einsum("kc,nchw->nkhw", torch.linalg.inv(mixing).to(centred.dtype), centred)
+    for magnitudes in apart.abs():
+        share = magnitudes.sum() / expected.sum()
+        assert torch.allclose(magnitudes, share * expected, rtol=1e-3, atol=2e-5)
+    assert torch.equal(space.images(phases, size).double(), pictures.clamp(0, 1))
+
+
+def test_the_phases_of_a_picture_give_back_what_has_its_magnitudes():
+    space = o.Phase()
+    picture = space.unbounded(
+        0.4 * space.noise((24, 24), torch.Generator().manual_seed(5)), (24, 24)
+    )
+    again = space.unbounded(space.parameters(picture), (24, 24))
+    assert torch.allclose(again, picture, atol=1e-4)
 
 
 def test_the_colours_are_those_of_the_bundled_photographs():
@@ -253,6 +289,34 @@ def test_crop_is_a_window_and_its_margin():
     assert min(seen) == 0
     assert max(seen) == 44
     assert len(seen) > 15
+
+
+def test_zoom_enlarges_a_window_of_the_share_that_is_asked_for():
+    rows, columns = torch.arange(40.0)[:, None], torch.arange(60.0)
+    image = torch.stack([rows.expand(40, 60), columns.expand(40, 60), rows + columns])[None]
+    spans = []
+    for seed in range(40):
+        seen = o.Zoom(0.5, 0.8)(image, at_step(seed=seed))
+        assert seen.shape == image.shape
+        spans.append([float(seen[0, 0].max() - seen[0, 0].min()), float(seen[0, 0].min())])
+        assert torch.allclose(seen[0, 2], seen[0, 0] + seen[0, 1], atol=1e-4)
+    heights, tops = torch.tensor(spans).T
+    assert 19 <= float(heights.min()) < 22  # a window of so many rows spans one less
+    assert 29 < float(heights.max()) < 31.5
+    assert float(tops.min()) < 2
+    assert float((tops + heights).max()) > 37
+    assert torch.allclose(o.Zoom(1.0, 1.0)(image, at_step()), image)
+    assert passes_gradients(o.Zoom(), image)
+
+
+def test_noise_is_normal_the_same_for_a_batch_and_new_at_each_step():
+    image, now = torch.full((2, 3, 50, 60), 0.5), at_step()
+    first, second = o.Noise(0.08)(image, now), o.Noise(0.08)(image, now)
+    assert float(first[0].std()) == pytest.approx(0.08, rel=0.03)
+    assert float(first[0].mean()) == pytest.approx(0.5, abs=0.003)
+    assert torch.equal(first[0], first[1])
+    assert not torch.allclose(first, second)
+    assert passes_gradients(o.Noise(), image)
 
 
 @pytest.mark.parametrize("factor", [0.7, 0.9, 1.1, 1.5])

@@ -15,16 +15,17 @@ image is that loop, with other parts in it:
   `Direction`, a layer's `Energy`, a `CodeDistance` or `GramDistance` (which are lowered), and sums:
   `a + 0.1 * b`.
 - A **recipe** says how: `Recipe(name, start, parameterization, transforms, regularizers,
-  optimizer, steps)`. `CLEAR` is ours, `SIMONYAN` and the four of `YOSINSKI` are the papers';
-  `dataclasses.replace` varies one.
+  optimizer, steps)`. `CLEAR` is ours, `SIMONYAN`, the four of `YOSINSKI` and `MACO` are the
+  papers'; `dataclasses.replace` varies one.
     - start: "zeros" (after the normalization: the network's mean colour; also called "mean"),
       "grey", "black", "noise", an image, or a frame to continue from
-    - parameterization: `Pixels()`, `Fourier()`
-    - transforms: `Jitter`, `Crop`, `Scale`, `Rotate`
+    - parameterization: `Pixels()`, `Fourier()`, `Phase()`
+    - transforms: `Jitter`, `Crop`, `Scale`, `Zoom`, `Rotate`, `Noise`
     - regularizers: penalties `L2`, `TotalVariation`, `AlphaNorm`, `Range`; corrections after each
       step `Decay`, `Blur`, `ClipNorm`, `ClipContribution`
     - optimizer: `Plain`, `Normalized`, `Momentum`, `Adam`, `LBFGS`
-- A **frame** is a picture on the way, with its loss terms, score and probability.
+- A **frame** is a picture on the way, with its loss terms, score and probability, and a `mask` of
+  the pixels that have mattered.
 
 A step costs one forward pass, no further than the deepest layer asked about, and one backward
 pass without any parameter's gradient.
@@ -32,7 +33,7 @@ pass without any parameter's gradient.
 
 from labsupport.core import modes
 from labsupport.methods.optimize.distances import CodeDistance, GramDistance, gram
-from labsupport.methods.optimize.loop import CLEAR, SIMONYAN, STARTS, YOSINSKI, Frame, Recipe
+from labsupport.methods.optimize.loop import CLEAR, MACO, SIMONYAN, STARTS, YOSINSKI, Frame, Recipe
 from labsupport.methods.optimize.objectives import (
     LOG_PROBABILITIES,
     SCORES,
@@ -54,7 +55,7 @@ from labsupport.methods.optimize.optimizers import (
     Optimizer,
     Plain,
 )
-from labsupport.methods.optimize.parameterization import Fourier, Parameterization, Pixels
+from labsupport.methods.optimize.parameterization import Fourier, Parameterization, Phase, Pixels
 from labsupport.methods.optimize.regularizers import (
     L2,
     AlphaNorm,
@@ -68,7 +69,16 @@ from labsupport.methods.optimize.regularizers import (
     Regularizer,
     TotalVariation,
 )
-from labsupport.methods.optimize.transforms import Crop, Jitter, Rotate, Scale, Step, Transform
+from labsupport.methods.optimize.transforms import (
+    Crop,
+    Jitter,
+    Noise,
+    Rotate,
+    Scale,
+    Step,
+    Transform,
+    Zoom,
+)
 from labsupport.methods.optimize.visualization import visualize
 
 modes.keep(__name__)

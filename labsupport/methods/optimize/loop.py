@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from labsupport.core import workers
 from labsupport.core.errors import BadSetting
@@ -31,9 +32,9 @@ from labsupport.methods.optimize.optimizers import (
     Optimizer,
     mean_absolute,
 )
-from labsupport.methods.optimize.parameterization import Fourier, Parameterization, Pixels
+from labsupport.methods.optimize.parameterization import Fourier, Parameterization, Phase, Pixels
 from labsupport.methods.optimize.regularizers import Correction, Penalty, Regularizer
-from labsupport.methods.optimize.transforms import Crop, Scale, Step, Transform
+from labsupport.methods.optimize.transforms import Crop, Noise, Scale, Step, Transform, Zoom
 
 STARTS = ("zeros", "mean", "grey", "black", "noise")
 
@@ -71,6 +72,7 @@ CLEAR = Recipe()
 SIMONYAN = Recipe(
     "Simonyan 2013", "zeros", Pixels(), (), (regularizers.L2(10.0),), Normalized(1 / 255), steps=120
 )
+MACO = Recipe("MACO 2023", "noise", Phase(), (Zoom(), Noise()), (), Adam(0.2), steps=256)
 # Table 1 of Yosinski et al. 2015. It does not give the size of a step: that is ours.
 _STEP = Normalized(4 / 255)
 _TABLE: tuple[tuple[tuple[Regularizer, ...], Optimizer, int], ...] = (
@@ -92,6 +94,7 @@ YOSINSKI = tuple(
 _AT_ONCE = {"cpu": 2}  # images in one pass; more of them are slower on a CPU, each
 _STRETCH = 8  # steps that cores go on their own, so that an interruption is heard soon
 _NOTHING: Memory = {}
+_BRIGHTEST, _BLUR = 0.98, 9  # of a mask: the quantile that becomes 1, the window of its mean
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,9 @@ class Frame(Stepwise):
     ReLU (see `TargetValue`). `terms` has the parts of the loss by name, (N,) each, penalties too.
     All of them are of the image as this step's transforms showed it to the network; in the last
     frame, of the image as it is. `gradient_size` (N,) is the mean absolute gradient of each image
-    (in the last frame that of the step before), 0 where it cannot move. For a single neuron, `box`
+    (in the last frame that of the step before), 0 where it cannot move. `mask` (N, 1, H, W) in
+    [0, 1] says which pixels have mattered: the sum of the absolute gradients so far, 1 from its
+    98 % quantile on, averaged over 9 x 9 pixels (MACO, Fel et al. 2023). For a single neuron, `box`
     is what it sees: the only part that changes. `settings` says how the picture was made, in plain
     words and numbers. A frame also holds what is needed to go on: `visualize(..., start=frame)`.
     """
@@ -115,6 +120,7 @@ class Frame(Stepwise):
     score: Tensor
     probability: Tensor | None
     gradient_size: Tensor
+    mask: Tensor
     box: Box | None
     settings: Mapping[str, Any]
     state: State = field(repr=False)
@@ -128,6 +134,7 @@ class State:
     memories: tuple[tuple[int, Memory], ...]  # for so many images each; none before the first step
     step: int
     random: Tensor  # the generator's state before this step's transforms
+    attention: Tensor  # (N, 1, H, W): the absolute gradients at the image, summed over the steps
     optimizer: type[Optimizer]  # whose memory it is
 
 
@@ -163,12 +170,21 @@ class Problem:
         """The picture (N, 3, H, W) on the CPU."""
         with torch.no_grad():
             images = self.recipe.parameterization.images(parameters, self.whole_size)
-            images = self.shown(images).cpu()
-        if self.around is None or self.box is None:
-            return images.contiguous()
-        whole = self.around.repeat(len(images) // len(self.around), 1, 1, 1)
+        return self._placed(images, self.around)
+
+    def mask(self, attention: Tensor) -> Tensor:
+        """The mask (N, 1, H, W) on the CPU, 0 about what a neuron sees."""
+        around = None if self.around is None else torch.zeros_like(self.around[:1, :1])
+        return self._placed(_mask(attention.cpu()), around)
+
+    def _placed(self, values: Tensor, around: Tensor | None) -> Tensor:
+        """The values without the margin on the CPU, and the others about what a neuron sees."""
+        part = self.shown(values).cpu()
+        if around is None or self.box is None:
+            return part.contiguous()
+        whole = around.repeat(len(part) // len(around), 1, 1, 1)
         left, top, right, bottom = self.box
-        whole[:, :, top:bottom, left:right] = images
+        whole[:, :, top:bottom, left:right] = part
         return whole
 
 
@@ -189,6 +205,7 @@ class _Evaluation:
 
     gradient: Tensor
     gradient_size: Tensor
+    attention: Tensor  # the absolute gradient at the image, (N, 1, H, W)
     total: Tensor
     score: Tensor
     terms: Mapping[str, Tensor]
@@ -212,7 +229,12 @@ def _groups(problem: Problem, state: State) -> list[_Group]:
     groups, first = [], 0
     for size, memory in state.memories or fresh:
         own = slice(first, first + size)
-        mine = replace(state, parameters=state.parameters[own], memories=((size, memory),))
+        mine = replace(
+            state,
+            parameters=state.parameters[own],
+            memories=((size, memory),),
+            attention=state.attention[own],
+        )
         groups.append(_Group(problem.objective.part(own), mine))
         first += size
     return groups
@@ -286,13 +308,16 @@ def _passes(
         if penalties:
             terms |= penalties
             total = _weighted(terms)
-        gradient = parameters.new_empty(0)
+        gradient = attention = parameters.new_empty(0)
         if size is None:
-            gradient = gradient_of(total.sum(), moving)
-            size = mean_absolute(gradient)
+            gradient = at_image = gradient_of(total.sum(), images)
+            if images is not moving:
+                (gradient,) = torch.autograd.grad(images, moving, at_image)
+            size, attention = mean_absolute(gradient), at_image.abs().sum(1, keepdim=True)
     chances = _probability(objective, activations)
     values = {name: term.value.detach() for name, term in terms.items()}
-    return _Evaluation(gradient, size, total.detach(), score.detach(), values, chances, step)
+    worth = total.detach(), score.detach()
+    return _Evaluation(gradient, size, attention, *worth, values, chances, step)
 
 
 def _seen(problem: Problem, images: Tensor, step: Step) -> Tensor:
@@ -337,8 +362,14 @@ def _moved(problem: Problem, state: State, evaluation: _Evaluation) -> State:
             if isinstance(one, Correction):
                 moved = one(moved, evaluation.gradient, step)
         bounded = recipe.parameterization.bounded(moved)
-    memories, random = ((count, memory),), step.random.get_state()
-    return replace(state, parameters=bounded, memories=memories, step=state.step + 1, random=random)
+    return replace(
+        state,
+        parameters=bounded,
+        memories=((count, memory),),
+        step=state.step + 1,
+        random=step.random.get_state(),
+        attention=state.attention + evaluation.attention,
+    )
 
 
 # All of them again
@@ -352,6 +383,7 @@ def _frame(problem: Problem, groups: Sequence[_Group]) -> Frame:
         states[0],
         parameters=_concatenated([one.parameters for one in states]),
         memories=tuple(memory for one in states for memory in one.memories),
+        attention=_concatenated([one.attention for one in states]),
     )
     return Frame(
         problem.image(state.parameters),
@@ -364,10 +396,20 @@ def _frame(problem: Problem, groups: Sequence[_Group]) -> Frame:
         _concatenated([one.score for one in evaluations]).cpu(),
         _concatenated(chances).cpu() if chances else None,
         _concatenated([one.gradient_size for one in evaluations]).cpu(),
+        problem.mask(state.attention),
         problem.box,
         problem.settings,
         state,
     )
+
+
+def _mask(attention: Tensor) -> Tensor:
+    """The mask of summed absolute gradients, (N, 1, H, W) both."""
+    each = attention.flatten(1)
+    high = each.kthvalue(math.ceil(_BRIGHTEST * each.shape[1]), 1, keepdim=True).values
+    scaled = attention / high.clamp_min(torch.finfo(high.dtype).tiny)[..., None, None]
+    means = functional.avg_pool2d(scaled, _BLUR, 1, _BLUR // 2, count_include_pad=False)
+    return means.clamp(0, 1)
 
 
 def _concatenated(values: Sequence[Tensor]) -> Tensor:

@@ -144,6 +144,41 @@ class Scale(Transform):
 
 
 @dataclass(frozen=True)
+class Zoom(Transform):
+    """A window at a random place, a random share from `low` to `high` of each side, enlarged to
+    the whole size (MACO, 2023)."""
+
+    low: float = 0.4
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high <= 1:
+            raise BadSetting(f"Zoom shows a share from 0 to 1, not {self.low} to {self.high}")
+
+    def __call__(self, images: Tensor, step: Step) -> Tensor:
+        size, share = images.shape[2:], step.uniform(self.low, self.high)
+        height, width = (max(1, round(share * side)) for side in size)
+        top, left = step.integer(0, size[0] - height), step.integer(0, size[1] - width)
+        window = images[:, :, top : top + height, left : left + width]
+        return functional.interpolate(window, size, mode="bilinear")
+
+
+@dataclass(frozen=True)
+class Noise(Transform):
+    """Normal noise of standard deviation `sd` on every value, new at each step (MACO, 2023)."""
+
+    sd: float = 0.08
+
+    def __post_init__(self) -> None:
+        if not self.sd > 0:
+            raise BadSetting(f"Noise: sd is above 0, not {self.sd}")
+
+    def __call__(self, images: Tensor, step: Step) -> Tensor:
+        noise = torch.randn((1, *images.shape[1:]), generator=step.random)
+        return images + self.sd * noise.to(images.device)
+
+
+@dataclass(frozen=True)
 class Rotate(Transform):
     """A turn about the middle by up to so many degrees, each `every` steps, corners mirrored."""
 

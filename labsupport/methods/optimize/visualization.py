@@ -190,7 +190,8 @@ def _first_state(problem: Problem, wanted: _Wanted, count: int) -> State:
     begun = begun.to(problem.network.device)
     if len(begun) != count:
         begun = begun.expand(count, *begun.shape[1:]).clone(memory_format=torch.preserve_format)
-    return State(begun, (), 0, random, type(problem.recipe.optimizer))
+    attention = begun.new_zeros(count, 1, *problem.whole_size)
+    return State(begun, (), 0, random, attention, type(problem.recipe.optimizer))
 
 
 def _with_margin(problem: Problem, whole: Tensor) -> Tensor:
