@@ -8,7 +8,7 @@ from torch import nn
 
 from labsupport.core import network as networks
 from labsupport.labs.lab08_optimization import visualization as lab
-from labsupport.methods.optimize import LogOdds, TargetValue, visualize
+from labsupport.methods.optimize import MACO, LogOdds, TargetValue, visualize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -49,7 +49,7 @@ def test_a_silent_unit_is_said_to_be_silent():
         assert words in lab._draw_unit(frame)[1]
 
 
-def test_the_gallery_stands_in_the_order_of_its_names_and_grows_to_all_of_them(tiny):
+def test_a_gallery_stands_in_the_order_of_its_names(tiny):
     names = ["goose", "cup", "lemon"]
     frame = visualize(tiny, lab.class_objective(names), steps=4)
     picture = np.asarray(lab.gallery_picture(frame.image, names, frame.probability)).reshape(-1, 3)
@@ -57,13 +57,47 @@ def test_the_gallery_stands_in_the_order_of_its_names_and_grows_to_all_of_them(t
     for place, name in enumerate(names):
         alone = visualize(tiny, LogOdds(name) + TargetValue(name), steps=4)
         assert torch.allclose(frame.image[place], alone.image[0], atol=1e-5)
-    gallery = list(lab.gallery_panel.function(names + names[:2], tiny, "ours", 3, 0))
-    assert [len(one.names) for one in gallery[::4]] == [4, 5]
-    progress = [one.progress for one in gallery]
-    assert progress == sorted(progress)
-    assert progress[-1] == 1
-    assert gallery[-1].images.shape[0] == 5
-    assert "5 of 5 classes" in lab._draw_gallery(gallery[-1])[1]
+
+
+def test_a_class_grows_by_both_settings_side_by_side_and_a_unit_where_there_are_no_classes(tiny):
+    frames = list(lab.both_panel.function(tiny, "goose", 3, 5))
+    assert [one.frame.step for one in frames] == [0, 1, 2, 3]
+    assert [one.maco.step for one in frames] == [0, 2, 4, 6]
+    objective, last = lab.class_objective("goose"), frames[-1]
+    assert torch.equal(last.frame.image, visualize(tiny, objective, steps=3, seed=5).image)
+    alone = visualize(tiny, objective, recipe=MACO, steps=6, seed=5)
+    assert torch.equal(last.maco.image, alone.image)
+    picture, words = lab._draw_both(last)
+    assert picture.width > 3 * 24
+    assert "Step 3 of 3" in words
+    assert "Probability" in words
+    white = np.asarray(lab._draw_both(frames[0])[0])  # no pixel has mattered yet
+    assert (white[-20:, -20:] == 255).all()
+    alexnet = toys.random("alexnet")
+    assert lab._asked(alexnet, ("conv5", 3), "both")[0].layer is not None
+
+
+def test_what_is_kept_are_the_slides_classes_as_the_network_sees_them_and_units_of_two_networks(
+    network,
+):
+    rows, tiles = lab.kept("classes")
+    assert [row["class"] for row in rows] == list(lab.LECTURE)
+    assert {row["setting"] for row in rows} <= set(lab.RECIPES)
+    assert tiles.shape == (20, 3, 224, 224)
+    wanted = torch.tensor([network.class_index(name) for name in lab.LECTURE])
+    assert float((network(tiles).argmax(1) == wanted).float().mean()) >= 0.9
+    assert lab.kept_gallery(network).width > 5 * 224
+    rows, tiles = lab.kept("units")
+    assert len(rows) == len(tiles)
+    for name in ("alexnet", "vgg16"):
+        known = networks.load(name)
+        own = [row for row in rows if row["network"] == name]
+        layers = [known.layer(row["layer"]) for row in own]
+        order = [known.layers.index(layer) for layer in layers]
+        assert order == sorted(order)
+        for row, layer in zip(own, layers, strict=True):
+            assert 0 <= int(row["channel"]) < layer.shape[0]
+        assert lab.kept_units(name).width > 6 * tiles.shape[3]
 
 
 def test_units_of_all_layers_stand_from_the_first_to_the_last(network):

@@ -108,7 +108,7 @@ def test_a_mask_is_the_sum_of_the_absolute_gradients_on_the_way(small):
     total = torch.zeros(40, 32)
     for frame in frames:
         ordered = total.flatten().sort().values
-        high = max(float(ordered[math.ceil(0.98 * total.numel()) - 1]), 1e-12)
+        high = max(float(ordered[math.ceil(0.85 * total.numel()) - 1]), 1e-12)
         expected = nn.functional.unfold(total[None, None] / high, 9, padding=4).sum(1)
         inside = nn.functional.unfold(torch.ones(1, 1, 40, 32), 9, padding=4).sum(1)
         expected = (expected / inside).view(1, 1, 40, 32).clamp(max=1)

@@ -1,4 +1,4 @@
-"""Lab 08 and those after it: pictures that grow under a gradient, live, on boards, in galleries."""
+"""Lab 08 and those after it: pictures that grow under a gradient, live and kept ones."""
 
 from labsupport.labs.lab08_optimization.saliency import (
     map_panel,
@@ -8,10 +8,13 @@ from labsupport.labs.lab08_optimization.saliency import (
     segment_panel,
 )
 from labsupport.labs.lab08_optimization.visualization import (
+    both_panel,
     class_objective,
     class_panel,
-    gallery_panel,
     gallery_picture,
+    kept,
+    kept_gallery,
+    kept_units,
     lecture_classes,
     unit_layers,
     unit_panel,

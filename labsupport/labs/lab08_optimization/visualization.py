@@ -1,5 +1,6 @@
-"""Lab 08 and those after it: pictures that grow under a gradient, live, on boards, in galleries."""
+"""Lab 08 and those after it: pictures that grow under a gradient, live and kept ones."""
 
+import csv
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +9,20 @@ from typing import Any
 import torch
 from PIL import Image
 
+from labsupport.core import bundled, images
 from labsupport.core.frames import Beside
-from labsupport.core.network import Network, TargetLike
+from labsupport.core.network import Network, Target, TargetLike
 from labsupport.core.network.layers import Layer
 from labsupport.methods import optimize
-from labsupport.methods.optimize import CLEAR, YOSINSKI, Frame, LogOdds, Objective, TargetValue
+from labsupport.methods.optimize import (
+    CLEAR,
+    MACO,
+    YOSINSKI,
+    Frame,
+    LogOdds,
+    Objective,
+    TargetValue,
+)
 from labsupport.ui import declare, figures, ink
 from labsupport.ui.controls import block_ends
 
@@ -46,11 +56,11 @@ SLIDE_NAMES = {
     "pool table": "billiard table",
     "beach wagon": "station wagon",
 }
-RECIPES = {recipe.name: recipe for recipe in (CLEAR, optimize.SIMONYAN, *YOSINSKI)}
+RECIPES = {recipe.name: recipe for recipe in (CLEAR, MACO, optimize.SIMONYAN, *YOSINSKI)}
 _STARTS = {"as the setting has it": ""} | {one: one for one in optimize.STARTS if one != "mean"}
 _RAISED = {"score and log-odds": "both", "the score alone (Simonyan)": "score"}
 _EXTENTS = {"the whole map": "map", "one neuron in the middle": "neuron"}
-_AT_ONCE = 4  # images that a gallery works on together, so that frames come often
+KEPT_COLUMNS = {"classes": 5, "units": 6}  # of the sheets that data/build/optimized.py made
 
 
 def class_objective(names: str | int | Sequence[str | int]) -> Objective:
@@ -160,11 +170,51 @@ def class_panel(
 
     `raised` is "both", see `class_objective`, or "score".
     """
+    wanted, objective = _asked(network, target, raised)
+    return _panel_frames(network, objective, wanted.title, **how)
+
+
+def _asked(network: Network, target: TargetLike | None, raised: str) -> tuple[Target, Objective]:
+    """What a class box asks for (where it is empty, the first class or unit), and its objective."""
     first = 0 if network.categories else (network.layers[-1].name, 0)
     wanted = network.target(first if target is None else target)
     of_class = raised == "both" and wanted.layer is None
-    objective = class_objective(wanted.index) if of_class else TargetValue(wanted)
-    return _panel_frames(network, objective, wanted.title, **how)
+    return wanted, class_objective(wanted.index) if of_class else TargetValue(wanted)
+
+
+@dataclass(frozen=True)
+class BothFrame(PanelFrame):
+    """A frame by our setting, and beside it one by MACO."""
+
+    maco: Frame
+
+
+def _draw_both(shown: BothFrame) -> tuple[Image.Image, str]:
+    ours, maco = shown.frame, shown.maco
+    on_white = maco.image * maco.mask + (1 - maco.mask)
+    titles = ["ours", "MACO", "MACO on white, by its mask"]
+    picture = figures.side_by_side([ours.image, maco.image, on_white], titles)
+    words = f"{shown.title}. {_so_far(shown)} MACO takes two steps for each of ours."
+    if ours.probability is not None and maco.probability is not None:
+        chances = (float(ours.probability), float(maco.probability))
+        words += f" Probability {' and '.join(map(figures.per_cent, chances))}."
+    return picture, words
+
+
+@declare.live("A class by two settings", draw=_draw_both, autostart=False)
+def both_panel(
+    network: Network = declare.network_of(),
+    target: int | None = declare.class_of(start="black swan"),
+    steps: int = declare.whole(128, 32, 256, step=32),
+    seed: int = declare.seed(),
+) -> Iterator[BothFrame]:
+    """One class by our setting and by MACO: as it is, and on white as far as its mask goes."""
+    begun, (wanted, objective) = time.perf_counter(), _asked(network, target, "both")
+    how: dict[str, Any] = {"seed": seed}
+    ours = optimize.visualize.frames(network, objective, steps=steps, **how)
+    how |= {"recipe": MACO, "steps": 2 * steps, "every": 2}
+    for one, maco in zip(ours, optimize.visualize.frames(network, objective, **how), strict=True):
+        yield BothFrame(one, wanted.title, time.perf_counter() - begun, maco)
 
 
 @declare.live("An image for a unit", draw=_draw_unit, autostart=False)
@@ -180,7 +230,7 @@ def unit_panel(
     return _panel_frames(network, TargetValue(target), network.target(target).title, **how)
 
 
-# Galleries
+# Galleries, and what was made before
 
 
 def lecture_classes(network: Network) -> list[str]:
@@ -189,58 +239,43 @@ def lecture_classes(network: Network) -> list[str]:
 
 
 def gallery_picture(
-    images: torch.Tensor, names: Sequence[str], chances: torch.Tensor, *, columns: int = 5
+    pictures: torch.Tensor, names: Sequence[str], chances: torch.Tensor, *, columns: int = 5
 ) -> Image.Image:
     """The images of a batch in rows, each under its name, with its probability."""
     titles = [SLIDE_NAMES.get(name, name) for name in names]
     values = [figures.per_cent(float(chance)) for chance in chances]
-    return figures.mosaic(images, titles=titles, values=values, columns=columns, gap=8)
+    return figures.mosaic(pictures, titles=titles, values=values, columns=columns, gap=8)
 
 
-@dataclass(frozen=True)
-class GalleryFrame:
-    """A gallery on its way: the pictures that are there, and how many are to come."""
+def kept(name: str) -> tuple[list[dict[str, str]], torch.Tensor]:
+    """A kept sheet, "classes" or "units": a row of its table for each tile (N, 3, S, S).
 
-    images: torch.Tensor
-    chances: torch.Tensor
-    names: tuple[str, ...]
-    count: int
-    growing: Frame  # of the last pictures
-
-    @property
-    def progress(self) -> float:
-        missing = len(self.growing.image) * (1 - self.growing.progress)
-        return (len(self.names) - missing) / self.count
+    `data/build/optimized.py` made them. Errors: `DamagedData`.
+    """
+    with bundled.path(f"optimized/{name}.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    sheet = images.load(bundled.path(f"optimized/{name}.webp"))[0]
+    side = sheet.shape[2] // KEPT_COLUMNS[name]
+    tiles = sheet.unfold(1, side, side).unfold(2, side, side)  # (3, rows, columns, S, S)
+    return rows, tiles.permute(1, 2, 0, 3, 4).flatten(0, 1)[: len(rows)]
 
 
-def _draw_gallery(gallery: GalleryFrame) -> tuple[Image.Image, str]:
-    sure, growing = int((gallery.chances > 0.99).sum()), gallery.growing
-    words = (
-        f"{len(gallery.names)} of {gallery.count} classes; {sure} are above 99 %. "
-        f"The last {len(growing.image)}: {growing.progress:.0%} of {growing.steps} steps."
-    )
-    return gallery_picture(gallery.images, gallery.names, gallery.chances, columns=4), words
+def kept_gallery(network: Network) -> Image.Image:
+    """The slides' twenty classes, each by the better of two settings, as a network sees them."""
+    rows, tiles = kept("classes")
+    wanted = torch.tensor([network.class_index(row["class"]) for row in rows])
+    chances = network(tiles).softmax(1).gather(1, wanted[:, None])[:, 0]
+    return gallery_picture(tiles, [row["class"] for row in rows], chances)
 
 
-@declare.live("Class gallery", draw=_draw_gallery, autostart=False)
-def gallery_panel(
-    names: Sequence[str] = LECTURE,
-    network: Network = declare.network_of(),
-    recipe: str = declare.choice(list(RECIPES), label="setting"),
-    steps: int = declare.whole(60, 20, 200, step=20),
-    seed: int = declare.seed(),
-) -> Iterator[GalleryFrame]:
-    """The class gallery, a few classes at a time, growing."""
-    known = [name for name in names if name in network.categories]
-    how: dict[str, Any] = {"recipe": RECIPES[recipe], "steps": steps, "seed": seed}
-    images, chances = torch.empty(0), torch.empty(0)
-    for first in range(0, len(known), _AT_ONCE):
-        some = known[first : first + _AT_ONCE]
-        for frame in optimize.visualize.frames(network, class_objective(some), **how):
-            chance = frame.probability if frame.probability is not None else torch.zeros(len(some))
-            both = torch.cat([images, frame.image]), torch.cat([chances, chance])
-            yield GalleryFrame(*both, tuple(known[: first + len(some)]), len(known), frame)
-        images, chances = both
+def kept_units(network: str) -> Image.Image:
+    """Six units for each of some layers of "alexnet" or "vgg16", with their channels' numbers."""
+    rows, tiles = kept("units")
+    own = [place for place, row in enumerate(rows) if row["network"] == network]
+    layers = [rows[place]["layer"] for place in own[:: KEPT_COLUMNS["units"]]]
+    values = [rows[place]["channel"] for place in own]
+    shown: dict[str, Any] = {"columns": KEPT_COLUMNS["units"], "rows": layers, "values": values}
+    return figures.mosaic(tiles[own], gap=4, **shown)
 
 
 # Units of every layer

@@ -94,7 +94,7 @@ YOSINSKI = tuple(
 _AT_ONCE = {"cpu": 2}  # images in one pass; more of them are slower on a CPU, each
 _STRETCH = 8  # steps that cores go on their own, so that an interruption is heard soon
 _NOTHING: Memory = {}
-_BRIGHTEST, _BLUR = 0.98, 9  # of a mask: the quantile that becomes 1, the window of its mean
+_BRIGHTEST, _BLUR = 0.85, 9  # of a mask: the quantile that becomes 1, the window of its mean
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Frame(Stepwise):
     frame, of the image as it is. `gradient_size` (N,) is the mean absolute gradient of each image
     (in the last frame that of the step before), 0 where it cannot move. `mask` (N, 1, H, W) in
     [0, 1] says which pixels have mattered: the sum of the absolute gradients so far, 1 from its
-    98 % quantile on, averaged over 9 x 9 pixels (MACO, Fel et al. 2023). For a single neuron, `box`
+    85 % quantile on, averaged over 9 x 9 pixels (MACO, Fel et al. 2023). For a single neuron, `box`
     is what it sees: the only part that changes. `settings` says how the picture was made, in plain
     words and numbers. A frame also holds what is needed to go on: `visualize(..., start=frame)`.
     """
