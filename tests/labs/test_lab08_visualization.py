@@ -31,6 +31,7 @@ def test_a_units_panel_shows_a_channel_or_what_a_neuron_sees_where_there_is_a_ma
     live = opened(lab.unit_panel(layer="fire2", channel=3, steps=20))
     assert live.picture.size == (448, 448)
     assert "fire2, channel 3" in live.words
+    assert live.frame.frame.image.shape[2:] == (112, 112)  # a unit of fire2 sees 15 pixels
     live.controls["extent"].source.value = "neuron"
     live.run(limit=2)
     assert "It sees" in live.words
@@ -49,11 +50,9 @@ def test_a_silent_unit_is_said_to_be_silent():
         assert words in lab._draw_unit(frame)[1]
 
 
-def test_a_gallery_stands_in_the_order_of_its_names(tiny):
+def test_a_class_is_shown_by_its_score_and_its_log_odds(tiny):
     names = ["goose", "cup", "lemon"]
     frame = visualize(tiny, lab.class_objective(names), steps=4)
-    picture = np.asarray(lab.gallery_picture(frame.image, names, frame.probability)).reshape(-1, 3)
-    assert len(np.unique(picture, axis=0)) > 100
     for place, name in enumerate(names):
         alone = visualize(tiny, LogOdds(name) + TargetValue(name), steps=4)
         assert torch.allclose(frame.image[place], alone.image[0], atol=1e-5)
@@ -97,7 +96,9 @@ def test_what_is_kept_are_the_slides_classes_as_the_network_sees_them_and_units_
         assert order == sorted(order)
         for row, layer in zip(own, layers, strict=True):
             assert 0 <= int(row["channel"]) < layer.shape[0]
-        assert lab.kept_units(name).width > 6 * tiles.shape[3]
+    side, picture = tiles.shape[3], lab.kept_units()
+    assert picture.width > 6 * side
+    assert picture.height > len(rows) // 6 * side
 
 
 def test_units_of_all_layers_stand_from_the_first_to_the_last(network):
@@ -106,6 +107,13 @@ def test_units_of_all_layers_stand_from_the_first_to_the_last(network):
     assert len(names) == 8
     assert names == sorted(names, key=order.index)
     assert [network.layer(name).title for name in (names[0], names[-1])] == ["relu1", "relu10"]
+
+
+def test_a_picture_is_half_as_large_where_a_unit_sees_less_than_a_quarter_of_it(network, tiny):
+    assert lab.unit_size(network, "conv1") == (112, 112)
+    assert lab.unit_size(network, "fire8") == network.input_size
+    assert lab.unit_size(tiny, "1") == (12, 12)
+    assert lab.unit_size(tiny, "4") == (24, 24)  # all of the image
 
 
 @pytest.mark.parametrize("make", [lab.class_panel, lab.unit_panel])

@@ -11,7 +11,6 @@ from labsupport.labs.lab08_optimization.visualization import (
     both_panel,
     class_objective,
     class_panel,
-    gallery_picture,
     kept,
     kept_gallery,
     kept_units,

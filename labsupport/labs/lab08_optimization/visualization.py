@@ -11,7 +11,7 @@ from PIL import Image
 
 from labsupport.core import bundled, images
 from labsupport.core.frames import Beside
-from labsupport.core.network import Network, Target, TargetLike
+from labsupport.core.network import Network, Pair, Target, TargetLike
 from labsupport.core.network.layers import Layer
 from labsupport.methods import optimize
 from labsupport.methods.optimize import (
@@ -81,6 +81,15 @@ def unit_target(network: Network, layer: str, channel: int, *, neuron: bool = Fa
     if neuron and len(shape) == 3:
         return (layer, channel, (shape[1] // 2, shape[2] // 2))
     return (layer, channel)
+
+
+def unit_size(network: Network, layer: str) -> Pair:
+    """The network's own size; half of it where a unit sees less than a quarter of the side. Such a
+    picture shows the unit's theme larger, and a step costs a quarter."""
+    height, width = network.input_size
+    field = network.layer(layer).receptive_field
+    small = field is not None and 4 * max(field) < min(height, width)
+    return (height // 2, width // 2) if small else (height, width)
 
 
 def has_channels(layer: Layer) -> bool:
@@ -205,7 +214,7 @@ def _draw_both(shown: BothFrame) -> tuple[Image.Image, str]:
 def both_panel(
     network: Network = declare.network_of(),
     target: int | None = declare.class_of(start="black swan"),
-    steps: int = declare.whole(128, 32, 256, step=32),
+    steps: int = declare.whole(64, 32, 256, step=32),
     seed: int = declare.seed(),
 ) -> Iterator[BothFrame]:
     """One class by our setting and by MACO: as it is, and on white as far as its mask goes."""
@@ -226,8 +235,11 @@ def unit_panel(
     how: Mapping[str, Any] = SETTING,
 ) -> Iterator[PanelFrame]:
     """An image for any channel of any layer, or for one neuron in the middle of its map."""
-    target = unit_target(network, layer, channel, neuron=extent == "neuron")
-    return _panel_frames(network, TargetValue(target), network.target(target).title, **how)
+    neuron = extent == "neuron"
+    target = unit_target(network, layer, channel, neuron=neuron)
+    size = network.input_size if neuron else unit_size(network, layer)
+    title = network.target(target).title
+    return _panel_frames(network, TargetValue(target), title, size=size, **how)
 
 
 # Galleries, and what was made before
@@ -236,15 +248,6 @@ def unit_panel(
 def lecture_classes(network: Network) -> list[str]:
     """Those of the slides' twenty classes that this network knows."""
     return [name for name in LECTURE if name in network.categories]
-
-
-def gallery_picture(
-    pictures: torch.Tensor, names: Sequence[str], chances: torch.Tensor, *, columns: int = 5
-) -> Image.Image:
-    """The images of a batch in rows, each under its name, with its probability."""
-    titles = [SLIDE_NAMES.get(name, name) for name in names]
-    values = [figures.per_cent(float(chance)) for chance in chances]
-    return figures.mosaic(pictures, titles=titles, values=values, columns=columns, gap=8)
 
 
 def kept(name: str) -> tuple[list[dict[str, str]], torch.Tensor]:
@@ -263,19 +266,27 @@ def kept(name: str) -> tuple[list[dict[str, str]], torch.Tensor]:
 def kept_gallery(network: Network) -> Image.Image:
     """The slides' twenty classes, each by the better of two settings, as a network sees them."""
     rows, tiles = kept("classes")
-    wanted = torch.tensor([network.class_index(row["class"]) for row in rows])
-    chances = network(tiles).softmax(1).gather(1, wanted[:, None])[:, 0]
-    return gallery_picture(tiles, [row["class"] for row in rows], chances)
+    names = [row["class"] for row in rows]
+    wanted = torch.tensor([network.class_index(name) for name in names])
+    chances = network(tiles).softmax(1).gather(1, wanted[:, None])[:, 0].tolist()
+    shown: dict[str, Any] = {"titles": [SLIDE_NAMES.get(name, name) for name in names]}
+    shown["values"] = [
+        f"{row['setting']}, {figures.per_cent(chance)}"
+        for row, chance in zip(rows, chances, strict=True)
+    ]
+    return figures.mosaic(tiles, columns=KEPT_COLUMNS["classes"], gap=8, **shown)
 
 
-def kept_units(network: str) -> Image.Image:
-    """Six units for each of some layers of "alexnet" or "vgg16", with their channels' numbers."""
+def kept_units() -> Image.Image:
+    """Six units for each of some layers of AlexNet and VGG-16, with their channels' numbers."""
     rows, tiles = kept("units")
-    own = [place for place, row in enumerate(rows) if row["network"] == network]
-    layers = [rows[place]["layer"] for place in own[:: KEPT_COLUMNS["units"]]]
-    values = [rows[place]["channel"] for place in own]
-    shown: dict[str, Any] = {"columns": KEPT_COLUMNS["units"], "rows": layers, "values": values}
-    return figures.mosaic(tiles[own], gap=4, **shown)
+    columns, sheets = KEPT_COLUMNS["units"], []
+    for network in ("alexnet", "vgg16"):
+        own = [place for place, row in enumerate(rows) if row["network"] == network]
+        layers = [rows[place]["layer"] for place in own[::columns]]
+        values = [rows[place]["channel"] for place in own]
+        sheets.append(figures.mosaic(tiles[own], columns=columns, rows=layers, values=values))
+    return figures.side_by_side(sheets, ["AlexNet", "VGG-16"], columns=1)
 
 
 # Units of every layer
