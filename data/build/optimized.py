@@ -21,8 +21,13 @@ from torch import Tensor
 
 from labsupport.core import images
 from labsupport.core import network as networks
-from labsupport.labs.lab08_optimization.visualization import KEPT_COLUMNS, RECIPES, class_objective
-from labsupport.methods.optimize import Frame, visualize
+from labsupport.labs.lab08_optimization.visualization import (
+    KEPT_COLUMNS,
+    RECIPES,
+    class_objective,
+    on_white,
+)
+from labsupport.methods.optimize import visualize
 from labsupport.ui import figures
 
 FOLDER = Path(__file__).parents[1] / "optimized"
@@ -68,11 +73,6 @@ UNITS: dict[str, dict[str, tuple[int, int, tuple[int, ...]]]] = {
         "conv5_3": (192, 64, (442, 282, 37, 243, 361, 411, 344, 292, 241, 101, 371, 247)),
     },
 }
-
-
-def on_white(frame: Frame) -> Tensor:
-    """The pictures (N, 3, H, W), white where their masks are 0."""
-    return frame.image * frame.mask + (1 - frame.mask)
 
 
 def write(name: str, tiles: list[Tensor], rows: list[dict[str, object]]) -> None:

@@ -7,7 +7,7 @@ from labsupport.core import network as networks
 from labsupport.core.network import Network, TargetLike
 from labsupport.labs import lab14_summary as summary
 from labsupport.labs.lab07_deconv import gradient_image
-from labsupport.labs.lab08_optimization.visualization import class_objective
+from labsupport.labs.lab08_optimization.visualization import class_objective, on_white
 from labsupport.methods import backprop, dream, inversion, optimize, saliency, style
 from labsupport.ui import figures
 from labsupport.ui.objects import spotlight
@@ -17,13 +17,14 @@ PHOTO, PAINTING, UNIT = "koala", "church_at_auvers", ("fire8", 491)
 
 
 def banner() -> Image.Image:
-    """Two rows of five squares, each with the number of its lab; it takes half a minute."""
+    """Two rows of five squares, each with the number of its lab; it takes a minute."""
     network = networks.load()
     photo = images.standard(images.sample(PHOTO))
     best = network.predict(photo, k=1)[0][0]
     found = backprop.gradient(network, photo, best.index, rule="guided")
     cut = saliency.segment(photo, saliency.saliency_map(network, photo, UNIT, samples=8)[0])
-    grown = optimize.visualize(network, class_objective(best.index), size=224)
+    ideal = class_objective(best.index)
+    grown = optimize.visualize(network, ideal, recipe=optimize.MACO, size=224, seed=1)
     code = inversion.encode(network, photo, "fire5")
     painting = images.resize(images.sample(PAINTING), size=224, crop=224)
     shown: dict[str, figures.Pixels] = {
@@ -33,7 +34,7 @@ def banner() -> Image.Image:
         "05 what is needed": _answer(network, "occlusion", best.index),
         "07 back to the pixels": gradient_image(found.values[0]),
         "08 cut out": spotlight(photo, cut.mask),
-        "08 the ideal koala": grown.image,
+        "08 the ideal koala": on_white(grown),
         "09 from its code": inversion.invert(network, code).image,
         "10 dreamed on": dream.dream(network, photo, "fire8", recipe=dream.VIVID).image,
         "11 painted": style.stylize(network, photo, painting).image,

@@ -198,11 +198,15 @@ class BothFrame(PanelFrame):
     maco: Frame
 
 
+def on_white(frame: Frame) -> torch.Tensor:
+    """The images (N, 3, H, W) of a frame, white where its mask is 0."""
+    return frame.image * frame.mask + (1 - frame.mask)
+
+
 def _draw_both(shown: BothFrame) -> tuple[Image.Image, str]:
     ours, maco = shown.frame, shown.maco
-    on_white = maco.image * maco.mask + (1 - maco.mask)
     titles = ["ours", "MACO", "MACO on white, by its mask"]
-    picture = figures.side_by_side([ours.image, maco.image, on_white], titles)
+    picture = figures.side_by_side([ours.image, maco.image, on_white(maco)], titles)
     words = f"{shown.title}. {_so_far(shown)} MACO takes two steps for each of ours."
     if ours.probability is not None and maco.probability is not None:
         chances = (float(ours.probability), float(maco.probability))
