@@ -13,13 +13,9 @@ from labsupport.core.images.sets import ImageSet, Picture
 from labsupport.core.network import Network
 from labsupport.core.network.layers import Layer
 from labsupport.labs.lab10_deepdream import fitted
-from labsupport.methods.optimize import LBFGS, Adam, Optimizer, gram
-from labsupport.methods.style import (
-    SQUEEZENET,
-    StyleFrame,
-    recipe_for,
-    stylize,
-)
+from labsupport.labs.lab10_deepdream import kept as kept
+from labsupport.methods.optimize import Adam, gram
+from labsupport.methods.style import StyleFrame, recipe_for, stylize
 from labsupport.ui import declare, figures
 from labsupport.ui.panel import Live
 
@@ -39,7 +35,7 @@ COLOURS = declare.choice(
         "the content's (given to the style)": "matched",
     }
 )
-_OPTIMIZERS: dict[str, Optimizer] = {"L-BFGS": LBFGS(0.02), "Adam": Adam(0.03, "cosine")}
+_ADAM = Adam(0.03, "cosine")
 _POOLING = {"max, as trained": "max", "average, as in the paper": "average"}
 _WIDE, _THUMB = 448, 96  # pixels that a painting may fill, and of what it is made from
 _STRONGEST = 32  # channels of a Gram matrix
@@ -95,6 +91,8 @@ def loss_picture(history: Sequence[Mapping[str, float]], steps: int) -> Image.Im
 
 
 def _in_words(frame: StyleFrame) -> str:
+    if not frame.step:
+        return f"Before the first of {frame.steps} steps. Each needs {frame.settings['memory']}."
     losses = [f"{name} {value:.3f}" for name, value in _by_layer(frame.losses).items()]
     return f"Step {frame.step} of {frame.steps}. Relative loss: {', '.join(losses)}."
 
@@ -108,23 +106,24 @@ def paint_panel(
     content: Tensor = declare.photo("china", square=False),
     style: Tensor = declare.photo("church_at_auvers", styles, square=False),
     network: Network = declare.network_of(),
-    weight: float = declare.logarithmic(SQUEEZENET.beta, 0.03, 300, label="style weight"),
+    weight: float = declare.logarithmic(1.0, 1 / 64, 64, label="style, × its usual weight"),
     size: int = declare.whole(256, 128, 384, step=32, unit="px", label="picture"),
     stroke: int = declare.whole(320, 128, 512, step=32, unit="px", label="style picture"),
     how: Mapping[str, Any] = declare.together(
         colours=COLOURS,
         start=START,
-        optimizer=declare.choice(list(_OPTIMIZERS), label="steps by"),
-        steps=declare.whole(120, 20, 400, step=20),
+        optimizer=declare.choice(["L-BFGS", "Adam"], label="steps by"),
+        steps=declare.whole(150, 10, 400, step=10),
         seed=declare.seed(),
     ),
 ) -> Iterator[StyleFrame]:
     """Any picture in the manner of any other."""
+    usual = recipe_for(network)
     recipe = replace(
-        recipe_for(network),
-        beta=weight,
+        usual,
+        beta=weight * usual.beta,
         colours=how["colours"],
-        optimizer=_OPTIMIZERS[how["optimizer"]],
+        optimizer=_ADAM if how["optimizer"] == "Adam" else usual.optimizer,
         steps=how["steps"],
     )
     small, painting = images.resize(content, size), images.resize(style, stroke)
@@ -145,7 +144,7 @@ def layers_panel(
     deepest, names = next(iter(plain.content_layers)), list(plain.style_layers)
     weights = {
         f"weight{place}": declare.real(
-            plain.style_layers[name], 0, 4, step=0.25, label=f"style at {network.layer(name).title}"
+            plain.style_layers[name], 0, 4, step=0.1, label=f"style at {network.layer(name).title}"
         )
         for place, name in enumerate(names)
     }

@@ -7,9 +7,11 @@ import pytest
 import torch
 from PIL import ImageColor
 
-from labsupport.core import images
+from labsupport.core import bundled, images
+from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting
 from labsupport.labs import lab11_style as lab
+from labsupport.labs.lab10_deepdream import kept
 from labsupport.methods import style
 from labsupport.methods.optimize import gram
 from labsupport.ui import figures, ink
@@ -39,11 +41,61 @@ def test_the_panels_settings_are_the_methods(network, opened):
     live.controls["stroke"].source.value = 128
     live.run(limit=2)
     assert len(live.frame.history) == 2
-    recipe = style.StyleRecipe(colours="luminance", optimizer=lab._OPTIMIZERS["Adam"], steps=20)
+    recipe = style.StyleRecipe(colours="luminance", optimizer=lab._ADAM, steps=20)
     pictures = lab.picture("china", 128), lab.picture("church_at_auvers", 128)
     frames = style.stylize.frames(network, *pictures, recipe=recipe, start="noise")
     next(frames)
     assert torch.equal(live.frame.image, next(frames).image)
+
+
+def test_another_network_paints_by_its_own_recipe_with_a_multiple_of_its_weight(opened):
+    live = opened(lab.paint_panel("china", "great_wave", size=128, stroke=128, weight=0.5))
+    assert live.frame.settings["recipe"]["beta"] == 0.5 * style.SQUEEZENET.beta
+    live.controls["network"].put("vgg16")
+    live.run(limit=1)
+    recipe = dataclasses.replace(style.GATYS, beta=10.0, steps=150)
+    known = live.frame.settings["recipe"]
+    assert {name: known[name] for name in ("beta", "tv", "pooling", "style_layers", "steps")} == {
+        name: getattr(recipe, name) for name in ("beta", "tv", "pooling", "style_layers", "steps")
+    }
+    assert known["optimizer"]["history"] == 20
+    size = live.frame.image.shape[2:]
+    needed = style.memory_needed(networks.load("vgg16"), style.GATYS.layers, size)
+    assert live.words == f"Before the first of 150 steps. Each needs {needed / 1e6:.0f} MB."
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("vgg16", [f"relu{block}_1" for block in range(1, 6)]),
+        ("alexnet", ["relu1", "relu2", "relu3"]),
+    ],
+)
+def test_every_panel_takes_the_networks_without_classes(opened, name, layers):
+    network = networks.load(name)
+    weighed = opened(lab.layers_panel(network, size=64, steps=1))
+    assert [one for one in weighed.frame.losses if "style" in one] == [
+        f"style {layer}" for layer in layers
+    ]
+    for panel in (lab.mix_panel(size=128, steps=1), lab.gram_panel(network, "ihc", layers[1])):
+        opened(panel)
+        if "network" in panel.controls:
+            panel.controls["network"].put(name)
+            panel.run(limit=1)
+        assert not panel.complaint
+
+
+def test_kept_pictures_show_the_trade_off():
+    """Each row of the figure goes from the photograph to the texture, and the lower the row, the
+    more of the photograph the same weight costs."""
+    table = np.genfromtxt(bundled.path("style/grid.csv"), delimiter=",", names=True)
+    content, of_style = (table[name].reshape(3, 4) for name in ("content", "style"))
+    assert (np.diff(content[:, 1:]) > 0).all()
+    assert (np.diff(of_style) < 0).all()
+    assert (np.diff(content[:, 1:], axis=0) > 0).all()
+    names = [f"style/painted_{name}" for name in ("vgg16", "squeezenet1_1")]
+    assert [tuple(kept(name).shape) for name in names] == [(1, 3, 341, 512)] * 2
+    assert kept("style/grid").shape[3] < 900
 
 
 def test_layers_have_the_weights_that_are_chosen_and_may_all_have_none(network, opened):

@@ -266,6 +266,10 @@ def test_the_border_of_an_average_counts_no_padding_and_one_with_gaps_is_none():
 def test_a_setting_for_every_network(tiny):
     assert s.recipe_for(networks.load()) is s.SQUEEZENET
     assert s.recipe_for(networks.wrap(toys.seeded(VGG))) is s.GATYS
+    assert s.recipe_for(networks.load("vgg16")) is s.GATYS
+    alexnet = networks.load("alexnet")
+    titles = [alexnet.layer(name).title for name in s.recipe_for(alexnet).style_layers]
+    assert titles == ["relu1", "relu2", "relu3"]
     assert list(s.recipe_for(tiny).style_layers) == ["1"]
     flat = networks.wrap(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), input_size=4)
     toys.assert_refused(("no layer with a map", s.recipe_for, flat))

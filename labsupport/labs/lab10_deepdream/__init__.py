@@ -6,8 +6,9 @@ from labsupport.labs.lab10_deepdream.dream import (
     feedback_panel,
     fitted,
     guided_panel,
+    kept,
     octaves_picture,
     pictures,
     recipe_of,
 )
-from labsupport.labs.lab10_deepdream.films import film_panel, zoom_panel
+from labsupport.labs.lab10_deepdream.films import film_panel, kept_film, zoom_panel

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from labsupport.core import images
+from labsupport.core import bundled, images
 from labsupport.core.frames import Series, in_turn
 from labsupport.core.images import ImageSet, Picture
 from labsupport.core.network import Network
@@ -19,7 +19,7 @@ from labsupport.ui.controls import block_ends
 
 DOGS = range(151, 269)  # ImageNet's breeds, Chihuahua to Mexican hairless
 _GUIDE = 240  # pixels of a guide's longer side
-GRADIENT = declare.choice({"in bands (vivid)": "vivid", "as it is (2015)": "2015"}, "vivid")
+GRADIENT = declare.choice({"as it is (2015)": "2015", "in bands (vivid)": "vivid"})
 _RECIPES = {recipe.name: recipe for recipe in (CLASSIC, VIVID)}
 
 
@@ -36,6 +36,12 @@ def fitted(image: torch.Tensor, side: int) -> torch.Tensor:
     return images.resize(image, size)
 
 
+def kept(name: str) -> torch.Tensor:
+    """A picture (1, 3, H, W) that comes with the workbook, such as "dreams/china" or "style/grid":
+    what takes minutes was made before, by the recipe in `data/build`. Errors: `DamagedData`."""
+    return images.load(bundled.path(f"{name}.webp"))
+
+
 def has_map(layer: Layer) -> bool:
     """Whether a layer can be dreamed of: it has more than one position."""
     wide = layer.has_map and layer.shape[1] > 1
@@ -45,7 +51,7 @@ def has_map(layer: Layer) -> bool:
 # One dream, live
 
 
-def recipe_of(gradient: str = "vivid", *, strength: float = 1.5, **how: Any) -> DreamRecipe:
+def recipe_of(gradient: str = "2015", *, strength: float = 1.5, **how: Any) -> DreamRecipe:
     """What the controls of a panel say, as a recipe; `strength` is the step, of 255, and `how` has
     the recipe's other numbers."""
     plain = _RECIPES[gradient].optimizer
@@ -109,7 +115,7 @@ def dream_panel(
 
 
 def octaves_picture(
-    network: Network, image: torch.Tensor, layer: str, *, recipe: DreamRecipe = VIVID
+    network: Network, image: torch.Tensor, layer: str, *, recipe: DreamRecipe = CLASSIC
 ) -> Image.Image:
     """The octaves from left to right: what each begins with, what it ends as, its detail."""
     frames = dream.dream.frames(network, image, layer, recipe=recipe)

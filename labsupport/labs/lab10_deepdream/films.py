@@ -9,9 +9,10 @@ from typing import Any
 
 import ipywidgets as widgets
 import torch
+from IPython.display import HTML
 from PIL import Image
 
-from labsupport.core import images
+from labsupport.core import bundled, images
 from labsupport.core.errors import BadSetting
 from labsupport.core.images import films
 from labsupport.core.images.films import Film
@@ -66,11 +67,23 @@ def _film_of(frame: FilmFrame) -> Film:
     return Film(torch.cat(frame.images), frame.settings.get("fps", 8))
 
 
+def kept_film() -> HTML:
+    """Ten seconds of 480 x 320 pixels that were dreamed before: 2015's zoom, with VGG-16's
+    `relu4_3`, by `data/build/dreams.py`. Errors: `DamagedData`."""
+    alt = "A flight into a pagoda that becomes dogs with many eyes"
+    video = _video(bundled.path("dreams/zoom.mp4").read_bytes(), 480, alt)
+    return HTML(video)  # type: ignore[no-untyped-call]  # IPython's HTML has no annotations
+
+
 def _played(film: Film, alt: str) -> str:
-    """A film that plays at once, again and again, as HTML; all of it is in the page."""
-    data = base64.b64encode(films.encode(film)).decode()
-    words = html.escape(alt, quote=True)
     width = film.images.shape[3] * (2 if film.images.shape[3] <= 256 else 1)
+    return _video(films.encode(film), width, alt)
+
+
+def _video(content: bytes, width: int, alt: str) -> str:
+    """An MP4 that plays at once, again and again, as HTML; all of it is in the page."""
+    data = base64.b64encode(content).decode()
+    words = html.escape(alt, quote=True)
     return (
         f'<video controls autoplay loop muted playsinline width="{width}" '
         f'aria-label="{words}" src="data:video/mp4;base64,{data}">{words}</video>'

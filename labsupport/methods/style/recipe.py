@@ -78,12 +78,16 @@ def _weighed(whole: float, layers: Mapping[str, float]) -> dict[str, float]:
 
 
 SQUEEZENET = StyleRecipe()
-# The paper's layers; its weights w_l are a fifth each.
+# The paper's layers, each after its ReLU as in the authors' code; its weights w_l are a fifth each.
+# It leaves out the total variation, and the style's own norm: alpha / beta is another number there.
 GATYS = StyleRecipe(
-    content_layers={"conv4_2": 1.0},
-    style_layers={f"conv{block}_1": 0.2 for block in range(1, 6)},
+    content_layers={"relu4_2": 1.0},
+    style_layers={f"relu{block}_1": 0.2 for block in range(1, 6)},
+    beta=20.0,
+    tv=3.0,
     pooling="average",
-    steps=300,
+    optimizer=LBFGS(0.02, history=20),
+    steps=150,
 )
 
 

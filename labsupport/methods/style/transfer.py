@@ -92,7 +92,7 @@ class StyleFrame(Stepwise):
     the relative loss of each layer ("style fire3", "content fire2") and the total variation,
     without their weights; `loss` is the sum with them, which falls. `history` has the `losses` of
     all frames so far, this one last. `settings` says in plain words and numbers how the picture was
-    made. `stylize(..., start=frame)` goes on from it.
+    made, and how much memory a step needs. `stylize(..., start=frame)` goes on from it.
     """
 
     image: Tensor
@@ -255,6 +255,7 @@ class _Transfer:
         start: str | Tensor | StyleFrame,
     ) -> None:
         self.network, self.recipe, self.content, self.start = network, recipe, content, start
+        self.memory = _in_words(memory_needed(network, recipe.layers, _size(content)))
         self.shown, self.styles = self._with_kept_colours(styles)
         self.losses = self._layer_losses()
         parts = tuple(one.weight / one.strength * one.distance for one in self.losses)
@@ -351,7 +352,8 @@ class _Transfer:
         """How the picture was made, in plain words and numbers."""
         parts = {name: optimized["recipe"][name] for name in ("parameterization", "optimizer")}
         start = self.start if isinstance(self.start, str) else optimized["start"]
-        return {**optimized, "recipe": {**asdict(self.recipe), **parts}, "start": start}
+        recipe = {**asdict(self.recipe), **parts}
+        return {**optimized, "recipe": recipe, "start": start, "memory": self.memory}
 
 
 def _single_colour(recipe: StyleRecipe, step: int) -> str:
