@@ -9,7 +9,7 @@ import toys
 from torch import nn
 
 from labsupport.core import images
-from labsupport.core.errors import BadImage, BadSetting
+from labsupport.core.errors import BadImage, BadSetting, LabError
 from labsupport.core.images import films
 from labsupport.labs.lab10_deepdream import dream as lab
 from labsupport.labs.lab10_deepdream import films as cinema
@@ -46,6 +46,42 @@ def test_the_controls_make_the_recipe():
     recipe = lab.recipe_of("2015", octaves=3, scale=1.6, iterations=7, strength=2.0, jitter=8)
     expected = d.DreamRecipe("2015", 7, 3, 1.6, 8, Normalized(2 / 255))
     assert recipe == expected
+
+
+def test_the_recipe_of_2015_is_the_default_and_in_bands_an_option(opened):
+    assert lab.recipe_of() == d.CLASSIC
+    live = opened(lab.dream_panel("china", layer="fire3", side=240))
+    live.run(limit=1)
+    assert live.frame.settings["recipe"]["name"] == "2015"
+    live.controls["gradient"].source.value = "vivid"
+    live.run(limit=1)
+    assert live.frame.settings["recipe"]["name"] == "vivid"
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("vgg16", ["relu4_3", "relu5_3"]), ("alexnet", ["relu4", "pool5"])]
+)
+def test_every_panel_takes_the_networks_without_classes(opened, name, begins):
+    """And begins at layers that dream of animals."""
+    for layer, expected in zip(("fire7", "fire9"), begins, strict=True):
+        live = opened(lab.dream_panel("china", layer=layer, side=240, octaves=1, iterations=2))
+        live.controls["network"].put(name)
+        assert live.controls["layer"].words == expected
+    live.run(limit=2)
+    assert live.words.startswith("Octave 1 of 1 (240 x 160 pixels), step 1 of 2.")
+    panels = (
+        lab.guided_panel("china", "flower", side=240),
+        lab.contact_panel("china", iterations=2, octaves=1, side=160),
+        cinema.zoom_panel("china", octaves=1, iterations=2, side=160),
+    )
+    for panel in map(opened, panels):
+        panel.controls["network"].put(name)
+        panel.run(limit=2)
+        assert not panel.complaint
+    loop = opened(lab.feedback_panel("pont_du_gard"))
+    loop.controls["network"].put(name)
+    with pytest.raises(LabError, match="before its classes"):
+        loop.run(limit=2)
 
 
 def test_the_sheet_has_the_ends_of_blocks_or_every_layer_with_a_map_of_any_network(network):
@@ -98,7 +134,7 @@ def test_a_guided_panel_shows_the_guide_beside_the_dream(network, opened):
     live.run(limit=2)
     goal = d.Guided.by(network, "fire3", lab.fitted(images.sample("flower"), 240))
     picture = lab.fitted(images.sample("china"), 240)
-    frames = d.dream.frames(network, picture, goal, recipe=d.VIVID)
+    frames = d.dream.frames(network, picture, goal)
     next(frames)
     assert torch.equal(live.frame.image, next(frames).image)
     assert live.picture.width > 2 * 240
@@ -144,6 +180,15 @@ def test_a_zoom_film_plays_in_its_panel_and_is_saved(tmp_path, network, opened):
     live.run(limit=1)
     assert live.video.value == ""
     assert live.film_button.disabled
+
+
+def test_the_kept_film_lasts_ten_seconds():
+    kept = films.read(decoded(cinema.kept_film().data), most=80, side=480)
+    assert kept.images.shape == (80, 3, 320, 480)
+    assert kept.seconds == pytest.approx(10)
+    first = lab.fitted(images.sample("china"), 480)
+    apart = (kept.images - first).abs().mean((1, 2, 3))
+    assert float(apart[0]) < 0.1 < float(apart[40])  # it begins at the photograph, and leaves it
 
 
 def test_a_film_of_ones_own_is_dreamed_on_at_its_own_speed(network, opened):

@@ -53,7 +53,7 @@ def inverted_cat(network: Network) -> tuple[Tensor, str]:
 
 def dreamed(network: Network) -> tuple[Tensor, str]:
     picture = dreams.fitted(images.sample("china"), 240)
-    recipe = dreams.recipe_of("vivid", octaves=2, iterations=3)
+    recipe = dreams.recipe_of(octaves=2, iterations=3)
     return dream(network, picture, "fire3", recipe=recipe).image, "The network says"
 
 
@@ -94,7 +94,7 @@ ROWS = {
         lambda: dreams.dream_panel("china", layer="fire3", side=240, iterations=3, octaves=2),
         dreamed,
         ("Octave 2 of 2 (240 x 160 pixels), step 3 of 3",),
-        {"layer": "fire3", "iterations": 3, "gradient": "vivid"},
+        {"layer": "fire3", "iterations": 3, "gradient": "2015"},
         lambda live: live.frame.image,
     ),
     "a painting": Row(
