@@ -21,6 +21,7 @@ Numbers = NDArray[Any]
 Limits = tuple[float, float]
 Size = tuple[int, int]  # width and height in pixels
 _MOST = 8  # figures that are kept
+_NAME = 130  # pixels for the name of a line, such as "content relu4_2"
 
 
 class Curve:
@@ -35,6 +36,7 @@ class Curve:
         self, *, across: str, up: str, size: Size, log: bool = False, points: bool = False
     ) -> None:
         self._canvas = _canvas(size)
+        self._columns = min(3, max(1, size[0] // _NAME))
         self._axes: Any = None
         self._labels = {"xlabel": across, "ylabel": up}
         self._log, self._points = log, points
@@ -91,7 +93,10 @@ class Curve:
         }
         if len(names) > 1:
             self._canvas.figure.legend(
-                loc="outside upper left", ncols=min(3, len(names)), frameon=False, fontsize=8
+                loc="outside upper left",
+                ncols=min(self._columns, len(names)),
+                frameon=False,
+                fontsize=8,
             )
         self._view = None
 
