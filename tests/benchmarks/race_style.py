@@ -1,5 +1,6 @@
 """Steps of a style transfer against the bare passes, and against a Gram matrix that copies."""
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -11,9 +12,10 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.network import Network
 from labsupport.methods.optimize import Adam, TotalVariation
-from labsupport.methods.style import SQUEEZENET, StyleRecipe, stylize
+from labsupport.methods.style import GATYS, SQUEEZENET, StyleRecipe, stylize
 
 _STEPS, _SIDE, _RATE = 20, 256, 0.03
+_FEW = 10  # steps of the large network
 _LAYERS = [*SQUEEZENET.content_layers, *SQUEEZENET.style_layers]
 
 
@@ -38,7 +40,20 @@ def bench() -> None:
         equal=_same,
     )
     about = f"{_STEPS} steps of Adam each, SqueezeNet 1.1, {_SIDE} pixels, the lab's layers"
-    race([contest], about)
+    race([contest, _with_vgg()], about)
+
+
+def _with_vgg() -> Contest:
+    """Steps of L-BFGS at the paper's layers, as in the lab."""
+    network, size = networks.load("vgg16"), (256, 384)
+    pictures = [images.resize(images.sample(name), size) for name in ("china", "church_at_auvers")]
+    recipe = replace(GATYS, steps=_FEW)
+    bare = partial(passes, network, "relu5_1", pictures[0], _FEW)
+    return Contest(
+        f"style step, VGG-16, 384 x 256 pixels, {_FEW} steps of L-BFGS",
+        lambda: stylize(network, *pictures, recipe=recipe).image,
+        {"bare forward + backward to the deepest": Peer(bare, 0.6, bare=True)},
+    )
 
 
 def _ours(network: Network, content: Tensor, style: Tensor) -> Tensor:
