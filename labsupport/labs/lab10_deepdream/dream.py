@@ -228,7 +228,10 @@ def feedback_panel(
 
 
 def _lines(rows: Feedback, network: Network) -> dict[str, torch.Tensor]:
-    """The first and the last answer's probabilities by steps, and that of all dogs together."""
+    """The first and the last answer's probabilities by steps, and that of all dogs together; none
+    where the network ends before its classes."""
+    if not network.categories:
+        return {}
     chances, first = rows.probabilities, int(rows.probabilities[0].argmax())
     lines = {network.categories[index]: chances[:, index] for index in (first, rows.last_class)}
     if _knows_dogs(network):
@@ -242,7 +245,8 @@ def _knows_dogs(network: Network) -> bool:
 
 
 def feedback_picture(rows: Feedback, lines: Mapping[str, torch.Tensor]) -> Image.Image:
-    """Four pictures on the way, each with its energy; below them the probabilities by steps."""
+    """Four pictures on the way, each with its energy; below them the probabilities by steps, or
+    where there are none, the energy."""
     last = len(rows.values) - 1
     places = sorted({round(last * share) for share in (0, 1 / 3, 2 / 3, 1)})
     titles = [
@@ -251,11 +255,11 @@ def feedback_picture(rows: Feedback, lines: Mapping[str, torch.Tensor]) -> Image
     values = [f"energy x {float(rows.values[place]):.1f}" for place in places]
     above = _sheet([rows.images[place] for place in places], titles, 4, values)
     below = figures.curve(
-        lines,
+        lines or {"energy": rows.values},
         across="step",
-        up="probability",
+        up="probability" if lines else "energy, times the photograph's",
         size=(above.width, 240),
-        limits=(0.0, 1.0),
+        limits=(0.0, 1.0) if lines else None,
         reach=rows.steps,
     )
     return figures.side_by_side([above, below], columns=1)

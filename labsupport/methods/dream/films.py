@@ -118,7 +118,8 @@ class Feedback:
     """A dream in numbers, from the photograph (the first of T rows) on, of `steps` steps.
 
     `values` (T,) is what was raised, over its value on the photograph; `probabilities` (T, classes)
-    is what the network says; `images` (T, 3, H, W) what it saw.
+    is what the network says, (T, 0) where it ends before its classes; `images` (T, 3, H, W) what it
+    saw.
     """
 
     values: Tensor
@@ -164,8 +165,14 @@ def feedback(
 def _rows(network: Network, frames: Iterator[DreamFrame], steps: int) -> Iterator[Feedback]:
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     for frame in frames:
-        with torch.no_grad():
-            probabilities = network.scores(frame.image).softmax(1).cpu()
-        rows.append((frame.value, probabilities, frame.image))
+        rows.append((frame.value, _said(network, frame.image), frame.image))
         values, chances, images = (torch.cat(column) for column in zip(*rows, strict=True))
         yield Feedback(values / values[0].abs().clamp_min(1e-12), chances, images, steps)
+
+
+@torch.no_grad()
+def _said(network: Network, images: Tensor) -> Tensor:
+    """The probabilities (N, classes) of all classes that the network has."""
+    if not network.categories:
+        return torch.zeros(len(images), 0)
+    return network.scores(images).softmax(1).cpu()
