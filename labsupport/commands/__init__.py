@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": ("doctor", "what is there, what is wrong, and what fixes it"),
     "solve": ("solve", "write the notebooks with all exercises solved"),
     "handout": ("handout", "write the folder that an instructor gives to a class"),
+    "grade": ("grade", "mark a folder of submitted notebooks: a table, and a page to read"),
     "render": ("render", "write the labs as pages to read, executed, with their pictures"),
     "present": ("present", "show one lab to a room: code hidden, panels live"),
     "gallery": ("gallery", "make the README's pictures anew, one from each lab"),

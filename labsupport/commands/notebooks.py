@@ -15,12 +15,17 @@ TAG = "exercise:"
 
 
 def chosen(labs: Sequence[str], folder: Path = FOLDER) -> list[Path]:
-    """The notebooks of those labs, or all, in the lecture's order; an unknown one is a `Fault`."""
+    """The notebooks of those labs, or all, in the lecture's order; an unknown one is a `Fault`.
+
+    A lab is its number, its name, or the path of a notebook.
+    """
     there = sorted(folder.glob("*.ipynb"))
     return sorted({_named(lab, there) for lab in labs}) or there
 
 
 def _named(lab: str, there: Sequence[Path]) -> Path:
+    if Path(lab).suffix == ".ipynb" and Path(lab).is_file():
+        return Path(lab)
     name = Path(lab).stem
     name = name.zfill(2) if name.isdigit() else name
     fitting = [path for path in there if path.stem == name or path.stem.split("_")[0] == name]

@@ -15,13 +15,13 @@ from labsupport.commands.requirements import ROOT
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of `solve`."""
-    parser.add_argument("notebooks", nargs="*", type=Path, help="which ones (default: all)")
+    parser.add_argument("labs", nargs="*", help="numbers or names, as 05 (default: all)")
     parser.add_argument("--to", type=Path, default=ROOT / "build" / "solved", help="the folder")
 
 
 def main(options: Namespace) -> int:
     """Write the solved notebooks; a solution that is missing or does not fit is a `Fault`."""
-    for path in options.notebooks or notebooks.chosen([]):
+    for path in notebooks.chosen(options.labs):
         count = solve(path, options.to / path.name)
         print(f"{options.to / path.name}: {count} exercises solved")
     return 0
@@ -80,6 +80,11 @@ def is_stub(cell: str) -> bool:
     body = _function(cell, "an exercise").body
     rest = body[1:] if _is_text(body[0]) else body
     return len(rest) == 1 and ast.unparse(rest[0]).startswith("raise NotImplementedError")
+
+
+def function_asked_for(stub: str, exercise: str) -> str:
+    """The name of the function that an exercise's cell asks for."""
+    return _function(stub, f"the cell of exercise {exercise}").name
 
 
 def _solution(notebook: Path, name: str) -> str:
