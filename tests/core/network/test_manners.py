@@ -1,10 +1,12 @@
 """Manners of students' networks that were answered wrongly once, or crashed."""
 
+import collections
 import keyword
 import threading
 
 import pytest
 import torch
+import torchvision
 import toys
 from torch import nn
 from torch.nn import functional as F
@@ -431,3 +433,64 @@ def test_of_several_tensors_the_number_of_classes_tells_which_are_the_scores():
     network = wrapped(module, categories=["a", "b", "c", "d", "e"])
     image = toys.image(32, 32)
     assert torch.allclose(network(image), module(image)[1], atol=1e-6)
+
+
+class Rows(Small):
+    """It goes through the rows one by one, as many as there are."""
+
+    def forward(self, x):
+        state = torch.zeros(x.size(0), 8)
+        for row in self.c(x).unbind(2):
+            state = torch.tanh(state + row.mean(2))
+        return self.f(state)
+
+
+class Normalizing(Small):
+    def forward(self, x):
+        return super().forward(torchvision.transforms.Normalize([0.5] * 3, [0.2] * 3)(x))
+
+
+class Exchanging(Small):
+    def forward(self, x):
+        twice = {name: 2 * weight for name, weight in self.c.named_parameters()}
+        return self.f(torch.func.functional_call(self.c, twice, (x,)).relu().mean((2, 3)))
+
+
+class Grouping(Small):
+    def forward(self, x):
+        maps = self.c(x)
+        return self.f(maps.view(2 * len(x), -1).softmax(1).view_as(maps).amax((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [Rows, Normalizing, Exchanging, Grouping])
+def test_a_graph_gives_the_modules_scores_for_three_images_of_another_size(kind):
+    module = toys.seeded(kind)
+    network = wrapped(module)
+    assert not network.opaque
+    sizes = [(32, 32)] if kind is Grouping else [(32, 32), (40, 32)]
+    for height, width in sizes:
+        images = toys.image(height, width, count=3)
+        assert torch.allclose(network(images), module(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("forward", "words"),
+    [
+        (
+            lambda self, x: torch.cat([self.f(x[k : k + 1]) for k in range(len(x))]),
+            "image by image",
+        ),
+        (lambda self, x: torch.vmap(lambda one: self.f(one) * 2)(x), "torch.vmap"),
+    ],
+)
+def test_what_goes_by_single_images_is_opaque_for_that_reason(forward, words):
+    module, images = made(lambda self, s: forward(self, s @ self.f.weight)), toys.image(32, count=3)
+    network = wrapped(module)
+    assert words in network.opaque
+    assert torch.allclose(network(images), module(images), atol=1e-6)
+
+
+def test_a_named_tuple_names_its_scores():
+    kind = collections.namedtuple("Result", ["codes", "logits"])
+    module, image = made(lambda _, s: kind(torch.cat([s, s], 1), s)), toys.image(32, 32)
+    assert torch.allclose(wrapped(module)(image), module(image).logits, atol=1e-6)
