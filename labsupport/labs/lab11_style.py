@@ -106,7 +106,7 @@ def paint_panel(
     content: Tensor = declare.photo("china", square=False),
     style: Tensor = declare.photo("church_at_auvers", styles, square=False),
     network: Network = declare.network_of(),
-    weight: float = declare.logarithmic(1.0, 1 / 64, 64, label="style, × its usual weight"),
+    weight: float = declare.logarithmic(1.0, 1 / 64, 64, label="style weight (×)"),
     size: int = declare.whole(256, 128, 384, step=32, unit="px", label="picture"),
     stroke: int = declare.whole(320, 128, 512, step=32, unit="px", label="style picture"),
     how: Mapping[str, Any] = declare.together(

@@ -257,7 +257,7 @@ def feedback_picture(rows: Feedback, lines: Mapping[str, torch.Tensor]) -> Image
     below = figures.curve(
         lines or {"energy": rows.values},
         across="step",
-        up="probability" if lines else "energy, times the photograph's",
+        up="probability" if lines else "energy x",
         size=(above.width, 240),
         limits=(0.0, 1.0) if lines else None,
         reach=rows.steps,
