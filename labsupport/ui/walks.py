@@ -78,11 +78,14 @@ def walk(
     for name, control in panel.controls.items():
         default, seen = control.source.value, {_look(panel)}
         steps = [step for step in control.steps() if step.words not in leave_out]
+        values = set()
         for step in steps:
-            report.callbacks.append(_take(panel, step, free=name in may_complain))
-            seen |= set() if step.complains else {_look(panel)}
+            done = _take(panel, step, free=name in may_complain)
+            report.callbacks.append(done)
+            if not step.complains and NO_CLASSES not in done.message:
+                values.add(step.words)
+                seen.add(_look(panel))
         report.callbacks.append(_take(panel, Step("back again", partial(control.put, default))))
-        values = {step.words for step in steps if not step.complains}
         if len(values) > 1 == len(seen) and name not in may_idle:
             report.callbacks.append(
                 Callback(name, 0.0, fault="none of its values changes the picture")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,6 +156,14 @@ def _rows(maps: Tensor) -> Tensor:
 
 def codes_of(network: Network, layer: objectives.Representation, images: Tensor) -> Tensor:
     """What images (N, 3, H, W) have at a layer, checked, without a gradient, on the CPU."""
-    network.check(images, up_to=objectives.nodes_of(network, (layer,)))
+    return all_codes_of(network, (layer,), images)[layer]
+
+
+def all_codes_of(
+    network: Network, layers: Sequence[objectives.Representation], images: Tensor
+) -> dict[objectives.Representation, Tensor]:
+    """The same for several layers, in one pass."""
+    network.check(images, up_to=objectives.nodes_of(network, layers))
     with torch.no_grad():
-        return objectives.read(network, (layer,), images.detach())[layer].cpu()
+        codes = objectives.read(network, layers, images.detach())
+    return {layer: code.cpu() for layer, code in codes.items()}

@@ -18,6 +18,7 @@ from labsupport.core.network import Network, Pair, graphs
 from labsupport.methods import optimize
 from labsupport.methods.codes import fitted
 from labsupport.methods.optimize import CodeDistance, Frame, GramDistance
+from labsupport.methods.optimize.distances import all_codes_of, gram
 from labsupport.methods.optimize.objectives import read
 from labsupport.methods.style.colours import luminance, match_colours, recolour
 from labsupport.methods.style.recipe import StyleRecipe, recipe_for, with_average_pooling
@@ -280,30 +281,34 @@ class _Transfer:
         return self.content, list(styles)
 
     def _layer_losses(self) -> list[_LayerLoss]:
-        losses = []
-        for half, weights in (
-            ("content", self.recipe.content_weights),
-            ("style", self.recipe.style_weights),
-        ):
-            for layer, weight in weights.items():
-                distance = (
-                    optimize.CodeDistance.to(self.network, layer, self.shown)
-                    if half == "content"
-                    else self._matrix(layer)
-                )
-                name = f"{half} {self.network.layer(layer).title}"
-                losses.append(_LayerLoss(name, weight, strength(distance), distance))
-        return losses
-
-    def _matrix(self, layer: str) -> optimize.GramDistance:
-        """The styles' mean Gram matrix: squared distances to several, weighed and added, are the
-        squared distance to their mean and a constant."""
-        weights = self.recipe.mix or (1.0,) * len(self.styles)
-        matrices = [
-            optimize.GramDistance.to(self.network, layer, one).wanted for one in self.styles
+        content, style = self.recipe.content_weights, self.recipe.style_weights
+        codes = all_codes_of(self.network, tuple(content), self.shown) if content else {}
+        losses = [
+            self._loss("content", weight, CodeDistance(layer, codes[layer]))
+            for layer, weight in content.items()
         ]
-        mixed = sum(w * one for w, one in zip(weights, matrices, strict=True))
-        return optimize.GramDistance(layer, torch.as_tensor(mixed) / sum(weights))
+        matrices = self._matrices(tuple(style)) if style else {}
+        return losses + [
+            self._loss("style", weight, GramDistance(layer, matrices[layer]))
+            for layer, weight in style.items()
+        ]
+
+    def _loss(self, half: str, weight: float, distance: CodeDistance | GramDistance) -> _LayerLoss:
+        name = f"{half} {self.network.layer(str(distance.layer)).title}"
+        return _LayerLoss(name, weight, strength(distance), distance)
+
+    def _matrices(self, layers: tuple[str, ...]) -> dict[str, Tensor]:
+        """The styles' mean Gram matrices: squared distances to several, weighed and added, are the
+        squared distance to their mean and a constant."""
+        for layer in layers:
+            self.network.with_maps(layer)
+        weights = self.recipe.mix or (1.0,) * len(self.styles)
+        mixed = dict.fromkeys(layers, torch.zeros(()))
+        for share, one in zip(weights, self.styles, strict=True):
+            codes = all_codes_of(self.network, layers, one)
+            for layer in layers:
+                mixed[layer] = mixed[layer] + share / sum(weights) * gram(codes[layer])
+        return mixed
 
     def begin(self) -> str | Tensor | Frame:
         """What the optimization begins with."""
