@@ -108,17 +108,17 @@ def _take(panel: Board, step: Step, *, free: bool = False) -> Callback:
     panel.error = None
     panel.say("", "control")
     start = time.perf_counter()
-    fault = ""
+    fault = refused = ""
     try:
         step.act()
         panel.settle()
     except LabError as error:
-        expected = step.complains or free or NO_CLASSES in str(error)
-        fault = "" if expected else str(error)
+        refused = str(error) if NO_CLASSES in str(error) else ""
+        fault = "" if step.complains or free or refused else str(error)
     except Exception as error:
         fault = f"{type(error).__name__}: {error}"
     took = 1000 * (time.perf_counter() - start)
-    message = panel.complaint
+    message = panel.complaint or refused
     if not fault and step.complains and not message:
         fault = "no message, though something was wrong"
     if not fault and message and not (step.complains or free or NO_CLASSES in message):

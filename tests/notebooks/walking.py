@@ -32,6 +32,8 @@ MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("11_style", "Layers and weights"): ("alpha",),
     # without a defence, which is the default, there is nothing to be harsh with
     ("12_fooling", "Push a picture"): ("harsh",),
+    # HOG, by which pictures are described by default, asks no network
+    ("12_fooling", "Twins by description"): ("network",),
     # a layer and a channel count when a unit is asked about, and a class is the default
     ("14_summary", "Every method, one question"): ("layer", "channel"),
 }

@@ -117,12 +117,18 @@ def test_a_network_without_classes_may_be_refused_and_a_heavy_one_left_out():
         network.need_classes()
         return square(4), network.name
 
-    menu = controls.network_menu(names=["squeezenet1_1", "lenet5", "alexnet", "vgg16"])
-    report = walk(Panel(draw, {"network": menu}, title="n"), leave_out=["network = vgg16"])
+    names = ["squeezenet1_1", "lenet5", "alexnet", "vgg16"]
+    left = ["network = vgg16"]
+    report = walk(
+        Panel(draw, {"network": controls.network_menu(names=names)}, title="n"), leave_out=left
+    )
     said = {step.words: step.message for step in report.callbacks}
     assert "before its classes" in said["network = alexnet"]
     assert not said["network = lenet5"]
     assert "network = vgg16" not in said
+    for cost in ("instant", "slow"):
+        menu = controls.network_menu(names=["squeezenet1_1", "alexnet"])
+        assert not walk(Panel(draw, {"network": menu}, title="n", cost=cost)).failures
 
 
 # -- live panels
