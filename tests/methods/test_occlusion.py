@@ -378,7 +378,11 @@ def test_correspondence_is_the_mean_hamming_distance_of_all_pairs():
         ({"views": ("scores",)}, BadSetting, ["'scores'", "'score'"]),
         ({"views": ("activity:conv2:x",)}, BadSetting, ["activity:conv2:12"]),
         ({"views": ("activity:conv2:6",)}, BadSetting, ["0 to 5", "not 6"]),
-        ({"views": ("activity:fc3",)}, BadSetting, ["fc3", "no feature maps"]),
+        (
+            {"views": ("activity:fc3",)},
+            BadSetting,
+            ["fc3", "has no maps", "Layers near it that work"],
+        ),
         ({"views": ("activity:conv",)}, UnknownLayer, ["conv1"]),
         ({"target": ("conv1", 0), "views": ("probability",)}, BadSetting, ["no class", "'score'"]),
         ({"target": ("conv1", 8)}, BadSetting, ["0 to 7"]),

@@ -39,6 +39,8 @@ TAKEN: dict[tuple[str, str], set[str]] = {
     ("optimize.visualize", "start"): {"nothing"},
     # nothing: the first convolution
     ("weights.filters", "layer"): {"nothing"},
+    # nothing: the last convolution with maps on the way to the target
+    ("backprop.grad_cam", "layer"): {"nothing"},
     # nothing: the last convolution that leads straight back to the pixels
     ("weights.effective_filter", "layer"): {"nothing"},
     # nothing: the layer of codes

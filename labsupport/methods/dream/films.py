@@ -175,4 +175,4 @@ def _said(network: Network, images: Tensor) -> Tensor:
     """The probabilities (N, classes) of all classes that the network has."""
     if not network.categories:
         return torch.zeros(len(images), 0)
-    return network.scores(images).softmax(1).cpu()
+    return network(images).softmax(1).cpu()
