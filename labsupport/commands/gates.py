@@ -21,7 +21,12 @@ from labsupport.commands import environment, interpreters, machine, notebooks
 MOST_WORKERS = 4
 MEMORY_OF_A_WORKER = 3 * 2**30  # bytes: its networks, and beside it a kernel or a browser
 NOTEBOOKS = "tests/notebooks/test_execution.py"
-SLOW = (NOTEBOOKS, "tests/browser")
+# What a quick run leaves out: notebooks, browser, other people's networks, whole submissions.
+SLOW = (
+    *(NOTEBOOKS, "tests/browser"),
+    *("tests/core/test_zoo.py", "tests/labs/test_own_networks.py"),
+    "tests/commands/test_marking.py",
+)
 # Where numbers are computed and compared; the docstrings' examples are among them.
 NUMERIC = ("tests/core", "tests/methods", "tests/laws", "tests/labs", "labsupport")
 THREADS = (1, 2)
@@ -47,7 +52,7 @@ METHODS = {
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of `test`; what it does not know goes to pytest."""
     extent = parser.add_mutually_exclusive_group()
-    extent.add_argument("--quick", action="store_true", help="without notebooks and browser")
+    extent.add_argument("--quick", action="store_true", help="without what takes longest")
     extent.add_argument(
         "--all", action="store_true", help="then the numbers again, with other processors' kernels"
     )
