@@ -53,7 +53,7 @@ def _guard(folder: Path) -> Any:
         if event == "open" and _writes(arguments) and not _inside(arguments[0], folder):
             raise PermissionError(f"A program does not write to {arguments[0]} while it is marked.")
         if event in CHANGES_FILES:
-            for place in arguments[: 2 if event != "os.symlink" else None]:
+            for place in arguments[:2]:
                 if isinstance(place, str | bytes | os.PathLike) and not _inside(place, folder):
                     raise PermissionError(f"A program leaves {place!r} alone while it is marked.")
 

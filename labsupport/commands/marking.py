@@ -96,9 +96,8 @@ def _warm_up() -> None:
     from labsupport.labs import exercises
     from labsupport.ui.checking import judge
 
-    for one in exercises.all_exercises():
-        judge(one, one.reference)
-        break
+    first = exercises.all_exercises()[0]
+    judge(first, first.reference)
 
 
 def _run(code: str, place: str, space: dict[str, Any]) -> None:

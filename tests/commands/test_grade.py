@@ -33,7 +33,7 @@ def test_a_text_that_begins_like_a_formula_is_none_in_the_table(tmp_path):
 def test_who_handed_in_what_follows_from_the_files(tmp_path):
     labs = [grade.Lab.of(path) for path in notebooks.chosen(["05", "13"])]
     text = LAB.read_text("utf-8")
-    places = ["lee/work/any name.ipynb", "kim_05_occlusion.ipynb", "lee/.ipynb_checkpoints/a.ipynb"]
+    places = ["lee/3/any name.ipynb", "kim_05_occlusion.ipynb", "lee/.ipynb_checkpoints/a.ipynb"]
     for age, place in enumerate(["lee/old.ipynb", *places]):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_text(text, "utf-8")
