@@ -4,9 +4,10 @@ nbval runs one notebook at a time, in a kernel of this very Python, on a copy. A
 is a failed test there. LABS_STRICT makes each `check` raise unless it comes out as expected: still
 to be done in the student's state, right in the solved one. The network is cut off meanwhile.
 
-The student's run is whole, takes two threads, and walks every panel behind the last cell. The
-solved one takes one thread and leaves out the cells that no exercise can change: those have run
-already (`python -m labsupport test --all` runs them again).
+The student's run is whole, takes two threads, asserts what the lab's text claims (claiming.py) and
+walks every panel behind the last cell. The solved one takes one thread and leaves out the cells
+that no exercise can change: those have run already (`python -m labsupport test --all` runs them
+again, and the claims with one thread).
 """
 
 import os
@@ -51,19 +52,27 @@ def prepared(source: Path, state: str, folder: Path, *, whole: bool = WHOLE) -> 
     notebook = read(copy if state == "solved" else source)
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     if state == "student":
-        code = with_walk(code, source.stem)
-    elif not whole:
+        code = with_walk(code, source)
+    elif whole:
+        code = [*code, claims_cell(source)]
+    else:
         code = dependent(code)
     write({**notebook, "cells": code}, copy)
     return copy
 
 
-def with_walk(code: list[Cell], name: str) -> list[Cell]:
-    """The cells, the setup once more, for it must not mind, and what walks their panels."""
-    walk = f"import walking\n\nwalking.walk_all({name!r}, walking.Path({WALKED!r}))"
+def with_walk(code: list[Cell], source: Path) -> list[Cell]:
+    """The cells, the setup once more, for it must not mind; their claims; their panels' walk."""
+    walk = f"import walking\n\nwalking.walk_all({source.stem!r}, walking.Path({WALKED!r}))"
     twice = [again for cell in code for again in [cell] * (2 if "setup" in tags(cell) else 1)]
     return [code_cell("record", "import walking\n\nwalking.record()"), *twice,
-            code_cell("walk", walk)]  # fmt: skip
+            claims_cell(source), code_cell("walk", walk)]  # fmt: skip
+
+
+def claims_cell(source: Path) -> Cell:
+    """What asserts the notebook's claims on the variables that the cells before have left."""
+    check = f"claiming.check_all({source.stem!r}, claiming.Path({str(source)!r}), globals())"
+    return code_cell("claims", f"import claiming\n\n{check}")
 
 
 def code_cell(name: str, code: str) -> Cell:
@@ -162,7 +171,7 @@ FAULTY = {
     "solved": [IMPORT, STUB, CHECK, WRONG, CHECK, RIGHT, CHECK, "raise SystemExit(3)"],
 }
 FAULTS = {
-    "student": "4 failed, 8 passed|ZeroDivision|NotAsExpected|NotImplemented|none of its values",
+    "student": "4 failed, 9 passed|ZeroDivision|NotAsExpected|NotImplemented|none of its values",
     "solved": "3 failed, 7 passed|NotAsExpected|SystemExit",
 }
 
@@ -184,7 +193,7 @@ def test_every_fault_of_a_run_is_noticed(state: str, tmp_path: Path):
 def test_the_students_run_has_every_cell_and_the_setup_twice(tmp_path: Path):
     code = [cell for cell in read(TEMPLATES[0])["cells"] if cell["cell_type"] == "code"]
     taken = [cell["id"] for cell in read(prepared(TEMPLATES[0], "student", tmp_path))["cells"]]
-    assert taken == ["record", "setup", *(cell["id"] for cell in code), "walk"]
+    assert taken == ["record", "setup", *(cell["id"] for cell in code), "claims", "walk"]
 
 
 # ---- what depends on an exercise ------------------------------------------------------------
