@@ -16,7 +16,14 @@ from labsupport.ui.checking.comparing import difference
 EXERCISES = all_exercises()
 
 
-WRONG = run_path(str(Path(__file__).with_name("wrong_answers.py")))["WRONG"]
+HERE = Path(__file__).parent
+WRONG = run_path(str(HERE / "wrong_answers.py"))["WRONG"]
+# Right answers of other hands, a file a lab: {"05.1": [a loop, vectorized, other names, numpy]}
+SPELLINGS = {
+    name: answers
+    for path in sorted((HERE / "spellings").glob("lab*.py"))
+    for name, answers in run_path(str(path))["SPELLINGS"].items()
+}
 
 
 def solution_of(exercise: Exercise):
@@ -50,6 +57,15 @@ def test_there_are_exercises_and_their_numbers_are_unique():
 def test_the_solution_is_right(exercise):
     verdict = judge(exercise, solution_of(exercise))
     assert verdict.state == "right", verdict.message
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_every_spelling_of_the_solution_is_right(name):
+    exercise = find(name)
+    assert len(SPELLINGS[name]) >= 4, "four besides the solution"
+    for answer in SPELLINGS[name]:
+        verdict = judge(exercise, answer)
+        assert verdict.state == "right", f"{answer.__name__}: {verdict.message}"
 
 
 @each
