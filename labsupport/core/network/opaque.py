@@ -54,7 +54,7 @@ def opaque(origin: Origin, size: Pair, reason: str) -> Traced:
     scores.meta.update({LAYER_NAME: "scores", SHAPE: tuple(origin.answer.shape)})
     graph.output(scores)
     note = (
-        f"{reason}. So it is opaque: scores, gradients and what its modules give are its own, but "
+        f"{reason.rstrip()}. So it is opaque: scores, gradients and what its modules give are its own, but "
         "what leads from one layer to the next is not known, and each image is computed alone"
     )
     notes = (*origin.notes, *origin.ending.notes(), note)

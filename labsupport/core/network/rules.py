@@ -201,22 +201,22 @@ def _relu_with_rule(
 
 
 class _ReLUWithRule(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        ceiling: float | None,
-        rule: GradientRule,
-        overwrite: bool = False,
+        x: torch.Tensor, ceiling: float | None, rule: GradientRule, overwrite: bool
     ) -> torch.Tensor:
         if overwrite:
+            return x.relu_()
+        return x.relu() if ceiling is None else x.clamp(0, ceiling)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], result: torch.Tensor) -> None:
+        x, ctx.ceiling, ctx.rule, overwrite = inputs
+        if overwrite:
             ctx.mark_dirty(x)
-            result = x.relu_()
-        else:
-            result = x.relu() if ceiling is None else x.clamp(0, ceiling)
         ctx.save_for_backward(result)
-        ctx.ceiling, ctx.rule = ceiling, rule
-        return result
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -96,6 +96,22 @@ def test_rules_meet_its_relus_while_it_runs(network, rule):
     torch.testing.assert_close(backprop.gradient(network, image, 1, rule=rule).values, expected)
 
 
+@pytest.mark.parametrize("rule", ["backprop", "guided", "deconvnet"])
+def test_rules_meet_a_relu_that_is_mapped_over_images(rule):
+    def mapped(net, x):
+        act = torch.vmap(torch.relu) if x.mean() < 9 else torch.relu
+        return net.end(act(net.second(net.conv(x))))
+
+    module = built(mapped)
+    network = networks.wrap(module, input_size=SIZE, **toys.PLAIN)
+    image = toys.image(*SIZE)
+    own = image.clone().requires_grad_()
+    maps = module.second(module.conv(own))
+    act = maps.relu() if rule == "backprop" else Rule.apply(maps, rule, None)
+    (expected,) = torch.autograd.grad(module.end(act)[0, 1], own)
+    torch.testing.assert_close(backprop.gradient(network, image, 1, rule=rule).values, expected)
+
+
 def test_boxes_are_measured_and_occlusion_computes_plainly(network):
     assert network.layer("conv").receptive_field is None
     assert networks.receptive_box(network, "conv", (4, 5)) == (4, 3, 7, 6)
