@@ -54,8 +54,9 @@ def opaque(origin: Origin, size: Pair, reason: str) -> Traced:
     scores.meta.update({LAYER_NAME: "scores", SHAPE: tuple(origin.answer.shape)})
     graph.output(scores)
     note = (
-        f"{reason.rstrip()}. So it is opaque: scores, gradients and what its modules give are its own, but "
-        "what leads from one layer to the next is not known, and each image is computed alone"
+        f"{reason.rstrip()}. So it is opaque: scores, gradients and what its modules give are its "
+        "own, but what leads from one layer to the next is not known, and each image is computed "
+        "alone"
     )
     notes = (*origin.notes, *origin.ending.notes(), note)
     return Traced(fx.GraphModule(modules, graph), origin, notes, reason)

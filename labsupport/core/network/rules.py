@@ -205,7 +205,7 @@ class _ReLUWithRule(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: torch.Tensor, ceiling: float | None, rule: GradientRule, overwrite: bool
+        x: torch.Tensor, ceiling: float | None, _: GradientRule, overwrite: bool
     ) -> torch.Tensor:
         if overwrite:
             return x.relu_()
