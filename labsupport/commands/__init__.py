@@ -8,6 +8,7 @@ import importlib
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from pathlib import Path
 
 from labsupport.core.errors import LabError, nearest
 
@@ -45,8 +46,10 @@ def dispatch(arguments: Sequence[str]) -> int:
         print(overview())
         return 0
     name = arguments[0]
+    if name in COMMANDS and name not in available():
+        raise LabError(f"'{name}' is for instructors, and this folder is a student's. {overview()}")
     if name not in COMMANDS:
-        close = nearest(name, COMMANDS, count=1)[0]
+        close = nearest(name, available(), count=1)[0]
         raise LabError(
             f"There is no command '{name}'; the nearest is: python3 -m labsupport {close}"
         )
@@ -66,14 +69,21 @@ def dispatch(arguments: Sequence[str]) -> int:
     return status
 
 
+def available() -> dict[str, tuple[str, str]]:
+    """The commands that are here: a handout comes without those for instructors."""
+    here = Path(__file__).parent
+    return {word: one for word, one in COMMANDS.items() if (here / f"{one[0]}.py").is_file()}
+
+
 def overview() -> str:
     """What there is to type.
 
     >>> print(overview().splitlines()[0])
     python3 -m labsupport COMMAND
     """
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {purpose}" for name, (_, purpose) in COMMANDS.items()]
+    there = available()
+    width = max(map(len, there))
+    lines = [f"  {name:{width}}  {purpose}" for name, (_, purpose) in there.items()]
     return "\n".join(
         ["python3 -m labsupport COMMAND", "", *lines, "", "COMMAND --help tells more."]
     )

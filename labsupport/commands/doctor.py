@@ -5,12 +5,14 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.commands import environment, interpreters, machine, requirements
+from labsupport.commands.notebooks import read, tags, text_of
 from labsupport.commands.requirements import ROOT, Requirement, unmet, wanted
 from labsupport.core import bundled
 from labsupport.core.errors import DamagedData
@@ -53,6 +55,34 @@ def report() -> int:
     faults = [finding for finding in findings if finding.fix]
     print(f"\n{len(faults)} to fix." if faults else "\nAll is well.")
     return 1 if faults else 0
+
+
+def try_out(labs: Sequence[Path]) -> int:
+    """The report, then each lab's setup cell in a kernel of its own, as JupyterLab starts it."""
+    faults = report()
+    for path in labs:
+        start = time.perf_counter()
+        words = setup_error(path) or "starts"
+        faults += words != "starts"
+        print(f"{path.stem}: {words}, {time.perf_counter() - start:.0f} s", flush=True)
+    return 1 if faults else 0
+
+
+def setup_error(path: Path) -> str:
+    """The error that stops a lab's setup cell; "" when it runs."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    sources = [text_of(cell) for cell in read(path)["cells"] if "setup" in tags(cell)]
+    cells = [new_code_cell(source) for source in sources]  # type: ignore[no-untyped-call]
+    notebook = new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    try:
+        client = NotebookClient(notebook, timeout=300, extra_arguments=["--log-level=ERROR"])
+        client.execute(env=interpreters.environment_variables(), cwd=str(path.parent))
+    except (CellExecutionError, OSError, RuntimeError, TimeoutError) as error:
+        return f"does not start ({str(error).strip().splitlines()[-1]})"
+    return ""
 
 
 def examined(look: Callable[[], list[Finding]]) -> list[Finding]:

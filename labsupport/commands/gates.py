@@ -1,5 +1,7 @@
 """`test`: every gate in one run of pytest, so that its closing line speaks for all of them.
 
+In a class's folder, which has no tests, it checks the installation.
+
 `test --all` runs more of them, one after the other, and closes with the sum: all labs in the
 browser, every cell with its exercises solved, each method with each family of networks (the tests
 read `LABS_TESTS`); then the numbers once under each of machine.py's kernels, and the notebooks
@@ -13,10 +15,12 @@ import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-from labsupport.commands import environment, interpreters, machine, notebooks
+from labsupport.commands import doctor, environment, interpreters, machine, notebooks
+from labsupport.commands.requirements import ROOT
 
 MOST_WORKERS = 4
 MEMORY_OF_A_WORKER = 3 * 2**30  # bytes: its networks, and beside it a kernel or a browser
@@ -63,7 +67,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(options: Namespace) -> int:
-    """Make the environment ready, the test tools with it, then become pytest, or start several."""
+    """Make the environment ready, the test tools with it, then become pytest, or start several.
+
+    A class has no tests: there the installation is checked instead.
+    """
+    if not (ROOT / "tests").is_dir():
+        python = environment.ready(python=options.python, newest=options.newest)
+        labs = notebooks.chosen([options.lab] if options.lab else [])
+        return interpreters.in_interpreter(python, partial(doctor.try_out, labs))
     python = environment.ready("test", python=options.python, newest=options.newest)
     if options.all:
         return one_after_the_other(python, list(matrix(machine.best(python))), options.rest)

@@ -21,6 +21,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> int:
     """Write the solved notebooks; a solution that is missing or does not fit is a `Fault`."""
+    if not (notebooks.FOLDER / "solutions").is_dir():
+        raise Fault(
+            "The solutions are not in this folder; your instructor has them. In a lab, check says "
+            "what is wrong with an answer, and hint helps one step at a time."
+        )
     for path in notebooks.chosen(options.labs):
         count = solve(path, options.to / path.name)
         print(f"{options.to / path.name}: {count} exercises solved")

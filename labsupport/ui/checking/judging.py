@@ -52,7 +52,7 @@ class Exercise:
 
     `cases` makes the cases anew for each check, always the same ones (seed what is random);
     put the smallest first, since the first that fails is the one that is shown. `reference` is
-    the course's version and takes another way than the file in `notebooks/solutions`; its name,
+    the course's version and takes another way than the solution that students may see; its name,
     after an underscore, is the one that the student's function has to have. `mistakes` are typical
     wrong ways, each under the words for it ("looks like ..."). `laws` are what must hold for every
     right answer: a law's function gets the student's and gives words where it does not hold.
