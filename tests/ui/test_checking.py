@@ -137,7 +137,7 @@ WRONG = {
     "a list": (lambda row: [2.0 * float(x) for x in row], "a list of 3", "tensor"),
     "numpy": (lambda row: row.numpy() * 2, "NumPy array", "tensor"),
     "text": (lambda row: "2, -4, 8", "a text", ""),
-    "a number": (lambda row: row.sum() * 2, "shape is ()", "one axis too many"),
+    "a number": (lambda row: row.sum() * 2, "shape is ()", "the sum over axis 0 is taken"),
     "a generator": (lambda row: (2 * x for x in row), "a generator", "round brackets"),
     "a function": (lambda row: row.double, "function double", "round brackets"),
     "truths": (lambda row: row > 0, "True and False", "comparison"),
@@ -147,13 +147,14 @@ WRONG = {
     "scaled": (lambda row: 3 * row, "numbers", "1.5 times too large"),
     "shifted": (lambda row: 2 * row + 1, "numbers", "too large by 1"),
     "nan": (lambda row: 2 * row / (row * 0), "NaN", "division by zero"),
-    "zeros": (lambda row: row * 0, "numbers", "never filled"),
+    "zeros": (lambda row: row * 0, "numbers", "every number is zero."),
     "declared mistake": (lambda row: row * row, "numbers", "the square, not"),
     "input changed": (lambda row: row.mul_(2), "changes its own input", "clone"),
     "raises": (raises, "IndexError", "an index beyond the end"),
     "no such axis": (lambda row: row.softmax(1), "IndexError", "a `dim`"),
     "nor in NumPy": (lambda row: row.numpy().sum(axis=1), "AxisError", "`axis`"),
     "too many indices": (lambda row: row[0, 0], "IndexError", "more indices than axes"),
+    "any other IndexError": (lambda row: [].pop(), "IndexError: pop from empty list", ""),
     "wrong dtype": (lambda row: range(row[0]), "TypeError", "wrong type"),
     "too many parameters": (lambda row, more: row, "cannot be called as `double(row)`", "renamed"),
     "never ends": (never_ends, "no answer within 0.5 seconds", "loop that never ends"),
@@ -269,9 +270,9 @@ def test_a_law_that_does_not_hold_is_told():
 def test_a_guess_holds_in_all_cases_that_are_wrong():
     for answer, guess in (
         (lambda row: -2 * row if len(row) == 3 else row, ""),
-        (lambda row: -2 * row if len(row) == 3 else 2 * row, "the sign is turned round."),
+        (lambda row: -2 * row if len(row) == 3 else 2 * row, ""),  # a right answer refutes it
         (lambda row: -2 * row if len(row) == 3 else row[9], "the sign is turned round."),
-        (lambda row: row * len(row), "too large by a factor, which differs"),
+        (lambda row: row * len(row), "a factor, another one in each case"),
         (lambda row: row**2 if len(row) == 3 else row[9], "the square, not the double."),
         (lambda row: -(row**2), "two things at once: the square, not the double. And the sign is"),
         (lambda row: -(row**2) if len(row) == 3 else row[9], ""),
@@ -280,6 +281,51 @@ def test_a_guess_holds_in_all_cases_that_are_wrong():
     ):
         assert guess in judge(exercise(), answer).looks_like, guess
         assert guess or not judge(exercise(), answer).looks_like
+
+
+def test_a_difference_of_single_numbers_counts_when_it_comes_back():
+    rows = [torch.tensor([1.0, 2.0]), torch.tensor([3.0, 9.0]), torch.zeros(2)]
+    sums = {"cases": lambda: [Case("", row) for row in rows], "mistakes": {}}
+    for answer, guess in (
+        (lambda row: row.sum() + 3, "each answer is too large by 3."),
+        (lambda row: row.sum() * 1.5, "each answer is 1.5 times too large."),
+        (lambda row: row.sum() + 3 * (row[1] == 2), ""),
+        (lambda row: row.sum() + 3 * (row[1] > 0), "each answer is too large by 3."),
+        (lambda row: row.prod(), ""),
+    ):
+        told = judge(exercise(reference=lambda row: row.sum(), **sums), answer).looks_like
+        assert told == guess
+
+
+def test_two_mistakes_in_two_values_are_both_told():
+    def ends(row):
+        return row.min().item(), row.max().item()
+
+    mistakes = {
+        "the first, not the smallest.": lambda row: (row[0].item(), row.max().item()),
+        "the last, not the largest.": lambda row: (row.min().item(), row[-1].item()),
+    }
+    one = exercise(reference=ends, mistakes=mistakes)
+    both = judge(one, lambda row: (row[0].item(), row[-1].item())).looks_like
+    assert both == f"two things at once: {' And '.join(mistakes)}"
+    assert not judge(one, lambda row: (row[0].item(), 0.0)).looks_like
+    assert not judge(one, lambda row: (row[0].item(), row[-1].item(), 0)).looks_like
+
+
+def test_a_large_input_and_what_came_of_it_are_shown_around_the_first_difference():
+    large = torch.arange(200.0).reshape(2, 4, 25)
+    one = exercise(cases=lambda: [Case("many", large)], mistakes={})
+    verdict = judge(one, lambda row: row * 2 + (row == 143))
+    told = {term: text for term, text, _ in verdict.facts}
+    assert told["Input"] == "many: double(row)"
+    for term, numbers in (("row", "142, 143"), ("Expected", "284, 286"), ("Got", "284, 287")):
+        assert told[term].startswith("a tensor of shape (2, 4, 25); [1, 1, 13:23] is [")
+        assert numbers in told[term]
+
+
+def test_where_it_stops_the_values_of_that_line_are_shown():
+    told = {term: text for term, text, _ in judge(exercise(), raises).facts}
+    assert told["There"].startswith("`values` is [")
 
 
 def test_judging_leaves_no_trace_and_no_timer():
@@ -328,16 +374,19 @@ ROW = torch.tensor([0.5, 3.0, -2.0, 7.0, 1.0, 4.0])
         (LARGE, LARGE.where(torch.arange(36).view(6, 6) != 1, 9.0), ""),
         (LARGE, LARGE.where(torch.arange(6) < 5, 77.0), "last one along the last axis"),
         (LARGE, LARGE.where(torch.arange(36).view(6, 6) != 17, 77.0), ""),
-        (GRID, -3 * GRID, ""),
+        (GRID, -3 * GRID, "3 times too large, and its sign is turned round"),
         (GRID.clamp(0, 1), GRID, "outside [0, 1] are left"),
         (GRID.abs(), GRID, "an absolute value is missing"),
-        (torch.zeros(2, 3), torch.zeros(3), "one axis too many"),
+        (GRID, GRID.sum(0), "the sum over axis 0 is taken"),
+        (GRID.mean(1), GRID, "the mean over axis 1 is still to be taken"),
+        (GRID, GRID[0], ""),
         (torch.zeros(2, 3), torch.zeros(7), ""),
         ([2, 3], [0, 2], ""),
         ([(0, 2), (1, 3)], [(0, -2), (-1, -3)], "sign"),
         ([(0, 2), (1, 3)], [(0, -2), (1, 7)], ""),
-        (torch.zeros(2, 3), torch.zeros(3, 2), "rows and columns are swapped"),
-        (torch.zeros(1, 2, 3), torch.zeros(2, 3, 1), "the axes are in another order"),
+        (LARGE[:2], LARGE[:2].T, "rows and columns are swapped"),
+        (LARGE[:2], LARGE[:2].reshape(6, 2), ""),
+        (LARGE[None, :2], LARGE[:2, None], "the axes are swapped"),
         (torch.zeros(5, 4), torch.zeros(6, 4), "one too many or too few"),
         ([1, 2, 3], [3, 2, 1], "the order"),
         (["a", "b", "c"], ["c", "b", "a"], "opposite order"),

@@ -38,6 +38,10 @@ SOFTMAX = Exercise(
         "the scores are divided by their sum without `exp`: negative ones stay negative.": (
             lambda scores: scores / scores.sum()
         ),
+        "the powers of e are divided by the sum of the scores; divide them by their own sum.": (
+            lambda scores: scores.exp() / scores.sum()
+        ),
+        "a sigmoid of each score by itself: the probabilities do not add up to one.": torch.sigmoid,
         "divided by the largest one; divide by the sum.": (
             lambda scores: scores.exp() / scores.exp().max()
         ),

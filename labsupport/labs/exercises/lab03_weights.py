@@ -56,6 +56,9 @@ PICTURE = Exercise(
         "the weights are halved and moved to 0.5, but not divided by the largest of them.": (
             lambda weights: (weights + 1) / 2
         ),
+        "divided by the largest weight; a negative one may be larger in size: `abs()` first.": (
+            lambda weights: 0.5 + weights / (2 * weights.max())
+        ),
         "cut off at 0: negative weights are lost.": lambda weights: weights.clamp(0, 1),
         "each colour has its own scale, so the colours are wrong.": (
             lambda weights: 0.5 + weights / (2 * weights.abs().amax((1, 2), keepdim=True))

@@ -69,6 +69,9 @@ NEAREST = Exercise(
         "the plain product: long codes win, whatever their direction.": (
             lambda codes, number, k: _by(codes @ codes[number], number, k)
         ),
+        "the plain product, not the angle; and the image itself is among them.": (
+            lambda codes, number, k: _by(codes @ codes[number], number, k, itself=True)
+        ),
         "the straight distance, not the angle; and the image itself is among them.": (
             lambda codes, number, k: _by(
                 -(codes - codes[number]).norm(dim=1), number, k, itself=True

@@ -60,6 +60,9 @@ HIDE = Exercise(
         "all channels get the same number; each has a number of its own in the colour.": (
             lambda image, box, colour: _hide(image, box, (colour[0],) * 3)
         ),
+        "the whole picture is hidden, not the box alone.": (
+            lambda image, _, colour: _hide(image, (0, 0, *image.shape[:0:-1]), colour)
+        ),
         "the hidden part is black, whatever the colour.": (
             lambda image, box, _: _hide(image, box, (0.0,) * 3)
         ),
@@ -121,6 +124,11 @@ POSITIONS = Exercise(
         ): (
             lambda length, window, stride: [
                 (first, min(first + window, length)) for first in range(0, length, stride)
+            ]
+        ),
+        "a window at every stride to the end, none of them clipped.": (
+            lambda length, window, stride: [
+                (first, first + window) for first in range(0, length, stride)
             ]
         ),
         "the last window is moved back to fit; clip it instead, so that all steps are equal.": (

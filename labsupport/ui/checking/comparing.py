@@ -1,5 +1,6 @@
 """Is the student's value the expected one, and if not: what does the mistake look like?"""
 
+import itertools
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,13 +28,17 @@ class Difference:
     """The first difference: a headline, where it is, and what it looks like.
 
     `seen` says what is plainly there (no `return`, a division by zero). `guesses` are the typical
-    mistakes that, made with the expected numbers, give just these: most likely first.
+    mistakes that, made with the expected numbers, give just these: most likely first. `repeated`
+    are guesses at a single number: any two numbers have a difference, so that one case shows
+    nothing, but several with the same one do. `at` is the index of the first number that differs.
     """
 
     headline: str
     where: str = ""
     seen: str = ""
     guesses: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+    at: tuple[int, ...] = ()
 
     @property
     def looks_like(self) -> str:
@@ -43,7 +48,28 @@ class Difference:
 
 def in_all(gaps: Sequence[Difference]) -> tuple[str, ...]:
     """The guesses of the first difference that fit the others as well."""
-    return tuple(one for one in gaps[0].guesses if all(one in gap.guesses for gap in gaps))
+    known = [(*gap.guesses, *gap.repeated * (len(gaps) > 1)) for gap in gaps]
+    return tuple(one for one in known[0] if all(one in guesses for guesses in known))
+
+
+def is_refuted(guess: str, expected: Any, *, tolerance: Tolerance) -> bool:
+    """Whether a right answer speaks against the guess: the mistake would have changed it.
+
+    >>> is_refuted("the sign is turned round.", torch.ones(2), tolerance=(1e-4, 1e-5))
+    True
+    """
+    plain = is_array(expected) or is_number(expected)
+    if not plain and not _is_row(expected):
+        return False
+    numbers = _wide(to_numpy(expected) if plain else np.array([*map(to_numpy, expected)]))
+    for mistake, made, left_out in _MISTAKES:
+        if guess in (made, left_out):
+            return not np.allclose(mistake(numbers), numbers, *tolerance, equal_nan=True)
+    return guess.startswith(_EVERYWHERE) and bool(numbers.any())
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and all(map(is_number, value))
 
 
 def difference(
@@ -121,31 +147,41 @@ def _compare_shaped(expected: Any, got: Any, tolerance: Tolerance) -> Difference
     if wanted.shape == given.shape:
         return _compare_values(wanted, given, tolerance)
     headline = f"The shape is {given.shape}; expected: {wanted.shape}."
-    guess = _shape_guess(wanted.shape, given.shape)
-    return Difference(headline, guesses=(guess,) if guess else ())
+    with np.errstate(all="ignore"):
+        guesses = tuple(_shape_guesses(_wide(wanted), _wide(given), tolerance))
+    return Difference(headline, guesses=guesses)
 
 
-def _shape_guess(wanted: tuple[int, ...], given: tuple[int, ...]) -> str:
-    if len(wanted) == 2 and given == wanted[::-1]:
-        return "rows and columns are swapped."
-    if sorted(given) == sorted(wanted):
-        return "the axes are in another order."
-    bare, others = ([size for size in shape if size != 1] for shape in (given, wanted))
-    if bare == others:
-        return "an axis of size 1 is too many or missing (`squeeze`, `unsqueeze`, `keepdim`)."
-    if len(given) + 1 == len(wanted) and _is_part(given, wanted):
-        return "it sums (or picks) over one axis too many."
-    if len(given) == len(wanted) + 1 and _is_part(wanted, given):
-        return "one axis is still to be summed or picked."
-    if len(given) == len(wanted) and set(np.abs(np.subtract(given, wanted))) <= {0, 1}:
-        return "one too many or too few: look at the ends of the range, or at a `+ 1`."
-    return ""
+def _shape_guesses(wanted: Numbers, given: Numbers, tolerance: Tolerance) -> Iterator[str]:
+    def near(one: Numbers, other: Numbers) -> bool:
+        return one.shape == other.shape and np.allclose(one, other, *tolerance, equal_nan=True)
+
+    bare, others = ([size for size in one.shape if size != 1] for one in (given, wanted))
+    orders = itertools.permutations(range(wanted.ndim)) if wanted.ndim <= MOST_AXES else ()
+    if any(near(wanted.transpose(order), given) for order in orders):
+        yield "rows and columns are swapped." if wanted.ndim == 2 else "the axes are swapped."
+    elif bare == others:
+        yield "an axis of size 1 is too many or missing (`squeeze`, `unsqueeze`, `keepdim`)."
+    elif given.ndim == wanted.ndim and set(np.abs(np.subtract(given.shape, wanted.shape))) <= {
+        0,
+        1,
+    }:
+        yield "one too many or too few: look at the ends of the range, or at a `+ 1`."
+    for name, reduced in _REDUCTIONS.items():
+        for axis in range(wanted.ndim if wanted.ndim == given.ndim + 1 and wanted.size else 0):
+            if near(reduced(wanted, axis), given):
+                yield f"the {name} over axis {axis} is taken; that axis should stay."
+        for axis in range(given.ndim if given.ndim == wanted.ndim + 1 and given.size else 0):
+            if near(reduced(given, axis), wanted):
+                yield f"the {name} over axis {axis} is still to be taken."
 
 
-def _is_part(some: tuple[int, ...], more: tuple[int, ...]) -> bool:
-    """Whether the sizes stand among the others in the same order."""
-    left = iter(more)
-    return all(size in left for size in some)
+MOST_AXES = 4
+_REDUCTIONS: dict[str, Callable[..., Numbers]] = {
+    "sum": np.sum,
+    "mean": np.mean,
+    "largest number": np.max,
+}
 
 
 def _compare_sequences(expected: Any, got: Any, tolerance: Tolerance) -> Difference | None:
@@ -155,7 +191,7 @@ def _compare_sequences(expected: Any, got: Any, tolerance: Tolerance) -> Differe
         words = f"It gives {len(got)} values; expected: {len(expected)}."
         guess = ("one too many or too few at an end; the others are right.",)
         return Difference(words, guesses=guess if _lacks_an_end(expected, got, tolerance) else ())
-    if expected and all(map(is_number, (*expected, *got))):
+    if _is_row([*expected, *got]):
         wanted, given = (np.array([*map(to_numpy, one)]) for one in (expected, got))
         return _compare_values(wanted, given, tolerance)
     places = [f"in value number {number}" for number in range(1, len(expected) + 1)]
@@ -209,17 +245,19 @@ def _compare_values(wanted: Numbers, given: Numbers, tolerance: Tolerance) -> Di
     if same.all():
         return None
     where = _where(wanted, given, ~same) if wanted.ndim else ""
+    at = tuple(np.argwhere(~same)[0].tolist())
     if np.isfinite(exact).all() and not np.isfinite(got).all():
         words = "a division by zero, a logarithm or root of a number that has none, a huge `exp`."
-        return Difference("NaN or an infinite number is in it.", where, words)
+        return Difference("NaN or an infinite number is in it.", where, words, at=at)
     headline = "The number is not right." if exact.size == 1 else "The numbers are not right."
     if is_truth(wanted):
         headline = "True and False are not where they should be."
     if "c" in (exact.dtype.kind, got.dtype.kind):  # no guesses at complex numbers
-        return Difference(headline, where)
+        return Difference(headline, where, at=at)
     with np.errstate(all="ignore"):
         guesses = (*_guesses(exact, got, near), *_partly(same))
-    return Difference(headline, where, guesses=guesses)
+        repeated = tuple(_off_by(exact, got)) if exact.size == 1 else ()
+    return Difference(headline, where, guesses=guesses, repeated=repeated, at=at)
 
 
 def _wide(numbers: Numbers) -> Numbers:
@@ -236,13 +274,13 @@ def _where(wanted: Numbers, given: Numbers, differ: Numbers) -> str:
 
 def _guesses(wanted: Numbers, given: Numbers, near: Near) -> Iterator[str]:
     """Words for each typical mistake that turns all the expected numbers into the given ones."""
+    if wanted.size > 1 and not given.any():
+        yield "every number is zero."
     for mistake, made, left_out in _MISTAKES if wanted.size > 1 else _MISTAKES[:2]:
         if near(mistake(wanted), given):
             yield made
         elif left_out and near(mistake(given), wanted):
             yield left_out
-    if wanted.size > 1 and not given.any():
-        yield "the start value is never filled: every number is zero."
     if _is_moved(wanted, given, near):
         yield "everything is moved by one place: look at the ends of the range."
     yield from _scaled(wanted, given, near)
@@ -285,7 +323,10 @@ _MISTAKES: tuple[tuple[Callable[[Numbers], Numbers], str, str], ...] = (
 )
 
 
-COMMON_MISTAKES = {words for _, made, left_out in _MISTAKES for words in (made, left_out) if words}
+def comes_on_top(words: str) -> bool:
+    """Whether the words are for a mistake that may come on top of any other one."""
+    known = {told for _, *both in _MISTAKES for told in both}
+    return words in known or (words.startswith(_EVERYWHERE) and "another one" not in words)
 
 
 def _is_moved(wanted: Numbers, given: Numbers, near: Near) -> bool:
@@ -298,19 +339,36 @@ def _is_moved(wanted: Numbers, given: Numbers, near: Near) -> bool:
     )
 
 
+_EVERYWHERE = ("everything is", "each answer is")  # begins a guess that holds for every number
+
+
 def _scaled(wanted: Numbers, given: Numbers, near: Near) -> Iterator[str]:
     """Words for "all numbers are k times, or c more than, what they should be"."""
     largest = np.unravel_index(np.abs(wanted).argmax(), wanted.shape)
     factor = float(given[largest] / wanted[largest])
-    if factor > 0 and near(wanted * factor, given):
-        size, word = (factor, "large") if factor > 1 else (1 / factor, "small")
-        if wanted.size > 1 or np.isclose(size, (2, 10, 100, 255)).any():
-            yield f"everything is {number(size)} times too {word}."
-        if wanted.size > 1:
-            yield f"everything is too {word} by a factor, which differs from case to case."
+    if factor and near(wanted * factor, given):
+        size = max(abs(factor), 1 / abs(factor))
+        turned = ", and its sign is turned round" * (factor < 0)
+        if wanted.size > 1 or (factor > 0 and np.isclose(size, (2, 10, 100, 255)).any()):
+            yield f"everything is {_times(factor)}{turned}."
+        if wanted.size > 1 and factor > 0:
+            yield "everything is multiplied by a factor, another one in each case."
     gap = float((given - wanted).flat[0])
     if wanted.size > 1 and near(wanted + gap, given):
         yield f"everything is too {'large' if gap > 0 else 'small'} by {number(abs(gap))}."
+
+
+def _off_by(wanted: Numbers, given: Numbers) -> Iterator[str]:
+    """The same for a single number: words that only count where they fit several cases."""
+    gap, factor = float((given - wanted).flat[0]), float((given / wanted).flat[0])
+    yield f"each answer is too {'large' if gap > 0 else 'small'} by {number(abs(gap), 4)}."
+    if 0 < factor < np.inf:
+        yield f"each answer is {_times(factor)}."
+
+
+def _times(factor: float) -> str:
+    size = abs(factor)
+    return f"{number(max(size, 1 / size), 4)} times too {'large' if size > 1 else 'small'}"
 
 
 def _partly(same: Numbers) -> Iterator[str]:
@@ -322,6 +380,6 @@ def _partly(same: Numbers) -> Iterator[str]:
     inside[core] = True
     last[..., -1] = True
     if same[inside].all() and same[~inside].mean() <= 0.5:
-        yield "right inside, wrong at the border: look at the first and the last place."
+        yield "only numbers at the border are wrong: look at the first and the last place."
     if same[~last].all() and same[last].mean() <= 0.5:
         yield "only the last one along the last axis is wrong: look at the end of the range."

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from labsupport.ui.checking.comparing import (
-    COMMON_MISTAKES,
     Difference,
     Tolerance,
+    comes_on_top,
     difference,
     in_all,
+    is_refuted,
 )
 from labsupport.ui.checking.trying import Attempt, Stopped, attempt, python_function
-from labsupport.ui.checking.values import as_table, in_words, is_finite
+from labsupport.ui.checking.values import as_table, in_words, is_array, is_finite
 
 Function = Callable[..., Any]
 Broken = Callable[[Function], str | None]
@@ -151,23 +152,36 @@ Tried = tuple[Case, Attempt]
 
 def _failure(exercise: Exercise, function: Function, tried: list[Tried]) -> Verdict | None:
     case, done = tried[-1]
-    call = f"{exercise.function}({', '.join(map(in_words, case.arguments))})"
-    facts: list[Fact] = [("Input", f"{case.words}: {call}" if case.words else call, "")]
+    gap = None if done.error is not None else _gap(exercise, case, done)
+    facts = _inputs(exercise, case, gap.at if gap else ())
     if done.error is not None:
         return _raised(exercise, function, case, done.error, facts)
     if done.changed:
         guess = "an in-place step (`+=`, `x[...] =`, `add_`) on the input; work on a `.clone()`."
         words = f"It changes its own input (argument number {done.changed})."
         return Verdict("wrong", words, guess, tuple(facts))
-    gap = _gap(exercise, case, done)
     if gap is None:
         return None
     expected, tolerance = case.expected(exercise.reference), exercise.tolerance
     right = as_table(expected, done.value, tolerance=tolerance, marked=False)
     wrong = as_table(done.value, expected, tolerance=tolerance)
-    facts += [("Expected", in_words(expected), right), ("Got", in_words(done.value), wrong)]
+    facts += [("Expected", in_words(expected, gap.at), right)]
+    facts += [("Got", in_words(done.value, gap.at), wrong)]
     facts += [("Where", gap.where, "")] * bool(gap.where)
     return Verdict("wrong", gap.headline, _diagnose(exercise, function, tried), tuple(facts))
+
+
+def _inputs(exercise: Exercise, case: Case, at: tuple[int, ...]) -> list[Fact]:
+    """The call in words; a large argument stands in it by its name, and in a line of its own."""
+    call, facts = [], []
+    names = [*inspect.signature(exercise.reference).parameters]
+    for name, value in zip(names, case.arguments, strict=False):
+        words = in_words(value, at)
+        is_long = is_array(value) and words.startswith("a ")
+        call.append(name if is_long else words)
+        facts += [(name, words, "")] * is_long
+    shown = f"{exercise.function}({', '.join(call)})"
+    return [("Input", f"{case.words}: {shown}" if case.words else shown, ""), *facts]
 
 
 def _gap(exercise: Exercise, case: Case, done: Attempt) -> Difference | None:
@@ -178,8 +192,9 @@ def _gap(exercise: Exercise, case: Case, done: Attempt) -> Difference | None:
 def _diagnose(exercise: Exercise, function: Function, tried: list[Tried]) -> str:
     """What the answers look like: a declared mistake that gives them, or what fits all wrong ones.
 
-    Both are looked at in all cases: a small one can look like many things. What fits neither may
-    be two things at once: a declared mistake, and a common one on top of it.
+    Both are made and compared in all cases: a small one can look like many things, and a right
+    answer that the mistake would have changed speaks against it. What fits neither may be two
+    things at once: a declared mistake with a common one on top of it, or one in each of the values.
     """
     later = list(exercise.cases())[len(tried) :]
     tried = [tried[-1], *tried[:-1]]
@@ -188,35 +203,75 @@ def _diagnose(exercise: Exercise, function: Function, tried: list[Tried]) -> str
         tried.append((case, done))
         if isinstance(done.error, Stopped):
             break
-    at_once = ""
+    at_once = _in_each_value(exercise, tried)
     for looks_like, wrong in exercise.mistakes.items():
-        gaps = _gaps(exercise, wrong, tried)
-        if gaps == []:
+        gaps, alike = _gaps(exercise, wrong, tried)
+        if alike and not gaps:
             return looks_like
-        fits = in_all(gaps) if gaps and len(gaps) > 1 else ()
-        besides = [words for words in fits if words in COMMON_MISTAKES]
+        fits = _unrefuted(exercise, gaps, alike) if len(gaps) > 1 else []
+        besides = [words for words in fits if comes_on_top(words)]
         if besides and not at_once:
             at_once = f"two things at once: {looks_like} And {besides[0]}"
-    gaps_to_right = [_gap(exercise, case, done) for case, done in tried if done.error is None]
+    came = [(case, done) for case, done in tried if done.error is None]
+    gaps_to_right = [_gap(exercise, case, done) for case, done in came]
+    right = [done.value for (_, done), gap in zip(came, gaps_to_right, strict=True) if not gap]
     first, *others = filter(None, gaps_to_right)
-    return first.seen or next(iter(in_all([first, *others])), at_once)
+    return first.seen or next(iter(_unrefuted(exercise, [first, *others], right)), at_once)
 
 
-def _gaps(exercise: Exercise, wrong: Function, tried: list[Tried]) -> list[Difference] | None:
-    """How the mistake's answers differ from the student's; None without one to the first case.
+def _unrefuted(exercise: Exercise, gaps: list[Difference], alike: list[Any]) -> list[str]:
+    """The guesses that fit all the differences, and that no answer without one speaks against."""
+    return [
+        words
+        for words in in_all(gaps)
+        if not any(is_refuted(words, one, tolerance=exercise.tolerance) for one in alike)
+    ]
 
-    A case in which one of the two has no numbers says nothing.
+
+def _in_each_value(exercise: Exercise, tried: list[Tried]) -> str:
+    """Two declared mistakes, each in a value of its own of an answer that has several; or ""."""
+    wanted = [case.expected(exercise.reference) for case, _ in tried]
+    given = [done.value for _, done in tried]
+    several = len(wanted[0]) if isinstance(wanted[0], tuple) else 0
+    if not several or not all(isinstance(one, tuple) and len(one) == several for one in given):
+        return ""
+
+    def same(ones: list[Any], others: list[Any], place: int) -> bool:
+        pairs = zip(ones, others, strict=True)
+        gaps = (difference(a[place], b[place], tolerance=exercise.tolerance) for a, b in pairs)
+        return not any(gaps)
+
+    made = {}
+    for words, wrong in exercise.mistakes.items():
+        answers = [attempt(wrong, case.arguments, exercise.seconds).value for case, _ in tried]
+        if all(isinstance(one, tuple) and len(one) == several for one in answers):
+            made[words] = answers
+    off = [place for place in range(several) if not same(wanted, given, place)]
+    fits = [[one for one, its in made.items() if same(its, given, place)] for place in off]
+    told = dict.fromkeys(one[0] for one in fits if one)
+    return f"two things at once: {' And '.join(told)}" if len(told) > 1 and all(fits) else ""
+
+
+def _gaps(
+    exercise: Exercise, wrong: Function, tried: list[Tried]
+) -> tuple[list[Difference], list[Any]]:
+    """How the mistake's answers differ from the student's, and those that are alike.
+
+    A case in which one of the two has no numbers says nothing; without an answer to the first
+    case the mistake is out of question, and both are empty.
     """
-    gaps = []
+    gaps, alike = [], []
     for case, done in tried:
         own = attempt(wrong, case.arguments, exercise.seconds)
         gap = difference(own.value, done.value, tolerance=exercise.tolerance)
         numbers = is_finite(own.value) and is_finite(done.value)
-        if own.error is None and done.error is None and gap and numbers:
+        if own.error is None and done.error is None and not gap:
+            alike.append(done.value)
+        elif own.error is None and done.error is None and numbers:
             gaps.append(gap)
-        elif case is tried[0][0] and (own.error is not None or gap):
-            return None
-    return gaps
+        elif case is tried[0][0]:
+            return [], []
+    return [gap for gap in gaps if gap], alike
 
 
 # A function that raises
@@ -248,7 +303,20 @@ def _stopped(function: Function, error: Exception, facts: list[Fact]) -> Verdict
     lines = [one for one in told.stack if one.filename == home]
     where = [f"line {one.lineno} of its cell" + f": `{one.line}`" * bool(one.line) for one in lines]
     facts += [("Where", place, "") for place in where[-1:]]
+    facts += _values_there(error, home, where[-1:])
     return Verdict("wrong", headline, next(fits, ""), tuple(facts))
+
+
+def _values_there(error: Exception, home: str | None, where: list[str]) -> list[Fact]:
+    """What the variables of the line in which it stopped hold."""
+    own = [
+        frame.f_locals
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_filename == home
+    ]
+    named = dict.fromkeys(re.findall(r"[^\W\d]\w*", "".join(where).partition("`")[2]))
+    held = [f"`{name}` is {in_words(own[-1][name])}" for name in named if name in (own or [{}])[-1]]
+    return [("There", "; ".join(held[:3]), "")] * bool(held)
 
 
 def _is_own(error: Exception, function: Function) -> bool:
@@ -278,10 +346,14 @@ _ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
         "Dimension out of range|out of bounds for array of dimension",
         "a `dim` (`axis`) that it does not have: print the `.shape`; the first axis is 0.",
     ),
-    (IndexError, "too many indices", "more indices than axes: print the `.shape`."),
     (
         IndexError,
-        "",
+        "too many indices|0-dim",
+        "more indices than axes: print the `.shape`.",
+    ),
+    (
+        IndexError,
+        "out of (range|bounds)",
         "an index beyond the end: print the index, and the length (or `.shape`) of what it is for.",
     ),
     (KeyError, "", "a key that is not in the dict."),

@@ -13,6 +13,7 @@ Numbers = npt.NDArray[Any]
 
 MOST_ROWS = 8
 MOST_COLUMNS = 10
+MOST_IN_A_LINE = 16  # numbers of an array that stand whole in a line of text
 
 
 def is_array(value: object) -> bool:
@@ -82,20 +83,21 @@ _KINDS: dict[type, str] = {
 }
 
 
-def number(value: complex) -> str:
+def number(value: complex, figures: int = 6) -> str:
     """One number with at most six figures.
 
     >>> number(0.1 + 0.2), number(3), number(1e-9), number(float("nan"))
     ('0.3', '3', '1e-09', 'NaN')
     """
-    return "NaN" if value != value else f"{value:.6g}"
+    return "NaN" if value != value else f"{value:.{figures}g}"
 
 
 class _Words(reprlib.Repr):
     """The library's shortened repr, with numbers, arrays and functions as a card shows them."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: tuple[int, ...]) -> None:
         super().__init__()
+        self._at = at
         self.maxlist = self.maxtuple = self.maxset = self.maxdict = MOST_COLUMNS
         self.maxstring = self.maxother = 160
 
@@ -109,24 +111,27 @@ class _Words(reprlib.Repr):
 
     def _array(self, value: Any, level: int) -> str:
         numbers = to_numpy(value)
-        if numbers.size <= MOST_COLUMNS and numbers.ndim <= 2:
+        if numbers.size <= MOST_COLUMNS or (numbers.size <= MOST_IN_A_LINE and numbers.ndim == 2):
             return self.repr1(numbers.tolist(), level)
-        span = ""
-        if numbers.size and numbers.dtype.kind in "fiu":
-            low, high = number(numbers.min().item()), number(numbers.max().item())
-            span = f", all {low}" if low == high else f", from {low} to {high}"
-        return kind(value) + span
+        if numbers.dtype.kind in "fiu" and (numbers == numbers.flat[0]).all():
+            return f"{kind(value)}, all {number(numbers.flat[0].item())}"
+        *places, start = self._at if len(self._at) == numbers.ndim else (0,) * numbers.ndim
+        start = max(0, min(start - MOST_COLUMNS // 2, numbers.shape[-1] - MOST_COLUMNS))
+        row = numbers[tuple(places)][start : start + MOST_COLUMNS]
+        cut = f"{start}:{start + len(row)}"
+        where = [*map(str, places), *([cut] if len(row) < numbers.shape[-1] else [])]
+        return f"{kind(value)}; [{', '.join(where)}] is {self.repr1(row.tolist(), level)}"
 
 
-def in_words(value: object) -> str:
-    """The value for a line of text: small ones whole, large ones by kind and range.
+def in_words(value: object, at: tuple[int, ...] = ()) -> str:
+    """The value for a line of text: small ones whole, of large ones the numbers around `at`.
 
     >>> in_words(torch.tensor([1.0, 2.5]))
     '[1, 2.5]'
-    >>> in_words(torch.linspace(0, 1, 300).reshape(1, 3, 10, 10))
-    'a tensor of shape (1, 3, 10, 10), from 0 to 1'
+    >>> in_words(torch.arange(24.0).reshape(2, 4, 3), at=(1, 0, 2))
+    'a tensor of shape (2, 4, 3); [1, 0] is [12, 13, 14]'
     """
-    return _Words().repr(value)
+    return _Words(at).repr(value)
 
 
 def as_table(
