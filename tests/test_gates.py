@@ -45,7 +45,6 @@ def judged(words: list[str], *files: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("gate", GATES)
 def test_gate(gate: str):

@@ -25,12 +25,6 @@ from labsupport.commands.requirements import ROOT
 MOST_WORKERS = 4
 MEMORY_OF_A_WORKER = 3 * 2**30  # bytes: its networks, and beside it a kernel or a browser
 NOTEBOOKS = "tests/notebooks/test_execution.py"
-# What a quick run leaves out: notebooks, browser, other people's networks, whole submissions.
-SLOW = (
-    *(NOTEBOOKS, "tests/browser"),
-    *("tests/core/test_zoo.py", "tests/labs/test_own_networks.py"),
-    "tests/commands/test_marking.py",
-)
 # Where numbers are computed and compared; the docstrings' examples are among them.
 NUMERIC = ("tests/core", "tests/methods", "tests/laws", "tests/labs", "labsupport")
 THREADS = (1, 2)
@@ -78,7 +72,7 @@ def main(options: Namespace) -> int:
     python = environment.ready("test", python=options.python, newest=options.newest)
     if options.all:
         return one_after_the_other(python, list(matrix(machine.best(python))), options.rest)
-    chosen = [f"--ignore={path}" for path in SLOW if options.quick]
+    chosen = ["-m", "not slow"] if options.quick else []
     if options.lab:
         chosen = ["-k", words_of(options.lab)]
     command = [python, "-m", "pytest", *spread(workers()), *chosen, *options.rest]

@@ -34,7 +34,7 @@ PYTEST = ["/env/bin/python", "-m", "pytest"]
     [
         ([], 1, []),
         (["-n", "0"], 3, ["--numprocesses=3", "--dist=worksteal", "-n", "0"]),
-        (["--quick"], 1, [f"--ignore={path}" for path in gates.SLOW]),
+        (["--quick"], 1, ["-m", "not slow"]),
         (["-x", "tests/core", "-k", "images"], 1, ["-x", "tests/core", "-k", "images"]),
     ],
 )
@@ -61,8 +61,8 @@ def test_a_worker_for_each_core_that_has_memory(cores, gigabytes, expected, monk
     assert WORKERS() == expected
 
 
-def test_what_is_left_out_or_computed_again_is_there():
-    for path in [*gates.SLOW, *gates.NUMERIC, gates.NOTEBOOKS]:
+def test_what_is_computed_again_is_there():
+    for path in (*gates.NUMERIC, gates.NOTEBOOKS):
         assert (ROOT / path).exists(), path
 
 

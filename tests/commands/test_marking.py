@@ -56,6 +56,7 @@ def options(*words):
     return parser.parse_args([str(word) for word in words])
 
 
+@pytest.mark.slow
 def test_each_submission_gets_its_states_and_none_harms_the_one_who_marks(tmp_path, solved):
     handed_in, victim = tmp_path / "in", tmp_path / "victim"
     victim.mkdir()

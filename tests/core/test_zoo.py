@@ -234,6 +234,7 @@ def assert_rules(network: Network, module: nn.Module, images: torch.Tensor, has:
     assert off(backprop.gradient(network, images, TARGET, rule="guided").values, expected) <= near
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRIED)
 def test_it_answers_as_its_module(name):
     module, side = built(name), SIDES.get(name, 64)

@@ -207,6 +207,7 @@ def small_live(pause: float = 0.0, title: str = "small", steps: int = 30) -> Liv
     return Live(frames, {"steps": declare.whole(steps, 1, 1000)}, draw=draw, title=title)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", [None, 1, 40])
 def test_no_moment_of_a_run_can_break_a_panel(second):
     """Ctrl-C at any moment of a run; and twice, so that it does not wait for the frame.
@@ -227,6 +228,7 @@ def test_no_moment_of_a_run_can_break_a_panel(second):
     live.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ["start", "stop", "go_on", "end"])
 def test_no_moment_of_a_button_can_break_a_panel(act):
     """The thread goes on or ends; nothing waits for ever."""
@@ -259,6 +261,7 @@ def wide_panel(**settings: Any) -> Panel:
     return Panel(draw, wide, title="side", compute=compute, **settings)
 
 
+@pytest.mark.slow
 def test_no_moment_of_a_drawing_can_break_a_panel():
     panel = wide_panel()
     sides = iter(range(4, 9999))
@@ -329,6 +332,7 @@ def test_two_panels_at_once_find_what_each_finds_alone():
 left = functools.partial(grown, warm=10, more=25)
 
 
+@pytest.mark.slow
 def test_fifty_runs_or_drawings_leave_nothing_behind_nor_in_the_background():
     live = small_live()
 
