@@ -19,6 +19,7 @@ COMMANDS = {
     "test": ("gates", "check everything: lint, types, tests, notebooks, browser"),
     "doctor": ("doctor", "what is there, what is wrong, and what fixes it"),
     "solve": ("solve", "write the notebooks with all exercises solved"),
+    "update": ("update", "bring a newer version into this folder, and keep your work"),
     "handout": ("handout", "write the folder that an instructor gives to a class"),
     "grade": ("grade", "mark a folder of submitted notebooks: a table, and a page to read"),
     "render": ("render", "write the labs as pages to read, executed, with their pictures"),

@@ -16,7 +16,6 @@ from labsupport.commands.faults import Fault
 from labsupport.commands.notebooks import (
     Notebook,
     chosen,
-    exercise_cells,
     in_lines,
     read,
     tags,
@@ -24,14 +23,13 @@ from labsupport.commands.notebooks import (
     write,
 )
 from labsupport.commands.requirements import ROOT
-from labsupport.commands.solve import is_stub
+from labsupport.commands.update import MARK, Handed, refuse_answers
 
-MARK = ".made-by-handout"
 AT_THE_ROOT = ("LICENSE", "pyproject.toml", "constraints.txt", "environment.yml")
 LEFTOVERS = shutil.ignore_patterns("pictures", "__pycache__", ".ipynb_checkpoints", "*.pyc")
 # What a class has of `commands` and `labs`, whichever its labs are, with what these import.
 STUDENTS = """
-from labsupport.commands import doctor, gates, lab, solve
+from labsupport.commands import doctor, gates, lab, solve, update
 from labsupport.labs import checks
 """
 # Data that single labs show without a wait. All other folders stand in menus of many labs.
@@ -66,7 +64,7 @@ def hand_out(
     """Write the class folder. One that was made before is replaced; anything else is left alone."""
     paths = chosen(labs, root / "notebooks")
     for path in paths:
-        _refuse_answers(path)
+        refuse_answers(path)
     _make_room(target)
     for path in paths:
         handed = without_links(for_students(read(path), presenter=presenter), paths)
@@ -78,6 +76,7 @@ def hand_out(
             shutil.copy2(root / name, target / name)
     (target / "README.md").write_text(readme(target / "notebooks"), encoding="utf-8")
     _copy_linked(root / "notebooks", target)
+    Handed.now(target).write(target)
 
 
 def readme(folder: Path) -> str:
@@ -191,15 +190,6 @@ def for_students(notebook: Notebook, *, presenter: bool = False) -> Notebook:
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
     return kept
-
-
-def _refuse_answers(path: Path) -> None:
-    for name, cell in exercise_cells(read(path)):
-        if not is_stub(text_of(cell)):
-            raise Fault(
-                f"{path.name} has an answer to exercise {name} in it. Take the notebook back from "
-                f"git (git checkout -- notebooks/{path.name}) or save your copy elsewhere."
-            )
 
 
 def _make_room(target: Path) -> None:

@@ -49,8 +49,12 @@ def read(path: Path) -> Notebook:
 def write(notebook: Notebook, path: Path) -> None:
     """The notebook as Jupyter itself writes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(written(notebook))
+
+
+def written(notebook: Notebook) -> bytes:
+    """The content of a notebook's file."""
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def tags(cell: Cell) -> list[str]:

@@ -47,8 +47,8 @@ def solve(source: Path, target: Path) -> int:
 
 def solved_cell(stub: str, solution: str, name: str) -> str:
     """The exercise cell with the solution's body under its own signature and docstring."""
-    asked = _function(stub, f"the cell of exercise {name}")
-    given = _function(solution, f"the solution of {name}", asked.name)
+    asked = function_in(stub, f"the cell of exercise {name}")
+    given = function_in(solution, f"the solution of {name}", asked.name)
     if ast.dump(asked.args) != ast.dump(given.args):
         raise Fault(
             f"The solution of {name} is {given.name}({ast.unparse(given.args)}), but the notebook "
@@ -82,14 +82,14 @@ def _bound(statement: ast.Import | ast.ImportFrom) -> list[str]:
 
 def is_stub(cell: str) -> bool:
     """Whether the one function in the cell has no body but `raise NotImplementedError`."""
-    body = _function(cell, "an exercise").body
+    body = function_in(cell, "an exercise").body
     rest = body[1:] if _is_text(body[0]) else body
     return len(rest) == 1 and ast.unparse(rest[0]).startswith("raise NotImplementedError")
 
 
 def function_asked_for(stub: str, exercise: str) -> str:
     """The name of the function that an exercise's cell asks for."""
-    return _function(stub, f"the cell of exercise {exercise}").name
+    return function_in(stub, f"the cell of exercise {exercise}").name
 
 
 def _solution(notebook: Path, name: str) -> str:
@@ -101,7 +101,7 @@ def _solution(notebook: Path, name: str) -> str:
     return files[0].read_text(encoding="utf-8")
 
 
-def _function(code: str, place: str, name: str | None = None) -> ast.FunctionDef:
+def function_in(code: str, place: str, name: str | None = None) -> ast.FunctionDef:
     """The function of that name in the code, or the only one that there is."""
     functions = [one for one in ast.parse(code).body if isinstance(one, ast.FunctionDef)]
     fitting = [one for one in functions if name in (None, one.name)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from labsupport.commands import COMMANDS, doctor, faults, handout, notebooks
+from labsupport.commands import COMMANDS, doctor, faults, handout, notebooks, update
 from labsupport.commands.notebooks import text_of
 from labsupport.commands.requirements import ROOT
 
@@ -26,7 +26,7 @@ HANDED = [
 HANDED += ["notebooks/glossary.md", "pyproject.toml", "constraints.txt"]
 PRIVATE = ["labsupport/__pycache__/a.pyc", "notebooks/solutions/90_1_a.py", "tests/test_a.py"]
 PRIVATE += ["notebooks/pictures/a.png", "notebooks/teaching.md", "data/gallery/a.jpg", "README.md"]
-MADE = {"README.md", handout.MARK}
+MADE = {"README.md", update.MARK, update.RECORD}
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_the_handout_is_also_a_zip(course, tmp_path, monkeypatch, capsys):
     options = parser.parse_args(["--zip", "--to", str(tmp_path / "class")])
     assert handout.main(options) == 0
     assert (tmp_path / "class.zip").is_file()
-    assert "10 files" in capsys.readouterr().out
+    assert "11 files" in capsys.readouterr().out
 
 
 def test_chosen_labs_alone_are_handed_out_and_lead_nowhere_else(course, tmp_path):
