@@ -20,6 +20,7 @@ from labsupport.methods.occlusion import (
     fill_image,
     occlude,
     occlusion_map,
+    sign_changes,
 )
 from labsupport.ui import declare, figures
 
@@ -246,6 +247,21 @@ Point = tuple[int, int]  # (column, row) in a photo
 _PART_SIDE = 56  # pixels of the 224: as wide as the largest of the eyes
 
 
+# (column, row) of the left eye, the right eye and the nose in a photo
+_FACES: Mapping[str, tuple[Point, Point, Point]] = {
+    "chelsea": ((173, 115), (319, 137), (264, 243)),
+    "kitten": ((234, 154), (289, 153), (263, 177)),
+    "red_panda": ((207, 151), (261, 147), (223, 201)),
+    "gorilla": ((234, 121), (276, 123), (256, 173)),
+    "calf": ((183, 119), (327, 117), (256, 151)),
+}
+
+
+def faces() -> list[Face]:
+    """Five animals of the bundled photos."""
+    return [face(images.sample(name), *points) for name, points in _FACES.items()]
+
+
 def face(photo: torch.Tensor, left_eye: Point, right_eye: Point, nose: Point) -> Face:
     """Cut a square around the face: a little more than three times the distance of the eyes."""
     height, width = photo.shape[2:]
@@ -271,10 +287,10 @@ def faces_picture(faces: Sequence[Face]) -> Image.Image:
     )
 
 
-def part_changes(
+def part_signs(
     network: Network, faces: Sequence[Face], part: str, *, layer: str = "pool5", seed: int = 0
 ) -> torch.Tensor:
-    """What hiding a part changes in each face, clean minus hidden, (faces, features).
+    """The `sign_changes` that hiding a part brings about in each face, (faces, features).
 
     `part` is "left eye", "right eye", "nose", or "random": a place of its own in each face.
     """
@@ -283,7 +299,5 @@ def part_changes(
     for one in faces:
         spot = _part_box(random.uniform(_PART_SIDE / 2, 224 - _PART_SIDE / 2, 2))
         box = spot if part == "random" else one.boxes[part]
-        hidden = occlude(one.image, box, fill_image(network, one.image, "grey"))
-        clean, changed = network.activations(torch.cat([one.image, hidden]), [layer])[layer]
-        rows.append((clean - changed).flatten())
+        rows.append(sign_changes(network, one.image, box, layer))
     return torch.stack(rows)

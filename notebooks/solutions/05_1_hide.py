@@ -1,9 +1,9 @@
 import torch
 
 
-def hide(image, box, colour):
-    """A copy of the image with a box in one colour."""
+def hide(image, box, color):
+    """A copy of the image with a box in one color."""
     left, top, right, bottom = box
     hidden = image.clone()
-    hidden[:, top:bottom, left:right] = torch.tensor(colour)[:, None, None]
+    hidden[:, top:bottom, left:right] = torch.tensor(color)[:, None, None]
     return hidden

@@ -119,8 +119,8 @@ def test_a_part_changes_only_what_it_is_asked_for(bright):
     photo = torch.rand(1, 3, 300, 400, generator=torch.Generator().manual_seed(0))
     faces = [lab.face(photo, (150, 120), (210, 122), (180, 160)) for _ in range(2)]
     small = [lab.Face(images.resize(f.image, 16), {"nose": (0, 0, 8, 8)}) for f in faces]
-    changes = lab.part_changes(bright, small, "nose", layer="conv1")
-    map_ = changes[0].view(4, 4)
+    signs = lab.part_signs(bright, small, "nose", layer="conv1")
+    map_ = signs[0].view(4, 4)
     assert (map_[:2, :2] != 0).all()
     assert (map_[2:] == 0).all()
     assert (map_[:, 2:] == 0).all()
@@ -130,7 +130,7 @@ def test_random_places_differ_between_faces_and_repeat_with_the_seed():
     network = networks.load()
     photo = images.sample("kitten")
     faces = [lab.face(photo, (234, 154), (289, 153), (263, 177))] * 2
-    first = lab.part_changes(network, faces, "random", layer="conv1", seed=3)
+    first = lab.part_signs(network, faces, "random", layer="conv1", seed=3)
     assert not torch.equal(first[0], first[1])
-    again = lab.part_changes(network, faces, "random", layer="conv1", seed=3)
+    again = lab.part_signs(network, faces, "random", layer="conv1", seed=3)
     assert torch.equal(first, again)

@@ -1,21 +1,21 @@
-"""Lab 05: hide a part, place the windows, compare what changes; and its questions."""
+"""Lab 05: hide a part, place the windows; and its questions."""
 
 from collections.abc import Sequence
 
 import torch
 
-from labsupport.labs.exercises.draws import normal, uniform
+from labsupport.labs.exercises.draws import uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 Box = tuple[int, int, int, int]
 
 
-def _hide(image: torch.Tensor, box: Box, colour: Sequence[float]) -> torch.Tensor:
+def _hide(image: torch.Tensor, box: Box, color: Sequence[float]) -> torch.Tensor:
     left, top, right, bottom = box
     rows = torch.arange(image.shape[1])[:, None]
     columns = torch.arange(image.shape[2])[None, :]
     inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-    return torch.where(inside, torch.as_tensor(colour).view(3, 1, 1), image)
+    return torch.where(inside, torch.as_tensor(color).view(3, 1, 1), image)
 
 
 def _pictures() -> Cases:
@@ -39,31 +39,35 @@ HIDE = Exercise(
     hints=(
         "An image is (3, height, width): rows run from top to bottom, columns from left to right.",
         "Work on a copy, `image.clone()`, so that the picture itself stays as it is.",
-        "`copy[:, top:bottom, left:right] = ...`, with the colour as a tensor of shape (3, 1, 1).",
+        "`copy[:, top:bottom, left:right] = ...`, with the color as a tensor of shape (3, 1, 1).",
     ),
     mistakes={
-        "rows and columns are exchanged: the first index after the colours is the row.": (
-            lambda image, box, colour: _hide(image, (box[1], box[0], box[3], box[2]), colour)
+        "rows and columns are exchanged: the first index after the colors is the row.": (
+            lambda image, box, color: _hide(image, (box[1], box[0], box[3], box[2]), color)
         ),
         "one row and one column too many: right and bottom are one past the end.": (
-            lambda image, box, colour: _hide(
-                image, (box[0], box[1], box[2] + 1, box[3] + 1), colour
-            )
+            lambda image, box, color: _hide(image, (box[0], box[1], box[2] + 1, box[3] + 1), color)
         ),
         "everything but the box is hidden.": (
-            lambda image, box, colour: torch.where(
+            lambda image, box, color: torch.where(
                 _hide(torch.zeros_like(image), box, (1.0,) * 3) > 0,
                 image,
-                torch.as_tensor(colour).view(3, 1, 1),
+                torch.as_tensor(color).view(3, 1, 1),
             )
         ),
-        "all channels get the same number; each has a number of its own in the colour.": (
-            lambda image, box, colour: _hide(image, box, (colour[0],) * 3)
+        "all channels get the same number; each has a number of its own in the color.": (
+            lambda image, box, color: _hide(image, box, (color[0],) * 3)
         ),
         "the whole picture is hidden, not the box alone.": (
-            lambda image, _, colour: _hide(image, (0, 0, *image.shape[:0:-1]), colour)
+            lambda image, _, color: _hide(image, (0, 0, *image.shape[:0:-1]), color)
         ),
-        "the hidden part is black, whatever the colour.": (
+        "all channels get the mean of the color; each has a number of its own.": (
+            lambda image, box, color: _hide(image, box, (sum(color) / 3,) * 3)
+        ),
+        "whole columns are hidden: the box has a top and a bottom as well.": (
+            lambda image, box, color: _hide(image, (box[0], 0, box[2], image.shape[1]), color)
+        ),
+        "the hidden part is black, whatever the color.": (
             lambda image, box, _: _hide(image, box, (0.0,) * 3)
         ),
     },
@@ -131,6 +135,16 @@ POSITIONS = Exercise(
                 (first, first + window) for first in range(0, length, stride)
             ]
         ),
+        "the ends are one too small: an end is one past the last pixel.": (
+            lambda length, window, stride: [
+                (first, end - 1) for first, end in _positions(length, window, stride)
+            ]
+        ),
+        "the starts are numbered by ones: the next window begins `stride` pixels later.": (
+            lambda length, window, _: [
+                (first, min(first + window, length)) for first in range(length - window + 1)
+            ]
+        ),
         "the last window is moved back to fit; clip it instead, so that all steps are equal.": (
             lambda length, window, stride: [
                 (min(first, length - window), min(first, length - window) + window)
@@ -142,91 +156,31 @@ POSITIONS = Exercise(
 )
 
 
-def _sign_distance(changes: torch.Tensor) -> float:
-    apart = torch.pdist(changes.sign().float(), p=0)
-    return float(apart.mean() / changes.shape[1])
-
-
-def _changes() -> Cases:
-    return [
-        Case(
-            "two pictures, four features",
-            torch.tensor([[0.5, 0.0, -2.0, 1.0], [3.0, 0.0, 1.0, 0.2]]),
-            expected=0.25,
-        ),
-        Case(
-            "three pictures that agree",
-            torch.tensor([[1.0, -1.0, 0.0], [2.0, -3.0, 0.0], [0.1, -0.1, 0.0]]),
-            expected=0.0,
-        ),
-        Case("five pictures, random changes", normal(5, 40, seed=530).relu() - 0.3),
-    ]
-
-
-def _depends_on_size(function: Function) -> str | None:
-    changes = torch.tensor([[1.0, -2.0, 0.0, 3.0], [-1.0, -2.0, 1.0, 0.5]])
-    if abs(float(function(changes * 7)) - float(function(changes))) < 1e-6:
-        return None
-    return "changes that are seven times as large give another number."
-
-
-SIGN_DISTANCE = Exercise(
-    id="05.3",
-    title="How alike are two changes?",
-    minutes=10,
-    reference=_sign_distance,
-    cases=_changes,
-    tolerance=(1e-5, 1e-6),
-    hints=(
-        "`changes.sign()` holds 1, 0 or -1 for each picture and feature.",
-        "For one pair, `(signs[i] != signs[j]).float().mean()` is the share that differs.",
-        "`itertools.combinations(signs, 2)` gives each pair once; average over the pairs.",
-    ),
-    mistakes={
-        "the numbers themselves are compared, not their signs.": (
-            lambda changes: float(torch.pdist(changes, p=0).mean() / changes.shape[1])
-        ),
-        "the number of features that differ, not their share.": (
-            lambda changes: _sign_distance(changes) * changes.shape[1]
-        ),
-        "each picture is compared with itself as well.": (
-            lambda changes: _sign_distance(changes) * (len(changes) - 1) / len(changes)
-        ),
-        "the share that agrees; the distance is the share that differs.": (
-            lambda changes: 1 - _sign_distance(changes)
-        ),
-        "the sum over the pairs, not their mean.": (
-            lambda changes: _sign_distance(changes) * len(changes) * (len(changes) - 1) / 2
-        ),
-    },
-    laws={"Only signs count.": _depends_on_size},
-)
-
-EXERCISES = (HIDE, POSITIONS, SIGN_DISTANCE)
+EXERCISES = (HIDE, POSITIONS)
 
 QUESTIONS = {
     "05.q1": Question(
         "The score is a weighted sum of the pixels. Where does hiding with zeros lower it most?",
         (
-            "Where the picture is brightest.",
+            "Where the brightest pixels of the whole picture lie close together.",
             "Where the weights are largest.",
-            Right("Where weight times pixel, added up over the window, is largest."),
+            Right("Where the sum of weight times pixel is largest."),
         ),
-        why="What the score loses is exactly the sum of weight times pixel in the window.",
+        why="The score loses exactly the sum of weight times pixel over the window.",
     ),
     "05.q2": Question(
-        "A square of 32 pixels slides over the koala. What hurts the score of *koala* most?",
-        ("the tree", Right("the nose and the ear"), "the belly", "the green behind it"),
-        why="Round furry ears and the dark nose are what no other animal of the 1000 classes has.",
+        "A square of 32 pixels slides over the koala. Where does the score of *koala* fall most?",
+        ("at the tree", Right("at the face"), "at the belly", "at the leaves behind the animal"),
+        why="The face counts most. A second place is the hand in its lap.",
     ),
     "05.q3": Question(
         "The macaw's head is hidden behind a grey square. What does the network say it is?",
         ("still a macaw", Right("another bird"), "something that is no animal"),
-        why="A lorikeet: colourful feathers are left. At the edge of the head stranger things win.",
+        why="It says *lorikeet*: another bird with colorful feathers, which are still in sight.",
     ),
     "05.q4": Question(
         "Hide the nose in five faces, then a random place in each. Which changes are more alike?",
-        (Right("those of the nose"), "those of the random places", "both the same"),
-        why="At pool5 the network has features for such parts, and they work alike in all faces.",
+        (Right("those of the nose"), "those of the random places", "neither of the two"),
+        why="The signs of the features differ less for the nose than for random places.",
     ),
 }

@@ -120,8 +120,7 @@ WRONG = [
     ("05.1", hidden_in_place, "an in-place step"),
     ("05.1", lambda x, box, c: hidden_in_place(x.clone(), box, [c[0]] * 3), "number of its own"),
     ("05.2", lambda n, w, s: [(i, min(i + w, n)) for i in range(0, n, s)], "to the end"),
-    ("05.3", lambda x: 1 - torch.pdist(x.sign(), p=0).mean() / x.shape[1], "the share that agrees"),
-    ("05.3", lambda changes: torch.pdist(changes, p=1).mean().item(), "The number is not right"),
+    ("05.2", lambda n, w, s: list(range(0, n - w + s, s)), "a whole number; expected: a tuple"),
     ("06.1", without_lines, "no lines between"),
     (
         "06.1",
