@@ -226,7 +226,7 @@ def look_at_data() -> list[Finding]:
     try:
         names = bundled.names()
     except DamagedData as error:
-        return [Finding("data", str(error), "git checkout -- data")]
+        return [Finding("data", str(error), bundled.way_back(bundled.SUMS))]
     folders: dict[str, list[str]] = {}
     for name in names:
         folders.setdefault(name.partition("/")[0], []).append(name)
@@ -243,8 +243,7 @@ def bundled_folder(folder: str, names: list[str]) -> Finding:
             damaged.append(name)
     if damaged:
         words = f"damaged or missing: {', '.join(damaged[:3])}{' ...' if damaged[3:] else ''}"
-        paths = " ".join(f"data/{name}" for name in damaged[:3])
-        fix = f"git checkout -- {paths if len(damaged) < 4 else f'data/{folder}'}"
+        fix = bundled.way_back(*(damaged if len(damaged) < 4 else [folder]))
         return Finding(f"data/{folder}", words, fix)
     count = "1 file" if len(names) == 1 else f"{len(names)} files"
     return Finding(f"data/{folder}", f"{count}, {machine.in_words(size)}, as shipped")
@@ -258,7 +257,7 @@ def look_at_networks() -> list[Finding]:
         return [Finding("networks", "unknown without PyTorch", INSTALL)]
     offline = networks.offline_names()
     others = [name for name in networks.names() if name not in offline]
-    fix = "" if offline else RESTORE
+    fix = "" if offline else bundled.way_back("weights")
     findings = [Finding("networks, offline", ", ".join(offline) or "none", fix)]
     if others:
         words = f"{', '.join(others)} (downloaded on first use)"
@@ -266,7 +265,6 @@ def look_at_networks() -> list[Finding]:
     return findings
 
 
-RESTORE = "git checkout -- data/weights"
 EXAMINATIONS: tuple[Callable[[], list[Finding]], ...] = (
     look_at_python,
     look_at_packages,

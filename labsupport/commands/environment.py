@@ -107,6 +107,8 @@ def has_other_python(stamp: Stamp | None, interpreter: Interpreter, python: str 
 def install_missing(extras: Sequence[str], python: str | None, *, newest: bool) -> None:
     """Make `.venv` whole, saying first why that is needed."""
     base = Interpreter.named(python)
+    if base.system in faults.NO_PYTORCH:
+        raise Fault(faults.NO_PYTORCH[base.system] + faults.OTHER_WAYS)
     before, interpreter = Stamp.read(HOME), Interpreter.at(inside(HOME))
     print(reason(before, interpreter, extras), flush=True)
     with writable():

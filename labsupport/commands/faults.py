@@ -32,6 +32,30 @@ VENV_FAILED = (
     "{python} could not make the environment .venv: {last_words} "
     "Delete the folder .venv and start again, or name another Python with --python."
 )
+# Systems for which PyPI has no PyTorch from 2.9 on, and what to do there.
+OTHER_WAYS = (
+    "Or read the labs as pages, which an instructor makes with `render`, or work on a server that "
+    "has them."
+)
+NO_PYTORCH = {
+    "darwin-x86_64": (
+        "PyTorch's packages for Macs with an Intel processor ended with version 2.2, which is made "
+        "for NumPy 1; the workbook needs PyTorch 2.9 and NumPy 2. On a Mac with an Apple chip, "
+        "name a Python made for it: --python /opt/homebrew/bin/python3. "
+    ),
+    "win-arm64": (
+        "There are no packages of PyTorch and OpenCV for a Python for Windows on ARM. Windows 11 "
+        "can also run the Python for x86-64 from python.org; name that one: --python PATH. "
+    ),
+    "linux-musl": (
+        "PyTorch's packages for Linux need the C library glibc, and this system has musl. Use a "
+        "system or a container with glibc, such as Debian. "
+    ),
+    "32 bits": (
+        "This Python has 32 bits, and PyTorch has packages for 64 bits alone. On a 64-bit system, "
+        "install a 64-bit Python and name it: --python PATH. "
+    ),
+}
 NO_NETWORK = (
     "The packages cannot be downloaded: no package index answered (pip: {reason}). Connect this "
     "computer to the network and start again; what is already there is kept. Behind a proxy, set "

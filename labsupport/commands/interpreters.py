@@ -17,19 +17,24 @@ from labsupport.commands.requirements import ROOT, Requirement, order, unmet, wa
 
 # Understood by any Python 3, so that one that is too old can still say how old it is.
 QUESTION = """
-import importlib.util, json, sys
+import importlib.util, json, platform, struct, sys, sysconfig
 there = all(importlib.util.find_spec(name) for name in ("venv", "ensurepip"))
-print(json.dumps({"version": "%d.%d.%d" % sys.version_info[:3], "venv": there}))
+kind = "musl" if "musl" in str(sysconfig.get_config_var("HOST_GNU_TYPE")) else platform.machine()
+kind = sysconfig.get_platform() if sys.platform == "win32" else sys.platform + "-" + kind
+kind = kind if struct.calcsize("P") == 8 else "32 bits"
+print(json.dumps({"version": "%d.%d.%d" % sys.version_info[:3], "venv": there, "system": kind}))
 """
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that starts, its version, and whether it can make environments."""
+    """A Python that starts, its version, whether it can make environments, and for which system it
+    is, such as linux-x86_64, linux-musl, darwin-arm64, win-arm64 or 32 bits."""
 
     path: Path
     version: str
     can_make_environments: bool
+    system: str = ""
 
     @classmethod
     def at(cls, path: Path | str) -> Interpreter | None:
@@ -41,7 +46,7 @@ class Interpreter:
             facts = json.loads(reply.stdout)
         except (OSError, ValueError, subprocess.SubprocessError):
             return None
-        return cls(Path(path), facts["version"], facts["venv"])
+        return cls(Path(path), facts["version"], facts["venv"], facts["system"])
 
     @classmethod
     def named(cls, name: str | None = None) -> Interpreter:

@@ -190,7 +190,7 @@ def _step(path: str, old: str, source: Path, target: Path, handed: Handed) -> li
     if not (target / here).is_file():
         return [Step(path, "new")]
     mine, was = (target / here).read_bytes(), handed.files.get(old)
-    if here == path and (mine == new or digest(new) == was):
+    if here == path and (mine == new or (digest(new) == was and not path.startswith("data/"))):
         return []  # the same, or the student's own version and nothing newer
     if path == SUMS:
         new = _all_sums(new, mine, target)

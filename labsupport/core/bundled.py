@@ -7,6 +7,7 @@ strange picture.
 
 import hashlib
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,9 +17,10 @@ SUMS = "SHA256SUMS"
 
 
 def folder() -> Path:
-    """The folder of the bundled data: `$LABS_DATA`, or `data` beside the package."""
+    """The folder of the bundled data: `$LABS_DATA`, or `data` in the package or beside it."""
     chosen = os.environ.get("LABS_DATA")
-    return Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "data"
+    inside = Path(__file__).resolve().parents[1] / "data"  # where a wheel has put it
+    return Path(chosen or (inside if inside.is_dir() else inside.parents[1] / "data"))
 
 
 def path(name: str) -> Path:
@@ -41,12 +43,14 @@ def path(name: str) -> Path:
         digest = _sha256(file, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise DamagedData(
-            f"The bundled file {file} cannot be read ({error.strerror}). {_way_out(name)}"
+            f"The bundled file {file} cannot be read ({error.strerror}). "
+            f"To bring it back: {way_back(name)}"
         ) from error
     if digest != expected:
         raise DamagedData(
             f"The bundled file {file} is damaged: it is not the file that was shipped "
-            f"(its SHA-256 begins with {digest[:12]}, expected {expected[:12]}). {_way_out(name)}"
+            f"(its SHA-256 begins with {digest[:12]}, expected {expected[:12]}). "
+            f"To bring it back: {way_back(name)}"
         )
     return file
 
@@ -63,7 +67,7 @@ def _all_listed() -> dict[str, str]:
     except (OSError, ValueError) as error:
         raise DamagedData(
             f"The list of bundled files, {sums}, cannot be read. If LABS_DATA is set, it must "
-            f"name the workbook's data folder. {_way_out(SUMS)}"
+            f"name the workbook's data folder. To bring it back: {way_back(SUMS)}"
         ) from error
 
 
@@ -79,8 +83,20 @@ def _sha256(file: Path, _size: int, _mtime: int) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _way_out(name: str) -> str:
+def way_back(*names: str) -> str:
+    """What to do to have these files as they were shipped; it depends on where they lie.
+
+    >>> way_back("photos", "weights").count("data/")
+    2
+    """
+    place = folder()
+    if os.environ.get("LABS_DATA"):
+        return f"copy {', '.join(names)} from the workbook's own folder data to {place} (LABS_DATA)"
+    if place.parent.name == "labsupport":
+        return f"{sys.executable} -m pip install --force-reinstall --no-deps FILE.whl"
+    if (place.parent / ".git").exists():
+        return " ".join(["git checkout --", *(f"data/{name}" for name in names)])
     return (
-        f"To bring it back, type in the project's folder: git checkout -- data/{name} "
-        "(without git: download the project again)."
+        f"python3 -m labsupport update FROM, where FROM is the zip file or a new copy of what you "
+        f"were given (it brings {', '.join(f'data/{name}' for name in names)})"
     )

@@ -21,7 +21,7 @@ name_of = lambda lack: re.split("[<>=!]", lack)[0]
 with open(os.environ["STAND_IN_PLAN"] + ".calls", "a") as calls:
     calls.write(json.dumps(words) + "\\n")
 if words[0] == "-c":
-    print(json.dumps({"version": plan["version"], "venv": plan["venv"]}))
+    print(json.dumps({"version": plan["version"], "venv": plan["venv"], "system": plan["system"]}))
 elif words[:2] == ["-m", "venv"]:
     home = pathlib.Path(words[2])
     if plan.get("venv_words"):
@@ -64,6 +64,7 @@ class Workbook:
         self.plan: dict[str, object] = {
             "version": "3.12.4",
             "venv": True,
+            "system": "linux-x86_64",
             "lacking": [str(one) for one in wanted("test")],
             "pip": [],
         }

@@ -104,9 +104,28 @@ def test_data_as_shipped_is_well_and_a_damaged_file_is_named_with_its_fix(data: 
     (data / name).write_bytes(b"something else")
     (weights,) = doctor.look_at_data()
     assert name in weights.words
-    assert weights.fix == f"git checkout -- data/{name}"
+    assert weights.fix == bundled.way_back(name)
     (data / "SHA256SUMS").unlink()
     assert doctor.look_at_data()[0].fix
+
+
+@pytest.mark.parametrize(
+    ("place", "git", "words"),
+    [
+        ("course/data", True, "git checkout -- data/weights/a data/weights/b"),
+        ("class/data", False, "python3 -m labsupport update FROM"),
+        ("site-packages/labsupport/data", False, "-m pip install --force-reinstall --no-deps"),
+    ],
+)
+def test_the_fix_for_damaged_data_fits_the_place(place, git, words, tmp_path, monkeypatch):
+    if git:
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).with_name(".git").touch()
+    monkeypatch.delenv("LABS_DATA", raising=False)
+    monkeypatch.setattr(bundled, "folder", lambda: tmp_path / place)
+    assert words in bundled.way_back("weights/a", "weights/b")
+    monkeypatch.setenv("LABS_DATA", "/shared")
+    assert bundled.way_back("weights/a").startswith("copy weights/a from the workbook's own")
 
 
 @pytest.mark.parametrize("there", [True, False])

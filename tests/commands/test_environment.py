@@ -1,6 +1,7 @@
 """From nothing, half done or outdated: `.venv` ends whole, or a sentence says why not."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from labsupport.commands import environment, installation, interpreters
+from labsupport.commands import environment, faults, installation, interpreters
 from labsupport.commands.environment import ready
 from labsupport.commands.faults import Fault
 
@@ -181,6 +182,28 @@ def test_what_cannot_be_installed_is_said_and_stays_unfinished(workbook, plan, p
     with pytest.raises(Fault, match=words):
         ready(python=python or str(workbook.python))
     assert workbook.stamp is None or not workbook.stamp.finished
+
+
+@pytest.mark.parametrize(
+    ("system", "words"),
+    [
+        ("darwin-x86_64", "Intel processor ended with version 2.2"),
+        ("win-arm64", "no packages of PyTorch and OpenCV for a Python for Windows on ARM"),
+        ("linux-musl", "this system has musl"),
+        ("32 bits", "64-bit Python"),
+    ],
+)
+def test_a_system_without_pytorch_is_told_the_way_out_before_anything_is_made(
+    workbook, system, words
+):
+    workbook.set(system=system)
+    with pytest.raises(Fault, match=re.escape(words)) as told:
+        ready()
+    assert str(told.value).endswith(faults.OTHER_WAYS)
+    assert not workbook.home.exists()
+    assert workbook.calls("-m", "venv") == workbook.calls("-m", "pip") == []
+    workbook.set(lacking=[])  # where all is there, however it came there, it is used
+    assert ready() == workbook.python
 
 
 def test_the_disk_is_too_full_to_begin(workbook, monkeypatch):

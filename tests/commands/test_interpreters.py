@@ -1,5 +1,6 @@
 """Which Python, and how a command becomes another program on each system."""
 
+import json
 import os
 import shutil
 import sys
@@ -17,6 +18,33 @@ def test_this_very_interpreter_is_understood():
     assert found.version == "{}.{}.{}".format(*sys.version_info[:3])
     assert found.feature_version == "{}.{}".format(*sys.version_info[:2])
     assert found.lacking("test") == []
+
+
+@pytest.mark.parametrize(
+    ("platform", "machine", "build", "libc", "size", "system"),
+    [
+        ("linux", "x86_64", "linux-x86_64", "x86_64-pc-linux-gnu", 8, "linux-x86_64"),
+        ("linux", "aarch64", "linux-aarch64", "aarch64-unknown-linux-gnu", 8, "linux-aarch64"),
+        ("linux", "x86_64", "linux-x86_64", "x86_64-alpine-linux-musl", 8, "linux-musl"),
+        ("linux", "i686", "linux-i686", "i686-pc-linux-gnu", 4, "32 bits"),
+        ("darwin", "arm64", "macosx-11.0-universal2", "", 8, "darwin-arm64"),
+        ("darwin", "x86_64", "macosx-10.13-universal2", "", 8, "darwin-x86_64"),
+        ("win32", "AMD64", "win-amd64", None, 8, "win-amd64"),
+        ("win32", "ARM64", "win-arm64", None, 8, "win-arm64"),
+        ("win32", "ARM64", "win-amd64", None, 8, "win-amd64"),  # x86-64 emulated on ARM
+        ("win32", "AMD64", "win32", None, 4, "32 bits"),
+    ],
+)
+def test_each_system_has_its_name(
+    platform, machine, build, libc, size, system, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("sysconfig.get_platform", lambda: build)
+    monkeypatch.setattr("sysconfig.get_config_var", lambda name: libc)
+    monkeypatch.setattr("struct.calcsize", lambda kind: size)
+    exec(interpreters.QUESTION, {})
+    assert json.loads(capsys.readouterr().out)["system"] == system
 
 
 def test_what_is_no_python_is_no_interpreter_and_one_that_cannot_answer_lacks_all(workbook):

@@ -295,6 +295,13 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(newer, student, capsys):
     assert told.splitlines()[:-1] == capsys.readouterr().out.splitlines()[:-1]
 
 
+def test_damaged_data_come_back_also_from_the_same_version(student, tmp_path):
+    same = published(tmp_path / "same")
+    (student / "data/README.md").write_text("damaged")
+    updated(same, student)
+    assert (student / "data/README.md").read_text() == "words"
+
+
 def test_labs_that_the_newer_one_lacks_stay_with_their_modules_and_data(newer, student):
     (newer / "labsupport/labs/lab91_other.py").write_text("C = 1")
     (newer / "labsupport/labs/lab90_template.py").unlink()

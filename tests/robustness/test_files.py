@@ -198,7 +198,7 @@ def test_damaged_and_missing_data_are_refused_and_told_how_to_bring_back(
 ):
     file = own_data / name
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(DamagedData, match=f"git checkout -- data/{name}"):
+    with pytest.raises(DamagedData, match=f"To bring it back: copy {name} from"):
         load()
     file.unlink()
     with pytest.raises(DamagedData, match="cannot be read"):
