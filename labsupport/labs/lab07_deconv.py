@@ -21,7 +21,7 @@ from labsupport.core.network.rules import RULES, relu
 from labsupport.core.streams import Images, image_of
 from labsupport.labs.lab02_patches import cut_around, field_side
 from labsupport.methods import backprop, faithfulness
-from labsupport.methods.backprop import Attribution, Gradient, Randomization, SmoothFrame
+from labsupport.methods.backprop import Attribution, Gradient, Randomization
 from labsupport.methods.faithfulness import PixelCurve
 from labsupport.methods.occlusion import fill_image, occlusion_map
 from labsupport.methods.patches import TopPatches
@@ -249,29 +249,17 @@ def rules_panel(
     target, answer = first.targets[0], float(first.scores[0])
     if not bool(first.values.any()):
         return picture, f"{target}: it answers {answer:.2f}, and no pixel can change that."
-    counted = {rule: one.values[0].any(0).float() for rule, one in gradients.items()}
-    shares = [f"{rule} {float(some.mean()):.0%}" for rule, some in counted.items()]
+    shares = [f"{rule} {half_share(one.values[0]):.1%}" for rule, one in gradients.items()]
     return picture, (
-        f"{target}: it answers {answer:.2f}. Pixels that count, of all: {', '.join(shares)}. "
-        f"The gradient passes {ink.counted(first.relus, 'ReLU')}."
+        f"{target}: it answers {answer:.2f}. Half of the gradient lies in these shares of the "
+        f"pixels: {', '.join(shares)}. It passes {ink.counted(first.relus, 'ReLU')}."
     )
 
 
-def fields_picture(
-    network: Network, image: torch.Tensor, units: Sequence[tuple[str, int]]
-) -> Image.Image:
-    """For (layer, channel) after (layer, channel): what its strongest neuron sees of an image, in
-    a white box, and below it the neuron's signed gradient."""
-    seen, drawn = [], []
-    for layer, channel in units:
-        place = strongest(network, image, layer, channel)
-        box = receptive_box(network, layer, place, (image.shape[2], image.shape[3]))
-        gradient = backprop.gradient(network, image, (layer, channel, place))
-        seen.append(figures.boxes(image, [box]))
-        drawn.append(gradient_image(gradient.values[0], "signed"))
-    titles = [f"{layer}, channel {channel}" for layer, channel in units]
-    upper = figures.side_by_side(seen, titles)
-    return figures.side_by_side([upper, figures.side_by_side(drawn)], columns=1, gap=8)
+def half_share(values: torch.Tensor) -> float:
+    """The smallest share of the pixels that holds half of the magnitude of a gradient (3, H, W)."""
+    sizes = values.abs().amax(0).flatten().sort(descending=True).values
+    return (int((sizes.cumsum(0) < sizes.sum() / 2).sum()) + 1) / sizes.numel()
 
 
 # What units look for
@@ -364,45 +352,6 @@ def zeiler_figure(
     )
 
 
-# SmoothGrad, live
-
-
-@dataclass(frozen=True)
-class SmoothView(Beside[SmoothFrame]):
-    """A frame of SmoothGrad, the image, and the gradient without noise."""
-
-    image: torch.Tensor
-    plain: Gradient
-
-
-def _draw_smooth(
-    shown: SmoothView, view: str = declare.choice(VIEWS, "magnitude")
-) -> tuple[Image.Image, str]:
-    smooth = shown.frame.gradient
-    plain, mean = (gradient_image(one.values[0], view) for one in (shown.plain, smooth))
-    count = shown.frame.samples
-    titles = ["image", "its gradient", "a noisy copy", f"mean of {count} noisy ones"]
-    row = _row([shown.image, plain, shown.frame.noisy, mean], titles, 2)
-    return row, f"{smooth.targets[0]}, {smooth.rule}: the mean of {count} gradients."
-
-
-@declare.live("SmoothGrad", draw=_draw_smooth)
-def smooth_panel(
-    image: torch.Tensor = declare.photo("giant_panda"),
-    network: Network = declare.network_of(),
-    target: int | None = declare.class_of("network"),
-    rule: str = declare.choice(RULES),
-    noise: float = declare.real(0.15, 0.0, 0.5, label="noise, of the range"),
-    samples: int = declare.whole(16, 2, 64, step=2, label="noisy copies"),
-) -> Iterator[SmoothView]:
-    """The mean over noisy copies as it grows: any picture, class and rule."""
-    seen, chosen = declare.seen_and_class(image, network, target)
-    plain = backprop.gradient(network, seen, chosen, rule=rule)
-    settings: dict[str, Any] = {"rule": rule, "noise": noise, "samples": samples}
-    for frame in backprop.smooth_gradient.frames(network, seen, chosen, **settings):
-        yield SmoothView(frame, seen, plain)
-
-
 # Integrated gradients
 
 
@@ -458,22 +407,28 @@ class CascadeView(Beside[Randomization]):
 
 def _draw_cascade(
     shown: CascadeView,
+    share: float = declare.real(1.0, 0.0, 1.0, step=0.02, label="layers that are random"),
     view: str = declare.choice(VIEWS, "magnitude"),
     measure: str = declare.choice(
         {"rank correlation": "rank_correlation", "structure (SSIM)": "ssim"}
     ),
 ) -> tuple[Image.Image, str]:
-    last = shown.frame
-    drawn = [gradient_image(one.values[0], view) for one in last.gradients.values()]
-    row = _row(drawn, list(last.gradients), None)
-    picture = figures.side_by_side([row, similarity_strips(shown, measure)], columns=1)
-    numbers = getattr(last, measure)
-    said = ", ".join(f"{rule} {value:.2f}" for rule, value in numbers.items())
-    where = (
-        f"random down to {last.layer} ({ink.counted(last.count, 'layer')})"
-        if last.layer
-        else "as learned"
+    learned, step = (
+        shown.steps[0],
+        shown.steps[min(round(share * shown.total), len(shown.steps) - 1)],
     )
+    drawn = [
+        figures.mosaic(gradient_image(one.values[0], view), gap=0)
+        for side in (learned, step)
+        for one in side.gradients.values()
+    ]
+    rules = list(step.gradients)
+    now = ink.counted(step.count, "random layer")
+    titles = [*(f"{rule}, learned" for rule in rules), *(f"{rule}, {now}" for rule in rules)]
+    strips = similarity_strips(shown, measure, step)
+    picture = figures.side_by_side([_row(drawn, titles, len(rules)), strips], columns=1)
+    said = ", ".join(f"{rule} {value:.2f}" for rule, value in getattr(step, measure).items())
+    where = f"Random down to {step.layer}, {now}" if step.layer else "As learned"
     return picture, f"{where}. How like the learned network's: {said}."
 
 
@@ -498,54 +453,23 @@ def cascade_panel(
         yield CascadeView(step, steps, len(layers))
 
 
-def similarity_strips(shown: CascadeView, measure: str = "rank_correlation") -> Image.Image:
+def similarity_strips(shown: CascadeView, measure: str, step: Randomization) -> Image.Image:
     """For each rule a strip with a field for each number of random layers: yellow where the
     picture is that of the learned network, dark where nothing of it is left, grey where it is not
-    known yet.
+    known yet. Beside it stands the number of one step.
 
     Drawn in a few milliseconds, so that the panel answers while it works.
     """
-    last = getattr(shown.frame, measure)
-    fields = np.full((len(last), 1, shown.total + 1), np.nan)
-    for place, step in enumerate(shown.steps):
-        fields[:, 0, place] = list(getattr(step, measure).values())
+    numbers = getattr(step, measure)
+    fields = np.full((len(numbers), 1, shown.total + 1), np.nan)
+    for place, one in enumerate(shown.steps):
+        fields[:, 0, place] = list(getattr(one, measure).values())
     return figures.mosaic(
         [figures.paint(row, limits=(0.0, 1.0)) for row in fields],
         columns=1,
         gap=4,
         enlarge=23,
-        rows=list(last),
-        values=[f"{value:.2f}" for value in last.values()],
-    )
-
-
-def similarity_picture(steps: Sequence[Randomization]) -> Image.Image:
-    """How like the learned network's pictures are, rule by rule, the more layers are random."""
-    lines = {rule: [one.rank_correlation[rule] for one in steps] for rule in steps[0].gradients}
-    return figures.curve(
-        lines,
-        across="layers that are random, from the top",
-        up="rank correlation",
-        size=(704, 300),
-        limits=(0.0, 1.05),
-        points=True,
-    )
-
-
-def cascade_rows(steps: Sequence[Randomization], counts: Sequence[int]) -> Image.Image:
-    """A row of pictures for each rule, a column for each of these numbers of random layers."""
-    chosen = [steps[count] for count in counts]
-    titles = [one.layer or "learned" for one in chosen]
-    tiles = [
-        figures.mosaic(gradient_image(one.gradients[rule].values[0], "magnitude"), gap=0).reduce(2)
-        for rule in steps[0].gradients
-        for one in chosen
-    ]
-    return figures.mosaic(
-        tiles,
-        columns=len(chosen),
-        titles=titles * len(steps[0].gradients),
-        rows=list(steps[0].gradients),
+        rows=[f"{rule} {value:.2f}" for rule, value in numbers.items()],
     )
 
 
