@@ -33,11 +33,11 @@ TABLE = """
 4.2 the Deep Visualization Toolbox: live activations, and one unit by deconv and by ascent
     06_activations: warm-up-panel topic-3-panel topic-2-panel topic-4-panel
 5.1 one-hot gradient of any neuron, back to the image
-    07_deconv ? q1: warm-up-panel topic-1-by-hand topic-1-look
+    07_deconv ? q1: warm-up-panel topic-1-by-hand
 5.2 three rules at a ReLU, with the small numeric example
-    07_deconv: topic-2-panel toy-by-hand topic-2-look
+    07_deconv: topic-2-panel small-by-hand topic-2-look
 5.3 guided backprop of a unit's ten best patches, beside the crops
-    07_deconv: warm-up-panel springenberg
+    07_deconv: warm-up-panel zeiler
 5.4 arbitrary neurons, layer 1 to 5
     07_deconv: warm-up-panel zeiler
 6.1 an image that maximizes a class's score, with L2

@@ -1,4 +1,4 @@
-"""Lab 07: the three rules, the way back through a max-pool, integrated gradients; questions."""
+"""Lab 07: the three rules, integrated gradients; questions."""
 
 from collections.abc import Callable
 
@@ -72,78 +72,6 @@ RELU_BACKWARD = Exercise(
 )
 
 
-def _unpool(values: torch.Tensor, switches: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    empty = torch.zeros(size[0] * size[1])
-    return empty.index_add(0, switches.flatten(), values.flatten()).view(size)
-
-
-def _pools() -> Cases:
-    values, switches = torch.tensor([[9.0, 8.0]]), torch.tensor([[3, 5]])
-    there = torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 8.0]])
-    twice = torch.tensor([[2.0, 3.0]]), torch.tensor([[1, 1]])
-    maps = uniform(1, 1, 6, 8, seed=720)
-    pooled, places = torch.nn.functional.max_pool2d(maps, 2, return_indices=True)
-    overlapping = torch.nn.functional.max_pool2d(maps, 3, 2, return_indices=True)
-    return [
-        Case("two values in two rows", values, switches, (2, 3), expected=there),
-        Case(
-            "two windows that share their maximum",
-            *twice,
-            (1, 3),
-            expected=torch.tensor([[0.0, 5, 0]]),
-        ),
-        Case("windows of 2 x 2", pooled[0, 0], places[0, 0], (6, 8)),
-        Case("windows that overlap", *(part[0, 0] for part in overlapping), (6, 8)),
-    ]
-
-
-def _loses_something(function: Function) -> str | None:
-    maps = uniform(1, 1, 7, 9, seed=730)
-    values, places = torch.nn.functional.max_pool2d(maps, 3, 2, return_indices=True)
-    placed = function(values[0, 0], places[0, 0], (7, 9))
-    if abs(float(placed.sum()) - float(values.sum())) < 1e-4:
-        return None
-    return f"{float(values.sum()):.3f} came from above, {float(placed.sum()):.3f} is below."
-
-
-UNPOOL = Exercise(
-    id="07.2",
-    title="Unpool",
-    minutes=8,
-    reference=_unpool,
-    cases=_pools,
-    hints=(
-        "Begin with `torch.zeros(size)`, and place one value after the other.",
-        "Place p of a map that is `width` wide lies in row `p // width`, column `p % width`.",
-        "`placed.view(-1)` is the same map as one long row; add with `+=`.",
-    ),
-    mistakes={
-        "a value replaces the one before it; where windows overlap, values add up.": (
-            lambda values, switches, size: (
-                torch.zeros(size[0] * size[1])
-                .index_put((switches.flatten(),), values.flatten())
-                .view(size)
-            )
-        ),
-        "places are counted column by column; they go row by row.": (
-            lambda values, switches, size: (
-                torch.zeros(size[0] * size[1])
-                .index_add(
-                    0,
-                    switches.flatten() % size[0] * size[1] + switches.flatten() // size[0],
-                    values.flatten(),
-                )
-                .view(size)
-            )
-        ),
-        "every pixel of a map gets the mean of all values; the switches are not used.": (
-            lambda values, _switches, size: values.mean().expand(size).clone()
-        ),
-    },
-    laws={"What comes from above is all there below, no more and no less.": _loses_something},
-)
-
-
 def squared(image: torch.Tensor) -> torch.Tensor:
     """The gradient of the sum of x cubed."""
     return 3 * image**2
@@ -183,7 +111,7 @@ def _does_not_add_up(function: Function) -> str | None:
 
 
 INTEGRATE = Exercise(
-    id="07.3",
+    id="07.2",
     title="Integrate the gradient",
     minutes=10,
     reference=_integrate,
@@ -227,48 +155,43 @@ INTEGRATE = Exercise(
     laws={"The attributions add up to the change of the value.": _does_not_add_up},
 )
 
-EXERCISES = (RELU_BACKWARD, UNPOOL, INTEGRATE)
+EXERCISES = (RELU_BACKWARD, INTEGRATE)
 
 QUESTIONS = {
     "07.q1": Question(
         "How can we compute the gradient of any arbitrary neuron with respect to the image?",
         (
-            "Train a second network that predicts it.",
-            Right("Set its layer's gradient to zeros with a one at the neuron, and backpropagate."),
-            "It cannot be done: only the loss has a gradient.",
+            "Train a second network that predicts from the pixels how strongly the neuron responds.",
+            Right("Set a gradient of one at the neuron and zero elsewhere, and backpropagate."),
+            "It cannot be done, because only the loss has a gradient.",
         ),
         why="Backprop multiplies a layer's gradient by the derivatives below it. With a one at the "
-        "neuron and zeros elsewhere, what arrives is the gradient of the neuron itself.",
+        "neuron and zeros elsewhere, the gradient of the neuron itself arrives at the pixels.",
     ),
     "07.q2": Question(
         "Into a ReLU came f = -5, and R' = 3 arrives from above. Which rule lets the 3 through?",
-        ("backprop", Right("deconvnet"), "guided"),
-        why="It looks only at what arrives. The other two want f > 0 as well.",
+        ("backprop", Right("deconvnet"), "guided backprop"),
+        why="The deconvnet looks only at what arrives. The other two rules want f > 0 as well.",
     ),
     "07.q3": Question(
-        "The same neuron, the same picture: which rule's picture will be the cleanest?",
-        ("backprop", "deconvnet", Right("guided")),
-        why="Only what is switched on *and* speaks for the neuron passes a ReLU; nothing cancels.",
-    ),
-    "07.q4": Question(
         "A max-pool keeps one value of each window. Where does the deconvnet put what comes back?",
         (
             "Into all pixels of the window, in equal parts.",
             "Into the middle of the window.",
             Right("Where the maximum was on the way up."),
         ),
-        why="The switches say where. So the picture depends on the image although the deconvnet's "
-        "ReLUs do not look at it.",
+        why="Switches record the place on the way up. So the picture depends on the image although "
+        "the deconvnet's ReLUs do not look at it.",
     ),
-    "07.q5": Question(
+    "07.q4": Question(
         "A pixel is as black as the baseline. What do integrated gradients say that it adds?",
         (Right("nothing"), "that depends on the class", "its gradient at the image"),
         why="The gradient is multiplied by image minus baseline, which is zero there. From a black "
         "baseline, a panda's black ears count for nothing.",
     ),
-    "07.q6": Question(
-        "All weights above fire6 become random. Whose picture hardly changes?",
-        ("that of backprop", Right("that of guided backprop"), "both change completely"),
-        why="It shows the edges that the lower layers find, whatever is made of them above.",
+    "07.q5": Question(
+        "All layers above fire6 become random. Whose picture hardly changes?",
+        ("that of backprop", Right("that of guided backprop"), "both pictures change completely"),
+        why="It shows the edges that the lower layers find, whatever the layers above do with them.",
     ),
 }

@@ -49,13 +49,6 @@ def without_lines(maps, columns):
     return sheet
 
 
-def replaces(values, switches, size):
-    placed = torch.zeros(size)
-    for value, place in zip(values.flatten(), switches.flatten(), strict=True):
-        placed[place // size[1], place % size[1]] = value
-    return placed
-
-
 def unclamped(one, other):
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
@@ -135,8 +128,7 @@ WRONG = [
         "only units that came on",
     ),
     ("07.1", lambda f, above, rule: above * (f > 0), "as plain backprop"),
-    ("07.2", replaces, "replaces the one before"),
-    ("07.3", lambda gradient, image, start, steps: gradient(image) * (image - start), "alone"),
+    ("07.2", lambda gradient, image, start, steps: gradient(image) * (image - start), "alone"),
     (
         "08.1",
         lambda x, gradient, rate, decay: x.add_(rate * (gradient - 2 * decay * x)),
