@@ -88,7 +88,6 @@ def panels(photos):
         "06 unit": lambda: lab06.unit_panel(photos, "koala", layer="fire8", unit=491),
         "07 rules": lambda: lab07.rules_panel("koala"),
         "07 sums": lambda: lab07.integrated_panel("koala"),
-        "07 smooth": lambda: lab07.smooth_panel("koala"),
         "07 forgetting": lambda: lab07.cascade_panel("koala"),
         "07 believed": lambda: lab07.judge_panel("koala"),
         "08 class": lambda: lab08.class_panel(target="", steps=20),
