@@ -29,8 +29,8 @@ from labsupport.ui import declare, figures, ink
 from labsupport.ui.control import Control, Step
 
 VIEWS = {
-    "colours, zero is grey": "colours",
-    "signed, summed over the colours": "signed",
+    "colors, zero is gray": "colours",
+    "signed, summed over the colors": "signed",
     "magnitude": "magnitude",
 }
 RULE_WORDS = {
@@ -330,7 +330,7 @@ def _cut(pixels: torch.Tensor, box: Box, side: int, most: int) -> torch.Tensor:
 GREY_WORDS = (
     ("light: more light here would raise the unit", (225, 225, 225)),
     ("dark: less light would", (60, 60, 60)),
-    ("middle grey: nothing changes", (128, 128, 128)),
+    ("middle gray: nothing changes", (128, 128, 128)),
 )
 
 
@@ -355,7 +355,7 @@ def zeiler_figure(
 # Integrated gradients
 
 
-BASELINES = {"black": "black", "the mean colour": "mean", "white": "white", "a blur": "blur"}
+BASELINES = {"black": "black", "the mean color": "mean", "white": "white", "a blur": "blur"}
 
 
 def _integrate(
@@ -502,7 +502,7 @@ def maps_of(
         "occlusion": occluded,
         "Grad-CAM": lambda: backprop.grad_cam(*asked).values[0],
         "random": lambda: controls["random"],
-        "the centre": lambda: controls["centre"],
+        "the center": lambda: controls["centre"],
     }
 
 
@@ -572,7 +572,7 @@ def judge_panel(
     network: Network = declare.network_of(),
     target: int | None = declare.class_of("network"),
 ) -> Iterator[JudgedMaps]:
-    """Six methods' maps, a random one and the centre: the pixels that each holds highest are taken
+    """Six methods' maps, a random one and the center: the pixels that each holds highest are taken
     out of the picture, or brought into a blurred one."""
     return judged_maps(network, *declare.seen_and_class(image, network, target))
 

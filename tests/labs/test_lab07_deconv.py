@@ -230,7 +230,7 @@ def judged(brightest):
 
 def test_all_maps_are_there_before_the_first_is_judged(judged, brightest):
     names = list(lab.maps_of(brightest, spot(2, 5), 0))
-    assert names[-2:] == ["random", "the centre"]
+    assert names[-2:] == ["random", "the center"]
     assert [one.progress for one in judged] == pytest.approx([(n + 1) / 24 for n in range(24)])
     assert list(judged[7].maps) == names
     assert not any(judged[7].curves.values())
