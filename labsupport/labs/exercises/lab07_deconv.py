@@ -161,7 +161,7 @@ QUESTIONS = {
     "07.q1": Question(
         "How can we compute the gradient of any arbitrary neuron with respect to the image?",
         (
-            "Train a second network that predicts from the pixels how strongly the neuron responds.",
+            "Train a second network that predicts from the pixels how the neuron responds.",
             Right("Set a gradient of one at the neuron and zero elsewhere, and backpropagate."),
             "It cannot be done, because only the loss has a gradient.",
         ),
@@ -192,6 +192,6 @@ QUESTIONS = {
     "07.q5": Question(
         "All layers above fire6 become random. Whose picture hardly changes?",
         ("that of backprop", Right("that of guided backprop"), "both pictures change completely"),
-        why="It shows the edges that the lower layers find, whatever the layers above do with them.",
+        why="It shows the edges that the lower layers find, whatever the layers above do.",
     ),
 }
