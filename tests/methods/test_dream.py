@@ -12,6 +12,7 @@ import torch
 import toys
 from torch import nn
 
+from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.methods import dream as d
 from labsupport.methods.dream.octaves import laplacian_pyramid
@@ -245,6 +246,18 @@ def test_bands_add_up_make_every_frequency_count_and_move_by_the_rate():
     torch.testing.assert_close(plain, expected)
     along = [float((one * coarse).mean()) / float(one.std()) for one in (even, plain)]
     assert along[0] > 4 * abs(along[1])
+
+
+def test_in_bands_no_colour_burns_out_at_an_early_layer(squeezenet):
+    """Steps along the bands alone would clip a quarter of all values here, and double the colour
+    that the photograph has."""
+    photo = images.resize(images.sample("china"), (107, 160))
+    dreamed = d.dream(squeezenet, photo, "fire2", recipe=d.VIVID).image
+    clipped = ((dreamed < 0.004) | (dreamed > 0.996)).float().mean()
+    colour = [float((one.amax(1) - one.amin(1)).mean()) for one in (photo, dreamed)]
+    assert clipped < 0.05
+    assert colour[1] < 2.2 * colour[0]
+
 
 
 def value_and_gradient(network, objective, image):

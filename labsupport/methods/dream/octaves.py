@@ -87,7 +87,7 @@ def _read_at(images: Tensor, places: Tensor, axis: int) -> Tensor:
     return torch.lerp(first, second, share if axis == 3 else share[:, None])
 
 
-# A step in which coarse and fine detail count alike: dreams without grain
+# A step in which coarse and fine detail count alike: dreams without grain or burnt colours
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,9 @@ class LaplacianNormalized(Optimizer):
 
     A network's gradient is mostly grain, one pixel wide. Mordvintsev's TensorFlow tutorial on
     DeepDream (2016) takes it apart into a Laplacian pyramid, normalizes each level and adds them
-    again: the colours become fields, the shapes closed. Here each level keeps the size of the
-    picture. With one level it is `Normalized`, up to rounding.
+    again: the shapes become closed. Here each level keeps the size of the picture. Colours of the
+    coarse levels count a quarter, and a pixel moves less the nearer it is to black or white:
+    without both, early layers burn to white and magenta.
     """
 
     learning_rate: float = 1.5 / 255
@@ -113,9 +114,18 @@ class LaplacianNormalized(Optimizer):
     def step(self, parameters: Tensor, gradient: Gradient, _memory: Memory) -> Update:
         if parameters.ndim != 4 or parameters.shape[1] != 3:
             raise BadSetting("LaplacianNormalized takes pictures apart: it needs Pixels()")
-        pyramid = laplacian_pyramid(gradient.values, self.levels)
-        even = torch.stack([level / _mean(level.square()).sqrt() for level in pyramid]).sum(0)
+        fine, *coarse = (
+            level / _mean(level.square()).sqrt()
+            for level in laplacian_pyramid(gradient.values, self.levels)
+        )
+        even = fine + sum(map(_paler, coarse))
+        even = even * torch.where(even > 0, 1 - parameters, parameters)
         return parameters + self.learning_rate_at(gradient.share) * (even / _mean(even.abs())), {}
+
+
+def _paler(values: Tensor) -> Tensor:
+    """Light and dark (N, 3, H, W) as they are, with a quarter of the colour."""
+    return torch.lerp(values.mean(1, keepdim=True), values, 0.25)
 
 
 def laplacian_pyramid(images: Tensor, levels: int) -> list[Tensor]:
