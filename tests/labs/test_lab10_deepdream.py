@@ -70,7 +70,6 @@ def test_every_panel_takes_the_networks_without_classes(opened, name, begins):
     live.run(limit=2)
     assert live.words.startswith("Octave 1 of 1 (240 x 160 pixels), step 1 of 2.")
     panels = (
-        lab.guided_panel("china", "flower", side=240),
         lab.contact_panel("china", iterations=2, octaves=1, side=160),
         cinema.zoom_panel("china", octaves=1, iterations=2, side=160),
     )
@@ -131,17 +130,6 @@ def test_feedback_is_told_in_words_and_curves(network, opened):
     assert f"viaduct: at first {first}, now {last}." in live.words
     assert "all dogs together: at first < 0.1 %" in live.words
     assert live.picture.width > 900
-
-
-def test_a_guided_panel_shows_the_guide_beside_the_dream(network, opened):
-    live = opened(lab.guided_panel("china", "flower", layer="fire3", side=240))
-    live.run(limit=2)
-    goal = d.Guided.by(network, "fire3", lab.fitted(images.sample("flower"), 240))
-    picture = lab.fitted(images.sample("china"), 240)
-    frames = d.dream.frames(network, picture, goal)
-    next(frames)
-    assert torch.equal(live.frame.image, next(frames).image)
-    assert live.picture.width > 2 * 240
 
 
 def test_octaves_are_a_picture_of_dreams(network, photo):

@@ -259,7 +259,6 @@ def test_in_bands_no_colour_burns_out_at_an_early_layer(squeezenet):
     assert colour[1] < 2.2 * colour[0]
 
 
-
 def value_and_gradient(network, objective, image):
     """Value and gradient of an objective."""
     moving = image.clone().requires_grad_(True)

@@ -63,7 +63,7 @@ TABLE = """
 8.2 a feedback loop, at any layer
     10_deepdream: topic-3-panel topic-3-sheet topic-3-by-hand
 8.3 a dreamed film
-    10_deepdream: topic-5-zoom topic-5-film
+    10_deepdream: topic-4-zoom topic-4-film
 9.1 content, Gram matrices, and their weighted sum with total variation
     11_style: warm-up-panel topic-3-panel content-by-hand gram-by-hand loop-by-hand
 10.1 an imperceptible perturbation, another label

@@ -1,4 +1,4 @@
-"""Lab 10: the normalized step, jitter and back, octave sizes, detail transfer; its questions."""
+"""Lab 10: the normalized step, and detail that is carried over; its questions."""
 
 from collections.abc import Callable
 
@@ -52,6 +52,10 @@ STEP = Exercise(
         "divided by the mean itself: positive and negative gradients cancel. Take abs() first.": (
             lambda image, gradient, rate: (image + rate * gradient / gradient.mean()).clamp(0, 1)
         ),
+        "divided by the length (norm) of the gradient, which grows with the number of pixels. "
+        "Divide by the mean absolute value.": (
+            lambda image, gradient, rate: (image + rate * gradient / gradient.norm()).clamp(0, 1)
+        ),
         "divided by the largest gradient: one pixel moves by rate, the others hardly.": (
             lambda image, gradient, rate: torch.add(
                 image, gradient, alpha=rate / float(gradient.abs().max())
@@ -65,145 +69,6 @@ STEP = Exercise(
 
 
 # 10.2
-
-
-def _jittered(image: Tensor, down: int, right: int, change: Callable[[Tensor], Tensor]) -> Tensor:
-    rows, columns = image.shape[-2:]
-    there = change(_rolled(image, down, right))
-    return _rolled(there, rows - down % rows, columns - right % columns)
-
-
-def _rolled(image: Tensor, down: int, right: int) -> Tensor:
-    rows = (torch.arange(image.shape[-2]) - down) % image.shape[-2]
-    columns = (torch.arange(image.shape[-1]) - right) % image.shape[-1]
-    return image[..., rows, :][..., columns]
-
-
-def _brighter_corner(image: Tensor) -> Tensor:
-    """A change that depends on the place: the upper left pixels become 1."""
-    changed = image.clone()
-    changed[..., :2, :3] = 1.0
-    return changed
-
-
-def _same(image: Tensor) -> Tensor:
-    return image.clone()
-
-
-def _jitters() -> Cases:
-    image = uniform(1, 3, 6, 8, seed=103)
-    return [
-        Case("no change: the picture comes back", image, 2, 3, _same, expected=image),
-        Case("a bright corner", image, 1, 2, _brighter_corner),
-        Case("shifted up and left", image, -2, -3, _brighter_corner),
-        Case("only down", image, 3, 0, _brighter_corner),
-    ]
-
-
-JITTER = Exercise(
-    id="10.2",
-    title="Jitter, and back",
-    minutes=5,
-    reference=_jittered,
-    cases=_jitters,
-    hints=(
-        "`torch.roll(image, (down, right), (-2, -1))` shifts; what leaves comes in opposite.",
-        "Then `change(...)` what was shifted.",
-        "Roll the result by (-down, -right): every pixel must come back to where it was.",
-    ),
-    mistakes={
-        "the picture is not shifted back.": (
-            lambda image, down, right, change: change(_rolled(image, down, right))
-        ),
-        "shifted twice in the same direction: back means the opposite sign.": (
-            lambda image, down, right, change: _rolled(
-                change(_rolled(image, down, right)), down, right
-            )
-        ),
-        "nothing is shifted before the change.": lambda image, _down, _right, change: change(image),
-        "rows and columns are exchanged: down belongs to dimension -2, right to -1.": (
-            lambda image, down, right, change: _jittered(image, right, down, change)
-        ),
-        "shifted up and left first; down and right are meant.": (
-            lambda image, down, right, change: _jittered(image, -down, -right, change)
-        ),
-        "the picture is changed, and then shifted there and back: shift before the change.": (
-            lambda image, down, right, change: _rolled(
-                _rolled(change(image), down, right), -down, right
-            )
-        ),
-    },
-)
-
-
-# 10.3
-
-
-def _sizes(height: int, width: int, octaves: int, scale: float) -> list[tuple[int, int]]:
-    if octaves == 1:
-        return [(height, width)]
-    smaller = _sizes(round(height / scale), round(width / scale), octaves - 1, scale)
-    return [*smaller, (height, width)]
-
-
-def _largest_first(height: int, width: int, octaves: int, scale: float) -> list[tuple[int, int]]:
-    return _sizes(height, width, octaves, scale)[::-1]
-
-
-def _cut(height: int, width: int, octaves: int, scale: float) -> list[tuple[int, int]]:
-    sizes = [(height, width)]
-    for _ in range(octaves - 1):
-        sizes.append((int(sizes[-1][0] / scale), int(sizes[-1][1] / scale)))
-    return sizes[::-1]
-
-
-def _shared(height: int, width: int, octaves: int, scale: float) -> list[tuple[int, int]]:
-    least = (height / scale ** (octaves - 1), width / scale ** (octaves - 1))
-    steps = [place / max(1, octaves - 1) for place in range(octaves)]
-    return [
-        (round(least[0] + step * (height - least[0])), round(least[1] + step * (width - least[1])))
-        for step in steps
-    ]
-
-
-def _size_cases() -> Cases:
-    return [
-        Case("halves", 80, 120, 3, 2.0, expected=[(20, 30), (40, 60), (80, 120)]),
-        Case("one octave", 80, 120, 1, 1.4, expected=[(80, 120)]),
-        Case("2015's scale", 320, 480, 4, 1.4),
-        Case("odd numbers", 213, 319, 5, 1.3),
-    ]
-
-
-SIZES = Exercise(
-    id="10.3",
-    title="The sizes of the octaves",
-    minutes=5,
-    reference=_sizes,
-    cases=_size_cases,
-    hints=(
-        "Begin with the picture's own size, and append smaller ones octaves - 1 times.",
-        "Each is made from the one before: `round(height / scale), round(width / scale)`.",
-        "The dream begins with the smallest: give the list in reverse.",
-    ),
-    mistakes={
-        "the largest comes first: the dream begins with the smallest.": _largest_first,
-        "the numbers are cut off; round them.": _cut,
-        "one octave too many: the picture's own size is one of them.": (
-            lambda height, width, octaves, scale: _sizes(height, width, octaves + 1, scale)
-        ),
-        "one octave is missing: the picture's own size is one of them, the last.": (
-            lambda height, width, octaves, scale: _sizes(height, width, octaves, scale)[:-1]
-        ),
-        "equal distances between the sizes; it is the ratio that is constant.": _shared,
-        "(width, height): sizes here are (height, width).": (
-            lambda height, width, octaves, scale: _sizes(width, height, octaves, scale)
-        ),
-    },
-)
-
-
-# 10.4
 
 
 def _linear(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -237,7 +102,7 @@ def _loses_sharpness(function: Function) -> str | None:
 
 
 CARRY = Exercise(
-    id="10.4",
+    id="10.2",
     title="Carry the detail over",
     minutes=8,
     reference=_carry,
@@ -274,7 +139,7 @@ CARRY = Exercise(
     laws={"Where nothing was dreamed, the larger copy stays as it is.": _loses_sharpness},
 )
 
-EXERCISES = (STEP, JITTER, SIZES, CARRY)
+EXERCISES = (STEP, CARRY)
 
 QUESTIONS = {
     "10.q1": Question(
@@ -293,7 +158,7 @@ QUESTIONS = {
             Right("creatures of several sizes, large ones too"),
             "only the time that it takes",
         ),
-        why="A neuron always sees as many pixels; in a small copy they are more of the picture.",
+        why="A unit always sees as many pixels. In a small copy they are more of the picture.",
     ),
     "10.q3": Question(
         "An early layer, or a late one: which one draws faces?",
@@ -305,15 +170,6 @@ QUESTIONS = {
         why="A layer can only draw more of what it tells apart.",
     ),
     "10.q4": Question(
-        "The guide is a flower. What comes into the picture of the pagoda?",
-        (
-            "the flower, at the place where it is in the guide",
-            Right("at each place the part that fits best there"),
-            "the flower's colours, the shapes stay",
-        ),
-        why="Each position picks its best match among all of the guide's; places are forgotten.",
-    ),
-    "10.q5": Question(
         "Dream, zoom in by 5 %, dream on what is there: what fills the middle of picture sixteen?",
         (
             "the castle, twice as near",

@@ -1,11 +1,10 @@
-"""Lab 10: dreams that are watched while they form, guided ones, and contact sheets."""
+"""Lab 10: dreams that are watched while they form, contact sheets, and films."""
 
 from labsupport.labs.lab10_deepdream.dream import (
     contact_panel,
     dream_panel,
     feedback_panel,
     fitted,
-    guided_panel,
     kept,
     octaves_picture,
     pictures,

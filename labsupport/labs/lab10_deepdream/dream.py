@@ -1,4 +1,4 @@
-"""Lab 10: dreams that are watched while they form, guided ones, and contact sheets."""
+"""Lab 10: dreams that are watched while they form, contact sheets, and the feedback loop."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +18,6 @@ from labsupport.ui import declare, figures, ink
 from labsupport.ui.controls import block_ends
 
 DOGS = range(151, 269)  # ImageNet's breeds, Chihuahua to Mexican hairless
-_GUIDE = 240  # pixels of a guide's longer side
 GRADIENT = declare.choice({"as it is (2015)": "2015", "in bands (vivid)": "vivid"})
 _RECIPES = {recipe.name: recipe for recipe in (CLASSIC, VIVID)}
 
@@ -263,25 +262,3 @@ def feedback_picture(rows: Feedback, lines: Mapping[str, torch.Tensor]) -> Image
         reach=rows.steps,
     )
     return figures.side_by_side([above, below], columns=1)
-
-
-# Guided dreams
-
-
-def _draw_guided(frame: DreamFrame, guide: torch.Tensor) -> tuple[Image.Image, str]:
-    parts = [frame.image, fitted(guide, _GUIDE)]
-    return figures.side_by_side(parts, ["the dream", "the guide"]), _so_far(frame)
-
-
-@declare.live("Guided dream", draw=_draw_guided)
-def guided_panel(
-    image: torch.Tensor = declare.photo("china", pictures, square=False),
-    guide: torch.Tensor = declare.photo("flower", pictures, square=False),
-    network: Network = declare.network_of(),
-    layer: str = declare.layer_of("network", "fire5", keep=has_map),
-    how: Mapping[str, Any] = RECIPE,
-    side: int = declare.whole(400, 240, 640, step=80, unit="px", label="longer side"),
-) -> Iterator[DreamFrame]:
-    """One picture dreamed on with the features of another."""
-    objective = dream.Guided.by(network, layer, fitted(guide, _GUIDE))
-    return dream.dream.frames(network, fitted(image, side), objective, recipe=recipe_of(**how))

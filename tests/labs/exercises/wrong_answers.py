@@ -56,18 +56,6 @@ def unclamped(one, other):
     return width * height / (sum(areas) - width * height)
 
 
-def same_way(image, down, right, change):
-    shifted = torch.roll(image, (down, right), (-2, -1))
-    return torch.roll(change(shifted), (down, right), (-2, -1))
-
-
-def cut_off(height, width, octaves, scale):
-    sizes = [(height, width)]
-    for _ in range(octaves - 1):
-        sizes.append((int(sizes[-1][0] / scale), int(sizes[-1][1] / scale)))
-    return sizes[::-1]
-
-
 def averaged(maps, style):
     own, wanted = (one.flatten(1) @ one.flatten(1).T / one.numel() for one in (maps, style))
     return (own - wanted).square().mean() / wanted.square().sum()
@@ -144,9 +132,7 @@ WRONG = [
     ("09.4", lambda one, other, w: (w[:, None, None] * (one - other) ** 2).sum(0).mean(), "length"),
     ("09.4", lambda one, other, w: (w[:, None, None] * (one - other) ** 2).norm(), "not right"),
     ("10.1", lambda x, g, rate: x.add_(rate * g / g.abs().mean()).clamp_(0, 1), "an in-place step"),
-    ("10.2", same_way, "twice in the same direction"),
-    ("10.3", cut_off, "cut off"),
-    ("10.4", lambda base, small, dreamed, resize: resize(dreamed, base.shape[2:]), "fine detail"),
+    ("10.2", lambda base, small, dreamed, resize: resize(dreamed, base.shape[2:]), "fine detail"),
     ("11.1", lambda x: torch.einsum("ihw,jhv->ij", x, x) / x.numel(), "The numbers are not right."),
     ("11.2", averaged, "The number is not right."),
     ("11.3", lambda a, b: (b - b.mean(0) + a.mean(0)).clamp(0, 1), "plain mean of the three"),
