@@ -16,6 +16,7 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.methods import style as s
 from labsupport.methods.optimize import LBFGS, Adam, Plain, gram
+from labsupport.methods.style import transfer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -390,3 +391,32 @@ def test_memory_that_runs_out_on_the_way_is_said_too(tiny, content, painted, mon
     monkeypatch.setattr(F, "conv2d", full)
     monkeypatch.setattr(torch, "conv2d", full)
     toys.assert_refused(("The largest that fits is", list, frames))
+
+
+def test_a_picture_is_looked_at_once_while_it_and_the_layers_stay(
+    tiny, content, painted, monkeypatch
+):
+    """What a panel's next control asks for again is there."""
+    asked, look = [], transfer.all_codes_of
+
+    def counting(network, layers, image):
+        asked.append(layers)
+        return look(network, layers, image)
+
+    monkeypatch.setattr(transfer, "all_codes_of", counting)
+    tiny.forget()
+
+    def losses(style, **changes):
+        recipe = dataclasses.replace(FEW, steps=1, **changes)
+        return s.stylize(tiny, content, style, recipe=recipe).losses
+
+    before = losses(painted)
+    assert asked == [("4",), ("1", "4")]
+    losses(painted, beta=0.3, tv=1.0)
+    assert len(asked) == 2, "other weights need nothing new"
+    for other in (1 - painted, painted[:, :, :18]):
+        losses(other)
+    losses(painted, style_layers={"1": 1.0})
+    assert asked[2:] == [("1", "4"), ("1", "4"), ("1",)]
+    assert losses(painted) == before, "what is kept is not changed"
+    assert len(asked) == 5

@@ -2,6 +2,7 @@
 far it is from them, layer by layer."""
 
 import contextlib
+import hashlib
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -282,7 +283,7 @@ class _Transfer:
 
     def _layer_losses(self) -> list[_LayerLoss]:
         content, style = self.recipe.content_weights, self.recipe.style_weights
-        codes = all_codes_of(self.network, tuple(content), self.shown) if content else {}
+        codes = self._seen(self.shown, tuple(content)) if content else {}
         losses = [
             self._loss("content", weight, CodeDistance(layer, codes[layer]))
             for layer, weight in content.items()
@@ -305,10 +306,23 @@ class _Transfer:
         weights = self.recipe.mix or (1.0,) * len(self.styles)
         mixed = dict.fromkeys(layers, torch.zeros(()))
         for share, one in zip(weights, self.styles, strict=True):
-            codes = all_codes_of(self.network, layers, one)
+            matrices = self._seen(one, layers, as_matrices=True)
             for layer in layers:
-                mixed[layer] = mixed[layer] + share / sum(weights) * gram(codes[layer])
+                mixed[layer] = mixed[layer] + share / sum(weights) * matrices[layer]
         return mixed
+
+    def _seen(
+        self, image: Tensor, layers: tuple[str, ...], as_matrices: bool = False
+    ) -> Mapping[str, Tensor]:
+        """An image's maps at some layers, or their Gram matrices. They are kept: the next control
+        of a panel mostly needs the same again, which takes VGG-16 more than a second."""
+        pixels = hashlib.sha256(image.float().cpu().numpy().tobytes()).digest()
+
+        def seen() -> Mapping[str, Tensor]:
+            codes = all_codes_of(self.network, layers, image)
+            return {name: gram(codes[name]) if as_matrices else codes[name] for name in layers}
+
+        return self.network.remember(("style", as_matrices, layers, image.shape, pixels), seen)
 
     def begin(self) -> str | Tensor | Frame:
         """What the optimization begins with."""
