@@ -15,4 +15,4 @@ if sys.version_info < (3, 11):
 from labsupport.commands import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -29,10 +29,10 @@ COMMANDS = {
 }
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Do what is asked; the exit status is 0 if all is well. Faults are said in a sentence."""
     try:
-        return dispatch(arguments)
+        return dispatch(sys.argv[1:] if arguments is None else arguments)
     except LabError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

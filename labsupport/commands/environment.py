@@ -22,7 +22,7 @@ from labsupport.commands import faults
 from labsupport.commands.faults import Fault
 from labsupport.commands.installation import install
 from labsupport.commands.interpreters import Interpreter, inside, running
-from labsupport.commands.requirements import ROOT, fingerprint
+from labsupport.commands.requirements import INSTALLED, ROOT, fingerprint
 
 HOME = ROOT / ".venv"
 
@@ -69,6 +69,8 @@ def ready(*extras: str, python: str | None = None, newest: bool = False) -> Path
     named = Interpreter.named(python) if python else running()
     if not named.lacking(*extras) and not unfinished(named):
         return named.path
+    if INSTALLED:
+        raise Fault(faults.LACKS_PACKAGES, lacking=" ".join(map(str, named.lacking(*extras))))
     if not is_complete(extras, python):
         try:
             with install_lock():

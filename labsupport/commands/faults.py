@@ -82,6 +82,14 @@ INSTALL_FAILED = (
     "The packages could not be installed (pip: {last_words}). The whole story is in {log}. "
     "Mend that and start again; what is already there is kept."
 )
+LACKS_PACKAGES = (
+    "This Python lacks what the installed workbook needs, or has other versions of it. "
+    "Bring it with: python3 -m pip install {lacking}"
+)
+NO_FOLDER = (
+    "The installed workbook unpacks its notebooks into a folder of yours. "
+    "Name one, which may be there already: labsupport lab --into FOLDER"
+)
 PORT_TAKEN = (
     "Port {port} is taken by another program. "
     "Leave --port out, and a free one is chosen, or name another: --port 8890"

@@ -20,7 +20,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from labsupport.commands import doctor, environment, interpreters, machine, notebooks
-from labsupport.commands.requirements import ROOT
+from labsupport.commands.requirements import INSTALLED, ROOT
 
 MOST_WORKERS = 4
 MEMORY_OF_A_WORKER = 3 * 2**30  # bytes: its networks, and beside it a kernel or a browser
@@ -65,7 +65,7 @@ def main(options: Namespace) -> int:
 
     A class has no tests: there the installation is checked instead.
     """
-    if not (ROOT / "tests").is_dir():
+    if INSTALLED or not (ROOT / "tests").is_dir():
         python = environment.ready(python=options.python, newest=options.newest)
         labs = notebooks.chosen([options.lab] if options.lab else [])
         return interpreters.in_interpreter(python, partial(doctor.try_out, labs))

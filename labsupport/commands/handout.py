@@ -25,7 +25,7 @@ from labsupport.commands.notebooks import (
 from labsupport.commands.requirements import ROOT
 from labsupport.commands.update import MARK, Handed, refuse_answers
 
-AT_THE_ROOT = ("LICENSE", "pyproject.toml", "constraints.txt", "environment.yml")
+AT_THE_ROOT = ("LICENSE", "pyproject.toml", "setup.py", "constraints.txt", "environment.yml")
 LEFTOVERS = shutil.ignore_patterns("pictures", "__pycache__", ".ipynb_checkpoints", "*.pyc")
 # What a class has of `commands` and `labs`, whichever its labs are, with what these import.
 STUDENTS = """

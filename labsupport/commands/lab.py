@@ -8,12 +8,12 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from labsupport.commands import environment, faults, interpreters
+from labsupport.commands import environment, faults, interpreters, update
 from labsupport.commands.faults import Fault
-from labsupport.commands.requirements import ROOT
+from labsupport.commands.requirements import INSTALLED, PACKAGE, ROOT
 
-SETTINGS = ROOT / "labsupport" / "jupyter"
-WORKSPACES = ROOT / "build" / "workspaces"
+SETTINGS = PACKAGE / "jupyter"
+WORKSPACES = Path("build", "workspaces")
 LAYOUT = "default-37a8.jupyterlab-workspace"  # JupyterLab's name for the layout without a name
 FIRST = "notebooks/00_start_here.ipynb"
 HOST = "127.0.0.1"
@@ -23,6 +23,9 @@ USUAL_PORTS = range(8888, 8899)
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of `lab`."""
     add_server_arguments(parser)
+    parser.add_argument(
+        "--into", type=Path, metavar="FOLDER", help="unpack the notebooks there and open them there"
+    )
     environment.add_arguments(parser)
 
 
@@ -34,60 +37,66 @@ def add_server_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> int:
     """Make the environment ready, then become JupyterLab."""
+    if INSTALLED and options.into is None:
+        raise Fault(faults.NO_FOLDER)
+    folder = options.into.absolute() if options.into else ROOT
     port = checked_port(options.port)
     python = environment.ready(python=options.python, newest=options.newest)
+    if options.into:
+        update.unpack(folder)
     token = secrets.token_hex(24)
-    print(f"The workbook opens at {address(port, token)}")
+    print(f"The workbook opens at {address(port, token, folder)}")
     print("Ctrl-C, twice, closes it.", flush=True)
-    command = server_command(python, port, browser=not options.no_browser)
+    command = server_command(python, port, browser=not options.no_browser, folder=folder)
     return interpreters.exec_program(command, JUPYTER_TOKEN=token)
 
 
-def server_command(python: Path, port: int, *, browser: bool) -> list[str]:
+def server_command(python: Path, port: int, *, browser: bool, folder: Path = ROOT) -> list[str]:
     """The words that start JupyterLab; its token comes in JUPYTER_TOKEN, unseen by other users."""
     command = [
         str(python),
         "-m",
         "jupyterlab",
-        f"--ServerApp.root_dir={ROOT}",
+        f"--ServerApp.root_dir={folder}",
         f"--ServerApp.ip={HOST}",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
         f"--ServerApp.open_browser={browser}",
         f"--LabApp.app_settings_dir={SETTINGS}",
-        f"--LabApp.default_url={first_page()}",
-        *own_layout(),
+        f"--LabApp.default_url={first_page(folder)}",
+        *own_layout(folder),
     ]
     as_root = sys.platform != "win32" and os.geteuid() == 0
     return [*command, "--allow-root"] if as_root else command
 
 
-def own_layout() -> list[str]:
+def own_layout(folder: Path = ROOT) -> list[str]:
     """Where JupyterLab keeps the workbook's layout: it begins with both side bars folded.
 
     No word where that folder cannot be written; the layout is then the one of other notebooks.
     """
+    place = folder / WORKSPACES
     try:
-        if not (WORKSPACES / LAYOUT).exists():
-            WORKSPACES.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(SETTINGS / "layout.json", WORKSPACES / LAYOUT)
+        if not (place / LAYOUT).exists():
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(SETTINGS / "layout.json", place / LAYOUT)
     except OSError:
         return []
-    return [f"--LabApp.workspaces_dir={WORKSPACES}"]
+    return [f"--LabApp.workspaces_dir={place}"]
 
 
-def first_page() -> str:
+def first_page(folder: Path) -> str:
     """The path in JupyterLab's address that opens the first notebook."""
-    return f"/lab/tree/{FIRST}" if (ROOT / FIRST).exists() else "/lab"
+    return f"/lab/tree/{FIRST}" if (folder / FIRST).exists() else "/lab"
 
 
-def address(port: int, token: str) -> str:
+def address(port: int, token: str, folder: Path = ROOT) -> str:
     """Where a browser finds the workbook.
 
     >>> address(8888, "secret").startswith("http://127.0.0.1:8888/lab")
     True
     """
-    return f"http://{HOST}:{port}{first_page()}?token={token}"
+    return f"http://{HOST}:{port}{first_page(folder)}?token={token}"
 
 
 def checked_port(port: int | None) -> int:

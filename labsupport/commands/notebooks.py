@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from labsupport.commands.faults import Fault
-from labsupport.commands.requirements import ROOT
+from labsupport.commands.requirements import INSTALLED, PACKAGE, ROOT
 
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
-FOLDER = ROOT / "notebooks"
+FOLDER = (PACKAGE if INSTALLED else ROOT) / "notebooks"
 TAG = "exercise:"
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from labsupport.commands import merging
 from labsupport.commands.faults import Fault
 from labsupport.commands.merging import digest
-from labsupport.commands.notebooks import exercise_cells, read, text_of, written
-from labsupport.commands.requirements import ROOT
+from labsupport.commands.notebooks import FOLDER, exercise_cells, read, text_of, written
+from labsupport.commands.requirements import PACKAGE, ROOT
 from labsupport.commands.solve import is_stub
 
 MARK = ".made-by-handout"
@@ -38,7 +38,14 @@ SUMS = "data/SHA256SUMS"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of `update`."""
-    parser.add_argument("source", metavar="FROM", type=Path, help="its folder, or its zip file")
+    parser.add_argument(
+        "source",
+        metavar="FROM",
+        type=Path,
+        nargs="?",
+        default=FOLDER.parent,
+        help="its folder or zip file (default: what is installed, with --to)",
+    )
     parser.add_argument("--to", type=Path, default=ROOT, help="what is updated (default: this)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
     parser.epilog = "Save and close the notebooks first."
@@ -47,6 +54,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(options: Namespace) -> int:
     """Bring the newer one here, and list what was done with what."""
     target = options.to.absolute()
+    if options.source == PACKAGE:
+        unpack(target)
+        return 0
     with opened(options.source.absolute(), target) as source:
         steps = planned(source, target)
         print("\n".join(listing(steps)))
@@ -55,6 +65,14 @@ def main(options: Namespace) -> int:
         elif kept := carry_out(steps, source, target):
             print(f"Copies of what you had are in {kept}.")
     return 0
+
+
+def unpack(folder: Path) -> None:
+    """Bring the notebooks that come with the package into a folder, whatever is there."""
+    steps = planned(FOLDER.parent, folder, "notebooks/")
+    print("\n".join(listing(steps)))
+    folder.mkdir(parents=True, exist_ok=True)
+    carry_out(steps, FOLDER.parent, folder, "notebooks/")
 
 
 @contextlib.contextmanager
@@ -102,9 +120,9 @@ class Handed:
     cells: dict[str, dict[str, str]] = field(default_factory=dict)  # by path and cell id
 
     @classmethod
-    def now(cls, folder: Path) -> "Handed":
+    def now(cls, folder: Path, under: str = "") -> "Handed":
         """Of the folder as it is: when it is made, and where it comes from."""
-        files = {path: digest((folder / path).read_bytes()) for path in all_files(folder)}
+        files = {path: digest((folder / path).read_bytes()) for path in all_files(folder, under)}
         notebooks = [path for path in files if path.endswith(".ipynb")]
         return cls(files, {path: merging.digests(read(folder / path)) for path in notebooks})
 
@@ -137,7 +155,7 @@ def _git(folder: Path, *words: str) -> bytes:
     return subprocess.run(["git", "-C", folder, *words], capture_output=True, check=True).stdout
 
 
-def all_files(folder: Path) -> list[str]:
+def all_files(folder: Path, under: str = "") -> list[str]:
     """The paths of what is handed on: all but a student's pictures, caches and environments."""
     paths = []
     for place, folders, names in os.walk(folder):
@@ -145,7 +163,8 @@ def all_files(folder: Path) -> list[str]:
         passed |= {"build", "dist"} if Path(place) == folder else set()
         folders[:] = set(folders) - passed
         paths += [Path(place, name) for name in names if name not in passed]
-    return sorted(path.relative_to(folder).as_posix() for path in paths)
+    names_there = sorted(path.relative_to(folder).as_posix() for path in paths)
+    return [name for name in names_there if name.startswith(under)]
 
 
 # The plan
@@ -165,7 +184,7 @@ class Step:
 def planned(source: Path, target: Path, under: str = "") -> list[Step]:
     """What is to be done, nothing of it done yet; `under`: in that folder alone."""
     handed = Handed.found_in(target)
-    paths = [path for path in all_files(source) if path.startswith(under)]
+    paths = all_files(source, under)
     former = _former_names(source, target, paths)
     steps = []
     for path in paths:
@@ -270,7 +289,7 @@ def listing(steps: Sequence[Step]) -> list[str]:
 # The deed
 
 
-def carry_out(steps: Sequence[Step], source: Path, target: Path) -> Path | None:
+def carry_out(steps: Sequence[Step], source: Path, target: Path, under: str = "") -> Path | None:
     """Do it, and give the folder with copies of what the student had, if there are any.
 
     Copies come first, then all newer files beside, then one replacement after the other. Wherever
@@ -292,7 +311,7 @@ def carry_out(steps: Sequence[Step], source: Path, target: Path) -> Path | None:
         for step in steps:
             if step.act == "removed":
                 (target / step.path).unlink()
-        Handed.now(source).write(target)
+        Handed.now(source, under).write(target)
         shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
         raise Fault(

@@ -108,9 +108,8 @@ def test_the_first_layout_is_ours_and_a_later_one_is_kept(monkeypatch, tmp_path:
     assert lab.own_layout() == []
 
 
-def test_the_first_notebook_is_what_opens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(lab, "ROOT", tmp_path)
-    assert lab.first_page() == "/lab"
+def test_the_first_notebook_is_what_opens(tmp_path: Path):
+    assert lab.first_page(tmp_path) == "/lab"
     (tmp_path / "notebooks").mkdir()
     (tmp_path / lab.FIRST).touch()
-    assert lab.first_page() == "/lab/tree/notebooks/00_start_here.ipynb"
+    assert lab.first_page(tmp_path) == "/lab/tree/notebooks/00_start_here.ipynb"
