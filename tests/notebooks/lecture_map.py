@@ -71,7 +71,7 @@ TABLE = """
 10.2 unrecognizable images at high confidence, irregular and regular
     12_fooling: evolution-panel kinds-picture
 10.3 different images, the same HOG
-    12_fooling: twins-panel twins-picture
+    12_fooling: twins-panel
 10.4 the networks' linear nature
     12_fooling ? topic-2-question: topic-2-panel plane-by-hand
 10.5 ten numbers and a step, from -3 to 2

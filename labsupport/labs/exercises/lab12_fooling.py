@@ -1,4 +1,4 @@
-"""Lab 12: one signed step, back into the ball, how straight a line is; and its questions."""
+"""Lab 12: one signed step, and back into the ball; and its questions."""
 
 from collections.abc import Callable
 
@@ -67,6 +67,9 @@ FGSM = Exercise(
         "the loss falls: add the signs, do not take them away.": (
             lambda loss, image, eps: (image - eps * _gradient(loss, image).sign()).clamp(0, 1)
         ),
+        "the signs of the image decide; take the signs of the gradient.": (
+            lambda _, image, eps: (image + eps * image.sign()).clamp(0, 1)
+        ),
         "each pixel moves by eps times its gradient; take the gradient's sign.": (
             lambda loss, image, eps: (image + eps * _gradient(loss, image)).clamp(0, 1)
         ),
@@ -134,6 +137,9 @@ INTO_BALL = Exercise(
         "only the cut difference comes back; add it to the image.": (
             lambda changed, image, eps: (changed - image).clamp(-eps, eps)
         ),
+        "eps in one direction only: a pixel may not fall further than eps, either.": (
+            lambda changed, image, eps: torch.minimum(changed, image + eps).clamp(0, 1)
+        ),
         "the whole difference is made smaller; cut each pixel by itself.": (
             lambda changed, image, eps: (
                 image + eps * (changed - image) / (changed - image).abs().max()
@@ -144,60 +150,7 @@ INTO_BALL = Exercise(
 )
 
 
-def _straightness(eps: torch.Tensor, scores: torch.Tensor) -> float:
-    return float(torch.corrcoef(torch.stack([eps, scores]))[0, 1].square())
-
-
-def _left_over(eps: torch.Tensor, scores: torch.Tensor, *, through_zero: bool = False) -> float:
-    """The share of the scores' variance that no line explains."""
-    columns = [eps] if through_zero else [eps, torch.ones_like(eps)]
-    table = torch.stack(columns, 1).double()
-    best = torch.linalg.lstsq(table, scores.double()[:, None]).solution
-    off = scores.double() - (table @ best)[:, 0]
-    return float(off.square().sum() / (scores.double() - scores.double().mean()).square().sum())
-
-
-def _lines() -> Cases:
-    eps = torch.linspace(-1, 1, 41)
-    noise = normal(41, seed=1260)
-    return [
-        Case("a straight line that falls", eps, 3 - 2 * eps, expected=1.0),
-        Case("a line with noise", eps, 1 + eps + 0.4 * noise),
-        Case("bent at zero", eps, (eps - 0.1).relu() - 4),
-        Case("points on one side only", eps[25:], eps[25:].square() + 0.1 * noise[25:]),
-    ]
-
-
-STRAIGHTNESS = Exercise(
-    id="12.3",
-    title="How straight is a line?",
-    minutes=10,
-    reference=_straightness,
-    cases=_lines,
-    tolerance=(1e-3, 1e-4),
-    hints=(
-        "Take the means off both: `x = eps - eps.mean()`, `y = scores - scores.mean()`.",
-        "The best line has the slope `(x * y).sum() / (x * x).sum()`.",
-        "R² is 1 less the share left over: `1 - (y - slope * x).square().sum() / "
-        "y.square().sum()`.",
-    ),
-    mistakes={
-        "the share that is left over; R² is 1 less that.": _left_over,
-        "the correlation, not its square.": (
-            lambda eps, scores: float(torch.corrcoef(torch.stack([eps, scores]))[0, 1])
-        ),
-        "the line goes through zero; take the means off first.": (
-            lambda eps, scores: 1 - _left_over(eps, scores, through_zero=True)
-        ),
-        "the slope of the line, not how well the line fits.": (
-            lambda eps, scores: float(
-                ((eps - eps.mean()) * scores).sum() / (eps - eps.mean()).square().sum()
-            )
-        ),
-    },
-)
-
-EXERCISES = (FGSM, INTO_BALL, STRAIGHTNESS)
+EXERCISES = (FGSM, INTO_BALL)
 
 QUESTIONS = {
     "12.q1": Question(
@@ -215,7 +168,7 @@ QUESTIONS = {
         "Walk from the panda along the signs of the gradient, ε from −16/255 to +16/255. What do "
         "the scores of SqueezeNet look like over the whole way?",
         (
-            "Straight lines, nearly.",
+            "Nearly straight lines, from one end of the way to the other.",
             Right("Straight near the picture, and bent further out."),
             "Like noise.",
         ),
@@ -237,7 +190,7 @@ QUESTIONS = {
         (
             "A handwritten 3.",
             "Strokes and arcs, with something of a 3.",
-            Right("Nothing that a person would read as a 3."),
+            Right("Nothing that you would read."),
         ),
         why="The network was only asked to tell ten digits apart. Far away from all digits it must "
         "still answer with one of the ten.",
@@ -245,7 +198,7 @@ QUESTIONS = {
     "12.q5": Question(
         "A koala is changed until its HOG is (nearly) that of the Colosseum. What do you see?",
         ("The Colosseum.", Right("A koala, noisy."), "Neither, only noise."),
-        why="HOG keeps only which directions are strong in each cell. Colours, and what lies where "
+        why="HOG keeps only which directions are strong in each cell. Colors, and what lies where "
         "inside a cell, are free, and they can stay the koala's.",
     ),
 }

@@ -6,7 +6,6 @@ from labsupport.labs.lab12_fooling.digits import (
     digit_lines,
     minimal_perturbation_panel,
     robustness_compared,
-    table_picture,
     table_rows,
     who_fools_whom,
 )
@@ -18,7 +17,6 @@ from labsupport.labs.lab12_fooling.fooling import (
     line_panel,
     push_panel,
     save_fooled,
-    second_opinion,
     shares_picture,
 )
 from labsupport.labs.lab12_fooling.twins import twins_panel

@@ -121,10 +121,12 @@ class Row:
     fooled: AttackResult
 
 
-def table_rows(pictures: int = 10, epochs: float = EPOCHS) -> dict[str, Row]:
-    """The networks of Table 1: each is trained, tested, and fooled on the first test digits."""
+def table_rows(
+    names: Sequence[str], *, pictures: int = 10, epochs: float = EPOCHS
+) -> dict[str, Row]:
+    """Networks of Table 1: each is trained, tested, and fooled on the first test digits."""
     test, rows = images.digits("test"), {}
-    for name in fooling.TABLE_1:
+    for name in names:
         network = trained(name, epochs)
         error = fooling.error_rate(network, test.images, test.labels)
         fooled = fooling.minimal_perturbation(network, test.images[:pictures])
@@ -143,28 +145,6 @@ def who_fools_whom(rows: Mapping[str, Row]) -> dict[str, dict[str, float]]:
     labels = images.digits("test").labels[: len(clean)]
     errors = zip(made_for, fooling.transfer(made_for, judges, labels).tolist(), strict=True)
     return {name: dict(zip(judges, shares, strict=True)) for name, shares in errors}
-
-
-def table_picture(rows: Mapping[str, Row]) -> Image.Image:
-    """Table 1: test error and distortion (the mean root mean square of the changes), the paper's
-    beside ours, and the share of pictures that a change was found for."""
-    cells = []
-    for name, row in rows.items():
-        recipe = DIGIT_NETWORKS[name]
-        paper, theirs = recipe.paper_error or 0, recipe.paper_distortion or 0
-        distortion = float(row.fooled.rms.mean())
-        cells.append(
-            [
-                (name, None),
-                (f"{row.error:.1%}", row.error * 2),
-                (f"{100 * paper:g}%", paper * 2),
-                (f"{distortion:.3f}", distortion * 4),
-                (f"{theirs:g}", theirs * 4),
-                (f"{float(row.fooled.success.float().mean()):.0%}", None),
-            ]
-        )
-    heads = ("network", "test error", "paper", "distortion", "paper", "fooled")
-    return figures.table(heads, cells)
 
 
 # The famous step, on digits

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from labsupport.core import images
-from labsupport.core import network as networks
 from labsupport.core.images.perturbations import signed_step
 from labsupport.core.network import Network, Prediction
 from labsupport.methods import fooling
@@ -244,7 +243,7 @@ def _along(line: SignLine, image: torch.Tensor, network: Network) -> Image.Image
     return figures.mosaic(images.resize(shown, 132), columns=5, gap=8, titles=titles)
 
 
-# Files, other networks, defences
+# Files, defences
 
 
 def save_fooled(network: Network, result: AttackResult, path: str | Path) -> str:
@@ -263,26 +262,6 @@ def save_fooled(network: Network, result: AttackResult, path: str | Path) -> str
         f"largest change {largest:.1f}/255 in the file, {255 * float(result.largest):.2f}/255 "
         "before."
     )
-
-
-def second_opinion(network: Network, result: AttackResult) -> str:
-    """What the other ImageNet networks on this computer say to the changed picture."""
-    there = set(networks.offline_names()) & set(declare.photograph_networks()) - {network.name}
-    others = [networks.load(name) for name in sorted(there)]
-    others = [other for other in others if other.categories == networks.load().categories]
-    if not others:
-        return (
-            "There is no second ImageNet network on this computer: with a connection, "
-            'networks.load("resnet18") brings one.'
-        )
-    pair = torch.cat([result.originals, result.images])
-    lines = []
-    for other in others:
-        size = other.input_size
-        seen = images.resize(pair, size) if size[0] < min(pair.shape[2:]) else pair
-        before, after = (rows[0] for rows in other.predict(seen, k=1))
-        lines.append(f"{other.name}: {_said(before)} before, {_said(after)} after.")
-    return "\n".join(lines)
 
 
 def strength_at(defence: str, harsh: float) -> float:
