@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 TABLE = """
 0.1 applications of ConvNets
-    01_case_studies: warm-up-panel warm-up-picture
+    01_case_studies: warm-up-panel topic-5-panel
 0.2 LeNet, AlexNet, ZFNet, VGG (columns D and E), GoogLeNet, ResNet
-    01_case_studies: design-panel topic-1-look topic-2-look topic-3-look accuracy-panel
+    01_case_studies: warm-up-panel topic-1-look vgg-by-hand accuracy-panel design-panel
 0.3 classification, localization, detection, segmentation
     01_case_studies: topic-5-panel topic-5-picture
 0.4 six ways to understand a ConvNet

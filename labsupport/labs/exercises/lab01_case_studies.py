@@ -1,10 +1,8 @@
-"""Lab 01: sizes, costs and receptive fields of convolutions; and its questions."""
-
-from collections.abc import Sequence
+"""Lab 01: sizes and costs of convolutions; and its questions."""
 
 import torch
 
-from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
+from labsupport.ui.checking import Case, Cases, Exercise, Question, Right
 
 
 def _output_side(side: int, kernel: int, stride: int, padding: int) -> int:
@@ -113,104 +111,31 @@ COSTS = Exercise(
 )
 
 
-def _receptive_field(layers: Sequence[tuple[int, int]]) -> int:
-    field = 1
-    for kernel, stride in reversed(layers):
-        field = (field - 1) * stride + kernel
-    return field
-
-
-def _stacks() -> Cases:
-    alexnet = [(11, 4), (3, 2), (5, 1), (3, 2), (3, 1), (3, 1), (3, 1), (3, 2)]
-    return [
-        Case("one layer", [(5, 1)], expected=5),
-        Case("two of 3 x 3", [(3, 1), (3, 1)], expected=5),
-        Case("a pool between", [(3, 1), (2, 2), (3, 1)], expected=8),
-        Case("AlexNet up to pool5", alexnet, expected=195),
-        Case("LeNet-5 up to conv2", [(5, 1), (2, 2), (5, 1)]),
-    ]
-
-
-def _order_does_not_matter(function: Function) -> str | None:
-    if function([(3, 2), (5, 1)]) != function([(5, 1), (3, 2)]):
-        return None
-    return "a stride before a convolution and after it give the same field."
-
-
-RECEPTIVE_FIELD = Exercise(
-    id="01.3",
-    title="How far does a neuron see?",
-    minutes=10,
-    reference=_receptive_field,
-    cases=_stacks,
-    hints=(
-        "Keep two numbers: the field, 1 at first, and the step between neighbours, 1 at first.",
-        "A kernel of k reads k neighbours, which lie `step` pixels apart: k - 1 steps are added.",
-        "Then the stride makes the step longer: for the layers that follow, not for this one.",
-    ),
-    mistakes={
-        "the strides are forgotten: after a stride neighbours lie further apart.": (
-            lambda layers: 1 + sum(kernel - 1 for kernel, _ in layers)
-        ),
-        "k steps are added for a kernel of k; k neighbours are k - 1 steps apart.": (
-            lambda layers: _walk(layers, extra=1)
-        ),
-        "a layer's own stride counts for itself; it counts from the next layer on.": (
-            lambda layers: _walk(layers, own=True)
-        ),
-        "the kernels are added: beyond the first, each adds only k - 1 steps.": (
-            lambda layers: sum(kernel for kernel, _ in layers)
-        ),
-        "the kernels are multiplied.": (
-            lambda layers: int(torch.tensor([kernel for kernel, _ in layers]).prod())
-        ),
-    },
-    laws={"A stride counts for what comes after it.": _order_does_not_matter},
-)
-
-
-def _walk(layers: Sequence[tuple[int, int]], *, extra: int = 0, own: bool = False) -> int:
-    field = step = 1
-    for kernel, stride in layers:
-        field += (kernel - 1 + extra) * (step * stride if own else step)
-        step *= stride
-    return field
-
-
-EXERCISES = (OUTPUT_SIDE, COSTS, RECEPTIVE_FIELD)
+EXERCISES = (OUTPUT_SIDE, COSTS)
 
 QUESTIONS = {
     "01.q1": Question(
-        "LeNet-5 as written today has 61 706 parameters. Where are most of them?",
-        ("in conv1, which reads the image", "in conv2", Right("in fc1, which reads the last maps")),
-        why="It reads all 16 maps of 5 × 5 with weights of their own: 400 · 120 numbers, 78 %.",
-    ),
-    "01.q2": Question(
         "AlexNet: its fully connected layers hold 96 % of the parameters. How much of the work "
         "do they do?",
         ("nearly all of it", "about half", Right("about 8 %")),
         why="Each of their weights is used once; a convolution's is used at every position.",
     ),
-    "01.q3": Question(
+    "01.q2": Question(
         "VGG-16 has 16 layers with weights, ResNet-50 has 50. Which one multiplies more?",
         (Right("VGG-16"), "ResNet-50", "both about the same"),
         why="Nearly four times as much: it runs wide convolutions over large maps. ResNet-50 makes "
         "the map small at once, and its 3 × 3 kernels work on few channels.",
     ),
-    "01.q4": Question(
+    "01.q3": Question(
         "The pixels of all digits are shuffled, each image in the same way. Which network "
         "reads worse now?",
         (Right("LeNet-5"), "the fully connected one", "both", "neither"),
-        why="It takes for granted that neighbouring pixels belong together. The other one never "
-        "knew which pixels are neighbours.",
+        why="LeNet-5 takes for granted that neighboring pixels belong together. The fully "
+        "connected network never knew which pixels are neighbors.",
     ),
-    "01.q5": Question(
-        "At which part of the picture of a hot-air balloon does the network see *balloon* most?",
-        (
-            "at the colourful stripes",
-            "at the round outline",
-            Right("at the basket and the neck above it"),
-        ),
-        why="Stripes and round things are everywhere; nothing else has a basket under a cone.",
+    "01.q4": Question(
+        "The scene has a hot-air balloon. Where is the class map of *balloon* highest?",
+        ("at the colorful stripes", "along the round outline", Right("around the basket")),
+        why="Many things are striped or round. A basket under a cone is rarer.",
     ),
 }

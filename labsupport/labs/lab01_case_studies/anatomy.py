@@ -135,17 +135,6 @@ def totals(measured: Anatomy) -> str:
     )
 
 
-def comparison(names: Sequence[str]) -> Image.Image:
-    """Several networks, a row each: their depth and what they cost."""
-    measured = [anatomy(blueprints.blueprint(name)) for name in names]
-    deepest = max(one.depth for one in measured)
-    rows: list[list[figures.Cell]] = [
-        [(blueprints.TITLES.get(name, name), None), (str(one.depth), one.depth / deepest), *barred]
-        for name, one, barred in zip(names, measured, _costs(measured), strict=True)
-    ]
-    return figures.table(("network", "depth", *_COSTS), rows)
-
-
 # Panels over networks
 
 

@@ -4,8 +4,6 @@ Each stands with words that the check must say of it. The exercises' own `mistak
 beside them.
 """
 
-import math
-
 import numpy as np
 import torch
 
@@ -73,13 +71,6 @@ WRONG = [
     ("00.1", lambda scores: torch.zeros_like(scores), "every number is zero"),
     ("01.1", lambda side, kernel, stride, pad: (side + pad - kernel) // stride + 1, "added once"),
     ("01.2", lambda a, b, k, side: (a * b * k * k, a * b * k * k * side**2), "biases are missing"),
-    ("01.3", lambda layers: math.prod(kernel for kernel, _ in layers), "are multiplied"),
-    ("01.3", lambda layers: sum(kernel for kernel, _ in layers), "are added"),
-    (
-        "01.3",
-        lambda layers: sum(kernel - 1 for kernel, _ in layers),
-        "each answer is too small by 1",
-    ),
     ("02.1", not_cut, "reaches over the picture's border"),
     ("02.2", against_the_best, "compared with the very best alone"),
     ("02.3", lambda labels, it: [float(label == it) for label in labels], "1 or 0 for each"),
