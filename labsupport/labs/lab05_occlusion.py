@@ -15,12 +15,12 @@ from labsupport.core.network import Network
 from labsupport.core.network.layers import Box
 from labsupport.methods.occlusion import (
     FILLS,
-    VIEWS,
     OcclusionMap,
     fill_image,
     occlude,
     occlusion_map,
     sign_changes,
+    views_of,
 )
 from labsupport.ui import declare, figures
 
@@ -34,6 +34,7 @@ VIEW_WORDS = {
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
 
 
+_USUAL = 224  # pixels of an image's side that the sliders speak of
 VIEW_MENU = {words: view for view, words in VIEW_WORDS.items()}
 FILL_MENU = {"mean (zero for the network)" if fill == "mean" else fill: fill for fill in FILLS}
 
@@ -50,7 +51,9 @@ def hide_panel(
     """A square to push about: the picture with the square, and the network's answer to it."""
     size = network.input_size[0]
     clean = images.standard(image, size)
-    box = (min(left, size - 16), min(top, size - 16), min(left + side, size), min(top + side, size))
+    left, top, side = (_scaled(pixels, size) for pixels in (left, top, side))
+    left, top = min(left, size - 1), min(top, size - 1)
+    box = (left, top, min(left + side, size), min(top + side, size))
     hidden = occlude(clean, box, fill_image(network, clean, fill))
     with torch.no_grad():
         scores = network(torch.cat([clean, hidden])).cpu()
@@ -58,7 +61,7 @@ def hide_panel(
     left_over = float(scores[1].softmax(0)[first.index])
     words = (
         f"{first.name}: {figures.per_cent(first.probability)} untouched, "
-        f"{figures.per_cent(left_over)} with the square. Now first: {now.name}."
+        f"{figures.per_cent(left_over)} with the square. Now first: {now.name}.{_scale(size)}"
     )
     [after] = network.ranking(scores[1:])
     ground = _ground(image, network)
@@ -70,6 +73,18 @@ def hide_panel(
         ["what is left to the network", "what it answers"],
     )
     return picture, words
+
+
+def _scaled(pixels: int, size: int) -> int:
+    """As many pixels of an image of `size` as those are of one of 224, at least 1 if not 0."""
+    return max(min(pixels, 1), round(pixels * size / _USUAL))
+
+
+def _scale(size: int) -> str:
+    """What a readout adds where the image has another size than the sliders speak of."""
+    if size == _USUAL:
+        return ""
+    return f" The sliders count pixels of {_USUAL}; this network's image has {size}."
 
 
 @lru_cache(maxsize=1)  # a run has many frames of one picture
@@ -87,8 +102,10 @@ def _draw_map(
 ) -> tuple[Image.Image, str]:
     shown = view if view in occluded.values else "score"
     picture = map_picture(_ground(image, network), occluded, shown, network, opacity=opacity)
-    why = "" if shown == view else f"{network.name} has no classes, so this is a unit's score. "
-    return picture, why + map_words(occluded, shown, network)
+    lacking = "feature maps" if network.categories else "classes"
+    why = "" if shown == view else f"{network.name} has no {lacking}: this is the score. "
+    words = map_words(occluded, shown, network)
+    return picture, why + words + _scale(network.input_size[0])
 
 
 @declare.live("Occlusion map", draw=_draw_map)
@@ -102,9 +119,9 @@ def map_panel(
 ) -> Iterator[OcclusionMap]:
     """The whole map, coarse at once and then finer, of any picture, network and class."""
     seen, chosen = declare.seen_and_class(image, network, target)
-    views = VIEWS if network.categories else ("score", "activity")
-    settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill, "views": views}
-    return occlusion_map.frames(network, seen, chosen, **settings)
+    window, stride = (_scaled(pixels, network.input_size[0]) for pixels in (window, stride))
+    settings: dict[str, Any] = {"window": window, "stride": stride, "fill": fill}
+    return occlusion_map.frames(network, seen, chosen, views=views_of(network), **settings)
 
 
 # Pictures and words

@@ -343,6 +343,8 @@ def _unit(network: Network, image: Tensor, view: str) -> Target:
     """The feature map of a view of activity: the one named, or the strongest of the layer."""
     _, layer, channel = (*view.split(":"), "", "")[:3]
     place = network.with_maps(layer) if layer else _last_maps(network)
+    if place is None:
+        raise BadSetting(f"{network.name} has no feature maps, so it has no 'activity'")
     if channel:
         if not channel.isdecimal():
             raise BadSetting(f"{view!r} names no channel: write it as 'activity:{layer}:12'")
@@ -351,8 +353,14 @@ def _unit(network: Network, image: Tensor, view: str) -> Target:
     return network.target((place.name, int(maps.sum((0, 2, 3)).argmax())))
 
 
-def _last_maps(network: Network) -> Layer:
-    """The last layer of feature maps before the head."""
+def views_of(network: Network) -> tuple[str, ...]:
+    """Those of `VIEWS` that a network has: classes, and feature maps for the "activity"."""
+    of_classes = VIEWS[:-1] if network.categories else ("score",)
+    return (*of_classes, *VIEWS[-1:]) if _last_maps(network) else of_classes
+
+
+def _last_maps(network: Network) -> Layer | None:
+    """The last layer of feature maps before the head; None where there is none."""
     kinds = {"relu", "relu6", "max_pool", "concat", "add", "conv", "avg_pool", "pointwise"}
     fitting = [
         layer
@@ -362,9 +370,7 @@ def _last_maps(network: Network) -> Layer:
         and layer.shape[1:] != (1, 1)
         and layer.shape[0] != len(network.categories)
     ]
-    if not fitting:
-        raise BadSetting(f"{network.name} has no feature maps, so it has no 'activity'")
-    return fitting[-1]
+    return fitting[-1] if fitting else None
 
 
 # How it is computed

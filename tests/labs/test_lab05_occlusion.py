@@ -8,6 +8,7 @@ from torch import nn
 
 from labsupport.core import images
 from labsupport.core import network as networks
+from labsupport.core.network import own
 from labsupport.labs import lab05_occlusion as lab
 from labsupport.methods.occlusion import VIEWS, occlusion_map
 from labsupport.ui import ink
@@ -46,6 +47,22 @@ def test_the_hidden_part_lies_on_the_sharp_picture(opened):
     places = [place for place in range(60) if (shown[place : place + 20, :448] == sharp[:20]).all()]
     assert len(places) == 1, "the picture itself, at twice the network's size ({top})"
     assert (shown[places[0] + 70 : places[0] + 154, 134:218] == 0).all()
+
+
+def test_the_sliders_cover_a_small_image_as_they_cover_a_large_one(opened, monkeypatch):
+    monkeypatch.setattr(own, "_registered", {})
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10))
+    networks.register("mine", linear, input_size=32, **toys.PLAIN)
+    panel = opened(lab.map_panel("koala"))
+    panel.controls["network"].put("mine")
+    panel.run()
+    first, *_ = panel.frame.columns
+    assert first == (0, 5)  # 32 of 224 pixels
+    assert len(panel.frame.columns) == 28  # at every pixel, until the end is reached
+    assert "pixels of 224; this network's image has 32" in panel.words
+    square = opened(lab.hide_panel("koala", side=112))
+    square.controls["network"].put("mine")
+    assert "has 32" in square.words
 
 
 def test_blue_lies_where_hiding_hurts(bright, left_image, occluded):
