@@ -221,7 +221,7 @@ def _unit_gradients(
     where: str = declare.choice(_PLACES, label="neuron"),
 ) -> _UnitGradients:
     seen = images.standard(image, network.input_size[0])
-    if where == "channel":
+    if where == "channel" or not network.layer(layer).has_map:
         return seen, backprop.gradients(network, seen, (layer, channel)), None
     place = strongest(network, seen, layer, channel)
     gradients = backprop.gradients(network, seen, (layer, channel, place))

@@ -63,11 +63,17 @@ class Tokens(nn.Module):
         return self.fc((x + self.attention(x, x, x)[0]).mean(1))
 
 
+def fully_connected() -> nn.Module:
+    """No feature map anywhere."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 20), nn.ReLU(), nn.Linear(20, 10))
+
+
 OWN = {
     "small": (Small, {"mean": 0.5, "std": 0.5, "examples": toys.image(32, count=12)}),
     "grey": (lambda: Small(1), {"mean": [0.13], "std": [0.3]}),
     "opaque": (Deciding, {}),
     "tokens": (Tokens, {}),
+    "layers": (fully_connected, {"mean": 0.5, "std": 0.5}),
 }
 PHOTOS = ("red_panda", "gorilla", "coffee", "koala")
 
@@ -112,6 +118,7 @@ REFUSED = {
     "grey": set(),
     "opaque": {"06 unit", "07 forgetting"},
     "tokens": {"07 rules", "07 forgetting"},
+    "layers": {"10", "10 sheet", "11"},
 }
 
 
@@ -134,8 +141,9 @@ def test_each_panel_answers_about_it_or_says_why_not(name, photos, opened, monke
             refused[title] = panel.complaint
     dreamed = opened(lab10.dream_panel("china", layer="fire7", side=240, octaves=1))
     dreamed.controls["network"].put("mine")
-    dreamed.run()  # to its end, where the network is asked
-    assert "The network says: class" in dreamed.words
+    if "10" not in REFUSED[name]:
+        dreamed.run()  # to its end, where the network is asked
+        assert "The network says: class" in dreamed.words
     if not network.opaque:
         things = lab04.collection(network, images.cutouts()[:40])
         assert opened(lab04.layers_panel(things)).picture.width > 100

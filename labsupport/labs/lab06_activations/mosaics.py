@@ -222,7 +222,14 @@ def _undistorted(
     image: torch.Tensor, network: Network, layer: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
     standard = images.standard(image, network.input_size[0])
-    return standard, network.activations(standard, [layer])[layer][0].contiguous()
+    network.with_maps(layer, or_vector=True)
+    return standard, _maps(network.activations(standard, [layer])[layer])
+
+
+def _maps(activations: torch.Tensor) -> torch.Tensor:
+    """One image's maps (C, H, W); a layer of single numbers has maps of one pixel."""
+    first = activations[0]
+    return first[:, None, None] if first.ndim == 1 else first.contiguous()
 
 
 def _view(
@@ -236,7 +243,7 @@ def _view(
     changed = activations.distort(standard, change)
     scores = network.layer_of(network.output).name
     found = network.activations(changed, [layer, scores])  # in one pass
-    maps, of = found[layer][0].contiguous(), network.layer(layer)
+    of, maps = network.layer(layer), _maps(found[layer])
     return LayerView(network, of, changed, maps, clean, found[scores], change)
 
 

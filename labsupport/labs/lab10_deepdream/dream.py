@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from labsupport.core import bundled, images
+from labsupport.core.errors import BadSetting
 from labsupport.core.frames import Series, in_turn
 from labsupport.core.images import ImageSet, Picture
 from labsupport.core.network import Network
@@ -159,6 +160,8 @@ def _sheet(
 def sheet_layers(network: Network, every: bool = False) -> list[str]:
     """The ends of the network's blocks, at most twelve; or every layer that has a map."""
     known = [layer for layer in network.layers if has_map(layer)]
+    if not known:
+        raise BadSetting(f"{network.name} has no feature maps: choose a network of convolutions")
     if every:
         return [layer.name for layer in known]
     outputs = [layer for layer in known if layer.kind in ("relu", "concat", "add")]
