@@ -1,9 +1,9 @@
-"""Lab 04: neighbours in code, nearness in a map, seams of a grid; and the lab's questions."""
+"""Lab 04: neighbors in code, nearness in a map; and the lab's questions."""
 
 import torch
 from torch.nn import functional as F
 
-from labsupport.labs.exercises.draws import normal, uniform
+from labsupport.labs.exercises.draws import normal
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
 
 # 04.1
@@ -40,7 +40,7 @@ def _length_matters(function: Function) -> str | None:
     longer = codes * torch.linspace(0.5, 4, 8)[:, None]
     if list(function(codes, 2, 3)) == list(function(longer, 2, 3)):
         return None
-    return "the same directions at other lengths give other neighbours."
+    return "the same directions at other lengths give other neighbors."
 
 
 NEAREST = Exercise(
@@ -56,7 +56,7 @@ NEAREST = Exercise(
         "`cosines[number] = -1`, then `cosines.argsort(descending=True)[:k].tolist()`.",
     ),
     mistakes={
-        "the image is its own nearest neighbour: leave it out.": (
+        "the image is its own nearest neighbor: leave it out.": (
             lambda codes, number, k: _by(
                 F.cosine_similarity(codes, codes[number : number + 1]), number, k, itself=True
             )
@@ -147,95 +147,33 @@ NEARNESS = Exercise(
                 / _shared(1 / (1 + _apart(points))).sum(1, keepdim=True)
             )
         ),
+        "the numbers are not yet divided by the sum of all pairs.": (
+            lambda points: (1 / (1 + _apart(points))).fill_diagonal_(0)
+        ),
         "the distance is not squared.": lambda points: _shared(1 / (1 + _apart(points).sqrt())),
     },
     laws={"All pairs together make 1.": _not_one},
 )
 
 
-# 04.3
-
-
-def _right_seams(cells: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    pairs = cells.unfold(1, 2, 1)  # (rows, columns - 1, 2)
-    seams: torch.Tensor = torch.linalg.vector_norm(
-        codes[pairs[..., 0]].sub(codes[pairs[..., 1]]), dim=2
-    )
-    return seams
-
-
-def _grids() -> Cases:
-    plain = torch.tensor([[0.0, 0.0], [3.0, 4.0], [3.0, 0.0], [0.0, 4.0]])
-    return [
-        Case(
-            "four images in a square",
-            torch.tensor([[0, 1], [2, 3]]),
-            plain,
-            expected=torch.tensor([[5.0], [5.0]]),
-        ),
-        Case(
-            "three rows of four", uniform(12, seed=47).argsort().view(3, 4), normal(12, 6, seed=48)
-        ),
-        Case("one row", torch.tensor([[2, 0, 1]]), normal(3, 4, seed=49)),
-    ]
-
-
-SEAMS = Exercise(
-    id="04.3",
-    title="Where are the seams?",
-    minutes=8,
-    reference=_right_seams,
-    cases=_grids,
-    hints=(
-        "`cells[:, :-1]` are all cells that have a neighbour on the right, `cells[:, 1:]` are "
-        "those neighbours.",
-        "`codes[cells]` puts each image's code into its cell: (rows, columns, numbers).",
-        "Subtract the two parts and take the length over the last axis: `.norm(dim=-1)`.",
-    ),
-    mistakes={
-        "the neighbour below, not the one on the right.": (
-            lambda cells, codes: (codes[cells[:-1]] - codes[cells[1:]]).norm(dim=2)
-        ),
-        "the last column is compared with the first one: they do not touch.": (
-            lambda cells, codes: (codes[cells] - codes[cells.roll(-1, 1)]).norm(dim=2)
-        ),
-        "squared lengths: take the root.": lambda cells, codes: _right_seams(cells, codes) ** 2,
-        "the sum of the absolute differences, not the length.": (
-            lambda cells, codes: (codes[cells[:, :-1]] - codes[cells[:, 1:]]).abs().sum(2)
-        ),
-    },
-)
-
-
-EXERCISES = (NEAREST, NEARNESS, SEAMS)
+EXERCISES = (NEAREST, NEARNESS)
 
 QUESTIONS = {
     "04.q1": Question(
-        "A giraffe on white. Whose *pixels* are nearest to its pixels?",
-        (
-            "those of other hoofed animals",
-            Right("those of anything that leaves the same places white"),
-            "those of anything yellow and brown",
-        ),
-        why="Pixels are compared place by place, and most places are background.",
-    ),
-    "04.q2": Question(
-        "From the pixels to the last layer: how does the share of neighbours of the same category "
+        "From the pixels to the last layer: how does the share of neighbors of the same category "
         "grow?",
         (Right("step by step"), "not at all, until the last layer", "it is highest in the middle"),
-        why="No single layer recognizes things; each one takes off a little of what is only light "
-        "and place.",
+        why="Each layer leaves out a little of what is only light and place.",
+    ),
+    "04.q2": Question(
+        "t-SNE gets the pixels of 1797 digits and no labels. What will the map look like?",
+        ("one round cloud", Right("about ten islands"), "a chain from 0 to 9, in order"),
+        why="It keeps neighbors together, and the neighbors of a digit are mostly the same digit. "
+        "It knows nothing about the order of numbers.",
     ),
     "04.q3": Question(
-        "t-SNE gets the pixels of 1797 digits and no labels. What will the map look like?",
-        ("one round cloud", Right("about ten islands"), "a chain from 0 to 9"),
-        why="It keeps neighbours together, and an image's neighbours are mostly the same digit. It "
-        "knows nothing of the order of numbers.",
-    ),
-    "04.q4": Question(
-        "A grid has no gaps: every image touches four others. Are those near in code?",
-        ("always", Right("mostly, but not at the seams"), "no more than at random"),
-        why="512 dimensions do not fit into two; where regions that are far apart meet, the grid "
-        "must lie.",
+        "A grid has no gaps: every picture touches up to four others. Are those near in code?",
+        ("always", Right("mostly, but not everywhere"), "no more than two pictures at random"),
+        why="512 dimensions do not fit into two. Where far regions meet, strangers touch.",
     ),
 }

@@ -20,5 +20,4 @@ from labsupport.labs.lab04_representation.tsne import (
     layers_panel,
     map_panel,
     toy_maps,
-    toys_panel,
 )

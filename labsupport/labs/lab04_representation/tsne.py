@@ -24,31 +24,6 @@ RATES = {"by the number of points": 0.0, "1": 1.0, "10": 10.0, "200": 200.0, "50
 _WATCHED = 2.5  # seconds that a map takes at least, to be seen growing
 
 
-def descent(*, perplexity: int) -> Any:
-    """The controls of t-SNE, which `descend` takes."""
-    return declare.together(
-        perplexity=declare.whole(perplexity, 2, 100),
-        learning_rate=declare.choice(RATES),
-        seed=declare.choice(STARTS, label="start"),
-        steps=declare.whole(750, 50, 1500, step=50),
-    )
-
-
-def descend(
-    rows: torch.Tensor, *, learning_rate: float, seed: int, **how: Any
-) -> Iterator[c.Embedding]:
-    """The frames of t-SNE for the values of `descent`, and `embed`'s further settings.
-
-    They are held back where the whole would be over before an eye has followed it.
-    """
-    start = time.perf_counter()
-    begin = None if seed < 0 else seed
-    for frame in c.embed.frames(rows, learning_rate=learning_rate or None, seed=begin, **how):
-        yield frame
-        ahead = frame.progress * _WATCHED - (time.perf_counter() - start)
-        time.sleep(min(max(ahead, 0.0), 0.1))
-
-
 def step_words(frame: c.Embedding, perplexity: int) -> str:
     """How far t-SNE is, in two sentences."""
     cost = "" if math.isnan(frame.cost) else f", divergence {frame.cost:.2f}"
@@ -72,15 +47,30 @@ def _draw_map(
     return picture, f"{step_words(frame, perplexity)} {quality}"
 
 
-_LAYERS, _DESCENT = maps.layer_menu(pixels=True), descent(perplexity=12)
+_LAYERS = maps.layer_menu(pixels=True)
 
 
 @declare.live("t-SNE of the codes", draw=_draw_map)
 def map_panel(
-    things: Collection, layer: str = _LAYERS, how: Mapping[str, Any] = _DESCENT
+    things: Collection,
+    layer: str = _LAYERS,
+    perplexity: int = declare.whole(12, 2, 100),
+    learning_rate: float = declare.choice(RATES),
+    seed: int = declare.choice(STARTS, label="start"),
+    steps: int = declare.whole(750, 50, 1500, step=50),
 ) -> Iterator[c.Embedding]:
-    """t-SNE of the codes while it works: any layer, perplexity, learning rate, start."""
-    return descend(things.codes[layer], **how)
+    """t-SNE of the codes while it works: any layer, perplexity, learning rate, start.
+
+    The frames are held back where the whole would be over before an eye has followed it.
+    """
+    start = time.perf_counter()
+    begin = None if seed < 0 else seed
+    rate = learning_rate or None
+    how: dict[str, Any] = {"perplexity": perplexity, "seed": begin, "steps": steps}
+    for frame in c.embed.frames(things.codes[layer], learning_rate=rate, **how):
+        yield frame
+        ahead = frame.progress * _WATCHED - (time.perf_counter() - start)
+        time.sleep(min(max(ahead, 0.0), 0.1))
 
 
 # A map for each layer
@@ -178,34 +168,6 @@ def toy(name: str) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
     build, names = _TOYS[name]
     values, groups = build(np.random.default_rng(0))
     return torch.tensor(values).float(), torch.tensor(groups), names
-
-
-def _draw_toy(
-    frame: c.Embedding,
-    data: str,
-    perplexity: int,
-    radius: float = declare.real(4.0, 2.0, 8.0, step=0.5, unit="px", label="dot size"),
-) -> tuple[Image.Image, str]:
-    rows, groups, names = toy(data)
-    pair = [
-        figures.dots(
-            one, groups.tolist(), names, size=340, radius=radius, counted=one is frame.points
-        )
-        for one in (rows[:, :2], frame.points)
-    ]
-    picture = figures.side_by_side(pair, ["the data (its first two numbers)", "its map"])
-    return picture, step_words(frame, perplexity)
-
-
-_TOY_DESCENT = descent(perplexity=30)
-
-
-@declare.live("Maps of what you know", draw=_draw_toy)
-def toys_panel(
-    data: str = declare.choice(TOYS), how: Mapping[str, Any] = _TOY_DESCENT
-) -> Iterator[c.Embedding]:
-    """t-SNE of data whose truth is known: what may and what may not be read from a map."""
-    return descend(toy(data)[0], metric="euclidean", **how)
 
 
 def toy_maps(data: str, settings: Sequence[Mapping[str, Any]]) -> Image.Image:

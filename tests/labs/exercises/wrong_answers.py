@@ -88,7 +88,6 @@ WRONG = [
     ("04.1", lambda codes, number, k: [0] * k, "every number is zero"),
     ("04.1", lambda c, i, k: (c @ c[i]).argsort(descending=True)[:k].tolist(), "the plain product"),
     ("04.2", near_to_itself, "near to itself"),
-    ("04.3", lambda cells, codes: (codes[cells[1:]] - codes[cells[:-1]]).norm(dim=2), "below"),
     ("05.1", hidden_in_place, "an in-place step"),
     ("05.1", lambda x, box, c: hidden_in_place(x.clone(), box, [c[0]] * 3), "number of its own"),
     ("05.2", lambda n, w, s: [(i, min(i + w, n)) for i in range(0, n, s)], "to the end"),
