@@ -10,7 +10,10 @@ from plain_networks import normalized, squeezenet
 from labsupport import codes
 
 claims = Claims(
-    elsewhere={"During the first 250 steps the attraction is exaggerated": "t-SNE's schedule"},
+    elsewhere={
+        "During the first 250 steps the attraction is exaggerated": "t-SNE's schedule",
+        "its entropy equals that of 30 equally likely neighbors": "what perplexity means",
+    },
     given=lambda names: {"module": squeezenet(), "images": normalized(names["three"])},
 )
 
