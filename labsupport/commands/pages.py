@@ -1,14 +1,19 @@
 """A lab as one HTML file that needs nothing else: neither a kernel nor a connection."""
 
+import base64
+import hashlib
 import html
 import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from labsupport.commands.faults import Fault
-from labsupport.commands.notebooks import Notebook
+from labsupport.commands.notebooks import FOLDER, Notebook
+
+Panels = Mapping[str, dict[str, Any]]  # what each panel shows where, by its widget's model
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -26,7 +31,10 @@ TEMPLATE = """
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
-{%- block html_head_css -%}<style>{{ resources.style }}</style>{%- endblock -%}
+{%- block html_head_css -%}
+<meta http-equiv="Content-Security-Policy" content="{{ resources.policy }}">
+<style>{{ resources.style }}</style>
+{%- endblock -%}
 {%- block body_header -%}
 <body class="jp-Notebook" data-jp-theme-light="true" data-jp-theme-name="JupyterLab Light">
 {{ resources.links }}
@@ -39,8 +47,14 @@ TEMPLATE = """
 <img src="data:image/png;base64,{{ output.data['image/png'] }}" alt="{{ words | escape_html }}"
 {%- if width %} width="{{ width }}"{% endif %}></div>
 {%- endblock -%}
-{%- block body_footer -%}</main>{{ resources.links }}</body>{%- endblock -%}
+{%- block body_footer -%}</main>{{ resources.links }}{{ resources.panels }}</body>{%- endblock -%}
 """
+# A page asks nobody for anything, and runs no script but ours.
+POLICY = (
+    "default-src 'none'; img-src data:; media-src data:; font-src data:; "
+    "style-src 'unsafe-inline'; script-src 'sha256-{}'"
+)
+IN_THE_PAGE = Path(__file__).parents[1] / "jupyter"
 STYLE = """
 body.jp-Notebook { max-width: 62rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; height: auto;
   overflow: visible; font-size: 15px; }
@@ -60,6 +74,15 @@ LIVE = (
     "<div class='lab-live'><b>{}</b>: a panel, whose controls work in the notebook. Its picture "
     "comes next.</div>"
 )
+ANSWERS = """<section class="lab-answers{wide}" data-panel="panel-{model}" aria-label="{title}">
+<div class="lab-title" role="heading" aria-level="3">{title}</div>
+<div class="lab-dials"></div>
+<div class="lab-shown"><img class="lab-picture" alt="{title}. {words}" width="{width}"
+ height="{height}" style="width: {css}" src="{data}"></div>
+<div class="lab-below"><div class="lab-readout" role="status" aria-live="polite">{words}</div>
+<div class="lab-note" role="status" aria-live="polite"></div>
+<details class="lab-stored"><summary>What is stored of this panel</summary>{stored}</details></div>
+</section>"""
 INDEX = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -67,32 +90,50 @@ INDEX = """<!DOCTYPE html>
 <style>body{{max-width:46rem;margin:3rem auto;padding:0 1.5rem;font:16px/1.6 system-ui,sans-serif}}
 a{{color:#0b62a8}}li{{margin:.35em 0}}</style></head>
 <body><main><h1>Understanding and visualizing convolutional neural networks</h1>
-<p>The labs, executed, to read without a kernel or a connection. The panels live in the notebooks:
-<code>python3 -m labsupport lab</code>.</p>
+<p>The labs, executed, to read without a kernel or a connection. The panels answer with what is
+stored of them. In the notebooks everything can be moved: <code>python3 -m labsupport lab</code>.
+</p>
 <ul style="list-style:none;padding:0">
 {lines}
 </ul></main></body></html>
 """
 
 
-def page(notebook: Notebook, name: str, titles: Mapping[str, str]) -> str:
-    """The executed notebook as HTML; `titles` are the labs that are pages too, in order."""
+def page(
+    notebook: Notebook, name: str, titles: Mapping[str, str], panels: Panels | None = None
+) -> str:
+    """The executed notebook as HTML; `titles` are the labs that are pages too, in order.
+
+    Of the `panels`, the page shows what is stored of them; of the others, their last picture.
+    """
     import nbformat
 
+    panels = panels or {}
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
-            parts = [_static_output(output, notebook) for output in cell["outputs"]]
+            parts = [_static_output(output, notebook, panels) for output in cell["outputs"]]
             cell["outputs"] = [part for few in parts for part in few]
     notebook["metadata"].pop("widgets", None)
+    script = (IN_THE_PAGE / "page.js").read_text("utf-8") if panels else ""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     resources = {
         "metadata": {"name": titles[name]},
-        "style": STYLE,
+        "style": STYLE + (IN_THE_PAGE / "page.css").read_text("utf-8"),
+        "policy": POLICY.format(digest),
         "links": _page_links(name, titles),
+        "panels": "".join(_stored(*one) for one in panels.items())
+        + (f"<script>{script}</script>" if panels else ""),
     }
     text = json.dumps(notebook)
     node = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
     body: str = _exporter().from_notebook_node(node, resources=resources)[0]
     return _with_page_links(body, titles)
+
+
+def _stored(model: str, panel: dict[str, Any]) -> str:
+    """A panel's states as JSON that the page's script reads."""
+    content = json.dumps(panel, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json" id="panel-{model}">{content}</script>\n'
 
 
 def index(titles: Mapping[str, str]) -> str:
@@ -155,7 +196,8 @@ def _exporter() -> Any:
             return formula(body, block=False)
 
     def markdown(source: str) -> str:
-        written: str = MarkdownWithMath(renderer=Renderer(escape=False)).render(source)
+        renderer = Renderer(escape=False, embed_images=True, path=str(FOLDER))
+        written: str = MarkdownWithMath(renderer=renderer).render(source)
         return written
 
     exporter = HTMLExporter(  # type: ignore[no-untyped-call]
@@ -165,23 +207,41 @@ def _exporter() -> Any:
     return exporter
 
 
-def _static_output(output: dict[str, Any], notebook: Notebook) -> Iterator[dict[str, Any]]:
-    """A panel as a line on it and its picture or film; the formulas of a card as MathML."""
+def _static_output(
+    output: dict[str, Any], notebook: Notebook, panels: Panels
+) -> Iterator[dict[str, Any]]:
+    """A panel as what is stored of it, or as a line on it and its picture; either with its film.
+    The formulas of a card as MathML."""
     data = output.get("data", {})
     if WIDGET not in data:
         if "text/html" in data:
             data["text/html"] = prose("".join(data["text/html"]))
         yield output
         return
-    panel = _panel(data[WIDGET]["model_id"], notebook)
-    title = panel.get("lab-title", "Panel")
-    line = {"text/html": LIVE.format(html.escape(title)), "text/plain": title}
-    yield output | {"data": line, "metadata": {}}
-    if film := panel.get("lab-film"):
+    model = data[WIDGET]["model_id"]
+    panel = _panel(model, notebook)
+    title, film = panel.get("lab-title", "Panel"), panel.get("lab-film")
+    line = _answers(model, panels[model]) if model in panels else LIVE.format(html.escape(title))
+    yield output | {"data": {"text/html": line, "text/plain": title}, "metadata": {}}
+    picture = panel.get("lab-picture", data.get("image/png"))
+    if film:
         yield output | {"data": {"text/html": film}, "metadata": {}}
-    elif picture := panel.get("lab-picture", data.get("image/png")):
+    elif picture and model not in panels:
         words = f"{title}. {panel.get('lab-readout', '')}".strip()
         yield output | {"data": {"image/png": picture}, "metadata": {"image/png": {"alt": words}}}
+
+
+def _answers(model: str, panel: dict[str, Any]) -> str:
+    """A panel as it is before the page's script gives it controls."""
+    start = [dial["start"] for dial in panel["dials"]]
+    number, words = next(state[1:3] for state in panel["states"] if state[0] == start)
+    width, height, css, data = panel["pictures"][number]
+    texts = {"title": panel["title"], "words": words, "stored": panel["stored"]}
+    return ANSWERS.format(
+        model=model, width=width, height=height, css=css, data=data,
+        wide=" lab-wide" if panel["wide"] else "",
+        **{key: html.escape(text) for key, text in texts.items()},
+    )  # fmt: skip
 
 
 def _panel(model: str, notebook: Notebook) -> dict[str, str]:

@@ -253,6 +253,10 @@ class LoadingMenu(Control):
         came_from = getattr(self.value, "source", "")
         return ", ".join(filter(None, (self.source.value, came_from)))
 
+    def is_here(self, name: str) -> bool:
+        """Whether it needs no download."""
+        return name in self._here
+
     def steps(self) -> list[Step]:
         """Each one that is here; and one that is not, as if there were no connection."""
         far = [name for name in self._titles if name not in self._here][:1]

@@ -168,9 +168,16 @@ class Live(Board):
     def settle(self) -> None:
         """Show two frames of these settings, unless they are there: a control may only draw."""
         work = self._work
-        wanted = self.read().key(self._worked_from)
-        if work is None or work.count < 2 or self.state != "finished" or work.key != wanted:
+        if work is None or work.count < 2 or self.state != "finished" or not self.has_run:
             self.run(limit=2)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the last run began with the controls' present values."""
+        return self._ran_from(self.read())
+
+    def _ran_from(self, reading: Reading) -> bool:
+        return self._work is not None and self._work.key == reading.key(self._worked_from)
 
     def changed(self) -> None:
         with deferred_interrupts():
@@ -179,7 +186,7 @@ class Live(Board):
     def _follow(self) -> None:
         reading = self.read()
         work = self._work
-        same = work is not None and reading.key(self._worked_from) == work.key
+        same = self._ran_from(reading)
         self.say("", "error")
         self.say("" if same or self.autostart else "The settings have changed: press Run.", "note")
         if self.autostart and not same:
