@@ -19,6 +19,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$\n]+?)(?<!\s)\$", re.DOTALL)
 _ELEMENTS = "style|script|pre|code"
+NOT_EMBEDDED = re.compile(r'<img\b[^>]*? src="(?!data:)([^"]+)"')
 NOT_PROSE = re.compile(rf"(<(?:{_ELEMENTS})\b.*?</(?:{_ELEMENTS})>|```.*?```|`[^`\n]*`)", re.DOTALL)
 # In operator names, LaTeX has one that the converter does not know.
 UNKNOWN = {r"\arg": r"\operatorname{arg}"}
@@ -100,11 +101,16 @@ stored of them. In the notebooks everything can be moved: <code>python3 -m labsu
 
 
 def page(
-    notebook: Notebook, name: str, titles: Mapping[str, str], panels: Panels | None = None
+    notebook: Notebook,
+    name: str,
+    titles: Mapping[str, str],
+    panels: Panels | None = None,
+    folder: Path = FOLDER,
 ) -> str:
     """The executed notebook as HTML; `titles` are the labs that are pages too, in order.
 
-    Of the `panels`, the page shows what is stored of them; of the others, their last picture.
+    Of the `panels`, the page shows what is stored of them; of the others, their last picture. The
+    drawings that the text refers to lie in the `folder`; one that does not is a `Fault`.
     """
     import nbformat
 
@@ -114,11 +120,12 @@ def page(
             parts = [_static_output(output, notebook, panels) for output in cell["outputs"]]
             cell["outputs"] = [part for few in parts for part in few]
     notebook["metadata"].pop("widgets", None)
-    script = (IN_THE_PAGE / "page.js").read_text("utf-8") if panels else ""
+    script, style = ((IN_THE_PAGE / f"page.{kind}").read_text("utf-8") if panels else ""
+                     for kind in ("js", "css"))  # fmt: skip
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     resources = {
         "metadata": {"name": titles[name]},
-        "style": STYLE + (IN_THE_PAGE / "page.css").read_text("utf-8"),
+        "style": STYLE + style,
         "policy": POLICY.format(digest),
         "links": _page_links(name, titles),
         "panels": "".join(_stored(*one) for one in panels.items())
@@ -126,7 +133,9 @@ def page(
     }
     text = json.dumps(notebook)
     node = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
-    body: str = _exporter().from_notebook_node(node, resources=resources)[0]
+    body: str = _exporter(folder).from_notebook_node(node, resources=resources)[0]
+    if lacking := NOT_EMBEDDED.search(body):
+        raise Fault(f"The page of {name} needs {lacking[1]}, which is not there.")
     return _with_page_links(body, titles)
 
 
@@ -183,7 +192,7 @@ def _as_mathml(match: re.Match[str]) -> str:
 
 
 @cache
-def _exporter() -> Any:
+def _exporter(folder: Path) -> Any:
     """nbconvert's exporter, with our template and our way to write formulas."""
     from nbconvert import HTMLExporter
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -196,7 +205,7 @@ def _exporter() -> Any:
             return formula(body, block=False)
 
     def markdown(source: str) -> str:
-        renderer = Renderer(escape=False, embed_images=True, path=str(FOLDER))
+        renderer = Renderer(escape=False, embed_images=True, path=str(folder))
         written: str = MarkdownWithMath(renderer=renderer).render(source)
         return written
 

@@ -14,7 +14,7 @@ import threading
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -77,17 +77,18 @@ def make(labs: Sequence[Path], options: Namespace) -> int:
 
 
 def _all_done(jobs: Sequence["partial[None]"]) -> None:
-    """Do the jobs, so many together; Ctrl-C and the first fault end their kernels."""
+    """Do the jobs, so many together, and raise the first fault; Ctrl-C ends their kernels."""
     progress = Progress(len(jobs))
     with ThreadPoolExecutor(min(TOGETHER, os.cpu_count() or 1)) as pool:
         waiting = [pool.submit(job, progress) for job in jobs]
         try:
-            for done in as_completed(waiting):
-                done.result()
-        except BaseException:
+            wait(waiting)
+        except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             _end_kernels()
             raise
+    for done in waiting:
+        done.result()
 
 
 def _end_kernels() -> None:

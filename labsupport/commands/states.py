@@ -36,10 +36,12 @@ from labsupport.ui.live import Live
 from labsupport.ui.panel import Panel
 
 FRAMES = 24  # of a run
+FEWEST, FRAMES_SHARE = 6, 0.6  # frames of large pictures: part of the room is for settings
 LONGEST_RUN = 60.0  # seconds; what comes later is not stored
 LONGEST = 3.0  # seconds for a picture of a network that is slower than the panel's own
 QUALITY = 88  # of a photograph, as the encoders count
 NEAR = 3.0  # grey levels, of 255, by which it may differ on average
+SMALL = 40_000  # bytes, of which nothing is saved
 SMALLER = 0.6  # of the bytes, at most, for which pixels are given up
 
 made: list[Board] = []  # since `record()`, in order
@@ -91,14 +93,13 @@ def packed(png: bytes) -> bytes:
     (200, 30, 30)
     """
     image = Image.open(io.BytesIO(png)).convert("RGB")
-    most = SMALLER * len(_encoded(image, "WEBP", lossless=True, method=0))
+    plain = len(_encoded(image, "WEBP", lossless=True, method=0))
     # JPEG keeps the colours of single pixels, of which WebP has one for four
-    for lossy in (
-        _encoded(image, "WEBP", quality=QUALITY),
-        _encoded(image, "JPEG", quality=QUALITY, subsampling=0, optimize=True),
-    ):
+    ways: list[tuple[str, dict[str, Any]]] = [("WEBP", {}), ("JPEG", {"subsampling": 0})]
+    for kind, how in ways if plain > SMALL else ():
+        lossy = _encoded(image, kind, quality=QUALITY, **how)
         back = np.asarray(Image.open(io.BytesIO(lossy)).convert("RGB"), dtype=np.int16)
-        if len(lossy) < most and np.abs(back - np.asarray(image)).mean() <= NEAR:
+        if len(lossy) < SMALLER * plain and np.abs(back - np.asarray(image)).mean() <= NEAR:
             return lossy
     return _encoded(image, "WEBP", lossless=True, quality=60, method=2)
 
@@ -163,6 +164,9 @@ class Recorder:
             if not self._budget.allows(self._seconds):
                 break
             self.keep(setting)
+        self._move({})
+        if isinstance(self._board, Panel):
+            self._board.redraw()
         return _as_page(self) | {"seconds": self._budget.spent}
 
     def keep(self, setting: Setting) -> None:
@@ -224,10 +228,12 @@ class Recorder:
 
         aside = self._run(live, wanted, keep)
         self._seconds = time.process_time() - start - aside
-        last = (_how_far(live, max(drawn)), *self._shown())
-        few = spaced([*drawn.values()], FRAMES)[:-1]
-        for words, png, said in [*few, last]:
-            self.frames.append((words, State(self._picture(png), said, {})))
+        words, png, said = (_how_far(live, max(drawn)), *self._shown())
+        last = (words, State(self._picture(png), said, {}))
+        room = FRAMES_SHARE * self._budget.size / self._budget.used  # for so many pictures
+        few = spaced([*drawn.values()], max(FEWEST, min(FRAMES, round(room))))[:-1]
+        frames = [(words, State(self._picture(png), said, {})) for words, png, said in few]
+        self.frames = [*frames, last]
 
     def _run(self, live: Live, wanted: Callable[[int], bool], keep: Callable[[int], None]) -> float:
         """Run to the end, drawing the frames whose numbers are `wanted`; gives the seconds that

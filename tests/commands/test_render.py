@@ -65,6 +65,7 @@ def page(tmp_path_factory) -> str:
 
 def test_a_page_asks_for_nothing(page: str):
     assert not re.search(r"<(script|link|iframe|object)\b", page)
+    assert "default-src 'none'" in page
     assert set(re.findall(r'src="([^:"]+):', page)) == {"data"}
     assert not re.search(r"url\(\s*['\"]?(?!data:|#)", page)
     assert "@import" not in page
@@ -115,9 +116,11 @@ def test_a_panel_that_plays_a_film_is_that_film_on_the_page():
     widgets = {"m": {"state": {"children": ["IPY_MODEL_f"]}}, "f": {"state": film}}
     notebook = {"metadata": {"widgets": {pages.STATE: {"state": widgets}}}}
     output = {"data": {pages.WIDGET: {"model_id": "m"}, "image/png": "still"}}
-    assert [*pages._static_output(output, notebook)][1]["data"] == {"text/html": "<video></video>"}
+    _, shown = pages._static_output(output, notebook, {})
+    assert shown["data"] == {"text/html": "<video></video>"}
     film["value"] = ""
-    assert [*pages._static_output(output, notebook)][1]["data"] == {"image/png": "still"}
+    _, shown = pages._static_output(output, notebook, {})
+    assert shown["data"] == {"image/png": "still"}
 
 
 def formulas(path: Path) -> list[str]:
@@ -136,8 +139,15 @@ def test_every_formula_of_the_labs_can_be_shown_and_what_is_none_is_named(path: 
 
 
 def test_the_command_writes_pages_and_their_list(ready_here, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(render, "executed", lambda notebook, path: notebook)
-    assert main(["render", "05", "3", "--to", str(tmp_path / "new")]) == 0
+    made: list[str] = []
+
+    def not_executed(notebook, path, told):
+        made.append(path.stem)
+        return notebook, {}
+
+    monkeypatch.setattr(render, "answering", not_executed)
+    command = ["render", "05", "3", "--to", str(tmp_path / "new")]
+    assert main(command) == 0
     written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()}
     texts = {f"{path.stem}.html" for path in (ROOT / "notebooks").glob("*.md")}
     assert set(written) == {"index.html", "03_weights.html", "05_occlusion.html", *texts}
@@ -146,4 +156,48 @@ def test_the_command_writes_pages_and_their_list(ready_here, tmp_path, monkeypat
     assert "<a href='glossary.html'>Words</a>" in written["index.html"]
     assert "<math" in written["glossary.html"]
     assert "NotImplementedError" in written["05_occlusion.html"]
-    assert "index.html in a browser" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "index.html in a browser" in said
+    assert "2 of 2 pages" in said
+    assert sorted(made) == ["03_weights", "05_occlusion"]
+    # what is there already is not made again; other options make other pages
+    assert main(command) == 0
+    assert "05_occlusion.html is up to date." in capsys.readouterr().out
+    assert len(made) == 2
+    monkeypatch.setattr(render, "package_digest", lambda: "another package")
+    assert main(command) == 0
+    assert len(made) == 4
+    monkeypatch.setattr(render, "executed", lambda notebook, path: notebook)
+    assert main([*command, "--still"]) == 0
+    assert len(made) == 4
+    assert "lab-answers" not in (tmp_path / "new" / "05_occlusion.html").read_text("utf-8")
+
+
+def test_a_fault_in_one_lab_leaves_the_others_their_pages(ready_here, tmp_path, monkeypatch):
+    def answering(notebook, path, told):
+        if path.stem == "03_weights":
+            raise Fault("03_weights does not run.")
+        return notebook, {}
+
+    monkeypatch.setattr(render, "answering", answering)
+    assert main(["render", "05", "3", "--to", str(tmp_path)]) == 1
+    assert {path.name for path in tmp_path.glob("0*")} == {"05_occlusion.html"}
+
+
+def test_the_time_left_follows_from_what_is_done(monkeypatch, capsys):
+    clock = iter([0.0, 60.0, 120.0])
+    monkeypatch.setattr(render.time, "perf_counter", lambda: next(clock))
+    progress = render.Progress(4)
+    progress.tell("05", 0.5)
+    progress.finished("07", "07.html: 1 MB")
+    assert capsys.readouterr().out.split("\n")[1] == "1 of 4 pages, about 2 min left"
+
+
+def test_a_drawing_beside_the_notebooks_is_in_the_page(tmp_path, monkeypatch):
+    (tmp_path / "drawings").mkdir()
+    (tmp_path / "drawings" / "05_box.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    words = cell("markdown", "# A lab\n\n![A box](drawings/05_box.svg)")
+    written = pages.page(notebook(words), "05_small", {"05_small": "A lab"}, folder=tmp_path)
+    assert re.search(r'<img alt="A box" src="data:image/svg\+xml;base64,[^"]+"', written)
+    with pytest.raises(Fault, match=r"drawings/05_box\.svg, which"):
+        pages.page(notebook(words), "05_small", {"05_small": "A lab"}, folder=tmp_path / "none")
