@@ -84,6 +84,7 @@ ANSWERS = """<section class="lab-answers{wide}" data-panel="panel-{model}" aria-
 <div class="lab-note" role="status" aria-live="polite"></div>
 <details class="lab-stored"><summary>What is stored of this panel</summary>{stored}</details></div>
 </section>"""
+PICTURE = '<div class="jp-RenderedImage"><img alt="{words}"{width} src="{source}"></div>'
 INDEX = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -137,6 +138,21 @@ def page(
     if lacking := NOT_EMBEDDED.search(body):
         raise Fault(f"The page of {name} needs {lacking[1]}, which is not there.")
     return _with_page_links(body, titles)
+
+
+def pack_pictures(notebook: Notebook) -> None:
+    """Let the pictures of executed cells take less room; those of panels stay as they are."""
+    from labsupport.commands.packing import as_data, packed
+
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "image/png" in data and WIDGET not in data:
+                about = output["metadata"].pop("image/png", {})
+                words = html.escape(about.get("alt", ""))
+                width = f' width="{about["width"]}"' if "width" in about else ""
+                source = as_data(packed(base64.b64decode(data.pop("image/png"))))
+                data["text/html"] = PICTURE.format(words=words, width=width, source=source)
 
 
 def _stored(model: str, panel: dict[str, Any]) -> str:

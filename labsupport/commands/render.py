@@ -30,7 +30,7 @@ from labsupport.commands.solve import solve
 LONGEST_CELL = 600  # seconds
 TOGETHER = 2  # notebooks that are executed at once: each needs a gigabyte or two
 PAGE_SECONDS = 100.0  # of a processor, for the states of a page's panels together
-PAGE_BYTES = 7.5e6  # that a page's pictures may take; what is in its cells counts
+PAGE_BYTES = 7e6  # that a page's pictures may take; what is in its cells counts
 LEAST_BYTES = 1e6  # for the panels of a page whose cells need more than that
 RECORD = "from labsupport.commands import states as _states; _states.record()"
 
@@ -226,6 +226,8 @@ def answering(
 
     `told` hears how much of it is done.
     """
+    from labsupport.commands.pages import pack_pictures
+
     hear = told or (lambda _: None)
     with _kernel(notebook, path) as client, tempfile.TemporaryDirectory() as folder:
         cells, notes = client.nb.cells, Path(folder) / "panel.json"
@@ -234,6 +236,7 @@ def answering(
             client.execute_cell(cell, place)
             hear(place / len(cells) / 2)
         client.set_widgets_metadata()
+        pack_pictures(client.nb)
         models, panels = _panels_of(client.nb), dict[str, dict[str, Any]]()
         seconds, room = PAGE_SECONDS, max(PAGE_BYTES - _bytes_of(client.nb), LEAST_BYTES)
         for place, model in enumerate(models):

@@ -7,9 +7,7 @@ most telling ones first, until its share of time and room is used up.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 import math
 import time
@@ -20,12 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from traitlets import TraitError
 
 from labsupport.commands.dials import COARSE, Dial, Setting, asked, dial_of, main_two
+from labsupport.commands.packing import as_data, packed, size_of
 from labsupport.core.errors import LabError
 from labsupport.core.network import Network
 from labsupport.ui import screen
@@ -39,10 +36,6 @@ FRAMES = 24  # of a run
 FEWEST, FRAMES_SHARE = 6, 0.6  # frames of large pictures: part of the room is for settings
 LONGEST_RUN = 60.0  # seconds; what comes later is not stored
 LONGEST = 3.0  # seconds for a picture of a network that is slower than the panel's own
-QUALITY = 88  # of a photograph, as the encoders count
-NEAR = 3.0  # grey levels, of 255, by which it may differ on average
-SMALL = 40_000  # bytes, of which nothing is saved
-SMALLER = 0.6  # of the bytes, at most, for which pixels are given up
 
 made: list[Board] = []  # since `record()`, in order
 
@@ -82,32 +75,6 @@ def _unheard() -> Iterator[None]:
         yield
     finally:
         BaseComm.publish_msg = plain  # type: ignore[method-assign]
-
-
-def packed(png: bytes) -> bytes:
-    """A picture for a page: without loss, unless it saves much and loses little, as photographs do.
-
-    >>> from labsupport.ui import figures
-    >>> flat = figures.to_png(Image.new("RGB", (90, 60), (200, 30, 30)))
-    >>> Image.open(io.BytesIO(packed(flat))).getpixel((5, 5))
-    (200, 30, 30)
-    """
-    image = Image.open(io.BytesIO(png)).convert("RGB")
-    plain = len(_encoded(image, "WEBP", lossless=True, method=0))
-    # JPEG keeps the colours of single pixels, of which WebP has one for four
-    ways: list[tuple[str, dict[str, Any]]] = [("WEBP", {}), ("JPEG", {"subsampling": 0})]
-    for kind, how in ways if plain > SMALL else ():
-        lossy = _encoded(image, kind, quality=QUALITY, **how)
-        back = np.asarray(Image.open(io.BytesIO(lossy)).convert("RGB"), dtype=np.int16)
-        if len(lossy) < SMALLER * plain and np.abs(back - np.asarray(image)).mean() <= NEAR:
-            return lossy
-    return _encoded(image, "WEBP", lossless=True, quality=60, method=2)
-
-
-def _encoded(image: Image.Image, kind: str, **how: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **how)
-    return buffer.getvalue()
 
 
 @dataclass
@@ -369,7 +336,7 @@ def _as_page(recorder: Recorder) -> dict[str, Any]:
         states.append([[place, *middle], state.picture, state.words, {}])
     return {
         "title": board.title,
-        "wide": screen.goes_below(*_size(recorder.pictures[0]), None),
+        "wide": screen.goes_below(*size_of(recorder.pictures[0]), None),
         "dials": time_dial + [_page_dial(dials[i], i, order[i]) for i in shown],
         "states": states,
         "pictures": [_picture(one) for one in recorder.pictures],
@@ -390,15 +357,8 @@ def _page_dial(dial: Dial, place: int, order: list[int]) -> dict[str, Any]:
 
 
 def _picture(content: bytes) -> list[Any]:
-    width, height = _size(content)
-    kind = "webp" if content[:4] == b"RIFF" else "jpeg"
-    data = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return [width, height, screen.width_of(width, height), data]
-
-
-def _size(content: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(content)) as image:
-        return image.size
+    width, height = size_of(content)
+    return [width, height, screen.width_of(width, height), as_data(content)]
 
 
 def _stored(recorder: Recorder, order: Mapping[int, list[int]], count: int) -> str:

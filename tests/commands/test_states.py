@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from labsupport.commands.dials import asked, dial_of, main_two, refined
-from labsupport.commands.states import FRAMES, Budget, Recorder, packed
+from labsupport.commands.packing import packed
+from labsupport.commands.states import FRAMES, Budget, Recorder
 from labsupport.core import images
 from labsupport.core.errors import BadSetting
 from labsupport.ui import Live, Panel, declare, figures
