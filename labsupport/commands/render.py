@@ -32,6 +32,7 @@ TOGETHER = 2  # notebooks that are executed at once: each needs a gigabyte or tw
 PAGE_SECONDS = 100.0  # of a processor, for the states of a page's panels together
 PAGE_BYTES = 7e6  # that a page's pictures may take; what is in its cells counts
 LEAST_BYTES = 1e6  # for the panels of a page whose cells need more than that
+LEAST_SHARE = 0.5  # of its part that a panel gets, whatever those before it have used
 RECORD = "from labsupport.commands import states as _states; _states.record()"
 
 
@@ -239,8 +240,10 @@ def answering(
         pack_pictures(client.nb)
         models, panels = _panels_of(client.nb), dict[str, dict[str, Any]]()
         seconds, room = PAGE_SECONDS, max(PAGE_BYTES - _bytes_of(client.nb), LEAST_BYTES)
+        least = [LEAST_SHARE * one / max(len(models), 1) for one in (seconds, room)]
         for place, model in enumerate(models):
-            shares = (one / (len(models) - place) for one in (seconds, room))
+            left = [one / (len(models) - place) for one in (seconds, room)]
+            shares = map(max, left, least)
             _run(client, "_states.write({!r}, {!r}, {}, {})".format(model, str(notes), *shares))
             hear(0.5 + (place + 1) / len(models) / 2)
             if notes.exists():
