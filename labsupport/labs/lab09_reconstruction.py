@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from labsupport.core import bundled, images
-from labsupport.core.errors import BadSetting
 from labsupport.core.frames import Beside, Series, in_turn
 from labsupport.core.network import Network, Prediction
 from labsupport.labs.lab08_optimization.visualization import has_channels
@@ -20,7 +19,6 @@ from labsupport.methods.inversion import LOG_PROBABILITIES, Code, Hog, encode, i
 from labsupport.methods.optimize import LBFGS, Adam, Frame, Momentum, Pixels
 from labsupport.ui import declare, figures, ink
 from labsupport.ui.controls import block_ends
-from labsupport.ui.strokes import hog_strokes
 
 _KEPT = {
     "the activations of the layer below": "layer",
@@ -42,7 +40,7 @@ _OPTIMIZERS = {
     "momentum 0.9, as in the paper": Momentum(2.0, schedule=(1.0, 0.3, 0.1)),
 }
 MEASURES = {
-    "normalised": "normalised error",
+    "normalised": "normalized error",
     "distance": "code distance, relative",
     "pixels": "pixel distance",
     "perceptual": "LPIPS",
@@ -119,12 +117,14 @@ def _named(now: InversionFrame, network: Network) -> str:
     if not network.categories:
         return ""
     shown = torch.cat([now.image, now.frame.image])
-    first, *others = (
-        f"{answer.name} ({figures.per_cent(answer.probability)})"
-        for [answer] in network.predict(shown, 1)
-    )
-    many = "reconstructions" if len(others) > 1 else "reconstruction"
-    return f"The network names the image {first}, the {many} {', '.join(others)}."
+    [first], *others = network.predict(shown, 1)
+    if len(others) > 1:
+        return f"Named {first.name}; the reconstructions {', '.join(one.name for [one] in others)}."
+    return f"Named {_sure(first)}; the reconstruction {_sure(others[0][0])}."
+
+
+def _sure(answer: Prediction) -> str:
+    return f"{answer.name} ({figures.per_cent(answer.probability)})"
 
 
 @declare.live("Back from the code", draw=_draw_return)
@@ -218,21 +218,14 @@ def _draw_strip(
     original = images.standard(image, declare.side_for(network, size))
     last = strip.frames[-1]
     layers = strip.names[: len(strip.frames)]
-    found = torch.cat([frame.image for frame in strip.frames])
-    words = [
-        f"{one}: code distance {_distance(now)}"
-        for one, now in zip(layers, strip.frames, strict=True)
-    ]
+    words = [f"{layers[-1]}: {last.progress:.0%} of {last.steps} steps."]
     if network.categories:
+        found = torch.cat([frame.image for frame in strip.frames])
         seen = inversion.recognition(network, found, original.expand_as(found))
-        words = [
-            f"{line}, the image's class has {figures.per_cent(float(chance))}"
-            + ("" if same else " and is not the first answer any more")
-            for line, chance, same in zip(words, seen.probability, seen.same.tolist(), strict=True)
-        ]
-    so_far = f"{layers[-1]}: {last.progress:.0%} of {last.steps} steps."
-    words.append(so_far + declare.side_words(network, size))
-    return strip_picture(original, strip), "\n".join(words)
+        named = [one for one, same in zip(layers, seen.same.tolist(), strict=True) if same]
+        words.append(f"The network names as it named the image: {', '.join(named) or 'none'}.")
+    words.append(f"Below each picture is its code distance.{declare.side_words(network, size)}")
+    return strip_picture(original, strip), " ".join(words)
 
 
 def _distance(frame: Frame) -> str:
@@ -312,6 +305,14 @@ def started_pictures() -> dict[Any, Tensor]:
     return _sheet("starts", ["photos", *started()])
 
 
+@lru_cache(maxsize=1)
+def same_pictures() -> dict[str, Tensor]:
+    """A photo and what each of its codes gives back from four seeds, in 100 steps each: by code
+    (5, 3, 224, 224), the photo first. `data/build/same_code.py` made them. Errors: `DamagedData`.
+    """
+    return _sheet("same", list(dict.fromkeys(_table("same").layer.tolist())))
+
+
 def _table(name: str) -> Any:
     path = bundled.path(f"reconstruction/{name}.csv")
     table = np.genfromtxt(path, delimiter=",", names=True, dtype=None, encoding="utf-8")
@@ -352,6 +353,27 @@ def errors_panel(
         f"{rows.same.sum()} keep the network's answer."
     )
     return picture, words
+
+
+_SAME: Any = declare.Declared(
+    lambda _, at, __: declare.choice(list(same_pictures()), at), LOG_PROBABILITIES, "code"
+)
+
+
+@declare.panel("All the same to the network", cost="quick")
+def same_panel(code: str = _SAME) -> tuple[Image.Image, str]:
+    """A photo, and four pictures that one of its codes gives back. Kept results."""
+    table = _table("same")
+    rows = table[table.layer == code]
+    titles = ["the image", *(f"seed {row.seed}" for row in rows)]
+    values = ["", *(f"code {figures.per_cent(row.distance)}, {row.answer}" for row in rows)]
+    words = (
+        "Kept results, 100 steps each. Below each picture stand its code distance and the "
+        f"network's answer. Pixels are {rows.pixels.min():.2f} to {rows.pixels.max():.2f} from "
+        "the photo's."
+    )
+    tiles = list(same_pictures()[code])
+    return figures.mosaic(tiles, titles=titles, values=values, columns=3, gap=8), words
 
 
 def _titles() -> dict[str, str]:
@@ -426,16 +448,3 @@ def kept_picture() -> Image.Image:
         for key in shares.values()
     ]
     return figures.side_by_side(columns, list(shares))
-
-
-# HOG
-
-
-def hog_picture(code: Code, *, enlarge: int = 2) -> Image.Image:
-    """A HOG code as strokes: in each cell one for each direction of an edge, the brighter the
-    more of it there is. A gradient across is an edge along."""
-    layer = code.layer
-    if not isinstance(layer, Hog):
-        raise BadSetting(f"a code of HOG has directions to draw, one at {code.title} has none")
-    rows, side = code.size[0] // layer.cell, layer.cell * enlarge
-    return hog_strokes(code.values[:1], rows, side, block=layer.block, bins=layer.bins)

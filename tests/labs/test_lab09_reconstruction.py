@@ -42,7 +42,7 @@ def test_four_reconstructions_are_from_four_seeds(opened):
     assert live.frame.frame.image.shape[0] == 4
     assert live.frame.frame.settings["seed"] == [0, 1, 2, 3]
     assert "from each other's" in live.words
-    assert live.words.count("(") == 5  # the network's answers to the image and to all four
+    assert live.words.count(",") >= 2  # the network's answers to all four
 
 
 def test_an_inversion_begins_where_other_photos_say(opened, monkeypatch):
@@ -73,11 +73,17 @@ def test_the_kept_starts_are_those_of_the_table_and_they_help():
     assert f"LPIPS {table['pool5', 'ridge'].perceptual.mean():.2f}." in words
 
 
-def test_lpips_grows_from_layer_to_layer():
-    *network, _hog = lab.measured().values()
-    means = [rows.perceptual.mean() for rows in network]
-    assert means == sorted(means)
-    assert (round(means[0], 2), round(means[-1], 2)) == (0.07, 0.68)
+def test_the_kept_pictures_of_one_code_are_those_of_their_table(network):
+    for code, tiles in lab.same_pictures().items():
+        photo, *four = tiles.split(1)
+        assert float((photo - images.standard(images.sample("chelsea"))).abs().mean()) < 0.03
+        picture, words = lab.same_panel.function(code)
+        assert picture.width < 720
+        apart = [float(inversion.pixel_distance(one, photo)) for one in four]
+        least, most = (f"{end(apart):.2f}" for end in (min, max))
+        assert f"{least} to {most}" in words
+        names = lab._table("same")[lab._table("same").layer == code].answer.tolist()
+        assert names == [answer.name for [answer] in network.predict(torch.cat(four), 1)]
 
 
 def test_a_strip_goes_from_layer_to_layer(network, cat):
@@ -129,14 +135,3 @@ def test_the_bundled_table_holds_what_is_promised_and_the_pictures_are_those_of_
     numbers = table["pool5"].numbers[0]
     words = lab.errors_panel.function("pool5", "normalised")[1]
     assert words.startswith(f"pool5 ({numbers:,} numbers of 49,152)")
-
-
-def test_strokes_lie_along_the_edges(network):
-    """A gradient to the right is an edge that stands."""
-    ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64).contiguous()
-    picture = np.asarray(lab.hog_picture(inversion.encode(network, ramp, inversion.Hog())))
-    cell = picture[48:64, 48:64, 0].astype(float)
-    columns, rows = cell.max(0) > 128, cell.max(1) > 128
-    assert rows.sum() > 3 * columns.sum()
-    with pytest.raises(BadSetting, match="directions"):
-        lab.hog_picture(inversion.encode(network, ramp, "fire3"))

@@ -25,8 +25,6 @@ MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("08_optimization", "A second opinion"): ("network",),
     # a second layer counts as soon as it has a share, which is none by default
     ("10_deepdream", "Dream"): ("second",),
-    # the log-probabilities are kept by default: a layer counts when its activations are kept
-    ("09_reconstruction", "All the same to the network"): ("layer",),
     # the painting begins at the content: there is no noise, and no distance to it at first
     ("11_style", "Painting"): ("seed",),
     ("11_style", "Layers and weights"): ("alpha",),
@@ -44,8 +42,6 @@ MAY_COMPLAIN: dict[tuple[str, str], tuple[str, ...]] = {
     ("08_optimization", "A second opinion"): ("network",),
     # where the image is used up before the last layer: the message is what it is there for
     ("01_case_studies", "Build a network"): ("image", "depth"),
-    # log-probabilities have no positions, so no part and no colours to begin with
-    ("09_reconstruction", "All the same to the network"): ("part", "start"),
 }
 
 # What is walked with `test --all` alone: VGG-16 takes forty times as long as SqueezeNet.
