@@ -12,7 +12,6 @@ from labsupport.core import images
 from labsupport.core import network as networks
 from labsupport.core.errors import BadSetting, one_of
 from labsupport.core.images.crops import crops
-from labsupport.core.images.perturbations import signed_step
 from labsupport.core.images.sets import LabelledImages
 from labsupport.core.network import Network, Prediction
 from labsupport.methods import linear
@@ -115,31 +114,18 @@ _INPUTS = declare.together(
 )
 
 
-@declare.panel("Ten numbers and a step", cost="instant")
-def attacked_numbers_panel(
-    inputs: Mapping[str, float] = _INPUTS,
-    step: float = declare.real(0.5, 0, 1, step=0.05, label="step along sign(w)"),
-) -> tuple[Image.Image, str]:
-    """The slide's ten inputs as sliders, the attack, and what the classifier says to both."""
+@declare.panel("Ten numbers", cost="instant")
+def numbers_panel(inputs: Mapping[str, float] = _INPUTS) -> tuple[Image.Image, str]:
+    """The slide's ten inputs as sliders, and what the classifier says."""
     start = torch.tensor(linear.SLIDE_INPUT)
-    weights = torch.tensor(linear.SLIDE_WEIGHTS)
-    given = torch.tensor(list(inputs.values()), dtype=torch.float64)
-    now = signed_step(given, weights, step, bounds=None)
-    prediction = linear.predict(now, weights)
-    picture = numbers_picture(now)
+    now = torch.tensor(list(inputs.values()), dtype=torch.float64)
+    prediction = linear.predict(now, torch.tensor(linear.SLIDE_WEIGHTS))
     change = round(float((now - start).abs().max()), 9)  # a slider's steps add up to nearly 0
     words = (
         f"Score {round(prediction.score, 9) + 0.0:.4g}, P(y = 1) = {prediction.probability:.4f}. "
         f"Largest change from the slide's x: {change:.4g}."
     )
-    return picture, words.replace("-", "−")
-
-
-@declare.panel("Ten numbers", cost="instant")
-def numbers_panel(inputs: Mapping[str, float] = _INPUTS) -> tuple[Image.Image, str]:
-    """The slide's ten inputs as sliders, and what the classifier says."""
-    picture, words = attacked_numbers_panel.function(inputs, 0.0)
-    return picture, words
+    return numbers_picture(now), words.replace("-", "−")
 
 
 def numbers_picture(inputs: Sequence[float] | torch.Tensor) -> Image.Image:
@@ -378,43 +364,6 @@ def mixed_picture(
     bars = [figures.bars(rows, width=300) for rows in answers]
     below = figures.side_by_side(bars, names, columns=2)
     return figures.side_by_side([figures.side_by_side(parts, titles), below], columns=1, gap=12)
-
-
-# All pairs
-
-
-def _matrix(
-    data: str = declare.choice(SETS, "digits", label="pictures"),
-    decay: float = DECAY,
-    along: str = declare.choice(ALONG, "sign", label="mix in"),
-) -> torch.Tensor:
-    _, test = training_data(data)
-    return linear.strength_matrix(trained(data, decay), test.images, test.labels, along=along)
-
-
-@declare.panel("Least strength for each pair of classes", compute=_matrix, cost="slow")
-def matrix_panel(matrix: torch.Tensor, data: str) -> tuple[Image.Image, str]:
-    """The least strength from every class to every other one."""
-    names = training_data(data)[0].categories
-    known = matrix.nan_to_num(torch.inf)
-    row, column = divmod(int(known.argmin()), len(names))
-    words = (
-        f"Easiest: {names[row]} to {names[column]}, {float(known[row, column]) * 255:.1f}/255. "
-        f"Median of all pairs: {float(matrix.nanmedian()) * 255:.1f}/255."
-    )
-    return matrix_picture(matrix, names), words
-
-
-def matrix_picture(matrix: torch.Tensor, names: Sequence[str]) -> Image.Image:
-    """From (rows) and to (columns), each number in 1/255; dark is little, grey is no number."""
-    numbers = 255 * matrix.numpy()
-    words = [
-        ["–" if np.isnan(one) else "never" if np.isinf(one) else ink.number(one) for one in row]
-        for row in numbers
-    ]
-    cell = max(46, 8 + max(map(ink.measure, names)))
-    named = ("from", "to, with strengths in 1/255", names)
-    return figures.matrix(figures.paint(numbers), words, cell=cell, named=named)
 
 
 # Bias and scale

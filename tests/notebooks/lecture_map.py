@@ -75,7 +75,7 @@ TABLE = """
 10.4 the networks' linear nature
     12_fooling ? topic-2-question: topic-2-panel plane-by-hand
 10.5 ten numbers and a step, from -3 to 2
-    13_linear_classifiers ? warm-up: warm-up-panel topic-1-panel slide-by-hand topic-2-panel
+    13_linear_classifiers ? warm-up: warm-up-panel slide-by-hand topic-2-panel
 10.6 templates, and a little of another class's weights
     13_linear_classifiers: topic-4-panel topic-3-panel mix-by-hand
 11.1 what backpropagation to the image serves

@@ -1,15 +1,9 @@
-"""Lab 13: the adversarial x, logistic regression's gradient, the mixing step; and its questions."""
+"""Lab 13: the adversarial x, and the mixing step; and its questions."""
 
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 import torch
 
 from labsupport.labs.exercises.draws import normal, uniform
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
-
-Numbers = Any  # an array of numbers, as NumPy's own annotations would say at length
 
 SLIDE_X = (2.0, -1.0, 3.0, -2.0, 2.0, 2.0, 1.0, -4.0, 5.0, 1.0)
 SLIDE_W = (-1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0)
@@ -62,96 +56,11 @@ ADVERSARIAL = Exercise(
         "each number moves by step times its weight, not by step.": lambda x, w, step: x + step * w,
         "the sign of x decides; the sign of w should.": lambda x, _, step: x + step * x.sign(),
         "every number grows, also where its weight is negative.": lambda x, _, step: x + step,
+        "only the input with the largest weight moves; each of them may.": (
+            lambda x, w, step: x + step * w.sign() * (w.abs() == w.abs().max()).cumsum(0).eq(1)
+        ),
     },
     laws={"No number moves by more than the step.": _moves_too_far},
-)
-
-
-def _gradient(
-    points: Numbers, labels: Numbers, weights: Numbers, bias: float, decay: float
-) -> tuple[Numbers, float]:
-    x, y = torch.from_numpy(points).double(), torch.from_numpy(labels).double()
-    with torch.enable_grad():
-        w = torch.from_numpy(weights).double().requires_grad_(True)
-        b = torch.tensor(bias, dtype=torch.float64, requires_grad=True)
-        fit = torch.nn.functional.binary_cross_entropy_with_logits(x @ w + b, y)
-        for_w, for_b = torch.autograd.grad(fit + decay / 2 * w.dot(w), (w, b))
-    return for_w.numpy(), float(for_b)
-
-
-def _by_hand(
-    *, pull: float = 1.0, on_bias: float = 0.0, total: bool = False, sigmoid: bool = True
-) -> Callable[..., tuple[Numbers, float]]:
-    """The gradient with one thing otherwise, for the typical mistakes."""
-
-    def gradient(
-        points: Numbers, labels: Numbers, weights: Numbers, bias: float, decay: float
-    ) -> tuple[Numbers, float]:
-        scores = points @ weights + bias
-        off = (1 / (1 + np.exp(-scores)) if sigmoid else scores) - labels
-        share = 1.0 if total else 1 / len(points)
-        step = share * points.T @ off + pull * decay * weights
-        return step, float(share * off.sum() + on_bias * decay * bias)
-
-    return gradient
-
-
-def _points() -> Cases:
-    random = np.random.default_rng(133)
-    two = np.array([[1.0, 0.0], [0.0, 2.0]])
-    return [
-        Case(
-            "two points, zero weights",
-            two,
-            np.array([1, 0]),
-            np.zeros(2),
-            0.0,
-            0.5,
-            expected=(np.array([-0.25, 0.5]), 0.0),
-        ),
-        Case(
-            "sixty points, five numbers each",
-            random.normal(size=(60, 5)),
-            random.integers(0, 2, 60),
-            random.normal(size=5),
-            0.7,
-            0.1,
-        ),
-        Case(
-            "no decay",
-            random.normal(size=(30, 3)),
-            random.integers(0, 2, 30),
-            random.normal(size=3),
-            -0.2,
-            0.0,
-        ),
-    ]
-
-
-GRADIENT = Exercise(
-    id="13.2",
-    title="Logistic regression's gradient",
-    minutes=12,
-    reference=_gradient,
-    cases=_points,
-    tolerance=(1e-5, 1e-7),
-    hints=(
-        "First the probabilities: `p = 1 / (1 + np.exp(-(points @ weights + bias)))`.",
-        "The derivative of one point's loss by its score is simply `p - label`.",
-        "By the chain rule each weight gets the mean of `(p - label) * x`: "
-        "`points.T @ (p - labels) / len(points)`. Then add `decay * weights`.",
-        "The bias gets the mean of `p - labels`, and no decay.",
-    ),
-    mistakes={
-        "the decay is missing.": _by_hand(pull=0.0),
-        "decay/2 times ||w||² has the gradient decay times w, not twice it.": _by_hand(pull=2),
-        "the bias is pulled too; the decay is for the weights alone.": _by_hand(on_bias=1.0),
-        "the sum over the points, not their mean.": _by_hand(total=True),
-        "scores instead of probabilities: the sigmoid is missing.": _by_hand(sigmoid=False),
-        "the signs are turned round: it is probability minus label.": (
-            lambda *given: tuple(-part for part in _by_hand(pull=-1.0)(*given))
-        ),
-    },
 )
 
 
@@ -209,7 +118,7 @@ def _leaves_the_range(function: Function) -> str | None:
 
 
 MIX = Exercise(
-    id="13.3",
+    id="13.2",
     title="Mix in another class",
     minutes=8,
     reference=_mix,
@@ -242,7 +151,7 @@ MIX = Exercise(
     laws={"The result is a picture.": _leaves_the_range},
 )
 
-EXERCISES = (ADVERSARIAL, GRADIENT, MIX)
+EXERCISES = (ADVERSARIAL, MIX)
 
 QUESTIONS = {
     "13.q1": Question(
@@ -256,7 +165,7 @@ QUESTIONS = {
         "150 528 numbers. How does the step that fools it change?",
         (
             "It falls as 1/n, as with weights of ±1.",
-            "It falls as 1/√n, as where scores keep their spread.",
+            "It falls as 1/√n, as where the scores keep their spread.",
             Right("It hardly changes beyond a few hundred numbers."),
         ),
         why="Twice the pixels of one picture get half the weight each: the sum of the weights, "
@@ -266,9 +175,9 @@ QUESTIONS = {
         "You train with more and more weight decay. What becomes of the templates, and of the step "
         "that fools the classifier?",
         (
-            "The templates get noisier, the step shorter.",
+            "The templates get noisier, and the step gets shorter.",
             Right("The templates get smoother, the step longer."),
-            "The templates get smoother, the step shorter.",
+            "The templates get smoother, and the step gets shorter.",
         ),
         why="Decay makes weights costly; lone pixels lose first, and ||w||₁ falls with them.",
     ),
