@@ -10,6 +10,7 @@ from pathlib import Path
 
 from labsupport.commands import environment, faults, interpreters, update
 from labsupport.commands.faults import Fault
+from labsupport.commands.notebooks import FOLDER
 from labsupport.commands.requirements import INSTALLED, PACKAGE, ROOT
 
 SETTINGS = PACKAGE / "jupyter"
@@ -43,7 +44,7 @@ def main(options: Namespace) -> int:
     port = checked_port(options.port)
     python = environment.ready(python=options.python, newest=options.newest)
     if options.into:
-        update.unpack(folder)
+        update.bring(FOLDER.parent, folder, "notebooks/")
     token = secrets.token_hex(24)
     print(f"The workbook opens at {address(port, token, folder)}")
     print("Ctrl-C, twice, closes it.", flush=True)

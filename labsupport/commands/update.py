@@ -55,24 +55,21 @@ def main(options: Namespace) -> int:
     """Bring the newer one here, and list what was done with what."""
     target = options.to.absolute()
     if options.source == PACKAGE:
-        unpack(target)
+        bring(PACKAGE, target, "notebooks/", dry=options.dry_run)
         return 0
     with opened(options.source.absolute(), target) as source:
-        steps = planned(source, target)
-        print("\n".join(listing(steps)))
-        if options.dry_run:
-            print("Nothing was changed. Leave out --dry-run to do this.")
-        elif kept := carry_out(steps, source, target):
-            print(f"Copies of what you had are in {kept}.")
+        bring(source, target, dry=options.dry_run)
     return 0
 
 
-def unpack(folder: Path) -> None:
-    """Bring the notebooks that come with the package into a folder, whatever is there."""
-    steps = planned(FOLDER.parent, folder, "notebooks/")
+def bring(source: Path, target: Path, under: str = "", *, dry: bool = False) -> None:
+    """Bring what is newer there, or under one of its folders, and say what was done."""
+    steps = planned(source, target, under)
     print("\n".join(listing(steps)))
-    folder.mkdir(parents=True, exist_ok=True)
-    carry_out(steps, FOLDER.parent, folder, "notebooks/")
+    if dry:
+        print("Nothing was changed. Leave out --dry-run to do this.")
+    elif kept := carry_out(steps, source, target, under):
+        print(f"Copies of what you had are in {kept}.")
 
 
 @contextlib.contextmanager
@@ -134,15 +131,15 @@ class Handed:
         with contextlib.suppress(OSError, ValueError, subprocess.CalledProcessError):
             if (folder / ".git").exists():
                 lines = _git(folder, "ls-tree", "-r", "-z", "HEAD").decode().split("\0")[:-1]
-                names = [line.partition("\t")[2] for line in lines]
-                cells = {
-                    name: merging.digests(json.loads(_git(folder, "show", f"HEAD:{name}")))
-                    for name in names
-                    if name.endswith(".ipynb")
-                }
-                blobs = [line.split()[2] for line in lines]
-                return cls(dict(zip(names, blobs, strict=True)), cells)
+                files = {line.partition("\t")[2]: line.split()[2] for line in lines}
+                notebooks = [name for name in files if name.endswith(".ipynb")]
+                texts = {name: _git(folder, "show", f"HEAD:{name}") for name in notebooks}
+                return cls(files, {a: merging.digests(json.loads(b)) for a, b in texts.items()})
         return cls()
+
+    def with_those_of(self, newer: "Handed") -> "Handed":
+        """Both; what the newer one lacks is still here, and its labs may come again."""
+        return Handed({**self.files, **newer.files}, {**self.cells, **newer.cells})
 
     def write(self, folder: Path) -> None:
         """Into the folder's own list, in one step."""
@@ -161,6 +158,7 @@ def all_files(folder: Path, under: str = "") -> list[str]:
     for place, folders, names in os.walk(folder):
         passed = PASSED_OVER(place, [*folders, *names])
         passed |= {"build", "dist"} if Path(place) == folder else set()
+        passed |= {"solutions"} if under else set()
         folders[:] = set(folders) - passed
         paths += [Path(place, name) for name in names if name not in passed]
     names_there = sorted(path.relative_to(folder).as_posix() for path in paths)
@@ -175,7 +173,7 @@ class Step:
     """What happens to one file; without `content` it becomes the newer folder's."""
 
     path: str
-    act: str  # "new", "replaced", "merged", "removed" or "left"
+    act: str  # "new", "replaced", "merged" or "removed"
     words: str = ""
     keep: bool = False  # whether a copy is made first
     content: bytes | None = None
@@ -223,7 +221,8 @@ def _step(path: str, old: str, source: Path, target: Path, handed: Handed) -> li
 
 def _merged(path: str, here: str, source: Path, target: Path, handed: Handed) -> list[Step]:
     number = path[:12]  # "notebooks/05": an update that was cut off may have renamed it already
-    cells = next((one for name, one in handed.cells.items() if name.startswith(number)), {})
+    alike = (one for name, one in handed.cells.items() if name.startswith(number))
+    cells = handed.cells.get(here) or next(alike, {})
     try:
         merged, words = merging.merged(read(source / path), read(target / here), cells)
     except (Fault, KeyError, TypeError, AttributeError):
@@ -247,11 +246,10 @@ def refuse_answers(path: Path) -> None:
 
 def _all_sums(new: bytes, mine: bytes, target: Path) -> bytes:
     """The newer list of data, and what only labs that are not in it show."""
-    listed = {line.split(b"  ", 1)[-1] for line in new.splitlines()}
-    others = [line.split(b"  ", 1) for line in mine.splitlines() if b"  " in line]
-    more = [f"{digest.decode()}  {name.decode()}\n" for digest, name in others
-            if name not in listed and (target / "data" / name.decode()).is_file()]  # fmt: skip
-    return new + "".join(more).encode()
+    listed = {line.partition(b"  ")[2] for line in new.splitlines()}
+    names = {line: line.partition(b"  ")[2] for line in mine.splitlines()}
+    there = [line for line, name in names.items() if (target / "data" / name.decode()).is_file()]
+    return new + b"".join(line + b"\n" for line in there if names[line] not in listed)
 
 
 def _former_names(source: Path, target: Path, paths: Sequence[str]) -> dict[str, str]:
@@ -297,10 +295,11 @@ def carry_out(steps: Sequence[Step], source: Path, target: Path, under: str = ""
     """
     stage, kept = target / STAGE, None
     try:
+        target.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(stage, ignore_errors=True)
         if before := [step.path for step in steps if step.keep]:
             kept = _kept(before, target)
-        written = [step for step in steps if step.act not in ("removed", "left")]
+        written = [step for step in steps if step.act != "removed"]
         for step in written:
             (stage / step.path).parent.mkdir(parents=True, exist_ok=True)
             content = (source / step.path).read_bytes() if step.content is None else step.content
@@ -311,13 +310,11 @@ def carry_out(steps: Sequence[Step], source: Path, target: Path, under: str = ""
         for step in steps:
             if step.act == "removed":
                 (target / step.path).unlink()
-        Handed.now(source, under).write(target)
+        Handed.found_in(target).with_those_of(Handed.now(source, under)).write(target)
         shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
-        raise Fault(
-            f"The update stopped: {error}. Nothing of yours is lost. Mend that, and type the same "
-            "again."
-        ) from None
+        words = f"The update stopped: {error}. Nothing of yours is lost. Mend that and start again."
+        raise Fault(words) from None
     return kept
 
 

@@ -177,6 +177,10 @@ def test_a_notebook_that_the_course_has_renamed_takes_the_work_along(newer, stud
     assert (ANSWER in source_of(student, "exercise-1-cell", here)) == answered
     assert [path.name for path in (student / "notebooks").glob("*.ipynb")] == ["90_windows.ipynb"]
     assert (student / "before_update_1" / LAB).read_bytes() == before
+    edit(newer, "goals", "Now you will", "You will now", here)
+    updated(newer, student)
+    assert "You will now" in source_of(student, "goals", here)
+    assert "Yours, from before" not in (student / here).read_text()
 
 
 def test_a_notebook_that_the_student_has_renamed_stays_and_its_work_is_in_the_newer(newer, student):
@@ -317,6 +321,7 @@ def test_labs_that_the_newer_one_lacks_stay_with_their_modules_and_data(newer, s
     updated(newer, student)
     assert (student / LAB).is_file()
     assert (student / "labsupport/labs/lab90_template.py").is_file()
+    assert LAB in update.Handed.found_in(student).cells
     sums = (student / "data/SHA256SUMS").read_text()
     assert sums == "bb  maps/b.csv\naa  photos/a.webp\n"
 

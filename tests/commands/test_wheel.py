@@ -86,6 +86,8 @@ def test_notebooks_are_unpacked_where_one_says_and_later_ones_keep_the_answers(s
     assert refused.returncode == 1
     assert "labsupport lab --into FOLDER" in refused.stderr
     mine = tmp_path / "mine"
+    said(site, tmp_path, "-m", "labsupport", "update", "--to", str(mine), "--dry-run")
+    assert not mine.exists()
     assert said(site, tmp_path, "-m", "labsupport", "update", "--to", str(mine)).returncode == 0
     assert (mine / LAB).read_bytes() == (site / "labsupport" / LAB).read_bytes()
     notebook = notebooks.read(mine / LAB)
