@@ -7,7 +7,7 @@ Importing this package alone costs nothing, and a Python far too old for it can 
 
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if sys.version_info >= (3, 11):
     from typing import TYPE_CHECKING

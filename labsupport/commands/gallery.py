@@ -46,6 +46,11 @@ def main(options: Namespace) -> int:
     """Execute the labs and keep a picture of each."""
     words = [word for word in options.labs if word != BANNER]
     labs = chosen(words) if words or not options.labs else []
+    if unknown := [path.stem for path in labs if path.stem not in CELLS]:
+        raise Fault(
+            f"No cell is named whose picture stands for {unknown[0]}. Add a line to CELLS in "
+            "labsupport/commands/gallery.py, with the id of a cell that shows a picture."
+        )
     first = not options.labs or BANNER in options.labs
     act = partial(make, labs, options.to, first=first)
     return interpreters.in_interpreter(environment.ready("instructor"), act)
