@@ -82,7 +82,7 @@ ANSWERS = """<section class="lab-answers{wide}" data-panel="panel-{model}" aria-
  height="{height}" style="width: {css}" src="{data}"></div>
 <div class="lab-below"><div class="lab-readout" role="status" aria-live="polite">{words}</div>
 <div class="lab-note" role="status" aria-live="polite"></div>
-<details class="lab-stored"><summary>What is stored of this panel</summary>{stored}</details></div>
+<details class="lab-stored"><summary>{stored}</summary>{more}</details></div>
 </section>"""
 PICTURE = '<div class="jp-RenderedImage"><img alt="{words}"{width} src="{source}"></div>'
 INDEX = """<!DOCTYPE html>
@@ -261,7 +261,8 @@ def _answers(model: str, panel: dict[str, Any]) -> str:
     start = [dial["start"] for dial in panel["dials"]]
     number, words = next(state[1:3] for state in panel["states"] if state[0] == start)
     width, height, css, data = panel["pictures"][number]
-    texts = {"title": panel["title"], "words": words, "stored": panel["stored"]}
+    stored, more = panel["stored"]
+    texts = {"title": panel["title"], "words": words, "stored": stored, "more": more}
     return ANSWERS.format(
         model=model, width=width, height=height, css=css, data=data,
         wide=" lab-wide" if panel["wide"] else "",

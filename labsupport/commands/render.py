@@ -79,9 +79,10 @@ def make(labs: Sequence[Path], options: Namespace) -> int:
 
 def _all_done(jobs: Sequence["partial[None]"]) -> None:
     """Do the jobs, so many together, and raise the first fault; Ctrl-C ends their kernels."""
-    progress = Progress(len(jobs))
-    with ThreadPoolExecutor(min(TOGETHER, os.cpu_count() or 1)) as pool:
-        waiting = [pool.submit(job, progress) for job in jobs]
+    cores, progress = os.cpu_count() or 1, Progress(len(jobs))
+    together = max(1, min(TOGETHER, cores, len(jobs)))
+    with ThreadPoolExecutor(together) as pool:
+        waiting = [pool.submit(job, progress, cores // together) for job in jobs]
         try:
             wait(waiting)
         except KeyboardInterrupt:
@@ -106,16 +107,17 @@ def _make_page(
     mark: str,
     options: Namespace,
     progress: "Progress",
+    threads: int,
 ) -> None:
     """Execute one lab and write its page."""
     from labsupport.commands import pages
 
     start = time.perf_counter()
     if options.still:
-        page = pages.page(executed(notebook, path), path.stem, titles)
+        page = pages.page(executed(notebook, path, threads), path.stem, titles)
     else:
         told = partial(progress.tell, path.stem)
-        done, panels = answering(notebook, path, told)
+        done, panels = answering(notebook, path, told, threads)
         page = pages.page(done, path.stem, titles, panels)
     _put(options.to / f"{path.stem}.html", page + mark)
     seconds = time.perf_counter() - start
@@ -147,7 +149,7 @@ class Progress:
         done = sum(self._shares.values()) / self._count
         whole = sum(share == 1 for share in self._shares.values())
         left = (time.perf_counter() - self._start) * (1 / max(done, 1e-3) - 1) / 60
-        about = f", about {left:.0f} min left" if 0.05 < done < 1 else ""
+        about = f", about {max(left, 1):.0f} min left" if 0.05 < done < 1 else ""
         return f"{whole} of {self._count} pages{about}"
 
 
@@ -210,9 +212,9 @@ def prepared(path: Path, *, solved: bool, presenter: bool) -> Notebook:
         return for_students(read(Path(folder) / path.name), presenter=presenter)
 
 
-def executed(notebook: Notebook, path: Path) -> Notebook:
+def executed(notebook: Notebook, path: Path, threads: int | None = None) -> Notebook:
     """The notebook with its outputs, from a fresh kernel in the notebooks' folder."""
-    with _kernel(notebook, path) as client:
+    with _kernel(notebook, path, threads) as client:
         for place, cell in enumerate(client.nb.cells):
             client.execute_cell(cell, place)
         client.set_widgets_metadata()
@@ -221,16 +223,19 @@ def executed(notebook: Notebook, path: Path) -> Notebook:
 
 
 def answering(
-    notebook: Notebook, path: Path, told: Callable[[float], None] | None = None
+    notebook: Notebook,
+    path: Path,
+    told: Callable[[float], None] | None = None,
+    threads: int | None = None,
 ) -> tuple[Notebook, dict[str, dict[str, Any]]]:
     """The executed notebook, and what its panels show at many settings, by their widgets' models.
 
-    `told` hears how much of it is done.
+    `told` hears how much of it is done. The kernel takes so many `threads`; without a number, all.
     """
     from labsupport.commands.pages import pack_pictures
 
     hear = told or (lambda _: None)
-    with _kernel(notebook, path) as client, tempfile.TemporaryDirectory() as folder:
+    with _kernel(notebook, path, threads) as client, tempfile.TemporaryDirectory() as folder:
         cells, notes = client.nb.cells, Path(folder) / "panel.json"
         _run(client, RECORD)
         for place, cell in enumerate(list(cells)):
@@ -291,7 +296,7 @@ def _run(client: Any, code: str) -> None:
 
 
 @contextmanager
-def _kernel(notebook: Notebook, path: Path) -> Iterator[Any]:
+def _kernel(notebook: Notebook, path: Path, threads: int | None) -> Iterator[Any]:
     """A client of a fresh kernel, which is to execute the cells; where one raises, a `Fault`.
 
     What the reader has ticked off so far plays no part: the kernel's state lies elsewhere.
@@ -305,10 +310,8 @@ def _kernel(notebook: Notebook, path: Path) -> Iterator[Any]:
         write(notebook, copy)
         cells = nbformat.read(copy, as_version=4)  # type: ignore[no-untyped-call]
         place = {"metadata": {"path": str(path.parent)}}
-        threads = max(1, (os.cpu_count() or 1) // TOGETHER)
-        around = interpreters.environment_variables(
-            LABS_STATE=str(Path(folder) / "state"), OMP_NUM_THREADS=str(threads)
-        )
+        taken = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+        around = interpreters.environment_variables(LABS_STATE=str(Path(folder) / "state"), **taken)
         client = NotebookClient(
             cells, timeout=LONGEST_CELL, resources=place, extra_arguments=["--log-level=ERROR"]
         )

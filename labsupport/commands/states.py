@@ -25,7 +25,7 @@ from labsupport.commands.dials import COARSE, Dial, Setting, asked, dial_of, mai
 from labsupport.commands.packing import as_data, packed, size_of
 from labsupport.core.errors import LabError
 from labsupport.core.network import Network
-from labsupport.ui import screen
+from labsupport.ui import ink, screen
 from labsupport.ui.board import MOST_IN_SIGHT, Board
 from labsupport.ui.control import spaced
 from labsupport.ui.controls import LoadingMenu
@@ -38,6 +38,7 @@ LONGEST_RUN = 60.0  # seconds; what comes later is not stored
 LONGEST = 3.0  # seconds for a picture of a network that is slower than the panel's own
 
 made: list[Board] = []  # since `record()`, in order
+_seconds: dict[str, float] = {}  # that networks take for one picture, by their names in menus
 
 
 def record() -> None:
@@ -250,14 +251,16 @@ class Recorder:
         """Note the networks that take far longer than the panel's own."""
         if not isinstance(dial.control, LoadingMenu) or not isinstance(dial.control.value, Network):
             return
-        own = _forward(dial.control.value)
-        for at in range(len(dial.acts)):
-            if at != dial.default:
-                self._move({self.dials.index(dial): at})
-                slower = _forward(dial.control.value) / own
-                if slower > 1.5 and slower * self._longest > LONGEST:
-                    dial.heavy.add(at)
+        place = self.dials.index(dial)
+        for at, words in enumerate(dial.words):
+            if words not in _seconds:
+                self._move({place: at})
+                _seconds[words] = _forward(dial.control.value)
         self._move({})
+        for at, words in enumerate(dial.words):
+            slower = _seconds[words] / _seconds[dial.words[dial.default]]
+            if slower > 1.5 and slower * self._longest > LONGEST:
+                dial.heavy.add(at)
 
     def _move(self, setting: Setting) -> None:
         """Put all controls, those that lead others first; a panel draws nothing meanwhile."""
@@ -361,22 +364,21 @@ def _picture(content: bytes) -> list[Any]:
     return [width, height, screen.width_of(width, height), as_data(content)]
 
 
-def _stored(recorder: Recorder, order: Mapping[int, list[int]], count: int) -> str:
-    """Which settings the page has, in words."""
+def _stored(recorder: Recorder, order: Mapping[int, list[int]], count: int) -> tuple[str, str]:
+    """How many settings the page has, and which, in words."""
     dials = recorder.dials
     parts = [f"{dials[i].label} ({len(places)} of {dials[i].total})"
              for i, places in order.items()]  # fmt: skip
-    words = f"This page has {count} settings of this panel."
-    if parts:
-        words += f" Each control can be moved by itself: {', '.join(parts)}."
+    few = f"This page has {ink.counted(count, 'setting')} of this panel."
+    words = f"Each control can be moved by itself: {', '.join(parts)}." if parts else ""
     pairs = Counter(tuple(i for i, _ in key) for key in recorder.states if len(key) == 2)
     for (first, second), many in pairs.items():
         both = f"{dials[first].label} and {dials[second].label}"
-        words += f" There are {many} combinations of {both}."
+        words += f" {ink.counted(many, 'combination')} of {both} can be seen."
     fixed = [f"{dial.label} ({dial.words[dial.default]})"
              for i, dial in enumerate(dials) if i not in order]  # fmt: skip
     if fixed:
         words += f" What stays as it is: {', '.join(fixed)}."
     if not recorder._whole:
         words += " The run is longer than what is stored of it."
-    return words + " In the notebook, everything can be moved."
+    return few, words + " In the notebook, everything can be moved."

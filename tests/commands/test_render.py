@@ -141,7 +141,7 @@ def test_every_formula_of_the_labs_can_be_shown_and_what_is_none_is_named(path: 
 def test_the_command_writes_pages_and_their_list(ready_here, tmp_path, monkeypatch, capsys):
     made: list[str] = []
 
-    def not_executed(notebook, path, told):
+    def not_executed(notebook, path, told, threads):
         made.append(path.stem)
         return notebook, {}
 
@@ -167,14 +167,14 @@ def test_the_command_writes_pages_and_their_list(ready_here, tmp_path, monkeypat
     monkeypatch.setattr(render, "package_digest", lambda: "another package")
     assert main(command) == 0
     assert len(made) == 4
-    monkeypatch.setattr(render, "executed", lambda notebook, path: notebook)
+    monkeypatch.setattr(render, "executed", lambda notebook, path, threads: notebook)
     assert main([*command, "--still"]) == 0
     assert len(made) == 4
     assert "lab-answers" not in (tmp_path / "new" / "05_occlusion.html").read_text("utf-8")
 
 
 def test_a_fault_in_one_lab_leaves_the_others_their_pages(ready_here, tmp_path, monkeypatch):
-    def answering(notebook, path, told):
+    def answering(notebook, path, told, threads):
         if path.stem == "03_weights":
             raise Fault("03_weights does not run.")
         return notebook, {}

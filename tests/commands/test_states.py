@@ -85,8 +85,10 @@ def test_a_panel_stores_every_control_alone_two_against_each_other_and_a_picture
         shown = Image.open(io.BytesIO(panel.image.value)).convert("RGB")
         assert picture(page, state[1]).tobytes() == shown.tobytes()
         assert state[2] == panel.words
-    assert "side (px) (9 of 9)" in page["stored"]
-    assert "combinations of side (px) and shade" in page["stored"]
+    few, more = page["stored"]
+    assert few == f"This page has {len(page['states'])} settings of this panel."
+    assert "side (px) (9 of 9), shade (2 of 2), dark (2 of 2)" in more
+    assert "4 combinations of side (px) and shade can be seen" in more
 
 
 def test_pictures_that_are_alike_are_stored_once():
@@ -113,7 +115,7 @@ def test_room_and_time_end_the_storing_and_what_is_stored_is_coarse():
     alone = stored(panel, seconds=0)
     assert (len(alone["states"]), alone["dials"]) == (1, []), "the picture as it is"
     assert panel.controls["number"].source.value == 0, "the panel is left as it was"
-    assert "number (5 of 17)" in small["stored"]
+    assert "number (5 of 17)" in small["stored"][1]
 
 
 def noisy_of(number: int) -> Image.Image:
