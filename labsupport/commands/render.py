@@ -29,7 +29,7 @@ from labsupport.commands.solve import solve
 
 LONGEST_CELL = 600  # seconds
 TOGETHER = 2  # notebooks that are executed at once: each needs a gigabyte or two
-PAGE_SECONDS = 100.0  # of a processor, for the states of a page's panels together
+PAGE_SECONDS = 80.0  # of a processor, for the states of a page's panels together
 PAGE_BYTES = 7e6  # that a page's pictures may take; what is in its cells counts
 LEAST_BYTES = 1e6  # for the panels of a page whose cells need more than that
 LEAST_SHARE = 0.5  # of its part that a panel gets, whatever those before it have used
@@ -73,6 +73,8 @@ def make(labs: Sequence[Path], options: Namespace) -> int:
         else:
             jobs.append(partial(_make_page, path, notebook, titles, mark, options))
     _all_done(jobs)
+    size = sum((options.to / f"{path.stem}.html").stat().st_size for path in labs) / 1e6
+    print(f"{len(labs)} pages, {size:.0f} MB.")
     print(f"Open {options.to / 'index.html'} in a browser.")
     return 0
 

@@ -33,7 +33,7 @@ from labsupport.ui.live import Live
 from labsupport.ui.panel import Panel
 
 FRAMES = 24  # of a run
-FEWEST, FRAMES_SHARE = 6, 0.6  # frames of large pictures: part of the room is for settings
+FEWEST, FRAMES_SHARE = 6, 0.8  # frames of large pictures: part of the room is for settings
 LONGEST_RUN = 60.0  # seconds; what comes later is not stored
 LONGEST = 3.0  # seconds for a picture of a network that is slower than the panel's own
 
