@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-QUALITY = 88  # of a photograph, as the encoders count
+QUALITY = {"WEBP": 88, "JPEG": 90}  # of a photograph, as the encoders count
 NEAR = 3.0  # grey levels, of 255, by which it may differ on average ...
 HIDDEN = 0.2  # ... or this share of how much its own neighbouring pixels differ, as in noise
 SMALL = 40_000  # bytes, of which nothing is saved
@@ -29,7 +29,7 @@ def packed(png: bytes) -> bytes:
     # JPEG keeps the colours of single pixels, of which WebP has one for four
     ways: list[tuple[str, dict[str, Any]]] = [("WEBP", {}), ("JPEG", {"subsampling": 0})]
     for kind, how in ways if plain > SMALL else ():
-        lossy = _encoded(image, kind, quality=QUALITY, **how)
+        lossy = _encoded(image, kind, quality=QUALITY[kind], **how)
         back = np.asarray(Image.open(io.BytesIO(lossy)).convert("RGB"), dtype=np.int16)
         if len(lossy) < SMALLER * plain and np.abs(back - pixels).mean() <= near:
             return lossy
