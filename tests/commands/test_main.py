@@ -11,7 +11,18 @@ from unittest.mock import Mock
 import pytest
 
 from labsupport import commands
-from labsupport.commands import main
+from labsupport.commands import (
+    dispatch,
+    gallery,
+    gates,
+    grade,
+    handout,
+    main,
+    notebooks,
+    present,
+    render,
+    solve,
+)
 from labsupport.commands.requirements import ROOT, oldest_python
 from labsupport.core.errors import LabError
 
@@ -102,3 +113,41 @@ def test_the_commands_start_with_nothing_but_the_standard_library(tmp_path: Path
     )
     reply = replied(sys.executable, "-I", "-S", "-c", question, cwd=tmp_path)
     assert reply.returncode == 0, reply.stderr
+
+
+# The names of labs
+
+LAB_NAMES = ["05", "5", "05_occlusion", "05_occlusion.ipynb", "notebooks/05_occlusion.ipynb"]
+# a command, the module and the function that it hands the lab to, and where that stands there
+TAKING_LABS = {
+    "solve": (solve, "solve", 0),
+    "handout": (handout, "hand_out", 2),
+    "render": (render, "make", 0),
+    "present": (present, "show", 0),
+    "gallery": (gallery, "make", 0),
+    "grade": (grade.Lab, "of", 0),
+}
+
+
+class Taken(Exception):
+    """A command has come as far as to the lab."""
+
+
+@pytest.mark.parametrize("name", LAB_NAMES)
+@pytest.mark.parametrize("command", TAKING_LABS)
+def test_all_commands_take_the_same_names_of_labs(command, name, ready_here, monkeypatch, tmp_path):
+    home, function, place = TAKING_LABS[command]
+    taken = []
+
+    def take(*arguments, **_):
+        taken.append(arguments[place])
+        raise Taken
+
+    monkeypatch.setattr(home, function, take)
+    words = [command, *([str(tmp_path)] if command == "grade" else []), name]
+    with pytest.raises(Taken):
+        dispatch(words)
+    (labs,) = taken
+    paths = [labs] if isinstance(labs, Path) else notebooks.chosen([*map(str, labs)])
+    assert [path.resolve() for path in paths] == [notebooks.FOLDER / "05_occlusion.ipynb"]
+    assert gates.words_of(name) == gates.words_of("05")

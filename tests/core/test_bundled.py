@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -131,6 +132,28 @@ def test_every_picture_has_its_source_named(pictures):
         assert all(row[field] for field in ("author", "licence", "origin")), row
     files = {Path(name).name for name in shipped() if name.startswith(f"{folder}/")}
     assert files == {row["file"] for row in rows.values()} | {"index.csv"}
+
+
+def test_the_readme_names_every_folder_and_says_of_every_licence_what_may_be_shared():
+    text = (DATA / "README.md").read_text(encoding="utf-8")
+    folders = {path.name for path in DATA.iterdir() if path.is_dir()} - {"build", "licences"}
+    assert [name for name in folders if f"| `{name}/" not in text] == []
+    section = text.partition("## What may be shared\n")[2].partition("\n## ")[0]
+    section = " ".join(section.split()).lower()
+    licences = []
+    for name in ("photos", "paintings", "cutouts"):
+        with (DATA / name / "index.csv").open(encoding="utf-8", newline="") as file:
+            licences += [row["licence"].lower() for row in csv.DictReader(file)]
+    for licence in set(licences):
+        words = licence.replace("scans ", "").replace("use and publication permitted", "permitted")
+        for word in words.split("; "):
+            assert word in section, licence
+    counts = Counter(licences)
+    free = counts["public domain"] - 8 + counts["cc0-1.0"]  # eight paintings among them
+    assert f"the {free} photos" in section
+    named = sum(count for name, count in counts.items() if re.match(r"cc-by-\d", name))
+    assert f"({named}: cc-by-2.0" in section
+    assert f"({counts['cc-by-sa-4.0']}: cc-by-sa-4.0)" in section
 
 
 def test_what_there_is():
