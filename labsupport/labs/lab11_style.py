@@ -59,13 +59,6 @@ def _draw(frame: StyleFrame, content: Tensor, style: Tensor) -> tuple[Image.Imag
     return _easel(frame, {"content": content, "style": style}), _in_words(frame)
 
 
-def _draw_mixed(
-    frame: StyleFrame, content: Tensor, first: Tensor, second: Tensor
-) -> tuple[Image.Image, str]:
-    made_from = {"content": content, "one style": first, "the other": second}
-    return _easel(frame, made_from), _in_words(frame)
-
-
 def _easel(frame: StyleFrame, made_from: Mapping[str, Tensor]) -> Image.Image:
     """The painting, and beside it the pictures that it is made from and the losses so far."""
     times = max(1, _WIDE // max(frame.image.shape[2:]))
@@ -180,23 +173,6 @@ def _whole(layer: Layer) -> bool:
     return layer.kind in ("relu", "concat") and layer.has_map and layer.ends_block
 
 
-@declare.live("Two styles", draw=_draw_mixed)
-def mix_panel(
-    content: Tensor = declare.photo("neuschwanstein", square=False),
-    first: Tensor = declare.photo("great_wave", styles, label="one style", square=False),
-    second: Tensor = declare.photo("cafe_terrace", styles, label="the other", square=False),
-    share: float = declare.real(0.5, 0, 1, step=0.1, label="share of the other"),
-    network: Network = declare.network_of(),
-    size: int = declare.whole(192, 128, 384, step=32, unit="px", label="picture"),
-    colours: str = COLOURS,
-    steps: int = 60,
-) -> Iterator[StyleFrame]:
-    """Two styles in one picture, with a share for each."""
-    recipe = replace(recipe_for(network), mix=(1 - share, share), colours=colours, steps=steps)
-    small, *both = (images.resize(one, size) for one in (content, first, second))
-    return stylize.frames(network, small, both, recipe=recipe)
-
-
 # Gram matrices
 
 
@@ -248,17 +224,3 @@ def gram_picture(matrix: Tensor, order: Tensor) -> Image.Image:
     return figures.heat_map(
         numbers, colours="magma", enlarge=max(1, 192 // len(few)), label="root of the mean product"
     )
-
-
-def grams_picture(network: Network, names: Sequence[str], layer: str) -> Image.Image:
-    """Several pictures over their Gram matrices, which share channels, their order and scale."""
-    shown = [picture(name, 192) for name in names]
-    matrices = [gram(network.activations(one, [layer])[layer])[0] for one in shown]
-    order = torch.stack([matrix.diagonal() for matrix in matrices]).mean(0).argsort()
-    columns = []
-    for one, matrix in zip(shown, matrices, strict=True):
-        scaled = gram_picture(matrix / matrix.diagonal().mean(), order)
-        square = images.resize(one, 192, crop=192)
-        columns.append(figures.side_by_side([square, scaled], columns=1, gap=8))
-    known = styles()
-    return figures.side_by_side(columns, [known[name].title for name in names])

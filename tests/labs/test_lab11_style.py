@@ -77,12 +77,7 @@ def test_every_panel_takes_the_networks_without_classes(opened, name, layers):
     assert [one for one in weighed.frame.losses if "style" in one] == [
         f"style {layer}" for layer in layers
     ]
-    for panel in (lab.mix_panel(size=128, steps=1), lab.gram_panel(network, "ihc", layers[1])):
-        opened(panel)
-        if "network" in panel.controls:
-            panel.controls["network"].put(name)
-            panel.run(limit=1)
-        assert not panel.complaint
+    assert not opened(lab.gram_panel(network, "ihc", layers[1])).complaint
 
 
 def test_kept_pictures_show_the_trade_off():
@@ -116,18 +111,6 @@ def test_layers_have_the_weights_that_are_chosen_and_may_all_have_none(network, 
     assert not any("style" in name for name in live.frame.losses)
     live.controls["alpha"].source.value = 1e-3
     assert live.run(limit=2).loss >= 0  # the content alone is enough
-
-
-def test_two_styles_have_their_shares(network, opened):
-    live = opened(lab.mix_panel(size=128, steps=20))
-    live.controls["share"].source.value = 1.0
-    live.run(limit=2)
-    assert live.frame.settings["recipe"]["mix"] == (0.0, 1.0)
-    both = [lab.picture(name, 128) for name in ("neuschwanstein", "cafe_terrace")]
-    recipe = dataclasses.replace(style.SQUEEZENET, steps=20)
-    frames = style.stylize.frames(network, *both, recipe=recipe)
-    next(frames)
-    assert torch.allclose(live.frame.image, next(frames).image, atol=1e-4)
 
 
 def test_shuffled_positions_are_the_same_for_all_channels():

@@ -1,6 +1,4 @@
-"""Lab 11: the Gram matrix, the style loss of one layer, colours that are kept; its questions."""
-
-from collections.abc import Sequence
+"""Lab 11: the Gram matrix, the style loss of one layer; its questions."""
 
 import torch
 from torch import Tensor
@@ -127,99 +125,20 @@ LOSS = Exercise(
     laws={"The same things elsewhere are the same style.": _is_not_zero},
 )
 
-_EYE = (0.299, 0.587, 0.114)
-
-
-def _bright(image: Tensor, weights: Sequence[float] = _EYE) -> Tensor:
-    bright: Tensor = torch.tensordot(torch.tensor(weights), image, dims=1)
-    return bright[None]
-
-
-def _keep_colours(picture: Tensor, content: Tensor) -> Tensor:
-    return torch.clamp(content.add(_bright(picture) - _bright(content)), min=0.0, max=1.0)
-
-
-def _pictures() -> Cases:
-    grey = torch.full((3, 1, 1), 0.5)
-    red = torch.tensor([0.6, 0.2, 0.2]).view(3, 1, 1)
-    # red's luminance is 0.2 + 0.299 * 0.4 = 0.3196
-    expected = red + 0.5 - 0.3196
-    return [
-        Case("a grey pixel takes a red one's colour", grey, red, expected=expected),
-        Case(
-            "a picture",
-            0.3 + 0.4 * uniform(3, 4, 5, seed=117),
-            0.3 + 0.4 * uniform(3, 4, 5, seed=118),
-        ),
-        Case(
-            "colours that leave the range", uniform(3, 6, 6, seed=119), uniform(3, 6, 6, seed=120)
-        ),
-    ]
-
-
-def _changes_itself(function: Function) -> str | None:
-    image = uniform(3, 5, 4, seed=8)
-    if torch.allclose(torch.as_tensor(function(image, image)), image, atol=1e-5):
-        return None
-    return "a picture that keeps its own colours should stay as it is."
-
-
-COLOUR = Exercise(
-    id="11.3",
-    title="Keep the colours",
-    minutes=8,
-    reference=_keep_colours,
-    cases=_pictures,
-    hints=(
-        "The luminance is a weighted sum over the channels: 0.299 red + 0.587 green + 0.114 blue.",
-        "What is left of the content without its luminance is its colour: `content - bright`.",
-        "Add it to the picture's luminance, and `.clamp(0, 1)`.",
-    ),
-    mistakes={
-        "the luminance of the content with the colours of the painting: the other way round.": (
-            lambda picture, content: _keep_colours(content, picture)
-        ),
-        "the plain mean of the three channels: green looks brighter to an eye than blue.": (
-            lambda picture, content: (
-                content + picture.mean(0, keepdim=True) - content.mean(0, keepdim=True)
-            ).clamp(0, 1)
-        ),
-        "numbers outside [0, 1] are left: clamp them.": (
-            lambda picture, content: content + _bright(picture) - _bright(content)
-        ),
-        "the content's luminance is still there: take it away before you add the painting's.": (
-            lambda picture, content: (content + _bright(picture)).clamp(0, 1)
-        ),
-        "the painting's luminance alone: the colours of the content are missing.": (
-            lambda picture, _: _bright(picture).expand(3, -1, -1)
-        ),
-    },
-    laws={"A picture with its own colours is itself.": _changes_itself},
-)
-
-EXERCISES = (GRAM, LOSS, COLOUR)
+EXERCISES = (GRAM, LOSS)
 
 QUESTIONS = {
     "11.q1": Question(
+        "From noise to a photograph's code: from which layer does the photograph come back best?",
+        (Right("from the first ones"), "from the middle ones", "from the last ones"),
+        why="Each layer forgets a little of what lies where, and of which color it was.",
+    ),
+    "11.q2": Question(
         "The positions of all maps are shuffled, the same way in each. Which loss notices?",
         (Right("the content loss"), "the style loss", "both", "neither"),
         why="A Gram matrix sums over the positions: in which order does not matter.",
     ),
-    "11.q2": Question(
-        "From noise to a photograph's code: from which layer does the photograph come back best?",
-        (Right("from the first ones"), "from the middle ones", "from the last ones"),
-        why="Each layer forgets a little of what lies where, and of which colour it was.",
-    ),
     "11.q3": Question(
-        "Gram matrices of the first layer alone: what comes back of a painting?",
-        (
-            Right("its colors and the finest grain"),
-            "its brush strokes",
-            "whole pieces, such as a wave or a window",
-        ),
-        why="A neuron there sees 3 x 3 pixels: nothing larger can be counted together.",
-    ),
-    "11.q4": Question(
         "How does the picture change when alpha / beta becomes ten times smaller?",
         (
             "it comes nearer to the photograph",
@@ -228,14 +147,14 @@ QUESTIONS = {
         ),
         why="beta weighs the style: the smaller alpha / beta, the less the content counts.",
     ),
-    "11.q5": Question(
-        "Only the luminance is painted, and the photograph's colours are put back. What is left of "
+    "11.q4": Question(
+        "Only the luminance is painted, and the photograph's colors are put back. What is left of "
         "the style?",
         (
             "nothing, because style is color",
             Right("its strokes, light and dark"),
             "its palette",
         ),
-        why="Brush strokes are mostly changes of brightness; the palette stays the photograph's.",
+        why="Brush strokes are mostly changes of brightness. The palette stays the photograph's.",
     ),
 }

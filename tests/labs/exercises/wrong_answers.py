@@ -115,7 +115,6 @@ WRONG = [
     ("10.2", lambda base, small, dreamed, resize: resize(dreamed, base.shape[2:]), "fine detail"),
     ("11.1", lambda x: torch.einsum("ihw,jhv->ij", x, x) / x.numel(), "The numbers are not right."),
     ("11.2", averaged, "The number is not right."),
-    ("11.3", lambda a, b: (b - b.mean(0) + a.mean(0)).clamp(0, 1), "plain mean of the three"),
     ("12.1", lambda loss, image, eps: image, "The numbers are not right."),
     ("12.1", lambda loss, image, eps: image + eps * image.sign(), "the sign"),
     (
