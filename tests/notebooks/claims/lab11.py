@@ -30,10 +30,14 @@ claims = Claims(
 )
 
 
-@claims.claim("The shallower the layer, the more of the photograph comes back.")
+@claims.claim(
+    "The shallower the layer, the more of the photograph comes back.",
+    "Their correlations are low and have no order, because little more than outlines is left.",
+)
 def _ladder(alike):
     first, second, third, *deep = alike.values()
     assert first > second > third > max(deep), alike
+    assert max(deep) < third - 0.1, alike
 
 
 @claims.claim("With the division, maps of zeros have a loss of 1 at any layer.")
