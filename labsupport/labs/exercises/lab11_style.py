@@ -55,6 +55,9 @@ GRAM = Exercise(
         "each channel's mean is taken away first: that is the covariance.": (
             lambda maps: _gram_matrix(maps - maps.mean((1, 2), keepdim=True))
         ),
+        "positions are mixed: both maps must be read at the same position, as in 'ihw,jhw->ij'.": (
+            lambda maps: torch.einsum("ihw,jhv->ij", maps, maps) / maps.numel()
+        ),
         "the rows are brought to length 1 first: how strong a channel is gets lost.": (
             lambda maps: torch.corrcoef(maps.flatten(1)) if len(maps) > 1 else maps
         ),
@@ -101,6 +104,9 @@ LOSS = Exercise(
     mistakes={
         "not relative: divide by the sum of the squares of the style's own matrix.": (
             lambda maps, style: (_gram_matrix(maps) - _gram_matrix(style)).square().sum()
+        ),
+        "a mean of squares over a sum of squares: take the sum above and below.": (
+            lambda maps, style: _style_loss(maps, style) / len(maps) ** 2
         ),
         "divided by the picture's matrix instead of the style's.": (
             lambda maps, style: _style_loss(style, maps)

@@ -113,8 +113,8 @@ WRONG = [
     ("09.2", lambda x: ((x.roll(-1, 2) - x) ** 2 + (x.roll(-1, 1) - x) ** 2).mean(), "go around"),
     ("10.1", lambda x, g, rate: x.add_(rate * g / g.abs().mean()).clamp_(0, 1), "an in-place step"),
     ("10.2", lambda base, small, dreamed, resize: resize(dreamed, base.shape[2:]), "fine detail"),
-    ("11.1", lambda x: torch.einsum("ihw,jhv->ij", x, x) / x.numel(), "The numbers are not right."),
-    ("11.2", averaged, "The number is not right."),
+    ("11.1", lambda x: torch.einsum("ihw,jhv->ij", x, x) / x.numel(), "at the same position"),
+    ("11.2", averaged, "take the sum above and below"),
     ("12.1", lambda loss, image, eps: image, "The numbers are not right."),
     ("12.1", lambda loss, image, eps: image + eps * image.sign(), "the sign"),
     (

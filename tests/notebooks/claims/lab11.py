@@ -129,7 +129,13 @@ def chroma(image):
 
 @claims.claim("They must be equal, without any tolerance.")
 def _shapes(shapes):
-    assert shapes == ((512, 14, 14), (64, 224, 224))
+    assert shapes == ((512, 14, 14), (64, 224, 224)), shapes
+
+
+@claims.claim("The paper also says that L-BFGS worked best.")
+def _optimizers(ends):
+    assert ends["L-BFGS"][1] < ends["Adam"][1], ends
+    assert ends["L-BFGS"][0] == ends["Adam"][0], "they start apart"
 
 
 @claims.claim('so a picture "in this style" has to be dark too.')
