@@ -25,7 +25,7 @@ START = declare.choice(
         "the content picture": "content",
         "noise": "noise",
         "the style picture": "style",
-        "grey": "grey",
+        "gray": "grey",
     }
 )
 COLOURS = declare.choice(
@@ -33,7 +33,8 @@ COLOURS = declare.choice(
         "the style's": "style",
         "the content's (luminance alone)": "luminance",
         "the content's (given to the style)": "matched",
-    }
+    },
+    label="colors",
 )
 _ADAM = Adam(0.03, "cosine")
 _POOLING = {"max, as trained": "max", "average, as in the paper": "average"}

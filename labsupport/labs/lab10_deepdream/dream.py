@@ -138,7 +138,7 @@ def octaves_picture(
     titles = [
         "what an octave begins with: the copy and the detail so far",
         "what it ends as, after its steps",
-        "the detail that it hands on (zero is grey)",
+        "the detail that it hands on (zero is gray)",
     ]
     return figures.side_by_side(rows, titles, columns=1)
 
