@@ -424,7 +424,7 @@ class LayerMenu(Control):
     """A menu of the layers (those that `keep` wants), by slide name, with their shapes.
 
     It shows the dozen that teach; its last entry brings all of them. The value is the layer's name.
-    After a change of network it is the layer of the same name, or the one that is equally deep.
+    After a change of network it is the layer of the same title, or the one that is equally deep.
     """
 
     def __init__(
@@ -513,12 +513,13 @@ class LayerMenu(Control):
         return wanted or with_maps or list(network.layers)
 
     def _refresh(self) -> None:
-        """The layer of the same name, else the one equally deep."""
-        before = [layer.name for layer in self._layers]
-        depth = before.index(self.value) / max(len(before) - 1, 1)
+        """The layer of the same title, else the one equally deep: "features.11" of one network
+        has nothing to do with that of another."""
+        place = [layer.name for layer in self._layers].index(self.value)
+        depth = place / max(len(self._layers) - 1, 1)
         layers = self._wanted(self.network)
-        known = {name: layer for layer in layers for name in (*layer.aliases, layer.name)}
-        same = known.get(self.value, layers[round(depth * (len(layers) - 1))])
+        known = {name: layer for layer in layers for name in (*layer.aliases, layer.title)}
+        same = known.get(self._layers[place].title, layers[round(depth * (len(layers) - 1))])
         self._layers = layers
         self._fill(same.name)
 

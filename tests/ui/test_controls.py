@@ -365,8 +365,9 @@ def test_the_layer_menu_shows_shapes_and_follows_the_network(menu, pets):
     menu.put("pets")
     assert layer.value == "1"
     menu.put("deep")
+    assert layer.value == "13"  # as deep, and not the one that happens to be called "1" there
     layer.source.value = controls._MORE  # all layers: the one that is shown stays, and no older one
-    assert layer.value == "1"
+    assert layer.value == "13"
     none = controls.LayerMenu(pets, keep=lambda known: False)  # those with maps, then
     assert [value for _, value in none.source.options] == ["0", "1"]
     for given, settings, words in (

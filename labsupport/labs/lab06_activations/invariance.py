@@ -109,7 +109,7 @@ def _unrelated(network: Network, layers: Sequence[str]) -> Similarity:
     """What two pictures of different things have in common at each of the layers."""
     size = network.input_size[0]
     some = torch.cat([images.standard(images.sample(name), size) for name in _UNRELATED])
-    return activations.similarity(network, some, some.roll(1, 0), layers)
+    return activations.similarity(network, some[:2], some[2:], layers)
 
 
 def depth_words(network: Network, after: Similarity, words: str) -> str:

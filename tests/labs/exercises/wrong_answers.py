@@ -37,15 +37,6 @@ def hidden_in_place(image, box, colour):
     return image
 
 
-def without_lines(maps, columns):
-    count, height, width = maps.shape
-    sheet = torch.zeros(-(-count // columns) * height, columns * width)
-    for channel in range(count):
-        top, left = channel // columns * height, channel % columns * width
-        sheet[top : top + height, left : left + width] = maps[channel]
-    return sheet
-
-
 def unclamped(one, other):
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
@@ -86,19 +77,8 @@ WRONG = [
     ("05.1", lambda x, box, c: hidden_in_place(x.clone(), box, [c[0]] * 3), "number of its own"),
     ("05.2", lambda n, w, s: [(i, min(i + w, n)) for i in range(0, n, s)], "to the end"),
     ("05.2", lambda n, w, s: list(range(0, n - w + s, s)), "a whole number; expected: a tuple"),
-    ("06.1", without_lines, "no lines between"),
-    (
-        "06.1",
-        lambda x, n: torch.cat([torch.cat([*r], 1) for r in x.unflatten(0, (-1, n))]),
-        "no line",
-    ),
-    ("06.2", lambda a, b: float((a * b).sum() / (a.norm() * b.norm())), "the cosine"),
-    ("06.3", lambda maps, weights, unit: weights[:, unit] * maps[unit].sum(), "sum over the map"),
-    (
-        "06.4",
-        lambda a, b, count: (b - a).mean((1, 2)).topk(count).indices.tolist(),
-        "only units that came on",
-    ),
+    ("06.1", lambda a, b: float((a * b).sum() / (a.norm() * b.norm())), "the cosine"),
+    ("06.2", lambda maps, weights, unit: weights[:, unit] * maps[unit].sum(), "sum over the map"),
     ("07.1", lambda f, above, rule: above * (f > 0), "as plain backprop"),
     ("07.2", lambda gradient, image, start, steps: gradient(image) * (image - start), "alone"),
     (
