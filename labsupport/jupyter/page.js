@@ -10,13 +10,13 @@
     return node;
   };
 
-  // The stored state with the wanted position of the control that was moved; the others are as
-  // wanted or at their default, as many of them as wanted as can be.
+  // The stored state with the wanted position of the control that was moved, if no other control
+  // took it elsewhere; the others are as wanted or at their default, as many as wanted as can be.
   const nearest = ({ dials, states }, wanted, moved) => {
     let best, most = -1;
     for (const state of states) {
       const at = state[0];
-      if (at[moved] !== wanted[moved]) continue;
+      if (at[moved] !== wanted[moved] || state[3][moved] !== undefined) continue;
       if (!at.every((place, i) => place === wanted[i] || place === dials[i].default)) continue;
       const kept = at.filter((place, i) => place === wanted[i]).length;
       if (kept > most) [best, most] = [state, kept];

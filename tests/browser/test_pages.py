@@ -36,6 +36,12 @@ counting = Live(
     draw=lambda frame, shade: (Image.new("RGB", (80, 50), (shade, 6 * frame, 0)), f"now {frame}"),
     title="Counting",
 )
+followed = Panel(
+    lambda network, layer: (Image.new("RGB", (60, 60), (9, len(layer), len(network.name))), layer),
+    {"network": declare.network_of(names=lambda: ["squeezenet1_1", "alexnet"]),
+     "layer": declare.layer_of("network", "fire8")},
+    title="Followed",
+)
 shades
 """
 NEAR = 3.0  # grey levels, of 255, that a stored picture may differ by on average
@@ -110,7 +116,7 @@ def written(notebook: Notebook, source: Path, folder: Path) -> Path:
 def page(browser, tmp_path_factory) -> Iterator[Page]:
     notebook = render.prepared(TEMPLATE, solved=False, presenter=False)
     like = next(cell for cell in notebook["cells"] if cell["id"] == "setup")
-    for place, code in enumerate((MORE, "counting")):
+    for place, code in enumerate((MORE, "counting", "followed")):
         notebook["cells"].append({**like, "id": f"more-{place}", "source": code})
     found = Page(browser, written(notebook, TEMPLATE, tmp_path_factory.mktemp("pages")))
     yield found
@@ -159,6 +165,24 @@ def test_keys_move_a_menu_and_a_checkbox_and_what_is_not_stored_is_said(page: Pa
     assert "shade is back at dark, bright is back at off" in note
     assert panel.get_by_label("shade", exact=True).evaluate("one => one.selectedIndex") == 0
     assert "shade (4 of 4)" in panel.locator(".lab-stored").text_content()
+    assert page.wrong == []
+
+
+def test_a_control_that_follows_says_where_it_is_and_comes_back(page: Page, live):
+    panel, followed = page.panel("Followed"), live["Followed"]
+    layer = panel.get_by_label("layer", exact=True)
+    shown = "one => one.options[one.selectedIndex].textContent"
+    default, raw = layer.evaluate(shown), followed.controls["layer"].source.value
+    page.press(panel, "squeezenet1_1", "ArrowRight")
+    put(followed, network="alexnet")
+    assert (apart(panel, followed), words(panel)) == (0, followed.words)
+    there = layer.evaluate(shown)
+    assert there.startswith(followed.controls["layer"].words)
+    assert f"layer: {there}" in panel.locator("img.lab-picture").get_attribute("alt")
+    layer.select_option(label=default.replace("  ", " "))  # which this network does not have
+    put(followed, network="squeezenet1_1", layer=raw)
+    assert (apart(panel, followed), words(panel)) == (0, raw)
+    assert "network is back at squeezenet1_1" in panel.locator(".lab-note").inner_text()
     assert page.wrong == []
 
 
