@@ -1,4 +1,4 @@
-"""A wheel carries the data and the notebooks, so that it is the whole workbook for a student."""
+"""A wheel carries data, notebooks and requirements: the whole workbook for a student."""
 
 import shutil
 from pathlib import Path
@@ -15,6 +15,7 @@ class WithLabs(build_py):
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
+            shutil.copy2("pyproject.toml", Path(self.build_lib, "labsupport"))
             for name in ("data", "notebooks"):
                 inside = Path(self.build_lib, "labsupport", name)
                 shutil.rmtree(inside, ignore_errors=True)

@@ -21,11 +21,10 @@ from typing import Any
 from labsupport.commands.faults import Fault
 
 PACKAGE = Path(__file__).resolve().parents[1]
-PYPROJECT = PACKAGE.parent / "pyproject.toml"
-# A wheel has the package alone, with data and notebooks in it; what is written goes where one is.
-INSTALLED = not PYPROJECT.is_file()
+# A wheel has all in the package: this list, data, notebooks. What is written goes where one is.
+INSTALLED = (PACKAGE / "pyproject.toml").is_file()
+PYPROJECT = (PACKAGE if INSTALLED else PACKAGE.parent) / "pyproject.toml"
 ROOT = Path.cwd() if INSTALLED else PACKAGE.parent
-DISTRIBUTION = "cnn-workbook"
 
 Order = tuple[tuple[int, ...], bool]
 
@@ -111,17 +110,7 @@ def oldest_python() -> str:
 
 
 def listed(pyproject: Path = PYPROJECT) -> dict[str, Any]:
-    """What pyproject.toml says about the project, or where it is installed, the same from there."""
-    if not pyproject.is_file():
-        about = importlib.metadata.metadata(DISTRIBUTION)
-        lines = [line.partition(";")[::2] for line in about.get_all("Requires-Dist", ())]
-        extras = {
-            extra: [need.strip() for need, when in lines if f'"{extra}"' in when.replace("'", '"')]
-            for extra in about.get_all("Provides-Extra", ())
-        }
-        base = [need.strip() for need, when in lines if not when]
-        words = {"requires-python": about["Requires-Python"], "dependencies": base}
-        return {**words, "optional-dependencies": extras}
+    """What pyproject.toml says about the project."""
     project: dict[str, Any] = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     return project
 

@@ -137,14 +137,11 @@ class Handed:
                 return cls(files, {a: merging.digests(json.loads(b)) for a, b in texts.items()})
         return cls()
 
-    def with_those_of(self, newer: "Handed") -> "Handed":
-        """Both; what the newer one lacks is still here, and its labs may come again."""
-        return Handed({**self.files, **newer.files}, {**self.cells, **newer.cells})
-
     def write(self, folder: Path) -> None:
-        """Into the folder's own list, in one step."""
-        draft = folder / f"{RECORD}.new"
-        draft.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        """Into the folder's own list, in one step; labs that are not among these stay in it."""
+        before, draft = Handed.found_in(folder), folder / f"{RECORD}.new"
+        known = Handed({**before.files, **self.files}, {**before.cells, **self.cells})
+        draft.write_text(json.dumps(asdict(known)), encoding="utf-8")
         draft.replace(folder / RECORD)
 
 
@@ -190,12 +187,7 @@ def planned(source: Path, target: Path, under: str = "") -> list[Step]:
     for path, old in former.items():
         if old in handed.files:
             steps.append(Step(old, "removed", f"it is {path} now", keep=True))
-    labs = {Path(path).name[:6] for path in paths if path.startswith("labsupport/labs/")}
-    for path in sorted(set(handed.files) - set(paths)):
-        other_lab = Path(path).name[:3] == "lab" and Path(path).name[:6] not in labs
-        if path.startswith("labsupport/") and path.startswith(under) and not other_lab:
-            steps += _gone(path, target, handed)
-    return steps
+    return steps + _gone(paths, target, handed)
 
 
 def _step(path: str, old: str, source: Path, target: Path, handed: Handed) -> list[Step]:
@@ -266,13 +258,18 @@ def _former_names(source: Path, target: Path, paths: Sequence[str]) -> dict[str,
     return found
 
 
-def _gone(path: str, target: Path, handed: Handed) -> list[Step]:
-    """A module that the newer package has not: it could stand in the way of a newer one."""
-    there = target / path
-    if not there.is_file():
-        return []
-    changed = digest(there.read_bytes()) != handed.files[path]
-    return [Step(path, "removed", "you had changed it" if changed else "", keep=changed)]
+def _gone(paths: Sequence[str], target: Path, handed: Handed) -> list[Step]:
+    """Modules that the newer package has not, and which could stand in the way of newer ones.
+
+    Those of labs that are not in it at all stay.
+    """
+    there = {Path(path).name[:6] for path in paths if path.startswith("labsupport/")}
+    gone = [path for path in handed.files if path.startswith("labsupport/") and path not in paths]
+    gone = [one for one in gone if Path(one).name[:6] in there or Path(one).name[:3] != "lab"]
+    here = [path for path in gone if there and (target / path).is_file()]
+    changed = {path: digest((target / path).read_bytes()) != handed.files[path] for path in here}
+    return [Step(path, "removed", "you had changed it" if changed[path] else "", changed[path])
+            for path in here]  # fmt: skip
 
 
 def listing(steps: Sequence[Step]) -> list[str]:
@@ -310,7 +307,7 @@ def carry_out(steps: Sequence[Step], source: Path, target: Path, under: str = ""
         for step in steps:
             if step.act == "removed":
                 (target / step.path).unlink()
-        Handed.found_in(target).with_those_of(Handed.now(source, under)).write(target)
+        Handed.now(source, under).write(target)
         shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
         words = f"The update stopped: {error}. Nothing of yours is lost. Mend that and start again."
