@@ -30,7 +30,7 @@ def banner() -> Image.Image:
     shown: dict[str, figures.Pixels] = {
         f"{best.name}, {figures.per_cent(best.probability)}": photo,
         "02 what one unit likes": _answer(network, "top patches", UNIT),
-        "04 neighbours": _answer(network, "neighbours", best.index),
+        "04 neighbours": _answer(network, "neighbors", best.index),
         "05 what is needed": _answer(network, "occlusion", best.index),
         "07 back to the pixels": gradient_image(found.values[0]),
         "08 cut out": spotlight(photo, cut.mask),

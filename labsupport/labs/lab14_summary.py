@@ -314,7 +314,7 @@ METHODS = (
     Method("top patches", "02_patches", "Which pictures does it respond to most?", _patches),
     Method("filters", "03_weights", "What does the first layer look for?", _filters),
     Method(
-        "neighbours", "04_representation", "Which pictures have nearly the same code?", _neighbours
+        "neighbors", "04_representation", "Which pictures have nearly the same code?", _neighbours
     ),
     Method("occlusion", "05_occlusion", "Which part must not be hidden?", _occlusion),
     Method("activations", "06_activations", "Which channels respond, and where?", _activations),

@@ -95,7 +95,7 @@ def test_a_unit_is_asked_about_by_the_methods_that_know_units(network, image, ex
 
 
 def test_the_picture_is_not_its_own_neighbour(network, examples):
-    methods = [one for one in lab.METHODS if one.title == "neighbours"]
+    methods = [one for one in lab.METHODS if one.title == "neighbors"]
     last = lab.ask(network, examples[3], 0, examples=examples[:8], methods=methods)
     (only,) = last.answers
     own = lab.figures.fitted(examples[3], lab.SIDE // 3)

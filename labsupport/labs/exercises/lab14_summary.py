@@ -7,15 +7,23 @@ EXERCISES: tuple[Exercise, ...] = ()
 QUESTIONS = {
     "14.q1": Question(
         "The same picture and network, another class as the target. Which answers stay the same?",
-        ("all of them", Right("filters, neighbours and activations"), "occlusion and saliency"),
-        why="They do not ask about a class: filters are weights, neighbours and activations follow "
+        (
+            "all of them, because the picture is the same",
+            Right("filters, neighbors and activations"),
+            "occlusion and saliency",
+        ),
+        why="They do not ask about a class: filters are weights, neighbors and activations follow "
         "from the picture alone. So do the reconstruction and the dream of that layer.",
     ),
     "14.q2": Question(
-        "The network is untrained: its weights are random. What do the koala's nearest neighbours "
+        "The network is untrained: its weights are random. What do the koala's nearest neighbors "
         "by code have in common with it?",
-        ("they are animals too", "they are green or grey", Right("nothing that we would name")),
-        why="Random filters answer to everything a little: all pictures have nearly the same code. "
+        (
+            "they are animals, most of them",
+            "they are green or grey, as it is",
+            Right("nothing that we would name"),
+        ),
+        why="Random filters respond to everything, so all pictures have nearly the same code. "
         "What brings animals together in lab 04 was learned.",
     ),
 }
