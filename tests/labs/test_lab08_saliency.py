@@ -121,27 +121,3 @@ def test_all_ways_from_three_to_one_and_the_lit_object_stand_beside_the_picture(
     large = images.standard(images.sample("koala"), 448)
     picture = lab.object_picture(lab.MappedImage(koala, map_, "koala", 0.998, large), cut)
     assert picture.width > 448 + 224
-
-
-def test_every_view_is_an_image_of_the_same_size_in_which_the_photo_is_recognised(network, koala):
-    for view, look in lab.VIEWS.items():
-        seen = look(koala)
-        images.check(seen)
-        assert seen.shape == koala.shape, view
-        assert torch.equal(seen, koala) == (view == "as it is"), view
-        [answers] = network.predict(seen, k=1)
-        assert answers[0].name == "koala", view
-    picture = lab.opinions(network, {"a photo": koala, "grey": koala * 0 + 0.5}, "koala")
-    assert picture.width > 6 * 112
-    assert picture.height > 2 * 112
-
-
-def test_the_second_opinion_is_about_the_class_that_is_asked_for(koala, opened):
-    panel = opened(lab.opinion_panel({"a photo": koala, "grey": koala * 0 + 0.5}, target="koala"))
-    assert panel.words == "The probability of koala, in the eyes of squeezenet1_1."
-    before = panel.picture
-    panel.controls["target"].put("tabby")
-    assert "of tabby" in panel.words
-    assert panel.picture != before
-    panel.controls["target"].put("")  # its own answer to the first picture
-    assert "of koala" in panel.words

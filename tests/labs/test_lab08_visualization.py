@@ -1,6 +1,5 @@
 """Pictures that grow: what the panels and boards show is what the engine made."""
 
-import numpy as np
 import pytest
 import torch
 import toys
@@ -58,20 +57,10 @@ def test_a_class_is_shown_by_its_score_and_its_log_odds(tiny):
         assert torch.allclose(frame.image[place], alone.image[0], atol=1e-5)
 
 
-def test_a_class_grows_by_both_settings_side_by_side_and_a_unit_where_there_are_no_classes(tiny):
-    frames = list(lab.both_panel.function(tiny, "goose", 3, 5))
-    assert [one.frame.step for one in frames] == [0, 1, 2, 3]
-    assert [one.maco.step for one in frames] == [0, 2, 4, 6]
-    objective, last = lab.class_objective("goose"), frames[-1]
-    assert torch.equal(last.frame.image, visualize(tiny, objective, steps=3, seed=5).image)
-    alone = visualize(tiny, objective, recipe=MACO, steps=6, seed=5)
-    assert torch.equal(last.maco.image, alone.image)
-    picture, words = lab._draw_both(last)
-    assert picture.width > 3 * 24
-    assert "Step 3 of 3" in words
-    assert "Probability" in words
-    white = np.asarray(lab._draw_both(frames[0])[0])  # no pixel has mattered yet
-    assert (white[-20:, -20:] == 255).all()
+def test_what_has_not_mattered_is_white(tiny):
+    [first, *_, last] = visualize.frames(tiny, "goose", recipe=MACO, steps=3, seed=5)
+    assert (lab.on_white(first) == 1).all()
+    assert float(lab.on_white(last).min()) < 1
     alexnet = toys.random("alexnet")
     assert lab._asked(alexnet, ("conv5", 3), "both")[0].layer is not None
 

@@ -99,7 +99,6 @@ def panels(photos):
         "08 class": lambda: lab08.class_panel(target="", steps=20),
         "08 unit": lambda: lab08.unit_panel(layer="fire8", channel=2, steps=20),
         "08 map": lambda: lab08.map_panel("koala"),
-        "08 opinion": lambda: lab08.opinion_panel({"a photo": photos[0], "grey": photos[0] * 0.5}),
         "09": lambda: lab09.invert_panel("koala", layer="relu3", steps=20),
         "09 strip": lambda: lab09.strip_panel("koala", layers=3, steps=20),
         "10": lambda: lab10.dream_panel("china", layer="fire7", side=240),
@@ -148,9 +147,6 @@ def test_each_panel_answers_about_it_or_says_why_not(name, photos, opened, monke
         things = lab04.collection(network, images.cutouts()[:40])
         assert opened(lab04.layers_panel(things)).picture.width > 100
     assert set(refused) == REFUSED[name], refused
-
-
-WITHOUT_CLASSES = {"00", "05 hide", "08 opinion", "12 push", "12 line"}
 
 
 @pytest.mark.slow

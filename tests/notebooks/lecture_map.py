@@ -45,7 +45,7 @@ TABLE = """
 6.2 the five steps, from zeros
     08_optimization ? topic-1-question: warm-up-panel topic-1-by-hand topic-1-zero
 6.3 class images of Simonyan et al.
-    08_optimization: warm-up-panel topic-2-both topic-2-gallery
+    08_optimization: warm-up-panel topic-2-board topic-2-gallery
 6.4 the data gradient as a heat map
     08_optimization ? topic-4-question: topic-4-panel topic-4-by-hand
 6.5 GrabCut from that map

@@ -21,8 +21,6 @@ MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("04_representation", "Atlas"): ("across", "down"),
     # the plain gradient, which is the default, has no noisy copies
     ("08_optimization", "Saliency map"): ("noise",),
-    # of the networks that come with the workbook only one knows classes
-    ("08_optimization", "A second opinion"): ("network",),
     # a second layer counts as soon as it has a share, which is none by default
     ("10_deepdream", "Dream"): ("second",),
     # the painting begins at the content: there is no noise, and no distance to it at first
@@ -38,8 +36,6 @@ MAY_IDLE: dict[tuple[str, str], tuple[str, ...]] = {
 MAY_COMPLAIN: dict[tuple[str, str], tuple[str, ...]] = {
     # a network that ends before its classes does not know the class that the notebook begins with
     ("08_optimization", "An image for a class"): ("network",),
-    ("08_optimization", "A class by two settings"): ("network",),
-    ("08_optimization", "A second opinion"): ("network",),
     # where the image is used up before the last layer: the message is what it is there for
     ("01_case_studies", "Build a network"): ("image", "depth"),
 }

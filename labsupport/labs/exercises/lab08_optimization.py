@@ -1,11 +1,9 @@
-"""Lab 08: one step uphill, small pixels, the overlap of boxes; and its questions."""
+"""Lab 08: one step uphill, small pixels; and its questions."""
 
 import torch
 
 from labsupport.labs.exercises.draws import normal
 from labsupport.ui.checking import Case, Cases, Exercise, Function, Question, Right
-
-Box = tuple[int, int, int, int]
 
 
 def _step(
@@ -91,7 +89,7 @@ def _tears_pixels(function: Function) -> str | None:
     zero = function(image, 0.4) == 0
     if torch.equal(zero.any(0), zero.all(0)):
         return None
-    return "in some pixels one colour is zero and another is not."
+    return "in some pixels one color is zero and another is not."
 
 
 CLIP = Exercise(
@@ -109,7 +107,7 @@ CLIP = Exercise(
         "the small pixels are kept and the large ones are gone.": (
             lambda image, share: image - _clip_small(image, share)
         ),
-        "each colour is judged by itself; a pixel goes or stays as a whole.": (
+        "each color is judged by itself; a pixel goes or stays as a whole.": (
             lambda image, share: _zeroed(image, image.abs(), share)
         ),
         "the share is taken for a size: sizes are compared with the number itself.": (
@@ -122,89 +120,18 @@ CLIP = Exercise(
             lambda image, share: _clip_small(image, 1 - share)
         ),
     },
-    laws={"A pixel goes or stays with all its colours.": _tears_pixels},
+    laws={"A pixel goes or stays with all its colors.": _tears_pixels},
 )
 
 
-def _area(box: Box) -> int:
-    return max(box[2] - box[0], 0) * max(box[3] - box[1], 0)
-
-
-def _shared(one: Box, other: Box) -> int:
-    corners = [max(one[0], other[0]), max(one[1], other[1])]
-    corners += [min(one[2], other[2]), min(one[3], other[3])]
-    return _area((corners[0], corners[1], corners[2], corners[3]))
-
-
-def _overlap(one: Box, other: Box) -> float:
-    shared = _shared(one, other)
-    return shared / (_area(one) + _area(other) - shared)
-
-
-def _unclamped(one: Box, other: Box) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return width * height / (_area(one) + _area(other) - width * height)
-
-
-def _inclusive(one: Box, other: Box) -> float:
-    larger = [(box[0], box[1], box[2] + 1, box[3] + 1) for box in (one, other)]
-    return _overlap(larger[0], larger[1])
-
-
-def _boxes() -> Cases:
-    return [
-        Case("one upon the other", (2, 1, 6, 5), (2, 1, 6, 5), expected=1.0),
-        Case("half of each", (0, 0, 4, 2), (2, 0, 6, 2), expected=1 / 3),
-        Case("one inside the other", (0, 0, 10, 10), (2, 3, 7, 7), expected=0.2),
-        Case("side by side", (0, 0, 4, 4), (6, 0, 9, 4), expected=0.0),
-        Case("apart in both directions", (0, 0, 4, 4), (6, 7, 9, 9), expected=0.0),
-        Case("wide and high", (10, 40, 200, 90), (60, 5, 110, 220)),
-    ]
-
-
-def _has_sides(function: Function) -> str | None:
-    one, other = (1, 2, 9, 6), (3, 0, 5, 20)
-    if abs(float(function(one, other)) - float(function(other, one))) < 1e-9:
-        return None
-    return "overlap(a, b) and overlap(b, a) differ."
-
-
-OVERLAP = Exercise(
-    id="08.3",
-    title="Overlap of two boxes",
-    minutes=8,
-    reference=_overlap,
-    cases=_boxes,
-    hints=(
-        "The shared box begins at the larger left and ends at the smaller right; so do the rows.",
-        "Boxes that are apart share nothing: `max(0, right - left)`, and the same for the height.",
-        "Together they cover both areas, the shared one counted once: a + b - shared.",
-    ),
-    mistakes={
-        "boxes that lie apart must share nothing: keep both sides from 0 on.": _unclamped,
-        "the shared area is counted twice below the line.": (
-            lambda one, other: _shared(one, other) / (_area(one) + _area(other))
-        ),
-        "divided by the smaller box: one inside the other would be perfect.": (
-            lambda one, other: _shared(one, other) / min(_area(one), _area(other))
-        ),
-        "one row and one column too many: right and bottom are one past the end.": _inclusive,
-        "the shared area itself, in pixels: divide it by the area of both together.": (
-            lambda one, other: float(_shared(one, other))
-        ),
-    },
-    laws={"It does not matter which box comes first.": _has_sides},
-)
-
-EXERCISES = (STEP, CLIP, OVERLAP)
+EXERCISES = (STEP, CLIP)
 
 QUESTIONS = {
     "08.q1": Question(
         "The zero image as initialization: can that be a problem?",
         (
             "No: the gradient tells the way from everywhere.",
-            "Yes, always: the gradient at a black picture is zero everywhere.",
+            "Yes, always: the gradient at a gray picture is zero for every score.",
             Right("Yes, for a unit that is silent on it: its gradient is zero."),
         ),
         why="A class's score has a gradient there, thanks to the biases; a silent unit has none.",
@@ -235,15 +162,6 @@ QUESTIONS = {
             "the length of the vector",
             Right("the mean with its sign"),
         ),
-        why="Neighbours differ in sign, so it tells up from down, but not where the animal is.",
-    ),
-    "08.q5": Question(
-        "The seeds are a twentieth of the picture, the koala is a third. What does GrabCut find?",
-        (
-            "just the seeds",
-            Right("nearly the whole koala"),
-            "everything but the third that is surely background",
-        ),
-        why="It learns the colours of the seeds, and the rest of the koala has the same ones.",
+        why="Neighbors differ in sign, so it tells up from down, but not where the animal is.",
     ),
 }

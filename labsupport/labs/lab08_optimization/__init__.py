@@ -2,19 +2,18 @@
 
 from labsupport.labs.lab08_optimization.saliency import (
     map_panel,
-    opinion_panel,
     reductions,
     scenes_picture,
     segment_panel,
 )
 from labsupport.labs.lab08_optimization.visualization import (
-    both_panel,
     class_objective,
     class_panel,
     kept,
     kept_gallery,
     kept_units,
     lecture_classes,
+    on_white,
     unit_layers,
     unit_panel,
 )

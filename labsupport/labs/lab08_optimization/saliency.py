@@ -1,16 +1,14 @@
-"""Lab 08, second half: saliency maps, the objects that they cut out, and a second opinion."""
+"""Lab 08, second half: saliency maps and the objects that they cut out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import images
 from labsupport.core.images.sets import ImageSet, Picture
@@ -211,72 +209,3 @@ def scenes_picture(scenes: Sequence[Scene], result: Localization) -> Image.Image
     overlaps = [f"{saliency.mask_iou(mask, one.mask):.2f}" for one, mask, _ in found]
     values = [one.target for one in shown] + overlaps
     return figures.mosaic([*true, *cut], columns=len(shown), values=values, rows=["true", "found"])
-
-
-# Does anybody else agree?
-
-_OPINION = 112  # pixels a side: six of them are as wide as a page
-
-
-def _middle(image: torch.Tensor) -> torch.Tensor:
-    height, width = image.shape[2:]
-    middle = images.resize(image, (height, width), crop=(2 * height // 3, 2 * width // 3))
-    return images.resize(middle, (height, width))
-
-
-def _as_jpeg(image: torch.Tensor) -> torch.Tensor:
-    file = BytesIO()
-    images.to_pil(image).save(file, "JPEG", quality=40)
-    return images.load(file.getvalue())
-
-
-# What is done to an image (1, 3, H, W) before it is asked about again.
-VIEWS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "as it is": lambda image: image,
-    "mirrored": lambda image: image.flip(3),
-    "turned by 20°": lambda image: transforms.rotate(
-        image, 20, fill=image.mean((0, 2, 3)).tolist()
-    ),
-    "middle two thirds": _middle,
-    "blurred": lambda image: transforms.gaussian_blur(image, [5, 5], [1.0, 1.0]).clamp(0, 1),
-    "JPEG": _as_jpeg,
-}
-
-
-def opinions(
-    network: Network, pictures: Mapping[str, torch.Tensor], target: int | str
-) -> Image.Image:
-    """Each picture (1, 3, H, W) in every view, with the probability that it is the target."""
-    index = network.class_index(target)
-    tiles: list[torch.Tensor] = []
-    words: list[str] = []
-    for picture in pictures.values():
-        views = [look(picture) for look in VIEWS.values()]
-        seen = _taken(network, torch.cat(views))
-        chances = network(seen).softmax(1)[:, index].tolist()
-        tiles += [images.resize(view, _OPINION) for view in views]
-        words += [figures.per_cent(chance) for chance in chances]
-    titles = [*VIEWS, *[""] * (len(tiles) - len(VIEWS))]
-    shown: dict[str, Any] = {"titles": titles, "values": words, "rows": list(pictures), "gap": 8}
-    return figures.mosaic(tiles, columns=len(VIEWS), **shown)
-
-
-@declare.panel("A second opinion", cost="quick")
-def opinion_panel(
-    pictures: Mapping[str, torch.Tensor],
-    network: Network = declare.network_of(label="second network"),
-    target: int | None = declare.class_of(),
-) -> tuple[Image.Image, str]:
-    """Pictures that were made for one network, in every view, as any other network sees them."""
-    first = next(iter(pictures.values()))
-    seen = _taken(network, first)
-    wanted = network.predict(seen, k=1)[0][0].index if target is None else target
-    words = f"The probability of {network.categories[wanted]}, in the eyes of {network.name}."
-    words += declare.side_words(network, first.shape[2])
-    return opinions(network, pictures, wanted), words
-
-
-def _taken(network: Network, shown: torch.Tensor) -> torch.Tensor:
-    """Square pictures in a size that the network takes: their own, if it does."""
-    side = declare.side_for(network, shown.shape[2])
-    return shown if side == shown.shape[2] else images.resize(shown, side)

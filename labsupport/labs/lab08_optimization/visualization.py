@@ -191,43 +191,9 @@ def _asked(network: Network, target: TargetLike | None, raised: str) -> tuple[Ta
     return wanted, class_objective(wanted.index) if of_class else TargetValue(wanted)
 
 
-@dataclass(frozen=True)
-class BothFrame(PanelFrame):
-    """A frame by our setting, and beside it one by MACO."""
-
-    maco: Frame
-
-
 def on_white(frame: Frame) -> torch.Tensor:
     """The images (N, 3, H, W) of a frame, white where its mask is 0."""
     return frame.image * frame.mask + (1 - frame.mask)
-
-
-def _draw_both(shown: BothFrame) -> tuple[Image.Image, str]:
-    ours, maco = shown.frame, shown.maco
-    titles = ["ours", "MACO", "MACO on white, by its mask"]
-    picture = figures.side_by_side([ours.image, maco.image, on_white(maco)], titles)
-    words = f"{shown.title}. {_so_far(shown)} MACO takes two steps for each of ours."
-    if ours.probability is not None and maco.probability is not None:
-        chances = (float(ours.probability), float(maco.probability))
-        words += f" Probability {' and '.join(map(figures.per_cent, chances))}."
-    return picture, words
-
-
-@declare.live("A class by two settings", draw=_draw_both, autostart=False)
-def both_panel(
-    network: Network = declare.network_of(),
-    target: int | None = declare.class_of(start="black swan"),
-    steps: int = declare.whole(64, 32, 256, step=32),
-    seed: int = declare.seed(),
-) -> Iterator[BothFrame]:
-    """One class by our setting and by MACO: as it is, and on white as far as its mask goes."""
-    begun, (wanted, objective) = time.perf_counter(), _asked(network, target, "both")
-    how: dict[str, Any] = {"seed": seed}
-    ours = optimize.visualize.frames(network, objective, steps=steps, **how)
-    how |= {"recipe": MACO, "steps": 2 * steps, "every": 2}
-    for one, maco in zip(ours, optimize.visualize.frames(network, objective, **how), strict=True):
-        yield BothFrame(one, wanted.title, time.perf_counter() - begun, maco)
 
 
 @declare.live("An image for a unit", draw=_draw_unit, autostart=False)

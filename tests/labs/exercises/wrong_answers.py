@@ -37,13 +37,6 @@ def hidden_in_place(image, box, colour):
     return image
 
 
-def unclamped(one, other):
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return width * height / (sum(areas) - width * height)
-
-
 def averaged(maps, style):
     own, wanted = (one.flatten(1) @ one.flatten(1).T / one.numel() for one in (maps, style))
     return (own - wanted).square().mean() / wanted.square().sum()
@@ -87,8 +80,6 @@ WRONG = [
         "an in-place step",
     ),
     ("08.2", lambda image, share: image * (image.norm(dim=0) >= share), "taken for a size"),
-    ("08.3", unclamped, "boxes that lie apart"),
-    ("08.3", lambda one, other: one[2] / other[2], "The number is not right"),
     ("09.1", lambda code, wanted: (code - wanted).norm() / wanted.norm(), "the root"),
     ("09.2", lambda x: ((x.roll(-1, 2) - x) ** 2 + (x.roll(-1, 1) - x) ** 2).mean(), "go around"),
     ("10.1", lambda x, g, rate: x.add_(rate * g / g.abs().mean()).clamp_(0, 1), "an in-place step"),
