@@ -49,7 +49,7 @@ TABLE = """
 6.4 the data gradient as a heat map
     08_optimization ? topic-4-question: topic-4-panel topic-4-by-hand
 6.5 GrabCut from that map
-    08_optimization: topic-5-panel topic-5-table
+    08_optimization: topic-5-panel paper-check-numbers
 6.6 any neuron, and Yosinski's regularizers
     08_optimization: topic-3-panel topic-2-board topic-3-layers
 7.1 from a code back to the image, and what that means for privacy
