@@ -44,8 +44,15 @@ def _padless(layers: Layers, place: int, length: int) -> tuple[int, int]:
 
 
 def _last(layers: Layers, place: int, length: int) -> tuple[int, int]:
-    first, end = _span(layers, place, length)
-    return first, end - 1
+    first, end = _uncut(layers, place, length)
+    return max(first, 0), min(end - 1, length)
+
+
+def _whole_kernels(layers: Layers, place: int, length: int) -> tuple[int, int]:
+    last = place
+    for kernel, stride, padding in reversed(layers):
+        last = stride * last - padding + kernel
+    return _span(layers, place, length)[0], min(last, length)
 
 
 SPAN = Exercise(
@@ -63,6 +70,7 @@ SPAN = Exercise(
     mistakes={
         "the padding is left out: it moves the first place to the left.": _padless,
         "one pixel is missing: the end is one past the last pixel.": _last,
+        "each kernel adds `kernel - 1` to `last`; 1 is added once, at the end.": _whole_kernels,
         "it reaches over the picture's border: cut it to 0 and `length`.": _uncut,
         "the layers are taken from the picture upwards; follow the unit down.": (
             lambda layers, place, length: _span(list(reversed(layers)), place, length)
@@ -131,6 +139,19 @@ KEEP = Exercise(
     ),
     mistakes={
         "in the order of the list; the best comes first.": lambda *a: sorted(_keep(*a)),
+        "nothing is left out: a patch goes if it overlaps one that stays by more than `most`.": (
+            lambda values, _overlaps, _most: values.argsort(descending=True).tolist()
+        ),
+        "from the worst patch up; begin with the best one.": (
+            lambda values, overlaps, most: _keep(-values, overlaps, most)
+        ),
+        "a patch is compared with itself, too: that overlap is 1.": (
+            lambda values, overlaps, most: [
+                patch
+                for patch in values.argsort(descending=True).tolist()
+                if bool((overlaps[patch] <= most).all())
+            ]
+        ),
         "a patch that was left out still pushes others out: compare with those that stay.": _among,
         "compared with the very best alone; every patch that stays counts.": (
             lambda values, overlaps, most: _among(values, overlaps, most, rivals=1)
@@ -182,6 +203,12 @@ PRECISION = Exercise(
                 for place, share in enumerate(_precision(labels, wanted))
             ]
         ),
+        "divided by all hits, which is the recall; divide by k.": (
+            lambda labels, wanted: [
+                labels[:k].count(wanted) / max(labels.count(wanted), 1)
+                for k in range(1, len(labels) + 1)
+            ]
+        ),
         "1 or 0 for each label, not the share so far.": (
             lambda labels, wanted: [float(label == wanted) for label in labels]
         ),
@@ -194,17 +221,17 @@ QUESTIONS = {
     "02.q1": Question(
         "AlexNet's pool5 has 6 x 6 positions on 227 pixels. How many pixels wide does one see?",
         ("about 38, a sixth of the picture", "about 100", Right("195")),
-        why="Fields overlap: neighbours lie 32 pixels apart, and each sees 195.",
+        why="Fields overlap: neighbors lie 32 pixels apart, and each sees 195.",
     ),
     "02.q2": Question(
-        "Nobody labelled parts of animals. Which of these will some unit of pool5 pick out?",
-        ("only whole animals", Right("pointed ears"), "only colours and edges"),
+        "Nobody labeled parts of animals. Which of these will some unit of pool5 pick out?",
+        ("only whole animals", Right("pointed ears"), "only colors and edges"),
         why="Unit 115: ears help to tell animals apart, so the network found them by itself.",
     ),
     "02.q3": Question(
         "A unit's nine best patches are all from road vehicles. Is it a detector of vehicles?",
-        ("yes, nine of nine is certain", Right("its best patches say so"), "no, it never is"),
-        why="These are nine of 20 000 positions and more: the rest may tell otherwise.",
+        ("yes, nine of nine is proof enough", Right("perhaps it is"), "no, it cannot be one"),
+        why="These are nine of 20 000 positions and more. The rest may tell otherwise.",
     ),
     "02.q4": Question(
         "Take a random mixture of all 384 channels for a unit. How well does a name fit it?",
@@ -214,6 +241,6 @@ QUESTIONS = {
             "better than it fits a unit",
         ),
         why="The clearest name fits 0.31 of nine patches of a mixture on average, 0.33 of a "
-        "unit's; but the clearest of all are units.",
+        "unit's. But the clearest of all are units.",
     ),
 }
