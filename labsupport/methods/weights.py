@@ -5,10 +5,8 @@ networks", NIPS 2012, figure 3: the first layer's filters are rotated stripes an
 The first layer reads pixels, so its weights are pictures; every other layer reads feature maps.
 """
 
-import functools
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +20,6 @@ from labsupport.core.network import Network, Pair
 from labsupport.core.network.operations import Operation, scale_and_shift
 
 KEYS = ("number", "orientation", "frequency", "colour", "noise", "strength")
-KINDS = ("Gabor-like", "colour blob", "dead", "other")
 _LINEAR = frozenset({"conv", "max_pool", "avg_pool", "concat"})  # or taken as if it were
 _IGNORED = frozenset({"relu", "relu6", "dropout", "identity"})  # taken as if they were not there
 _SPECTRUM = 64  # samples of a spectrum along each axis: the filter with zeros around it
@@ -334,8 +331,8 @@ def gabor_fit(weights: Tensor) -> GaborFit:
 
     A Gabor is exp(-u^2 / 2 width^2 - v^2 / 2 length^2) cos(2 pi frequency u + phase), u across the
     stripes and v along them, times one colour. Colour, strength and phase have closed forms; for
-    the rest the best places of a grid are refined. It has six shape numbers and two more: nine
-    pixels always fit well, so compare with `noise_floor`.
+    the rest the best places of a grid are refined. It has six shape numbers and two more, so nine
+    pixels always fit well.
 
     Errors: `BadSetting`, as in `measure`.
     """
@@ -361,48 +358,6 @@ def gabor_fit(weights: Tensor) -> GaborFit:
         length=(width + aspect).exp().float(),
         drawn=drawn.view_as(weights).float(),
     )
-
-
-def noise_floor(
-    shape: Sequence[int], *, share: float = 0.05, count: int = 100, seed: int = 0
-) -> float:
-    """The error that only this share of noise filters of a shape (C, H, W) falls below.
-
-    A filter that a Gabor fits better than that is Gabor-like: chance would rarely do so.
-
-    Errors: `BadSetting` for a shape that is not (C, H, W).
-    """
-    if len(shape) != 3 or min(shape) < 1:
-        raise BadSetting(f"the shape of one filter is (channels, rows, columns), not {shape!r}")
-    if not 0 <= share <= 1 or count < 1:
-        raise BadSetting(f"share is 0 to 1 and count at least 1, not {share} and {count}")
-    return _noise_floor(tuple(shape), share, count, seed)
-
-
-def kinds(weights: Tensor, *, share: float = 0.05, seed: int = 0) -> tuple[str, ...]:
-    """What each filter (N, C, H, W) is: one of KINDS.
-
-    A colour blob is more colour than grey, and its spectrum is largest below half a cycle over the
-    filter. A Gabor-like filter has more than that, and is fitted better than all but `share` of
-    noise.
-    """
-    measured, fit = measure(weights), gabor_fit(weights)
-    floor = noise_floor(weights.shape[1:], share=share, seed=seed)
-    gone, slow = set(dead(weights)), 0.5 / max(weights.shape[2:])
-    names = []
-    for number in range(len(weights)):
-        stripes = fit.frequency[number] >= slow and fit.error[number] < floor
-        blob = measured.opponency[number] > 0.5 and measured.frequency[number] < slow
-        kind = "colour blob" if blob else "Gabor-like" if stripes else "other"
-        names.append("dead" if number in gone else kind)
-    return tuple(names)
-
-
-@functools.lru_cache(maxsize=16)
-def _noise_floor(shape: tuple[int, ...], share: float, count: int, seed: int) -> float:
-    random = torch.Generator().manual_seed(seed)
-    noise = torch.randn((count, *shape), generator=random)
-    return float(gabor_fit(noise).error.quantile(share))
 
 
 # The fit. A row of six numbers: the waves' direction, frequency, the logarithm of the width, that

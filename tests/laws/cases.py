@@ -192,8 +192,6 @@ def _about_filters(network: Network, *_: object) -> object:
         "order": {key: w.argsort(some, key) for key in w.KEYS},
         "dead": len(w.dead(some, share=0.9)),
         "duplicates": len(w.duplicates(some, least=0.1)),
-        "noise floor": w.noise_floor(some.shape[1:], count=10),
-        "kinds": [w.KINDS.index(kind) for kind in w.kinds(some[..., :3, :3])],
     }
 
 
@@ -645,7 +643,7 @@ CALLS = [
     ),
     Case(
         "weights.filters weights.measure weights.argsort weights.dead "
-        "weights.duplicates weights.gabor_fit weights.noise_floor weights.kinds",
+        "weights.duplicates weights.gabor_fit",
         _about_filters,
     ),
     Case("weights.effective_filter", _effective),

@@ -183,24 +183,6 @@ def test_a_second_colour_is_an_error():
     assert float(w.gabor_fit(upright + lying).error) == pytest.approx(share, abs=0.01)
 
 
-def test_noise_seldom_falls_below_its_floor():
-    floor = w.noise_floor((3, 5, 5))
-    below = w.gabor_fit(noise(100, 3, 5, 5, seed=5)).error < floor
-    assert 0 < int(below.sum()) < 15
-    assert w.noise_floor((1, 3, 3), count=30) < 0.1  # nine pixels say nothing
-
-
-def test_each_kind_is_told():
-    drawn = {
-        "Gabor-like": gabor(5, 30, 0.25),
-        "colour blob": gabor(5, 0, 0.0, 0.0, colour=RED_GREEN),
-        "other": noise(1, 3, 5, 5),
-        "dead": gabor(5, 30, 0.25) * 0.01,
-    }
-    grey_blob = gabor(5, 0, 0.0, 0.0, width=2.0)
-    assert w.kinds(torch.cat([*drawn.values(), grey_blob])) == (*drawn, "other")
-
-
 def impulse_response(network, layer, channel) -> tuple[torch.Tensor, tuple[int, int]]:
     """The gradient of one unit in the middle with respect to the image, cut out, and its place."""
     image = torch.zeros(1, 3, *network.input_size, requires_grad=True)
@@ -274,5 +256,4 @@ def test_what_cannot_work_is_refused():
         ("filters are", w.measure, some[0]),
         ("filters are", w.measure, some[:0]),
         ("NaN", w.measure, some * math.nan),
-        ("channels, rows, columns", w.noise_floor, (5, 5)),
     )

@@ -17,11 +17,11 @@ TABLE = """
 0.4 six ways to understand a ConvNet
     00_start_here: answer-panel topic-4
 1.1 patches that maximally activate a unit, with receptive field and value
-    02_patches: naming-panel six-rows alexnet-tool
+    02_patches: warm-up-panel six-rows naming-panel alexnet-by-hand
 2.1 first-layer filters, like rotated Gabors
     03_weights: warm-up-panel topic-1-tool topic-2-gabors
 2.2 higher layers' raw weights, in the ConvNetJS network
-    03_weights ? q3: topic-4-panel topic-3-slices topic-3-effective
+    03_weights ? q3: topic-4-panel topic-3-effective
 3.1 the code of an image in front of the classifier
     04_representation: warm-up-panel codes-by-hand paper-check-numbers
 3.2 t-SNE, and handwritten digits in the plane

@@ -60,7 +60,7 @@ PICTURE = Exercise(
             lambda weights: 0.5 + weights / (2 * weights.max())
         ),
         "cut off at 0: negative weights are lost.": lambda weights: weights.clamp(0, 1),
-        "each colour has its own scale, so the colours are wrong.": (
+        "each color has its own scale, so the colors are wrong.": (
             lambda weights: 0.5 + weights / (2 * weights.abs().amax((1, 2), keepdim=True))
         ),
         "half of the range is left: divide by twice the largest weight, not by four times.": (
@@ -124,7 +124,7 @@ NOISE = Exercise(
     tolerance=(1e-4, 1e-5),
     hints=(
         "`torch.fft.fft2(weights, s=(64, 64))` puts zeros around the filter and transforms it; "
-        "the power is `.abs().square()`, summed over the colours.",
+        "the power is `.abs().square()`, summed over the colors.",
         "`steps = torch.fft.fftfreq(64)` are the cycles per pixel along one axis.",
         "High is where `(steps[:, None] ** 2 + steps**2).sqrt() > 0.25`; divide what lies there by "
         "the whole sum.",
@@ -140,6 +140,12 @@ NOISE = Exercise(
             lambda weights: _share(_power(weights), square=True)
         ),
         "the share below 0.25, not above it.": lambda weights: 1 - _noise_share(weights),
+        "the power above 0.25 is not divided by the whole power.": (
+            lambda weights: _noise_share(weights) * float(_power(weights).sum())
+        ),
+        "the places above 0.25 are counted, whatever their power.": (
+            lambda weights: _share(torch.ones_like(_power(weights)))
+        ),
     },
     laws={"Strength does not matter.": _depends_on_strength},
 )
@@ -198,6 +204,9 @@ COMPOSE = Exercise(
         ),
         "the mean over the first layer's filters, not their sum.": (
             lambda first, second: _compose(first, second) / len(first)
+        ),
+        "only the first layer's filter 0 is there; all of them are added.": (
+            lambda first, second: _compose(first[:1], second[:1])
         ),
     },
     laws={"One filter does what two layers do.": _not_two_steps},
