@@ -55,7 +55,7 @@ EXERCISES = (SOFTMAX,)
 QUESTIONS = {
     "00.q1": Question(
         "The network was trained on 1000 kinds of things. What does it say to the astronaut?",
-        ("person", Right("some thing of its list"), "nothing"),
+        ("person, without any doubt", Right("a thing of its list"), "nothing"),
         why="Its 1000 classes have no person, and the probabilities must still add up to 1.",
     )
 }
