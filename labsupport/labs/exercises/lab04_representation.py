@@ -72,6 +72,14 @@ NEAREST = Exercise(
         "the plain product, not the angle; and the image itself is among them.": (
             lambda codes, number, k: _by(codes @ codes[number], number, k, itself=True)
         ),
+        "the cosines themselves; the numbers of the images are asked for.": (
+            lambda codes, number, k: (
+                F.cosine_similarity(codes, codes[number : number + 1])
+                .topk(k + 1)
+                .values[1:]
+                .tolist()
+            )
+        ),
         "the straight distance, not the angle; and the image itself is among them.": (
             lambda codes, number, k: _by(
                 -(codes - codes[number]).norm(dim=1), number, k, itself=True
@@ -146,6 +154,9 @@ NEARNESS = Exercise(
                 _shared(1 / (1 + _apart(points)))
                 / _shared(1 / (1 + _apart(points))).sum(1, keepdim=True)
             )
+        ),
+        "each point is also near to itself, and nothing is divided by the sum of all pairs.": (
+            lambda points: 1 / (1 + _apart(points))
         ),
         "the numbers are not yet divided by the sum of all pairs.": (
             lambda points: (1 / (1 + _apart(points))).fill_diagonal_(0)

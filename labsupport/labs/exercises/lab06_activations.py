@@ -52,6 +52,17 @@ CORRELATION = Exercise(
     mistakes={
         "the means are not taken away: that is the cosine.": _cosine,
         "it is not divided by the lengths: that is the covariance.": _covariance,
+        "the lengths are those of the numbers before their means were taken away.": (
+            lambda one, other: float(
+                ((one - one.mean()) * (other - other.mean())).sum() / (one.norm() * other.norm())
+            )
+        ),
+        "`mean` divides by the count and `std` by one less: use `sum` and `norm` instead.": (
+            lambda one, other: _covariance(one, other) / float(one.std() * other.std())
+        ),
+        "the sum of the products alone: it is not divided by the lengths.": (
+            lambda one, other: _covariance(one, other) * one.numel()
+        ),
         "the square; the sign is lost.": lambda one, other: _correlation(one, other) ** 2,
         "the signs are turned round.": lambda one, other: -_correlation(one, other),
         "the distance, 1 minus the correlation.": lambda one, other: 1 - _correlation(one, other),
@@ -95,6 +106,9 @@ VOTES = Exercise(
         ),
         "the largest activation; the pool takes the mean.": (
             lambda maps, weights, unit: weights[:, unit] * maps[unit].max()
+        ),
+        "the mean over all maps; only the map of this unit counts.": (
+            lambda maps, weights, unit: weights[:, unit] * maps.mean()
         ),
         "all units' votes together: those are the scores.": (
             lambda maps, weights, _: weights @ maps.mean((1, 2))
