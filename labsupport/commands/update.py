@@ -34,6 +34,7 @@ PASSED_OVER = shutil.ignore_patterns(
     *("pictures", MARK, f"{RECORD}*", STAGE, KEPT.format("*")),
 )
 SUMS = "data/SHA256SUMS"
+OURS = ("labsupport/", "notebooks/solutions/", "tests/")  # where a former file would be in the way
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -259,14 +260,15 @@ def _former_names(source: Path, target: Path, paths: Sequence[str]) -> dict[str,
 
 
 def _gone(paths: Sequence[str], target: Path, handed: Handed) -> list[Step]:
-    """Modules that the newer package has not, and which could stand in the way of newer ones.
+    """Files of the course that the newer one has not, and which could stand in the way of its own.
 
-    Those of labs that are not in it at all stay.
+    Those of labs and folders that are not in it at all stay.
     """
-    there = {Path(path).name[:6] for path in paths if path.startswith("labsupport/")}
-    gone = [path for path in handed.files if path.startswith("labsupport/") and path not in paths]
-    gone = [one for one in gone if Path(one).name[:6] in there or Path(one).name[:3] != "lab"]
-    here = [path for path in gone if there and (target / path).is_file()]
+    ours = tuple(one for one in OURS if any(path.startswith(one) for path in paths))
+    labs = {Path(path).name[:6] for path in paths}
+    gone = [path for path in handed.files if path.startswith(ours) and path not in paths]
+    gone = [one for one in gone if Path(one).name[:6] in labs or Path(one).name[:3] != "lab"]
+    here = [path for path in gone if (target / path).is_file()]
     changed = {path: digest((target / path).read_bytes()) != handed.files[path] for path in here}
     return [Step(path, "removed", "you had changed it" if changed[path] else "", changed[path])
             for path in here]  # fmt: skip
@@ -274,10 +276,11 @@ def _gone(paths: Sequence[str], target: Path, handed: Handed) -> list[Step]:
 
 def listing(steps: Sequence[Step]) -> list[str]:
     """What is done, a line each for what a student works with; other files are counted."""
-    told = [one for one in steps if one.words or one.path.startswith("notebooks/")]
+    counted = ("labsupport/", "data/", "tests/")
+    told = [one for one in steps if one.words or not one.path.startswith(counted)]
     lines = [f"{one.act:8} {one.path}{': ' if one.words else ''}{one.words}" for one in told]
     others = Counter((one.path.split("/")[0], one.act) for one in steps if one not in told)
-    lines += [f"{act:8} {place}: {count} files" for (place, act), count in sorted(others.items())]
+    lines += [f"{act:8} files in {place}: {n}" for (place, act), n in sorted(others.items())]
     return lines or ["All is as new as there."]
 
 

@@ -108,7 +108,7 @@ def test_a_folder_without_work_becomes_the_newer_one(newer, student, capsys):
     assert not list(student.glob("before_update*"))
     told = capsys.readouterr().out
     assert f"replaced {LAB}" in told
-    assert "new      labsupport: 1 files" in told
+    assert "new      files in labsupport: 1" in told
     updated(newer, student)
     assert capsys.readouterr().out == "All is as new as there.\n"
 
@@ -338,8 +338,10 @@ def test_what_was_handed_out_without_a_list_is_merged_with_nothing_lost(newer, s
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here")
 def test_in_a_clone_git_knows_what_was_handed_out(newer, student):
-    for folder in (newer, student):
+    for folder, name in ((newer, "90_1_new.py"), (student, "90_1_old.py")):
         (folder / update.MARK).unlink()
+        (folder / "notebooks/solutions").mkdir()
+        (folder / "notebooks/solutions" / name).touch()
     (student / update.RECORD).unlink()
     who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "a"]):
@@ -350,6 +352,8 @@ def test_in_a_clone_git_knows_what_was_handed_out(newer, student):
     assert ANSWER in source_of(student, "exercise-1-cell")
     assert sum("You will" in text_of(one) or "you will" in text_of(one)
                for one in notebooks.read(student / LAB)["cells"]) == 1  # fmt: skip
+    solutions = [path.name for path in (student / "notebooks/solutions").iterdir()]
+    assert solutions == ["90_1_new.py"]
     kept = sorted(contents(student / "before_update_1"))
     assert kept == [LAB]
     again = contents(student)
