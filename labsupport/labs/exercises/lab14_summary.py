@@ -20,7 +20,7 @@ QUESTIONS = {
         "by code have in common with it?",
         (
             "they are animals, most of them",
-            "they are green or grey, as it is",
+            "they are green or gray, as it is",
             Right("nothing that we would name"),
         ),
         why="Random filters respond to everything, so all pictures have nearly the same code. "

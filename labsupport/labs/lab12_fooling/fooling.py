@@ -46,7 +46,7 @@ def pushed(
     steps: int = declare.choice(DIRECTIONS, label="direction"),
     eps: float = declare.real(4, 0, 16, step=0.5, unit="1/255", label="change ε"),
 ) -> Pushed:
-    """A picture changed by at most `eps` grey values: in so many steps along the signs of the
+    """A picture changed by at most `eps` gray values: in so many steps along the signs of the
     gradient, or, where there are none, by random signs."""
     seen, size = images.standard(image, network.input_size[0]), eps / 255
     if steps > 1:
@@ -66,7 +66,7 @@ def pushed(
 def push_panel(
     attacked: Pushed,
     network: Network,
-    defence: str = declare.choice(_DEFENCES),
+    defence: str = declare.choice(_DEFENCES, label="defense"),
     harsh: float = declare.real(0.25, 0, 1, label="how harsh"),
 ) -> tuple[Image.Image, str]:
     """A picture, what is added to it, their sum, and the network's answers before and after.
@@ -287,7 +287,7 @@ def defended(
     label = int(result.label)
     back = "brings it back" if now.index == label else "does not bring it back"
     words = (
-        f"After {name} the fooled picture is {_said(now)}: the defence {back} to "
+        f"After {name} the fooled picture is {_said(now)}: the defense {back} to "
         f"{network.categories[label]}."
     )
     if int(result.after.argmax()) == label:

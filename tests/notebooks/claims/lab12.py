@@ -9,7 +9,7 @@ from labsupport.labs.lab12_fooling import digits, fooling
 claims = Claims(
     elsewhere={
         "3. FGSM with ε = 0.25 errs on nearly all digits.": "a question; asserted in topic 3",
-        "4. A defence names 95 % of the pictures rightly that FGSM had spoiled.": "a question",
+        "4. A defense names 95 % of the pictures rightly that FGSM had spoiled.": "a question",
         "The ring of the 0 comes nearest to its digit.": "of the picture: a look, not a number",
         "Gradient ascent shows something of the strokes, most clearly of the 8 and the 3.": (
             "of the picture: a look, not a number"
@@ -94,7 +94,7 @@ def _straight(along):
 
 @claims.claim(
     "The softmax on pixels has straight lines (R² = 1), as it must.",
-    "its median R² is about 0.9 over half of all grey values.",
+    "its median R² is about 0.9 over half of all gray values.",
 )
 def _straight_digits(along):
     def median(name):
@@ -130,7 +130,7 @@ def _resisting(trained):
 
 @claims.claim(
     "JPEG brings all eight photos back that were pushed by 1/255.",
-    "At 4/255, which you hardly see, no defence brings a single photo back.",
+    "At 4/255, which you hardly see, no defense brings a single photo back.",
     "The control: blur alone loses one of the eight clean photos.",
     "JPEG helps against 1/255, and not against 4/255.",
 )
@@ -201,7 +201,7 @@ def _transfer(rows, shares):
 
 
 @claims.claim(
-    "The smallest change that makes the panda a gibbon is about a fifth of a grey value (root "
+    "The smallest change that makes the panda a gibbon is about a fifth of a gray value (root "
     "mean square).",
     "rounding throws most of the change away.",
 )
