@@ -28,6 +28,8 @@ _OTHERS = {
     ".pb": "TensorFlow",
     ".tflite": "TensorFlow",
     ".msgpack": "Flax",
+    ".npz": "NumPy",
+    ".npy": "NumPy",
 }
 
 
@@ -57,6 +59,8 @@ def read(path: Path) -> Any:
         raise WeightsUnavailable(
             f"{path} is a pointer of Git LFS and not the file itself: git lfs pull gets that"
         )
+    if start.startswith(b"\x1f\x8b"):
+        raise WeightsUnavailable(f"{path} is compressed: gunzip unpacks the file in it")
     if start.lstrip()[:1] == b"<":
         raise WeightsUnavailable(f"{path} is a web page: download the file that it links to")
     try:
@@ -104,6 +108,11 @@ def _load(path: Path) -> Any:
         unknown = []  # the format of before 2020
     with torch.serialization.safe_globals([(_PassedOver, name) for name in unknown]):
         held = torch.load(path, map_location="cpu", weights_only=True)
+    if any("numpy" in name for name in unknown) and not list(_states(held)):
+        raise WeightsUnavailable(
+            f"{path.name} holds NumPy arrays. Where it was made, save tensors: torch.save({{name: "
+            "torch.from_numpy(array) for name, array in weights.items()}, path)"
+        )
     if isinstance(held, _PassedOver):
         whole = "load({}, weights_only=False)"
         raise WeightsUnavailable(_rescue(path, "a whole pickled module", whole))
@@ -173,7 +182,9 @@ def _named(state: State, own: Mapping[str, torch.Tensor], place: str) -> Fitted:
     notes = [f"its weights were taken from {place} of the file"] if place else []
     if not any(_WRAPPERS.intersection(name.split(".")) for name in own):
         state = {_unwrapped(name): value for name, value in state.items()}
-    prefix = _prefix(state, own)
+    prefix, *same = _prefixes(state, own)
+    if same:
+        notes.append(f"names that begin with {' or '.join(map(repr, same))} would fit as well")
     if prefix:
         others = [name for name in state if not name.startswith(prefix)]
         left = f"; {len(others)} other{'s' * (len(others) > 1)} left out" if others else ""
@@ -188,12 +199,14 @@ def _unwrapped(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
-def _prefix(state: State, own: Mapping[str, torch.Tensor]) -> str:
-    """What stands before most of a module's own names."""
+def _prefixes(state: State, own: Mapping[str, torch.Tensor]) -> list[str]:
+    """What stands before most of a module's own names: the one that is taken, then its equals."""
     tried = {""}
     for name in list(own)[:1] + list(own)[-1:]:
         tried |= {one.removesuffix(name) for one in state if one.endswith(f".{name}")}
-    return max(sorted(tried), key=lambda start: sum(start + name in state for name in own))
+    count = {start: sum(start + name in state for name in own) for start in sorted(tried)}
+    most = max(count.values())
+    return [start for start in count if count[start] == most and (most or not start)]
 
 
 def classes_in(state: State, own: Mapping[str, torch.Tensor]) -> int | None:
@@ -207,12 +220,20 @@ def classes_in(state: State, own: Mapping[str, torch.Tensor]) -> int | None:
 
 
 def put_into(module: nn.Module, fitted_: Fitted, whose: str, source: str) -> None:
-    """Give a module these weights, in single precision.
+    """Give a module these weights, each as the kind of number that the module has there.
 
     Errors: `WeightsUnavailable` says what does not fit.
     """
+    for name, value in fitted_.state.items():
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            kind = "an empty" if value.is_meta else "a sparse"
+            kind = "a quantized" if value.is_quantized else kind
+            raise WeightsUnavailable(
+                f"{name} in {source} is {kind} tensor, which is not read here: save the module's "
+                "weights as plain tensors, dense and on the CPU"
+            )
     try:
-        module.load_state_dict({name: value.float() for name, value in fitted_.state.items()})
+        module.load_state_dict(fitted_.state)
     except RuntimeError as error:
         reasons = _misfits(module.state_dict(), fitted_.state) or [str(error)[:300]]
         raise WeightsUnavailable(

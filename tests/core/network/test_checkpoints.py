@@ -69,6 +69,10 @@ CHECKPOINTS = {
         ),
         ("['state_dict']", "'model.' in the file; 1 other"),
     ),
+    "a student and a teacher": (
+        lambda: state(prefix="student.") | {n: v + 1 for n, v in state(prefix="teacher.").items()},
+        ("that begin with 'teacher.' would fit as well", "'student.' in the file; 52 others"),
+    ),
     "counted": (lambda: {**state(), "features.0.total_ops": torch.zeros(1)}, ()),
 }
 
@@ -148,6 +152,28 @@ def test_ones_own_architecture_takes_a_file_too(tmp_path):
     )
 
 
+class Numbers(nn.Module):
+    """Complex weights, and a buffer that single precision would round."""
+
+    def __init__(self):
+        super().__init__()
+        self.turn = nn.Parameter(torch.randn(4, 3, dtype=torch.cfloat))
+        self.fc = nn.Linear(4, 2)
+        self.register_buffer("seed", torch.tensor(2**24 + 3))
+
+    def forward(self, x):
+        turned = x.mean((2, 3)).to(torch.cfloat) @ self.turn.T
+        return self.fc(turned.abs()) + self.seed % 7
+
+
+def test_numbers_keep_their_kind(tmp_path):
+    given = toys.seeded(Numbers, 1)
+    torch.save(given.state_dict(), tmp_path / "w.pt")
+    read = networks.into(toys.seeded(Numbers, 2), tmp_path / "w.pt")
+    assert torch.equal(read.turn, given.turn)
+    assert int(read.seed) == 2**24 + 3
+
+
 def empty(folder):
     torch.save({"alpha": torch.ones(2)}, folder / "alpha.pt")
     return folder / "alpha.pt"
@@ -163,6 +189,9 @@ REFUSED = {
         "such as d",
     ),
     "a part": (lambda: dict(list(state().items())[:9]), "43 names are missing, such as"),
+    "arrays": (lambda: {n: v.numpy() for n, v in state().items()}, r"torch\.from_numpy\(array\)"),
+    "sparse": (lambda: {n: v.to_sparse() for n, v in state().items()}, "a sparse tensor, which"),
+    "empty": (lambda: {n: v.to("meta") for n, v in state().items()}, "an empty tensor, which"),
     "other shapes": (lambda: {n: v[..., :1] for n, v in state().items()}, r"\(64, 3, 3, 1\)"),
 }
 
@@ -191,11 +220,15 @@ def test_files_that_are_something_else_are_named(tmp_path):
         "pointer.pth": b"version https://git-lfs.github.com/spec/v1",
         "text.pth": b"these are my weights",
         "model.h5": b"\x89HDF",
+        "packed.pth": b"\x1f\x8b\x08",
+        "arrays.npz": b"PK",
     }.items():
         (tmp_path / name).write_bytes(content)
     for name, words in (
         ("scripted.pt", r"TorchScript archive.*torch\.jit\.load\(.scripted\.pt.\)"),
         ("empty.pth", "is empty"),
+        ("packed.pth", "gunzip"),
+        ("arrays.npz", "NumPy's"),
         ("cut.pth", "cut off, damaged"),
         ("page.pth", "a web page"),
         ("pointer.pth", "git lfs pull"),
