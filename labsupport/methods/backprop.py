@@ -389,7 +389,7 @@ def grad_cam(
         with torch.enable_grad():
             pixels = network.send(images.detach()[which]).requires_grad_(True)
             maps, activations = part(pixels)
-            score = backward.read(activations, which).sum()
+            score = network.numbers(backward.read(activations, which)).sum()
             gradient = gradient_of(score, maps, of=chosen.title)
         weights = gradient.mean((2, 3), keepdim=True)
         total: Tensor = (weights * maps.detach()).sum(1)
@@ -633,7 +633,7 @@ class _BackwardPass:
         current, gradients = GradientRule(), list[Tensor]()
         with torch.enable_grad():
             pixels = self.network.send(images).detach().requires_grad_(True)
-            scores = self.read(self.part(pixels, current), which)
+            scores = self.network.numbers(self.read(self.part(pixels, current), which))
             for rule in self.rules:
                 current.name = rule
                 again = rule != self.rules[-1]

@@ -435,6 +435,8 @@ class _PartialMap:
         self.experiment, self.how = experiment, engine.how
         shape = (len(experiment.rows), len(experiment.columns))
         clean = experiment.read(engine.clean)
+        for value in clean.values():
+            experiment.network.numbers(value)
         self.clean = {view: value[0].item() for view, value in clean.items()}
         self.values = {view: value[0].expand(shape).clone() for view, value in clean.items()}
         self.computed = torch.zeros(shape, dtype=torch.bool)

@@ -114,8 +114,8 @@ class Network:
     def __call__(self, images_: torch.Tensor) -> torch.Tensor:
         """Scores (N, classes) before softmax, on the network's device; gradients flow through.
 
-        Errors: `BadImage` for anything but images (N, 3, H, W) in [0, 1], and for a size that
-        this network cannot take.
+        Errors: `BadImage` for anything but images (N, 3, H, W) in [0, 1], for a size that this
+        network cannot take, and where a score is no number.
         """
         self.check(images_)
         return self.scores(images_)
@@ -124,7 +124,7 @@ class Network:
     def scores(self, images_: torch.Tensor) -> torch.Tensor:
         """The same for images that were checked before, as an optimization's steps are."""
         self.need_classes()
-        return self.part((self.output,))(self.send(images_))[0]  # type: ignore[no-any-return]
+        return self.numbers(self.part((self.output,))(self.send(images_))[0])
 
     @modes.usual()
     def predict(self, images_: torch.Tensor, k: int = 5) -> list[list[Prediction]]:
@@ -185,6 +185,16 @@ class Network:
         """Whether each image is computed alone: the module's answer to it depends on the others of
         a batch, or may do so, as where there is no graph."""
         return bool(self.opaque) or MIXES in self.notes
+
+    def numbers(self, values: torch.Tensor) -> torch.Tensor:
+        """These values that it computed. Errors: `BadImage` where one of them is no number."""
+        if bool(values.isnan().any()):
+            raise errors.BadImage(
+                f"{self.name} gives no number (NaN) for this image: something in its forward pass "
+                "has no value there, such as a division by a standard deviation of 0. Add a small "
+                "number there, as in x / (x.std() + 1e-5), or take another image"
+            )
+        return values
 
     def need_classes(self) -> None:
         """Raise `NoClasses` where the network ends before them, with what can be had instead."""

@@ -287,6 +287,11 @@ def _evaluate(
     evaluation = _passes(problem, objective, state.parameters, step, size)
     if not math.isfinite(float((evaluation.gradient_size + evaluation.total).sum())):
         optimizer = problem.recipe.optimizer
+        if step.number == 0:
+            raise BadSetting(
+                "the network gives no number (NaN or infinity) for the picture that this starts "
+                "from: take another start, such as start='noise', or another seed"
+            )
         raise BadSetting(
             f"step {step.number}: the value or its gradient is no number any more. The steps are "
             f"too large: try {type(optimizer).__name__} with a smaller learning rate than "

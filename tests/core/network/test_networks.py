@@ -16,9 +16,12 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as transforms
 
 from labsupport.core import network as networks
-from labsupport.core.errors import BadImage, UnknownLayer, WeightsUnavailable
+from labsupport.core.errors import BadImage, BadSetting, UnknownLayer, WeightsUnavailable
 from labsupport.core.network import catalog, operations
 from labsupport.core.network.layers import Target
+from labsupport.methods import backprop, fooling
+from labsupport.methods.occlusion import occlusion_map
+from labsupport.methods.optimize import SIMONYAN, visualize
 
 
 @pytest.fixture(scope="module")
@@ -417,3 +420,34 @@ def test_a_copy_is_the_same_network_with_weights_of_its_own(way):
             weights.zero_()
     assert not other(picture).any()
     assert network(picture).any()
+
+
+class Standardized(nn.Module):
+    """It divides by an image's own standard deviation, as students do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+
+def test_an_image_without_a_number_for_an_answer_is_refused_by_each_method():
+    network = networks.wrap(toys.seeded(Standardized), input_size=12, **toys.PLAIN)
+    black = torch.zeros(1, 3, 12, 12)
+    for method in (
+        network,
+        network.predict,
+        lambda image: backprop.gradient(network, image, 1),
+        lambda image: backprop.gradient(network, image, 1, rule="guided"),
+        lambda image: occlusion_map(network, image, 1, window=6, stride=6),
+        lambda image: fooling.fgsm(network, image),
+        lambda image: fooling.pgd(network, image),
+    ):
+        method(toys.image(12))
+        with pytest.raises(BadImage, match="gives no number"):
+            method(black)
+    with pytest.raises(BadSetting, match="another start"):
+        visualize(network, 1, recipe=SIMONYAN, steps=2)
