@@ -19,7 +19,7 @@ def tiny():
 
 
 def test_the_slides_twenty_classes_are_imagenets(network):
-    assert lab.lecture_classes(network) == list(lab.LECTURE)
+    assert set(lab.LECTURE) <= set(network.categories)
     assert len(set(lab.LECTURE)) == 20
     assert set(lab.SLIDE_NAMES) <= set(lab.LECTURE)
 

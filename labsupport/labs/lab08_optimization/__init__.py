@@ -12,7 +12,6 @@ from labsupport.labs.lab08_optimization.visualization import (
     kept,
     kept_gallery,
     kept_units,
-    lecture_classes,
     on_white,
     unit_layers,
     unit_panel,

@@ -215,11 +215,6 @@ def unit_panel(
 # Galleries, and what was made before
 
 
-def lecture_classes(network: Network) -> list[str]:
-    """Those of the slides' twenty classes that this network knows."""
-    return [name for name in LECTURE if name in network.categories]
-
-
 def kept(name: str) -> tuple[list[dict[str, str]], torch.Tensor]:
     """A kept sheet, "classes" or "units": a row of its table for each tile (N, 3, S, S).
 
