@@ -30,7 +30,16 @@ RECORD = ".handed-out"
 STAGE = ".update"
 KEPT = "before_update_{}"
 PASSED_OVER = shutil.ignore_patterns(
-    *(".git", ".venv*", ".*_cache", ".ipynb_checkpoints", "__pycache__", "*.pyc", "*.egg-info"),
+    *(
+        ".git",
+        ".venv*",
+        ".*_cache",
+        ".hypothesis",
+        ".ipynb_checkpoints",
+        "__pycache__",
+        "*.pyc",
+        "*.egg-info",
+    ),
     *("pictures", MARK, f"{RECORD}*", STAGE, KEPT.format("*")),
 )
 SUMS = "data/SHA256SUMS"
