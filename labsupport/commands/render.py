@@ -305,7 +305,7 @@ def _kernel(notebook: Notebook, path: Path, threads: int | None) -> Iterator[Any
     """
     import nbformat
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
@@ -321,5 +321,5 @@ def _kernel(notebook: Notebook, path: Path, threads: int | None) -> Iterator[Any
         try:
             with client.setup_kernel(env=around, cwd=str(path.parent)):
                 yield client
-        except CellExecutionError as error:
+        except (CellExecutionError, CellTimeoutError) as error:
             raise Fault(f"{path.name} does not run to its end: {error}") from None

@@ -252,6 +252,8 @@ class Recorder:
         if not isinstance(dial.control, LoadingMenu) or not isinstance(dial.control.value, Network):
             return
         place = self.dials.index(dial)
+        # what a slow panel shows first may be remembered, and tells nothing of another network
+        slow = isinstance(self._board, Panel) and self._board.cost == "slow"
         for at, words in enumerate(dial.words):
             if words not in _seconds:
                 self._move({place: at})
@@ -259,7 +261,7 @@ class Recorder:
         self._move({})
         for at, words in enumerate(dial.words):
             slower = _seconds[words] / _seconds[dial.words[dial.default]]
-            if slower > 1.5 and slower * self._longest > LONGEST:
+            if slower > 1.5 and (slow or slower * self._longest > LONGEST):
                 dial.heavy.add(at)
 
     def _move(self, setting: Setting) -> None:
