@@ -103,6 +103,8 @@ class LabPage:
         """Open a copy of the notebook, in JupyterLab's usual layout, and wait for its kernel."""
         name, token = source.name, self.server.token
         shutil.copyfile(source, self.server.folder / name)
+        if (drawings := source.parent / "drawings").is_dir():
+            shutil.copytree(drawings, self.server.folder / "drawings", dirs_exist_ok=True)
         self.page.goto(f"{self.server.address}/lab/tree/{name}?token={token}{layout}")
         self.page.wait_for_function(IS_READY, timeout=60_000)
 

@@ -29,7 +29,9 @@ TOPICS = "1. <topics>"
 class Limits:
     """What cannot be read off a template, because a template is one notebook of many."""
 
-    cells: tuple[int, int] = (35, 60)
+    cells: tuple[int, int] = (30, 48)
+    code_cells: tuple[int, int] = (0, 24)
+    panels: tuple[int, int] = (0, 6)
     minutes: tuple[int, int] = (45, 90)
     topics: tuple[int, int] = (3, 5)
     exercises: tuple[int, int] = (2, 5)
@@ -216,6 +218,12 @@ def counts(one: Lab, template: Lab) -> Iterator[str]:
         ("questions with a folded answer", len(full), limits.questions),
         ("exercises", len(list(exercise_cells(one.notebook))), limits.exercises),
         ("cells", len(one.cells), limits.cells),
+        ("cells of code", len(one.code), limits.code_cells),
+        (
+            "panels",
+            len(re.findall(r"\w_panel\(", "\n".join(map(text_of, one.code)))),
+            limits.panels,
+        ),
     ]
     for heading, few, many in (("You will be able to", 3, 5), ("Recap", 5, 5)):
         section = one.section(heading)
