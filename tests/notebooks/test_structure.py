@@ -133,7 +133,7 @@ MUTANTS = {
     "progress_shown": [lambda m: m.edit("progress", "progress()", "1")],
     "counts: cells": [
         lambda m: [m.add("slide", "1") for _ in range(20)],
-        lambda m: m.drop(*[c["id"] for c in m.cells[1:24]]),
+        lambda m: m.drop(*[c["id"] for c in m.cells[1:20]]),
     ],
     "code_lines": [
         lambda m: m.add("slide", *["x = 1"] * 26),
