@@ -36,7 +36,11 @@ _FACTORIES = {  # of tensors out of nothing, on the device "cpu" where none is n
     *("zeros", "ones", "full", "empty", "rand", "randn", "arange", "linspace", "eye", "tensor"),
 }
 # Into as many parts as a side says; where the dimension stands among the arguments
-_CUTTING = {"unbind": 1, "split": 2}
+_CUTTING = {"unbind": 1, "split": 2, "chunk": 2}
+# Whose results have as many sides, or numbers, as the numbers in a tensor say
+_SELECTING = {"nonzero", "argwhere", "masked_select", "bincount", "nms", "batched_nms"}
+_TAKING = {"getitem", "index_select", "gather", "take", "take_along_dim", "cat", "concat", "stack"}
+_LAYOUT = {"stride", "storage_offset", "is_contiguous"}  # what follows from all of a tensor's sides
 _NUMBERS = {"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__index__"}
 _OPERATORS = {
     getattr(torch.Tensor, name): name
@@ -87,6 +91,7 @@ class Recorder(TorchFunctionMode):
         self._nodes: dict[int, fx.Node] = {}  # by the id of a tensor
         self._tensors: dict[int, torch.Tensor] = {}  # held, so that no id is used again
         self._stale: dict[int, str] = {}  # whose memory another one has changed, and where
+        self._selections: set[fx.Node] = set()  # whose size depends on numbers, see that module
         self._names = Names()
         self._scopes = [""]  # the modules that are running, by name
         self.busy = False  # inside a call that is one node already
@@ -136,8 +141,13 @@ class Recorder(TorchFunctionMode):
             self._read_side(args, kwargs, _CUTTING[name])
         if name in _DECISIONS | _NUMBERS:
             self._refuse_numbers(name, args)
-        if name == "numel":
-            return SizeNumber.of(func(*args), self.graph.call_method(name, self._nodes_in(args)))
+        if name in {"numel", "nelement", "nbytes"}:
+            count = self._sizes(args[0]).numel()
+            return count * args[0].element_size() if name == "nbytes" else count
+        if name in _LAYOUT:
+            list(self._sizes(args[0]))
+            with self.unseen():
+                return func(*args, **kwargs)
         return self._written(
             func, args, kwargs, name.strip("_"), functools.partial(self._call, func, name)
         )
@@ -232,24 +242,21 @@ class Recorder(TorchFunctionMode):
 
     def _refuse_numbers(self, name: str, args: Any) -> None:
         known = [self.node(one) for one in _tensors(args)]
-        devices = [node for node in self.graph.nodes if asks_for_device(node)]
-        if self._images not in needed_for(known, besides=devices):
+        told = [node for node in self.graph.nodes if asks_for_device(node)]
+        if name == "size":
+            told += [node for node in self.graph.nodes if READ in node.meta]
+        if self._images not in needed_for(known, besides=told):
             return  # a weight's numbers are the same for every image
-        advice = (
-            "move such a decision out of forward, or let a tensor decide: torch.where(condition, "
-            "one, other)"
-            if name in _DECISIONS
-            else "keep numbers in tensors: x.mean() in place of x.mean().item(), PyTorch's "
-            "functions in place of NumPy's"
-        )
         raise CannotRecord(
             f"its forward pass must not depend on the values in a tensor {students_line()}"
-            f"({advice})"
+            f"({_way_out(name)})"
         )
 
     # Sizes, arguments and results
 
     def _sizes(self, tensor: torch.Tensor, dim: int | None = None) -> Any:
+        if self._nodes.get(id(tensor)) in self._selections:
+            self._refuse_numbers("size", [tensor])
         with self.unseen():
             shape = tuple(tensor.shape)
 
@@ -292,6 +299,10 @@ class Recorder(TorchFunctionMode):
     def _bind(self, result: Any, node: fx.Node, name: str) -> None:
         """A result's tensors belong to its node from now on."""
         self._name(node, name)
+        with self.unseen():
+            shape = tuple(result.shape) if isinstance(result, torch.Tensor) else None
+        if _is_selection(node, shape, self._selections):
+            self._selections.add(node)
         if not isinstance(result, torch.Tensor):
             for key, one in _parts(result):
                 if _tensors(one):
@@ -299,7 +310,9 @@ class Recorder(TorchFunctionMode):
                     self._bind(one, part, "getitem")
             return
         if not torch.is_grad_enabled():  # a region of no_grad inside the forward pass
+            selected = node in self._selections
             node = self.graph.call_method("detach", (node,))
+            self._selections |= {node} if selected else set()
             self._name(node, "detach")
         self._stale.pop(id(result), None)
         self._keep(result, node)
@@ -443,6 +456,42 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     if isinstance(value, SizeTuple):
         return []
     return [tensor for _, part in _parts(value) for tensor in _tensors(part)]
+
+
+def _way_out(name: str) -> str:
+    """What to write in place of a method that reads the numbers in a tensor."""
+    if name == "size":
+        return (
+            "how many numbers are selected depends on them: sum over a mask, (x * (x > 1)).sum(), "
+            "in place of x[x > 1], and (x > 1).sum() in place of a length"
+        )
+    if name in _DECISIONS:
+        return (
+            "move such a decision out of forward, or let a tensor decide: torch.where(condition, "
+            "one, other)"
+        )
+    return (
+        "keep numbers in tensors: x.mean() in place of x.mean().item(), PyTorch's functions in "
+        "place of NumPy's"
+    )
+
+
+def _is_selection(node: fx.Node, shape: tuple[int, ...] | None, known: set[fx.Node]) -> bool:
+    """Whether a result's size depends on numbers, as those of the `known` nodes do.
+
+    `shape` is that of its tensor, None where it holds several.
+    """
+    word = getattr(node.target, "__name__", str(node.target)).strip("_")
+    given = [one for one in node.all_input_nodes if SHAPE in one.meta]
+    if word in _SELECTING or "unique" in word or (word == "where" and len(given) == 1):
+        return True
+    masks = [one for one in given[1:] if one.meta[TYPE] in (torch.bool, torch.uint8)]
+    if (word == "getitem" and masks) or (word == "repeat_interleave" and len(given) > 1):
+        return True
+    if known.isdisjoint(node.all_input_nodes) or shape == ():
+        return False
+    others = [one.meta[SHAPE] for one in given if one not in known]
+    return word in _TAKING or shape not in others
 
 
 def _sides(node: fx.Node) -> tuple[int, ...]:

@@ -494,3 +494,79 @@ def test_a_named_tuple_names_its_scores():
     kind = collections.namedtuple("Result", ["codes", "logits"])
     module, image = made(lambda _, s: kind(torch.cat([s, s], 1), s)), toys.image(32, 32)
     assert torch.allclose(wrapped(module)(image), module(image).logits, atol=1e-6)
+
+
+SELECTED = {
+    "len": lambda x: len(x[x > 0.9]),
+    "numel": lambda x: x[x > 0.9].numel(),
+    "nelement": lambda x: x[x > 0.9].relu().nelement(),
+    "shape": lambda x: x.masked_select(x > 0.9).shape[0],
+    "nonzero": lambda x: (x > 0.9).nonzero().size(0),
+    "where": lambda x: len(torch.where(x > 0.9)[0]),
+    "unique": lambda x: len(torch.unique((x * 2).round())) > 1,
+    "parts": lambda x: sum(1 for _ in x[x > 0.9]),
+}
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_how_many_numbers_are_selected_is_a_decision_by_numbers(name):
+    kind = type(
+        "Selecting", (Small,), {"forward": lambda self, x: self.scaled(x, SELECTED[name](x))}
+    )
+    kind.scaled = lambda self, x, many: Small.forward(self, x) * (2 if many else 1)
+    module = toys.seeded(kind)
+    network = wrapped(module)
+    assert "how many numbers are selected" in network.opaque
+    for image in (toys.image(32), 0.1 * toys.image(32)):
+        assert torch.allclose(network(image), module(image), atol=1e-6)
+
+
+def test_a_selection_whose_size_nobody_reads_is_recorded():
+    def masked(self, x):
+        maps = self.c(x).clone()
+        maps[maps < 0] = 0.1 * maps[maps < 0]
+        corners = torch.ones(x.size(2), x.size(3)).triu().nonzero()
+        return self.f(maps.flatten(2).mean(2)) / len(corners)
+
+    module, images = toys.seeded(type("Masked", (Small,), {"forward": masked})), toys.image(40, 32)
+    network = wrapped(module)
+    assert not network.opaque
+    assert torch.allclose(network(images), module(images), atol=1e-6)
+
+
+LAYOUTS = {
+    "nelement": lambda x: x[0].nelement() > 3 * 36 * 36,
+    "numel": lambda x: torch.numel(x[0]) > 3 * 36 * 36,
+    "stride": lambda x: x.stride(2) > 36,
+    "nbytes": lambda x: x[0].nbytes > 12 * 36 * 36,
+    "offset": lambda x: x[:, :, 9:].storage_offset() > 300,
+    "contiguous": lambda x: x[:, :, :, :32].is_contiguous(),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_branch_on_a_size_is_another_one_at_another_size_however_it_is_read(name):
+    module = toys.seeded(
+        lambda: type(
+            "Reading",
+            (Small,),
+            {"forward": lambda self, x: Small.forward(self, x) * (1 + LAYOUTS[name](x))},
+        )()
+    )
+    network = wrapped(module)
+    assert not network.opaque
+    for side in (32, 40):
+        images = toys.image(side, side, count=3)
+        assert torch.allclose(network(images), module(images), atol=1e-6)
+
+
+def test_as_many_chunks_come_back_as_the_size_allows():
+    def chunked(self, x):
+        parts = self.c(F.max_pool2d(x, 4)).chunk(6, 2)
+        return self.f(sum((k + 1) * part.amax((2, 3)) for k, part in enumerate(parts)))
+
+    module = toys.seeded(type("Chunked", (Small,), {"forward": chunked}))
+    network = wrapped(module, input_size=56)
+    for side in (56, 72, 12):  # 5, 6 and 3 parts
+        images = toys.image(side, side)
+        assert torch.allclose(network(images), module(images), atol=1e-5)
