@@ -25,9 +25,9 @@ def network():
 BARE = o.Recipe("x", "grey", o.Pixels(), (), (), o.Plain(0.1), 3)
 
 
-def at_step(number=0, seed=0):
+def at_step(number=0, seed=0, steps=10):
     mean = torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1)
-    return o.Step(number, 10, torch.Generator().manual_seed(seed), mean)
+    return o.Step(number, steps, torch.Generator().manual_seed(seed), mean)
 
 
 def value_of(network, objective, image):
@@ -191,6 +191,10 @@ def test_what_cannot_work_is_refused(network):
         ("BadSetting", o.Phase, 0.0),
         ("BadSetting", o.Zoom, 0.0),
         ("BadSetting", o.Zoom, 0.5, 1.1),
+        ("BadSetting", o.Zoom, 0.5, 1.0, -0.1),
+        ("BadSetting", o.Zoom, 0.5, 1.0, 0.0, 2.5),
+        ("BadSetting", o.CoarseToFine, 0.0),
+        ("BadSetting", o.CoarseToFine, 8.0, 1.5),
         ("BadSetting", o.Noise, 0.0),
     )
 
@@ -307,6 +311,27 @@ def test_zoom_enlarges_a_window_of_the_share_that_is_asked_for():
     assert float((tops + heights).max()) > 37
     assert torch.allclose(o.Zoom(1.0, 1.0)(image, at_step()), image)
     assert passes_gradients(o.Zoom(), image)
+    middle = o.Zoom(0.5, 0.5, middle=1.0, side=10)(image, at_step())
+    assert middle.shape == (1, 3, 10, 10)
+    assert torch.allclose(middle.mean((2, 3)), image.mean((2, 3)), atol=0.3)
+
+
+def test_a_blur_falls_from_coarse_to_fine():
+    dot = torch.zeros(1, 1, 41, 61)
+    dot[..., 20, 30] = 1.0
+    places = torch.arange(61.0) - 30
+    spreads = []
+    for number in (0, 30, 59, 60, 100):  # of 100
+        seen = o.CoarseToFine(4.0, until=0.6)(dot, at_step(number, steps=100))
+        assert seen.shape == dot.shape
+        assert float(seen.sum()) == pytest.approx(1.0, abs=1e-4)
+        spreads.append(float((seen[0, 0].sum(0) * places**2).sum()) ** 0.5)
+    assert spreads[0] == pytest.approx(4.0, rel=0.05)
+    assert spreads[1] == pytest.approx(2.0, rel=0.05)
+    assert spreads[2:] == [0.0, 0.0, 0.0]
+    even = torch.full((2, 3, 9, 12), 0.3)
+    assert torch.allclose(o.CoarseToFine(8.0)(even, at_step(0, steps=10)), even)
+    assert passes_gradients(o.CoarseToFine(), toys.image(20, 24))
 
 
 def test_noise_is_normal_the_same_for_a_batch_and_new_at_each_step():

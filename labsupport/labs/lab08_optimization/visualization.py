@@ -16,6 +16,7 @@ from labsupport.core.network.layers import Layer
 from labsupport.methods import optimize
 from labsupport.methods.optimize import (
     CLEAR,
+    COARSE,
     MACO,
     YOSINSKI,
     Frame,
@@ -56,7 +57,7 @@ SLIDE_NAMES = {
     "pool table": "billiard table",
     "beach wagon": "station wagon",
 }
-RECIPES = {recipe.name: recipe for recipe in (CLEAR, MACO, optimize.SIMONYAN, *YOSINSKI)}
+RECIPES = {recipe.name: recipe for recipe in (CLEAR, COARSE, MACO, optimize.SIMONYAN, *YOSINSKI)}
 _STARTS = {"as the setting has it": ""} | {one: one for one in optimize.STARTS if one != "mean"}
 _RAISED = {"score and log-odds": "both", "the score alone (Simonyan)": "score"}
 _EXTENTS = {"the whole map": "map", "one neuron in the middle": "neuron"}
@@ -229,7 +230,7 @@ def kept(name: str) -> tuple[list[dict[str, str]], torch.Tensor]:
 
 
 def kept_gallery(network: Network) -> Image.Image:
-    """The slides' twenty classes, each by the better of two settings, as a network sees them."""
+    """The slides' twenty classes, each by the best of three settings, as a network sees them."""
     rows, tiles = kept("classes")
     names = [row["class"] for row in rows]
     wanted = torch.tensor([network.class_index(name) for name in names])

@@ -15,12 +15,12 @@ image is that loop, with other parts in it:
   `Direction`, a layer's `Energy`, a `CodeDistance` or `GramDistance` (which are lowered), and sums:
   `a + 0.1 * b`.
 - A **recipe** says how: `Recipe(name, start, parameterization, transforms, regularizers,
-  optimizer, steps)`. `CLEAR` is ours, `SIMONYAN`, the four of `YOSINSKI` and `MACO` are the
-  papers'; `dataclasses.replace` varies one.
+  optimizer, steps)`. `CLEAR` and `COARSE` are ours, `SIMONYAN`, the four of `YOSINSKI` and
+  `MACO` are the papers'; `dataclasses.replace` varies one.
     - start: "zeros" (after the normalization: the network's mean colour; also called "mean"),
       "grey", "black", "noise", an image, or a frame to continue from
     - parameterization: `Pixels()`, `Fourier()`, `Phase()`
-    - transforms: `Jitter`, `Crop`, `Scale`, `Zoom`, `Rotate`, `Noise`
+    - transforms: `Jitter`, `Crop`, `Scale`, `Zoom`, `Rotate`, `CoarseToFine`, `Noise`
     - regularizers: penalties `L2`, `TotalVariation`, `AlphaNorm`, `Range`; corrections after each
       step `Decay`, `Blur`, `ClipNorm`, `ClipContribution`
     - optimizer: `Plain`, `Normalized`, `Momentum`, `Adam`, `LBFGS`
@@ -33,7 +33,16 @@ pass without any parameter's gradient.
 
 from labsupport.core import modes
 from labsupport.methods.optimize.distances import CodeDistance, GramDistance, gram
-from labsupport.methods.optimize.loop import CLEAR, MACO, SIMONYAN, STARTS, YOSINSKI, Frame, Recipe
+from labsupport.methods.optimize.loop import (
+    CLEAR,
+    COARSE,
+    MACO,
+    SIMONYAN,
+    STARTS,
+    YOSINSKI,
+    Frame,
+    Recipe,
+)
 from labsupport.methods.optimize.objectives import (
     LOG_PROBABILITIES,
     SCORES,
@@ -70,6 +79,7 @@ from labsupport.methods.optimize.regularizers import (
     TotalVariation,
 )
 from labsupport.methods.optimize.transforms import (
+    CoarseToFine,
     Crop,
     Jitter,
     Noise,

@@ -34,7 +34,15 @@ from labsupport.methods.optimize.optimizers import (
 )
 from labsupport.methods.optimize.parameterization import Fourier, Parameterization, Phase, Pixels
 from labsupport.methods.optimize.regularizers import Correction, Penalty, Regularizer
-from labsupport.methods.optimize.transforms import Crop, Noise, Scale, Step, Transform, Zoom
+from labsupport.methods.optimize.transforms import (
+    CoarseToFine,
+    Crop,
+    Noise,
+    Scale,
+    Step,
+    Transform,
+    Zoom,
+)
 
 STARTS = ("zeros", "mean", "grey", "black", "noise")
 
@@ -73,6 +81,12 @@ SIMONYAN = Recipe(
     "Simonyan 2013", "zeros", Pixels(), (), (regularizers.L2(10.0),), Normalized(1 / 255), steps=120
 )
 MACO = Recipe("MACO 2023", "noise", Phase(), (Zoom(), Noise()), (), Adam(0.2), steps=256)
+# MACO with a blur that falls and wide windows near the middle: one whole thing instead of parts.
+COARSE = replace(
+    MACO,
+    name="coarse to fine",
+    transforms=(CoarseToFine(), Zoom(0.7, middle=0.5, side=192), Noise()),
+)
 # Table 1 of Yosinski et al. 2015. It does not give the size of a step: that is ours.
 _STEP = Normalized(4 / 255)
 _TABLE: tuple[tuple[tuple[Regularizer, ...], Optimizer, int], ...] = (

@@ -145,22 +145,67 @@ class Scale(Transform):
 
 @dataclass(frozen=True)
 class Zoom(Transform):
-    """A window at a random place, a random share from `low` to `high` of each side, enlarged to
-    the whole size (MACO, 2023)."""
+    """A window at a random place, a random share from `low` to `high` of each side, resized to
+    the whole size (MACO, 2023) or to `side` pixels.
+
+    `middle` holds the window near the middle: 0 lets it lie anywhere, 1 keeps it there.
+    """
 
     low: float = 0.4
     high: float = 1.0
+    middle: float = 0.0
+    side: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.low <= self.high <= 1:
             raise BadSetting(f"Zoom shows a share from 0 to 1, not {self.low} to {self.high}")
+        if not 0 <= self.middle <= 1:
+            raise BadSetting(f"Zoom: middle is from 0 to 1, not {self.middle}")
+        _at_least("Zoom", "side", self.side or 1, 1)
 
     def __call__(self, images: Tensor, step: Step) -> Tensor:
         size, share = images.shape[2:], step.uniform(self.low, self.high)
         height, width = (max(1, round(share * side)) for side in size)
-        top, left = step.integer(0, size[0] - height), step.integer(0, size[1] - width)
+        top, left = self._start(size[0] - height, step), self._start(size[1] - width, step)
         window = images[:, :, top : top + height, left : left + width]
-        return functional.interpolate(window, size, mode="bilinear")
+        target = (self.side, self.side) if self.side else size
+        smaller = height > target[0] or width > target[1]
+        return functional.interpolate(window, target, mode="bilinear", antialias=smaller)
+
+    def _start(self, room: int, step: Step) -> int:
+        if not self.middle:
+            return step.integer(0, room)
+        return round(room / 2 + (1 - self.middle) * (step.uniform(0, room) - room / 2))
+
+
+@dataclass(frozen=True)
+class CoarseToFine(Transform):
+    """A Gaussian blur whose standard deviation falls from `sd` pixels to 0 at the share `until` of
+    the steps: whole things come first, their details later."""
+
+    sd: float = 8.0
+    until: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not (self.sd > 0 and 0 < self.until <= 1):
+            raise BadSetting(
+                "CoarseToFine: sd is above 0, and until is a share from 0 to 1, not "
+                f"{self.sd} and {self.until}"
+            )
+
+    def __call__(self, images: Tensor, step: Step) -> Tensor:
+        sd = self.sd * (1 - step.share / self.until)
+        if sd < 0.4:  # less than the pixels themselves
+            return images
+        reach = min(int(3 * sd), min(images.shape[2:]) - 1)
+        places = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
+        kernel = (-(places**2) / (2 * sd * sd)).exp()
+        kernel, channels = kernel / kernel.sum(), images.shape[1]
+        images = functional.pad(images, (reach,) * 4, mode="reflect")
+        for shape in ((1, 1, -1, 1), (1, 1, 1, -1)):
+            weight = kernel.view(shape).expand(channels, *(-1,) * 3)
+            images = functional.conv2d(images, weight, groups=channels)
+        return images
 
 
 @dataclass(frozen=True)
