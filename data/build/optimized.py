@@ -29,20 +29,26 @@ from labsupport.labs.lab08_optimization.visualization import (
     class_objective,
     on_white,
 )
-from labsupport.methods.optimize import COARSE, CoarseToFine, Noise, Zoom, visualize
+from labsupport.methods.optimize import COARSE, Adam, CoarseToFine, Noise, Zoom, visualize
 from labsupport.ui import figures
 
 FOLDER = Path(__file__).parents[1] / "optimized"
 CLASS_SIDE, UNIT_SIDE = 224, 144
 LARGER = replace(COARSE, transforms=(CoarseToFine(), Zoom(0.6, middle=0.5, side=224), Noise()))
-SETTINGS = {**RECIPES, "coarse to fine, larger": LARGER}
+LONGER = replace(
+    COARSE,
+    transforms=(CoarseToFine(), Zoom(0.5, middle=0.5, side=192), Noise(0.12)),
+    optimizer=Adam(0.1, schedule="cosine"),
+    steps=320,
+)
+SETTINGS = {**RECIPES, "coarse to fine, larger": LARGER, "coarse to fine, longer": LONGER}
 # By class: the setting, the pixels of a picture's side, the seed; True where the mask is left out.
 CLASSES = {
-    "dumbbell": ("ours", 224, 1, True),
+    "dumbbell": ("ours", 224, 0, True),
     "cup": ("MACO 2023", 224, 0, False),
     "dalmatian": ("ours", 224, 0, False),
     "bell pepper": ("ours", 192, 0, False),
-    "lemon": ("coarse to fine", 224, 0, False),
+    "lemon": ("coarse to fine, longer", 224, 0, False),
     "Siberian husky": ("ours", 224, 3, True),
     "washer": ("coarse to fine, larger", 256, 2, True),
     "computer keyboard": ("ours", 224, 3, True),
@@ -56,8 +62,8 @@ CLASSES = {
     "pool table": ("coarse to fine, larger", 256, 1, False),
     "ground beetle": ("ours", 224, 1, False),
     "Indian cobra": ("ours", 224, 0, False),
-    "beach wagon": ("MACO 2023", 224, 0, False),
-    "black swan": ("MACO 2023", 224, 0, False),
+    "beach wagon": ("MACO 2023", 224, 1, False),
+    "black swan": ("coarse to fine", 224, 0, False),
 }
 # By network and layer: the pixels of a picture's side, the steps, and the channels. Those of the
 # last layers have top patches that show one kind of thing; all others are evenly spread.
