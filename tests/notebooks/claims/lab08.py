@@ -73,14 +73,15 @@ def _masked(grown):
 
 
 @claims.claim(
-    "show fur, shiny balls, scaly bodies with orange heads (282 of VGG-16), thin red legs (243)",
-    "tubes (344). Some have no name that a person would give, for example 371.",
+    "shiny balls (13 of AlexNet) and leopard spots (77), scaly bodies with orange heads",
+    "(282 of VGG-16) and thin legs (243).",
+    "all twelve.",
 )
 def _units():
     rows, _ = lab08.kept("units")
-    known = {(row["network"], row["layer"], int(row["channel"])) for row in rows}
-    for channel in (282, 243, 344, 371):
-        assert ("vgg16", "conv5_3", channel) in known, channel
+    known = {(row["network"], int(row["channel"])) for row in rows if "conv5" in row["layer"]}
+    assert {("alexnet", 13), ("alexnet", 77), ("vgg16", 282), ("vgg16", 243)} <= known
+    assert len(known) == 12, len(known)
 
 
 @claims.claim("their rank correlations with the maximum are above 0.97.")
