@@ -144,6 +144,7 @@ def _hidden(network: Network, image: torch.Tensor, _: object) -> object:
         "fills": {fill: o.fill_image(network, image, fill) for fill in o.FILLS},
         "signs": changes,
         "distance": o.correspondence(changes),
+        "views": torch.tensor([o.VIEWS.index(view) for view in o.views_of(network)]),
     }
 
 
@@ -635,7 +636,10 @@ CALLS = [
     ),
     Asked("dream.zoom_film dream.dream_film", _films),
     Asked("occlusion.occlusion_map", _map),
-    Case("occlusion.fill_image occlusion.sign_changes occlusion.correspondence", _hidden),
+    Case(
+        "occlusion.fill_image occlusion.sign_changes occlusion.correspondence occlusion.views_of",
+        _hidden,
+    ),
     Case(
         "occlusion.occlude",
         lambda net, image, _: o.occlude(image, (3, 5, 20, 31), o.fill_image(net, image)),
