@@ -144,7 +144,9 @@ def _hidden(network: Network, image: torch.Tensor, _: object) -> object:
         "fills": {fill: o.fill_image(network, image, fill) for fill in o.FILLS},
         "signs": changes,
         "distance": o.correspondence(changes),
-        "views": torch.tensor([o.VIEWS.index(view) for view in o.views_of(network)]),
+        "views": torch.tensor(
+            [o.VIEWS.index(view) for view in o.views_of(network)], device=image.device
+        ),
     }
 
 
