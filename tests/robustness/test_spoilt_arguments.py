@@ -133,6 +133,7 @@ _spoilt: dict[str, list[str]] = {}  # of each method, what was looked at in this
 
 @each_case
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_a_spoilt_argument_is_refused_in_our_own_words(case):
     faults = []
     _spoilt[case.name] = []
@@ -145,6 +146,7 @@ def test_a_spoilt_argument_is_refused_in_our_own_words(case):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 def test_there_are_thousands_of_spoilt_calls_for_images_targets_and_numbers(measured):
     """Another process may have looked at some methods: their calls are counted here."""
     for case in CASES:
@@ -193,6 +195,7 @@ def chance_networks() -> tuple[Network, ...]:
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=5, phases=PHASES, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
+@pytest.mark.slow
 def test_any_network_and_any_size_give_numbers_or_our_own_words(case, data):
     network = data.draw(st.sampled_from(chance_networks()))
     height, width = data.draw(st.one_of(st.just(SIZE), picture_sizes))

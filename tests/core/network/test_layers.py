@@ -302,6 +302,7 @@ POOL = st.builds(
     join=st.sampled_from(["concat", "add"]),
     size=st.sampled_from([(33, 26), (24, 37)]),
 )
+@pytest.mark.slow
 def test_random_chains_and_branches(stem, sides, join, size):
     assume(sum(not side for side in sides) <= 1)  # one branch may be the bare skip connection
     branches = [
