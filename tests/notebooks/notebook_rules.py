@@ -350,6 +350,21 @@ def code_of_each_cell(one: Lab, template: Lab) -> Iterator[str]:
             yield f"{name} uses pyplot or interact; take labsupport.ui.figures, panels"
 
 
+@rule
+def pictures_are_shown(one: Lab, template: Lab) -> Iterator[str]:
+    """A cell shows what it ends with: `figures.show` before that needs `display`."""
+    for cell in one.code:
+        nodes = _nodes(cell)
+        last = nodes[0].body[-1] if nodes and isinstance(nodes[0], ast.Module) else None
+        for node in nodes:
+            if isinstance(node, ast.Expr) and node is not last and _is_show(node.value):
+                yield f"{cell.get('id')}: nobody sees `{ast.unparse(node)[:60]}`: display(...)"
+
+
+def _is_show(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "figures.show"
+
+
 # ---- exercises ------------------------------------------------------------------------------
 
 

@@ -135,6 +135,10 @@ MUTANTS = {
         lambda m: [m.add("slide", "1") for _ in range(20)],
         lambda m: m.drop(*[c["id"] for c in m.cells[1:20]]),
     ],
+    "pictures_are_shown": [
+        lambda m: m.add("slide", 'figures.show(toy, alt="a")', "1"),
+        lambda m: m.add("slide", "for one in toy:", '    figures.show(one, alt="a")'),
+    ],
     "code_lines": [
         lambda m: m.add("slide", *["x = 1"] * 26),
         lambda m: [m.add("slide", *["x = 1"] * 16) for _ in range(6)],
