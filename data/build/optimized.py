@@ -62,8 +62,8 @@ CLASSES = {
     "pool table": ("coarse to fine, larger", 256, 1, False),
     "ground beetle": ("ours", 224, 1, False),
     "Indian cobra": ("ours", 224, 0, False),
-    "beach wagon": ("MACO 2023", 224, 1, False),
-    "black swan": ("coarse to fine", 224, 0, False),
+    "beach wagon": ("MACO 2023", 224, 0, False),
+    "black swan": ("ours", 224, 1, False),
 }
 # By network and layer: the pixels of a picture's side, the steps, and the channels. Those of the
 # last layers have top patches that show one kind of thing; all others are evenly spread.
