@@ -8,7 +8,7 @@ from labsupport import images, occlusion
 
 claims = Claims(
     elsewhere={
-        "The face is at 24 from the left, 40 from the top.": "where to look, read off the picture",
+        "To cover the face, set from the left to 24 and from the top to 40.": "off the picture",
         "With 8 pixels you see small spots, with 32 pixels parts of the animal": "a picture",
     },
     given=lambda names: {
@@ -76,7 +76,7 @@ def _koala(sizes):
     assert within(raised, (96, 96, 144, 152)), f"red is at {raised}, not at the chest"
 
 
-@claims.claim("It stays above 60 % everywhere, although the score loses more than 5 points.")
+@claims.claim("It stays above 60 % everywhere, although the score falls by more than 5.")
 def _saturated(network, koala, sizes):
     map_ = occlusion.occlusion_map(network, koala, "koala", views=("probability",))
     assert map_.values["probability"].min() > 0.6
@@ -141,7 +141,7 @@ def _fills(fills):
             assert pixels[row, column] < -2, f"{name} at {row}, {column}"
 
 
-@claims.claim("The largest fall grows with the window: about 2.5, 5.6 and 23 points.")
+@claims.claim("The largest fall grows with the window: about 2.5, 5.6 and 23.")
 def _sizes(sizes):
     falls = [-float(change(map_).min()) for map_ in sizes.values()]
     for fall, told in zip(falls, (2.5, 5.6, 23), strict=True):
